@@ -1,0 +1,59 @@
+# Every target does its own set-up: `make demo` and `make test` work on a fresh clone.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+SHELL := /bin/bash
+
+BIN := .venv/bin
+STAMP := .venv/.ready
+PYTEST := $(BIN)/pytest
+# Hash-pinned, for every platform and Python of ours, and without a word about where from: that is
+# the business of the machine that installs.
+COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-annotate --no-header --quiet
+
+.PHONY: help setup demo test test-all check settings-table lock clean
+
+help: ## what can be made
+	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1\t\2/p' Makefile | expand -t 18
+
+setup: $(STAMP) ## check prerequisites, make .venv from the lock, fetch Kafka
+
+$(STAMP): requirements-dev.lock pyproject.toml .ci/prerequisites
+	@python=$$(.ci/prerequisites) && "$$python" -m venv --clear .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--require-hashes --requirement requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--no-deps --no-build-isolation --editable .
+	$(BIN)/python -m consumer.sandbox.kafka
+	@touch $@
+
+demo: $(STAMP) ## the whole way on this machine: a real Kafka, a simulated AnythingLLM
+	$(BIN)/anythingllm-consumer demo
+
+test: $(STAMP) ## all but the slow tests, the journey on a real Kafka among them
+	$(PYTEST) -m "not slow"
+
+# AFTER_TEST=1: only what `make test` left out. pytest's 5 means that nothing is marked slow.
+test-all: $(STAMP) ## every test
+	@$(PYTEST) $(if $(AFTER_TEST),-m slow) || { code=$$?; \
+		[ "$(AFTER_TEST)" ] && [ $$code -eq 5 ] && echo "no test is marked slow" || exit $$code; }
+
+check: $(STAMP) ## format, lint, types, architecture; changes nothing
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy --strict consumer tests
+	$(PYTEST) -q tests/unit/test_architecture.py
+
+settings-table: $(STAMP) ## write the table of settings into README.md
+	$(BIN)/python -m consumer.settings README.md
+
+lock: $(STAMP) ## resolve the newest versions that pyproject.toml allows
+	$(COMPILE) --upgrade --extra dev --output-file requirements-dev.lock pyproject.toml
+	$(COMPILE) --constraint requirements-dev.lock --output-file requirements.lock pyproject.toml
+	echo hatchling | $(COMPILE) --constraint requirements-dev.lock \
+		--output-file requirements-build.lock -
+
+clean: ## remove what was made here; Kafka's jars stay in the user's cache
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find consumer tests -name __pycache__ -type d -prune -exec rm -rf {} +

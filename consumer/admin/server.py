@@ -1,0 +1,194 @@
+"""The admin pages: is it alive, is it ready, what do the metrics say.
+
+Rules:
+
+1. Read-only: nothing here changes anything, and nothing shows settings, secrets or documents.
+2. Small and quick: no request has a body that is read, every connection serves one request and
+   ends after a few seconds, and there is a limit to connections. Strangers who send a byte a
+   second (or ten thousand of them) cost nothing but these.
+3. ``/livez`` fails only when a restart would help. An outage of Kafka or AnythingLLM is none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+import orjson
+import structlog
+from aiohttp import web
+
+from consumer.admin.health import Health
+from consumer.telemetry.metrics import CONTENT_TYPE, Metrics
+
+log = structlog.get_logger(__name__)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class AdminError(Exception):
+    """The admin pages can't be served; the message says why and what to change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one stranger may cost.
+
+    Args:
+        connection_seconds: a connection's whole life; scrapes and probes take milliseconds.
+        connections: open at once; more are closed before they have said anything.
+        head_bytes: request line or any one header.
+    """
+
+    connection_seconds: float = 10.0
+    connections: int = 64
+    head_bytes: int = 4096
+
+
+@dataclass(slots=True)
+class AdminServer:
+    """Serves ``/livez``, ``/readyz`` and ``/metrics`` while its ``async with`` block runs.
+
+    Args:
+        host: address to listen on.
+        port: port to listen on; 0 picks a free one.
+        health: answers the probes.
+        metrics: the page for Prometheus.
+        limits: see `Limits`.
+    """
+
+    host: str
+    port: int
+    health: Health
+    metrics: Metrics
+    limits: Limits = field(default_factory=Limits)
+    _runner: web.AppRunner | None = field(default=None, init=False, repr=False)
+    _listener: asyncio.Server | None = field(default=None, init=False, repr=False)
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Listen; afterwards `port` is the one that is listened on.
+
+        Raises:
+            AdminError: the address can't be listened on.
+        """
+        runner = web.AppRunner(
+            self._application(),
+            access_log=None,
+            handle_signals=False,
+            max_line_size=self.limits.head_bytes,
+            max_field_size=self.limits.head_bytes,
+            lingering_time=0,
+        )
+        await runner.setup()
+        try:
+            self._listener = await asyncio.get_running_loop().create_server(
+                lambda: self._connection(runner), self.host, self.port
+            )
+        except OSError as error:
+            await runner.cleanup()
+            raise AdminError(_cannot_listen(self.host, self.port, error)) from error
+        self._runner = runner
+        self.port = self._listener.sockets[0].getsockname()[1]
+        log.info("admin.listening", host=self.host, port=self.port)
+
+    async def stop(self) -> None:
+        """Stop listening and end open connections; harmless when not started."""
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    def _connection(self, runner: web.AppRunner) -> asyncio.Protocol:
+        server = runner.server
+        if server is None or len(server.connections) >= self.limits.connections:
+            return _Refusal()
+        protocol = server()
+        # aiohttp waits for ever for a request that never gets finished.
+        asyncio.get_running_loop().call_later(self.limits.connection_seconds, _end, protocol)
+        return protocol
+
+    def _application(self) -> web.Application:
+        app = web.Application(middlewares=[_one_request])
+        app.router.add_get("/livez", self._livez)
+        app.router.add_get("/readyz", self._readyz)
+        app.router.add_get("/metrics", self._metrics)
+        app.on_response_prepare.append(_plain_headers)
+        return app
+
+    async def _livez(self, request: web.Request) -> web.Response:
+        reasons = self.health.alive()
+        return _answer("not alive" if reasons else "alive", reasons, failed=bool(reasons))
+
+    async def _readyz(self, request: web.Request) -> web.Response:
+        reasons, worries = self.health.ready(), self.health.degraded()
+        if reasons:
+            return _answer("not ready", [*reasons, *worries], failed=True)
+        return _answer("degraded" if worries else "ready", worries, failed=False)
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        return web.Response(body=self.metrics.render(), headers={"Content-Type": CONTENT_TYPE})
+
+
+class _Refusal(asyncio.Protocol):
+    """Ends a connection before it has said anything."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Called by asyncio."""
+        if isinstance(transport, asyncio.Transport):
+            transport.abort()
+
+
+def _end(protocol: web.RequestHandler) -> None:
+    transport = protocol.transport
+    if transport is not None:
+        # Not close(): that would wait for a reader who doesn't read.
+        transport.abort()
+
+
+def _answer(status: str, reasons: Sequence[str], *, failed: bool) -> web.Response:
+    body = orjson.dumps({"status": status, "reasons": list(reasons)}) + b"\n"
+    return web.Response(body=body, status=503 if failed else 200, content_type="application/json")
+
+
+@web.middleware
+async def _one_request(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        response = await handler(request)
+    except web.HTTPException as refused:
+        response = web.Response(text=f"{refused.reason}\n", status=refused.status)
+        if "Allow" in refused.headers:
+            response.headers["Allow"] = refused.headers["Allow"]
+    response.force_close()
+    return response
+
+
+async def _plain_headers(request: web.Request, response: web.StreamResponse) -> None:
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    # aiohttp would tell its own and Python's version here.
+    response.headers["Server"] = "anythingllm-consumer"
+
+
+def _cannot_listen(host: str, port: int, error: OSError) -> str:
+    where = f"can't serve the admin pages on {host}:{port}"
+    if error.errno == errno.EADDRINUSE:
+        return f"{where}: the port is in use; set ADMIN_PORT to a free one, or to 0 to pick one"
+    return f"{where}: {error.strerror or type(error).__name__}; set ADMIN_HOST and ADMIN_PORT"

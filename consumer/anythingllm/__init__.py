@@ -1,0 +1,48 @@
+"""AnythingLLM: a client for its developer API, usable alone (`AnythingLLMClient`)."""
+
+from consumer.anythingllm.client import AnythingLLMClient
+from consumer.anythingllm.config import AnythingLLMConfig, CircuitBreakerConfig
+from consumer.anythingllm.errors import (
+    AnythingLLMAuthenticationError,
+    AnythingLLMConnectionError,
+    AnythingLLMError,
+    AnythingLLMNotFoundError,
+    AnythingLLMPendingError,
+    AnythingLLMProtocolError,
+    AnythingLLMRateLimitError,
+    AnythingLLMRejectedError,
+    AnythingLLMServerError,
+    AnythingLLMTimeoutError,
+    CircuitOpenError,
+)
+from consumer.anythingllm.models import (
+    DocumentUploadResult,
+    SearchHit,
+    StoredChunk,
+    StoredDocument,
+    Workspace,
+)
+from consumer.anythingllm.storage import AnythingLLMStorage
+
+__all__ = [
+    "AnythingLLMAuthenticationError",
+    "AnythingLLMClient",
+    "AnythingLLMConfig",
+    "AnythingLLMConnectionError",
+    "AnythingLLMError",
+    "AnythingLLMNotFoundError",
+    "AnythingLLMPendingError",
+    "AnythingLLMProtocolError",
+    "AnythingLLMRateLimitError",
+    "AnythingLLMRejectedError",
+    "AnythingLLMServerError",
+    "AnythingLLMStorage",
+    "AnythingLLMTimeoutError",
+    "CircuitBreakerConfig",
+    "CircuitOpenError",
+    "DocumentUploadResult",
+    "SearchHit",
+    "StoredChunk",
+    "StoredDocument",
+    "Workspace",
+]

@@ -1,0 +1,146 @@
+"""Requests and answers as values, and what an answer is worth: pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import orjson
+
+from consumer.anythingllm.errors import (
+    AnythingLLMProtocolError,
+    AnythingLLMRejectedError,
+    failure_of,
+    retry_after_of,
+)
+from consumer.model.fault import Fault
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A JSON object from the server, and when the server said that was."""
+
+    fields: dict[str, Any]
+    date: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request.
+
+    Args:
+        method: HTTP method.
+        path: below ``/api``, ready for the wire: whoever fills in values has checked or quoted
+            them.
+        body: sent as JSON.
+        expect: keys that the answer's object must have.
+        text_ok: whether plain text is fine too (the body is then ignored).
+        guarded: whether the breaker is asked; only health probes are not.
+    """
+
+    method: str
+    path: str
+    body: dict[str, Any] | None = None
+    expect: tuple[str, ...] = ()
+    text_ok: bool = False
+    guarded: bool = True
+
+    @property
+    def changes(self) -> bool:
+        """Whether it may change anything on the server."""
+        return self.method != "GET"
+
+    def __str__(self) -> str:
+        return f"AnythingLLM {self.method} {self.path}"
+
+
+def encoded(call: Call) -> bytes | None:
+    """The request's body as bytes, None where it has none."""
+    if call.body is None:
+        return None
+    try:
+        return orjson.dumps(call.body)
+    except TypeError as error:
+        # Half of a surrogate pair has no UTF-8; it could never be stored.
+        raise AnythingLLMRejectedError(
+            f"{call}: not sent, the text is no valid Unicode (a lone surrogate)"
+        ) from error
+
+
+def judged(
+    call: Call,
+    status: int,
+    content_type: str,
+    headers: Mapping[str, str],
+    raw: bytes,
+    *,
+    now: datetime,
+) -> Answer:
+    """The answer, if it is one that AnythingLLM's API gives to this call.
+
+    Args:
+        call: what was asked.
+        status: of the answer.
+        content_type: of the answer, without parameters.
+        headers: of the answer; names in any case.
+        raw: its body.
+        now: our wall clock, where the server does not tell its time.
+
+    Raises:
+        AnythingLLMError: it is an error, a web page, or has another shape.
+    """
+    date = _date_of(headers.get("Date")) or now
+    is_json = content_type == "application/json"
+    if status != 200:
+        raise failure_of(
+            str(call),
+            status,
+            changes=call.changes,
+            reason=_reason(raw) if is_json else "",
+            retry_after=retry_after_of(headers.get("Retry-After"), date),
+        )
+    if is_json:
+        return Answer(_fields(call, raw), date)
+    if call.text_ok and content_type == "text/plain":
+        return Answer({}, date)
+    raise AnythingLLMProtocolError(
+        f"{call}: answered a web page or something else that is no JSON; "
+        "check that ANYTHINGLLM_ENDPOINT leads to AnythingLLM itself",
+        fault=Fault.THEIRS,
+        http_status=200,
+    )
+
+
+def _fields(call: Call, raw: bytes) -> dict[str, Any]:
+    try:
+        fields = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        fields = None
+    if isinstance(fields, dict) and all(key in fields for key in call.expect):
+        return fields
+    wanted = f"an object with {', '.join(call.expect)}" if call.expect else "an object"
+    raise AnythingLLMProtocolError(
+        f"{call}: answered 200 with JSON that is not {wanted}",
+        ambiguous=call.changes,
+        http_status=200,
+    ) from None
+
+
+def _reason(raw: bytes) -> str:
+    try:
+        fields = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return ""
+    reason = fields.get("error") if isinstance(fields, dict) else None
+    return reason if isinstance(reason, str) else ""
+
+
+def _date_of(header: str | None) -> datetime | None:
+    try:
+        date = parsedate_to_datetime(header) if header else None
+    except ValueError:
+        return None
+    return date if date and date.tzinfo else None

@@ -1,0 +1,317 @@
+"""The AnythingLLM client, usable on its own.
+
+async with AnythingLLMClient(AnythingLLMConfig(endpoint, api_key)) as client:
+    hits = await client.search_workspace("docs", "how do I ...")
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Self
+
+import structlog
+
+from consumer.anythingllm.api import Api, checked_slug
+from consumer.anythingllm.config import AnythingLLMConfig
+from consumer.anythingllm.document_upload import DocumentUploads
+from consumer.anythingllm.errors import AnythingLLMRejectedError, is_sick
+from consumer.anythingllm.health import breaker_status, check_health
+from consumer.anythingllm.models import (
+    DocumentUploadResult,
+    SearchHit,
+    StoredDocument,
+    Workspace,
+)
+from consumer.anythingllm.readiness import Readiness
+from consumer.anythingllm.storage import REMOVALS_IN_FLIGHT, AnythingLLMStorage
+from consumer.anythingllm.transport import SPARE_CONNECTIONS, Errand, Transport
+from consumer.anythingllm.unit_upload import Ways
+from consumer.anythingllm.views import search_hits, stored_documents
+from consumer.anythingllm.workspaces import Workspaces
+from consumer.model.document import ProcessedDocument
+from consumer.model.identity import IdentityTemplate
+from consumer.model.marker import Marker
+from consumer.model.version import DocumentVersion
+from consumer.resilience.breaker import Breaker, BreakerSnapshot
+
+log = structlog.get_logger(__name__)
+
+_OVERFETCH = 3  # vectors asked for per wanted chunk: a chunk of 3,000 characters has about three
+_MOST_VECTORS = 20_000  # asked for at most, however many vectors the nearest chunks have
+_HEALTH_SECONDS = 10.0  # a probe that takes longer is as good as down
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class AnythingLLMClient:
+    """Everything this package can do with one AnythingLLM (1.16; older from 2025-04 on).
+
+    Every method takes a `trace_id` (32 hex characters, sent as ``traceparent``), ends in time, and
+    passes the circuit breaker, which counts connection errors, timeouts and 5xx; `health_check`
+    alone does not pass it. Failures are `AnythingLLMError`; while the breaker is open they are
+    `CircuitOpenError` with ``retry_after``. Unconnected, methods raise `RuntimeError`.
+
+    Args:
+        config: how to reach it.
+        clock: monotonic seconds.
+        now: the wall clock, aware.
+        rng: spreads waits, makes span ids.
+        sleep: waits.
+    """
+
+    def __init__(
+        self,
+        config: AnythingLLMConfig,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = _utc_now,
+        rng: random.Random | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._config = config
+        self._clock = clock
+        self._now = now
+        self._identity = IdentityTemplate.parse(config.identity)
+        rng = rng or random.Random()
+        self._breaker = Breaker(
+            failure_threshold=config.circuit_breaker.failure_threshold,
+            recovery_timeout=config.circuit_breaker.recovery_timeout,
+            is_failure=is_sick,
+            clock=clock,
+            now=now,
+            on_change=_log_change,
+        )
+        self._transport = Transport(
+            config,
+            self._breaker,
+            clock=clock,
+            now=now,
+            rng=rng,
+            connections=config.max_chunks_in_flight + REMOVALS_IN_FLIGHT + SPARE_CONNECTIONS,
+        )
+        self._api = Api(self._transport)
+        self._workspaces = Workspaces(self._api, may_create=config.create_workspaces)
+        self._readiness = Readiness(
+            self._api,
+            self._workspaces,
+            errand=self._errand,
+            timeout=config.timeout,
+            upload_timeout=config.upload_timeout,
+            pause=config.sentinel_pause,
+            sleep=sleep,
+        )
+        self._storage = AnythingLLMStorage(
+            self._api,
+            self._readiness,
+            self._ways(),
+            errand=self._errand,
+            timeout=config.timeout,
+            removal_timeout=config.removal_timeout,
+        )
+        self._uploads = DocumentUploads(
+            self._storage,
+            identity=self._identity,
+            retry=config.retry,
+            at_once=config.max_chunks_in_flight,
+            rng=rng,
+            sleep=sleep,
+        )
+
+    def __repr__(self) -> str:
+        state = "connected" if self._transport.connected else "unconnected"
+        return f"<AnythingLLMClient {self._config.base_url} {state} {self._breaker!r}>"
+
+    async def __aenter__(self) -> Self:
+        await self.connect()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.disconnect()
+
+    async def connect(self) -> None:
+        """Make the connection pool; nothing is sent, so a server that is down is no error here.
+
+        Raises:
+            AnythingLLMError: the CA file can't be read.
+        """
+        await self._transport.open()
+
+    async def disconnect(self) -> None:
+        """Close every connection; what is under way fails. May be called twice."""
+        await self._readiness.close()
+        await self._transport.close()
+
+    @property
+    def storage(self) -> AnythingLLMStorage:
+        """Units instead of documents, on the same connections and breaker, for the journey."""
+        return self._storage
+
+    @property
+    def breaker(self) -> BreakerSnapshot:
+        """How the circuit breaker stands."""
+        return self._breaker.snapshot()
+
+    def on_breaker_change(self, tell: Callable[[str, str], None]) -> None:
+        """Have ``tell(old, new)`` called whenever the breaker changes its state."""
+        self._breaker.add_listener(tell)
+
+    async def health_check(self, trace_id: str | None = None) -> dict[str, Any]:
+        """How AnythingLLM is; never raises.
+
+        Returns:
+            ``status`` (``healthy``, ``degraded``: no embedder or collector, or the breaker is not
+            closed, ``unhealthy``: no server or no access), ``error`` (one line when not healthy),
+            ``endpoint``, ``version`` where known, ``components`` (``server``, ``key``,
+            ``collector``, ``embedder``, each with ``status`` and maybe ``error``),
+            ``circuit_breaker`` (``state``, ``failure_count``, ``last_failure``, ...).
+        """
+        if not self._transport.connected:
+            return {
+                "status": "unhealthy",
+                "error": "the client is not connected",
+                "endpoint": self._config.base_url,
+                "version": None,
+                "components": {},
+                "circuit_breaker": breaker_status(self._breaker),
+            }
+        seconds = min(self._config.timeout, _HEALTH_SECONDS)
+        return await check_health(
+            self._api,
+            self._breaker,
+            lambda: self._errand(seconds, trace_id),
+            self._config.base_url,
+        )
+
+    async def list_workspaces(self, trace_id: str | None = None) -> list[Workspace]:
+        """All workspaces, whatever their slugs look like."""
+        return list(await self._api.workspaces(self._ordinary(trace_id)))
+
+    async def get_or_create_workspace(
+        self, workspace_slug: str, name: str | None = None, trace_id: str | None = None
+    ) -> Workspace:
+        """The workspace of this slug, created where it is missing.
+
+        Args:
+            workspace_slug: 1 to 255 of ``a-z0-9_-``.
+            name: the display name of a workspace that is created; the slug where None.
+            trace_id: see the class.
+        """
+        listing, _ = await self._workspaces.ensure(self._ordinary(trace_id), workspace_slug, name)
+        return listing.workspace
+
+    async def upload_document(
+        self, workspace_slug: str, document: ProcessedDocument, trace_id: str | None = None
+    ) -> DocumentUploadResult:
+        """Store a document's chunks so that they can be searched.
+
+        Only chunks whose text, title or source URL are not stored yet are uploaded; when all are
+        stored, chunks of its earlier versions are removed. A chunk that is not stored after its
+        attempts (`AnythingLLMConfig.retry`) is in ``failed_chunks``: calling again uploads only
+        what is missing.
+
+        Raises:
+            AnythingLLMError: nothing could be tried (no listing, no workspace, open breaker).
+        """
+        checked_slug(workspace_slug)
+        instant = document.updated_at or document.created_at or self._now()
+        return await self._uploads.store(
+            workspace_slug, document, DocumentVersion(instant), trace_id
+        )
+
+    async def search_workspace(
+        self, workspace_slug: str, query: str, limit: int = 20, trace_id: str | None = None
+    ) -> list[SearchHit]:
+        """The chunks nearest to the query, the nearest first, at most ``limit``.
+
+        Raises:
+            ValueError: a limit below 1.
+            AnythingLLMRejectedError: a blank query.
+            AnythingLLMNotFoundError: no such workspace.
+        """
+        if limit < 1:
+            raise ValueError("limit must be at least 1")
+        if not query.strip():
+            raise AnythingLLMRejectedError("a blank query can't be searched for: nothing was sent")
+        errand = self._ordinary(trace_id)
+        top = limit * _OVERFETCH
+        while True:
+            vectors = await self._api.search(errand, workspace_slug, query, top)
+            hits = search_hits(vectors)
+            if len(hits) >= limit or len(vectors) < top or top >= _MOST_VECTORS:
+                return hits[:limit]
+            top = min(top * 4, _MOST_VECTORS)
+
+    async def list_workspace_documents(
+        self, workspace_slug: str, trace_id: str | None = None
+    ) -> list[StoredDocument]:
+        """The logical documents of a workspace; empty where there is no workspace."""
+        listing = await self._api.workspace(self._ordinary(trace_id), workspace_slug)
+        return stored_documents(listing.rows) if listing else []
+
+    async def delete_document(
+        self,
+        workspace_slug: str,
+        document_id: str,
+        identity: str | None = None,
+        trace_id: str | None = None,
+    ) -> bool:
+        """Remove a document's chunks from AnythingLLM.
+
+        Args:
+            workspace_slug: where it is.
+            document_id: as uploaded.
+            identity: also whatever has this identity by `AnythingLLMConfig.identity`: a page that
+                was re-processed has stored chunks under other document ids.
+            trace_id: see the class.
+
+        Returns:
+            Whether nothing of it is left, also when there never was anything.
+        """
+
+        def is_meant(marker: Marker) -> bool:
+            fields = (marker.document_id, marker.source_url, marker.technology)
+            of_marker = self._identity.of_fields(*fields)
+            return marker.document_id == document_id or of_marker == identity
+
+        units = await self._storage.listing(workspace_slug, trace_id=trace_id)
+        locations = [unit.location for unit in units if is_meant(unit.marker)]
+        if not locations:
+            return True
+        await self._storage.remove(workspace_slug, locations, trace_id=trace_id)
+        left = await self._storage.listing(workspace_slug, trace_id=trace_id)
+        return not any(is_meant(unit.marker) for unit in left)
+
+    def _ordinary(self, trace_id: str | None) -> Errand:
+        return self._errand(self._config.timeout, trace_id)
+
+    def _errand(self, seconds: float, trace_id: str | None) -> Errand:
+        return Errand(self._clock() + seconds, self._clock, trace_id)
+
+    def _ways(self) -> Ways:
+        return Ways(
+            api=self._api,
+            readiness=self._readiness,
+            lane=asyncio.Semaphore(self._config.max_chunks_in_flight),
+            errand=self._errand,
+            clock=self._clock,
+            refused_at=lambda: self._transport.refused_at,
+            timeout=self._config.timeout,
+            upload_timeout=self._config.upload_timeout,
+            ambiguity=self._config.ambiguity_seconds,
+        )
+
+
+def _log_change(old: str, new: str) -> None:
+    log.warning("breaker.changed", old=old, new=new)

@@ -1,0 +1,247 @@
+"""Storing a whole document for somebody who has no journey: a bounded number of attempts.
+
+The steps are those of the journey: see what is stored, upload what is missing, and only when all of
+it is stored remove what is stale. The difference: this gives up and says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from consumer.anythingllm.errors import (
+    AnythingLLMError,
+    AnythingLLMPendingError,
+    AnythingLLMRejectedError,
+    CircuitOpenError,
+)
+from consumer.anythingllm.models import DocumentUploadResult
+from consumer.anythingllm.storage import AnythingLLMStorage
+from consumer.anythingllm.unit_upload import UnitUpload
+from consumer.model.document import Chunk, ProcessedDocument
+from consumer.model.fault import Fault
+from consumer.model.identity import IdentityTemplate
+from consumer.model.marker import Marker, StoredUnit, mark, unit_of
+from consumer.model.outcome import FailedChunk, FailureReason
+from consumer.model.version import DocumentVersion
+from consumer.resilience.retry import RetryPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A document against what is stored of it.
+
+    Args:
+        unchanged: chunks whose digest is stored.
+        missing: chunks to upload.
+        stale: units of it that hold nothing of this version and are not newer.
+    """
+
+    unchanged: tuple[Chunk, ...]
+    missing: tuple[Chunk, ...]
+    stale: tuple[StoredUnit, ...]
+
+
+class DocumentUploads:
+    """Uploads documents, each with a bounded number of attempts a chunk.
+
+    Args:
+        storage: where to.
+        identity: which markers speak of the same document.
+        retry: attempts and waits.
+        at_once: chunks of one document at a time.
+        rng: spreads the waits.
+        sleep: waits.
+    """
+
+    def __init__(
+        self,
+        storage: AnythingLLMStorage,
+        *,
+        identity: IdentityTemplate,
+        retry: RetryPolicy,
+        at_once: int,
+        rng: random.Random,
+        sleep: Callable[[float], Awaitable[None]],
+    ) -> None:
+        self._storage = storage
+        self._identity = identity
+        self._retry = retry
+        self._at_once = at_once
+        self._rng = rng
+        self._sleep = sleep
+
+    async def store(
+        self, slug: str, document: ProcessedDocument, version: DocumentVersion, trace_id: str | None
+    ) -> DocumentUploadResult:
+        """Store it as far as the attempts go (`AnythingLLMClient.upload_document`)."""
+        units = await self._storage.listing(slug, trace_id=trace_id)
+        identity = self._identity.of(document)
+        stored = [unit for unit in units if self._identity_of(unit.marker) == identity]
+        difference = compare(document, stored, version)
+        failed: dict[str, FailedChunk] = {}
+        if difference.missing:
+            await self._storage.prepare(slug, trace_id=trace_id)
+            failed = await self._upload(slug, document, difference.missing, version, trace_id)
+        errors = [f"chunk {chunk_id}: {each.message}" for chunk_id, each in failed.items()]
+        removed = 0
+        if difference.stale and not failed:
+            removed = await self._remove(slug, difference.stale, errors, trace_id)
+        return _result(slug, document, difference, failed, removed, errors)
+
+    def _identity_of(self, marker: Marker) -> str:
+        return self._identity.of_fields(marker.document_id, marker.source_url, marker.technology)
+
+    async def _upload(
+        self,
+        slug: str,
+        document: ProcessedDocument,
+        chunks: Sequence[Chunk],
+        version: DocumentVersion,
+        trace_id: str | None,
+    ) -> dict[str, FailedChunk]:
+        """Upload chunks side by side; those that failed, by id, in the document's order."""
+        failed: dict[str, FailedChunk] = {}
+        todo = iter(chunks)
+
+        async def work(todo: Iterator[Chunk]) -> None:
+            for chunk in todo:
+                fate = await self._upload_one(slug, document, chunk, version, trace_id)
+                if fate is not None:
+                    failed[chunk.id] = fate
+
+        async with asyncio.TaskGroup() as workers:
+            for _ in range(min(self._at_once, len(chunks))):
+                workers.create_task(work(todo))
+        return {chunk.id: failed[chunk.id] for chunk in chunks if chunk.id in failed}
+
+    async def _upload_one(
+        self,
+        slug: str,
+        document: ProcessedDocument,
+        chunk: Chunk,
+        version: DocumentVersion,
+        trace_id: str | None,
+    ) -> FailedChunk | None:
+        try:
+            unit = unit_of((chunk,), document, version)
+            upload = self._storage.upload(slug, unit, trace_id=trace_id)
+        except (UnicodeEncodeError, TypeError):
+            message = "not sent, the chunk or its document holds text that is no valid Unicode"
+            return _failed(chunk, AnythingLLMRejectedError(message), 0)
+        return await self._attempts(upload, chunk)
+
+    async def _attempts(self, upload: UnitUpload, chunk: Chunk) -> FailedChunk | None:
+        attempt = 0
+        while True:
+            try:
+                await upload.attempt()
+            except AnythingLLMPendingError as error:
+                # Looking is no attempt; it ends with the time of ambiguity.
+                await self._sleep(error.retry_after or 0.0)
+            except AnythingLLMError as error:
+                attempt += 1
+                if _is_final(error) or attempt >= self._retry.attempts:
+                    return _failed(chunk, error, attempt)
+                await self._sleep(self._wait(error, attempt))
+            else:
+                return None
+
+    def _wait(self, error: AnythingLLMError, attempt: int) -> float:
+        if error.retry_after is not None:
+            return min(error.retry_after, self._retry.cap)
+        return self._retry.delay(attempt, self._rng)
+
+    async def _remove(
+        self, slug: str, stale: Sequence[StoredUnit], errors: list[str], trace_id: str | None
+    ) -> int:
+        locations = [unit.location for unit in stale]
+        try:
+            await self._storage.remove(slug, locations, trace_id=trace_id)
+        except AnythingLLMError as error:
+            errors.append(f"stale chunks were not removed: {error.message}")
+            return 0
+        return sum(len(unit.marker.chunks) for unit in stale)
+
+
+def compare(
+    document: ProcessedDocument, stored: Sequence[StoredUnit], version: DocumentVersion
+) -> Difference:
+    """What of a document is stored, by digests as a multiset: never by ids or positions.
+
+    Args:
+        document: as it should be.
+        stored: the units of its identity.
+        version: of the document.
+    """
+    have: dict[str, list[str]] = {}
+    for unit in stored:
+        for each in unit.marker.chunks:
+            have.setdefault(each.digest, []).append(unit.location)
+    unchanged, missing, used = [], [], set()
+    for chunk in document.chunks:
+        if locations := have.get(_digest(chunk, document)):
+            used.add(locations.pop())
+            unchanged.append(chunk)
+        else:
+            missing.append(chunk)
+    stale = (
+        unit
+        for unit in stored
+        if unit.location not in used and not unit.marker.version.newer_than(version)
+    )
+    return Difference(tuple(unchanged), tuple(missing), tuple(stale))
+
+
+def _digest(chunk: Chunk, document: ProcessedDocument) -> str:
+    try:
+        return mark(chunk, document).digest
+    except UnicodeEncodeError:
+        return ""  # nothing stored has it; uploading it is refused with a message
+
+
+def _is_final(error: AnythingLLMError) -> bool:
+    """Whether another attempt within seconds can't help."""
+    return error.fault is Fault.DOCUMENT or isinstance(error, CircuitOpenError)
+
+
+def _failed(chunk: Chunk, error: AnythingLLMError, attempts: int) -> FailedChunk:
+    rejected = error.fault is Fault.DOCUMENT
+    return FailedChunk(
+        chunk_id=chunk.id,
+        reason=FailureReason.REJECTED if rejected else FailureReason.EXHAUSTED,
+        message=error.message,
+        http_status=error.http_status,
+        attempts=attempts,
+        fault=error.fault,
+    )
+
+
+def _result(
+    slug: str,
+    document: ProcessedDocument,
+    difference: Difference,
+    failed: dict[str, FailedChunk],
+    removed: int,
+    errors: Sequence[str],
+) -> DocumentUploadResult:
+    total = len(document.chunks)
+    uploaded = tuple(chunk.id for chunk in difference.missing if chunk.id not in failed)
+    successful = total - len(failed)
+    status = "succeeded" if not failed else "partial" if successful else "failed"
+    return DocumentUploadResult(
+        document_id=document.id,
+        workspace_slug=slug,
+        status=status,
+        total_chunks=total,
+        successful_uploads=successful,
+        failed_uploads=len(failed),
+        uploaded_chunk_ids=uploaded,
+        unchanged_chunk_ids=tuple(chunk.id for chunk in difference.unchanged),
+        failed_chunk_ids=tuple(failed),
+        removed_chunks=removed,
+        errors=tuple(errors),
+        failed_chunks=tuple(failed.values()),
+    )

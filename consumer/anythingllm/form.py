@@ -1,0 +1,101 @@
+"""What a unit looks like on its way into AnythingLLM 1.16: pure.
+
+Of the metadata only ``docAuthor``, ``description``, ``docSource`` and ``chunkSource`` survive
+verbatim. ``title`` is slugified into a file name, whose limit is 209 bytes (500 beyond), after the
+text behind its last dot was dropped; it is also put before the text that is embedded. The same goes
+for ``published``, which the server sets to "now" if it is missing: then the same text would embed
+differently every time.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Any
+from urllib.parse import urlsplit
+
+from consumer.model.marker import SENTINEL_KEY, Unit
+
+TITLE_BYTES = 200
+FALLBACK_TITLE = "document"
+
+_WORDS = "$%&<>|"  # each becomes a word of up to 7 letters in the server's slug
+_WORD_BYTES = 8
+_LETTER_BYTES = 4  # what the server spells a letter of another script with, at most
+_SENTINEL_START = f'{{"{SENTINEL_KEY}":'
+
+
+def safe_title(title: str) -> str:
+    """A title that AnythingLLM keeps recognisable: no dots, at most 200 bytes as a slug."""
+    kept = "".join(ch if _allowed(ch) else " " for ch in unicodedata.normalize("NFC", title))
+    words = _cut(" ".join(kept.split())).strip()
+    if any(ch.isalnum() for ch in _ascii(words)):
+        return words
+    # Nothing may be left of it in the slug (Japanese): a reader of the prefix gets a word at least.
+    return f"{words} {FALLBACK_TITLE}".strip()
+
+
+def _allowed(ch: str) -> bool:
+    if ch in "./\\" or not ch.isprintable():
+        return False
+    # Signs beyond ASCII become whole words ("₽" is "russian ruble") or nothing.
+    return ch.isascii() or ch.isalnum()
+
+
+def _ascii(text: str) -> str:
+    return unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+
+
+def _cut(text: str) -> str:
+    left = TITLE_BYTES - len(FALLBACK_TITLE) - 1
+    for position, ch in enumerate(text):
+        left -= _cost(ch)
+        if left < 0:
+            return text[:position]
+    return text
+
+
+def _cost(ch: str) -> int:
+    if ch.isascii():
+        return _WORD_BYTES if ch in _WORDS else 1
+    return max(_LETTER_BYTES, len(ch.encode()))
+
+
+def upload_body(slug: str, unit: Unit, marker: str) -> dict[str, Any]:
+    """The body of ``raw-text`` for a unit.
+
+    Args:
+        slug: the workspace, checked.
+        unit: what to store.
+        marker: the unit's marker, encoded.
+    """
+    metadata: dict[str, Any] = {
+        "title": safe_title(unit.title),
+        "description": unit.title,
+        "docAuthor": unit.marker.technology,
+        "docSource": marker,
+        "published": unit.marker.version.epoch_ms,
+    }
+    if _is_web(unit.marker.source_url):
+        metadata["chunkSource"] = f"link://{unit.marker.source_url}"
+    return {"textContent": unit.text, "addToWorkspaces": slug, "metadata": metadata}
+
+
+def _is_web(url: str) -> bool:
+    """Whether it can be a link; line breaks in it would get into the embedded text's prefix."""
+    if not url.isprintable() or " " in url:
+        return False
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.netloc)
+
+
+def sentinel_source(sentinel_id: str) -> str:
+    """The ``docSource`` of a sentinel: a throw-away document that proves a workspace ready."""
+    return f'{_SENTINEL_START}1,"id":"{sentinel_id}"}}'
+
+
+def is_sentinel(doc_source: str) -> bool:
+    """Whether a ``docSource`` is a sentinel's, of whichever process."""
+    return doc_source.startswith(_SENTINEL_START)

@@ -1,0 +1,180 @@
+"""What the client's methods give back, and what the endpoints answer, as frozen values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from consumer.model.outcome import FailedChunk
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """A workspace; ``slug`` is its key, ``name`` is for people."""
+
+    id: int
+    name: str
+    slug: str
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentRow:
+    """A row of a workspace's listing: one AnythingLLM document, embedded there.
+
+    Args:
+        location: AnythingLLM's handle (``custom-documents/….json``).
+        doc_source: ``docSource`` verbatim; our marker, where the row is ours.
+        title: the human title as it was uploaded, else AnythingLLM's own.
+        created: when the row was made, ISO 8601 by the server's clock; "" where unknown.
+    """
+
+    location: str
+    doc_source: str
+    title: str
+    created: str
+
+    @property
+    def created_at(self) -> datetime | None:
+        """`created`, aware, or None."""
+        try:
+            moment = datetime.fromisoformat(self.created)
+        except ValueError:
+            return None
+        return moment if moment.tzinfo else None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkspaceListing:
+    """A workspace with everything in it, at one time.
+
+    Args:
+        workspace: the workspace.
+        rows: its documents; one location may occur twice (AnythingLLM makes a second row when a
+            document is added again).
+        date: the server's time of the answer.
+    """
+
+    workspace: Workspace
+    rows: tuple[DocumentRow, ...]
+    date: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file in AnythingLLM's store.
+
+    Args:
+        location: its handle.
+        doc_source: ``docSource`` verbatim.
+        cached: whether it was embedded successfully; None where the answer does not say.
+    """
+
+    location: str
+    doc_source: str
+    cached: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VectorHit:
+    """One vector that a search found; a chunk of more than 1,000 characters has several."""
+
+    text: str
+    distance: float
+    doc_source: str
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class SearchHit:
+    """A chunk that a search found.
+
+    Args:
+        text: of the best matching piece of the chunk, without the lines AnythingLLM puts before it.
+        distance: cosine distance, smaller is nearer; AnythingLLM's ``score`` is not used because it
+            says 1 (perfect) for a distance of 1 or more (nothing in common).
+        title: the human title where known.
+        document_id: as uploaded; None for documents that somebody else put there, as are the rest.
+        chunk_id: as uploaded.
+        chunk_index: the chunk's position.
+        source_url: of the document.
+        technology: of the document.
+        content_sha256: of the whole chunk's text.
+    """
+
+    text: str
+    distance: float
+    title: str
+    document_id: str | None = None
+    chunk_id: str | None = None
+    chunk_index: int | None = None
+    source_url: str | None = None
+    technology: str | None = None
+    content_sha256: str | None = None
+
+    @property
+    def foreign(self) -> bool:
+        """Whether somebody else put it there."""
+        return self.document_id is None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredChunk:
+    """A chunk as it is stored; chunks stored twice are listed twice."""
+
+    chunk_id: str
+    chunk_index: int
+    content_sha256: str
+    location: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDocument:
+    """A logical document in a workspace.
+
+    Args:
+        document_id: as uploaded; None for a document that somebody else put there.
+        title: the human title where known.
+        source_url: as uploaded, or None.
+        technology: as uploaded, or None.
+        version: the newest version among its chunks, or None.
+        total_chunks: how many chunks that version has; 0 for foreign ones.
+        chunks: what is stored of it; empty for foreign ones.
+        locations: the AnythingLLM documents that hold it.
+    """
+
+    document_id: str | None
+    title: str
+    source_url: str | None
+    technology: str | None
+    version: datetime | None
+    total_chunks: int
+    chunks: tuple[StoredChunk, ...]
+    locations: tuple[str, ...]
+
+    @property
+    def foreign(self) -> bool:
+        """Whether somebody else put it there; such documents are never changed or removed."""
+        return self.document_id is None
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentUploadResult:
+    """How an upload went: the fields of an upload result (schemas/README.md) that a client knows.
+
+    ``status`` is ``succeeded``, ``partial`` or ``failed``. Counters add up:
+    ``successful_uploads + failed_uploads == total_chunks``, and uploaded and unchanged chunks
+    together are the successful ones.
+    """
+
+    document_id: str
+    workspace_slug: str
+    status: str
+    total_chunks: int
+    successful_uploads: int
+    failed_uploads: int
+    uploaded_chunk_ids: tuple[str, ...]
+    unchanged_chunk_ids: tuple[str, ...]
+    failed_chunk_ids: tuple[str, ...]
+    removed_chunks: int
+    errors: tuple[str, ...]
+    failed_chunks: tuple[FailedChunk, ...]

@@ -1,0 +1,209 @@
+"""Making a fresh workspace safe for concurrent uploads, within and across processes.
+
+AnythingLLM 1.16 creates a workspace's vector table on the first upload, check-then-create without a
+lock: of concurrent first uploads some overwrite the others' vectors although all were answered with
+success (of 24 chunks by 4 uploaders 5 to 18 survived). Once the table is there nothing is lost. So:
+
+1. A workspace *is in use* when it lists a document that is no sentinel and older than 60 s. By then
+   every upload that could still create the table is over.
+2. Otherwise a throw-away sentinel is embedded, seen in a search, and seen again a pause later. If
+   another process creates the table in between, the sentinel is gone and the next one is tried.
+3. The sentinel is removed afterwards, and others' that are older than 10 minutes; the table stays.
+4. A failure here is never a document's fault: no document's content is involved.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
+
+import structlog
+
+from consumer.anythingllm.api import Api, checked_slug
+from consumer.anythingllm.errors import AnythingLLMConnectionError, AnythingLLMError
+from consumer.anythingllm.form import is_sentinel, sentinel_source
+from consumer.anythingllm.models import DocumentRow, WorkspaceListing
+from consumer.anythingllm.transport import Errand
+from consumer.anythingllm.workspaces import Workspaces
+from consumer.model.fault import Fault
+
+log = structlog.get_logger(__name__)
+
+SETTLED_AGE = timedelta(seconds=60)
+ABANDONED_AGE = timedelta(minutes=10)  # a sentinel this old belongs to a process that is gone
+ROUNDS = 5  # sentinels tried; each loss means that another process was creating the table
+_TOP = 1_000  # more than a workspace can hold that is not yet in use (13 uploads/s for 60 s)
+
+NewErrand = Callable[[float, str | None], Errand]
+
+
+class Readiness:
+    """Which workspaces are ready, and how they become so (module docstring).
+
+    Args:
+        api: the endpoints.
+        workspaces: finds and creates them.
+        errand: makes an errand of so many seconds.
+        timeout: seconds for an ordinary call.
+        upload_timeout: seconds for a sentinel's upload.
+        pause: seconds between the two looks.
+        sleep: waits.
+    """
+
+    def __init__(
+        self,
+        api: Api,
+        workspaces: Workspaces,
+        *,
+        errand: NewErrand,
+        timeout: float,
+        upload_timeout: float,
+        pause: float,
+        sleep: Callable[[float], Awaitable[None]],
+    ) -> None:
+        self._api = api
+        self._workspaces = workspaces
+        self._errand = errand
+        self._timeout = timeout
+        self._upload_timeout = upload_timeout
+        self._pause = pause
+        self._sleep = sleep
+        self._ready: set[str] = set()
+        self._running: dict[str, asyncio.Task[None]] = {}
+
+    async def prepare(self, slug: str, trace_id: str | None) -> None:
+        """Return when the workspace is ready; callers for the same one share the work.
+
+        Raises:
+            AnythingLLMError: theirs or busy; the next call tries again.
+        """
+        if checked_slug(slug) in self._ready:
+            return
+        task = self._running.get(slug)
+        if task is None:
+            task = asyncio.create_task(self._run(slug, trace_id), name=f"prepare {slug}")
+            self._running[slug] = task
+            task.add_done_callback(lambda done: self._finished(slug, done))
+        try:
+            # One caller's cancellation must not take the work from the others.
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if task.cancelled() and not _cancelling():
+                raise AnythingLLMConnectionError("the client was disconnected meanwhile") from None
+            raise
+
+    def forget(self, slug: str) -> None:
+        """Look again before the next upload: the workspace turned out to be gone or changed."""
+        self._ready.discard(slug)
+        self._running.pop(slug, None)
+
+    async def close(self) -> None:
+        """Stop preparing; sentinels that are left are removed by whoever comes later."""
+        tasks = list(self._running.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._running.clear()
+        self._ready.clear()
+
+    def _finished(self, slug: str, task: asyncio.Task[None]) -> None:
+        failed = task.cancelled() or task.exception() is not None
+        if self._running.get(slug) is not task:
+            return  # forgotten meanwhile: what it found out no longer holds
+        del self._running[slug]
+        if not failed:
+            self._ready.add(slug)
+
+    async def _run(self, slug: str, trace_id: str | None) -> None:
+        try:
+            await self._make_ready(slug, trace_id)
+        except AnythingLLMError as error:
+            if error.fault in (Fault.UNCLEAR, Fault.DOCUMENT):
+                error.fault = Fault.THEIRS
+            error.ambiguous = False  # about a sentinel, which nobody will send again
+            raise
+
+    async def _make_ready(self, slug: str, trace_id: str | None) -> None:
+        listing, _ = await self._workspaces.ensure(self._errand(self._timeout, trace_id), slug)
+        litter = [row.location for row in listing.rows if _is_abandoned(row, listing)]
+        try:
+            if not is_in_use(listing):
+                await self._prove(slug, trace_id, litter)
+        except Exception:
+            await self._sweep(slug, trace_id, litter)
+            raise
+        await self._sweep(slug, trace_id, litter)
+        log.info("workspace.ready", workspace=slug, documents=len(listing.rows))
+
+    async def _prove(self, slug: str, trace_id: str | None, litter: list[str]) -> None:
+        for attempt in range(1, ROUNDS + 1):
+            sentinel = uuid.uuid4().hex
+            errand = self._errand(self._upload_timeout, trace_id)
+            file = await self._api.raw_text(errand, _sentinel_body(slug, sentinel))
+            if file.doc_source == sentinel_source(sentinel):
+                litter.append(file.location)
+            if await self._seen(slug, sentinel, trace_id):
+                await self._sleep(self._pause)
+                if await self._seen(slug, sentinel, trace_id):
+                    return
+            log.info("workspace.sentinel_lost", workspace=slug, attempt=attempt)
+        raise AnythingLLMError(
+            f"workspace {slug!r} is not ready: {ROUNDS} test documents in a row were answered with "
+            "success and can't be found; check AnythingLLM's embedder and vector database",
+            fault=Fault.THEIRS,
+        )
+
+    async def _seen(self, slug: str, sentinel: str, trace_id: str | None) -> bool:
+        errand = self._errand(self._timeout, trace_id)
+        vectors = await self._api.search(errand, slug, _sentinel_text(sentinel), _TOP)
+        return any(vector.doc_source == sentinel_source(sentinel) for vector in vectors)
+
+    async def _sweep(self, slug: str, trace_id: str | None, litter: Sequence[str]) -> None:
+        if not litter:
+            return
+        try:
+            await self._api.remove(self._errand(self._timeout, trace_id), litter)
+        except AnythingLLMError as error:
+            # Not worth failing for: whoever prepares this workspace later removes them.
+            log.warning("workspace.sentinels_left", workspace=slug, error=error.message)
+
+
+def is_in_use(listing: WorkspaceListing) -> bool:
+    """Rule 1 of the module docstring; ages by the server's own clock on both sides."""
+    return any(
+        not is_sentinel(row.doc_source) and _older(row, listing, SETTLED_AGE)
+        for row in listing.rows
+    )
+
+
+def _is_abandoned(row: DocumentRow, listing: WorkspaceListing) -> bool:
+    return is_sentinel(row.doc_source) and _older(row, listing, ABANDONED_AGE)
+
+
+def _older(row: DocumentRow, listing: WorkspaceListing, age: timedelta) -> bool:
+    created = row.created_at
+    return created is not None and listing.date - created > age
+
+
+def _sentinel_text(sentinel: str) -> str:
+    return f"readiness check {sentinel}"
+
+
+def _sentinel_body(slug: str, sentinel: str) -> dict[str, object]:
+    metadata = {
+        "title": "readiness check",
+        "description": "a test document of anythingllm-consumer, removed within minutes",
+        "docSource": sentinel_source(sentinel),
+    }
+    return {
+        "textContent": _sentinel_text(sentinel),
+        "addToWorkspaces": slug,
+        "metadata": metadata,
+    }
+
+
+def _cancelling() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -1,0 +1,200 @@
+"""Getting one unit stored *and embedded*, without ever making a double.
+
+``200 success:true`` of AnythingLLM 1.16 proves nothing, and nothing there is idempotent. So:
+
+1. A unit is stored when ``GET /v1/document/{name}`` says ``cached: true`` for its own location and
+   shows our marker, or when a listing of the workspace shows the marker.
+2. A file that is there but not embedded is only embedded again; uploading it again would double it.
+3. After a request without a complete answer the unit is looked for, and not sent again before it
+   is found, or the time in which the server may still finish is over, or a refused connection has
+   shown that the server died meanwhile (what is not there then will not come).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import structlog
+
+from consumer.anythingllm.api import Api
+from consumer.anythingllm.errors import (
+    AnythingLLMError,
+    AnythingLLMNotFoundError,
+    AnythingLLMPendingError,
+    AnythingLLMProtocolError,
+    AnythingLLMRejectedError,
+)
+from consumer.anythingllm.form import upload_body
+from consumer.anythingllm.readiness import NewErrand, Readiness
+from consumer.model.fault import Fault
+from consumer.model.marker import StoredUnit, Unit
+
+log = structlog.get_logger(__name__)
+
+_SHORTEST_LOOK = 0.2  # seconds between two looks for an ambiguous upload, growing up to the longest
+_LONGEST_LOOK = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """What all uploads of a client share.
+
+    Args:
+        api: the endpoints.
+        readiness: makes workspaces ready.
+        lane: as many uploads at a time.
+        errand: makes an errand of so many seconds.
+        clock: monotonic seconds.
+        refused_at: when a connection was last refused, on that clock.
+        timeout: seconds for a check.
+        upload_timeout: seconds for an upload or an embedding.
+        ambiguity: seconds in which an upload without an answer may still take effect.
+    """
+
+    api: Api
+    readiness: Readiness
+    lane: asyncio.Semaphore
+    errand: NewErrand
+    clock: Callable[[], float]
+    refused_at: Callable[[], float]
+    timeout: float
+    upload_timeout: float
+    ambiguity: float
+
+
+class UnitUpload:
+    """One unit on its way into one workspace; not for concurrent use.
+
+    Args:
+        ways: what all uploads share.
+        slug: the workspace.
+        unit: what to store.
+        trace_id: of the event.
+    """
+
+    def __init__(self, ways: Ways, slug: str, unit: Unit, trace_id: str | None) -> None:
+        self._ways = ways
+        self._slug = slug
+        self._unit = unit
+        self._trace_id = trace_id
+        self._marker = unit.marker.encode()
+        self._location: str | None = None
+        self._ambiguous_since: float | None = None
+
+    async def attempt(self) -> StoredUnit:
+        """Try once; a further attempt goes on where this one ended.
+
+        Raises:
+            AnythingLLMError: with whose fault it is.
+        """
+        if not self._unit.text.strip():
+            raise AnythingLLMRejectedError(f"{self._name}: not sent, blank text can't be embedded")
+        await self._ways.readiness.prepare(self._slug, self._trace_id)
+        try:
+            async with self._ways.lane:
+                location = await self._found() or await self._store()
+        except AnythingLLMNotFoundError as error:
+            # The workspace vanished: that is nobody's document's fault. The next attempt makes it
+            # again, where that is allowed.
+            self._ways.readiness.forget(self._slug)
+            error.fault = Fault.THEIRS
+            raise
+        return StoredUnit(location, self._unit.marker)
+
+    @property
+    def _name(self) -> str:
+        chunks = ", ".join(ascii(chunk.id)[1:-1][:80] for chunk in self._unit.chunks[:3])
+        return f"chunk {chunks} for workspace {self._slug}"
+
+    async def _store(self) -> str:
+        location = self._location or await self._send()
+        self._location = location
+        if await self._is_embedded(location):
+            return location
+        log.info("chunk.embedding_again", workspace=self._slug, location=location)
+        with self._watching():
+            errand = self._ways.errand(self._ways.upload_timeout, self._trace_id)
+            await self._ways.api.embed(errand, self._slug, [location])
+        if await self._is_embedded(location):
+            return location
+        raise AnythingLLMError(
+            f"{self._name}: the text is stored but AnythingLLM could not embed it; "
+            "it will only be embedded again, not uploaded again"
+        )
+
+    async def _send(self) -> str:
+        errand = self._ways.errand(self._ways.upload_timeout, self._trace_id)
+        with self._watching():
+            body = upload_body(self._slug, self._unit, self._marker)
+            file = await self._ways.api.raw_text(errand, body)
+            if file.doc_source != self._marker:
+                raise self._not_ours()
+        return file.location
+
+    async def _is_embedded(self, location: str) -> bool:
+        errand = self._ways.errand(self._ways.timeout, self._trace_id)
+        file = await self._ways.api.file(errand, location)
+        if file is not None and file.doc_source == self._marker:
+            return file.cached is True
+        # Removed by somebody, or never ours: the next attempt looks for the marker and uploads.
+        self._location = None
+        self._ambiguous_since = self._ways.clock()
+        raise self._not_ours()
+
+    def _not_ours(self) -> AnythingLLMProtocolError:
+        return AnythingLLMProtocolError(
+            f"{self._name}: AnythingLLM named a file that is not this chunk's; "
+            "it will be looked for before it is uploaded again",
+            ambiguous=True,
+        )
+
+    @contextmanager
+    def _watching(self) -> Iterator[None]:
+        """Remember when a request that changes something ended without a complete answer."""
+        try:
+            yield
+        except AnythingLLMError as error:
+            if error.ambiguous:
+                self._ambiguous_since = self._ways.clock()
+            raise
+
+    async def _found(self) -> str | None:
+        """Where an ambiguous earlier attempt's result is; None when it may be sent (again).
+
+        Raises:
+            AnythingLLMPendingError: it is not there, and may still come.
+        """
+        if (since := self._ambiguous_since) is None:
+            return None
+        location = await self._look()
+        if location is not None:
+            log.info("chunk.found", workspace=self._slug, location=location)
+        elif not self._is_over(since):
+            raise self._pending(since)
+        self._ambiguous_since = None
+        return location
+
+    async def _look(self) -> str | None:
+        if self._location is not None:
+            return self._location if await self._is_embedded(self._location) else None
+        errand = self._ways.errand(self._ways.timeout, self._trace_id)
+        listing = await self._ways.api.workspace(errand, self._slug)
+        rows = listing.rows if listing else ()
+        return next((row.location for row in rows if row.doc_source == self._marker), None)
+
+    def _is_over(self, since: float) -> bool:
+        died = self._ways.refused_at() > since
+        return died or self._ways.clock() - since >= self._ways.ambiguity
+
+    def _pending(self, since: float) -> AnythingLLMPendingError:
+        waited = self._ways.clock() - since
+        pause = min(max(waited, _SHORTEST_LOOK), _LONGEST_LOOK, self._ways.ambiguity - waited)
+        return AnythingLLMPendingError(
+            f"{self._name}: an earlier upload got no complete answer and may still finish; "
+            "it is looked for again before anything is sent",
+            ambiguous=True,
+            retry_after=max(pause, 0.01),
+        )

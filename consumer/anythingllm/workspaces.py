@@ -1,0 +1,99 @@
+"""Finding and creating workspaces, although AnythingLLM 1.16 takes no slug from us.
+
+The server derives the slug from the name, and gives a second workspace of the same name a random
+tail: two creators at once make two workspaces. So a workspace is created with its slug as its name,
+and whoever gets another slug than he wanted removes what he made and takes the other's.
+"""
+
+from __future__ import annotations
+
+import structlog
+
+from consumer.anythingllm.api import Api, checked_slug
+from consumer.anythingllm.errors import (
+    AnythingLLMAuthenticationError,
+    AnythingLLMError,
+    AnythingLLMNotFoundError,
+)
+from consumer.anythingllm.models import Workspace, WorkspaceListing
+from consumer.anythingllm.transport import Errand
+from consumer.model.fault import Fault
+
+log = structlog.get_logger(__name__)
+
+_NAME_LENGTH = 255  # characters; the server cuts longer names without a word
+
+
+class Workspaces:
+    """See the module's docstring.
+
+    Args:
+        api: the endpoints.
+        may_create: whether missing workspaces are created.
+    """
+
+    def __init__(self, api: Api, *, may_create: bool) -> None:
+        self._api = api
+        self._may_create = may_create
+
+    async def ensure(
+        self, errand: Errand, slug: str, name: str | None = None
+    ) -> tuple[WorkspaceListing, bool]:
+        """The workspace of this slug with its documents, and whether this call created it.
+
+        Args:
+            errand: deadline and trace id.
+            slug: the wanted slug.
+            name: the display name if it has to be created; the slug where None.
+
+        Raises:
+            AnythingLLMNotFoundError: it does not exist and may not or can't be created (theirs).
+            AnythingLLMError: anything else.
+        """
+        listing = await self._api.workspace(errand, checked_slug(slug))
+        if listing is not None:
+            return listing, False
+        if not self._may_create:
+            raise _unavailable(slug, "and may not be created: create it or allow it to be created")
+        created = await self._create(errand, slug)
+        if created and name and name != slug:
+            await self._api.rename_workspace(errand, slug, name[:_NAME_LENGTH])
+        listing = await self._api.workspace(errand, slug)
+        if listing is None:
+            raise _unavailable(slug, "although it was just created: somebody removes workspaces")
+        return listing, created
+
+    async def _create(self, errand: Errand, slug: str) -> bool:
+        """Create it; false when somebody else was faster."""
+        try:
+            made = await self._api.new_workspace(errand, slug)
+        except AnythingLLMError as error:
+            if error.http_status != 400 or not await self._api.workspace(errand, slug):
+                raise
+            return False
+        if made.slug == slug:
+            log.info("workspace.created", workspace=slug)
+            return True
+        await self._remove_stray(errand, made)
+        if not await self._api.workspace(errand, slug):
+            raise _unavailable(slug, f"and AnythingLLM calls it {made.slug!r}: choose that slug")
+        return False
+
+    async def _remove_stray(self, errand: Errand, stray: Workspace) -> None:
+        """Remove what this call made by losing the race, unless somebody uses it already."""
+        try:
+            listing = await self._api.workspace(errand, stray.slug)
+            if listing is None or listing.rows or listing.workspace.id != stray.id:
+                return
+            await self._api.delete_workspace(errand, stray.slug)
+        except (AnythingLLMAuthenticationError, AnythingLLMNotFoundError) as error:
+            # 403: the operator protects workspaces from deletion.
+            log.warning("workspace.stray_left", workspace=stray.slug, error=error.message)
+        else:
+            log.info("workspace.stray_removed", workspace=stray.slug)
+
+
+def _unavailable(slug: str, why: str) -> AnythingLLMNotFoundError:
+    return AnythingLLMNotFoundError(
+        f"workspace {slug!r} does not exist in AnythingLLM {why}", fault=Fault.THEIRS
+    )

@@ -1,0 +1,42 @@
+"""``check``: is everything as the service needs it?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from consumer.cli import output
+from consumer.cli.common import ConfigOption, ExitCode, JsonOption, end, settings_for
+
+if TYPE_CHECKING:
+    from consumer.kafka.topics import Finding
+
+
+def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Look at settings, Kafka, the topics and AnythingLLM; exit 3 when something must be mended.
+
+    Changes nothing. Wrong settings are listed all at once (exit 2).
+    """
+    import asyncio
+
+    from consumer.operations.checks import look
+
+    settings = settings_for(config)
+    findings = asyncio.run(look(settings))
+    if as_json:
+        for finding in findings:
+            output.json_line(
+                {
+                    "ok": finding.ok,
+                    "subject": finding.subject,
+                    "finding": finding.text,
+                    "what_to_do": finding.what_to_do,
+                }
+            )
+    else:
+        output.table(("", "what", "finding", "what to do"), [_row(one) for one in findings])
+    end(ExitCode.DONE if all(finding.ok for finding in findings) else ExitCode.FOUND)
+
+
+def _row(finding: Finding) -> tuple[str, str, str, str]:
+    mark = "ok" if finding.ok else "WRONG"
+    return mark, finding.subject, finding.text, finding.what_to_do

@@ -1,0 +1,105 @@
+"""What all commands share: exit codes, the common options, and how to end with an error.
+
+Command modules import little at their top: ``--help`` loads all of them. What is heavy (aiokafka,
+aiohttp, the rooms that use them) is imported inside the command.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from consumer.settings import Settings
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        help="TOML file with settings; environment variables win over it.",
+        show_default=False,
+    ),
+]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Write JSON lines for scripts instead of text for people.")
+]
+
+
+class ExitCode(IntEnum):
+    """What a command's end means to scripts."""
+
+    DONE = 0
+    FAILED = 1
+    WRONG_USAGE = 2
+    FOUND = 3
+    INTERRUPTED = 130
+
+
+class CommandFailed(Exception):
+    """The command can't do what was asked, for a reason the user can read in one line.
+
+    Args:
+        message: what happened and what can be done.
+        code: the exit code.
+    """
+
+    def __init__(self, message: str, code: ExitCode = ExitCode.FAILED) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+@dataclass(slots=True)
+class Invocation:
+    """What the options before the command said; the ``obj`` of typer's context."""
+
+    debug: bool = False
+
+
+def settings_for(
+    config: Path | None,
+    *,
+    logs: Literal["stdout", "stderr"] = "stderr",
+    needs_anythingllm: bool = True,
+) -> Settings:
+    """Read the settings and send the log where the command wants it.
+
+    Args:
+        config: the value of ``--config``.
+        logs: ``stdout`` is for the service itself; other commands keep it free for their output.
+        needs_anythingllm: false for commands that only speak to Kafka: they run without its key.
+
+    Raises:
+        SettingsError: shown by `consumer.cli.main`, exit code 2.
+    """
+    import structlog
+
+    from consumer.settings import from_environment
+    from consumer.telemetry.logs import set_up_logging, standard_stream
+
+    settings = from_environment(config, needs_anythingllm=needs_anythingllm)
+    set_up_logging(
+        level=settings.log.level,
+        format=settings.log.format,
+        secrets=settings.secrets(),
+        sink=standard_stream(logs),
+        colors=getattr(sys, logs).isatty(),
+    )
+    for warning in settings.warnings:
+        structlog.get_logger(__name__).warning("settings.warning", message=warning)
+    return settings
+
+
+def end(code: ExitCode) -> None:
+    """End the command with that exit code; 0 simply returns.
+
+    Raises:
+        typer.Exit: for any other code.
+    """
+    if code is not ExitCode.DONE:
+        raise typer.Exit(int(code))

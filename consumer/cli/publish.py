@@ -1,0 +1,124 @@
+"""``publish``: events from files onto the documents topic, keyed by their identity."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from consumer.cli import output
+from consumer.cli.common import CommandFailed, ConfigOption, ExitCode, JsonOption, end, settings_for
+from consumer.cli.files import EventLine, UnreadableError, read_events
+from consumer.operations.publishing import Publishable, checked, publish_all
+from consumer.pipeline.decode import Malformed
+
+if TYPE_CHECKING:
+    from consumer.settings import Settings
+
+_MAX_LISTED = 20
+
+
+def publish(
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILES...", help="JSON or NDJSON, also .gz; - is stdin.")
+    ],
+    config: ConfigOption = None,
+    skip_invalid: Annotated[
+        bool, typer.Option("--skip-invalid", help="Publish the valid ones, leave out the others.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check only; publish nothing, need no Kafka.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Publish ProcessedDocument events, each with its identity as the record key.
+
+    All are checked first. When one is invalid nothing is published (exit 3).
+
+    Example: anythingllm-consumer publish documents.ndjson.gz
+    """
+    settings = settings_for(config, needs_anythingllm=False)
+    try:
+        events = _Events(files)
+        valid, invalid = _count(events, settings)
+    except UnreadableError as error:
+        raise CommandFailed(str(error), ExitCode.WRONG_USAGE) from None
+    blocked = bool(invalid) and not skip_invalid
+    published = 0
+    if not dry_run and not blocked:
+        published = _publish(events, settings, valid)
+    summary = {"valid": valid, "invalid": invalid, "published": published, "dry_run": dry_run}
+    if as_json:
+        output.json_line(summary)
+    else:
+        output.line(f"{valid} valid, {invalid} invalid, {published} published")
+        if blocked:
+            output.note("nothing was published; mend the events above, or use --skip-invalid")
+    end(ExitCode.FOUND if blocked else ExitCode.DONE)
+
+
+class _Events:
+    """The events of the files, as often as they are asked for; standard input is kept."""
+
+    def __init__(self, files: list[str]) -> None:
+        self._files = files
+        self._kept = {name: list(read_events([name])) for name in files if name == "-"}
+
+    def __iter__(self) -> Iterator[EventLine]:
+        for name in self._files:
+            yield from self._kept.get(name) or read_events([name])
+
+
+def _checked(events: _Events, settings: Settings) -> Iterator[Publishable | Malformed]:
+    from consumer.wiring import decode_limits
+
+    values = (event.value for event in events)
+    return checked(values, decode_limits(settings), settings.document.identity)
+
+
+def _count(events: _Events, settings: Settings) -> tuple[int, int]:
+    valid = invalid = 0
+    for event, outcome in zip(events, _checked(events, settings), strict=True):
+        if isinstance(outcome, Publishable):
+            valid += 1
+            continue
+        invalid += 1
+        if invalid <= _MAX_LISTED:
+            for problem in outcome.problems:
+                output.note(f"{event.file}:{event.line}: {problem}")
+        elif invalid == _MAX_LISTED + 1:
+            output.note("more invalid events follow; `validate` lists them all")
+    return valid, invalid
+
+
+def _publish(events: _Events, settings: Settings, total: int) -> int:
+    import asyncio
+
+    from consumer.kafka.connection import KafkaUnavailableError
+    from consumer.kafka.publisher import OutgoingRecord, Publisher, TooLargeForTopicError
+    from consumer.wiring import DEAD_LETTER_HEADROOM, kafka_connection
+
+    async def send() -> int:
+        publisher = Publisher(
+            kafka_connection(settings),
+            max_record_bytes=settings.document.max_bytes + DEAD_LETTER_HEADROOM,
+            delivery_timeout=settings.kafka.delivery_timeout_seconds,
+            give_up=True,
+        )
+        await publisher.start()
+
+        async def one_by_key(key: bytes, value: bytes) -> None:
+            await publisher.publish(OutgoingRecord(settings.kafka.documents_topic, key, value))
+
+        valid = (one for one in _checked(events, settings) if isinstance(one, Publishable))
+        try:
+            with output.progress("publishing", total) as done:
+                return await publish_all(valid, one_by_key, done=done)
+        finally:
+            await publisher.stop()
+
+    try:
+        return asyncio.run(send())
+    except (KafkaUnavailableError, TooLargeForTopicError) as error:
+        raise CommandFailed(f"Kafka: {error}") from None

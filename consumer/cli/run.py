@@ -1,0 +1,37 @@
+"""``run``: the service."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from consumer.cli.common import CommandFailed, ConfigOption, settings_for
+
+
+def run(
+    config: ConfigOption = None,
+    fail_fast: Annotated[
+        bool,
+        typer.Option(
+            "--fail-fast", help="End with 1 instead of waiting when Kafka or AnythingLLM is away."
+        ),
+    ] = False,
+) -> None:
+    """Consume documents and store them until SIGTERM or Ctrl-C.
+
+    The first signal finishes what is in flight (SHUTDOWN_DRAIN_SECONDS), the second stops at once.
+    While Kafka or AnythingLLM is away the service waits: alive, not ready, nothing lost.
+    """
+    import asyncio
+
+    from consumer.admin.server import AdminError
+    from consumer.app import ServiceDiedError, StartFailedError, serve
+
+    settings = settings_for(config, logs="stdout")
+    try:
+        asyncio.run(serve(settings, fail_fast=fail_fast))
+    except (AdminError, StartFailedError) as error:
+        raise CommandFailed(str(error)) from None
+    except ServiceDiedError as error:
+        raise CommandFailed(f"the service died: {error}") from None

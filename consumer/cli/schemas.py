@@ -1,0 +1,50 @@
+"""``schemas export``: writes the published schemas, or checks that files are up to date."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from consumer.cli import output
+from consumer.cli.common import CommandFailed, ExitCode
+
+
+def export(
+    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where to.")] = Path("schemas"),
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; exit 3 where a file differs.")
+    ] = False,
+) -> None:
+    """Write JSON Schemas of all messages and the AsyncAPI document, made from the models."""
+    from consumer.model.schemas import files
+
+    if check:
+        _check(folder, files())
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in files().items():
+            (folder / name).write_bytes(content)
+            output.line(str(folder / name))
+    except OSError as error:
+        raise CommandFailed(f"{error.filename}: can't be written: {error.strerror}") from None
+
+
+def _check(folder: Path, wanted: dict[str, bytes]) -> None:
+    differing = [name for name, content in wanted.items() if _content(folder / name) != content]
+    if differing:
+        raise CommandFailed(
+            f"missing in {folder} or different from the models: {', '.join(differing)}\n"
+            "`anythingllm-consumer schemas export` writes them",
+            ExitCode.FOUND,
+        )
+    output.line(f"{folder}: all {len(wanted)} files are up to date")
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None

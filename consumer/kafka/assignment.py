@@ -1,0 +1,96 @@
+"""One partition for the time the group leaves it to us, and the deliveries that come from it."""
+
+from __future__ import annotations
+
+import asyncio
+
+from consumer.kafka.ledger import Ledger
+from consumer.model.delivery import Record
+from consumer.resilience.fence import Fence
+
+
+class Assignment:
+    """A partition's epoch: after `end` nothing that began in it may settle, publish or upload.
+
+    Args:
+        name: topic and partition.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self.ledger = Ledger(name)
+        self.fence = Fence(name)
+        self._working: set[asyncio.Task[object]] = set()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._ended = False
+
+    @property
+    def ended(self) -> bool:
+        """True once the partition may belong to somebody else."""
+        return self._ended
+
+    def begin(self, task: asyncio.Task[object]) -> None:
+        """Count a task as working on this partition until it is done."""
+        self._working.add(task)
+        self._idle.clear()
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[object]) -> None:
+        self._working.discard(task)
+        if not self._working:
+            self._idle.set()
+
+    async def idle(self) -> None:
+        """Return when no task works on this partition."""
+        await self._idle.wait()
+
+    def end(self) -> None:
+        """Close for good; what still works on it is cancelled."""
+        self._ended = True
+        self.fence.close()
+        for task in self._working:
+            task.cancel()
+
+    def __str__(self) -> str:
+        return self._name
+
+
+class Delivery:
+    """A record on its way, with the receipt that lets its offset be committed.
+
+    Args:
+        record: the original bytes.
+        assignment: the epoch it was received in.
+    """
+
+    __slots__ = ("_assignment", "record")
+
+    def __init__(self, record: Record, assignment: Assignment) -> None:
+        self.record = record
+        self._assignment = assignment
+
+    @property
+    def fence(self) -> Fence:
+        """Closed when the partition is being taken away or the process stops."""
+        return self._assignment.fence
+
+    @property
+    def ended(self) -> bool:
+        """True when the partition may belong to somebody else: publish nothing any more."""
+        return self._assignment.ended
+
+    def carried_by(self, task: asyncio.Task[object]) -> None:
+        """Tell who works on it, so that a revocation can wait for that work."""
+        self._assignment.begin(task)
+
+    def settled(self) -> None:
+        """Let the offset be committed. The only way anything ever is.
+
+        A receipt of a former assignment changes nothing: its ledger is not asked any more.
+        """
+        if not self._assignment.ended:
+            self._assignment.ledger.settle(self.record.at.offset)
+
+    def __repr__(self) -> str:
+        return f"<Delivery {self.record.at}>"

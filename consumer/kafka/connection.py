@@ -1,0 +1,110 @@
+"""How to reach Kafka: one value from which every aiokafka client is made."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from aiokafka.errors import KafkaError
+
+
+class KafkaUnavailableError(Exception):
+    """Kafka can't be reached or refuses us; the message says why and what to look at."""
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaConnection:
+    """Where Kafka is and who we are there.
+
+    Args:
+        bootstrap_servers: ``host:port``, comma separated.
+        security_protocol: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL.
+        sasl_mechanism: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512.
+        ca_file: PEM file of the authority to trust; the system's where None.
+        cert_file: PEM file of the client certificate (mTLS).
+        key_file: PEM file of its key.
+    """
+
+    bootstrap_servers: str
+    security_protocol: str = "PLAINTEXT"
+    sasl_mechanism: str | None = None
+    sasl_username: str | None = None
+    sasl_password: str | None = field(default=None, repr=False)
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    key_password: str | None = field(default=None, repr=False)
+
+    def client_options(self) -> dict[str, Any]:
+        """Keyword arguments that every aiokafka client takes.
+
+        Raises:
+            KafkaUnavailableError: a certificate or key file can't be used.
+        """
+        options: dict[str, Any] = {
+            "bootstrap_servers": self.bootstrap_servers,
+            "security_protocol": self.security_protocol,
+            "client_id": "anythingllm-consumer",
+        }
+        if self.security_protocol in {"SSL", "SASL_SSL"}:
+            options["ssl_context"] = self._ssl_context()
+        if self.security_protocol.startswith("SASL"):
+            options["sasl_mechanism"] = self.sasl_mechanism or "PLAIN"
+            options["sasl_plain_username"] = self.sasl_username
+            options["sasl_plain_password"] = self.sasl_password
+        return options
+
+    def _ssl_context(self) -> ssl.SSLContext:
+        try:
+            context = ssl.create_default_context(cafile=self.ca_file)
+            context.minimum_version = ssl.TLSVersion.TLSv1_2
+            if self.cert_file is not None:
+                context.load_cert_chain(self.cert_file, self.key_file, self.key_password)
+        except (OSError, ssl.SSLError) as error:
+            raise KafkaUnavailableError(
+                f"the TLS files for Kafka can't be used ({error.__class__.__name__}: {error}); "
+                "check KAFKA_SSL_CAFILE, KAFKA_SSL_CERTFILE, KAFKA_SSL_KEYFILE"
+            ) from error
+        return context
+
+
+class _LastError(logging.Handler):
+    """Remembers aiokafka's last ERROR line.
+
+    aiokafka 0.14 raises only "Unable to bootstrap" for a wrong password and a wrong CA alike; the
+    cause stands in its log alone, and an operator needs the cause.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.line: str | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.line = record.getMessage().splitlines()[0][:300]
+
+
+@asynccontextmanager
+async def explained(what: str, connection: KafkaConnection) -> AsyncIterator[None]:
+    """Turn whatever aiokafka raises inside into `KafkaUnavailableError` with the real cause.
+
+    Args:
+        what: the step, as it reads after "Kafka: ", for example "consumer start".
+        connection: names the servers in the message.
+    """
+    last = _LastError()
+    aiokafka_log = logging.getLogger("aiokafka")
+    aiokafka_log.addHandler(last)
+    try:
+        yield
+    except (TimeoutError, KafkaError, OSError, AssertionError) as error:
+        cause = last.line or f"{error.__class__.__name__}: {error}"
+        raise KafkaUnavailableError(
+            f"{what} at {connection.bootstrap_servers} failed: {cause}"
+        ) from error
+    finally:
+        aiokafka_log.removeHandler(last)

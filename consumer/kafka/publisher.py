@@ -1,0 +1,199 @@
+"""Records into Kafka, acknowledged: results, dead letters and documents leave through here.
+
+What is always true:
+- `publish` returns only when every in-sync replica has the record. A record whose producer gave up
+  or was refused is sent again by a new producer: a repeat is recognised by its event id, a loss is
+  never.
+- An idempotent producer of aiokafka 0.14 never gives up by itself, its ``stop()`` hangs in an
+  outage, and one rejected record poisons it for the partition. Hence deadlines of our own and a
+  new producer after every failure.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+import structlog
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+
+from consumer.kafka.connection import KafkaConnection, KafkaUnavailableError, explained
+from consumer.model.delivery import Headers
+
+log = structlog.get_logger(__name__)
+
+_STOP_SECONDS = 5.0
+_RETRY_SECONDS = 1.0
+# Kafka's record and batch framing, generously; a record on the very edge goes by reference instead.
+_OVERHEAD_BYTES = 1024
+
+
+class TooLargeForTopicError(Exception):
+    """The record can never be published to its topic as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutgoingRecord:
+    """A record to publish.
+
+    Args:
+        topic: where to.
+        key: decides the partition unless `partition` is given.
+        value: the bytes; None is a tombstone.
+        headers: in order.
+        partition: a fixed partition, or None for Kafka's own choice by key.
+    """
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = ()
+    partition: int | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes on the wire, rather too many than too few."""
+        in_headers = sum(
+            len(name.encode()) + len(value or b"") + 10 for name, value in self.headers
+        )
+        return len(self.key or b"") + len(self.value or b"") + in_headers + _OVERHEAD_BYTES
+
+
+class Publisher:
+    """See the module's docstring.
+
+    Args:
+        connection: where Kafka is.
+        max_record_bytes: larger records are refused before they are sent.
+        delivery_timeout: seconds after which an unacknowledged record is sent by a new producer.
+        give_up: raise at the first failure instead of trying for ever; for commands that a person
+            waits for.
+    """
+
+    def __init__(
+        self,
+        connection: KafkaConnection,
+        *,
+        max_record_bytes: int = 8 * 1024 * 1024 + 64 * 1024,
+        delivery_timeout: float = 120.0,
+        give_up: bool = False,
+    ) -> None:
+        self._connection = connection
+        self._max_record_bytes = max_record_bytes
+        self._delivery_timeout = delivery_timeout
+        self._give_up = give_up
+        self._producer: AIOKafkaProducer | None = None
+        self._replacing = asyncio.Lock()
+        self._trouble: str | None = None
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the last attempt to publish failed, None while all is well."""
+        return self._trouble
+
+    async def start(self) -> None:
+        """Connect.
+
+        Raises:
+            KafkaUnavailableError: with the cause; call again later.
+        """
+        async with explained("connecting the producer", self._connection):
+            self._producer = await self._new_producer()
+        self._trouble = None
+
+    async def publish(self, record: OutgoingRecord) -> None:
+        """Publish and wait for the acknowledgement, for ever if need be.
+
+        Raises:
+            TooLargeForTopicError: it can never be published as it is.
+            KafkaUnavailableError: with `give_up`, at the first failure.
+        """
+        if record.size > self._max_record_bytes:
+            raise TooLargeForTopicError(f"{record.size} bytes for {record.topic}")
+        while True:
+            producer = self._producer
+            try:
+                if producer is None:
+                    raise KafkaUnavailableError("the producer is not connected")
+                await self._send(producer, record)
+            except MessageSizeTooLargeError as error:
+                await self._replace(producer)
+                raise TooLargeForTopicError(f"{record.size} bytes for {record.topic}") from error
+            except (KafkaError, KafkaUnavailableError, TimeoutError, OSError) as error:
+                if self._give_up:
+                    raise KafkaUnavailableError(f"{record.topic}: {_short(error)}") from error
+                self._tell(record, error)
+                await asyncio.sleep(_RETRY_SECONDS)
+                await self._replace(producer)
+            else:
+                self._trouble = None
+                return
+
+    async def _send(self, producer: AIOKafkaProducer, record: OutgoingRecord) -> None:
+        async with asyncio.timeout(self._delivery_timeout):
+            await producer.send_and_wait(
+                record.topic,
+                key=record.key,
+                value=record.value,
+                headers=list(record.headers),
+                partition=record.partition,
+            )
+
+    def _tell(self, record: OutgoingRecord, error: BaseException) -> None:
+        self._trouble = f"{record.topic}: {_short(error)}"
+        log.error(
+            "publish.failed",
+            topic=record.topic,
+            error=self._trouble,
+            consequence="nothing is committed until it is acknowledged; sent again",
+            what_to_do="check the brokers, the topic and our permission to write it",
+        )
+
+    async def _replace(self, failed: AIOKafkaProducer | None) -> None:
+        """A new producer in place of the failed one; one replacement for all who saw it fail."""
+        async with self._replacing:
+            if self._producer is not failed:
+                return
+            self._producer = None
+            if failed is not None:
+                await _stop(failed)
+            try:
+                async with explained("connecting the producer", self._connection):
+                    self._producer = await self._new_producer()
+            except KafkaUnavailableError as error:
+                self._trouble = str(error)
+
+    async def _new_producer(self) -> AIOKafkaProducer:
+        producer = AIOKafkaProducer(
+            **self._connection.client_options(),
+            acks="all",
+            enable_idempotence=True,
+            max_request_size=self._max_record_bytes + _OVERHEAD_BYTES,
+            compression_type="lz4",
+            linger_ms=5,
+        )
+        try:
+            await producer.start()
+        except BaseException:
+            await _stop(producer)
+            raise
+        return producer
+
+    async def stop(self) -> None:
+        """Close the connection; everything published was acknowledged already."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await _stop(producer)
+
+
+async def _stop(producer: AIOKafkaProducer) -> None:
+    try:
+        async with asyncio.timeout(_STOP_SECONDS):
+            await producer.stop()
+    except (KafkaError, TimeoutError, OSError) as error:
+        log.warning("producer.stop_failed", error=_short(error))
+
+
+def _short(error: BaseException) -> str:
+    return f"{error.__class__.__name__}: {error}"[:300]

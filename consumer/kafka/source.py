@@ -1,0 +1,337 @@
+"""Records out of Kafka, and commits back: the consumer group as the journey sees it.
+
+What is always true:
+- One poll hands out at most one record (``max_records=1``). With more, aiokafka 0.14 drops healthy
+  records it has already drained when another partition raises in the same call.
+- A poll is never cancelled: a cancelled ``getmany`` switches aiokafka's idle detection off for
+  good. Hence ``max_poll_interval_ms`` is out of the way and the app watches the poll loop itself.
+  It also lets us simply not poll while the window is full: pausing would throw prefetched records
+  away.
+- Commits are explicit, per partition, and only of the current assignment. aiokafka rebalances in
+  the background, so a bare ``commit()`` could commit what another member owns by then.
+- Every assignment has an epoch of its own: a fence, a ledger. On revocation the fence closes, what
+  is in the middle of a request gets time to finish, the prefix is committed, all is forgotten.
+
+It refuses to know what a record says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import structlog
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
+from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+
+from consumer.kafka.assignment import Assignment, Delivery
+from consumer.kafka.connection import KafkaConnection, KafkaUnavailableError, explained
+from consumer.kafka.records import to_record
+from consumer.telemetry.metrics import Metrics
+
+log = structlog.get_logger(__name__)
+
+# Idle detection by aiokafka is replaced by the app's watchdog (module docstring). About 24 days.
+_NO_POLL_LIMIT_MS = 2**31 - 1
+# A partition whose next record can't be read by the client is tried again this often, in seconds.
+_UNREADABLE_RETRY_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class SourceConfig:
+    """How to take part in the group.
+
+    Args:
+        topics: input topics; the range assignor keeps equal partition numbers together.
+        group_id: consumer group.
+        auto_offset_reset: ``earliest``, ``latest`` or ``none``.
+        session_timeout: seconds without heartbeat until the group takes our partitions away.
+        drain_timeout: seconds that a revocation waits for requests in the middle.
+        commit_timeout: seconds a commit may take; aiokafka itself sets no limit.
+    """
+
+    topics: tuple[str, ...]
+    group_id: str
+    auto_offset_reset: str = "earliest"
+    session_timeout: float = 45.0
+    drain_timeout: float = 130.0
+    commit_timeout: float = 30.0
+
+    @property
+    def rebalance_timeout(self) -> float:
+        """Seconds the group waits for us in a rebalance: the drain and the commit must fit in."""
+        return max(self.session_timeout, self.drain_timeout + self.commit_timeout + 5.0)
+
+
+class Source:
+    """See the module's docstring.
+
+    Args:
+        connection: where Kafka is.
+        config: how to take part in the group.
+        metrics: counts.
+        on_revoked: called when partitions went: what was known of them may change behind us.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        connection: KafkaConnection,
+        config: SourceConfig,
+        metrics: Metrics,
+        *,
+        on_revoked: Callable[[], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._connection = connection
+        self._config = config
+        self._metrics = metrics
+        self._on_revoked = on_revoked
+        self._clock = clock
+        self._consumer: AIOKafkaConsumer | None = None
+        self._assignments: dict[TopicPartition, Assignment] = {}
+        self._rescued: deque[Delivery] = deque()
+        self._unreadable: dict[TopicPartition, float] = {}
+        self._failure: BaseException | None = None
+        self._commit_lock = asyncio.Lock()
+
+    async def start(self) -> None:
+        """Join the group.
+
+        Raises:
+            KafkaUnavailableError: with the cause; call again later.
+        """
+        async with explained("joining the consumer group", self._connection):
+            consumer = AIOKafkaConsumer(
+                **self._connection.client_options(),
+                group_id=self._config.group_id,
+                enable_auto_commit=False,
+                auto_offset_reset=self._config.auto_offset_reset,
+                isolation_level="read_committed",
+                partition_assignment_strategy=(RangePartitionAssignor,),
+                session_timeout_ms=int(self._config.session_timeout * 1000),
+                heartbeat_interval_ms=int(self._config.session_timeout * 1000 / 10),
+                rebalance_timeout_ms=int(self._config.rebalance_timeout * 1000),
+                max_poll_interval_ms=_NO_POLL_LIMIT_MS,
+            )
+            consumer.subscribe(list(self._config.topics), listener=_Listener(self))
+            try:
+                await consumer.start()
+            except BaseException:
+                await consumer.stop()
+                raise
+        self._consumer = consumer
+
+    @property
+    def assigned(self) -> bool:
+        """True while the group has given us partitions (it may give a spare member none)."""
+        return bool(self._assignments)
+
+    @property
+    def open_count(self) -> int:
+        """Records handed out and not settled, over all partitions."""
+        return sum(a.ledger.open_count for a in self._assignments.values())
+
+    def oldest_open_age(self) -> float:
+        """Seconds since the longest unsettled record was received; 0 when nothing is open."""
+        since = [a.ledger.oldest_open_since for a in self._assignments.values()]
+        return max((self._clock() - at for at in since if at is not None), default=0.0)
+
+    async def poll(self, timeout: float = 0.2) -> Delivery | None:
+        """The next record, or None when there was none for `timeout` seconds.
+
+        A partition whose next record the client can't read is left where it is, reported, and
+        tried again; the others go on.
+        """
+        if self._failure is not None:
+            raise RuntimeError("the rebalance listener failed") from self._failure
+        if self._rescued:
+            return self._rescued.popleft()
+        consumer = self._joined()
+        partitions = self._readable()
+        if not partitions:
+            await asyncio.sleep(timeout)
+            return None
+        try:
+            batch = await consumer.getmany(
+                *partitions, timeout_ms=int(timeout * 1000), max_records=1
+            )
+        except (KafkaError, UnicodeDecodeError, ValueError, OSError) as error:
+            log.warning("source.poll_failed", error=_short(error))
+            await self._isolate(partitions)
+            return None
+        return self._first(batch)
+
+    async def _isolate(self, partitions: Iterable[TopicPartition]) -> None:
+        """Find the partition that raises by asking each alone, and keep what the others give."""
+        consumer = self._joined()
+        for partition in partitions:
+            try:
+                batch = await consumer.getmany(partition, timeout_ms=0, max_records=1)
+            except (KafkaError, UnicodeDecodeError, ValueError, OSError) as error:
+                self._unreadable[partition] = self._clock() + _UNREADABLE_RETRY_SECONDS
+                self._metrics.unreadable_records.inc()
+                log.error(
+                    "record.unreadable",
+                    topic=partition.topic,
+                    partition=partition.partition,
+                    error=_short(error),
+                    consequence="this partition waits; nothing of it is committed or lost",
+                    retry_in_seconds=_UNREADABLE_RETRY_SECONDS,
+                )
+            else:
+                if (delivery := self._first(batch)) is not None:
+                    self._rescued.append(delivery)
+
+    def _readable(self) -> list[TopicPartition]:
+        now = self._clock()
+        self._unreadable = {tp: at for tp, at in self._unreadable.items() if at > now}
+        return [tp for tp in self._assignments if tp not in self._unreadable]
+
+    def _first(self, batch: dict[TopicPartition, list[ConsumerRecord]]) -> Delivery | None:
+        for partition, records in batch.items():
+            assignment = self._assignments.get(partition)
+            for record in records:
+                # Without an assignment the record belongs to the next owner, who fetches it again.
+                if assignment and assignment.ledger.receive(record.offset, self._clock()):
+                    return Delivery(to_record(record), assignment)
+        return None
+
+    async def commit(self) -> None:
+        """Commit every partition's settled prefix; a failure is told and survived."""
+        async with self._commit_lock:
+            await self._commit(self._assignments)
+
+    async def _commit(self, assignments: dict[TopicPartition, Assignment]) -> None:
+        offsets = {
+            partition: offset
+            for partition, assignment in assignments.items()
+            if (offset := assignment.ledger.committable) is not None
+        }
+        if not offsets:
+            return
+        try:
+            async with asyncio.timeout(self._config.commit_timeout):
+                await self._joined().commit(offsets)
+        except (CommitFailedError, IllegalStateError) as error:
+            # The group has moved on: whoever owns the partition now does this work again.
+            self._metrics.commit_failures.inc()
+            log.warning("commit.refused", error=_short(error), partitions=len(offsets))
+        except (KafkaError, TimeoutError, OSError) as error:
+            self._metrics.commit_failures.inc()
+            log.warning("commit.failed", error=_short(error), consequence="tried again shortly")
+        else:
+            self._metrics.commits.inc()
+            for partition, offset in offsets.items():
+                assignments[partition].ledger.committed(offset)
+
+    async def lags(self) -> dict[tuple[str, int], int]:
+        """Records between the committable position and the end, by topic and partition.
+
+        Raises:
+            KafkaUnavailableError: the ends can't be had now.
+        """
+        assigned = list(self._assignments)
+        if not assigned:
+            return {}
+        async with explained("reading end offsets", self._connection), asyncio.timeout(10):
+            ends = await self._joined().end_offsets(assigned)
+            lags = {}
+            for partition in assigned:
+                if (assignment := self._assignments.get(partition)) is None:
+                    continue
+                position = await self._joined().position(partition)
+                behind = max(ends[partition] - position, 0) + assignment.ledger.open_count
+                lags[partition.topic, partition.partition] = behind
+        return lags
+
+    async def stop(self) -> None:
+        """Commit what is settled and leave the group."""
+        if self._consumer is None:
+            return
+        await self.commit()
+        consumer, self._consumer = self._consumer, None
+        try:
+            async with asyncio.timeout(self._config.commit_timeout):
+                await consumer.stop()
+        except (KafkaError, TimeoutError, OSError) as error:
+            log.warning("source.stop_failed", error=_short(error))
+
+    def close_fences(self) -> None:
+        """End every wait of all current work; requests in the middle go on."""
+        for assignment in self._assignments.values():
+            assignment.fence.close()
+
+    async def _revoked(self) -> None:
+        """Drain, commit, forget: aiokafka 0.14 is eager, so a rebalance takes everything."""
+        ending = dict(self._assignments)
+        if not ending:
+            return
+        self._metrics.rebalances.inc()
+        started = self._clock()
+        for assignment in ending.values():
+            assignment.fence.close()
+        drained = await _all_idle(ending.values(), self._config.drain_timeout)
+        for assignment in ending.values():
+            assignment.end()
+        async with self._commit_lock:
+            if self._consumer is not None:
+                await self._commit(ending)
+        self._assignments = {}
+        self._metrics.partitions_assigned.set(0)
+        self._rescued.clear()
+        self._unreadable.clear()
+        self._on_revoked()
+        log.info(
+            "assignment.revoked",
+            partitions=len(ending),
+            dropped=sum(a.ledger.open_count for a in ending.values()),
+            drained_in_time=drained,
+            duration_ms=int((self._clock() - started) * 1000),
+        )
+
+    def _assigned(self, partitions: Iterable[TopicPartition]) -> None:
+        self._assignments = {tp: Assignment(f"{tp.topic}-{tp.partition}") for tp in partitions}
+        self._metrics.partitions_assigned.set(len(self._assignments))
+        log.info(
+            "assignment.received", partitions=sorted(str(a) for a in self._assignments.values())
+        )
+
+    def _joined(self) -> AIOKafkaConsumer:
+        if self._consumer is None:
+            raise KafkaUnavailableError("the source is not started")
+        return self._consumer
+
+
+class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
+    """Hands rebalances on. aiokafka logs and swallows what a listener raises; poll raises it."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        try:
+            await self._source._revoked()
+        except Exception as error:
+            self._source._failure = error
+
+    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        self._source._assigned(assigned)
+
+
+async def _all_idle(assignments: Iterable[Assignment], timeout: float) -> bool:
+    try:
+        async with asyncio.timeout(timeout):
+            for assignment in assignments:
+                await assignment.idle()
+    except TimeoutError:
+        return False
+    return True
+
+
+def _short(error: BaseException) -> str:
+    return f"{error.__class__.__name__}: {error}"[:300]

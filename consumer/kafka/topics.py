@@ -1,0 +1,198 @@
+"""The topics we need: what they must be, creating them, and checking them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaError, for_code
+
+from consumer.kafka.connection import KafkaConnection, KafkaUnavailableError, explained
+
+_REQUEST_SECONDS = 30.0
+_TOPIC_EXISTS = 36
+
+
+@dataclass(frozen=True, slots=True)
+class TopicSpec:
+    """What a topic must be (schemas/README.md, "Topics").
+
+    Args:
+        name: topic name.
+        purpose: for findings and help, "dead letters" for example.
+        partitions: at creation; later a topic may have more.
+        settings: topic settings that creation sets and `check` verifies.
+    """
+
+    name: str
+    purpose: str
+    partitions: int
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TopicState:
+    """What a topic is: its partition count, its settings, and who is alive to lead it."""
+
+    partitions: int
+    settings: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something `check` found.
+
+    Args:
+        ok: False when it must be mended before the service is safe.
+        subject: what was looked at.
+        text: what was found.
+        what_to_do: empty when nothing.
+    """
+
+    ok: bool
+    subject: str
+    text: str
+    what_to_do: str = ""
+
+
+class TopicAdmin:
+    """Looks at and creates topics; made by `open_admin`."""
+
+    def __init__(self, client: AIOKafkaAdminClient, connection: KafkaConnection) -> None:
+        self._client = client
+        self._connection = connection
+
+    async def cluster_id(self) -> str:
+        """The cluster's id: part of every event id."""
+        async with self._asking("reading the cluster id"):
+            return str((await self._client.describe_cluster())["cluster_id"])
+
+    async def partitions(self, name: str) -> int:
+        """How many partitions the topic has; 0 when there is no such topic."""
+        async with self._asking(f"looking at topic {name}"):
+            (topic,) = await self._client.describe_topics([name])
+        return len(topic["partitions"])
+
+    async def states(self, names: Sequence[str]) -> dict[str, TopicState]:
+        """The topics of these names that exist."""
+        async with self._asking("reading topics"):
+            described = await self._client.describe_topics(list(names))
+            partitions = {
+                topic["topic"]: len(topic["partitions"])
+                for topic in described
+                if topic["error_code"] == 0 and topic["partitions"]
+            }
+            settings = await self._settings(list(partitions))
+        return {
+            name: TopicState(count, settings.get(name, {})) for name, count in partitions.items()
+        }
+
+    async def _settings(self, names: list[str]) -> dict[str, dict[str, str]]:
+        if not names:
+            return {}
+        resources = [ConfigResource(ConfigResourceType.TOPIC, name, None) for name in names]
+        found: dict[str, dict[str, str]] = {}
+        for response in await self._client.describe_configs(resources):
+            for _code, _message, _type, name, entries in response.resources:
+                found[name] = {entry[0]: entry[1] for entry in entries}
+        return found
+
+    async def create(
+        self, specs: Sequence[TopicSpec], replication_factor: int
+    ) -> dict[str, str | None]:
+        """Create the topics; by name, None for created or "exists already".
+
+        Raises:
+            KafkaUnavailableError: Kafka refused one; those before it are created.
+        """
+        outcomes: dict[str, str | None] = {}
+        for spec in specs:
+            async with self._asking(f"creating topic {spec.name}"):
+                topic = NewTopic(
+                    spec.name,
+                    spec.partitions,
+                    replication_factor,
+                    topic_configs=dict(spec.settings),
+                )
+                response = await self._client.create_topics([topic])
+            code, message = response.topic_errors[0][1:3]
+            if code not in {0, _TOPIC_EXISTS}:
+                raise KafkaUnavailableError(
+                    f"Kafka refused to create {spec.name}: {for_code(code).__name__}: {message}"
+                )
+            outcomes[spec.name] = "exists already" if code == _TOPIC_EXISTS else None
+        return outcomes
+
+    async def delete(self, names: Sequence[str]) -> None:
+        """Delete topics; for the sandbox, which removes what it made."""
+        async with self._asking("deleting topics"):
+            await self._client.delete_topics(list(names))
+
+    @asynccontextmanager
+    async def _asking(self, what: str) -> AsyncIterator[None]:
+        async with explained(what, self._connection), asyncio.timeout(_REQUEST_SECONDS):
+            yield
+
+
+@asynccontextmanager
+async def open_admin(connection: KafkaConnection) -> AsyncIterator[TopicAdmin]:
+    """A connected `TopicAdmin`.
+
+    Raises:
+        KafkaUnavailableError: Kafka can't be reached; the message has the cause.
+    """
+    async with explained("connecting", connection):
+        client = AIOKafkaAdminClient(**connection.client_options())
+        try:
+            await client.start()
+        except BaseException:
+            await client.close()
+            raise
+    try:
+        yield TopicAdmin(client, connection)
+    finally:
+        try:
+            await client.close()
+        except KafkaError as error:
+            raise KafkaUnavailableError(f"closing failed: {error}") from error
+
+
+def findings(specs: Sequence[TopicSpec], states: Mapping[str, TopicState]) -> list[Finding]:
+    """What is wrong with the topics, one finding each; a good topic gives one that is ok. Pure."""
+    return [finding for spec in specs for finding in _of_topic(spec, states.get(spec.name))]
+
+
+def _of_topic(spec: TopicSpec, state: TopicState | None) -> list[Finding]:
+    subject = f"topic {spec.name}"
+    if state is None:
+        return [Finding(False, subject, f"missing ({spec.purpose})", "run: topics create")]
+    wrong = [
+        Finding(
+            False,
+            subject,
+            f"{name} is {state.settings.get(name)}, must be {wanted}",
+            _mend(spec, name, wanted),
+        )
+        for name, wanted in spec.settings.items()
+        if not _good_enough(name, state.settings.get(name), wanted)
+    ]
+    return wrong or [Finding(True, subject, f"{state.partitions} partitions")]
+
+
+def _good_enough(name: str, found: str | None, wanted: str) -> bool:
+    """Sizes may be larger and retention longer than wanted; everything else must be equal."""
+    if found is None:
+        return False
+    if name == "max.message.bytes":
+        return int(found) >= int(wanted)
+    if name == "retention.ms":
+        return int(found) == -1 or (wanted != "-1" and int(found) >= int(wanted))
+    return found == wanted
+
+
+def _mend(spec: TopicSpec, name: str, wanted: str) -> str:
+    return f"kafka-configs --alter --topic {spec.name} --add-config {name}={wanted}"

@@ -1,0 +1,48 @@
+"""A record as it came from Kafka: the original bytes and where they came from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+Headers = tuple[tuple[str, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Coordinates:
+    """Where a record lies. Two records never share coordinates within one cluster."""
+
+    topic: str
+    partition: int
+    offset: int
+
+    def __str__(self) -> str:
+        return f"{self.topic}-{self.partition}@{self.offset}"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A record's original bytes; a dead letter carries them on untouched.
+
+    Args:
+        at: its coordinates.
+        timestamp_ms: the record's timestamp in epoch milliseconds.
+        key: original key bytes or None.
+        value: original value bytes; None is a tombstone.
+        headers: original headers, in order.
+    """
+
+    at: Coordinates
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = ()
+
+    @property
+    def size(self) -> int:
+        """Bytes of key, value and headers together: what the record counts in the byte bound."""
+        in_headers = sum(len(name) + len(value or b"") for name, value in self.headers)
+        return len(self.key or b"") + len(self.value or b"") + in_headers
+
+    def header(self, name: str) -> bytes | None:
+        """The first header of that name, or None."""
+        return next((value for key, value in self.headers if key == name), None)

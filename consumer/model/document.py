@@ -1,0 +1,64 @@
+"""A document and its chunks as the rest of the house knows them, whatever shape the event had."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """One piece of a document's text: the unit that is stored and searched.
+
+    Args:
+        id: the publisher's chunk id, unique within its document.
+        content: the text, byte for byte as published.
+        index: position in the document, from 0 (the publisher's ``chunk_index`` where given).
+    """
+
+    id: str
+    content: str
+    index: int
+
+    @property
+    def content_sha256(self) -> str:
+        """Hex SHA-256 of the text alone, as search hits report it."""
+        return hashlib.sha256(self.content.encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessedDocument:
+    """A document ready to be stored: both shapes of the event become this one (schemas/README.md).
+
+    Args:
+        id: the publisher's document id; a re-processed page usually comes with a new one.
+        title: the human title, unchanged.
+        technology: the publisher's technology or project name, unchanged.
+        source_url: where the document came from.
+        chunks: in reading order; may be empty (the document has no content).
+        content_hash: the publisher's hash of the content, passed through to the result.
+        created_at: aware, UTC; naive dates in events are UTC.
+        updated_at: aware, UTC.
+        workspace: the slug the event asks for; overrides routing.
+        trace_id: the event body's trace id, unvalidated.
+        notes: oddities that were accepted, one line each, for the log (index gaps, totals that
+            disagree).
+    """
+
+    id: str
+    title: str
+    technology: str
+    source_url: str
+    chunks: tuple[Chunk, ...]
+    content_hash: str | None = None
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+    workspace: str | None = None
+    trace_id: str | None = None
+    notes: tuple[str, ...] = field(default=(), compare=False)
+
+    @property
+    def content_bytes(self) -> int:
+        """UTF-8 bytes of all chunk texts together."""
+        return sum(len(chunk.content.encode()) for chunk in self.chunks)

@@ -1,0 +1,45 @@
+"""Identity: which events speak of the same document (schemas/README.md, "Identity and key")."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from consumer.model import template
+from consumer.model.document import ProcessedDocument
+
+PLACEHOLDERS = ("id", "source_url", "technology")
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityTemplate:
+    """How an identity is made of a document's fields; `parse` is the only way to make one."""
+
+    template: template.Template
+
+    @classmethod
+    def parse(cls, text: str) -> IdentityTemplate:
+        """Check the value of DOCUMENT_IDENTITY.
+
+        Raises:
+            ValueError: the message completes "DOCUMENT_IDENTITY ..." and says what is allowed.
+        """
+        parsed = template.parse(text, PLACEHOLDERS)
+        if not parsed.placeholders & {"id", "source_url"}:
+            # Every event of a technology would replace every other one.
+            raise ValueError("must use {id} or {source_url}: all documents would be the same one")
+        return cls(parsed)
+
+    @property
+    def text(self) -> str:
+        """The template as it was written."""
+        return self.template.text
+
+    def of(self, document: ProcessedDocument) -> str:
+        """The identity of a document."""
+        return self.of_fields(document.id, document.source_url, document.technology)
+
+    def of_fields(self, document_id: str, source_url: str, technology: str) -> str:
+        """The identity of what a marker names."""
+        return self.template.fill(
+            {"id": document_id, "source_url": source_url, "technology": technology}
+        )

@@ -1,0 +1,122 @@
+"""Where an event first came from: a replayed record carries that in its headers.
+
+The headers are believed only on records of the replay topic, which only replay may write to. On
+the input topic anybody could claim a place and a time to make an old event look new, or a number
+of replays to get past the loop guard.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import UUID
+
+from consumer.model.delivery import Coordinates, Record
+
+TOPIC = "__connect.errors.topic"
+PARTITION = "__connect.errors.partition"
+OFFSET = "__connect.errors.offset"
+TIMESTAMP = "dlq.original-timestamp"
+EVENT_ID = "dlq.event-id"
+FIRST_FAILED_AT = "dlq.first-failed-at"
+REPLAYS = "dlq.replays"
+
+_MAX_OFFSET = 2**63 - 1
+_MIN_INSTANT = datetime(1970, 1, 1, tzinfo=UTC)
+_MAX_INSTANT = datetime(9999, 12, 31, tzinfo=UTC)
+_MAX_MS = int(_MAX_INSTANT.timestamp() * 1000)
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The original record behind a record, which is the record itself unless it was replayed.
+
+    Args:
+        at: coordinates of the original.
+        timestamp_ms: its timestamp in epoch milliseconds; negative where Kafka had none.
+        replays: how often it has been replayed.
+        event_id: the event id of its first result, where the record was replayed.
+        first_failed_at: when it became a dead letter first, where the record was replayed.
+    """
+
+    at: Coordinates
+    timestamp_ms: int
+    replays: int = 0
+    event_id: str | None = None
+    first_failed_at: datetime | None = None
+
+    @property
+    def timestamp(self) -> datetime:
+        """The timestamp, aware, in UTC, forced between 1970 and the year 9999."""
+        return instant_of(self.timestamp_ms)
+
+
+def origin_of(record: Record, *, is_replay: bool = False) -> Origin:
+    """The original of a record.
+
+    Args:
+        record: as it came.
+        is_replay: whether it came from the replay topic (module docstring). Without usable headers
+            even such a record is its own original.
+    """
+    own = Origin(record.at, record.timestamp_ms)
+    if not is_replay:
+        return own
+    topic = _text(record, TOPIC)
+    partition, offset = _number(record, PARTITION), _number(record, OFFSET)
+    timestamp = _number(record, TIMESTAMP, minimum=-1)
+    if not topic or partition is None or offset is None or timestamp is None:
+        return own
+    return Origin(
+        at=Coordinates(topic, partition, offset),
+        timestamp_ms=timestamp,
+        replays=_number(record, REPLAYS) or 0,
+        event_id=_uuid(_text(record, EVENT_ID)),
+        first_failed_at=_instant(_text(record, FIRST_FAILED_AT)),
+    )
+
+
+def instant_of(timestamp_ms: int) -> datetime:
+    """Epoch milliseconds as an aware UTC instant; what no date can hold becomes the nearest one.
+
+    Kafka lets a producer write any 64-bit number.
+    """
+    if timestamp_ms <= 0:
+        return _MIN_INSTANT
+    if timestamp_ms >= _MAX_MS:
+        return _MAX_INSTANT
+    return datetime.fromtimestamp(timestamp_ms / 1000, UTC)
+
+
+def _text(record: Record, name: str) -> str | None:
+    value = record.header(name)
+    if not value or len(value) > 512:
+        return None
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def _number(record: Record, name: str, minimum: int = 0) -> int | None:
+    text = _text(record, name) or ""
+    digits = text.removeprefix("-")
+    if not (digits.isascii() and digits.isdigit()) or len(digits) > 19:
+        return None
+    number = int(text)
+    return number if minimum <= number <= _MAX_OFFSET else None
+
+
+def _uuid(text: str | None) -> str | None:
+    try:
+        return str(UUID(text)) if text else None
+    except ValueError:
+        return None
+
+
+def _instant(text: str | None) -> datetime | None:
+    try:
+        parsed = datetime.fromisoformat(text) if text else None
+        return parsed.astimezone(UTC) if parsed and parsed.tzinfo else None
+    except (ValueError, OverflowError):
+        return None

@@ -1,0 +1,96 @@
+"""How a chunk and a document fared: values, not exceptions, so that no sibling's fate is lost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from consumer.model.fault import Fault
+from consumer.model.version import DocumentVersion
+
+
+class FailureReason(StrEnum):
+    """Why something can't be stored: ``dlq.reason`` and ``failed_chunks[].reason``."""
+
+    UNDECODABLE = "undecodable"
+    INVALID = "invalid"
+    OVERSIZED = "oversized"
+    UNROUTABLE = "unroutable"
+    REJECTED = "rejected"
+    EXHAUSTED = "exhausted"
+
+
+@dataclass(frozen=True, slots=True)
+class FailedChunk:
+    """A chunk that is not stored.
+
+    Args:
+        chunk_id: the publisher's id.
+        reason: ``rejected`` (refused definitely) or ``exhausted`` (its attempts are used up).
+        message: one line; never document text.
+        http_status: of the last answer, where there was one.
+        attempts: how often it was tried.
+        fault: whose fault the last failure was.
+    """
+
+    chunk_id: str
+    reason: FailureReason
+    message: str
+    http_status: int | None
+    attempts: int
+    fault: Fault
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """The event's state was applied to its workspace, wholly or in part.
+
+    Args:
+        slug: the workspace.
+        version: the document's version.
+        uploaded: chunk ids that this event's work uploaded.
+        unchanged: chunk ids that were stored already.
+        failed: chunks that are not stored and go to the dead-letter topic with the event.
+        removed_chunks: stale or double chunks removed.
+    """
+
+    slug: str
+    version: DocumentVersion
+    uploaded: tuple[str, ...]
+    unchanged: tuple[str, ...]
+    failed: tuple[FailedChunk, ...]
+    removed_chunks: int
+
+
+@dataclass(frozen=True, slots=True)
+class Superseded:
+    """Something newer of the same identity is known, so nothing was done."""
+
+    slug: str | None
+    version: DocumentVersion
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """A tombstone was carried out; ``slug`` is None when it spoke of every workspace."""
+
+    slug: str | None
+    removed_chunks: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The event itself can't be carried out; it goes to the dead-letter topic.
+
+    Args:
+        reason: undecodable, invalid, oversized or unroutable.
+        problems: one line each, without document text.
+        document_id: where it was readable.
+    """
+
+    reason: FailureReason
+    problems: tuple[str, ...]
+    document_id: str | None
+
+
+Outcome = Applied | Superseded | Deleted | Refused

@@ -1,0 +1,76 @@
+"""Which of two events about one document is newer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from consumer.model.delivery import Record
+from consumer.model.document import ProcessedDocument
+from consumer.model.origin import origin_of
+
+MAX_AHEAD = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentVersion:
+    """When a document's state was true, as its publisher says (schemas/README.md, "Version").
+
+    Args:
+        instant: aware, UTC.
+        partition: the original record's partition, None for documents that came from no record.
+        offset: the original record's offset; decides between equal instants of one partition.
+    """
+
+    instant: datetime
+    partition: int | None = None
+    offset: int | None = None
+
+    def newer_than(self, other: DocumentVersion) -> bool:
+        """True only when this version is certainly newer; equal and incomparable ones are not."""
+        if self.instant != other.instant:
+            return self.instant > other.instant
+        if self.partition is None or self.partition != other.partition:
+            return False
+        return (self.offset or 0) > (other.offset or 0)
+
+    @property
+    def epoch_ms(self) -> int:
+        """The instant in epoch milliseconds, as AnythingLLM's ``published`` takes it."""
+        return int(self.instant.timestamp() * 1000)
+
+
+def capped(claimed: datetime, record_time: datetime) -> tuple[datetime, bool]:
+    """The instant to believe, and whether the claim was capped.
+
+    A date from the future would make every later event look old for ever, so a claim of more than
+    a day ahead of its record's timestamp counts as that timestamp.
+    """
+    if claimed - record_time > MAX_AHEAD:
+        return record_time, True
+    return claimed, False
+
+
+def version_of(
+    document: ProcessedDocument | None, record: Record, *, is_replay: bool = False
+) -> tuple[DocumentVersion, bool]:
+    """The version of an event, and whether its own claim was capped.
+
+    ``updated_at``, else ``created_at``, else the original record's timestamp; equal instants are
+    told apart by the original's offset (schemas/README.md, "Version").
+
+    Args:
+        document: None for a tombstone, which has only its record's timestamp.
+        record: as it came.
+        is_replay: whether it came from the replay topic: only then are its headers believed.
+    """
+    origin = origin_of(record, is_replay=is_replay)
+    claimed = (document.updated_at or document.created_at) if document is not None else None
+    if claimed is None:
+        instant, was_capped = origin.timestamp, False
+    elif origin.timestamp_ms <= 0:
+        # A record without a timestamp says nothing about what lies in its future.
+        instant, was_capped = claimed, False
+    else:
+        instant, was_capped = capped(claimed, origin.timestamp)
+    return DocumentVersion(instant, origin.at.partition, origin.at.offset), was_capped

@@ -1,0 +1,67 @@
+"""What `check` looks at: Kafka, the topics, AnythingLLM. Looks only; changes nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from consumer.anythingllm import AnythingLLMClient
+from consumer.kafka.connection import KafkaUnavailableError
+from consumer.kafka.topics import Finding, findings, open_admin
+from consumer.settings import Settings
+from consumer.wiring import anythingllm_config, kafka_connection, topic_specs
+
+_COMPONENT_HELP = {
+    "server": "check ANYTHINGLLM_ENDPOINT and that the server runs",
+    "key": "check ANYTHINGLLM_API_KEY: AnythingLLM, Settings, Developer API",
+    "collector": "AnythingLLM's document collector is down: see its log",
+    "embedder": "AnythingLLM can't embed text: check its embedder settings and provider",
+}
+
+
+async def look(settings: Settings) -> list[Finding]:
+    """Every finding, good ones included, in the order in which they should be mended."""
+    return [
+        *(Finding(True, "settings", warning, "") for warning in settings.warnings),
+        Finding(True, "settings", "complete and consistent"),
+        *await look_at_kafka(settings),
+        *await look_at_anythingllm(settings),
+    ]
+
+
+async def look_at_kafka(settings: Settings) -> list[Finding]:
+    """Kafka and the five topics."""
+    specs = topic_specs(settings)
+    try:
+        async with open_admin(kafka_connection(settings)) as admin:
+            cluster_id = await admin.cluster_id()
+            states = await admin.states([spec.name for spec in specs])
+    except KafkaUnavailableError as error:
+        what_to_do = "check KAFKA_BOOTSTRAP_SERVERS and the KAFKA_S… settings"
+        return [Finding(False, "Kafka", str(error), what_to_do)]
+    found = [Finding(True, "Kafka", f"cluster {cluster_id}"), *findings(specs, states)]
+    inputs = settings.kafka.documents_topic, settings.kafka.replay_topic
+    counts = {states[name].partitions for name in inputs if name in states}
+    if len(counts) > 1:
+        found.append(
+            Finding(
+                False,
+                "replay topic",
+                f"has another number of partitions than {inputs[0]}",
+                "give both the same number, or replays lose their order to live events",
+            )
+        )
+    return found
+
+
+async def look_at_anythingllm(settings: Settings) -> list[Finding]:
+    """AnythingLLM with its key, collector and embedder."""
+    async with AnythingLLMClient(anythingllm_config(settings)) as client:
+        health = await client.health_check()
+    components: dict[str, Any] = health["components"]
+    version = health.get("version") or "unknown"
+    found = [Finding(True, "AnythingLLM", f"{settings.anythingllm.endpoint}, version {version}")]
+    for name, state in components.items():
+        ok = state["status"] == "up"
+        help_text = "" if ok else _COMPONENT_HELP.get(name, "see AnythingLLM's log")
+        found.append(Finding(ok, f"AnythingLLM {name}", state.get("error", "up"), help_text))
+    return found

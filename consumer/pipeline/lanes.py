@@ -1,0 +1,92 @@
+"""One after the other where order matters: events of one identity take turns, in offset order.
+
+What is always true:
+- A lane has one turn running; the others wait in the order in which they entered.
+- A waiting turn that a newer one for the same workspace overtakes is superseded: its state would
+  be replaced at once, so applying it costs uploads and gains nothing. Likewise a newcomer that is
+  older than one that waits.
+- Deciding is synchronous; only `Turn.come` waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+from consumer.model.version import DocumentVersion
+
+
+class Turn:
+    """A place in a lane; made by `Lanes.enter`, given back by `leave`.
+
+    Args:
+        lanes: where it stands.
+        identity: the lane.
+        target: the workspace, or None for every one; only equal targets overtake each other.
+        version: what is compared.
+    """
+
+    def __init__(
+        self, lanes: Lanes, identity: str, target: str | None, version: DocumentVersion
+    ) -> None:
+        self._lanes = lanes
+        self._identity = identity
+        self._come = asyncio.Event()
+        self.target = target
+        self.version = version
+        self.superseded = False
+
+    async def come(self) -> None:
+        """Return when it is this turn's turn, or when it was superseded."""
+        await self._come.wait()
+
+    def leave(self) -> None:
+        """Let the next one begin; leaving twice changes nothing."""
+        self._lanes._leave(self._identity, self)
+
+    def _begin(self) -> None:
+        self._come.set()
+
+    def _supersede(self) -> None:
+        self.superseded = True
+        self._come.set()
+
+
+class Lanes:
+    """All lanes; memory goes by the turns in them, not by identities ever seen."""
+
+    def __init__(self) -> None:
+        self._lanes: dict[str, deque[Turn]] = {}
+
+    def enter(self, identity: str, target: str | None, version: DocumentVersion) -> Turn:
+        """Take a place at the end of the identity's lane. Call in offset order."""
+        turn = Turn(self, identity, target, version)
+        lane = self._lanes.setdefault(identity, deque())
+        if not lane:
+            turn._begin()
+        for waiting in [t for t in list(lane)[1:] if t.target == target]:
+            if waiting.version.newer_than(version):
+                turn._supersede()
+                return turn
+            waiting._supersede()
+            lane.remove(waiting)
+        lane.append(turn)
+        return turn
+
+    def _leave(self, identity: str, turn: Turn) -> None:
+        lane = self._lanes.get(identity)
+        if lane is None or turn not in lane:
+            return
+        was_running = lane[0] is turn
+        lane.remove(turn)
+        if not lane:
+            del self._lanes[identity]
+        elif was_running:
+            lane[0]._begin()
+
+    def __len__(self) -> int:
+        return len(self._lanes)
+
+    def __repr__(self) -> str:
+        waiting = sum(len(lane) - 1 for lane in self._lanes.values())
+        return f"<Lanes running={len(self._lanes)} waiting={waiting}>"

@@ -1,0 +1,200 @@
+"""Read: from bytes to an event whose identity, workspace and version are known. Never raises.
+
+This is the decode station together with the part of planning that needs no server: what the order
+of events depends on has to be known before anything waits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+
+from consumer.model.delivery import Record
+from consumer.model.document import ProcessedDocument
+from consumer.model.identity import IdentityTemplate
+from consumer.model.origin import Origin, origin_of
+from consumer.model.outcome import FailureReason, Refused
+from consumer.model.routing import Collisions, Routing, Unroutable
+from consumer.model.version import DocumentVersion, version_of
+from consumer.pipeline.decode import DecodeLimits, Malformed, decode
+from consumer.telemetry.metrics import Metrics
+from consumer.telemetry.trace import trace_id_of
+
+log = structlog.get_logger(__name__)
+
+WORKSPACE_HEADER = "workspace"
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentEvent:
+    """A document to be stored in the workspace ``slug``."""
+
+    document: ProcessedDocument
+    identity: str
+    slug: str
+    version: DocumentVersion
+
+
+@dataclass(frozen=True, slots=True)
+class TombstoneEvent:
+    """A document to be removed; from every workspace that has it where ``slug`` is None."""
+
+    identity: str
+    slug: str | None
+    version: DocumentVersion
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A record that has been read.
+
+    Args:
+        record: the original bytes.
+        trace_id: 32 hex characters.
+        origin: the original record, where this one is a replay of it.
+        document: what could be decoded, also where it can't be routed.
+        identity: where known.
+        body: what to do about it.
+        received_at: wall time, for the result.
+    """
+
+    record: Record
+    trace_id: str
+    origin: Origin
+    document: ProcessedDocument | None
+    identity: str | None
+    body: DocumentEvent | TombstoneEvent | Refused
+    received_at: datetime
+
+
+class Reader:
+    """Reads records by the settings of this instance.
+
+    Args:
+        limits: what is too large.
+        identity: how identities are made.
+        routing: which workspace.
+        replay_topic: the only topic whose records may name original coordinates in headers.
+        metrics: counts oddities.
+        now: wall clock, aware.
+    """
+
+    def __init__(
+        self,
+        *,
+        limits: DecodeLimits,
+        identity: IdentityTemplate,
+        routing: Routing,
+        replay_topic: str,
+        metrics: Metrics,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._limits = limits
+        self._identity = identity
+        self._routing = routing
+        self._replay_topic = replay_topic
+        self._metrics = metrics
+        self._now = now
+        self._collisions = Collisions()
+
+    def read(self, record: Record) -> Event:
+        """The event in a record, or why there is none."""
+        if record.value is None:
+            return self._tombstone(record)
+        try:
+            document = decode(record.value, self._limits)
+        except Malformed as malformed:
+            return self._malformed(record, malformed)
+        identity = self._identity.of(document)
+        self._note(record, document, identity)
+        body = self._routed(record, document, identity)
+        return self._event(record, body, document.trace_id, document=document, identity=identity)
+
+    def _malformed(self, record: Record, malformed: Malformed) -> Event:
+        problems = tuple(str(problem) for problem in malformed.problems)
+        refused = Refused(malformed.reason, problems, malformed.document_id)
+        return self._event(record, refused, malformed.readable.trace_id)
+
+    def _routed(
+        self, record: Record, document: ProcessedDocument, identity: str
+    ) -> DocumentEvent | Refused:
+        try:
+            slug = self._routing.slug_for(document)
+        except Unroutable as unroutable:
+            return Refused(FailureReason.UNROUTABLE, (str(unroutable),), document.id)
+        self._note_collision(slug, document)
+        version, capped = version_of(document, record, is_replay=self._is_replay(record))
+        if capped:
+            log.warning(
+                "version.capped",
+                document_id=document.id,
+                consequence="its date lies over a day ahead of its record; the record's is used",
+            )
+        return DocumentEvent(document, identity, slug, version)
+
+    def _tombstone(self, record: Record) -> Event:
+        identity = _text(record.key)
+        if not identity:
+            problem = "a tombstone needs the identity as its UTF-8 key"
+            return self._event(record, Refused(FailureReason.INVALID, (problem,), None), None)
+        slug = self._routing.fixed
+        if (wish := record.header(WORKSPACE_HEADER)) is not None:
+            slug = _text(wish)
+        if slug is not None and not self._routing.permits(slug):
+            problem = "a tombstone's workspace header must be the slug of an allowed workspace"
+            refused = Refused(FailureReason.UNROUTABLE, (problem,), None)
+            return self._event(record, refused, None, identity=identity)
+        version, _ = version_of(None, record, is_replay=self._is_replay(record))
+        body = TombstoneEvent(identity, slug, version)
+        return self._event(record, body, None, identity=identity)
+
+    def _is_replay(self, record: Record) -> bool:
+        return record.at.topic == self._replay_topic
+
+    def _event(
+        self,
+        record: Record,
+        body: DocumentEvent | TombstoneEvent | Refused,
+        trace_in_body: str | None,
+        *,
+        document: ProcessedDocument | None = None,
+        identity: str | None = None,
+    ) -> Event:
+        origin = origin_of(record, is_replay=self._is_replay(record))
+        trace_id = trace_id_of(record.headers, trace_in_body, lambda: _trace_id_from(origin))
+        return Event(record, trace_id, origin, document, identity, body, self._now())
+
+    def _note(self, record: Record, document: ProcessedDocument, identity: str) -> None:
+        if record.key != identity.encode():
+            self._metrics.differing_keys.inc()
+            log.info(
+                "record.key_differs",
+                at=str(record.at),
+                document_id=document.id,
+                consequence="order between versions holds within this partition only",
+            )
+        if document.notes:
+            log.info("document.odd", document_id=document.id, notes=list(document.notes))
+
+    def _note_collision(self, slug: str, document: ProcessedDocument) -> None:
+        if document.workspace is None:
+            known = self._collisions.note(slug, document.technology)
+            if known:
+                log.warning("routing.collision", workspace=slug, technologies=list(known))
+
+
+def _text(value: bytes | None) -> str:
+    """Bytes as text; what is no UTF-8 is no usable text."""
+    try:
+        return (value or b"").decode()
+    except UnicodeDecodeError:
+        return ""
+
+
+def _trace_id_from(origin: Origin) -> str:
+    """A trace id for an event that brings none: the same again when it is read again."""
+    return hashlib.sha256(f"{origin.at} {origin.timestamp_ms}".encode()).hexdigest()[:32]

@@ -1,0 +1,203 @@
+"""Settle: tell Kafka what became of an event, and return when it is acknowledged.
+
+The dead letter goes first: whoever reads a result that says "failed" can then be sure that the
+letter is there to be looked at. Should the process die between the two, the event is worked again
+and both are repeated under the same event id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+import structlog
+
+from consumer.model.dead_letter import Cause, DeadLetter, Reference, reference_to
+from consumer.model.delivery import Headers, Record
+from consumer.model.outcome import Applied, Deleted, FailureReason, Outcome, Refused, Superseded
+from consumer.model.result import About, UploadResult, result_of
+from consumer.pipeline.read import Event
+from consumer.telemetry.metrics import Metrics
+
+log = structlog.get_logger(__name__)
+
+
+class TooLarge(Exception):
+    """The record can never be published as it is; raised by the `Publish` handed in."""
+
+
+class Publish(Protocol):
+    """Publishes a record and waits, for ever if need be, until Kafka has acknowledged it."""
+
+    async def __call__(
+        self, topic: str, key: bytes | None, value: bytes | None, headers: Headers
+    ) -> None:
+        """Raise `TooLarge` when the record can never be published as it is."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where results and dead letters go, and who they say they are from.
+
+    Args:
+        results: topic.
+        dead_letters: topic.
+        replay: the topic whose records are replays.
+        group: consumer group.
+        task: this instance.
+        cluster_id: part of every event id.
+    """
+
+    results: str
+    dead_letters: str
+    replay: str
+    group: str
+    task: str
+    cluster_id: str
+
+
+class Settler:
+    """See the module's docstring.
+
+    Args:
+        publish: see `Publish`.
+        address: where to.
+        metrics: counts.
+        now: wall clock, aware.
+    """
+
+    def __init__(
+        self,
+        publish: Publish,
+        address: Address,
+        *,
+        metrics: Metrics,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._publish = publish
+        self._address = address
+        self._metrics = metrics
+        self._now = now
+
+    async def settle(self, event: Event, outcome: Outcome, *, seconds: float) -> None:
+        """Publish the dead letter, where there is one, and the result.
+
+        Args:
+            event: what was worked on.
+            outcome: what became of it.
+            seconds: how long the journey took.
+        """
+        result = result_of(outcome, self._about(event, outcome))
+        cause = cause_of(outcome)
+        if cause is not None:
+            await self._publish_letter(event, cause, result)
+        if result.document_id is not None or result.identity is not None:
+            key = event.record.key if event.identity is None else event.identity.encode()
+            headers: Headers = (("trace_id", event.trace_id.encode()),)
+            await self._publish(self._address.results, key, result.encode(), headers)
+        self._count(outcome, result, seconds)
+        self._tell(event, result, cause)
+
+    def _about(self, event: Event, outcome: Outcome) -> About:
+        document_id = event.document.id if event.document else None
+        if isinstance(outcome, Refused):
+            document_id = outcome.document_id
+        return About(
+            record=event.record,
+            is_replay=event.record.at.topic == self._address.replay,
+            cluster_id=self._address.cluster_id,
+            trace_id=event.trace_id,
+            identity=event.identity,
+            document_id=document_id,
+            document=event.document,
+            started_at=event.received_at,
+            completed_at=self._now(),
+        )
+
+    async def _publish_letter(self, event: Event, cause: Cause, result: UploadResult) -> None:
+        letter = self._letter(event, event.record, cause, result)
+        topic = self._address.dead_letters
+        try:
+            await self._publish(topic, letter.key, letter.value, letter.headers)
+        except TooLarge as error:
+            log.warning("dead_letter.by_reference", at=str(event.record.at), error=str(error))
+            letter = self._letter(event, reference_to(event.record), cause, result)
+            await self._publish(topic, letter.key, letter.value, letter.headers)
+        self._metrics.dead_letters.labels(cause.reason.value).inc()
+
+    def _letter(
+        self, event: Event, record: Record | Reference, cause: Cause, result: UploadResult
+    ) -> DeadLetter:
+        return DeadLetter(
+            record=record,
+            origin=event.origin,
+            cause=cause,
+            event_id=result.event_id,
+            trace_id=event.trace_id,
+            group=self._address.group,
+            task=self._address.task,
+            failed_at=result.completed_at,
+            identity=event.identity,
+            document_id=result.document_id,
+            workspace=result.workspace_slug,
+        )
+
+    def _count(self, outcome: Outcome, result: UploadResult, seconds: float) -> None:
+        self._metrics.documents.labels(result.status.value).inc()
+        self._metrics.journey_seconds.observe(seconds)
+        if isinstance(outcome, Applied):
+            chunks = self._metrics.chunks
+            chunks.labels("uploaded").inc(len(outcome.uploaded))
+            chunks.labels("unchanged").inc(len(outcome.unchanged))
+            chunks.labels("failed").inc(len(outcome.failed))
+        if isinstance(outcome, Applied | Deleted):
+            self._metrics.chunks.labels("removed").inc(outcome.removed_chunks)
+
+    def _tell(self, event: Event, result: UploadResult, cause: Cause | None) -> None:
+        """The one line a document: everything an operator searches for stands in it."""
+        tell = log.info if cause is None else log.warning
+        tell(
+            "document.settled",
+            status=result.status.value,
+            identity=event.identity,
+            document_id=result.document_id,
+            workspace=result.workspace_slug,
+            event_id=result.event_id,
+            total_chunks=result.total_chunks,
+            uploaded=len(result.uploaded_chunk_ids),
+            unchanged=len(result.unchanged_chunk_ids),
+            failed=result.failed_uploads,
+            removed=result.removed_chunks,
+            dead_letter=None if cause is None else cause.reason.value,
+            errors=result.errors[:3],
+            duration_ms=result.duration_ms,
+        )
+
+
+def cause_of(outcome: Outcome) -> Cause | None:
+    """Why the event becomes a dead letter, or None when it does not. Pure."""
+    match outcome:
+        case Refused():
+            unroutable = outcome.reason is FailureReason.UNROUTABLE
+            return Cause(
+                reason=outcome.reason,
+                message="; ".join(outcome.problems),
+                stage="plan" if unroutable else "decode",
+                class_name="consumer.pipeline.read.Reader",
+            )
+        case Applied(failed=failed) if failed:
+            exhausted = any(chunk.reason is FailureReason.EXHAUSTED for chunk in failed)
+            return Cause(
+                reason=FailureReason.EXHAUSTED if exhausted else FailureReason.REJECTED,
+                message="; ".join(f"{chunk.chunk_id}: {chunk.message}" for chunk in failed[:3]),
+                stage="upload",
+                class_name="consumer.pipeline.upload.Uploader",
+                attempts=max(chunk.attempts for chunk in failed),
+                failed_chunks=tuple(chunk.chunk_id for chunk in failed),
+                http_status=next((c.http_status for c in failed if c.http_status), None),
+            )
+        case Applied() | Superseded() | Deleted():
+            return None

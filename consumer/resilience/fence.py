@@ -1,0 +1,76 @@
+"""A fence: closed once, and whoever waits behind it is woken to give up.
+
+Work that belongs to a partition assignment waits behind that assignment's fence. When the
+assignment ends, closing the fence ends every wait at once, while work that is in the middle of a
+request goes on undisturbed and finds the fence closed when it asks next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+
+class FenceClosedError(Exception):
+    """The right to go on has ended; drop the work without settling it."""
+
+
+class Fence:
+    """See the module's docstring.
+
+    Args:
+        name: what it stands for, for `repr` and logs.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._closed = False
+        self._waiting: set[asyncio.Task[object]] = set()
+        self._woken: set[asyncio.Task[object]] = set()
+
+    @property
+    def closed(self) -> bool:
+        """True from the first `close` on, for ever."""
+        return self._closed
+
+    def close(self) -> None:
+        """End every wait behind the fence, and every later one before it begins."""
+        if self._closed:
+            return
+        self._closed = True
+        for task in self._waiting:
+            self._woken.add(task)
+            task.cancel()
+
+    def check(self) -> None:
+        """Raise `FenceClosedError` once the fence is closed."""
+        if self._closed:
+            raise FenceClosedError(self._name)
+
+    @asynccontextmanager
+    async def waiting(self) -> AsyncIterator[None]:
+        """Mark a wait that may be ended: its body is left with `FenceClosedError` on `close`.
+
+        Only waits belong inside. A request inside would be cancelled in the middle, and nobody
+        would know whether it took effect.
+        """
+        self.check()
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("a fence is waited behind by tasks only")
+        self._waiting.add(task)
+        try:
+            yield
+        except asyncio.CancelledError:
+            # uncancel() says how many other cancellations are pending: those are not ours to eat.
+            if task in self._woken and task.uncancel() <= 0:
+                raise FenceClosedError(self._name) from None
+            raise
+        finally:
+            self._waiting.discard(task)
+            self._woken.discard(task)
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "open"
+        return f"<Fence {self._name} {state} waiting={len(self._waiting)}>"

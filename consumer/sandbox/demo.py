@@ -1,0 +1,366 @@
+"""The whole thing on one machine: documents in, results out, a search that finds them.
+
+Everything is real but AnythingLLM (unless one is named): Apache Kafka, and the service as a process
+of its own with the settings any deployment would give it. What the demo makes in Kafka and
+AnythingLLM is called ``demo-…`` with a random part, and removed at the end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+
+import orjson
+import structlog
+
+from consumer.anythingllm import AnythingLLMClient
+from consumer.kafka.publisher import OutgoingRecord, Publisher
+from consumer.kafka.reader import read_topic
+from consumer.kafka.topics import open_admin
+from consumer.model.document import ProcessedDocument
+from consumer.model.result import read_result
+from consumer.operations.publishing import Publishable, publish_all
+from consumer.pipeline.decode import decode
+from consumer.sandbox.errors import SandboxError
+from consumer.sandbox.kafka import Mode, local_kafka
+from consumer.sandbox.samples import sample_documents
+from consumer.sandbox.simulator import Faults, simulator
+from consumer.settings import Settings, load_settings
+from consumer.telemetry.scrub import Scrubber
+from consumer.wiring import anythingllm_config, decode_limits, kafka_connection, topic_specs
+
+log = structlog.get_logger(__name__)
+
+DOCUMENTS = 24
+REFUSED_TEXT = "this chunk is one that the simulated AnythingLLM refuses"
+_RESULTS_SECONDS = 180.0
+_STOP_SECONDS = 40.0
+_LOG_TAIL_LINES = 15
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the demo runs against.
+
+    Args:
+        kafka: ``host:port`` of a Kafka to use; a local one is started where None.
+        anythingllm: URL of a real AnythingLLM; a simulated one is started where None.
+        api_key: for the real one.
+    """
+
+    kafka: str | None = None
+    anythingllm: str | None = None
+    api_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What the demo showed; ``wrong`` is empty when all of it is as it should be."""
+
+    published: int
+    results: dict[str, int]
+    dead_letters: int
+    chunks_stored: int
+    chunks_searchable: int
+    seconds: float
+    wrong: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, object]:
+        """The line that ``demo --json`` ends with."""
+        return {
+            "published": self.published,
+            "results": self.results,
+            "dead_letters": self.dead_letters,
+            "chunks_stored": self.chunks_stored,
+            "chunks_searchable": self.chunks_searchable,
+            "seconds": round(self.seconds, 1),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A new stage begins."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A result arrived; ``number`` of ``total``."""
+
+    number: int
+    total: int
+    status: str
+    workspace: str
+    document_id: str
+    chunks: int
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A search found a chunk; ``distance`` 0 is the very same text."""
+
+    query: str
+    text: str
+    distance: float
+
+
+Told = Step | Settled | Found
+Tell = Callable[[Told], None]
+
+
+@dataclass(slots=True)
+class _Stage:
+    """What is set up: where everything is, and what was sent."""
+
+    settings: Settings
+    environment: dict[str, str]
+    events: list[Publishable] = field(default_factory=list)
+    documents: list[ProcessedDocument] = field(default_factory=list)
+
+
+async def run_demo(
+    options: Options, tell: Tell, *, until_closed: Callable[[Settings], None] | None = None
+) -> Report:
+    """Set everything up, run it to the end, take it down.
+
+    Args:
+        options: against what.
+        tell: told what happens.
+        until_closed: called with everything still up, before it is taken down.
+
+    Raises:
+        SandboxUnavailable: this machine can't run a Kafka; the message says what to install.
+        SandboxError: something did not come up or did not end.
+        KafkaUnavailableError: the Kafka that was named can't be used.
+    """
+    started = time.monotonic()
+    async with _staged(options, tell) as stage:
+        tell(Step(f"publishing {len(stage.events)} documents"))
+        published = await _publish(stage)
+        tell(Step("consuming: one result a document"))
+        async with _service(stage.environment):
+            statuses = await _watch(stage, published, tell)
+        tell(Step("looking at what is stored, and searching for every chunk of it"))
+        stored, searchable = await _look(stage, tell)
+        letters = await _count_letters(stage)
+        seconds = time.monotonic() - started
+        report = Report(published, statuses, letters, stored, searchable, seconds)
+        if until_closed is not None:
+            await asyncio.to_thread(until_closed, stage.settings)
+    return _judged(report, stage, refused=options.anythingllm is None)
+
+
+@asynccontextmanager
+async def _staged(options: Options, tell: Tell) -> AsyncIterator[_Stage]:
+    """Kafka, AnythingLLM, topics and events; gone at the end."""
+    prefix = f"demo-{secrets.token_hex(4)}"
+    async with AsyncExitStack() as rooms:
+        tell(Step("starting Kafka" if options.kafka is None else f"using Kafka {options.kafka}"))
+        mode: Mode = "auto" if options.kafka is None else "external"
+        kafka = await rooms.enter_async_context(local_kafka(mode, external=options.kafka))
+        endpoint, api_key = options.anythingllm, options.api_key
+        if endpoint is None:
+            tell(Step("starting a simulated AnythingLLM"))
+            server = await rooms.enter_async_context(simulator(faults=_faults()))
+            endpoint, api_key = server.endpoint, server.api_key
+        environment = _environment(prefix, kafka.bootstrap_servers, endpoint, api_key or "")
+        stage = _Stage(load_settings(environment), environment)
+        _fill(stage, prefix, refused=options.anythingllm is None)
+        rooms.push_async_callback(_remove, stage, prefix)
+        async with open_admin(kafka_connection(stage.settings)) as admin:
+            await admin.create(topic_specs(stage.settings, partitions=3), 1)
+        yield stage
+
+
+def _faults() -> Faults:
+    faults = Faults()
+    body = '{"success":false,"error":"refused","documents":[]}'
+    headers = {"Content-Type": "application/json"}
+    faults.add(
+        "status", status=422, path="*/raw-text", contains=REFUSED_TEXT, body=body, headers=headers
+    )
+    return faults
+
+
+def _environment(prefix: str, kafka: str, endpoint: str, api_key: str) -> dict[str, str]:
+    return {
+        "KAFKA_BOOTSTRAP_SERVERS": kafka,
+        "KAFKA_GROUP_ID": f"{prefix}-group",
+        "KAFKA_DOCUMENTS_TOPIC": f"{prefix}-documents",
+        "KAFKA_REPLAY_TOPIC": f"{prefix}-replay",
+        "KAFKA_RESULTS_TOPIC": f"{prefix}-results",
+        "KAFKA_DEAD_LETTERS_TOPIC": f"{prefix}-dead-letters",
+        "KAFKA_PARKED_TOPIC": f"{prefix}-parked",
+        "ANYTHINGLLM_ENDPOINT": endpoint,
+        "ANYTHINGLLM_API_KEY": api_key,
+        "ROUTING_WORKSPACE": f"{prefix}-{{technology}}",
+        "ADMIN_PORT": "0",
+    }
+
+
+def _fill(stage: _Stage, prefix: str, *, refused: bool) -> None:
+    """Sample documents of both shapes; of the last one a chunk is refused."""
+    samples = sample_documents(DOCUMENTS, seed=secrets.randbits(32), shape="mixed")
+    if refused:
+        samples[-1]["chunks"][0]["content"] = f"{prefix}: {REFUSED_TEXT}"
+    for sample in samples:
+        value = orjson.dumps(sample)
+        document = decode(value, decode_limits(stage.settings))
+        stage.documents.append(document)
+        identity = stage.settings.document.identity.of(document)
+        stage.events.append(Publishable(identity, value))
+
+
+async def _publish(stage: _Stage) -> int:
+    publisher = Publisher(kafka_connection(stage.settings), give_up=True)
+    await publisher.start()
+
+    async def send(key: bytes, value: bytes) -> None:
+        topic = stage.settings.kafka.documents_topic
+        await publisher.publish(OutgoingRecord(topic, key, value))
+
+    try:
+        return await publish_all(stage.events, send)
+    finally:
+        await publisher.stop()
+
+
+@asynccontextmanager
+async def _service(environment: dict[str, str]) -> AsyncIterator[None]:
+    """The service as a process of its own, ended by SIGTERM as an orchestrator would.
+
+    Its environment is ours alone: a setting of the caller's shell must not reach it.
+    """
+    with tempfile.TemporaryFile() as output:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "consumer", "run", stdout=output, stderr=output, env=environment
+        )
+        died = asyncio.create_task(process.wait())
+        try:
+            yield
+            if died.done():
+                raise SandboxError(f"the service ended too early:\n{_tail(output.fileno())}")
+        finally:
+            if not died.done():
+                process.send_signal(signal.SIGTERM)
+            code = await _ended(process, died)
+        if code != 0:
+            raise SandboxError(f"the service ended with {code}:\n{_tail(output.fileno())}")
+
+
+async def _ended(process: asyncio.subprocess.Process, died: asyncio.Task[int]) -> int:
+    done, _ = await asyncio.wait({died}, timeout=_STOP_SECONDS)
+    if not done:
+        process.kill()
+    return await died
+
+
+def _tail(descriptor: int) -> str:
+    size = os.fstat(descriptor).st_size
+    text = os.pread(descriptor, 65536, max(0, size - 65536)).decode("utf-8", "replace")
+    return "\n".join(Scrubber().text(line, 500) for line in text.splitlines()[-_LOG_TAIL_LINES:])
+
+
+async def _watch(stage: _Stage, expected: int, tell: Tell) -> dict[str, int]:
+    """The status of each event's result, however often a result is repeated."""
+    statuses: dict[str, str] = {}
+    topic = stage.settings.kafka.results_topic
+    try:
+        async with asyncio.timeout(_RESULTS_SECONDS):
+            async for record in read_topic(kafka_connection(stage.settings), topic, follow=True):
+                result = read_result(record.value or b"")
+                if result.event_id in statuses:
+                    continue
+                statuses[result.event_id] = result.status
+                tell(
+                    Settled(
+                        number=len(statuses),
+                        total=expected,
+                        status=result.status,
+                        workspace=result.workspace_slug or "-",
+                        document_id=result.document_id or "-",
+                        chunks=result.successful_uploads,
+                    )
+                )
+                if len(statuses) == expected:
+                    break
+    except TimeoutError:
+        raise SandboxError(
+            f"only {len(statuses)} of {expected} results within {_RESULTS_SECONDS:.0f} s"
+        ) from None
+    return dict(Counter(statuses.values()))
+
+
+async def _look(stage: _Stage, tell: Tell) -> tuple[int, int]:
+    """How many published chunks are stored, and how many a search for their text finds."""
+    routing = stage.settings.routing.rules()
+    stored = searchable = 0
+    async with AnythingLLMClient(anythingllm_config(stage.settings)) as client:
+        for slug in sorted({routing.slug_for(document) for document in stage.documents}):
+            listing = await client.list_workspace_documents(slug)
+            stored += sum(len(document.chunks) for document in listing if not document.foreign)
+        for document in stage.documents:
+            slug = routing.slug_for(document)
+            for chunk in document.chunks:
+                hits = await client.search_workspace(slug, chunk.content[:1000], limit=5)
+                found = [hit for hit in hits if hit.content_sha256 == chunk.content_sha256]
+                searchable += bool(found)
+        query = stage.documents[0].chunks[0].content[:60]
+        slug = routing.slug_for(stage.documents[0])
+        for hit in (await client.search_workspace(slug, query, limit=1))[:1]:
+            tell(Found(query, hit.text, hit.distance))
+    return stored, searchable
+
+
+async def _count_letters(stage: _Stage) -> int:
+    topic = stage.settings.kafka.dead_letters_topic
+    return sum([1 async for _ in read_topic(kafka_connection(stage.settings), topic)])
+
+
+def _judged(report: Report, stage: _Stage, *, refused: bool) -> Report:
+    """The report with what is not as it should be."""
+    chunks = sum(len(document.chunks) for document in stage.documents)
+    letters = 1 if refused else 0
+    expected = {
+        "results": (sum(report.results.values()), len(stage.documents)),
+        "dead letters": (report.dead_letters, letters),
+        "chunks stored": (report.chunks_stored, chunks - letters),
+        "chunks searchable": (report.chunks_searchable, chunks - letters),
+    }
+    wrong = tuple(
+        f"{what}: {found}, expected {wanted}"
+        for what, (found, wanted) in expected.items()
+        if found != wanted
+    )
+    return Report(
+        report.published,
+        report.results,
+        report.dead_letters,
+        report.chunks_stored,
+        report.chunks_searchable,
+        report.seconds,
+        wrong,
+    )
+
+
+async def _remove(stage: _Stage, prefix: str) -> None:
+    """Take away what the demo made, as far as it lets itself be taken."""
+    async with AnythingLLMClient(anythingllm_config(stage.settings)) as client:
+        for workspace in await client.list_workspaces():
+            if workspace.slug.startswith(f"{prefix}-"):
+                for document in await client.list_workspace_documents(workspace.slug):
+                    if document.document_id is not None:
+                        await client.delete_document(workspace.slug, document.document_id)
+                await client.delete_workspace(workspace.slug)
+    async with open_admin(kafka_connection(stage.settings)) as admin:
+        await admin.delete([spec.name for spec in topic_specs(stage.settings)])

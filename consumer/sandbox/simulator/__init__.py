@@ -1,0 +1,33 @@
+"""A simulated AnythingLLM 1.16 on a real port, for our tests, the demo and anybody else's tests.
+
+It behaves like recordings of the real server in everything the stream consumer touches: statuses,
+bodies, silent failures, the creation race, duplicates. `faults` makes it misbehave on demand.
+
+    async with simulator() as server:
+        client = AnythingLLMClient(AnythingLLMConfig(server.endpoint, server.api_key))
+        server.faults.embedder_down = True
+        server.faults.add("reset-after", path="*/raw-text", times=1)
+        ...
+        assert server.chunks("docs") == [("source", "text", 1)]
+
+As a process of its own: ``anythingllm-consumer simulate``; then ``/_sim/…`` (`control`) takes the
+place of these attributes.
+"""
+
+from consumer.sandbox.simulator.faults import Action, Faults, Kind, Rule
+from consumer.sandbox.simulator.journal import Journal
+from consumer.sandbox.simulator.model import Costs
+from consumer.sandbox.simulator.server import Options, Simulator, StoredChunk, simulator
+
+__all__ = [
+    "Action",
+    "Costs",
+    "Faults",
+    "Journal",
+    "Kind",
+    "Options",
+    "Rule",
+    "Simulator",
+    "StoredChunk",
+    "simulator",
+]

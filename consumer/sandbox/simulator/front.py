@@ -1,0 +1,176 @@
+"""From an HTTP request to an answer: faults, JSON, key, route; in the order of the real server.
+
+The order matters to clients: malformed JSON answers 400 with a web page before anybody looks at the
+key, and an unknown path answers 200 with a web page whatever the key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from urllib.parse import unquote
+
+import orjson
+from aiohttp import web
+
+from consumer.sandbox.simulator import wire
+from consumer.sandbox.simulator.endpoints import ROUTES, Endpoints, Route
+from consumer.sandbox.simulator.exchange import (
+    FAILED,
+    NO_KEY,
+    NOT_JSON,
+    TEXT,
+    WEB_PAGE,
+    Answer,
+    Exchange,
+)
+from consumer.sandbox.simulator.faults import AFTER, FLAGS, INSTEAD, Action, Kind, Rule
+from consumer.sandbox.simulator.model import POLL_SECONDS, Model
+
+
+class Front:
+    """The way in.
+
+    Args:
+        endpoints: what the routes lead to.
+        model: asked for its faults and journal.
+        api_key: the only key that is accepted.
+    """
+
+    def __init__(self, endpoints: Endpoints, model: Model, api_key: str) -> None:
+        self._endpoints = endpoints
+        self._model = model
+        self._journal = model.journal
+        self._api_key = api_key
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Answer a request, or break it as the faults say."""
+        rules = await self._struck(request)
+        actions = [rule.action for rule in rules]
+        instead = next((action for action in actions if action.kind in INSTEAD), None)
+        if instead and instead.kind in (Kind.RESET, Kind.FIN):
+            return wire.cut(request, reset=instead.kind is Kind.RESET)
+        answer = _said(instead) if instead else NOT_JSON
+        if instead is None or instead.apply:
+            real = await self._answer(request, frozenset(a.kind for a in actions) & FLAGS)
+            answer = answer if instead else real
+        await self._hold(request, rules, Kind.HOLD_AFTER)
+        method, path = request.method, request.path
+        self._journal.record("request.answered", method=method, path=path, status=answer.status)
+        after = next((action for action in actions if action.kind in AFTER), None)
+        return await wire.send(request, answer, after)
+
+    async def _struck(self, request: web.Request) -> list[Rule]:
+        """The rules that strike this request; delays and first holds are over when this returns."""
+        faults = self._model.faults
+        if faults.latency:
+            await asyncio.sleep(faults.latency)
+        if not faults.rules:
+            return []
+        needs_text = any(rule.contains for rule in faults.rules)
+        said = _said_by(await request.read()) if needs_text else ""
+        rules: list[Rule] = []
+        for rule in tuple(faults.rules):
+            if self._taken(rules, rule) or not rule.take(request.method, _folded(request), said):
+                continue
+            kind = rule.action.kind
+            self._journal.record("fault.fired", kind=kind, method=request.method, path=request.path)
+            rules.append(rule)
+        await asyncio.sleep(sum(r.action.seconds for r in rules if r.action.kind is Kind.DELAY))
+        await self._hold(request, rules, Kind.HOLD)
+        return rules
+
+    def _taken(self, rules: Sequence[Rule], rule: Rule) -> bool:
+        """A request has one answer: the first rule that speaks for it keeps the others quiet."""
+        speaking = INSTEAD | AFTER
+        return rule.action.kind in speaking and any(r.action.kind in speaking for r in rules)
+
+    async def _hold(self, request: web.Request, rules: Sequence[Rule], kind: Kind) -> None:
+        for rule in rules:
+            if rule.action.kind is not kind:
+                continue
+            self._journal.record("request.held", path=request.path)
+            while self._holds(rule):  # noqa: ASYNC110 - rules are plain values, nobody signals
+                await asyncio.sleep(POLL_SECONDS)
+
+    def _holds(self, rule: Rule) -> bool:
+        return not rule.released and any(each is rule for each in self._model.faults.rules)
+
+    async def _answer(self, request: web.Request, flags: frozenset[Kind]) -> Answer:
+        async with self._model.thread():
+            pass
+        if request.method == "OPTIONS":
+            return Answer(204, "", b"")
+        try:
+            body = _body_of(request, await request.read())
+        except orjson.JSONDecodeError:
+            return NOT_JSON
+        method = "GET" if request.method == "HEAD" else request.method
+        route, params = _routed(method, request)
+        if route is None:
+            return WEB_PAGE
+        if route.needs_key and not self._has_key(request, flags):
+            return NO_KEY
+        if isinstance(body, str):
+            try:
+                body = orjson.loads(body)
+            except orjson.JSONDecodeError:
+                return FAILED
+        exchange = Exchange(dict(request.query), body, params, flags)
+        return await route.handler(self._endpoints, exchange)
+
+    def _has_key(self, request: web.Request, flags: frozenset[Kind]) -> bool:
+        """Only the second word of the header is read, whatever the first one is."""
+        if self._model.faults.key_revoked or Kind.KEY_REFUSED in flags:
+            return False
+        words = request.headers.get("Authorization", "").split(" ")
+        return len(words) > 1 and words[1] == self._api_key
+
+
+def _folded(request: web.Request) -> str:
+    return request.path.lower().rstrip("/")
+
+
+def _routed(method: str, request: web.Request) -> tuple[Route | None, tuple[str, ...]]:
+    """The route of a path; its case and a trailing slash don't matter, an encoded slash is none."""
+    path = request.rel_url.raw_path.removesuffix("/")
+    for route in ROUTES:
+        if route.method == method and (match := route.pattern.fullmatch(path)):
+            return route, tuple(map(unquote, match.groups()))
+    return None, ()
+
+
+def _body_of(request: web.Request, raw: bytes) -> object:
+    """A JSON body as a value, a text body as it is, anything else as an empty object."""
+    if request.content_type == "text/plain":
+        return raw.decode(errors="replace") or {}
+    if request.content_type != "application/json" or not raw:
+        return {}
+    if raw.lstrip()[:1] not in (b"{", b"["):
+        # Express refuses anything but an object or a list at the top.
+        raise orjson.JSONDecodeError("not an object", "", 0)
+    return orjson.loads(raw)
+
+
+def _said_by(raw: bytes) -> str:
+    """The text that a rule's ``contains`` looks at."""
+    try:
+        body = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return raw.decode(errors="replace")
+    if not isinstance(body, dict):
+        return ""
+    spoken = [body.get(key) for key in ("textContent", "query", "input", "name")]
+    return "\n".join(str(each) for each in spoken if each is not None)
+
+
+def _said(action: Action) -> Answer:
+    match action.kind:
+        case Kind.HTML:
+            return WEB_PAGE
+        case Kind.REDIRECT:
+            return Answer(307, TEXT, b"Temporary Redirect", {"Location": action.body})
+        case _:
+            headers = {k: v for k, v in action.headers.items() if k.lower() != "content-type"}
+            kinds = [v for k, v in action.headers.items() if k.lower() == "content-type"]
+            return Answer(action.status, kinds[0] if kinds else TEXT, action.body.encode(), headers)

@@ -1,0 +1,262 @@
+"""What the simulated server does: uploads, embedding, removal, search. Knows nothing of HTTP.
+
+The faithful lies live here. An upload answers success whatever becomes of its embedding; an unknown
+workspace is skipped without a word; the first workspace that fails ends the loop; a file counts as
+``cached`` once its vectors were stored anywhere, and stays so when the creation race wipes them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from consumer.sandbox.simulator import names, text
+from consumer.sandbox.simulator.embedder import DIMENSION, Vector, embed, score
+from consumer.sandbox.simulator.faults import Faults, Kind
+from consumer.sandbox.simulator.journal import Journal
+from consumer.sandbox.simulator.state import Embedded, Row, SourceFile, State, Workspace
+from consumer.sandbox.simulator.tables import StoredVector, TableError, Tables
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+POLL_SECONDS = 0.01
+NO_FLAGS: frozenset[Kind] = frozenset()
+
+
+class EmbedderError(Exception):
+    """The embedder refused or could not be reached."""
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """Simulated time; all zero unless asked for.
+
+    Args:
+        upload: seconds of the server's only thread an upload takes; every request waits for it.
+        delete_per_add: seconds a removed row takes for each insert its table ever had.
+        removal_per_workspace: seconds each name in a removal takes for each workspace.
+    """
+
+    upload: float = 0.0
+    delete_per_add: float = 0.0
+    removal_per_workspace: float = 0.0
+
+    @classmethod
+    def measured(cls) -> Costs:
+        """What AnythingLLM 1.16 took on two cores."""
+        return cls(upload=0.052, delete_per_add=0.0023, removal_per_workspace=0.005)
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A search result before it becomes JSON."""
+
+    stored: StoredVector
+    distance: float
+    score: float
+
+
+class Model:
+    """The modelled server.
+
+    Args:
+        state: workspaces, files, rows.
+        tables: vectors.
+        faults: asked at every step, so that a change takes effect at once.
+        journal: told of everything that took effect.
+        costs: simulated time.
+    """
+
+    def __init__(
+        self, state: State, tables: Tables, faults: Faults, journal: Journal, costs: Costs
+    ) -> None:
+        self.state = state
+        self.tables = tables
+        self.faults = faults
+        self.journal = journal
+        self.costs = costs
+        self._thread = asyncio.Lock()
+        self._embeddings = 0
+
+    @asynccontextmanager
+    async def thread(self, seconds: float = 0.0) -> AsyncIterator[None]:
+        """Wait for the server's only thread and keep it that long."""
+        if self.costs.upload:
+            async with self._thread:
+                await asyncio.sleep(seconds)
+        yield
+
+    async def store(
+        self,
+        slug: str,
+        metadata: dict[str, Any],
+        content: str,
+        slugs: Sequence[str],
+        flags: Collection[Kind],
+    ) -> SourceFile:
+        """Store an upload and embed it into each workspace, one after the other.
+
+        Args:
+            slug: what its file is called.
+            metadata: its fields as the server shows them, ``title`` already a file name.
+            content: its text.
+            slugs: wanted workspaces; unknown ones are skipped silently.
+            flags: parts that are broken for this request only.
+        """
+        file = self.state.add_file(slug, metadata, content)
+        self.journal.record(
+            "document.stored",
+            location=file.location,
+            doc_source=metadata["docSource"],
+            sha256=hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest(),
+            workspaces=list(slugs),
+        )
+        for wanted in slugs:
+            workspace = self.state.workspaces.get(wanted)
+            if workspace and not await self.add(workspace, file, flags):
+                break
+        return file
+
+    async def add(
+        self, workspace: Workspace, file: SourceFile, flags: Collection[Kind] = NO_FLAGS
+    ) -> bool:
+        """Embed a file into a workspace; false says it failed, which no answer ever tells."""
+        try:
+            await self._embed_into(workspace, file, flags)
+        except (EmbedderError, TableError) as error:
+            self.journal.record(
+                "embedding.failed",
+                slug=workspace.slug,
+                location=file.location,
+                reason=str(error),
+            )
+            return False
+        return True
+
+    async def remove_from(self, row: Row) -> None:
+        """Remove a row and its vectors; the file stays."""
+        table = self.tables.get(row.workspace)
+        if table and self.costs.delete_per_add:
+            await asyncio.sleep(self.costs.delete_per_add * table.adds)
+        if row not in self.state.rows_of(row.file.location):
+            return
+        self.tables.remove(row.workspace, row.doc_id)
+        self.state.remove_row(row)
+        self.journal.record("document.unembedded", slug=row.workspace, location=row.file.location)
+
+    async def remove(self, location: str) -> None:
+        """Remove a file, its cache, and its rows and vectors in every workspace."""
+        per_workspace = self.costs.removal_per_workspace
+        if per_workspace:
+            await asyncio.sleep(per_workspace * len(self.state.workspaces))
+        for row in self.state.rows_of(location):
+            await self.remove_from(row)
+        if self.state.files.pop(location, None) is not None:
+            self.journal.record("document.removed", location=location)
+
+    def delete_workspace(self, workspace: Workspace) -> None:
+        """Delete a workspace, its rows and its table; files stay."""
+        self.state.delete_workspace(workspace)
+        self.tables.drop(workspace.slug)
+        self.journal.record("workspace.deleted", slug=workspace.slug)
+
+    async def search(
+        self,
+        workspace: Workspace,
+        query: str,
+        limit: int,
+        threshold: float,
+        flags: Collection[Kind] = NO_FLAGS,
+    ) -> list[Hit]:
+        """The nearest vectors whose score reaches the threshold.
+
+        Raises:
+            EmbedderError: the query can't be embedded, or has another dimension than the table.
+        """
+        [vector] = await self.embed([query], workspace.slug, flags)
+        table = self.tables.get(workspace.slug)
+        if table is None:
+            return []
+        if table.dimension != vector.dimension:
+            raise EmbedderError("the query's dimension is not the table's")
+        nearest = table.nearest(vector.as_query(), limit)
+        hits = [Hit(stored, distance, score(distance)) for distance, stored in nearest]
+        return [hit for hit in hits if hit.score >= threshold]
+
+    async def embed(
+        self, texts: Sequence[str], slug: str = "", flags: Collection[Kind] = NO_FLAGS
+    ) -> list[Vector]:
+        """One embedding call.
+
+        Raises:
+            EmbedderError: the embedder is broken, or one of the texts is poison to it.
+        """
+        faults = self.faults
+        self._embeddings += 1
+        turn = self._embeddings
+        if faults.embedder_latency:
+            await asyncio.sleep(faults.embedder_latency)
+        if faults.embedder_down or Kind.EMBEDDER_FAILS in flags:
+            raise EmbedderError("the embedder is down")
+        if faults.embedder_fails_every and turn % faults.embedder_fails_every == 0:
+            raise EmbedderError("the embedder fails now and then")
+        if any(poison in each for poison in faults.embedder_poison for each in texts):
+            raise EmbedderError("the embedder refuses this text")
+        normal = faults.embedder_dimension or DIMENSION
+        dimension = faults.workspace_dimensions.get(slug, normal)
+        return [embed(each, dimension) for each in texts]
+
+    async def collector_ready(self) -> None:
+        """Wait while the collector is frozen: an upload then hangs and takes effect later."""
+        # Switches are plain values that anybody may set: nobody signals that one changed.
+        while self.faults.collector == "frozen":  # noqa: ASYNC110
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def _embed_into(
+        self, workspace: Workspace, file: SourceFile, flags: Collection[Kind]
+    ) -> None:
+        from_cache = file.cache is not None
+        pieces = file.cache or await self._pieces(workspace.slug, file, flags)
+        doc_id = self.state.uuid()
+        vectors = [StoredVector(self.state.uuid(), doc_id, file, piece) for piece in pieces]
+        await self.tables.insert(workspace.slug, doc_id, vectors)
+        file.cache = pieces
+        if self.state.workspaces.get(workspace.slug) is not workspace:
+            raise TableError("the workspace was deleted meanwhile")
+        self.state.add_row(workspace, doc_id, file, len(vectors))
+        self.journal.record(
+            "document.embedded",
+            slug=workspace.slug,
+            location=file.location,
+            vectors=len(vectors),
+            cached=from_cache,
+        )
+
+    async def _pieces(
+        self, slug: str, file: SourceFile, flags: Collection[Kind]
+    ) -> tuple[Embedded, ...]:
+        shown = file.metadata
+        head = text.header(shown["title"], shown["published"], shown["chunkSource"])
+        pieces = [head + piece for piece in text.split(file.text)]
+        if not pieces:
+            raise EmbedderError("there is nothing to embed in a blank text")
+        vectors = await self.embed(pieces, slug, flags)
+        return tuple(map(Embedded, pieces, vectors))
+
+
+def wanted_slugs(add_to_workspaces: str) -> list[str]:
+    """The slugs of ``addToWorkspaces``: trimmed and lower-cased, empty ones dropped."""
+    slugs: Iterable[str] = (slug.strip().lower() for slug in add_to_workspaces.split(","))
+    return [slug for slug in slugs if slug]
+
+
+def storable(title: object, content: object) -> bool:
+    """Whether the collector can process it; otherwise 500 "A processing error occurred."."""
+    if not isinstance(title, str) or not isinstance(content, str):
+        return False
+    return names.fits_file_system(names.file_slug(title))

@@ -1,0 +1,192 @@
+"""The simulated AnythingLLM as a server on a real port.
+
+An upload that a client gives up on goes on and takes effect, as on the real server: handlers are
+never cancelled by a lost connection, only by `Simulator.stop`, which is the server being killed.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from consumer.sandbox.simulator import wire
+from consumer.sandbox.simulator.control import PREFIX, control
+from consumer.sandbox.simulator.endpoints import Endpoints
+from consumer.sandbox.simulator.faults import Faults
+from consumer.sandbox.simulator.front import Front
+from consumer.sandbox.simulator.journal import Journal
+from consumer.sandbox.simulator.model import Costs, Model
+from consumer.sandbox.simulator.state import State
+from consumer.sandbox.simulator.tables import CREATION_SECONDS, StoredVector, Tables
+
+BODY_LIMIT = 3 * 1024**3
+STOP_SECONDS = 0.1
+StoredChunk = tuple[str, str, int]
+"""docSource, text as stored, searchable copies: 1, or 0 where its vectors are not all there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a simulated server is set up.
+
+    Args:
+        host: address to listen on.
+        port: 0 picks a free one, which is kept over `Simulator.stop` and `start`.
+        api_key: the only key that is accepted.
+        costs: simulated time.
+        creation_seconds: how long creating a table takes, the length of the race.
+        journal: a file that the journal is appended to.
+        seed: of everything random: UUIDs, slug suffixes, the outcome of races.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    api_key: str = "test-key"
+    costs: Costs = field(default_factory=Costs)
+    creation_seconds: float = CREATION_SECONDS
+    journal: Path | None = None
+    seed: int | None = None
+
+
+class Simulator:
+    """A simulated AnythingLLM 1.16.
+
+    Args:
+        options: fixed for its life.
+        faults: what is wrong from the start; changeable at any time as `faults`.
+        clock: epoch seconds.
+    """
+
+    def __init__(
+        self,
+        options: Options,
+        faults: Faults | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        rng = random.Random(options.seed)
+        self._options = options
+        self._clock = clock
+        self._port = options.port
+        self._runner: web.AppRunner | None = None
+        self.faults = faults or Faults()
+        self.journal = Journal(clock, options.journal)
+        self.state = State(self._now, rng)
+        self.tables = Tables(rng, self._wiped, options.creation_seconds)
+        self.model = Model(self.state, self.tables, self.faults, self.journal, options.costs)
+        self._front = Front(Endpoints(self.model, self._now), self.model, options.api_key)
+
+    @property
+    def endpoint(self) -> str:
+        """The base address, without ``/api``."""
+        return f"http://{self._options.host}:{self._port}"
+
+    @property
+    def api_key(self) -> str:
+        """The key it accepts."""
+        return self._options.api_key
+
+    def chunks(self, slug: str) -> list[StoredChunk]:
+        """Every row of a workspace: docSource, text as stored, searchable copies (1 or 0)."""
+        workspace = self.state.workspaces.get(slug)
+        table = self.tables.get(slug)
+        return [
+            (
+                row.file.metadata["docSource"],
+                row.file.text,
+                table.count_of(row.doc_id) // row.vectors if table else 0,
+            )
+            for row in (workspace.rows.values() if workspace else ())
+        ]
+
+    def reset(self, **what: bool) -> None:
+        """Forget state, faults and journal: all of them, or those given as true.
+
+        Raises:
+            TypeError: something else was named.
+        """
+        if unknown := set(what) - {"state", "faults", "journal"}:
+            raise TypeError(f"nothing called {', '.join(sorted(unknown))} to reset")
+        wanted = what or {"state": True, "faults": True, "journal": True}
+        if wanted.get("state"):
+            self.state.clear()
+            self.tables.clear()
+        if wanted.get("faults"):
+            self.faults.clear()
+        if wanted.get("journal"):
+            self.journal.clear()
+
+    async def start(self) -> None:
+        """Listen; after a `stop` on the same port, with everything still stored."""
+        app = web.Application(client_max_size=BODY_LIMIT)
+        app.router.add_route("*", "/{path:.*}", self._handle)
+        runner = web.AppRunner(
+            app, access_log=None, keepalive_timeout=5, shutdown_timeout=STOP_SECONDS
+        )
+        await runner.setup()
+        site = web.TCPSite(runner, self._options.host, self._port, reuse_address=True)
+        try:
+            await site.start()
+        except OSError:
+            await runner.cleanup()
+            raise
+        self._runner = runner
+        self._port = runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        """Go down like a killed server: connections break, what waits never takes effect."""
+        if self._runner is not None:
+            runner, self._runner = self._runner, None
+            await runner.cleanup()
+
+    async def close(self) -> None:
+        """Stop for good."""
+        await self.stop()
+        self.journal.close()
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._clock(), UTC)
+
+    def _wiped(self, slug: str, vectors: Sequence[StoredVector]) -> None:
+        locations = sorted({stored.file.location for stored in vectors})
+        self.journal.record("vectors.wiped", slug=slug, locations=locations)
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        if not request.path.startswith(PREFIX):
+            return await self._front.handle(request)
+        since, body = request.query.get("since", ""), await request.read()
+        answer = await control(self, request.method, request.path, since, body)
+        return await wire.send(request, answer, None)
+
+
+@asynccontextmanager
+async def simulator(
+    port: int = 0,
+    api_key: str = "test-key",
+    faults: Faults | None = None,
+    journal: Path | None = None,
+    **options: Any,
+) -> AsyncIterator[Simulator]:
+    """A simulated AnythingLLM for the length of an ``async with``.
+
+    Args:
+        port: 0 picks a free one.
+        api_key: the only key that is accepted.
+        faults: what is wrong from the start.
+        journal: a file to append the journal to.
+        options: the other fields of `Options`.
+    """
+    chosen = Options(port=port, api_key=api_key, journal=journal, **options)
+    server = Simulator(chosen, faults)
+    await server.start()
+    try:
+        yield server
+    finally:
+        await server.close()

@@ -1,0 +1,221 @@
+"""What the simulated server knows: workspaces, source files, rows. Plain values, no I/O, no await.
+
+A *source file* is what an upload leaves behind, embedded or not. A *row* says that a workspace
+lists a file. Vectors live elsewhere (`tables`), because in AnythingLLM they do: a row can be
+listed whose vectors were wiped, and a file can be stored that no workspace lists.
+"""
+
+from __future__ import annotations
+
+import random
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from consumer.sandbox.simulator import names
+from consumer.sandbox.simulator.embedder import Vector
+
+FOLDER = "custom-documents"
+SETTABLE = (
+    "openAiTemp",
+    "openAiHistory",
+    "openAiPrompt",
+    "similarityThreshold",
+    "topN",
+    "chatMode",
+    "chatProvider",
+    "chatModel",
+    "queryRefusalResponse",
+    "vectorSearchMode",
+)
+"""Workspace settings that a request may give."""
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """One piece of a file with its vector; `text` is what the embedder saw, prefix included."""
+
+    text: str
+    vector: Vector
+
+
+@dataclass(slots=True)
+class SourceFile:
+    """An uploaded document.
+
+    Args:
+        id: the UUID in its file name.
+        name: file name without folder.
+        metadata: the fields that listings show, in the server's order, without the text.
+        text: the whole text, byte for byte as uploaded.
+        cache: its vectors once they were stored somewhere; what ``cached`` in answers speaks of.
+    """
+
+    id: str
+    name: str
+    metadata: Mapping[str, Any]
+    text: str
+    cache: tuple[Embedded, ...] | None = None
+
+    @property
+    def location(self) -> str:
+        """The handle everything else takes: folder and file name."""
+        return f"{FOLDER}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A file in a workspace (its slug); ``doc_id`` ties vectors to it, ``json`` is its entry."""
+
+    id: int
+    doc_id: str
+    workspace: str
+    file: SourceFile
+    vectors: int
+    json: bytes
+
+
+@dataclass(slots=True)
+class Workspace:
+    """A workspace with its rows in the order they came."""
+
+    id: int
+    slug: str
+    fields: dict[str, Any]
+    rows: dict[str, Row] = field(default_factory=dict)
+    changes: int = 0
+    """Goes up with every change, so that a listing is put together once a change."""
+
+
+class State:
+    """Everything stored but the vectors.
+
+    Args:
+        now: the current instant, aware.
+        rng: where UUIDs and slug suffixes come from.
+    """
+
+    def __init__(self, now: Callable[[], datetime], rng: random.Random) -> None:
+        self._now = now
+        self._rng = rng
+        self.workspaces: dict[str, Workspace] = {}
+        self.files: dict[str, SourceFile] = {}
+        self._rows_of: dict[str, list[Row]] = {}
+        self._ids = 0
+
+    def clear(self) -> None:
+        """Forget everything, as a new instance would start."""
+        self.workspaces.clear()
+        self.files.clear()
+        self._rows_of.clear()
+
+    def uuid(self) -> str:
+        """A new random UUID."""
+        return str(uuid.UUID(int=self._rng.getrandbits(128), version=4))
+
+    def create_workspace(self, name: str, settings: Mapping[str, Any]) -> Workspace:
+        """Make a workspace; a slug in use gets a random suffix, so racing creators get two."""
+        slug = names.workspace_slug(name) or self.uuid()
+        if slug in self.workspaces:
+            suffix = self._rng.randrange(10_000_000, 100_000_000)
+            slug = names.workspace_slug(f"{name}-{suffix}")
+        self._ids += 1
+        workspace = Workspace(self._ids, slug, self._workspace_fields(name, slug, settings))
+        self.workspaces[slug] = workspace
+        return workspace
+
+    def update_workspace(self, workspace: Workspace, wanted: Mapping[str, Any]) -> None:
+        """Change name and settings; the slug stays whatever the request says."""
+        allowed = {key: wanted[key] for key in ("name", *SETTABLE) if key in wanted}
+        workspace.fields.update(allowed, lastUpdatedAt=self._instant())
+        workspace.changes += 1
+
+    def add_file(self, slug: str, metadata: Mapping[str, Any], text: str) -> SourceFile:
+        """Store an upload under a fresh UUID; equal uploads make equal files under two names."""
+        file_id = self.uuid()
+        file = SourceFile(file_id, f"raw-{slug}-{file_id}.json", {"id": file_id, **metadata}, text)
+        self.files[file.location] = file
+        return file
+
+    def add_row(self, workspace: Workspace, doc_id: str, file: SourceFile, vectors: int) -> Row:
+        """List a file in a workspace; a file that is listed already is listed once more."""
+        self._ids += 1
+        shown = self._row_json(workspace, self._ids, doc_id, file)
+        row = Row(self._ids, doc_id, workspace.slug, file, vectors, shown)
+        workspace.rows[doc_id] = row
+        workspace.changes += 1
+        self._rows_of.setdefault(file.location, []).append(row)
+        return row
+
+    def remove_row(self, row: Row) -> None:
+        """Unlist a file once; the other rows of a double stay."""
+        workspace = self.workspaces[row.workspace]
+        del workspace.rows[row.doc_id]
+        workspace.changes += 1
+        self._rows_of[row.file.location].remove(row)
+
+    def rows_of(self, location: str) -> tuple[Row, ...]:
+        """Every row of a file in every workspace, oldest first."""
+        return tuple(self._rows_of.get(location, ()))
+
+    def delete_workspace(self, workspace: Workspace) -> None:
+        """Forget a workspace and its rows; the files stay."""
+        for row in tuple(workspace.rows.values()):
+            self.remove_row(row)
+        del self.workspaces[workspace.slug]
+
+    def file_named(self, name: str) -> SourceFile | None:
+        """A file by its name without folder."""
+        return self.files.get(f"{FOLDER}/{name}")
+
+    def _instant(self) -> str:
+        return self._now().astimezone(UTC).isoformat(timespec="milliseconds")[:23] + "Z"
+
+    def _workspace_fields(
+        self, name: str, slug: str, settings: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        instant = self._instant()
+        fields: dict[str, Any] = {
+            "id": self._ids,
+            "name": name[:255],
+            "slug": slug,
+            "vectorTag": None,
+            "createdAt": instant,
+            "openAiTemp": None,
+            "openAiHistory": 20,
+            "lastUpdatedAt": instant,
+            "openAiPrompt": "Answer from the documents of this workspace.",
+            "similarityThreshold": 0.25,
+            "chatProvider": None,
+            "chatModel": None,
+            "topN": 4,
+            "chatMode": "automatic",
+            "pfpFilename": None,
+            "agentProvider": None,
+            "agentModel": None,
+            "queryRefusalResponse": None,
+            "vectorSearchMode": "default",
+            "router_id": None,
+        }
+        return fields | {key: settings[key] for key in SETTABLE if key in settings}
+
+    def _row_json(self, workspace: Workspace, row_id: int, doc_id: str, file: SourceFile) -> bytes:
+        instant = self._instant()
+        return orjson.dumps(
+            {
+                "id": row_id,
+                "docId": doc_id,
+                "filename": file.name,
+                "docpath": file.location,
+                "workspaceId": workspace.id,
+                "metadata": orjson.dumps(file.metadata).decode(),
+                "pinned": False,
+                "watched": False,
+                "createdAt": instant,
+                "lastUpdatedAt": instant,
+            }
+        )

@@ -1,0 +1,180 @@
+"""What settings must be true of each other: a list of rules, each a pure function.
+
+A rule gets complete settings and yields what breaks it. Rules about a setting that is itself
+wrong are not reported: its default stands in for it and would only confuse.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import combinations
+from urllib.parse import urlsplit
+
+from consumer.settings.kinds import show_size
+from consumer.settings.table import REBALANCE_MARGIN_SECONDS, Settings
+
+# The longest a group should be kept waiting for a member that gives its partitions back.
+MAX_REBALANCE_SECONDS = 1800.0
+_LOCAL = ("localhost", "127.", "::1", "host.docker.internal")
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A broken rule: the settings it is about, the one to change first, and what to do."""
+
+    names: tuple[str, ...]
+    message: str
+
+
+Rule = Callable[[Settings], Iterator[Broken]]
+
+
+def topics_differ(settings: Settings) -> Iterator[Broken]:
+    """Reading what we write would go round for ever, so no two topics may be the same.
+
+    Kafka itself takes ``.`` and ``_`` for the same in metric names and refuses the second topic.
+    """
+    kafka = settings.kafka
+    named = {
+        "KAFKA_DOCUMENTS_TOPIC": kafka.documents_topic,
+        "KAFKA_REPLAY_TOPIC": kafka.replay_topic,
+        "KAFKA_RESULTS_TOPIC": kafka.results_topic,
+        "KAFKA_DEAD_LETTERS_TOPIC": kafka.dead_letters_topic,
+        "KAFKA_PARKED_TOPIC": kafka.parked_topic,
+    }
+    by_topic: defaultdict[str, list[str]] = defaultdict(list)
+    for name, topic in named.items():
+        by_topic[topic.replace(".", "_")].append(name)
+    for names in by_topic.values():
+        for first, second in combinations(names, 2):
+            yield Broken((second, first), f"must be another topic than {first} ({named[first]!r})")
+
+
+def sasl_is_whole(settings: Settings) -> Iterator[Broken]:
+    """SASL needs a user and a password; either without SASL would be ignored silently."""
+    kafka = settings.kafka
+    given = {
+        "KAFKA_SASL_USERNAME": kafka.sasl_username,
+        "KAFKA_SASL_PASSWORD": kafka.sasl_password,
+    }
+    protocol = kafka.security_protocol
+    for name, value in given.items():
+        if protocol.startswith("SASL_") and value is None:
+            yield Broken(
+                (name, "KAFKA_SECURITY_PROTOCOL"),
+                f"is needed with KAFKA_SECURITY_PROTOCOL={protocol}",
+            )
+        if not protocol.startswith("SASL_") and value is not None:
+            yield Broken((name, "KAFKA_SECURITY_PROTOCOL"), _unused(protocol, "SASL_SSL"))
+
+
+def tls_is_whole(settings: Settings) -> Iterator[Broken]:
+    """TLS files without TLS would be ignored silently; a key belongs to a certificate."""
+    kafka = settings.kafka
+    given = {
+        "KAFKA_SSL_CAFILE": kafka.ssl_cafile,
+        "KAFKA_SSL_CERTFILE": kafka.ssl_certfile,
+        "KAFKA_SSL_KEYFILE": kafka.ssl_keyfile,
+        "KAFKA_SSL_KEY_PASSWORD": kafka.ssl_key_password,
+    }
+    if not kafka.security_protocol.endswith("SSL"):
+        for name in (name for name, value in given.items() if value is not None):
+            yield Broken(
+                (name, "KAFKA_SECURITY_PROTOCOL"),
+                _unused(kafka.security_protocol, "SSL or SASL_SSL"),
+            )
+    for name in ("KAFKA_SSL_KEYFILE", "KAFKA_SSL_KEY_PASSWORD"):
+        if given[name] is not None and kafka.ssl_certfile is None:
+            yield Broken((name, "KAFKA_SSL_CERTFILE"), "needs KAFKA_SSL_CERTFILE beside it")
+
+
+def times_fit(settings: Settings) -> Iterator[Broken]:
+    """Times that would break a promise when they are in the wrong order."""
+    upload = settings.upload
+    if settings.rebalance_timeout_seconds > MAX_REBALANCE_SECONDS:
+        yield Broken(
+            ("UPLOAD_TIMEOUT_SECONDS", "KAFKA_DELIVERY_TIMEOUT_SECONDS"),
+            f"with KAFKA_DELIVERY_TIMEOUT_SECONDS and {REBALANCE_MARGIN_SECONDS:g} seconds the"
+            f" group would wait {settings.rebalance_timeout_seconds:g} seconds in a rebalance;"
+            f" at most {MAX_REBALANCE_SECONDS:g} are allowed",
+        )
+    if upload.timeout_seconds > settings.anythingllm.ambiguity_seconds:
+        yield Broken(
+            ("ANYTHINGLLM_AMBIGUITY_SECONDS", "UPLOAD_TIMEOUT_SECONDS"),
+            "must be at least UPLOAD_TIMEOUT_SECONDS"
+            f" ({upload.timeout_seconds:g}): an upload that still runs would be repeated",
+        )
+    if upload.backoff_base_seconds > upload.backoff_cap_seconds:
+        yield Broken(
+            ("UPLOAD_BACKOFF_BASE_SECONDS", "UPLOAD_BACKOFF_CAP_SECONDS"),
+            f"must be at most UPLOAD_BACKOFF_CAP_SECONDS ({upload.backoff_cap_seconds:g})",
+        )
+
+
+def sizes_fit(settings: Settings) -> Iterator[Broken]:
+    """Bounds that would stop the stream for ever, or never be reached."""
+    document, intake, fuse = settings.document, settings.intake, settings.fuse
+    if intake.max_bytes_in_flight < document.max_bytes:
+        yield Broken(
+            ("INTAKE_MAX_BYTES_IN_FLIGHT", "DOCUMENT_MAX_BYTES"),
+            f"must be at least DOCUMENT_MAX_BYTES ({show_size(document.max_bytes)}),"
+            " or the largest documents never fit",
+        )
+    if document.max_chunk_bytes > document.max_bytes:
+        yield Broken(
+            ("DOCUMENT_MAX_CHUNK_BYTES", "DOCUMENT_MAX_BYTES"),
+            f"must be at most DOCUMENT_MAX_BYTES ({show_size(document.max_bytes)})",
+        )
+    if fuse.minimum > fuse.window:
+        yield Broken(
+            ("FUSE_MINIMUM", "FUSE_WINDOW"),
+            f"must be at most FUSE_WINDOW ({fuse.window}), or the fuse never acts;"
+            " FUSE_SHARE=0 switches it off",
+        )
+
+
+def routing_works(settings: Settings) -> Iterator[Broken]:
+    """Template, map and allowed workspaces must leave a way for at least some documents."""
+    try:
+        settings.routing.rules()
+    except ValueError as error:
+        names = ("ROUTING_WORKSPACE", "ROUTING_ALLOWED_WORKSPACES", "ROUTING_MAP")
+        yield Broken(names, str(error).removeprefix("ROUTING_WORKSPACE ") or "can't be used")
+
+
+RULES: tuple[Rule, ...] = (
+    topics_differ,
+    sasl_is_whole,
+    tls_is_whole,
+    times_fit,
+    sizes_fit,
+    routing_works,
+)
+
+
+def broken_rules(settings: Settings) -> Iterator[Broken]:
+    """Everything that breaks a rule."""
+    for rule in RULES:
+        yield from rule(settings)
+
+
+def doubts(settings: Settings) -> Iterator[str]:
+    """Allowed, but worth a line in the log: secrets that travel readable."""
+    if settings.kafka.security_protocol == "SASL_PLAINTEXT":
+        yield (
+            "KAFKA_SECURITY_PROTOCOL=SASL_PLAINTEXT: documents travel readable, and with"
+            " KAFKA_SASL_MECHANISM=PLAIN the password too; SASL_SSL hides both"
+        )
+    endpoint = urlsplit(settings.anythingllm.endpoint)
+    host = endpoint.hostname or ""
+    if endpoint.scheme == "http" and "." in host and not host.startswith(_LOCAL):
+        yield (f"ANYTHINGLLM_ENDPOINT: the API key travels readable to {host}; https:// hides it")
+
+
+def _unused(protocol: str, needed: str) -> str:
+    return (
+        f"has no effect with KAFKA_SECURITY_PROTOCOL={protocol}:"
+        f" set that to {needed}, or leave this away"
+    )

@@ -1,0 +1,243 @@
+"""How the text of a setting becomes a value, and what to tell people who got it wrong.
+
+A `Kind` is a parser together with the sentence that says what it accepts. Parsers raise
+``ValueError``; its text is only used where it adds something to that sentence, and never
+contains the value itself, because the value may be a secret.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr
+
+T = TypeVar("T")
+
+_SIZE = re.compile(r"(?P<number>\d[\d_]*)\s*(?P<unit>B|KiB|MiB|GiB)?", re.IGNORECASE)
+_FACTORS = {"": 1, "b": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
+_SERVER = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):(?P<port>\d{1,5})")
+_SLUG_PATTERN = re.compile(r"[a-z0-9_*?-]{1,255}")
+_TRUTH = {"true": True, "yes": True, "on": True, "1": True} | {
+    "false": False,
+    "no": False,
+    "off": False,
+    "0": False,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Kind(Generic[T]):
+    """A way to read a setting.
+
+    Args:
+        allowed: what is accepted, as the end of the sentence "allowed: …".
+        parse: text without surrounding blanks to value; raises ``ValueError``.
+        secret: the value is never shown, and may come from a file (``NAME_FILE``).
+    """
+
+    allowed: str
+    parse: Callable[[str], T]
+    secret: bool = False
+
+
+def text(allowed: str, pattern: str) -> Kind[str]:
+    """Any text that matches the whole pattern."""
+    matcher = re.compile(pattern)
+
+    def parse(raw: str) -> str:
+        return _require(raw, matcher.fullmatch(raw) is not None)
+
+    return Kind(allowed, parse)
+
+
+def choice(*values: str) -> Kind[str]:
+    """One of a few words, whatever its case."""
+    by_folded = {value.casefold(): value for value in values}
+
+    def parse(raw: str) -> str:
+        if raw.casefold() not in by_folded:
+            raise ValueError
+        return by_folded[raw.casefold()]
+
+    return Kind(", ".join(values[:-1]) + f" or {values[-1]}", parse)
+
+
+def flag() -> Kind[bool]:
+    """A yes or no."""
+
+    def parse(raw: str) -> bool:
+        if raw.casefold() not in _TRUTH:
+            raise ValueError
+        return _TRUTH[raw.casefold()]
+
+    return Kind("true or false", parse)
+
+
+def count(least: int, most: int, what: str) -> Kind[int]:
+    """A whole number of something."""
+
+    def parse(raw: str) -> int:
+        return _within(_number(int, raw), least, most)
+
+    return Kind(f"a whole number of {what}, {least:,} to {most:,}", parse)
+
+
+def port() -> Kind[int]:
+    """A TCP port; 0 lets the system pick."""
+    return Kind("a port, 0 to 65535", lambda raw: _within(_number(int, raw), 0, 65535))
+
+
+def seconds(least: float, most: float) -> Kind[float]:
+    """A duration in plain seconds."""
+
+    def parse(raw: str) -> float:
+        return _within(_number(float, raw), least, most)
+
+    return Kind(f"seconds, {least:g} to {most:,g}", parse)
+
+
+def share() -> Kind[float]:
+    """A part of a whole."""
+    return Kind("a share, 0 to 1", lambda raw: _within(_number(float, raw), 0.0, 1.0))
+
+
+def size(least: int, most: int) -> Kind[int]:
+    """A number of bytes, plain or with a binary unit."""
+
+    def parse(raw: str) -> int:
+        match = _SIZE.fullmatch(raw)
+        if match is None:
+            raise ValueError
+        factor = _FACTORS[(match["unit"] or "").lower()]
+        return _within(_number(int, match["number"]) * factor, least, most)
+
+    span = f"{show_size(least)} to {show_size(most)}"
+    return Kind(f"bytes, plain or as KiB, MiB, GiB, {span}", parse)
+
+
+def show_size(number: int) -> str:
+    """A size as people write it: ``8 MiB``."""
+    for unit, factor in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if number >= factor and number % factor == 0:
+            return f"{number // factor} {unit}"
+    return f"{number} B"
+
+
+def secret() -> Kind[SecretStr]:
+    """A text that nobody gets to see."""
+    return Kind("any text", SecretStr, secret=True)
+
+
+def header_secret() -> Kind[SecretStr]:
+    """A secret that travels in an HTTP header, where blanks and line ends would break out."""
+
+    def parse(raw: str) -> SecretStr:
+        return SecretStr(_require(raw, re.fullmatch(r"[!-~]+", raw) is not None))
+
+    return Kind("printable ASCII without blanks", parse, secret=True)
+
+
+def topic() -> Kind[str]:
+    """A name Kafka accepts for a topic."""
+
+    def parse(raw: str) -> str:
+        return _require(raw, _TOPIC.fullmatch(raw) is not None and raw not in {".", ".."})
+
+    return Kind("a topic name: 1 to 249 of A-Z a-z 0-9 . _ -", parse)
+
+
+def servers() -> Kind[str]:
+    """Kafka's bootstrap list, normalised to ``host:port,host:port``."""
+
+    def parse(raw: str) -> str:
+        parts = _items(raw)
+        matches = [_SERVER.fullmatch(part) for part in parts]
+        ports = [int(match["port"]) for match in matches if match is not None]
+        sound = bool(parts) and len(ports) == len(parts) and all(0 < p < 65536 for p in ports)
+        return _require(",".join(parts), sound)
+
+    return Kind("host:port, several with commas between", parse)
+
+
+def slug_patterns() -> Kind[tuple[str, ...]]:
+    """Patterns over workspace slugs, or ``*`` for any."""
+
+    def parse(raw: str) -> tuple[str, ...]:
+        parts = tuple(_items(raw))
+        if not parts or not all(_SLUG_PATTERN.fullmatch(part) for part in parts):
+            raise ValueError
+        return parts
+
+    return Kind("workspace slugs with commas between; `*` and `?` stand for any characters", parse)
+
+
+def url() -> Kind[str]:
+    """An http(s) base URL."""
+
+    def parse(raw: str) -> str:
+        try:
+            parts = urlsplit(raw)
+            # Reading .port raises when it is no number or out of range.
+            sound = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            raise ValueError from None
+        if parts.username is not None or parts.password is not None:
+            raise ValueError("no user and password in it: the key goes into ANYTHINGLLM_API_KEY")
+        plain = not (parts.query or parts.fragment or re.search(r"[\s?#]", raw))
+        return _require(raw.rstrip("/"), plain and sound)
+
+    return Kind("an http:// or https:// URL without query and fragment", parse)
+
+
+def readable_file() -> Kind[Path]:
+    """A file that is there and can be read now: a wrong path would look like an outage later."""
+
+    def parse(raw: str) -> Path:
+        path = Path(raw)
+        if not path.is_file():
+            raise ValueError("there is no such file")
+        if not os.access(path, os.R_OK):
+            raise ValueError("the file can't be read by this user")
+        return path
+
+    return Kind("the path of a readable PEM file", parse)
+
+
+def parsed(allowed: str, parse: Callable[[str], T]) -> Kind[T]:
+    """What another room knows how to parse; the text of its ``ValueError`` says what is wrong."""
+    return Kind(allowed, parse)
+
+
+def _items(raw: str) -> Sequence[str]:
+    return [part.strip() for part in raw.split(",") if part.strip()]
+
+
+def _require(raw: str, sound: bool) -> str:
+    if not sound:
+        raise ValueError
+    return raw
+
+
+Number = TypeVar("Number", int, float)
+
+
+def _number(read: Callable[[str], Number], raw: str) -> Number:
+    try:
+        return read(raw)
+    except ValueError:
+        # Python's own text repeats the value.
+        raise ValueError from None
+
+
+def _within(number: Number, least: Number, most: Number) -> Number:
+    if not (math.isfinite(number) and least <= number <= most):
+        raise ValueError
+    return number

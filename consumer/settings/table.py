@@ -1,0 +1,126 @@
+"""All groups together: the `Settings` everybody gets, and the table for loader and README."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from types import MappingProxyType
+from typing import Any
+
+from consumer.settings.groups import (
+    AdminSettings,
+    AnythingLLMSettings,
+    BreakerSettings,
+    DocumentSettings,
+    FuseSettings,
+    IndexSettings,
+    IntakeSettings,
+    KafkaSettings,
+    LogSettings,
+    RemovalSettings,
+    ReplaySettings,
+    RoutingSettings,
+    ShutdownSettings,
+    Spec,
+    UploadSettings,
+)
+
+# What settling still needs after the last upload of a revoked partition came back: commit, leave.
+REBALANCE_MARGIN_SECONDS = 35.0
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that can be set, checked; `consumer.settings.load_settings` makes one.
+
+    Args:
+        warnings: things that are allowed but probably not meant, one line each, for the log.
+    """
+
+    anythingllm: AnythingLLMSettings
+    kafka: KafkaSettings = field(default_factory=KafkaSettings)
+    breaker: BreakerSettings = field(default_factory=BreakerSettings)
+    fuse: FuseSettings = field(default_factory=FuseSettings)
+    upload: UploadSettings = field(default_factory=UploadSettings)
+    removal: RemovalSettings = field(default_factory=RemovalSettings)
+    intake: IntakeSettings = field(default_factory=IntakeSettings)
+    index: IndexSettings = field(default_factory=IndexSettings)
+    document: DocumentSettings = field(default_factory=DocumentSettings)
+    routing: RoutingSettings = field(default_factory=RoutingSettings)
+    shutdown: ShutdownSettings = field(default_factory=ShutdownSettings)
+    replay: ReplaySettings = field(default_factory=ReplaySettings)
+    admin: AdminSettings = field(default_factory=AdminSettings)
+    log: LogSettings = field(default_factory=LogSettings)
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def rebalance_timeout_seconds(self) -> float:
+        """How long the group must wait for us when it deals out partitions anew.
+
+        A revoked partition is given back when the uploads that were already sent have answered and
+        their results are published. Were the group less patient, another instance would start on
+        the same documents meanwhile.
+        """
+        return (
+            self.upload.timeout_seconds
+            + self.kafka.delivery_timeout_seconds
+            + REBALANCE_MARGIN_SECONDS
+        )
+
+    def secrets(self) -> tuple[str, ...]:
+        """The values that must never be seen, for the log's mask."""
+        held = (self.anythingllm.api_key, self.kafka.sasl_password, self.kafka.ssl_key_password)
+        return tuple(one.get_secret_value() for one in held if one is not None)
+
+
+GROUPS: Mapping[str, type[Any]] = MappingProxyType(
+    {
+        "kafka": KafkaSettings,
+        "anythingllm": AnythingLLMSettings,
+        "breaker": BreakerSettings,
+        "fuse": FuseSettings,
+        "upload": UploadSettings,
+        "removal": RemovalSettings,
+        "intake": IntakeSettings,
+        "index": IndexSettings,
+        "document": DocumentSettings,
+        "routing": RoutingSettings,
+        "shutdown": ShutdownSettings,
+        "replay": ReplaySettings,
+        "admin": AdminSettings,
+        "log": LogSettings,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One setting: its name in the environment, where it sits, and its `Spec`."""
+
+    name: str
+    group: str
+    key: str
+    spec: Spec
+
+
+def _rows() -> Iterator[Row]:
+    for group, kind in GROUPS.items():
+        for one in fields(kind):
+            if "spec" in one.metadata:
+                name = f"{group}_{one.name}".upper()
+                yield Row(name, group, one.name, one.metadata["spec"])
+
+
+TABLE: Mapping[str, Row] = MappingProxyType({row.name: row for row in _rows()})
+
+
+def settings_table() -> str:
+    """The table for the README, in Markdown; a test holds the README to it."""
+    lines = ["| name | default | allowed | what it is |", "| --- | --- | --- | --- |"]
+    for row in TABLE.values():
+        shown = f"`{row.spec.default}`" if row.spec.default is not None else "none"
+        default = "**required**" if row.spec.required else shown
+        kind = row.spec.kind
+        allowed = f"{kind.allowed}; or `{row.name}_FILE`" if kind.secret else kind.allowed
+        lines.append(f"| `{row.name}` | {default} | {allowed} | {row.spec.meaning} |")
+    return "\n".join(lines) + "\n"

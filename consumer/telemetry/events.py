@@ -1,0 +1,70 @@
+"""The vocabulary of log events: every name, and what it tells a reader at night.
+
+Rules:
+
+1. A name is ``what.happened``, constant, and stands here before it is logged; data is in fields.
+2. One canonical line a document (``document.settled``) carries everything; other lines are for
+   what is worth knowing before that, or beside it.
+3. No field ever holds a secret, a response body or document text.
+
+``tests/unit/telemetry/test_events.py`` holds every log call in this package to these rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+EVENTS: Mapping[str, str] = MappingProxyType(
+    {
+        # The process
+        "settings.warning": "A setting is allowed but probably not meant, or was ignored.",
+        "admin.listening": "Health and metrics are served on this host and port.",
+        "service.started": "Everything needed at start answered; records are being worked on.",
+        "start.waiting": "Something needed at start does not answer yet; it is tried again.",
+        "anythingllm.reached": "AnythingLLM answered at start.",
+        "service.stopping": "A signal asked for an orderly stop.",
+        "service.draining": "No new record is taken; work under way may finish for so long.",
+        "service.drain_incomplete": "The time to finish is over; the open records come again.",
+        "service.stopped": "An orderly stop is complete; `remaining` records were not settled.",
+        "service.stopped_at_once": "A second signal ended the process without draining.",
+        "service.died": "Something that must not fail did; the process ends with exit code 1.",
+        # Reading
+        "assignment.received": "The group gave us these partitions.",
+        "assignment.revoked": "The group took our partitions back, after draining.",
+        "source.poll_failed": "Reading from Kafka failed; it is tried again.",
+        "source.stop_failed": "Leaving the group failed; it notices by the session timeout.",
+        "record.unreadable": "The Kafka client can't read a record; its partition waits.",
+        "record.key_differs": "A record's key is not its identity; order is then per partition.",
+        "lag.unknown": "Kafka did not say how far behind we are; the metric keeps its value.",
+        # Understanding
+        "document.odd": "An event deviates from the contract in ways that are accepted.",
+        "version.capped": "A version lies too far in the future; the record's time is taken.",
+        "routing.collision": "Different technologies share one workspace slug.",
+        # Storing
+        "workspace.created": "A missing workspace was created.",
+        "workspace.ready": "A fresh workspace was proven to keep concurrent uploads.",
+        "workspace.sentinel_lost": "A fresh workspace lost a test document; another is tried.",
+        "workspace.sentinels_left": "Test documents could not be removed; a later look does it.",
+        "workspace.stray_removed": "A workspace made by losing a creation race was removed.",
+        "workspace.stray_left": "A workspace made by losing a creation race is still there.",
+        "chunk.attempt_failed": "An attempt to store a chunk failed; `fault` says whose it was.",
+        "chunk.found": "A chunk whose upload had no clear answer turned out to be stored.",
+        "chunk.embedding_again": "A chunk's text is stored but not embedded; only that is redone.",
+        "document.waiting": "A document's chunks can't be stored now; it is tried again later.",
+        "document.dropped": "Work on a record ended unsettled: its partition went, or we stop.",
+        "breaker.changed": "The breaker around AnythingLLM went from one state to another.",
+        "breaker.listener_failed": "A listener of the breaker raised; the breaker goes on.",
+        "collector.stale_connection": "AnythingLLM lost touch with its collector; repeated once.",
+        # Settling
+        "document.settled": "An event is done: what became of it, in one line.",
+        "dead_letter.by_reference": "A record too large for its topic is dead-lettered without it.",
+        "publish.failed": "A result or dead letter is not acknowledged yet; it is sent again.",
+        "producer.stop_failed": "Closing a producer failed; it is given up.",
+        "commit.failed": "Kafka did not take a commit; it is tried again.",
+        "commit.refused": "Kafka refused a commit because the partitions are no longer ours.",
+        # The log itself
+        "library.message": "A library (aiokafka, aiohttp, asyncio) said something.",
+        "log.failed": "An event could not be written as it was; `about` is its name.",
+    }
+)

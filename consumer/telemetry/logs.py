@@ -1,0 +1,225 @@
+"""Sets up logging: one line per event, from our own code and from libraries alike.
+
+Rules:
+
+1. A log call never raises and never stops the work: neither what is logged (`Scrubber`) nor where
+   it goes (a full disk, a closed pipe) can make it.
+2. JSON is for machines: one object a line on standard output. The console format is for people.
+3. Libraries log through the standard library; from WARNING on that comes out as the event
+   ``library.message``, with the same mask for secrets.
+4. Tracebacks carry no local variables: they would hold documents and keys.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import sys
+import traceback
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import Any, Literal, Protocol
+
+import orjson
+import structlog
+from structlog.typing import EventDict, Processor
+
+from consumer.telemetry.scrub import Scrubber
+
+Level = Literal["debug", "info", "warning", "error"]
+Format = Literal["json", "console"]
+Render = Callable[[EventDict], bytes]
+
+LEVELS: dict[str, int] = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+}
+_CONTROL = str.maketrans({"\n": "\\n", "\r": "\\r", "\t": "\\t"})
+
+
+class Sink(Protocol):
+    """Where lines go."""
+
+    def write(self, line: bytes, /) -> int | None:
+        """Take a line, or the first part of it."""
+        ...
+
+
+def set_up_logging(
+    *,
+    level: Level = "info",
+    format: Format = "json",
+    secrets: Iterable[str] = (),
+    sink: Sink | None = None,
+    colors: bool = False,
+) -> None:
+    """Send all events and library messages to one place; may be called again.
+
+    Args:
+        level: the least important level that is written.
+        format: ``json`` or ``console``.
+        secrets: exact values that are masked wherever they occur.
+        sink: takes the lines; None is this process's standard output.
+        colors: for the console format on a terminal.
+    """
+    scrubber = Scrubber(secrets)
+    render = _as_json if format == "json" else _console(colors)
+    processors: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        _add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _Finish(scrubber, render),
+    ]
+    structlog.configure(
+        processors=processors,
+        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
+        logger_factory=_LineLoggers(sink if sink is not None else standard_stream("stdout")),
+        # Off, so that modules' loggers follow a later set-up; costs a few microseconds a line.
+        cache_logger_on_first_use=False,
+    )
+    _route_libraries(max(LEVELS[level], logging.WARNING))
+
+
+def standard_stream(name: Literal["stdout", "stderr"]) -> Sink:
+    """This process's stream, unbuffered where it is a real one.
+
+    A buffered stream whose reader has gone fails once more when the interpreter ends and turns
+    exit code 0 into 120.
+    """
+    stream = getattr(sys, name)
+    try:
+        return io.FileIO(stream.fileno(), "wb", closefd=False)
+    except (AttributeError, OSError, ValueError):
+        # Started without that stream, or a test captures it.
+        buffer: Sink = getattr(stream, "buffer", None) or io.BytesIO()
+        return buffer
+
+
+class _LineLogger:
+    """Writes finished lines; what can't be written is dropped, the work goes on."""
+
+    def __init__(self, sink: Sink, name: str) -> None:
+        self._sink = sink
+        self.name = name
+
+    def msg(self, line: bytes) -> None:
+        rest = line
+        try:
+            while rest:
+                taken = self._sink.write(rest)
+                if taken is None or taken <= 0:
+                    return
+                rest = rest[taken:]
+        except (OSError, ValueError):
+            return
+
+    debug = info = warning = error = critical = exception = log = msg
+
+
+class _LineLoggers:
+    """Makes a `_LineLogger` per name."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+
+    def __call__(self, *args: Any) -> _LineLogger:
+        return _LineLogger(self._sink, str(args[0]) if args else "consumer")
+
+
+def _add_logger_name(logger: _LineLogger, method: str, event: EventDict) -> EventDict:
+    event.setdefault("logger", logger.name)
+    return event
+
+
+class _Finish:
+    """The last processor: from fields to the bytes of one line, whatever the fields hold."""
+
+    def __init__(self, scrubber: Scrubber, render: Render) -> None:
+        self._scrubber = scrubber
+        self._render = render
+
+    def __call__(self, logger: _LineLogger, method: str, event: EventDict) -> bytes:
+        try:
+            _format_exception(event)
+            return self._render(self._scrubber.fields(event))
+        except Exception as error:
+            about = event.get("event")
+            fallback = {"event": "log.failed", "level": "error", "error": type(error).__name__}
+            if isinstance(about, str):
+                fallback["about"] = ascii(about)
+            return orjson.dumps(fallback) + b"\n"
+
+
+def _format_exception(event: EventDict) -> None:
+    given = event.pop("exc_info", None)
+    if not given:
+        return
+    if given is True:
+        given = sys.exc_info()
+    error = given[1] if isinstance(given, tuple) else given
+    if isinstance(error, BaseException):
+        trace: TracebackType | None = error.__traceback__
+        event["exception"] = "".join(traceback.format_exception(type(error), error, trace)).rstrip()
+
+
+def _as_json(event: EventDict) -> bytes:
+    head = {key: event.pop(key) for key in ("timestamp", "level", "event") if key in event}
+    return orjson.dumps({**head, **event}, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _console(colors: bool) -> Render:
+    renderer = structlog.dev.ConsoleRenderer(colors=colors)
+
+    def render(event: EventDict) -> bytes:
+        # The renderer prints texts raw: a line feed in one would look like a line of ours.
+        flat = {key: _one_line(value) for key, value in event.items() if key != "exception"}
+        if "exception" in event:
+            flat["exception"] = "\n".join(
+                "    " + line for line in str(event["exception"]).split("\n")
+            )
+        return (str(renderer(None, "", flat)) + "\n").encode("utf-8", "backslashreplace")
+
+    return render
+
+
+def _one_line(value: object) -> object:
+    return value.translate(_CONTROL) if isinstance(value, str) else value
+
+
+def _route_libraries(level: int) -> None:
+    root = logging.getLogger()
+    for handler in [one for one in root.handlers if isinstance(one, _ToStructlog)]:
+        root.removeHandler(handler)
+    root.addHandler(_ToStructlog())
+    root.setLevel(level)
+    logging.captureWarnings(True)
+
+
+class _ToStructlog(logging.Handler):
+    """Turns a library's record into an event of ours."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            message = record.getMessage()
+        except Exception:
+            # A library's own mistake in its arguments.
+            message = str(record.msg)
+        structlog.get_logger(record.name).log(
+            _known_level(record.levelno),
+            "library.message",
+            message=message,
+            **({"exc_info": record.exc_info} if record.exc_info else {}),
+        )
+
+
+def _known_level(number: int) -> int:
+    """The standard level at or below a library's own one, which structlog would refuse."""
+    return min(max(number // 10 * 10, logging.DEBUG), logging.CRITICAL)
+
+
+def debugging() -> bool:
+    """Whether logging is set up and shows events of level debug."""
+    return bool(structlog.is_configured() and structlog.get_logger().is_enabled_for(logging.DEBUG))

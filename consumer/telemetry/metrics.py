@@ -1,0 +1,148 @@
+"""Every metric, with its help, in one place. Names are a contract with dashboards: they may grow.
+
+No metric has a document or workspace as a label: both come from events, and a label value that
+anybody can invent makes a time series that never goes away.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    generate_latest,
+)
+from prometheus_client.process_collector import ProcessCollector
+
+from consumer import __version__
+from consumer.model.fault import Fault
+from consumer.model.outcome import FailureReason
+
+PREFIX = "anythingllm_consumer"
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+STATUSES = ("succeeded", "partial", "failed", "superseded", "deleted", "invalid")
+CHUNK_OUTCOMES = ("uploaded", "unchanged", "failed", "removed")
+BREAKER_STATES = ("closed", "half-open", "open")
+
+_UPLOAD_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+_JOURNEY_BUCKETS = (0.1, 0.5, 1, 5, 10, 30, 60, 300, 900, 3600, 14400)
+
+
+class Metrics:
+    """All metrics of one process, in a registry of their own.
+
+    Stations count by these attributes, e.g. ``metrics.documents.labels("succeeded").inc()``.
+    """
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._define_stream()
+        self._define_work()
+        self._define_outcomes()
+        self._define_upload()
+        build = Info(f"{PREFIX}_build", "What is running.", registry=self.registry)
+        build.info({"version": __version__, "python": platform.python_version()})
+        ProcessCollector(registry=self.registry)
+
+    def render(self) -> bytes:
+        """The page for Prometheus, in its text format (`CONTENT_TYPE`)."""
+        return generate_latest(self.registry)
+
+    def set_lags(self, records: Mapping[tuple[str, int], int]) -> None:
+        """How many records of each assigned partition are not settled yet.
+
+        Args:
+            records: by topic and partition, all that are assigned now; others are dropped, because
+                the last value of a revoked partition would otherwise stand for ever.
+        """
+        self.lag.clear()
+        for (topic, partition), count in records.items():
+            self.lag.labels(topic, str(partition)).set(count)
+
+    def set_breaker(self, state: str) -> None:
+        """Show one of `BREAKER_STATES` as 1 and the others as 0."""
+        for one in BREAKER_STATES:
+            self.breaker_state.labels(one).set(one == state)
+
+    def _counter(self, name: str, text: str, **labels: tuple[str, ...]) -> Counter:
+        counter = Counter(f"{PREFIX}_{name}", text, list(labels), registry=self.registry)
+        for values in labels.values():
+            # A series that starts with its first event hides that event from rate().
+            for value in values:
+                counter.labels(value)
+        return counter
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(f"{PREFIX}_{name}", text, labels, registry=self.registry)
+
+    def _define_stream(self) -> None:
+        self.lag = self._gauge(
+            "lag_records", "Records not settled yet, by assigned partition.", "topic", "partition"
+        )
+        self.oldest_unsettled_seconds = self._gauge(
+            "oldest_unsettled_seconds",
+            "Age of the oldest record that was received and is not settled; the one to alert on.",
+        )
+        self.partitions_assigned = self._gauge("partitions_assigned", "Partitions we work on.")
+        self.rebalances = self._counter(
+            "rebalances", "Times the group took our partitions back to deal them out anew."
+        )
+        self.commits = self._counter("commits", "Offset commits that Kafka acknowledged.")
+        self.commit_failures = self._counter("commit_failures", "Offset commits that failed.")
+        self.unreadable_records = self._counter(
+            "unreadable_records",
+            "Tries to fetch a record that the Kafka client can't read; its partition waits.",
+        )
+        self.differing_keys = self._counter(
+            "differing_keys",
+            "Records whose key is not their identity; order is then only kept within a partition.",
+        )
+
+    def _define_work(self) -> None:
+        self.documents_in_flight = self._gauge("documents_in_flight", "Documents in work.")
+        self.bytes_in_flight = self._gauge("bytes_in_flight", "Record bytes in work.")
+        self.chunks_in_flight = self._gauge("chunks_in_flight", "Chunks being uploaded.")
+        self.documents_waiting = self._gauge(
+            "documents_waiting", "Documents in work that wait for AnythingLLM before a new try."
+        )
+        self.breaker_state = self._gauge(
+            "breaker_state", "1 for the breaker's present state; open: no upload starts.", "state"
+        )
+        self.set_breaker("closed")
+
+    def _define_outcomes(self) -> None:
+        self.documents = self._counter("documents", "Settled events by status.", status=STATUSES)
+        self.chunks = self._counter(
+            "chunks", "Chunks of settled events by outcome.", outcome=CHUNK_OUTCOMES
+        )
+        self.dead_letters = self._counter(
+            "dead_letters",
+            "Dead letters Kafka acknowledged, by reason.",
+            reason=tuple(FailureReason),
+        )
+        self.journey_seconds = Histogram(
+            f"{PREFIX}_journey_seconds",
+            "From receiving a record to its settling.",
+            buckets=_JOURNEY_BUCKETS,
+            registry=self.registry,
+        )
+
+    def _define_upload(self) -> None:
+        self.upload_failures = self._counter(
+            "upload_failures",
+            "Attempts to store a chunk that failed, by whose fault it was.",
+            fault=tuple(Fault),
+        )
+        self.upload_seconds = Histogram(
+            f"{PREFIX}_upload_seconds",
+            "One attempt to store a chunk, until it is proven to be embedded.",
+            buckets=_UPLOAD_BUCKETS,
+            registry=self.registry,
+        )

@@ -1,0 +1,100 @@
+"""What tests of several folders share: one real Kafka for the whole session, names, the corpus."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from consumer.kafka.connection import KafkaConnection
+from consumer.kafka.topics import TopicSpec, open_admin
+from consumer.sandbox.kafka import LocalKafka, SandboxUnavailable, choose_kafka
+from tests.simulator_fixtures import simulator as simulator  # a fixture for all folders
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+_SETTINGS_OF_RUN = (
+    "ADMIN_", "ANYTHINGLLM_", "BREAKER_", "DOCUMENT_", "FUSE_", "INDEX_", "INTAKE_", "KAFKA_",
+    "LOG_FORMAT", "LOG_LEVEL", "REMOVAL_", "REPLAY_", "ROUTING_", "SHUTDOWN_", "UPLOAD_",
+)  # fmt: skip
+_SETTINGS_OF_TESTS = ("ANYTHINGLLM_TEST_", "TEST_")
+
+
+def pytest_configure() -> None:
+    """Forget the settings of `run`: no test, nor a process it starts, may reach for production."""
+    for name in list(os.environ):
+        if name.startswith(_SETTINGS_OF_RUN) and not name.startswith(_SETTINGS_OF_TESTS):
+            del os.environ[name]
+
+
+def _run_apart(coroutine: Coroutine[object, object, None]) -> None:
+    """Run it on a loop and thread of its own: the broker outlives the loops of single tests."""
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, coroutine).result()
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[LocalKafka]:
+    """One real Kafka for the session. A test that stops it has to start it again."""
+    try:
+        broker = asyncio.run(choose_kafka())
+    except SandboxUnavailable as error:
+        pytest.fail(str(error), pytrace=False)
+    try:
+        _run_apart(broker.start())
+        yield broker
+    finally:
+        _run_apart(broker.close())
+
+
+@pytest.fixture
+def unique_name() -> Callable[[str], str]:
+    """Names nobody else uses, as `test-<kind>-<random>`: for topics, groups and workspaces."""
+    return lambda kind: f"test-{kind}-{secrets.token_hex(6)}"
+
+
+class MakeTopic(Protocol):
+    async def __call__(
+        self, kind: str = "topic", *, partitions: int = 1, **config: str | int
+    ) -> str: ...
+
+
+@pytest.fixture
+async def make_topic(
+    kafka: LocalKafka, unique_name: Callable[[str], str]
+) -> AsyncIterator[MakeTopic]:
+    """Creates topics and removes them after the test, which has to leave Kafka running.
+
+    The name of a new one: `await make_topic("docs", partitions=3, retention_ms=1000)`.
+    """
+    made: list[str] = []
+    connection = KafkaConnection(kafka.bootstrap_servers)
+
+    async def make(kind: str = "topic", *, partitions: int = 1, **config: str | int) -> str:
+        settings = {key.replace("_", "."): str(value) for key, value in config.items()}
+        spec = TopicSpec(unique_name(kind), "a test", partitions, settings)
+        async with open_admin(connection) as admin:
+            await admin.create([spec], replication_factor=1)
+        made.append(spec.name)
+        return spec.name
+
+    yield make
+    if made:
+        async with open_admin(connection) as admin:
+            await admin.delete(made)
+
+
+@pytest.fixture(scope="session")
+def corpus_path() -> Path:
+    """The folder of real documents, which is not part of this repository."""
+    named = os.environ.get("TEST_CORPUS_DIR")
+    folder = Path(named) if named else REPOSITORY.parent / "shared" / "corpus"
+    if not folder.is_dir():
+        pytest.skip(f"no corpus: {folder} is not there (TEST_CORPUS_DIR names another place)")
+    return folder

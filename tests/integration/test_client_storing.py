@@ -1,0 +1,411 @@
+"""Stored means embedded, once: the client against the simulated AnythingLLM and its faults."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+
+import pytest
+
+from consumer.anythingllm import (
+    AnythingLLMClient,
+    AnythingLLMConnectionError,
+    AnythingLLMError,
+    AnythingLLMNotFoundError,
+    AnythingLLMPendingError,
+    AnythingLLMRejectedError,
+    CircuitBreakerConfig,
+    CircuitOpenError,
+)
+from consumer.model.document import ProcessedDocument
+from consumer.model.fault import Fault
+from consumer.model.marker import Unit, unit_of
+from consumer.model.outcome import FailureReason
+from consumer.model.version import DocumentVersion
+from consumer.sandbox.simulator import Simulator
+from consumer.sandbox.simulator import simulator as running_simulator
+from tests.integration.client_support import client_for, document, texts_of
+
+TEXTS = [f"text number {n:02}" for n in range(20)]
+
+
+@pytest.fixture
+async def client(simulator: Simulator) -> AsyncIterator[AnythingLLMClient]:
+    async with client_for(simulator) as client:
+        yield client
+
+
+def _unit(doc: ProcessedDocument, index: int = 0) -> Unit:
+    instant = doc.created_at
+    assert instant is not None
+    return unit_of((doc.chunks[index],), doc, DocumentVersion(instant))
+
+
+def _uploads(server: Simulator) -> int:
+    return len(server.journal.of("document.stored"))
+
+
+async def test_a_document_is_stored_and_a_second_call_uploads_nothing(
+    simulator: Simulator, client: AnythingLLMClient
+) -> None:
+    """Every chunk searchable once, byte for byte; what is stored is recognised."""
+    first = await client.upload_document("docs", document(*TEXTS))
+    uploads = _uploads(simulator)
+    second = await client.upload_document("docs", document(*TEXTS))
+
+    assert (first.status, first.successful_uploads, first.failed_uploads) == ("succeeded", 20, 0)
+    assert set(first.uploaded_chunk_ids) == {f"doc-1_chunk_{n}" for n in range(20)}
+    assert second.uploaded_chunk_ids == ()
+    assert len(second.unchanged_chunk_ids) == second.successful_uploads == 20
+    assert _uploads(simulator) == uploads
+    assert texts_of(simulator, "docs") == TEXTS
+
+
+async def test_refused_chunks_are_named_and_only_they_are_uploaded_later(
+    simulator: Simulator, client: AnythingLLMClient
+) -> None:
+    """3 of 20 refused: exactly those ids; a refusal is not tried again."""
+    for n in (3, 7, 19):
+        simulator.faults.add("status", status=422, path="*/raw-text", contains=TEXTS[n])
+    result = await client.upload_document("docs", document(*TEXTS))
+
+    refused = ("doc-1_chunk_3", "doc-1_chunk_7", "doc-1_chunk_19")
+    assert (result.status, result.failed_uploads, result.failed_chunk_ids) == (
+        "partial",
+        3,
+        refused,
+    )
+    assert {(each.reason, each.attempts, each.http_status) for each in result.failed_chunks} == {
+        (FailureReason.REJECTED, 1, 422)
+    }
+    assert len(result.errors) == 3
+
+    simulator.faults.clear()
+    again = await client.upload_document("docs", document(*TEXTS))
+    assert set(again.uploaded_chunk_ids) == set(refused)
+    assert texts_of(simulator, "docs") == TEXTS
+
+
+@pytest.mark.parametrize(
+    "fault", ["reset", "fin", "reset-after", "fin-after", "half-body", "truncated"]
+)
+async def test_after_a_lost_answer_every_chunk_is_stored_once(
+    simulator: Simulator, client: AnythingLLMClient, fault: str
+) -> None:
+    """Whether the lost request took effect or not: looked for, then sent only if it is missing."""
+    simulator.faults.add(fault, path="*/raw-text", contains="text number", times=4)
+    result = await client.upload_document("docs", document(*TEXTS[:8]))
+
+    assert result.status == "succeeded"
+    assert texts_of(simulator, "docs") == TEXTS[:8]
+    assert len(simulator.chunks("docs")) == 8
+
+
+async def test_an_upload_that_finishes_after_its_timeout_is_found_not_repeated(
+    simulator: Simulator,
+) -> None:
+    """The server goes on after its client has given up."""
+    async with client_for(simulator, upload_timeout=0.2, ambiguity_seconds=5.0) as client:
+        await client.storage.prepare("docs")
+        before = _uploads(simulator)
+        rule = simulator.faults.add("hold", path="*/raw-text", contains="slow", times=1)
+        storing = asyncio.create_task(client.upload_document("docs", document("slow")))
+        await asyncio.sleep(0.5)
+        rule.released = True
+        async with asyncio.timeout(3):  # well before it would be sent again
+            result = await storing
+        assert _uploads(simulator) == before + 1
+
+    assert result.status == "succeeded"
+    assert texts_of(simulator, "docs") == ["slow"]
+
+
+async def test_while_an_upload_may_still_finish_it_is_only_looked_for(simulator: Simulator) -> None:
+    """Pending: theirs, so that nobody counts it; sent again only when the time is over."""
+    async with client_for(simulator, ambiguity_seconds=0.6) as client:
+        await client.storage.prepare("docs")
+        simulator.faults.add("reset", path="*/raw-text", times=1)
+        upload = client.storage.upload("docs", _unit(document("lost")))
+        with pytest.raises(AnythingLLMConnectionError) as lost:
+            await upload.attempt()
+        assert (lost.value.fault, lost.value.ambiguous) == (Fault.UNCLEAR, True)
+
+        with pytest.raises(AnythingLLMPendingError) as pending:
+            await upload.attempt()
+        assert (pending.value.fault, pending.value.ambiguous) == (Fault.THEIRS, True)
+        assert 0 < (pending.value.retry_after or 0) <= 0.6
+        assert texts_of(simulator, "docs") == []
+
+        await asyncio.sleep(0.6)
+        stored = await upload.attempt()
+
+    assert stored.location.startswith("custom-documents/")
+    assert texts_of(simulator, "docs") == ["lost"]
+
+
+async def test_a_server_that_was_seen_down_will_not_finish_anything(simulator: Simulator) -> None:
+    """A refused connection ends the ambiguity: what is not listed then won't come."""
+    async with client_for(simulator, ambiguity_seconds=600) as client:
+        await client.storage.prepare("docs")
+        simulator.faults.add("reset", path="*/raw-text", times=1)
+        upload = client.storage.upload("docs", _unit(document("lost")))
+        with pytest.raises(AnythingLLMConnectionError):
+            await upload.attempt()
+        await simulator.stop()
+        with pytest.raises(AnythingLLMConnectionError) as refused:
+            await upload.attempt()
+        assert refused.value.fault is Fault.THEIRS
+        await simulator.start()
+        await upload.attempt()
+
+    assert texts_of(simulator, "docs") == ["lost"]
+
+
+async def test_success_that_did_not_embed_is_not_stored_and_only_embedded_again(
+    simulator: Simulator, client: AnythingLLMClient
+) -> None:
+    """200 success:true proves nothing; the file that is there is not uploaded a second time."""
+    await client.storage.prepare("docs")
+    before = _uploads(simulator)
+    simulator.faults.embedder_down = True
+    upload = client.storage.upload("docs", _unit(document("text")))
+    for _ in range(3):
+        with pytest.raises(AnythingLLMError) as raised:
+            await upload.attempt()
+        assert (raised.value.fault, raised.value.ambiguous) == (Fault.UNCLEAR, False)
+    assert texts_of(simulator, "docs") == []
+
+    simulator.faults.embedder_down = False
+    await upload.attempt()
+
+    assert texts_of(simulator, "docs") == ["text"]
+    assert _uploads(simulator) == before + 1
+
+
+async def test_a_poison_text_fails_alone(simulator: Simulator, client: AnythingLLMClient) -> None:
+    """Its siblings are stored; it is exhausted, not rejected: nobody refused it."""
+    simulator.faults.embedder_poison = [TEXTS[2]]
+    result = await client.upload_document("docs", document(*TEXTS[:5]))
+
+    assert result.failed_chunk_ids == ("doc-1_chunk_2",)
+    assert result.failed_chunks[0].reason is FailureReason.EXHAUSTED
+    assert result.failed_chunks[0].attempts == 3
+    assert len(texts_of(simulator, "docs")) == 4
+
+
+@pytest.mark.parametrize("lie", ["pretend", "wrong-location"])
+async def test_a_lying_server_is_not_believed(
+    simulator: Simulator, client: AnythingLLMClient, lie: str
+) -> None:
+    """Success for what is not stored, or another's location: the chunk is stored all the same."""
+    await client.upload_document("docs", document("another", id="doc-0"))
+    simulator.faults.add(lie, path="*/raw-text", times=1)
+    result = await client.upload_document("docs", document("wanted"))
+
+    assert result.status == "succeeded"
+    assert texts_of(simulator, "docs") == ["another", "wanted"]
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_concurrent_preparers_of_a_fresh_workspace_lose_nothing(seed: int) -> None:
+    """Four separate clients, six chunks each, at once: 24 of 24, once each."""
+    async with running_simulator(seed=seed) as server:
+        clients = [client_for(server) for _ in range(4)]
+        for client in clients:
+            await client.connect()
+        docs = [document(*(f"{n}-{i}" for i in range(6)), id=f"doc-{n}") for n in range(4)]
+        results = await asyncio.gather(
+            *(
+                client.upload_document("fresh", doc)
+                for client, doc in zip(clients, docs, strict=True)
+            )
+        )
+        for client in clients:
+            await client.disconnect()
+
+        assert {result.status for result in results} == {"succeeded"}
+        assert texts_of(server, "fresh") == sorted(f"{n}-{i}" for n in range(4) for i in range(6))
+        assert len(server.state.workspaces) == 1, "strays of the creation race were removed"
+        assert len(server.chunks("fresh")) == 24, "sentinels were removed"
+
+
+async def test_the_race_is_real_in_the_simulator(simulator: Simulator) -> None:
+    """The test above could fail: the same uploads without preparing lose chunks."""
+    async with client_for(simulator) as client:
+        await client.get_or_create_workspace("fresh")
+        client._readiness._ready.add("fresh")
+        await client.upload_document("fresh", document(*TEXTS[:6]))
+
+    assert len(texts_of(simulator, "fresh")) < 6
+
+
+async def test_preparing_is_done_once_for_many_callers(
+    simulator: Simulator, client: AnythingLLMClient
+) -> None:
+    """Single flight; one caller's cancellation does not take it from the others; then cached."""
+    callers = [asyncio.create_task(client.storage.prepare("docs")) for _ in range(10)]
+    await asyncio.sleep(0.02)
+    callers[0].cancel()
+    results = await asyncio.gather(*callers, return_exceptions=True)
+
+    assert [type(each) for each in results[1:]] == [type(None)] * 9
+    assert isinstance(results[0], asyncio.CancelledError)
+    assert _uploads(simulator) == 1
+    answered = len(simulator.journal.of("request.answered"))
+    await client.storage.prepare("docs")
+    assert len(simulator.journal.of("request.answered")) == answered
+
+
+async def test_a_workspace_that_cannot_be_made_ready_is_theirs(
+    simulator: Simulator, client: AnythingLLMClient
+) -> None:
+    """No document is to blame for a sick embedder; the next call tries again."""
+    simulator.faults.embedder_down = True
+    with pytest.raises(AnythingLLMError) as raised:
+        await client.storage.prepare("docs")
+    assert raised.value.fault is Fault.THEIRS
+
+    simulator.faults.embedder_down = False
+    await client.storage.prepare("docs")
+
+
+async def test_a_missing_workspace_that_may_not_be_created_is_theirs(simulator: Simulator) -> None:
+    """It waits for an operator; nothing is created."""
+    async with client_for(simulator, create_workspaces=False) as client:
+        with pytest.raises(AnythingLLMNotFoundError) as raised:
+            await client.storage.prepare("docs")
+    assert raised.value.fault is Fault.THEIRS
+    assert not simulator.state.workspaces
+
+
+async def test_a_workspace_that_vanished_is_made_again(
+    simulator: Simulator, client: AnythingLLMClient
+) -> None:
+    """Somebody deletes it in the UI in the middle of everything: theirs, and it comes back."""
+    await client.upload_document("docs", document("old"))
+    await client._api.delete_workspace(client._ordinary(None), "docs")
+    upload = client.storage.upload("docs", _unit(document("new")))
+    with pytest.raises(AnythingLLMNotFoundError) as raised:
+        await upload.attempt()
+    assert raised.value.fault is Fault.THEIRS
+    await upload.attempt()
+
+    assert texts_of(simulator, "docs") == ["new"]
+
+
+@pytest.mark.parametrize(
+    "title",
+    [
+        "Report.v2.final.pdf",
+        "a/b/../c",
+        "🎉🎉🎉",
+        "日本語のタイトル",
+        "ß€$%&<>|" * 40,
+        "x" * 400,
+        "…",
+        "",
+    ],
+    ids=ascii,
+)
+async def test_any_title_is_stored_and_found(
+    simulator: Simulator, client: AnythingLLMClient, title: str
+) -> None:
+    """Dots, slashes, emoji, other scripts, 400 characters: the human title comes back verbatim."""
+    result = await client.upload_document("docs", document("findable text", title=title))
+    hits = await client.search_workspace("docs", "findable text")
+
+    assert result.status == "succeeded"
+    assert [(hit.text, hit.chunk_id) for hit in hits] == [("findable text", "doc-1_chunk_0")]
+    if title:
+        assert hits[0].title == title
+
+
+async def test_a_new_version_replaces_the_old_one(
+    simulator: Simulator, client: AnythingLLMClient
+) -> None:
+    """Only what changed is uploaded; what is stale goes when all the new is there."""
+    await client.upload_document("docs", document("a", "b", "c", day=1))
+    result = await client.upload_document("docs", document("new", "a", "c", day=2))
+
+    assert (result.uploaded_chunk_ids, result.removed_chunks) == (("doc-1_chunk_0",), 1)
+    assert texts_of(simulator, "docs") == ["a", "c", "new"]
+
+    simulator.faults.add("status", status=422, path="*/raw-text", contains="refused")
+    kept = await client.upload_document("docs", document("refused", "a", day=3))
+    assert (kept.status, kept.removed_chunks) == ("partial", 0)
+    assert texts_of(simulator, "docs") == ["a", "c", "new"], "text is never missing in between"
+
+    emptied = await client.upload_document("docs", document(day=4))
+    assert (emptied.status, emptied.total_chunks, emptied.removed_chunks) == ("succeeded", 0, 3)
+    assert texts_of(simulator, "docs") == []
+
+
+async def test_what_can_never_be_sent_is_the_documents_fault(client: AnythingLLMClient) -> None:
+    """Blank text can't be embedded, half a surrogate pair can't be written."""
+    result = await client.upload_document("docs", document("good", "  \n", "half \ud800"))
+
+    assert result.failed_chunk_ids == ("doc-1_chunk_1", "doc-1_chunk_2")
+    assert {each.reason for each in result.failed_chunks} == {FailureReason.REJECTED}
+    with pytest.raises(AnythingLLMRejectedError):
+        await client.search_workspace("docs", " ")
+
+
+async def test_a_document_gives_up_at_once_when_the_breaker_opens(simulator: Simulator) -> None:
+    """Its chunks are named; the next call is told when to come back."""
+    async with client_for(simulator, circuit_breaker=CircuitBreakerConfig(3, 60, 5)) as client:
+        await client.storage.prepare("docs")
+        simulator.faults.collector = "down"
+        result = await client.upload_document("docs", document(*TEXTS))
+
+        assert (result.status, result.failed_uploads) == ("failed", 20)
+        assert len(simulator.journal.of("request.answered", status=500)) <= 8
+        with pytest.raises(CircuitOpenError) as raised:
+            await client.upload_document("docs", document(*TEXTS))
+        assert raised.value.retry_after == pytest.approx(60, abs=1)
+
+
+async def test_removing_what_is_gone_is_no_error(
+    simulator: Simulator, client: AnythingLLMClient
+) -> None:
+    """Removal can be repeated; many are removed in several requests."""
+    await client.upload_document("docs", document(*TEXTS))
+    units = await client.storage.listing("docs")
+    locations = [unit.location for unit in units]
+    await client.storage.remove("docs", locations[:5])
+    await client.storage.remove("docs", [*locations, "custom-documents/never-there.json"])
+
+    assert texts_of(simulator, "docs") == []
+    assert await client.storage.listing("docs") == []
+    assert await client.storage.listing("no-such-workspace") == []
+
+
+async def test_removals_do_not_take_upload_slots(simulator: Simulator) -> None:
+    """With removals stuck, uploads go on; at most two removals are under way."""
+    async with client_for(simulator) as client:
+        await client.storage.prepare("docs")
+        rule = simulator.faults.add("hold", path="*/remove-documents")
+        removals = [
+            asyncio.create_task(client.storage.remove("docs", ["custom-documents/x.json"]))
+            for _ in range(10)
+        ]
+        result = await client.upload_document("docs", document(*TEXTS))
+        assert result.status == "succeeded"
+        assert len(simulator.journal.of("request.held")) == 2
+        rule.released = True
+        await asyncio.gather(*removals)
+
+
+async def test_hits_are_as_uploaded(simulator: Simulator, client: AnythingLLMClient) -> None:
+    """No prefix; ids, source and hash of the whole chunk; as many chunks as asked for."""
+    long_text = " ".join(f"word{n}" for n in range(1500))
+    await client.upload_document("docs", document(long_text, *TEXTS[:6], url="https://a.example/x"))
+    hits = await client.search_workspace("docs", "word7 word8", limit=7)
+
+    assert len({hit.chunk_id for hit in hits}) == len(hits) == 7
+    assert [hit.distance for hit in hits] == sorted(hit.distance for hit in hits)
+    assert not any("document_metadata" in hit.text for hit in hits)
+    whole = next(hit for hit in hits if hit.chunk_id == "doc-1_chunk_0")
+    assert whole.text in long_text
+    assert whole.content_sha256 == hashlib.sha256(long_text.encode()).hexdigest()
+    assert (whole.document_id, whole.source_url) == ("doc-1", "https://a.example/x")

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+
+from consumer.anythingllm.errors import (
+    AnythingLLMAuthenticationError,
+    AnythingLLMConnectionError,
+    AnythingLLMError,
+    AnythingLLMNotFoundError,
+    AnythingLLMProtocolError,
+    AnythingLLMRateLimitError,
+    AnythingLLMRejectedError,
+    AnythingLLMServerError,
+    AnythingLLMTimeoutError,
+    CircuitOpenError,
+    failure_of,
+    is_sick,
+    retry_after_of,
+)
+from consumer.model.fault import Fault
+
+NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
+OFFLINE = "Document processing API is not online. Request will not be processed."
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "kind", "fault"),
+    [
+        (307, "", AnythingLLMProtocolError, Fault.THEIRS),
+        (400, "", AnythingLLMError, Fault.UNCLEAR),
+        (401, "", AnythingLLMAuthenticationError, Fault.THEIRS),
+        (403, "", AnythingLLMAuthenticationError, Fault.THEIRS),
+        (404, "", AnythingLLMNotFoundError, Fault.UNCLEAR),
+        (413, "", AnythingLLMRejectedError, Fault.DOCUMENT),
+        (418, "", AnythingLLMError, Fault.UNCLEAR),
+        (422, "", AnythingLLMRejectedError, Fault.DOCUMENT),
+        (429, "", AnythingLLMRateLimitError, Fault.BUSY),
+        (500, "", AnythingLLMServerError, Fault.UNCLEAR),
+        (500, "A processing error occurred.", AnythingLLMServerError, Fault.UNCLEAR),
+        (500, OFFLINE, AnythingLLMServerError, Fault.THEIRS),
+        (500, "fetch failed", AnythingLLMServerError, Fault.THEIRS),
+        (502, "", AnythingLLMServerError, Fault.THEIRS),
+        (503, "", AnythingLLMServerError, Fault.THEIRS),
+        (504, "", AnythingLLMServerError, Fault.THEIRS),
+        (507, "", AnythingLLMServerError, Fault.UNCLEAR),
+        (999, "", AnythingLLMError, Fault.UNCLEAR),
+    ],
+)
+def test_whose_fault_a_status_is(
+    status: int, reason: str, kind: type[AnythingLLMError], fault: Fault
+) -> None:
+    """Every status has one error and one fault; one that nobody thought of is unclear."""
+    failure = failure_of("AnythingLLM POST /x", status, changes=True, reason=reason)
+
+    assert (type(failure), failure.fault, failure.http_status) == (kind, fault, status)
+
+
+@pytest.mark.parametrize("status", [400, 422, 429, 500, 503])
+def test_who_says_when_to_come_back_is_busy(status: int) -> None:
+    """Retry-After makes any failure a clock for everybody: it counts nothing, opens nothing."""
+    failure = failure_of("AnythingLLM POST /x", status, changes=True, retry_after=2.0)
+
+    assert (failure.fault, failure.retry_after) == (Fault.BUSY, 2.0)
+    assert not is_sick(failure)
+
+
+def test_a_gateway_timeout_is_ambiguous_only_where_something_may_change() -> None:
+    """A proxy that stops waiting does not stop the server behind it."""
+    assert failure_of("x", 504, changes=True).ambiguous
+    assert not failure_of("x", 504, changes=False).ambiguous
+    assert not failure_of("x", 502, changes=True).ambiguous
+
+
+def test_an_answers_text_never_gets_into_the_message() -> None:
+    """Bodies may echo document text."""
+    assert "secret" not in str(failure_of("x", 500, changes=True, reason="secret"))
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        (None, None),
+        ("0", 0.0),
+        (" 7 ", 7.0),
+        ("3601", 3600.0),
+        ("9" * 500, 3600.0),
+        (format_datetime(NOW + timedelta(seconds=90)), 90.0),
+        (format_datetime(NOW - timedelta(seconds=90)), 0.0),
+        ("-3", None),
+        ("1.5", None),
+        ("٣", None),
+        ("soon", None),
+        ("", None),
+        ("Mon, 99 Foo 2026", None),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date_and_never_more_than_an_hour(
+    header: str | None, seconds: float | None
+) -> None:
+    """Junk is ignored; an absurd wish is capped; a date is compared with the server's own time."""
+    assert retry_after_of(header, NOW) == seconds
+
+
+def test_what_the_breaker_counts() -> None:
+    """Connection errors, timeouts and 5xx; no 4xx, no 429, not its own rejections."""
+    sick = [
+        AnythingLLMConnectionError("x"),
+        AnythingLLMTimeoutError("x"),
+        failure_of("x", 500, changes=True),
+        failure_of("x", 502, changes=True),
+    ]
+    well = [failure_of("x", status, changes=True) for status in (400, 403, 404, 413, 422, 429)]
+
+    assert all(is_sick(error) for error in sick)
+    assert not any(is_sick(error) for error in [*well, CircuitOpenError("x"), ValueError("x")])

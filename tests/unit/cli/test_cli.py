@@ -1,0 +1,219 @@
+"""The command line: exit codes, errors in one line, and help that is fast and complete."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import types
+from collections.abc import Iterator
+
+import orjson
+import pytest
+
+from consumer import __version__
+from consumer.cli import output
+from consumer.cli.common import CommandFailed, ExitCode, end
+from consumer.cli.main import COMMANDS, GROUPS, Command, run_line
+
+SAMPLE = "tests_sample_commands"
+
+
+def succeed() -> None:
+    """Do it."""
+    output.line("done")
+
+
+def find_something() -> None:
+    """Look."""
+    end(ExitCode.FOUND)
+
+
+def fail() -> None:
+    """Fail for a reason."""
+    raise CommandFailed("the broker at x:1 does not answer; is it running?")
+
+
+def explode() -> None:
+    """Meet a fault in the program."""
+    raise KeyError("unexpected\x1b[2J thing")
+
+
+def interrupt() -> None:
+    """Get a Ctrl-C."""
+    raise KeyboardInterrupt
+
+
+def read_settings() -> None:
+    """Read settings that are wrong."""
+    from consumer.settings import load_settings
+
+    load_settings({"ADMIN_PORT": "x", "ANYTHINGLLM_API_KEY": "CANARY key"})
+
+
+@pytest.fixture
+def commands() -> Iterator[tuple[Command, ...]]:
+    """Commands of a module that is there for one test."""
+    module = types.ModuleType(SAMPLE)
+    module.__spec__ = types.SimpleNamespace(name=SAMPLE)  # type: ignore[assignment]
+    functions = (succeed, find_something, fail, explode, interrupt, read_settings)
+    for function in functions:
+        setattr(module, function.__name__, function)
+    sys.modules[SAMPLE] = module
+    yield tuple(Command(one.__name__, SAMPLE, one.__name__) for one in functions)
+    del sys.modules[SAMPLE]
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        (["succeed"], 0),
+        (["find_something"], 3),
+        (["fail"], 1),
+        (["explode"], 1),
+        (["interrupt"], 130),
+        (["read_settings"], 2),
+        (["unknown"], 2),
+        (["succeed", "--unknown"], 2),
+        ([], 2),
+        (["--help"], 0),
+        (["--version"], 0),
+    ],
+)
+def test_exit_codes_tell_scripts_what_happened(
+    line: list[str], code: int, commands: tuple[Command, ...]
+) -> None:
+    """0 done, 1 failed, 2 settings or usage, 3 a check found something, 130 interrupted."""
+    assert run_line(line, commands) == code
+
+
+def test_an_expected_failure_is_one_line_on_standard_error(
+    commands: tuple[Command, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Standard output stays clean for scripts."""
+    run_line(["fail"], commands)
+
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err == "error: the broker at x:1 does not answer; is it running?\n"
+
+
+def test_an_unexpected_failure_shows_a_traceback_only_when_asked(
+    commands: tuple[Command, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Operators get a line, developers the place; neither gets control characters."""
+    run_line(["explode"], commands)
+    plain = capsys.readouterr().err
+    run_line(["--debug", "explode"], commands)
+    debugging = capsys.readouterr().err
+
+    assert plain.startswith("error: unexpected KeyError")
+    assert "\x1b" not in plain
+    assert "Traceback" not in plain
+    assert "Traceback" in debugging
+
+
+def test_all_wrong_settings_are_listed_without_secrets(
+    commands: tuple[Command, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each on a line of its own."""
+    run_line(["read_settings"], commands)
+
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(" = ")[0] for line in lines] == [
+        "error: 2 problems with the settings:",
+        "  ANYTHINGLLM_API_KEY",
+        "  ADMIN_PORT",
+    ]
+    assert "CANARY" not in "".join(lines)
+
+
+def program(
+    *words: str, env: dict[str, str] | None = None, stdout: int = subprocess.PIPE
+) -> subprocess.CompletedProcess[bytes]:
+    line = [sys.executable, "-m", "consumer", *words]
+    return subprocess.run(
+        line, env=env, stdout=stdout, stderr=subprocess.PIPE, timeout=60, check=False
+    )
+
+
+def test_python_m_consumer_is_the_program() -> None:
+    """The same as the installed command."""
+    ended = program("--version")
+
+    assert ended.returncode == 0
+    assert ended.stdout.decode() == f"anythingllm-consumer {__version__}\n"
+
+
+def test_wrong_settings_end_run_with_2_before_anything_is_contacted() -> None:
+    """Settings that are wrong on their face are no outage to wait for."""
+    environment = {"PATH": os.environ["PATH"], "ADMIN_PORT": "x", "UPLOAD_TIMEOUT": "3"}
+    ended = program("run", env=environment)
+
+    assert ended.returncode == 2
+    for name in ("ADMIN_PORT", "UPLOAD_TIMEOUT_SECONDS", "ANYTHINGLLM_API_KEY"):
+        assert name in ended.stderr.decode()
+    assert ended.stdout == b""
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_has_gone_is_no_traceback(unbuffered: str) -> None:
+    """`… | head -1` ends quietly, whether Python notices while writing or at its end."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    environment = {"PATH": os.environ["PATH"], "PYTHONUNBUFFERED": unbuffered}
+    try:
+        ended = program("--version", env=environment, stdout=writing)
+    finally:
+        os.close(writing)
+
+    assert ended.stderr == b""
+    assert ended.returncode == 1
+
+
+def test_help_loads_nothing_heavy() -> None:
+    """Help that takes a second is not read; brokers and servers are not needed for it."""
+    script = (
+        "import sys\n"
+        "from consumer.cli.main import run_line\n"
+        "code = run_line(['--help'])\n"
+        "heavy = {'aiokafka', 'aiohttp', 'prometheus_client', 'pybreaker'} & set(sys.modules)\n"
+        "sys.exit(f'loaded {heavy}' if heavy else code)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60)
+
+    assert (ended.returncode, ended.stderr.decode()) == (0, "")
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.words)
+def test_every_command_has_help(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    """And is known under the words of the contract."""
+    assert run_line([*command.words.split(), "--help"]) == 0
+    assert command.words.split()[-1] in capsys.readouterr().out
+
+
+def test_groups_are_those_of_the_table() -> None:
+    """A group without commands would be an empty promise."""
+    assert {one.words.split()[0] for one in COMMANDS if " " in one.words} == set(GROUPS)
+
+
+def test_json_lines_are_one_line_each(capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever is in them."""
+    output.json_line({"title": "a\nb", "n": 1})
+
+    assert orjson.loads(capsys.readouterr().out) == {"title": "a\nb", "n": 1}
+
+
+def test_tables_are_tab_separated_where_nobody_looks(capsys: pytest.CaptureFixture[str]) -> None:
+    """A title with a tab or an escape sequence neither shifts columns nor reaches the terminal."""
+    output.table(["id", "title"], [["1", "a\tb\x1b[2J"], [2, None]])
+
+    assert capsys.readouterr().out == "id\ttitle\n1\ta\\tb\\x1b[2J\n2\t\n"
+
+
+def test_progress_is_silent_where_nobody_looks(capsys: pytest.CaptureFixture[str]) -> None:
+    """A log file full of bars helps nobody."""
+    with output.progress("publishing", 3) as advance:
+        advance(3)
+
+    assert capsys.readouterr() == ("", "")

@@ -1,0 +1,189 @@
+from __future__ import annotations
+
+import gzip
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import orjson
+import pytest
+
+from consumer.cli.files import EventLine, UnreadableError, read_events
+from consumer.cli.main import run_line
+from consumer.model.schemas import files as schema_files
+from consumer.sandbox.samples import sample_documents, sample_events
+
+GOOD = list(sample_events(3))
+BAD = orjson.dumps(sample_documents(1)[0] | {"title": 7, "chunks": [{"id": "c", "content": " "}]})
+
+
+def written(path: Path, *lines: bytes) -> Path:
+    path.write_bytes(b"\n".join(lines))
+    return path
+
+
+def test_valid_files_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """NDJSON, plain or gzipped whatever the name says, over several files; exit 0."""
+    plain = written(tmp_path / "a.ndjson", *GOOD, b"")
+    packed = tmp_path / "packed"
+    packed.write_bytes(gzip.compress(GOOD[0]) + gzip.compress(b"\n" + GOOD[1]))
+    assert run_line(["validate", str(plain), str(packed)]) == 0
+    assert capsys.readouterr().out == "5 events: 5 valid, 0 invalid\n"
+
+
+def test_every_problem_is_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`file:line: /pointer: problem`, blank lines counted as lines; exit 3."""
+    path = written(tmp_path / "a.ndjson", GOOD[0], b"", BAD, b"\xff", b"[]")
+    assert run_line(["validate", str(path)]) == 3
+    *lines, undecodable, array, summary = capsys.readouterr().out.splitlines()
+    assert lines == [
+        f"{path}:3: /title: must be a string",
+        f"{path}:3: /chunks/0/content: is blank",
+    ]
+    assert undecodable.startswith(f"{path}:4: the event is not JSON in UTF-8: ")
+    assert array == f"{path}:5: the event must be a JSON object, is a list"
+    assert summary == "4 events: 1 valid, 3 invalid"
+
+
+def test_json_for_scripts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One object with counts and problems; nothing else on standard output."""
+    path = written(tmp_path / "a.ndjson", GOOD[0], BAD)
+    assert run_line(["validate", "--json", str(path)]) == 3
+    found = orjson.loads(capsys.readouterr().out)
+    assert (found["events"], found["valid"], found["invalid"]) == (2, 1, 1)
+    assert found["unreadable"] == []
+    assert found["problems"][0] == {
+        "file": str(path),
+        "line": 2,
+        "document_id": orjson.loads(BAD)["id"],
+        "reason": "invalid",
+        "pointer": "/title",
+        "message": "must be a string",
+    }
+
+
+def test_oddities_are_noted_but_valid(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Gaps are accepted by the service, so they are no reason to fail."""
+    odd = sample_documents(1)[0] | {"chunks": [{"id": "c", "content": "x", "chunk_index": 4}]}
+    path = written(tmp_path / "a.ndjson", orjson.dumps(odd))
+    assert run_line(["validate", str(path)]) == 0
+    assert f"{path}:1: note: chunk_index has gaps" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kind", ["missing", "folder", "torn gzip"])
+def test_an_unreadable_file_is_exit_2(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is named on standard error, and the other files are still checked."""
+    path = tmp_path / "x"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "torn gzip":
+        path.write_bytes(gzip.compress(GOOD[0])[:-20])
+    good = written(tmp_path / "good.ndjson", GOOD[0], BAD)
+    assert run_line(["validate", str(path), str(good)]) == 2
+    said = capsys.readouterr()
+    assert f"{path}: can't be read: " in said.err
+    assert said.out.endswith("2 events: 1 valid, 1 invalid; 1 file could not be read\n")
+
+
+def test_no_file_is_wrong_usage() -> None:
+    """Nothing to check is not "all valid"."""
+    assert run_line(["validate"]) == 2
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_standard_input_is_read(packed: bool) -> None:
+    """`-` works in a pipe, gzipped or not, and needs no setting at all."""
+    data = b"\n".join([*GOOD, BAD])
+    done = subprocess.run(
+        [sys.executable, "-m", "consumer", "validate", "-"],
+        input=gzip.compress(data) if packed else data,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 3
+    assert b"-:4: /title: must be a string\n" in done.stdout
+    assert done.stdout.endswith(b"4 events: 3 valid, 1 invalid\n")
+
+
+def events(path: Path) -> list[tuple[int, bytes]]:
+    return [(event.line, event.value) for event in read_events([str(path)])]
+
+
+def test_a_file_may_be_one_event_over_many_lines(tmp_path: Path) -> None:
+    """Pretty-printed JSON is how people write examples."""
+    pretty = orjson.dumps(sample_documents(1)[0], option=orjson.OPT_INDENT_2)
+    assert events(written(tmp_path / "a.json", b"", pretty, b"")) == [(2, pretty)]
+
+
+def test_a_file_may_be_a_list_of_events(tmp_path: Path) -> None:
+    """Each element keeps its bytes and the line it begins in."""
+    path = written(tmp_path / "a.json", b'[ {"a": 1e2},', b"", b'{"b":"\\ud800"}, 7', b"]")
+    assert events(path) == [(1, b'{"a": 1e2}'), (3, b'{"b":"\\ud800"}'), (3, b"7")]
+    assert events(written(tmp_path / "b.json", b"[]")) == []
+    assert events(written(tmp_path / "c.json", b'[{"a":1}]')) == [(1, b'{"a":1}')]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (b'[{"a":1}, oops]', [(1, b'{"a":1}'), (1, b"oops]")]),
+        (b'[{"a":1} {"b":1}]', [(1, b'{"a":1}'), (1, b'{"b":1}]')]),
+        (b'[{"a":1}] x', [(1, b'{"a":1}'), (1, b"x")]),
+        (b'[{"a":1},', [(1, b'{"a":1}'), (1, b"")]),
+        (b"[\xff]", [(1, b"[\xff]")]),
+        (b'{"a":\n', [(1, b'{"a":')]),
+        (b"[" * 5_000, [(1, b"[" * 4_999)]),
+    ],
+)
+def test_what_is_broken_in_a_list_is_handed_on(
+    text: bytes, expected: list[tuple[int, bytes]], tmp_path: Path
+) -> None:
+    """The reader judges nothing and drops nothing: decoding says what is wrong."""
+    assert events(written(tmp_path / "a.json", text)) == expected
+
+
+def test_lines_are_lines_where_the_name_says_so(tmp_path: Path) -> None:
+    """In NDJSON a broken first line is one bad event, not the begin of a large one."""
+    path = written(tmp_path / "a.ndjson", b'{"a":', b'{"b":1}')
+    assert events(path) == [(1, b'{"a":'), (2, b'{"b":1}')]
+    packed = tmp_path / "a.jsonl.gz"
+    packed.write_bytes(gzip.compress(b'[1]\r\n{"b":1}\r\n'))
+    assert events(packed) == [(1, b"[1]"), (2, b'{"b":1}')]
+
+
+def test_an_empty_file_holds_no_event(tmp_path: Path) -> None:
+    """Nor does one of blank lines; a byte order mark at the start of a file is the editor's."""
+    assert events(written(tmp_path / "a", b"")) == []
+    assert events(written(tmp_path / "b", b"", b" \t", b"")) == []
+    assert events(written(tmp_path / "c", b"\xef\xbb\xbf{}")) == [(1, b"{}")]
+
+
+def test_events_of_many_files_come_in_order(tmp_path: Path) -> None:
+    """Files in the order they were named, lazily: the second may be missing until it is due."""
+    first = str(written(tmp_path / "1.ndjson", b"{}", b"{}"))
+    reader = read_events([first, str(tmp_path / "missing")])
+    assert next(reader) == EventLine(first, 1, b"{}")
+    assert next(reader).line == 2
+    with pytest.raises(UnreadableError, match="missing"):
+        next(reader)
+
+
+def test_schemas_are_exported_and_checked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`schemas export` writes all; `--check` writes nothing and exits 3 where a file differs."""
+    folder = tmp_path / "out"
+    assert run_line(["schemas", "export", "--check", str(folder)]) == 3
+    assert not folder.exists()
+    assert run_line(["schemas", "export", str(folder)]) == 0
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == schema_files()
+    assert run_line(["schemas", "export", "--check", str(folder)]) == 0
+    (folder / "asyncapi.json").write_text("{}")
+    assert run_line(["schemas", "export", "--check", str(folder)]) == 3
+    assert "asyncapi.json" in capsys.readouterr().err
+    assert run_line(["schemas", "export", str(folder / "asyncapi.json" / "x")]) == 1

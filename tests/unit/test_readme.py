@@ -1,0 +1,107 @@
+"""What the README promises, as far as it can be tried without running the service."""
+
+from __future__ import annotations
+
+import re
+import runpy
+import shlex
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+import typer
+
+from consumer.anythingllm import AnythingLLMClient, AnythingLLMConfig
+from consumer.cli.main import build
+from consumer.pipeline.decode import DecodeLimits, decode
+from consumer.sandbox.simulator import simulator
+from consumer.settings.__main__ import with_table
+from consumer.settings.table import TABLE
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+README = (REPOSITORY / "README.md").read_text()
+
+
+def _blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+def test_the_settings_table_is_today_s() -> None:
+    """The table is made from the code; `make settings-table` writes it."""
+    assert with_table(README) == README
+
+
+def test_every_setting_that_is_named_exists() -> None:
+    """A name in running text that is no setting would send people looking."""
+    prefixes = {name.split("_")[0] for name in TABLE}
+    named = {name.removesuffix("_FILE") for name in re.findall(r"`([A-Z]+(?:_[A-Z]+)+)\b", README)}
+    ours = {name for name in named if name.split("_")[0] in prefixes}
+
+    assert ours - set(TABLE) == set()
+
+
+def _commands() -> list[list[str]]:
+    text = "\n".join([*_blocks("sh"), *re.findall(r"`(anythingllm-consumer [^`]+)`", README)])
+    lines = [line for line in text.splitlines() if line.startswith("anythingllm-consumer")]
+    return [shlex.split(line)[1:] for line in lines]
+
+
+@pytest.mark.parametrize("words", _commands(), ids=" ".join)
+def test_every_command_exists_with_its_options(words: list[str]) -> None:
+    """A command that is shown can be pasted: the command and each option are known."""
+    command: Any = typer.main.get_command(build())
+    while hasattr(command, "get_command"):
+        found = command.get_command(typer.Context(command), words.pop(0))
+        assert found is not None
+        command = found
+
+    command.make_context("shown", words, resilient_parsing=False)
+
+
+def test_make_targets_exist() -> None:
+    """The two commands of the README, and the others it names."""
+    makefile = (REPOSITORY / "Makefile").read_text()
+    named = set(re.findall(r"(?:^|`)make ([a-z-]+)", README, re.MULTILINE))
+
+    assert {"demo", "test"} <= named
+    assert [name for name in named if f"\n{name}:" not in makefile] == []
+
+
+def test_files_that_are_named_exist() -> None:
+    """Paths of this repository that the README sends people to."""
+    named = set(re.findall(r"`((?:consumer|deploy|schemas)/[\w./-]+)`", README))
+    named |= set(re.findall(r"\]\(([\w./-]+)\)", README))
+
+    assert named
+    assert [path for path in sorted(named) if not (REPOSITORY / path).exists()] == []
+
+
+def test_the_event_shown_is_valid() -> None:
+    """The least that is needed is enough."""
+    (event,) = _blocks("json")
+    document = decode(orjson.dumps(orjson.loads(event)), DecodeLimits())
+
+    assert [chunk.index for chunk in document.chunks] == [0, 1]
+
+
+async def test_the_client_example_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The search service's example finds the document of the event shown."""
+    (event,) = _blocks("json")
+    (code,) = _blocks("python")
+    script = tmp_path / "example.py"
+    script.write_text(code)
+    search = runpy.run_path(str(script))["search"]
+
+    async with simulator() as server:
+        config = AnythingLLMConfig(server.endpoint, server.api_key, sentinel_pause=0.05)
+        async with AnythingLLMClient(config) as client:
+            document = decode(orjson.dumps(orjson.loads(event)), DecodeLimits())
+            await client.get_or_create_workspace("lanterns")
+            await client.upload_document("lanterns", document)
+        capsys.readouterr()  # what was logged so far
+        await search(server.endpoint, server.api_key)
+
+    shown = capsys.readouterr().out
+    assert shown.startswith("healthy closed\n")
+    assert "lantern-care lantern-care_0 Trim the wick before sunrise." in shown

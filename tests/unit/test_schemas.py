@@ -1,0 +1,257 @@
+from __future__ import annotations
+
+import gzip
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from jsonschema import Draft202012Validator
+
+from consumer.model.dead_letter import (
+    ADDED_HEADERS,
+    Cause,
+    DeadLetter,
+    Reference,
+    reference_to,
+)
+from consumer.model.delivery import Coordinates, Record
+from consumer.model.origin import instant_of, origin_of
+from consumer.model.outcome import FailureReason
+from consumer.model.result import UploadResult
+from consumer.model.schemas import files
+from consumer.pipeline.decode import DecodeLimits, Malformed, decode
+from consumer.sandbox.samples import sample_documents, sample_events
+
+SCHEMAS = Path(__file__).resolve().parents[2] / "schemas"
+Json = dict[str, Any]
+Edit = Callable[[Json], object]
+
+
+def validator(name: str) -> Draft202012Validator:
+    schema = orjson.loads(files()[f"{name}.schema.json"])
+    Draft202012Validator.check_schema(schema)
+    return Draft202012Validator(schema)
+
+
+def decodes(raw: Json) -> bool:
+    try:
+        decode(orjson.dumps(raw), DecodeLimits())
+    except Malformed:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("name", list(files()))
+def test_committed_schemas_are_those_of_the_models(name: str) -> None:
+    """The models are the only place to change; `schemas export` writes the rest."""
+    assert (SCHEMAS / name).read_bytes() == files()[name]
+
+
+def test_nothing_else_is_committed_beside_them() -> None:
+    """A renamed schema must not leave its old file behind."""
+    assert {path.name for path in SCHEMAS.iterdir()} == {*files(), "README.md"}
+
+
+@pytest.mark.parametrize("shape", ["A", "B", "mixed"])
+def test_samples_of_both_shapes_fit(shape: Any) -> None:
+    """Schema and decoder take every generated document."""
+    schema = validator("processed-document")
+    for value in sample_events(30, seed=3, shape=shape):
+        schema.validate(orjson.loads(value))
+        decode(value, DecodeLimits())
+
+
+def test_real_documents_fit(corpus_path: Path) -> None:
+    """The schema takes what the upstream processor really writes."""
+    schema = validator("processed-document")
+    with gzip.open(corpus_path / "processed-documents.ndjson.gz") as lines:
+        for line in lines:
+            schema.validate(orjson.loads(line))
+
+
+def in_chunk(**fields: Any) -> Edit:
+    return lambda raw: raw["chunks"][0].update(fields)
+
+
+def at_top(**fields: Any) -> Edit:
+    return lambda raw: raw.update(fields)
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        *(lambda raw, name=name: raw.pop(name)
+          for name in ("id", "title", "technology", "source_url", "chunks")),
+        *(lambda raw, name=name: raw["chunks"][0].pop(name) for name in ("id", "content")),
+        *(at_top(**{name: None}) for name in ("id", "title", "technology", "chunks")),
+        at_top(id=" "), at_top(title="\n\t"), at_top(id="x" * 1025), at_top(title="a\x00b"),
+        at_top(chunks={}), at_top(chunks=["x"]), at_top(word_count=-1), at_top(word_count="1"),
+        at_top(quality_score="x"), at_top(created_at="yesterday"), at_top(updated_at=5),
+        at_top(metadata=[]), at_top(metadata={"heading_count": True}), at_top(workspace=1),
+        in_chunk(content=""), in_chunk(content=" \u2003"), in_chunk(content="\x00"),
+        in_chunk(content=7), in_chunk(chunk_index=True), in_chunk(chunk_index=-1),
+        in_chunk(chunk_index=2**31), in_chunk(chunk_index=0.5), in_chunk(metadata="x"),
+        in_chunk(parent_document_id=4), in_chunk(expires_at="never"),
+    ],
+)  # fmt: skip
+def test_schema_and_decoder_refuse_the_same(edit: Edit) -> None:
+    """Where JSON Schema can say it, a publisher's own validation agrees with ours."""
+    raw = sample_documents(1)[0]
+    edit(raw)
+    assert not validator("processed-document").is_valid(raw)
+    assert not decodes(raw)
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        at_top(chunks=[]), at_top(unknown=[1]), at_top(technology=""), at_top(metadata=None),
+        at_top(created_at="2026-01-01"), at_top(created_at="2026-01-01T10:00:00.123456789+01:00"),
+        at_top(workspace="Not A Slug"), at_top(id="x" * 1024), at_top(quality_score=1),
+        at_top(title="日本語 🔔 a/b.c"), in_chunk(chunk_index=None), in_chunk(total_chunks=99),
+        in_chunk(content="\n x \n"), in_chunk(metadata={"deep": [{}]}),
+    ],
+)  # fmt: skip
+def test_schema_and_decoder_take_the_same(edit: Edit) -> None:
+    """Oddities that are accepted are accepted by both."""
+    raw = sample_documents(1)[0]
+    edit(raw)
+    assert validator("processed-document").is_valid(raw)
+    assert decodes(raw)
+
+
+def examples(kind: str) -> Iterator[Json]:
+    text = (SCHEMAS / "README.md").read_text()
+    for found in re.finditer(rf"<!-- example: {kind} -->\n```json\n(.*?)```", text, re.DOTALL):
+        yield orjson.loads(found[1])
+
+
+def test_examples_of_documents_are_valid() -> None:
+    """What the README shows can be published."""
+    shown = list(examples("document"))
+    assert len(shown) == 2
+    for raw in shown:
+        validator("processed-document").validate(raw)
+        assert decode(orjson.dumps(raw), DecodeLimits()).notes == ()
+
+
+def test_the_example_of_a_bad_document_is_refused_as_shown() -> None:
+    """The README's line about it is what `validate` prints."""
+    (raw,) = examples("invalid")
+    with pytest.raises(Malformed) as caught:
+        decode(orjson.dumps(raw), DecodeLimits())
+    assert [str(problem) for problem in caught.value.problems] == ["/chunks/0/content: is blank"]
+    assert "`FILE:1: /chunks/0/content: is blank`" in (SCHEMAS / "README.md").read_text()
+
+
+def test_the_example_of_a_result_is_one() -> None:
+    """Model and schema take it, invariants included, and it comes out as it went in."""
+    (raw,) = examples("result")
+    validator("upload-result").validate(raw)
+    assert orjson.loads(UploadResult.model_validate(raw).encode()) == raw
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"status": "superseded"},
+        {"status": "succeeded"},
+        {"status": "failed"},
+        {"failed_uploads": 0},
+        {"trace_id": "X"},
+        {"source": {}},
+        {"errors": None},
+    ],
+)
+def test_the_result_schema_knows_the_invariants(wrong: Json) -> None:
+    """As far as JSON Schema can count."""
+    (raw,) = examples("result")
+    assert not validator("upload-result").is_valid(raw | wrong)
+
+
+def test_every_field_of_a_result_is_required_and_more_are_allowed() -> None:
+    """Readers may rely on every field; 1.x may add some."""
+    schema = orjson.loads(files()["upload-result.schema.json"])
+    assert set(schema["required"]) == set(UploadResult.model_fields)
+    (raw,) = examples("result")
+    assert validator("upload-result").is_valid(raw | {"later": 1})
+
+
+@pytest.mark.parametrize("is_reference", [True, False])
+def test_dead_letters_fit_their_schemas(is_reference: bool) -> None:
+    """Headers as they are sent, and the value of one by reference."""
+    record = Record(Coordinates("in", 0, 1), -1, None, b"{}", (("own", b"1"),))
+    letter = DeadLetter(
+        record=reference_to(record) if is_reference else record,
+        origin=origin_of(record),
+        cause=Cause(FailureReason.OVERSIZED, "too large", "decode", "c", http_status=413),
+        event_id="e", trace_id="a" * 32, group="g", task="t",
+        failed_at=instant_of(1),
+    )  # fmt: skip
+    validator("dead-letter-headers").validate(
+        {name: value.decode() for name, value in letter.headers}
+    )
+    if is_reference:
+        validator("dead-letter-reference").validate(orjson.loads(letter.value or b""))
+
+
+def test_references_fit_their_schema() -> None:
+    """The README's example, and a record of which nothing but the place is known."""
+    (raw,) = examples("reference")
+    validator("dead-letter-reference").validate(raw)
+    place = Reference(Coordinates("in", 0, 1))
+    record = Record(place.at, 1, None, None)
+    letter = DeadLetter(
+        record=place, origin=origin_of(record), event_id="e", trace_id="a" * 32, group="g",
+        cause=Cause(FailureReason.UNDECODABLE, "m", "poll", "c"), task="t",
+        failed_at=instant_of(1),
+    )  # fmt: skip
+    validator("dead-letter-reference").validate(orjson.loads(letter.value or b""))
+
+
+def test_the_readme_names_every_header_field_and_reason() -> None:
+    """The words keep up with the models."""
+    text = (SCHEMAS / "README.md").read_text()
+    for name in ADDED_HEADERS:
+        short = name.removeprefix("__connect.errors.").removeprefix("dlq.")
+        assert f"`{short}`" in text
+    for reason in FailureReason:
+        assert f"| `{reason.value}` |" in text
+    for status in ("succeeded", "partial", "failed", "superseded", "deleted", "invalid"):
+        assert f"| `{status}` |" in text
+
+
+def test_asyncapi_covers_all_topics_and_points_at_what_exists() -> None:
+    """Every reference leads to a component or to a schema file beside it."""
+    document = orjson.loads(files()["asyncapi.json"])
+    assert document["asyncapi"] == "3.0.0"
+    addresses = {channel["address"] for channel in document["channels"].values()}
+    assert addresses == {
+        "documents.processed", "documents.processed.replay", "documents.upload-results",
+        "documents.processed.dlq", "documents.processed.parked",
+    }  # fmt: skip
+    for reference in references(document):
+        if reference.startswith("./"):
+            assert reference[2:] in files()
+        else:
+            node = document
+            for step in reference.removeprefix("#/").split("/"):
+                node = node[step]
+    for channel in document["channels"].values():
+        for message in channel["messages"].values():
+            name = message["$ref"].rpartition("/")[2]
+            assert "key" in document["components"]["messages"][name]["bindings"]["kafka"]
+
+
+def references(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        if isinstance(node.get("$ref"), str):
+            yield node["$ref"]
+        for inner in node.values():
+            yield from references(inner)
+    elif isinstance(node, list):
+        for inner in node:
+            yield from references(inner)
