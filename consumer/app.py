@@ -131,6 +131,7 @@ class Service:
             rooms.push_async_callback(self._client.disconnect)
             await self._told(self._look_at_anythingllm)
             cluster_id = await self._until_done(self._cluster_id)
+            await self._until_done(self._topics_are_there)
             rooms.push_async_callback(self._publisher.stop)
             await self._until_done(self._publisher.start)
             rooms.push_async_callback(self._source.stop)
@@ -152,16 +153,20 @@ class Service:
             reasons.append("still starting")
         elif self._stop.is_set():
             reasons.append("draining")
-        if not self._source.assigned:
-            reasons.append("no partition assigned")
+        if not self._source.joined:
+            reasons.append("not in the consumer group yet")
         if self._publisher.trouble is not None:
             reasons.append(f"Kafka takes no results: {self._publisher.trouble}")
         return reasons
 
     def degraded(self) -> list[str]:
         """What waits although we are ready; for ``/readyz``."""
-        state = self._client.breaker.state
-        return [] if state == "closed" else [f"the breaker is {state}: AnythingLLM does not answer"]
+        reasons = []
+        if self._source.joined and not self._source.assigned:
+            reasons.append("no partition is left for this instance; it stands by")
+        if (state := self._client.breaker.state) != "closed":
+            reasons.append(f"the breaker is {state}: AnythingLLM does not answer")
+        return reasons
 
     async def _work(self, journey: Journey) -> None:
         self._journey = journey
@@ -301,6 +306,21 @@ class Service:
                 await self._stop.wait()
         except TimeoutError:
             return
+
+    async def _topics_are_there(self) -> None:
+        kafka = self._settings.kafka
+        needed = (
+            kafka.documents_topic,
+            kafka.replay_topic,
+            kafka.results_topic,
+            kafka.dead_letters_topic,
+        )
+        async with open_admin(self._connection) as admin:
+            missing = [topic for topic in needed if not await admin.partitions(topic)]
+        if missing:
+            raise KafkaUnavailableError(
+                f"no such topic: {', '.join(missing)}; create what is missing with: topics create"
+            )
 
     async def _cluster_id(self) -> str:
         async with open_admin(self._connection) as admin:

@@ -97,6 +97,7 @@ class Source:
         self._rescued: deque[Delivery] = deque()
         self._unreadable: dict[TopicPartition, float] = {}
         self._failure: BaseException | None = None
+        self._joined_group = False
         self._commit_lock = asyncio.Lock()
 
     async def start(self) -> None:
@@ -125,6 +126,11 @@ class Source:
                 await consumer.stop()
                 raise
         self._consumer = consumer
+
+    @property
+    def joined(self) -> bool:
+        """True while the group counts us in and has said what is ours, be it nothing."""
+        return self._joined_group
 
     @property
     def assigned(self) -> bool:
@@ -269,6 +275,7 @@ class Source:
     async def _revoked(self) -> None:
         """Drain, commit, forget: aiokafka 0.14 is eager, so a rebalance takes everything."""
         ending = dict(self._assignments)
+        self._joined_group = False
         if not ending:
             return
         self._metrics.rebalances.inc()
@@ -295,6 +302,7 @@ class Source:
         )
 
     def _assigned(self, partitions: Iterable[TopicPartition]) -> None:
+        self._joined_group = True
         self._assignments = {tp: Assignment(f"{tp.topic}-{tp.partition}") for tp in partitions}
         self._metrics.partitions_assigned.set(len(self._assignments))
         log.info(

@@ -28,6 +28,8 @@ from consumer.model.outcome import (
     Refused,
     Superseded,
 )
+from consumer.model.received import ReceivedResult as ReceivedResult
+from consumer.model.received import read_result as read_result
 
 SCHEMA_VERSION = "1.0"
 MAX_BYTES = 512 * 1024

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -59,9 +59,11 @@ class DocumentWaits:
         """See `Waits`."""
         return self.assignment.waiting()
 
-    def long(self) -> AbstractAsyncContextManager[None]:
+    @asynccontextmanager
+    async def long(self) -> AsyncIterator[None]:
         """See `Waits`."""
-        return self.stop.waiting()
+        async with self.stop.waiting(), self.assignment.waiting():
+            yield
 
 
 @dataclass(slots=True)

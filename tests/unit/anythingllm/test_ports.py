@@ -5,7 +5,7 @@ from consumer.pipeline.ports import Storage
 
 
 def _as_the_journey_sees_it(client: AnythingLLMClient) -> Storage:
-    """mypy holds this: the rooms know each other only through the protocol."""
+    """The type checker holds this: the rooms know each other only through the protocol."""
     return client.storage
 
 

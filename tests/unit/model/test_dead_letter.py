@@ -4,6 +4,7 @@ import base64
 import hashlib
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -185,8 +186,7 @@ def test_a_stack_trace_shows_places_only() -> None:
     assert "builtins.KeyError" in shown
     assert "test_dead_letter.py inner:" in shown
     assert secret not in shown
-    assert "/home" not in shown
-    assert "/work" not in shown
+    assert str(Path(__file__).resolve().parents[3]) not in shown
 
 
 def test_a_stack_trace_of_a_circle_ends() -> None:
