@@ -293,6 +293,17 @@ class AnythingLLMClient:
         left = await self._storage.listing(workspace_slug, trace_id=trace_id)
         return not any(is_meant(unit.marker) for unit in left)
 
+    async def delete_workspace(self, workspace_slug: str, trace_id: str | None = None) -> None:
+        """Delete a workspace with its vectors, as tests and demos do with their own.
+
+        The documents' files stay in AnythingLLM's store: delete the documents first.
+
+        Raises:
+            AnythingLLMError: it is not there, or AnythingLLM's deletion protection is on.
+        """
+        self._readiness.forget(workspace_slug)
+        await self._api.delete_workspace(self._ordinary(trace_id), workspace_slug)
+
     def _ordinary(self, trace_id: str | None) -> Errand:
         return self._errand(self._config.timeout, trace_id)
 

@@ -220,3 +220,17 @@ async def test_deleting_by_identity_takes_what_had_other_ids(simulator: Simulato
         await client.delete_document("docs", "crawl-2", identity="https://example.com/doc")
 
     assert texts_of(simulator, "docs") == ["other"]
+
+
+async def test_a_deleted_workspace_is_made_ready_again(
+    client: AnythingLLMClient, simulator: Simulator
+) -> None:
+    """Deleting drops the vector table: the next upload must prepare the workspace anew."""
+    await client.upload_document("docs", document("text of one"))
+    await client.delete_workspace("docs")
+    assert await client.list_workspaces() == []
+
+    result = await client.upload_document("docs", document("text of one"))
+
+    assert len(result.uploaded_chunk_ids) == 1
+    assert [copies for _, _, copies in simulator.chunks("docs")] == [1]
