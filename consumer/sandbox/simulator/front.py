@@ -64,6 +64,7 @@ class Front:
         """The rules that strike this request; delays and first holds are over when this returns."""
         faults = self._model.faults
         if faults.latency:
+            await request.read()
             await asyncio.sleep(faults.latency)
         if not faults.rules:
             return []
@@ -76,6 +77,9 @@ class Front:
             kind = rule.action.kind
             self._journal.record("fault.fired", kind=kind, method=request.method, path=request.path)
             rules.append(rule)
+        if any(rule.action.kind in (Kind.DELAY, Kind.HOLD) for rule in rules):
+            # Read before the wait: a client that leaves meanwhile does not stop the real server.
+            await request.read()
         await asyncio.sleep(sum(r.action.seconds for r in rules if r.action.kind is Kind.DELAY))
         await self._hold(request, rules, Kind.HOLD)
         return rules

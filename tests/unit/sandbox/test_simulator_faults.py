@@ -365,3 +365,19 @@ async def test_uploads_share_one_thread_when_they_cost_time() -> None:
             started = loop.time()
             await asyncio.gather(*(upload(session, f"{number}", "") for number in range(5)))
             assert loop.time() - started >= 5 * 0.03
+
+
+async def test_an_upload_whose_client_leaves_takes_effect(
+    simulator: Simulator, client: aiohttp.ClientSession
+) -> None:
+    """A request that was held goes on when it is released, whether or not somebody still waits."""
+    rule = simulator.faults.add("hold", path="*/raw-text")
+    waiting = asyncio.create_task(upload(client, "late"))
+    await simulator.journal.wait_for("request.held")
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+
+    rule.released = True
+    await simulator.journal.wait_for("document.embedded", slug="docs")
+
+    assert "late" in sources(simulator)
