@@ -14,16 +14,16 @@ import random
 import signal
 import socket
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import structlog
 
 from consumer.admin.server import AdminError, AdminServer
 from consumer.anythingllm import AnythingLLMClient
-from consumer.kafka.connection import KafkaUnavailableError
+from consumer.kafka.connection import KafkaUnavailableError, told_by_us
 from consumer.kafka.publisher import OutgoingRecord, Publisher, TooLargeForTopicError
 from consumer.kafka.source import Source
 from consumer.kafka.topics import open_admin
@@ -33,10 +33,11 @@ from consumer.pipeline.index import Index
 from consumer.pipeline.journey import Bounds, Journey
 from consumer.pipeline.read import Reader
 from consumer.pipeline.settle import Address, Settler, TooLarge
+from consumer.pipeline.settled import Settled
 from consumer.pipeline.upload import Uploader
 from consumer.resilience.retry import RetryPolicy
 from consumer.settings import Settings
-from consumer.telemetry.metrics import Metrics
+from consumer.telemetry.metrics import PREFIX, Metrics
 from consumer.wiring import (
     DEAD_LETTER_HEADROOM,
     anythingllm_config,
@@ -52,7 +53,8 @@ T = TypeVar("T")
 
 _EXIT_INTERRUPTED = 130
 _START_RETRY = RetryPolicy(attempts=1, base=1.0, cap=15.0)
-_OBSERVE_SECONDS = 5.0
+_GIVE_UP_SECONDS = 5.0
+_OBSERVE_SECONDS = 2.0
 # Of the drain, so much is kept for requests in the middle after the last new one was allowed.
 _LAST_REQUESTS_SHARE = 0.25
 _POLL_STUCK_MARGIN_SECONDS = 60.0
@@ -101,9 +103,15 @@ class Service:
             self._connection,
             source_config(settings),
             self._metrics,
-            on_revoked=self._index.forget,
+            on_revoked=self._forget,
         )
+        self._settled = Settled()
+        # Asked at every scrape: an alert must not lag behind.
+        self._metrics.oldest_unsettled_seconds.set_function(self._source.oldest_open_age)
         self._journey: Journey | None = None
+        self._waits_for: str | None = None
+        self._anythingllm_trouble: str | None = None
+        self._kafka_trouble: str | None = None
 
     def stop(self) -> None:
         """Begin the orderly stop; returns at once."""
@@ -129,7 +137,7 @@ class Service:
             rooms.push_async_callback(admin.stop)
             await self._client.connect()
             rooms.push_async_callback(self._client.disconnect)
-            await self._told(self._look_at_anythingllm)
+            await self._unless_stopped(self._look_at_anythingllm())
             cluster_id = await self._until_done(self._cluster_id)
             await self._until_done(self._topics_are_there)
             rooms.push_async_callback(self._publisher.stop)
@@ -138,7 +146,8 @@ class Service:
             await self._until_done(self._source.start)
             if cluster_id is not None and not self._stop.is_set():
                 await self._work(self._new_journey(cluster_id))
-            log.info("service.stopped", remaining=self._source.open_count)
+            remaining = self._source.open_count
+        log.info("service.stopped", remaining=remaining)
 
     def alive(self) -> list[str]:
         """Why a restart would help; for ``/livez``."""
@@ -150,11 +159,14 @@ class Service:
         """Why no work is done; for ``/readyz``."""
         reasons = []
         if self._journey is None:
-            reasons.append("still starting")
+            waits = f", waiting for {self._waits_for}" if self._waits_for else ""
+            reasons.append(f"still starting{waits}")
         elif self._stop.is_set():
             reasons.append("draining")
         if not self._source.joined:
             reasons.append("not in the consumer group yet")
+        if self._kafka_trouble is not None:
+            reasons.append(f"Kafka: {self._kafka_trouble}")
         if self._publisher.trouble is not None:
             reasons.append(f"Kafka takes no results: {self._publisher.trouble}")
         return reasons
@@ -166,7 +178,16 @@ class Service:
             reasons.append("no partition is left for this instance; it stands by")
         if (state := self._client.breaker.state) != "closed":
             reasons.append(f"the breaker is {state}: AnythingLLM does not answer")
+        if self._anythingllm_trouble is not None:
+            reasons.append(self._anythingllm_trouble)
+        if waiting := self._metrics.registry.get_sample_value(f"{PREFIX}_documents_waiting"):
+            reasons.append(f"documents that wait for AnythingLLM: {waiting:.0f}")
         return reasons
+
+    def _forget(self) -> None:
+        """Partitions went: whoever has them now may change what we know of them."""
+        self._index.forget()
+        self._settled.forget()
 
     async def _work(self, journey: Journey) -> None:
         self._journey = journey
@@ -176,6 +197,7 @@ class Service:
             others = [
                 tasks.create_task(self._commit_forever(), name="commit"),
                 tasks.create_task(self._observe_forever(), name="observe"),
+                tasks.create_task(self._look_until_it_answers(), name="look"),
                 tasks.create_task(self._drain_when_asked(journey, work), name="drain"),
             ]
             await asyncio.wait({work})
@@ -204,13 +226,14 @@ class Service:
 
     async def _observe_forever(self) -> None:
         while True:
-            self._metrics.oldest_unsettled_seconds.set(self._source.oldest_open_age())
             try:
                 lags = await self._source.lags()
             except KafkaUnavailableError as error:
                 log.info("lag.unknown", error=str(error))
+                self._kafka_trouble = str(error)
             else:
                 self._metrics.set_lags(lags)
+                self._kafka_trouble = None
             await asyncio.sleep(_OBSERVE_SECONDS)
 
     def _new_journey(self, cluster_id: str) -> Journey:
@@ -236,7 +259,13 @@ class Service:
         return Journey(
             self._source.poll,
             reader.read,
-            Applier(self._client.storage, self._index, uploader),
+            Applier(
+                self._client.storage,
+                self._index,
+                uploader,
+                self._settled,
+                permits=settings.routing.rules().permits,
+            ),
             self._new_settler(cluster_id),
             bounds=Bounds(
                 settings.intake.max_documents_in_flight, settings.intake.max_bytes_in_flight
@@ -265,47 +294,72 @@ class Service:
             raise TooLarge(str(error)) from error
 
     async def _look_at_anythingllm(self) -> None:
-        health = await self._client.health_check()
-        if health["status"] == "unhealthy":
-            raise StartFailedError(f"AnythingLLM: {health.get('error')}")
-        log.info("anythingllm.reached", status=health["status"], version=health.get("version"))
+        """Remember how it is, and tell when that is news.
 
-    async def _told(self, look: Callable[[], Awaitable[None]]) -> None:
-        """An AnythingLLM that is not right at start is an outage: told, and waited for."""
-        try:
-            await look()
-        except StartFailedError as error:
-            if self._fail_fast:
-                raise
+        Raises:
+            StartFailedError: with fail_fast, when it does not answer or refuses our key.
+        """
+        health = await self._client.health_check()
+        before = self._anythingllm_trouble
+        if health["status"] != "unhealthy":
+            self._anythingllm_trouble = None
+            log.info("anythingllm.reached", status=health["status"], version=health.get("version"))
+            return
+        self._anythingllm_trouble = _trouble(health)
+        if self._fail_fast and self._journey is None:
+            raise StartFailedError(self._anythingllm_trouble)
+        if before != self._anythingllm_trouble:
             log.error(
                 "start.waiting",
-                error=str(error),
+                error=self._anythingllm_trouble,
                 consequence="documents wait until it answers; nothing is lost",
             )
 
-    async def _until_done(self, step: Callable[[], Awaitable[T]]) -> T | None:
+    async def _look_until_it_answers(self) -> None:
+        """What is wrong with AnythingLLM at start stays in ``/readyz`` until it is well."""
+        tries = 0
+        while self._anythingllm_trouble is not None:
+            tries += 1
+            await asyncio.sleep(_START_RETRY.delay(tries, self._rng))
+            await self._look_at_anythingllm()
+
+    async def _until_done(self, step: Callable[[], Coroutine[object, object, T]]) -> T | None:
         """Try a step until it works or we are stopped; None in the latter case."""
         tries = 0
         while not self._stop.is_set():
             try:
-                return await step()
+                with told_by_us():
+                    done = await self._unless_stopped(step())
             except KafkaUnavailableError as error:
                 if self._fail_fast:
                     raise StartFailedError(f"Kafka: {error}") from error
                 tries += 1
                 delay = _START_RETRY.delay(tries, self._rng)
-                log.error(
-                    "start.waiting", error=f"Kafka: {error}", retry_in_seconds=round(delay, 1)
-                )
-                await self._stopped_within(delay)
+                self._waits_for = f"Kafka: {error}"
+                log.error("start.waiting", error=self._waits_for, retry_in_seconds=round(delay, 1))
+                await self._unless_stopped(asyncio.sleep(delay))
+            else:
+                self._waits_for = None
+                return done
         return None
 
-    async def _stopped_within(self, seconds: float) -> None:
+    async def _unless_stopped(self, work: Coroutine[object, object, T]) -> T | None:
+        """The work's outcome; None, and the work given up, when we are stopped before that.
+
+        A Kafka that takes connections and says nothing would hold up a stop for 40 s.
+        """
+        task = asyncio.create_task(work)
+        stopped = asyncio.create_task(self._stop.wait())
         try:
-            async with asyncio.timeout(seconds):
-                await self._stop.wait()
-        except TimeoutError:
-            return
+            await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            return task.result() if task.done() else None
+        finally:
+            stopped.cancel()
+            task.cancel()
+            # Closing what was half open may hang as well.
+            await asyncio.wait({task}, timeout=_GIVE_UP_SECONDS)
+            if task.done() and not task.cancelled():
+                task.exception()  # taken note of: it is raised above, or of no use any more
 
     async def _topics_are_there(self) -> None:
         kafka = self._settings.kafka
@@ -347,8 +401,23 @@ async def serve(settings: Settings, *, fail_fast: bool) -> None:
             exc_info=fault,
             consequence="exit code 1; nothing that was not settled is committed",
         )
-        first = fault.exceptions[0] if isinstance(fault, ExceptionGroup) else fault
+        first = _first_of(fault)
         raise ServiceDiedError(f"{first.__class__.__name__}: {first}") from fault
+
+
+def _trouble(health: Mapping[str, Any]) -> str:
+    """The first thing that is wrong: the rest of a health check fails for the same reason."""
+    for name, one in health["components"].items():
+        if one["status"] != "up":
+            return f"AnythingLLM's {name}: {one['error']}"
+    return f"AnythingLLM: {health['error']}"
+
+
+def _first_of(fault: Exception) -> Exception:
+    """The first fault inside however many task groups; a group's own text says nothing."""
+    while isinstance(fault, ExceptionGroup):
+        fault = fault.exceptions[0]
+    return fault
 
 
 def _stop_on_signals(service: Service) -> None:

@@ -20,7 +20,7 @@ def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 
     from consumer.operations.checks import look
 
-    settings = settings_for(config)
+    settings = settings_for(config, quiet_kafka=True)
     findings = asyncio.run(look(settings))
     if as_json:
         for finding in findings:

@@ -6,6 +6,7 @@ aiohttp, the rooms that use them) is imported inside the command.
 
 from __future__ import annotations
 
+import logging
 import sys
 from dataclasses import dataclass
 from enum import IntEnum
@@ -66,6 +67,7 @@ def settings_for(
     *,
     logs: Literal["stdout", "stderr"] = "stderr",
     needs_anythingllm: bool = True,
+    quiet_kafka: bool = False,
 ) -> Settings:
     """Read the settings and send the log where the command wants it.
 
@@ -73,6 +75,8 @@ def settings_for(
         config: the value of ``--config``.
         logs: ``stdout`` is for the service itself; other commands keep it free for their output.
         needs_anythingllm: false for commands that only speak to Kafka: they run without its key.
+        quiet_kafka: true for commands that end with Kafka's first failure and tell it themselves:
+            aiokafka says the same a second time, or four hundred times.
 
     Raises:
         SettingsError: shown by `consumer.cli.main`, exit code 2.
@@ -90,6 +94,7 @@ def settings_for(
         sink=standard_stream(logs),
         colors=getattr(sys, logs).isatty(),
     )
+    logging.getLogger("aiokafka").propagate = not quiet_kafka or settings.log.level == "debug"
     for warning in settings.warnings:
         structlog.get_logger(__name__).warning("settings.warning", message=warning)
     return settings

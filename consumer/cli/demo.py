@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,7 +14,6 @@ from consumer.cli.common import CommandFailed, ExitCode, JsonOption
 
 if TYPE_CHECKING:
     from consumer.sandbox.demo import Report, Told
-    from consumer.settings import Settings
 
 
 def demo(
@@ -51,12 +53,19 @@ def demo(
     # The demo's own clients are quiet: what the service logs is shown when it fails.
     set_up_logging(level="error", format="console", secrets=(), sink=standard_stream("stderr"))
     tell = _nothing if as_json else _show
+    waits = _Waits(hide_key=anythingllm is not None) if keep else None
+
+    async def run() -> Report:
+        # As Ctrl-C: whoever is told to end takes down what it has set up.
+        task = asyncio.current_task()
+        if task is not None:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        return await run_demo(Options(kafka, anythingllm, api_key), tell, until_closed=waits)
+
     try:
-        report = asyncio.run(
-            run_demo(
-                Options(kafka, anythingllm, api_key), tell, until_closed=_wait if keep else None
-            )
-        )
+        report = asyncio.run(run())
+    except asyncio.CancelledError:
+        raise CommandFailed("interrupted", ExitCode.INTERRUPTED) from None
     except SandboxUnavailable as error:
         raise CommandFailed(str(error), ExitCode.WRONG_USAGE) from None
     except (SandboxError, KafkaUnavailableError, Failure) as error:
@@ -66,15 +75,40 @@ def demo(
         raise CommandFailed("; ".join(report.wrong))
 
 
-def _wait(settings: Settings) -> None:
-    output.note(
-        f"Kafka is at {settings.kafka.bootstrap_servers}, "
-        f"AnythingLLM at {settings.anythingllm.endpoint}. Press Enter to end."
-    )
+class _Waits:
+    """Says how to use what is up, and waits until it is not needed any more.
+
+    Args:
+        hide_key: the API key is somebody's own and stays where it is.
+    """
+
+    def __init__(self, *, hide_key: bool) -> None:
+        self._hide_key = hide_key
+
+    async def __call__(self, environment: Mapping[str, str]) -> None:
+        output.note("Everything is up. In another terminal, for publish, results, check:")
+        for name, value in environment.items():
+            hidden = self._hide_key and name == "ANYTHINGLLM_API_KEY"
+            output.note(f"  export {name}='{'...' if hidden else value}'")
+        output.note("Enter or Ctrl-C ends it.")
+        await _enter()
+
+
+async def _enter() -> None:
+    """Return when a line or the end of standard input comes; never where nothing can come."""
+    import asyncio
+
+    loop, entered = asyncio.get_running_loop(), asyncio.Event()
     try:
-        input()
-    except EOFError:
+        # Not input() in a thread: that would hold up the end after Ctrl-C until Enter.
+        loop.add_reader(sys.stdin.fileno(), entered.set)
+    except (OSError, ValueError):
+        await entered.wait()  # no terminal and no pipe: a signal ends it
         return
+    try:
+        await entered.wait()
+    finally:
+        loop.remove_reader(sys.stdin.fileno())
 
 
 def _tell(report: Report, *, as_json: bool) -> None:
@@ -86,8 +120,11 @@ def _tell(report: Report, *, as_json: bool) -> None:
     output.line(f"{report.published} documents published, results: {statuses}")
     output.line(
         f"{report.chunks_stored} chunks stored, {report.chunks_searchable} found by a search for "
-        f"their text, {report.dead_letters} dead letter (AnythingLLM was told to refuse one chunk)"
+        "their text"
     )
+    if report.dead_letters:
+        refused = "the simulated AnythingLLM was told to refuse one chunk"
+        output.line(f"{report.dead_letters} dead letter: {refused}")
     output.line(f"done in {report.seconds:.1f} s; everything the demo made is gone again")
 
 
@@ -105,6 +142,7 @@ def _show(told: Told) -> None:
         case Found():
             output.line(f'  searched for: "{told.query}"')
             output.line(f'  found:        "{told.text[:60]}" (distance {told.distance:.3f})')
+    sys.stdout.flush()  # piped into something it is to be watched as well
 
 
 def _nothing(told: Told) -> None:

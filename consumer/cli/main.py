@@ -24,6 +24,9 @@ PROGRAM = "anythingllm-consumer"
 
 _HELP = """Feeds AnythingLLM from Kafka: every chunk of every document stored, embedded, once.
 
+A first look, all on this machine: `demo`.
+For real: `topics create`, `check`, `run`; then `publish` and `results`.
+
 Settings come from environment variables, over the file given with --config, over defaults.
 
 Exit codes: 0 done, 1 failed, 2 wrong settings or usage, 3 a check found something, 130 interrupted.

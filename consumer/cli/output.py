@@ -29,6 +29,12 @@ def line(text: str) -> None:
     sys.stdout.write(printable(text, _MAX_LINE) + "\n")
 
 
+def columns(cells: Iterable[str]) -> None:
+    """One tab-separated line of standard output, at once: for lines that come one by one."""
+    sys.stdout.write("\t".join(printable(cell) for cell in cells) + "\n")
+    sys.stdout.flush()
+
+
 def note(text: str) -> None:
     """A remark beside the output, on standard error."""
     sys.stderr.write(printable(text, _MAX_LINE) + "\n")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,11 +18,12 @@ if TYPE_CHECKING:
     from consumer.settings import Settings
 
 _MAX_LISTED = 20
+_PATIENCE_SECONDS = 30.0  # a person waits in front of it
 
 
 def publish(
     files: Annotated[
-        list[str], typer.Argument(metavar="FILES...", help="JSON or NDJSON, also .gz; - is stdin.")
+        list[str], typer.Argument(metavar="FILE", help="JSON or NDJSON, also .gz; - is stdin.")
     ],
     config: ConfigOption = None,
     skip_invalid: Annotated[
@@ -35,10 +37,12 @@ def publish(
     """Publish ProcessedDocument events, each with its identity as the record key.
 
     All are checked first. When one is invalid nothing is published (exit 3).
+    Publishing the same events again is safe: nothing is stored twice.
+    Of the settings only those of Kafka are needed (KAFKA_BOOTSTRAP_SERVERS).
 
     Example: anythingllm-consumer publish documents.ndjson.gz
     """
-    settings = settings_for(config, needs_anythingllm=False)
+    settings = settings_for(config, needs_anythingllm=False, quiet_kafka=True)
     try:
         events = _Events(files)
         valid, invalid = _count(events, settings)
@@ -46,7 +50,7 @@ def publish(
         raise CommandFailed(str(error), ExitCode.WRONG_USAGE) from None
     blocked = bool(invalid) and not skip_invalid
     published = 0
-    if not dry_run and not blocked:
+    if valid and not dry_run and not blocked:
         published = _publish(events, settings, valid)
     summary = {"valid": valid, "invalid": invalid, "published": published, "dry_run": dry_run}
     if as_json:
@@ -63,7 +67,7 @@ class _Events:
 
     def __init__(self, files: list[str]) -> None:
         self._files = files
-        self._kept = {name: list(read_events([name])) for name in files if name == "-"}
+        self._kept = {name: list(read_events([name])) for name in set(files) if name == "-"}
 
     def __iter__(self) -> Iterator[EventLine]:
         for name in self._files:
@@ -96,29 +100,56 @@ def _publish(events: _Events, settings: Settings, total: int) -> int:
     import asyncio
 
     from consumer.kafka.connection import KafkaUnavailableError
-    from consumer.kafka.publisher import OutgoingRecord, Publisher, TooLargeForTopicError
+    from consumer.kafka.publisher import TooLargeForTopicError
+
+    counted = _Counted()
+    valid = (one for one in _checked(events, settings) if isinstance(one, Publishable))
+    try:
+        with output.progress("publishing", total) as show:
+            counted.show = show
+            return asyncio.run(_send(valid, settings, counted))
+    except (KafkaUnavailableError, TooLargeForTopicError) as error:
+        message = f"Kafka: {error}"
+        if counted.published:
+            message += (
+                f"\n{counted.published} of {total} events were published before that; "
+                "publishing all of them again is safe"
+            )
+        raise CommandFailed(message) from None
+
+
+async def _send(events: Iterable[Publishable], settings: Settings, counted: _Counted) -> int:
+    from consumer.kafka.publisher import OutgoingRecord, Publisher
+    from consumer.kafka.topics import partitions_of
     from consumer.wiring import DEAD_LETTER_HEADROOM, kafka_connection
 
-    async def send() -> int:
-        publisher = Publisher(
-            kafka_connection(settings),
-            max_record_bytes=settings.document.max_bytes + DEAD_LETTER_HEADROOM,
-            delivery_timeout=settings.kafka.delivery_timeout_seconds,
-            give_up=True,
-        )
-        await publisher.start()
+    connection, topic = kafka_connection(settings), settings.kafka.documents_topic
+    # A producer would look for a topic that is not there for 40 s.
+    await partitions_of(connection, topic)
+    publisher = Publisher(
+        connection,
+        max_record_bytes=settings.document.max_bytes + DEAD_LETTER_HEADROOM,
+        delivery_timeout=min(settings.kafka.delivery_timeout_seconds, _PATIENCE_SECONDS),
+        give_up=True,
+    )
 
-        async def one_by_key(key: bytes, value: bytes) -> None:
-            await publisher.publish(OutgoingRecord(settings.kafka.documents_topic, key, value))
+    async def one_by_key(key: bytes, value: bytes) -> None:
+        await publisher.publish(OutgoingRecord(topic, key, value))
 
-        valid = (one for one in _checked(events, settings) if isinstance(one, Publishable))
-        try:
-            with output.progress("publishing", total) as done:
-                return await publish_all(valid, one_by_key, done=done)
-        finally:
-            await publisher.stop()
-
+    await publisher.start()
     try:
-        return asyncio.run(send())
-    except (KafkaUnavailableError, TooLargeForTopicError) as error:
-        raise CommandFailed(f"Kafka: {error}") from None
+        return await publish_all(events, one_by_key, done=counted)
+    finally:
+        await publisher.stop()
+
+
+@dataclass(slots=True)
+class _Counted:
+    """How many are published so far, for the progress bar and for the error."""
+
+    published: int = 0
+    show: Callable[[int], None] = lambda more: None
+
+    def __call__(self, more: int) -> None:
+        self.published += more
+        self.show(more)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
+import orjson
 import typer
 
 from consumer.cli import output
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from consumer.settings import Settings
 
 _COLUMNS = ("completed", "status", "workspace", "document", "stored", "failed", "trace", "errors")
+_NOT_DRAWN = {"failed", "trace"}
 _FAILED = {"partial", "failed", "invalid"}
 
 
@@ -39,18 +42,19 @@ def results(
 
     from consumer.kafka.connection import KafkaUnavailableError
 
-    settings = settings_for(config, needs_anythingllm=False)
+    settings = settings_for(config, needs_anythingllm=False, quiet_kafka=not follow)
     wanted = {"document_id": document, "identity": identity, "trace_id": trace}
 
     def matches(result: ReceivedResult) -> bool:
         same = all(v is None or getattr(result, k) == v for k, v in wanted.items())
         return same and (not failed or result.status in _FAILED)
 
-    show = _Shown(as_json=as_json)
+    show = _Shown(as_json=as_json, drawn=sys.stdout.isatty() and not follow)
     try:
         asyncio.run(_read(settings, follow, matches, show))
     except KafkaUnavailableError as error:
         raise CommandFailed(f"Kafka: {error}") from None
+    show.end()
 
 
 async def _read(
@@ -75,20 +79,42 @@ async def _read(
 
 
 class _Shown:
-    """Writes results as they come: a line for people, the original JSON for scripts."""
+    """Shows results: the JSON of each for scripts, lines as they come, or a table at the end.
 
-    def __init__(self, *, as_json: bool) -> None:
+    Args:
+        as_json: for scripts.
+        drawn: a table, for a person who waits for the end.
+    """
+
+    def __init__(self, *, as_json: bool, drawn: bool) -> None:
         self._as_json = as_json
-        self._heading = not as_json
+        self._drawn = drawn
+        self._rows: list[list[str]] = []
+        self.count = 0
 
     def __call__(self, result: ReceivedResult, value: bytes) -> None:
+        self.count += 1
         if self._as_json:
-            output.line(value.decode("utf-8", "replace"))
-            return
-        if self._heading:
-            output.line("\t".join(_COLUMNS))
-            self._heading = False
-        output.line("\t".join(_cells(result)))
+            # Read and written again: whoever wrote it, it is one line and whole.
+            output.json_line(orjson.loads(value))
+        elif self._drawn:
+            self._rows.append(_cells(result))
+        else:
+            if self.count == 1:
+                output.columns(_COLUMNS)
+            output.columns(_cells(result))
+
+    def end(self) -> None:
+        """Nothing more will come."""
+        if self._rows:
+            # Without failed and trace, which stand in the other forms: eight columns fit nowhere.
+            drawn = [index for index, name in enumerate(_COLUMNS) if name not in _NOT_DRAWN]
+            output.table(
+                [_COLUMNS[index] for index in drawn],
+                [[row[index] for index in drawn] for row in self._rows],
+            )
+        elif not self.count and not self._as_json:
+            output.note("no such results")
 
 
 def _cells(result: ReceivedResult) -> list[str]:

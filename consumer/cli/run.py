@@ -20,8 +20,14 @@ def run(
 ) -> None:
     """Consume documents and store them until SIGTERM or Ctrl-C.
 
-    The first signal finishes what is in flight (SHUTDOWN_DRAIN_SECONDS), the second stops at once.
-    While Kafka or AnythingLLM is away the service waits: alive, not ready, nothing lost.
+    Needs ANYTHINGLLM_API_KEY, and where these are not on this machine
+    KAFKA_BOOTSTRAP_SERVERS and ANYTHINGLLM_ENDPOINT. Before the first start:
+    `topics create`, then `check`.
+
+    The first signal finishes what is in flight (SHUTDOWN_DRAIN_SECONDS),
+    the second stops at once. While Kafka or AnythingLLM is away the service
+    waits and goes on by itself; nothing is lost. Its state is at
+    ADMIN_HOST:ADMIN_PORT under /livez, /readyz and /metrics.
     """
     import asyncio
 

@@ -30,7 +30,7 @@ def create(
     from consumer.kafka.topics import open_admin
     from consumer.wiring import kafka_connection, topic_specs
 
-    settings = settings_for(config, needs_anythingllm=False)
+    settings = settings_for(config, needs_anythingllm=False, quiet_kafka=True)
 
     async def ask() -> dict[str, str | None]:
         async with open_admin(kafka_connection(settings)) as admin:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import ssl
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -86,6 +86,24 @@ class _LastError(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self.line = record.getMessage().splitlines()[0][:300]
+        cause = record.args[-1] if isinstance(record.args, tuple) and record.args else None
+        if isinstance(cause, Exception) and not str(cause):
+            # Said without a word: what a broker does that expects another protocol.
+            self.line += f"{type(cause).__name__}; is KAFKA_SECURITY_PROTOCOL right?"
+
+
+@contextmanager
+def told_by_us() -> Iterator[None]:
+    """Keep aiokafka's ERROR lines out of the log: `explained` tells the last one of them.
+
+    Only for as long as nothing else is going on with Kafka, whose lines would be lost as well.
+    """
+    aiokafka_log = logging.getLogger("aiokafka")
+    before, aiokafka_log.propagate = aiokafka_log.propagate, False
+    try:
+        yield
+    finally:
+        aiokafka_log.propagate = before
 
 
 @asynccontextmanager

@@ -12,6 +12,7 @@ What is always true:
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 
 import structlog
@@ -132,6 +133,9 @@ class Publisher:
 
     async def _send(self, producer: AIOKafkaProducer, record: OutgoingRecord) -> None:
         async with asyncio.timeout(self._delivery_timeout):
+            if record.key is None and record.value is None:
+                await (await _send_bare(producer, record))
+                return
             await producer.send_and_wait(
                 record.topic,
                 key=record.key,
@@ -187,12 +191,41 @@ class Publisher:
             await _stop(producer)
 
 
+async def _send_bare(producer: AIOKafkaProducer, record: OutgoingRecord) -> asyncio.Future[object]:
+    """Hand over a record without key and value; its acknowledgement comes with the future.
+
+    Kafka takes such records and so anybody may have written one, but ``send()`` of aiokafka 0.14
+    asserts that there are none: as a dead letter it would end the process, again and again.
+    """
+    batch = producer.create_batch()
+    batch.append(timestamp=None, key=None, value=None, headers=list(record.headers))
+    batch.close()
+    acknowledged: asyncio.Future[object] = await producer.send_batch(
+        batch, record.topic, partition=record.partition
+    )
+    return acknowledged
+
+
 async def _stop(producer: AIOKafkaProducer) -> None:
     try:
         async with asyncio.timeout(_STOP_SECONDS):
             await producer.stop()
     except (KafkaError, TimeoutError, OSError) as error:
         log.warning("producer.stop_failed", error=_short(error))
+        await _abandon(producer)
+
+
+async def _abandon(producer: AIOKafkaProducer) -> None:
+    """End the tasks of a producer that could not be stopped.
+
+    ``stop()`` of aiokafka 0.14 flushes first. Given up in the middle of that, the producer would
+    go on for ever: a further one for every delivery deadline of an outage, each of which wakes up
+    afterwards and publishes what others have published by then.
+    """
+    for close in (producer._sender.close, producer.client.close):
+        with suppress(KafkaError, TimeoutError, OSError):
+            async with asyncio.timeout(_STOP_SECONDS):
+                await close()
 
 
 def _short(error: BaseException) -> str:

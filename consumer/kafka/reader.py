@@ -9,9 +9,9 @@ import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from consumer.kafka.connection import KafkaConnection, KafkaUnavailableError, explained
+from consumer.kafka.connection import KafkaConnection, explained
 from consumer.kafka.records import to_record
-from consumer.kafka.topics import open_admin
+from consumer.kafka.topics import partitions_of
 from consumer.model.delivery import Record
 
 log = structlog.get_logger(__name__)
@@ -36,10 +36,7 @@ async def read_topic(
     Raises:
         KafkaUnavailableError: Kafka can't be reached, or there is no such topic.
     """
-    async with open_admin(connection) as admin:
-        count = await admin.partitions(topic)
-    if not count:
-        raise KafkaUnavailableError(f"there is no topic {topic}; create it with: topics create")
+    count = await partitions_of(connection, topic)
     partitions = [TopicPartition(topic, number) for number in range(count)]
     async with explained(f"reading {topic}", connection), asyncio.timeout(_ASK_SECONDS):
         consumer = AIOKafkaConsumer(
@@ -52,12 +49,14 @@ async def read_topic(
             await consumer.start()
             consumer.assign(partitions)
             await consumer.seek_to_beginning(*partitions)
+            begins = await consumer.beginning_offsets(partitions)
             ends = await consumer.end_offsets(partitions)
         except BaseException:
             await consumer.stop()
             raise
     try:
-        async for record in _records(consumer, connection, ends, follow):
+        filled = {partition for partition in partitions if ends[partition] > begins[partition]}
+        async for record in _records(consumer, connection, ends, filled, follow):
             yield record
     finally:
         await consumer.stop()
@@ -67,10 +66,10 @@ async def _records(
     consumer: AIOKafkaConsumer,
     connection: KafkaConnection,
     ends: dict[TopicPartition, int],
+    left: set[TopicPartition],
     follow: bool,
 ) -> AsyncIterator[Record]:
     empty = 0
-    left = set(ends)
     while follow or (left and empty < _EMPTY_POLLS):
         async with explained("reading", connection):
             # One at a time: with more, a record the client can't parse takes others with it.

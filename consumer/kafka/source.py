@@ -39,6 +39,10 @@ log = structlog.get_logger(__name__)
 _NO_POLL_LIMIT_MS = 2**31 - 1
 # A partition whose next record can't be read by the client is tried again this often, in seconds.
 _UNREADABLE_RETRY_SECONDS = 10.0
+# Longer than aiokafka's longest wait for news of a broker (fetch_max_wait_ms, 500).
+_ISOLATION_SECONDS = 0.8
+_LAST_COMMIT_SECONDS = 10.0
+_LEAVE_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,32 +170,43 @@ class Source:
             batch = await consumer.getmany(
                 *partitions, timeout_ms=int(timeout * 1000), max_records=1
             )
-        except (KafkaError, UnicodeDecodeError, ValueError, OSError) as error:
+        except Exception as error:  # codecs and parsers raise whatever they like on foreign bytes
             log.warning("source.poll_failed", error=_short(error))
             await self._isolate(partitions)
             return None
         return self._first(batch)
 
-    async def _isolate(self, partitions: Iterable[TopicPartition]) -> None:
-        """Find the partition that raises by asking each alone, and keep what the others give."""
-        consumer = self._joined()
-        for partition in partitions:
-            try:
-                batch = await consumer.getmany(partition, timeout_ms=0, max_records=1)
-            except (KafkaError, UnicodeDecodeError, ValueError, OSError) as error:
-                self._unreadable[partition] = self._clock() + _UNREADABLE_RETRY_SECONDS
-                self._metrics.unreadable_records.inc()
-                log.error(
-                    "record.unreadable",
-                    topic=partition.topic,
-                    partition=partition.partition,
-                    error=_short(error),
-                    consequence="this partition waits; nothing of it is committed or lost",
-                    retry_in_seconds=_UNREADABLE_RETRY_SECONDS,
-                )
-            else:
-                if (delivery := self._first(batch)) is not None:
-                    self._rescued.append(delivery)
+    async def _isolate(self, partitions: list[TopicPartition]) -> None:
+        """Find the partition that raises by asking each alone, and keep what the others give.
+
+        Asked with some patience: what raised is thrown away by aiokafka 0.14 and fetched again,
+        behind a fetch of the same broker that may be waiting for news. All at once, because that
+        patience one partition after the other would hold up the healthy ones for long.
+        """
+        consumer, milliseconds = self._joined(), int(_ISOLATION_SECONDS * 1000)
+        answers = await asyncio.gather(
+            *(consumer.getmany(tp, timeout_ms=milliseconds, max_records=1) for tp in partitions),
+            return_exceptions=True,
+        )
+        for partition, answer in zip(partitions, answers, strict=True):
+            if isinstance(answer, Exception):
+                self._set_aside(partition, answer)
+            elif isinstance(answer, BaseException):
+                raise answer
+            elif (delivery := self._first(answer)) is not None:
+                self._rescued.append(delivery)
+
+    def _set_aside(self, partition: TopicPartition, error: Exception) -> None:
+        self._unreadable[partition] = self._clock() + _UNREADABLE_RETRY_SECONDS
+        self._metrics.unreadable_records.inc()
+        log.error(
+            "record.unreadable",
+            topic=partition.topic,
+            partition=partition.partition,
+            error=_short(error),
+            consequence="this partition waits; nothing of it is committed or lost",
+            retry_in_seconds=_UNREADABLE_RETRY_SECONDS,
+        )
 
     def _readable(self) -> list[TopicPartition]:
         now = self._clock()
@@ -256,16 +271,29 @@ class Source:
         return lags
 
     async def stop(self) -> None:
-        """Commit what is settled and leave the group."""
+        """Commit what is settled and leave the group, quickly or not at all.
+
+        Whoever stops us kills us soon; a commit that is missing then means a little work again.
+        """
         if self._consumer is None:
             return
-        await self.commit()
+        try:
+            async with asyncio.timeout(_LAST_COMMIT_SECONDS):
+                await self.commit()
+        except TimeoutError:
+            log.warning("commit.failed", error="no answer", consequence="work is done again")
         consumer, self._consumer = self._consumer, None
         try:
-            async with asyncio.timeout(self._config.commit_timeout):
+            async with asyncio.timeout(_LEAVE_SECONDS):
                 await consumer.stop()
         except (KafkaError, TimeoutError, OSError) as error:
             log.warning("source.stop_failed", error=_short(error))
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            # aiokafka 0.14 cancels its fetches and, while the broker is away, lets that out.
+            log.warning("source.stop_failed", error="Kafka is away")
 
     def close_fences(self) -> None:
         """End every wait of all current work; requests in the middle go on."""

@@ -12,8 +12,11 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, for_code
 
 from consumer.kafka.connection import KafkaConnection, KafkaUnavailableError, explained
+from consumer.kafka.groups import delete_group
 
+_CONNECT_SECONDS = 15.0  # aiokafka itself would wait 40 s, and a person before a command with it
 _REQUEST_SECONDS = 30.0
+_KNOWN_POLL_SECONDS = 0.05
 _TOPIC_EXISTS = 36
 
 
@@ -104,7 +107,13 @@ class TopicAdmin:
     async def create(
         self, specs: Sequence[TopicSpec], replication_factor: int
     ) -> dict[str, str | None]:
-        """Create the topics; by name, None for created or "exists already".
+        """Create the topics, and return when they can be used.
+
+        By name, None for created or "exists already".
+
+        Args:
+            specs: what they must be.
+            replication_factor: copies of each; -1 takes the cluster's default.
 
         Raises:
             KafkaUnavailableError: Kafka refused one; those before it are created.
@@ -112,30 +121,67 @@ class TopicAdmin:
         outcomes: dict[str, str | None] = {}
         for spec in specs:
             async with self._asking(f"creating topic {spec.name}"):
-                topic = NewTopic(
-                    spec.name,
-                    spec.partitions,
-                    replication_factor,
-                    topic_configs=dict(spec.settings),
-                )
-                response = await self._client.create_topics([topic])
+                response = await self._client.create_topics([_wanted(spec, replication_factor)])
             code, message = response.topic_errors[0][1:3]
             if code not in {0, _TOPIC_EXISTS}:
                 raise KafkaUnavailableError(
                     f"Kafka refused to create {spec.name}: {for_code(code).__name__}: {message}"
                 )
             outcomes[spec.name] = "exists already" if code == _TOPIC_EXISTS else None
+        await self._until_known([spec.name for spec in specs])
         return outcomes
+
+    async def _until_known(self, names: Sequence[str]) -> None:
+        """Wait until the broker we ask knows them: creating is done by another, the controller."""
+        async with self._asking("waiting for the new topics"):
+            for name in names:
+                while not await self.partitions(name):  # noqa: ASYNC110 - the broker tells nobody
+                    await asyncio.sleep(_KNOWN_POLL_SECONDS)
 
     async def delete(self, names: Sequence[str]) -> None:
         """Delete topics; for the sandbox, which removes what it made."""
         async with self._asking("deleting topics"):
             await self._client.delete_topics(list(names))
 
+    async def delete_group(self, group: str) -> None:
+        """Delete a consumer group without members; for the sandbox, too."""
+        async with self._asking(f"deleting group {group}"):
+            await delete_group(self._client, group)
+
     @asynccontextmanager
     async def _asking(self, what: str) -> AsyncIterator[None]:
-        async with explained(what, self._connection), asyncio.timeout(_REQUEST_SECONDS):
-            yield
+        try:
+            async with explained(what, self._connection), asyncio.timeout(_REQUEST_SECONDS):
+                yield
+        except AttributeError as error:
+            # aiokafka 0.14 trips over a cluster that has no controller to name yet.
+            problem = f"{what} failed: the cluster is not complete yet"
+            raise KafkaUnavailableError(problem) from error
+
+
+async def partitions_of(connection: KafkaConnection, topic: str) -> int:
+    """How many partitions a topic has that has to be there.
+
+    Raises:
+        KafkaUnavailableError: Kafka can't be reached, or there is no such topic.
+    """
+    async with open_admin(connection) as admin:
+        count = await admin.partitions(topic)
+    if not count:
+        raise KafkaUnavailableError(f"there is no topic {topic}; create it with: topics create")
+    return count
+
+
+def _wanted(spec: TopicSpec, replication_factor: int) -> NewTopic:
+    # aiokafka 0.14 takes the cluster's default only where replicas are "assigned", if to nobody.
+    nobody: dict[int, list[int]] | None = {} if replication_factor == -1 else None
+    return NewTopic(
+        spec.name,
+        spec.partitions,
+        replication_factor,
+        replica_assignments=nobody,
+        topic_configs=dict(spec.settings),
+    )
 
 
 @asynccontextmanager
@@ -148,7 +194,7 @@ async def open_admin(connection: KafkaConnection) -> AsyncIterator[TopicAdmin]:
     async with explained("connecting", connection):
         client = AIOKafkaAdminClient(**connection.client_options())
         try:
-            await client.start()
+            await _connected(client)
         except BaseException:
             await client.close()
             raise
@@ -159,6 +205,15 @@ async def open_admin(connection: KafkaConnection) -> AsyncIterator[TopicAdmin]:
             await client.close()
         except KafkaError as error:
             raise KafkaUnavailableError(f"closing failed: {error}") from error
+
+
+async def _connected(client: AIOKafkaAdminClient) -> None:
+    """Connect; something that takes connections and says nothing is no Kafka."""
+    try:
+        async with asyncio.timeout(_CONNECT_SECONDS):
+            await client.start()
+    except TimeoutError:
+        raise TimeoutError(f"no answer within {_CONNECT_SECONDS:.0f} s") from None
 
 
 def findings(specs: Sequence[TopicSpec], states: Mapping[str, TopicState]) -> list[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from consumer.anythingllm import AnythingLLMClient
@@ -57,11 +58,25 @@ async def look_at_anythingllm(settings: Settings) -> list[Finding]:
     """AnythingLLM with its key, collector and embedder."""
     async with AnythingLLMClient(anythingllm_config(settings)) as client:
         health = await client.health_check()
-    components: dict[str, Any] = health["components"]
+    subject = "AnythingLLM"
+    where = settings.anythingllm.endpoint
+    components: dict[str, dict[str, Any]] = health["components"]
+    if components["server"]["status"] != "up":
+        # Whatever else is looked at fails for the same reason and would point elsewhere.
+        problem = f"{where}: {components['server']['error']}"
+        return [Finding(False, subject, problem, _COMPONENT_HELP["server"])]
     version = health.get("version") or "unknown"
-    found = [Finding(True, "AnythingLLM", f"{settings.anythingllm.endpoint}, version {version}")]
+    return [
+        Finding(True, subject, f"{where}, version {version}"),
+        *_components({name: one for name, one in components.items() if name != "server"}),
+    ]
+
+
+def _components(components: dict[str, dict[str, Any]]) -> Iterator[Finding]:
+    """What works; when the key is refused, only that: nothing else can be looked at with it."""
     for name, state in components.items():
         ok = state["status"] == "up"
         help_text = "" if ok else _COMPONENT_HELP.get(name, "see AnythingLLM's log")
-        found.append(Finding(ok, f"AnythingLLM {name}", state.get("error", "up"), help_text))
-    return found
+        yield Finding(ok, f"AnythingLLM {name}", state.get("error", "up"), help_text)
+        if name == "key" and not ok:
+            return

@@ -12,6 +12,7 @@ from consumer.pipeline.index import Index
 from consumer.pipeline.plan import is_superseded, make_plan
 from consumer.pipeline.ports import Storage
 from consumer.pipeline.read import DocumentEvent, Event, TombstoneEvent
+from consumer.pipeline.settled import Settled
 from consumer.pipeline.upload import Uploader, Waits
 from consumer.resilience.fence import Fence
 
@@ -25,12 +26,24 @@ class Applier:
         storage: AnythingLLM.
         index: what is stored.
         uploader: carries out plans.
+        settled: what is known beyond the markers.
+        permits: whether a workspace may be touched; asked before a tombstone looks into it.
     """
 
-    def __init__(self, storage: Storage, index: Index, uploader: Uploader) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        index: Index,
+        uploader: Uploader,
+        settled: Settled,
+        *,
+        permits: Callable[[str], bool],
+    ) -> None:
         self._storage = storage
         self._index = index
         self._uploader = uploader
+        self._settled = settled
+        self._permits = permits
 
     async def apply(self, event: Event, waits: Waits, fence: Fence) -> Outcome:
         """What became of the event.
@@ -56,10 +69,14 @@ class Applier:
             return await self._index.units(body.slug, body.identity, trace_id=trace_id)
 
         stored = await self._patiently(look, waits, fence)
-        if is_superseded(body.version, stored):
+        known = self._settled.supersedes(body.identity, body.slug, body.version)
+        if known or is_superseded(body.version, stored):
             return Superseded(body.slug, body.version)
         plan = make_plan(body.slug, body.document, body.version, stored)
-        return await self._uploader.carry_out(plan, waits, fence, trace_id=trace_id)
+        applied = await self._uploader.carry_out(plan, waits, fence, trace_id=trace_id)
+        if not applied.uploaded and not applied.failed:
+            self._settled.document(body.identity, body.slug, body.version)
+        return applied
 
     async def _delete(
         self, body: TombstoneEvent, waits: Waits, fence: Fence, trace_id: str
@@ -67,7 +84,9 @@ class Applier:
         async def slugs() -> tuple[str, ...]:
             if body.slug is not None:
                 return (body.slug,)
-            return tuple(await self._storage.workspaces(trace_id=trace_id))
+            # Others' workspaces are none of ours, and may have slugs that no path can carry.
+            every = await self._storage.workspaces(trace_id=trace_id)
+            return tuple(slug for slug in every if self._permits(slug))
 
         removed = 0
         newer = False
@@ -83,7 +102,10 @@ class Applier:
                 removed += await self._uploader.remove(
                     slug, outlived, waits, fence, trace_id=trace_id
                 )
-        return Superseded(body.slug, body.version) if newer else Deleted(body.slug, removed)
+        if newer:
+            return Superseded(body.slug, body.version)
+        self._settled.tombstone(body.identity, body.slug, body.version)
+        return Deleted(body.slug, removed)
 
     async def _patiently(self, ask: Callable[[], Awaitable[T]], waits: Waits, fence: Fence) -> T:
         rounds = 0
@@ -93,7 +115,7 @@ class Applier:
                 return await ask()
             except Failure as failure:
                 rounds += 1
-                await self._uploader.pause(rounds, [failure], waits)
+                await self._uploader.wait_out(rounds, failure, waits)
 
 
 def _ends(tombstone: TombstoneEvent, unit: StoredUnit) -> bool:

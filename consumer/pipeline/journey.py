@@ -180,7 +180,8 @@ class Journey:
     def _turn(self, event: Event) -> Turn | None:
         body = event.body
         if isinstance(body, DocumentEvent | TombstoneEvent):
-            return self._lanes.enter(body.identity, body.slug, body.version)
+            removes = isinstance(body, TombstoneEvent)
+            return self._lanes.enter(body.identity, body.slug, body.version, removes=removes)
         return None
 
     async def _carry(

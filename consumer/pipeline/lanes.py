@@ -5,6 +5,9 @@ What is always true:
 - A waiting turn that a newer one for the same workspace overtakes is superseded: its state would
   be replaced at once, so applying it costs uploads and gains nothing. Likewise a newcomer that is
   older than one that waits.
+- A tombstone and a document never overtake each other: a tombstone's version is its record's date
+  and a document's its publisher's, so by dates a document that is published again after its
+  tombstone would be superseded, or not, by the accident of which one still waits.
 - Deciding is synchronous; only `Turn.come` waits.
 """
 
@@ -24,21 +27,33 @@ class Turn:
         identity: the lane.
         target: the workspace, or None for every one; only equal targets overtake each other.
         version: what is compared.
+        removes: whether it is a tombstone's; only equals overtake each other.
     """
 
     def __init__(
-        self, lanes: Lanes, identity: str, target: str | None, version: DocumentVersion
+        self,
+        lanes: Lanes,
+        identity: str,
+        target: str | None,
+        version: DocumentVersion,
+        *,
+        removes: bool = False,
     ) -> None:
         self._lanes = lanes
         self._identity = identity
         self._come = asyncio.Event()
         self.target = target
         self.version = version
+        self.removes = removes
         self.superseded = False
 
     async def come(self) -> None:
         """Return when it is this turn's turn, or when it was superseded."""
         await self._come.wait()
+
+    def competes_with(self, other: Turn) -> bool:
+        """Whether one of the two makes the other pointless."""
+        return self.target == other.target and self.removes == other.removes
 
     def leave(self) -> None:
         """Let the next one begin; leaving twice changes nothing."""
@@ -58,13 +73,20 @@ class Lanes:
     def __init__(self) -> None:
         self._lanes: dict[str, deque[Turn]] = {}
 
-    def enter(self, identity: str, target: str | None, version: DocumentVersion) -> Turn:
+    def enter(
+        self,
+        identity: str,
+        target: str | None,
+        version: DocumentVersion,
+        *,
+        removes: bool = False,
+    ) -> Turn:
         """Take a place at the end of the identity's lane. Call in offset order."""
-        turn = Turn(self, identity, target, version)
+        turn = Turn(self, identity, target, version, removes=removes)
         lane = self._lanes.setdefault(identity, deque())
         if not lane:
             turn._begin()
-        for waiting in [t for t in list(lane)[1:] if t.target == target]:
+        for waiting in [t for t in list(lane)[1:] if t.competes_with(turn)]:
             if waiting.version.newer_than(version):
                 turn._supersede()
                 return turn

@@ -23,6 +23,10 @@ from consumer.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)
 
+_PER_CHUNK = (
+    "uploaded_chunk_ids", "unchanged_chunk_ids", "failed_chunk_ids", "failed_chunks", "errors",
+)  # fmt: skip
+
 
 class TooLarge(Exception):
     """The record can never be published as it is; raised by the `Publish` handed in."""
@@ -96,8 +100,7 @@ class Settler:
             await self._publish_letter(event, cause, result)
         if result.document_id is not None or result.identity is not None:
             key = event.record.key if event.identity is None else event.identity.encode()
-            headers: Headers = (("trace_id", event.trace_id.encode()),)
-            await self._publish(self._address.results, key, result.encode(), headers)
+            await self._publish_result(key, result)
         self._count(outcome, result, seconds)
         self._tell(event, result, cause)
 
@@ -116,6 +119,19 @@ class Settler:
             started_at=event.received_at,
             completed_at=self._now(),
         )
+
+    async def _publish_result(self, key: bytes | None, result: UploadResult) -> None:
+        headers: Headers = (("trace_id", result.trace_id.encode()),)
+        topic = self._address.results
+        try:
+            await self._publish(topic, key, result.encode(), headers)
+        except TooLarge as error:
+            # Its topic takes less than it should. Without an answer the event would come again
+            # and again, and the process die of it each time.
+            log.warning("result.cut", event_id=result.event_id, error=str(error))
+            cut: dict[str, object] = {"truncated": True} | {name: [] for name in _PER_CHUNK}
+            short = result.model_copy(update=cut)
+            await self._publish(topic, key, short.encode(), headers)
 
     async def _publish_letter(self, event: Event, cause: Cause, result: UploadResult) -> None:
         letter = self._letter(event, event.record, cause, result)

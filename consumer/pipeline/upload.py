@@ -5,13 +5,17 @@ What is always true:
 - Nothing stale is removed before everything missing is stored: text is never missing in between.
 - An outage and an unclear failure make the document wait, with growing pauses, for as long as it
   takes. Only a definite refusal of a chunk is a reason to give that chunk up.
+- The first sign of an outage ends a document's round: asking once more for each of its 10,000
+  chunks would only make 10,000 log lines.
+- Who is asked to come back later comes back later with everything: no upload starts meanwhile.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -29,6 +33,8 @@ from consumer.resilience.retry import RetryPolicy
 from consumer.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)
+
+_NOBODYS = frozenset({Fault.THEIRS, Fault.BUSY})
 
 
 class Waits(Protocol):
@@ -66,6 +72,10 @@ class DocumentWaits:
             yield
 
 
+class _Resting(Failure):
+    """Nothing was sent, because somebody asked us for a rest."""
+
+
 @dataclass(slots=True)
 class _Pending:
     """A unit that is not stored yet, and what happened to it so far."""
@@ -73,7 +83,13 @@ class _Pending:
     unit: Unit
     upload: UnitUpload
     attempts: int = 0
-    last: Failure | None = None
+    last: Failure | None = None  # of this round
+
+    @property
+    def met_outage(self) -> bool:
+        """Whether its siblings would fail in the same way; an ambiguous failure is its own."""
+        last = self.last
+        return last is not None and last.fault in _NOBODYS and not last.ambiguous
 
 
 @dataclass(slots=True)
@@ -96,6 +112,7 @@ class Uploader:
         policy: attempts a round, and the pauses between attempts and rounds.
         rng: for jitter.
         metrics: counts.
+        clock: monotonic seconds.
     """
 
     def __init__(
@@ -108,6 +125,7 @@ class Uploader:
         policy: RetryPolicy,
         rng: random.Random,
         metrics: Metrics,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._storage = storage
         self._index = index
@@ -116,6 +134,8 @@ class Uploader:
         self._policy = policy
         self._rng = rng
         self._metrics = metrics
+        self._clock = clock
+        self._busy_until = float("-inf")
 
     async def carry_out(self, plan: Plan, waits: Waits, fence: Fence, *, trace_id: str) -> Applied:
         """Store what is missing, then remove what is stale.
@@ -140,7 +160,7 @@ class Uploader:
             await self._round(plan, progress, waits, fence)
             if progress.pending:
                 rounds += 1
-                await self.pause(rounds, [p.last for p in progress.pending if p.last], waits)
+                await self._pause(rounds, [p.last for p in progress.pending if p.last], waits)
         removed = 0
         if plan.stale and not progress.failed:
             removed = await self.remove(plan.slug, plan.stale, waits, fence, trace_id=trace_id)
@@ -172,11 +192,16 @@ class Uploader:
                 break
             except Failure as failure:
                 rounds += 1
-                await self.pause(rounds, [failure], waits)
+                await self.wait_out(rounds, failure, waits)
         self._index.removed(slug, units)
         return sum(len(unit.marker.chunks) for unit in units)
 
-    async def pause(self, rounds: int, failures: Sequence[Failure], waits: Waits) -> None:
+    async def wait_out(self, rounds: int, failure: Failure, waits: Waits) -> None:
+        """Wait after a request that has just failed and is to be repeated."""
+        self._note_busy(failure)
+        await self._pause(rounds, [failure], waits)
+
+    async def _pause(self, rounds: int, failures: Sequence[Failure], waits: Waits) -> None:
         """Wait between rounds: growing, jittered, and never shorter than somebody asked for."""
         asked = max((f.retry_after for f in failures if f.retry_after is not None), default=0.0)
         delay = max(self._policy.delay(rounds, self._rng), asked)
@@ -195,6 +220,9 @@ class Uploader:
 
     async def _round(self, plan: Plan, progress: _Progress, waits: Waits, fence: Fence) -> None:
         """Give every pending unit its attempts, a bounded number at once."""
+        for pending in progress.pending:
+            # What somebody asked for a round ago is over.
+            pending.last = None
         queue = list(reversed(progress.pending))
         left: list[_Pending] = []
 
@@ -203,6 +231,9 @@ class Uploader:
                 pending = queue.pop()
                 if not await self._attempts(plan.slug, pending, progress, waits, fence):
                     left.append(pending)
+                    if pending.met_outage:
+                        left.extend(reversed(queue))
+                        queue.clear()
 
         workers = min(self._per_document, len(queue))
         results = await asyncio.gather(*(work() for _ in range(workers)), return_exceptions=True)
@@ -248,6 +279,7 @@ class Uploader:
             await self._slots.acquire()
         try:
             fence.check()
+            self._check_busy()
             with (
                 self._metrics.chunks_in_flight.track_inprogress(),
                 self._metrics.upload_seconds.time(),
@@ -255,6 +287,7 @@ class Uploader:
                 stored = await pending.upload.attempt()
         except Failure as failure:
             pending.last = failure
+            self._note_busy(failure)
             if failure.fault in {Fault.UNCLEAR, Fault.DOCUMENT}:
                 pending.attempts += 1
             self._metrics.upload_failures.labels(failure.fault.value).inc()
@@ -274,6 +307,18 @@ class Uploader:
         self._index.stored(slug, stored)
         progress.uploaded.extend(chunk.id for chunk in pending.unit.chunks)
         return None
+
+    def _note_busy(self, failure: Failure) -> None:
+        if isinstance(failure, _Resting):
+            return  # nobody asked anew
+        if failure.fault is Fault.BUSY and failure.retry_after is not None:
+            self._busy_until = max(self._busy_until, self._clock() + failure.retry_after)
+
+    def _check_busy(self) -> None:
+        left = self._busy_until - self._clock()
+        if left > 0:
+            message = f"not sent, AnythingLLM asked for {left:.1f} s of rest"
+            raise _Resting(message, fault=Fault.BUSY, retry_after=left)
 
 
 def _failed(pending: _Pending, failure: Failure) -> list[FailedChunk]:

@@ -15,18 +15,19 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
 import orjson
-import structlog
 
 from consumer.anythingllm import AnythingLLMClient
+from consumer.kafka.connection import KafkaUnavailableError
 from consumer.kafka.publisher import OutgoingRecord, Publisher
 from consumer.kafka.reader import read_topic
 from consumer.kafka.topics import open_admin
 from consumer.model.document import ProcessedDocument
+from consumer.model.fault import Failure
 from consumer.model.result import read_result
 from consumer.operations.publishing import Publishable, publish_all
 from consumer.pipeline.decode import decode
@@ -37,8 +38,6 @@ from consumer.sandbox.simulator import Faults, simulator
 from consumer.settings import Settings, load_settings
 from consumer.telemetry.scrub import Scrubber
 from consumer.wiring import anythingllm_config, decode_limits, kafka_connection, topic_specs
-
-log = structlog.get_logger(__name__)
 
 DOCUMENTS = 24
 REFUSED_TEXT = "this chunk is one that the simulated AnythingLLM refuses"
@@ -129,18 +128,22 @@ class _Stage:
 
 
 async def run_demo(
-    options: Options, tell: Tell, *, until_closed: Callable[[Settings], None] | None = None
+    options: Options,
+    tell: Tell,
+    *,
+    until_closed: Callable[[Mapping[str, str]], Awaitable[None]] | None = None,
 ) -> Report:
     """Set everything up, run it to the end, take it down.
 
     Args:
         options: against what.
         tell: told what happens.
-        until_closed: called with everything still up, before it is taken down.
+        until_closed: awaited with everything still up, before it is taken down; gets the settings
+            that the service runs with, as environment variables.
 
     Raises:
         SandboxUnavailable: this machine can't run a Kafka; the message says what to install.
-        SandboxError: something did not come up or did not end.
+        SandboxError: something did not come up or did not end, or something was left behind.
         KafkaUnavailableError: the Kafka that was named can't be used.
     """
     started = time.monotonic()
@@ -150,13 +153,13 @@ async def run_demo(
         tell(Step("consuming: one result a document"))
         async with _service(stage.environment):
             statuses = await _watch(stage, published, tell)
-        tell(Step("looking at what is stored, and searching for every chunk of it"))
-        stored, searchable = await _look(stage, tell)
-        letters = await _count_letters(stage)
-        seconds = time.monotonic() - started
-        report = Report(published, statuses, letters, stored, searchable, seconds)
-        if until_closed is not None:
-            await asyncio.to_thread(until_closed, stage.settings)
+            tell(Step("looking at what is stored, and searching for every chunk of it"))
+            stored, searchable = await _look(stage, tell)
+            letters = await _count_letters(stage)
+            seconds = time.monotonic() - started
+            report = Report(published, statuses, letters, stored, searchable, seconds)
+            if until_closed is not None:
+                await until_closed(stage.environment)
     return _judged(report, stage, refused=options.anythingllm is None)
 
 
@@ -176,7 +179,7 @@ async def _staged(options: Options, tell: Tell) -> AsyncIterator[_Stage]:
         environment = _environment(prefix, kafka.bootstrap_servers, endpoint, api_key or "")
         stage = _Stage(load_settings(environment), environment)
         _fill(stage, prefix, refused=options.anythingllm is None)
-        rooms.push_async_callback(_remove, stage, prefix)
+        rooms.push_async_exit(_Removal(stage, prefix, tell))
         async with open_admin(kafka_connection(stage.settings)) as admin:
             await admin.create(topic_specs(stage.settings, partitions=3), 1)
         yield stage
@@ -240,22 +243,49 @@ async def _service(environment: dict[str, str]) -> AsyncIterator[None]:
     """The service as a process of its own, ended by SIGTERM as an orchestrator would.
 
     Its environment is ours alone: a setting of the caller's shell must not reach it.
+
+    Raises:
+        SandboxError: it died while the block ran, which ends the block at once, or the block found
+            it wanting, or it did not end with 0; with its last log lines.
     """
     with tempfile.TemporaryFile() as output:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "consumer", "run", stdout=output, stderr=output, env=environment
+            *(sys.executable, "-m", "consumer", "run"),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=environment,
+            start_new_session=True,  # Ctrl-C is for the demo, which then stops the service
         )
         died = asyncio.create_task(process.wait())
         try:
-            yield
-            if died.done():
-                raise SandboxError(f"the service ended too early:\n{_tail(output.fileno())}")
+            async with _as_long_as_it_lives(died):
+                yield
+        except SandboxError as error:
+            raise SandboxError(f"{error}; its last words:\n{_tail(output.fileno())}") from error
         finally:
             if not died.done():
                 process.send_signal(signal.SIGTERM)
             code = await _ended(process, died)
         if code != 0:
             raise SandboxError(f"the service ended with {code}:\n{_tail(output.fileno())}")
+
+
+@asynccontextmanager
+async def _as_long_as_it_lives(died: asyncio.Task[int]) -> AsyncIterator[None]:
+    """Cancel the block when the service dies, instead of waiting for what will never come."""
+    block = asyncio.current_task()
+    if block is None:
+        raise RuntimeError("only a task can be told that the service died")
+    died.add_done_callback(cancel := lambda _: block.cancel())
+    try:
+        yield
+    except asyncio.CancelledError:
+        if died.done() and block.uncancel() <= 0:
+            raise SandboxError(f"the service ended too early, with {died.result()}") from None
+        raise
+    finally:
+        died.remove_done_callback(cancel)
 
 
 async def _ended(process: asyncio.subprocess.Process, died: asyncio.Task[int]) -> int:
@@ -353,14 +383,52 @@ def _judged(report: Report, stage: _Stage, *, refused: bool) -> Report:
     )
 
 
-async def _remove(stage: _Stage, prefix: str) -> None:
-    """Take away what the demo made, as far as it lets itself be taken."""
-    async with AnythingLLMClient(anythingllm_config(stage.settings)) as client:
-        for workspace in await client.list_workspaces():
-            if workspace.slug.startswith(f"{prefix}-"):
+class _Removal:
+    """Takes away what the demo made; what could not be removed is told, never hidden.
+
+    Args:
+        stage: what was set up.
+        prefix: all names begin with it.
+        tell: told where an error can't be raised.
+    """
+
+    def __init__(self, stage: _Stage, prefix: str, tell: Tell) -> None:
+        self._stage = stage
+        self._prefix = prefix
+        self._tell = tell
+
+    async def __call__(self, kind: type[BaseException] | None, *_: object) -> None:
+        left = []
+        removals = {
+            "workspaces": self._workspaces,
+            "topics": self._topics,
+            "group": self._group,
+        }
+        for what, remove in removals.items():
+            try:
+                await remove()
+            except (Failure, KafkaUnavailableError) as error:
+                left.append(f"{what} {self._prefix}-…: not removed: {error}")
+        if left and kind is None:
+            raise SandboxError("; ".join(left))
+        for one in left:
+            # Raised, it would hide what went wrong first.
+            self._tell(Step(one))
+
+    async def _workspaces(self) -> None:
+        async with AnythingLLMClient(anythingllm_config(self._stage.settings)) as client:
+            for workspace in await client.list_workspaces():
+                if not workspace.slug.startswith(f"{self._prefix}-"):
+                    continue
                 for document in await client.list_workspace_documents(workspace.slug):
                     if document.document_id is not None:
                         await client.delete_document(workspace.slug, document.document_id)
                 await client.delete_workspace(workspace.slug)
-    async with open_admin(kafka_connection(stage.settings)) as admin:
-        await admin.delete([spec.name for spec in topic_specs(stage.settings)])
+
+    async def _topics(self) -> None:
+        async with open_admin(kafka_connection(self._stage.settings)) as admin:
+            await admin.delete([spec.name for spec in topic_specs(self._stage.settings)])
+
+    async def _group(self) -> None:
+        async with open_admin(kafka_connection(self._stage.settings)) as admin:
+            await admin.delete_group(self._stage.settings.kafka.group_id)

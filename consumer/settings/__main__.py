@@ -1,4 +1,4 @@
-"""``python -m consumer.settings FILE``: writes the settings table into a page, between its marks."""
+"""``python -m consumer.settings FILE`` writes the table of settings into a page."""
 
 from __future__ import annotations
 

@@ -58,6 +58,7 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "collector.stale_connection": "AnythingLLM lost touch with its collector; repeated once.",
         # Settling
         "document.settled": "An event is done: what became of it, in one line.",
+        "result.cut": "A result too large for its topic is published without its per-chunk lists.",
         "dead_letter.by_reference": "A record too large for its topic is dead-lettered without it.",
         "publish.failed": "A result or dead letter is not acknowledged yet; it is sent again.",
         "producer.stop_failed": "Closing a producer failed; it is given up.",

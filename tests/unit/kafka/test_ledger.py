@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import settings, strategies as st
+from hypothesis import settings
+from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from consumer.kafka.ledger import Ledger
@@ -95,7 +96,7 @@ def test_repr_is_a_window() -> None:
 
 
 class LedgerAgainstModel(RuleBasedStateMachine):
-    """Whatever the order of settling: no commit passes an open record, and memory is what is open."""
+    """Whatever the order of settling: no commit passes an open record; memory is what is open."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -118,3 +118,27 @@ def test_memory_goes_by_turns() -> None:
         lanes.enter(f"identity-{day}", "w", _version(day)).leave()
 
     assert len(lanes) == 0
+
+
+def test_a_waiting_tombstone_and_a_later_document_both_have_their_turn() -> None:
+    """Their versions are dates of different things and say nothing against each other."""
+    lanes = Lanes()
+    lanes.enter("a", "w", _version(1))
+    tombstone = lanes.enter("a", "w", _version(9, offset=1), removes=True)
+    again = lanes.enter("a", "w", _version(1, offset=2))
+
+    assert (tombstone.superseded, again.superseded) == (False, False)
+
+
+def test_a_tombstone_is_overtaken_by_a_newer_one() -> None:
+    """A lane stays short however often somebody deletes and publishes."""
+    lanes = Lanes()
+    running = lanes.enter("a", "w", _version(1))
+    first = lanes.enter("a", "w", _version(2, offset=1), removes=True)
+    document = lanes.enter("a", "w", _version(3, offset=2))
+    second = lanes.enter("a", "w", _version(4, offset=3), removes=True)
+
+    assert first.superseded
+    running.leave()
+    assert _has_come(document)
+    assert not _has_come(second)

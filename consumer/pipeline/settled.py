@@ -1,0 +1,74 @@
+"""Versions that left no marker, and still count as known while we have the partition.
+
+A version that uploads nothing (unchanged, only shorter, emptied, deleted) leaves nothing in
+AnythingLLM that tells of it. Without this memory an older version that comes late would bring back
+what the newer one removed.
+
+It is a memory of this process: another owner of the partition may go on from there, so it is
+forgotten with the assignment. The results topic is the record that lasts.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TypeVar
+
+from consumer.model.version import DocumentVersion
+
+K = TypeVar("K")
+
+_KEPT = 20_000  # about 10 MB; the oldest go first, as all of them do with a restart
+
+
+class Settled:
+    """See the module's docstring."""
+
+    def __init__(self, kept: int = _KEPT) -> None:
+        self._kept = kept
+        self._documents: OrderedDict[tuple[str, str], DocumentVersion] = OrderedDict()
+        self._tombstones: OrderedDict[tuple[str, str | None], DocumentVersion] = OrderedDict()
+
+    def document(self, identity: str, slug: str, version: DocumentVersion) -> None:
+        """Note a document's version that is applied and uploaded nothing."""
+        _note(self._documents, (identity, slug), version, self._kept)
+
+    def tombstone(self, identity: str, slug: str | None, version: DocumentVersion) -> None:
+        """Note a tombstone that is carried out, in one workspace or in all (None)."""
+        _note(self._tombstones, (identity, slug), version, self._kept)
+
+    def supersedes(self, identity: str, slug: str, version: DocumentVersion) -> bool:
+        """Whether something newer than this version of a document is known."""
+        known = self._documents.get((identity, slug))
+        if known is not None and known.newer_than(version):
+            return True
+        keys: tuple[tuple[str, str | None], ...] = ((identity, slug), (identity, None))
+        return any(
+            _ended_by(tombstone, version)
+            for key in keys
+            if (tombstone := self._tombstones.get(key)) is not None
+        )
+
+    def forget(self) -> None:
+        """Forget everything: the partitions may be somebody else's."""
+        self._documents.clear()
+        self._tombstones.clear()
+
+
+def _ended_by(tombstone: DocumentVersion, document: DocumentVersion) -> bool:
+    """Whether the tombstone came after the document.
+
+    Within one partition the offsets say so for certain. Dates would keep a document away that is
+    published again, unchanged, after its tombstone.
+    """
+    if tombstone.partition is not None and tombstone.partition == document.partition:
+        return (tombstone.offset or 0) > (document.offset or 0)
+    return not document.newer_than(tombstone)
+
+
+def _note(
+    memory: OrderedDict[K, DocumentVersion], key: K, version: DocumentVersion, kept: int
+) -> None:
+    known = memory.pop(key, None)
+    memory[key] = known if known is not None and known.newer_than(version) else version
+    if len(memory) > kept:
+        memory.popitem(last=False)

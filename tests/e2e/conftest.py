@@ -1,0 +1,54 @@
+"""Fixtures of the end-to-end tests: processes of ours against a real Kafka."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from consumer.kafka.connection import KafkaConnection
+from consumer.sandbox.kafka import LocalKafka
+from consumer.sandbox.simulator import Simulator
+from consumer.sandbox.simulator import simulator as running_simulator
+from tests.e2e.support import CANARY, Programs, Stage, settings_for, topics_of
+
+PARTITIONS = 4
+
+
+@pytest.fixture
+async def programs(tmp_path: Path) -> AsyncIterator[Programs]:
+    """Starts processes of ours; none outlives the test, and none may have shown the API key."""
+    started = Programs(tmp_path)
+    try:
+        yield started
+    finally:
+        await started.close()
+
+
+@pytest.fixture
+async def simulated() -> AsyncIterator[Simulator]:
+    """A simulated AnythingLLM whose key is looked for in everything that any process says."""
+    async with running_simulator(api_key=CANARY) as server:
+        yield server
+
+
+@pytest.fixture
+async def bare_stage(
+    kafka: LocalKafka,
+    unique_name: Callable[[str], str],
+    simulated: Simulator,
+    programs: Programs,
+) -> Stage:
+    """Settings and a simulated AnythingLLM, but no topics yet."""
+    settings = settings_for(unique_name, kafka.bootstrap_servers, simulated)
+    return Stage(settings, KafkaConnection(kafka.bootstrap_servers), simulated, programs)
+
+
+@pytest.fixture
+async def stage(bare_stage: Stage) -> AsyncIterator[Stage]:
+    """Everything `run` needs."""
+    async with topics_of(bare_stage.settings, PARTITIONS):
+        yield bare_stage
+        # A group is only deleted when it has no members any more.
+        await bare_stage.programs.close()

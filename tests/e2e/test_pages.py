@@ -1,0 +1,103 @@
+"""The admin pages of a running service tell the truth, in the middle of work and after it."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from consumer.kafka.publisher import OutgoingRecord, Publisher
+from consumer.sandbox.samples import sample_documents
+from tests.e2e.support import Stage, write_events
+
+pytestmark = pytest.mark.kafka
+
+
+def lag(metrics: dict[str, float]) -> float:
+    """Records that are not settled, over all partitions."""
+    return sum(value for name, value in metrics.items() if name.startswith("lag_records "))
+
+
+async def put_junk(stage: Stage, *values: bytes) -> None:
+    """Records that are no events."""
+    publisher = Publisher(stage.connection, give_up=True)
+    await publisher.start()
+    try:
+        for value in values:
+            topic = stage.settings["KAFKA_DOCUMENTS_TOPIC"]
+            await publisher.publish(OutgoingRecord(topic, b"k", value))
+    finally:
+        await publisher.stop()
+
+
+async def test_the_pages_follow_the_work(stage: Stage) -> None:
+    """Lag, age of the oldest, in flight and outcomes: right while work hangs, and when it is done.
+
+    24 documents of which the last is refused one chunk, the first one once more, and junk.
+    """
+    documents = sample_documents(24, seed=3, technologies=("lanterns",), max_chunks=4)
+    documents[-1]["chunks"][0]["content"] = "refuse this text"
+    events = [*documents, documents[0]]
+    records = len(events) + 2
+    hold = stage.simulator.faults.add("hold", path="*/raw-text", skip=12)
+    stage.simulator.faults.add(
+        "status", status=422, body="{}", path="*/raw-text", contains="refuse this text"
+    )
+    await put_junk(stage, b"\xff", b"{}")
+    await stage.publish(write_events(stage.programs.folder / "events.ndjson", events))
+
+    service = await stage.run()
+    await stage.simulator.journal.wait_for("request.held", 5, seconds=60)
+    assert await service.until_ready() == ""
+    # How far behind Kafka says we are is asked every two seconds.
+    before = await service.until_metrics(
+        lambda metrics: lag(metrics) == records - len(service.logged("document.settled")),
+        "the lag",
+    )
+    settled = len(service.logged("document.settled"))
+    assert before["chunks_in_flight"] == 5
+    assert before["documents_in_flight"] == records - settled
+    assert before["bytes_in_flight"] > 0
+    assert before["oldest_unsettled_seconds"] > 0
+
+    hold.released = True
+    await stage.until_results(len(events))
+    after = await service.until_metrics(lambda metrics: lag(metrics) == 0, "no lag any more")
+    assert after["oldest_unsettled_seconds"] == 0
+    chunks = sum(len(document["chunks"]) for document in documents)
+    assert (after["documents_in_flight"], after["chunks_in_flight"]) == (0, 0)
+    assert (after["bytes_in_flight"], after["documents_waiting"]) == (0, 0)
+    assert after["documents_total succeeded"] == len(events) - 1
+    assert after["documents_total partial"] == 1
+    assert after["chunks_total uploaded"] == chunks - 1
+    assert after["chunks_total unchanged"] == len(documents[0]["chunks"])
+    assert after["chunks_total failed"] == 1
+    assert after["documents_total invalid"] == 2
+    assert after["dead_letters_total undecodable"] == after["dead_letters_total invalid"] == 1
+    assert after["dead_letters_total rejected"] == 1
+    assert after["upload_failures_total document"] == 1
+    assert after["partitions_assigned"] == 2 * 4
+    assert after["journey_seconds_count"] == records
+    assert after["commits_total"] >= 1
+    assert set((await stage.unsettled()).values()) == {0}
+
+    assert (await service.page("/livez"))[0] == 200
+    assert (await service.page("/nothing"))[0] == 404
+    service.signal(signal.SIGTERM)
+    assert await service.ended() == 0
+
+
+async def test_a_draining_service_is_not_ready(stage: Stage) -> None:
+    """Nobody should send more its way; it is alive to the end."""
+    stage.simulator.faults.add("hold", path="*/raw-text")
+    await stage.publish(write_events(stage.programs.folder / "e.ndjson", sample_documents(2)))
+    service = await stage.run(SHUTDOWN_DRAIN_SECONDS="1.5")
+    await stage.simulator.journal.wait_for("request.held", 1, seconds=60)
+    service.signal(signal.SIGTERM)
+    await service.until_logged("service.draining")
+
+    status, word, reasons = await service.readiness()
+    assert (status, word) == (503, "not ready")
+    assert "draining" in reasons
+    assert (await service.page("/livez"))[0] == 200
+    assert await service.ended() == 0

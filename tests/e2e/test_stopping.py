@@ -1,0 +1,188 @@
+"""Ends of the service, orderly and not: what is promised about the work in its hands."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from consumer.sandbox.samples import sample_documents
+from consumer.sandbox.simulator import Rule
+from tests.e2e.support import (
+    Json,
+    Process,
+    Stage,
+    chunk_ids,
+    stored,
+    until,
+    uploads,
+    write_events,
+)
+
+pytestmark = pytest.mark.kafka
+
+PUT = "/api/v1/document/raw-text"
+# Uploads that pass before the others are held: enough for some results in three fresh workspaces.
+PASS = 40
+
+
+@pytest.fixture
+def documents() -> list[Json]:
+    """Sixty documents for three workspaces."""
+    return sample_documents(60, seed=7, technologies=("lanterns", "looms", "bells"), max_chunks=6)
+
+
+async def in_the_middle(stage: Stage, documents: list[Json], **settings: str) -> Process:
+    """The service with its uploads held in the middle: some results are there, others are not."""
+    await stage.publish(write_events(stage.programs.folder / "events.ndjson", documents))
+    service = await stage.run(**settings)
+    await stage.simulator.journal.wait_for("request.held", 5, seconds=60)
+    await until(lambda: service.logged("document.settled"), "a first result")
+    assert len(service.logged("document.settled")) < len(documents)
+    return service
+
+
+def held(stage: Stage) -> Rule:
+    """From the 41st on uploads hang in AnythingLLM, as if its collector were frozen."""
+    return stage.simulator.faults.add("hold", path="*/raw-text", skip=PASS)
+
+
+async def answered(stage: Stage, rule: Rule) -> None:
+    """Wait until what was held has taken effect."""
+    rule.released = True
+    path = PUT
+    await until(
+        lambda: stage.simulator.journal.count("request.answered", path=path) >= rule.seen,
+        "the held uploads take effect",
+    )
+
+
+def the_same(found: list[tuple[str, str]], documents: list[Json]) -> bool:
+    """Each chunk once, no more and no less."""
+    return Counter(found) == Counter(chunk_ids(documents))
+
+
+async def test_a_stop_in_time_leaves_nothing_to_do_again(
+    stage: Stage, documents: list[Json]
+) -> None:
+    """SIGTERM in mid-work: all in hand is finished, and the next start touches none of it again."""
+    rule = held(stage)
+    service = await in_the_middle(stage, documents)
+    service.signal(signal.SIGTERM)
+    await service.until_logged("service.draining")
+    rule.released = True
+    assert await service.ended() == 0
+    (stopped,) = service.logged("service.stopped")
+    assert stopped["remaining"] == 0
+    settled = len(service.logged("document.settled"))
+    assert settled < len(documents)
+
+    again = await stage.run()
+    await stage.until_results(len(documents))
+    again.signal(signal.SIGTERM)
+    assert await again.ended() == 0
+
+    results = await stage.results()
+    assert len(results) == len({result.event_id for result in results}) == len(documents)
+    assert {result.status for result in results} == {"succeeded"}
+    assert len(again.logged("document.settled")) == len(documents) - settled
+    assert the_same(uploads(stage.simulator), documents)
+    assert the_same([(one.document_id, one.chunk_id) for one in stored(stage.simulator)], documents)
+    assert set((await stage.unsettled()).values()) == {0}
+
+
+async def test_a_second_signal_stops_at_once(stage: Stage, documents: list[Json]) -> None:
+    """Whoever can't wait for the drain gets the process back, with the code of an interruption."""
+    held(stage)
+    service = await in_the_middle(stage, documents)
+    service.signal(signal.SIGTERM)
+    await service.until_logged("service.draining")
+    began = time.monotonic()
+    service.signal(signal.SIGINT)
+
+    assert await service.ended() == 130
+    assert time.monotonic() - began < 2
+    assert service.logged("service.stopped_at_once")[0]["signal"] == "SIGINT"
+
+
+async def test_a_stop_that_is_too_short_says_what_remains(
+    stage: Stage, documents: list[Json]
+) -> None:
+    """It ends in its time with 0 and counts what is left; the next start completes exactly that."""
+    rule = held(stage)
+    service = await in_the_middle(stage, documents, SHUTDOWN_DRAIN_SECONDS="1.5")
+    began = time.monotonic()
+    service.signal(signal.SIGTERM)
+    assert await service.ended() == 0
+    took = time.monotonic() - began
+    remaining = service.logged("service.stopped")[0]["remaining"]
+    assert took < 1.5 + 3
+    assert remaining > 0
+    assert service.logged("service.drain_incomplete")[0]["open"] == remaining
+
+    await answered(stage, rule)
+    again = await stage.run()
+    results = await stage.until_results(len(documents))
+    again.signal(signal.SIGTERM)
+    assert await again.ended() == 0
+
+    assert {result.status for result in results} == {"succeeded"}
+    assert the_same(uploads(stage.simulator), documents)
+    assert set((await stage.unsettled()).values()) == {0}
+
+
+async def test_nothing_is_lost_by_a_kill(stage: Stage, documents: list[Json]) -> None:
+    """SIGKILL in mid-work: all is answered after a restart; a repeat has the same event id."""
+    rule = held(stage)
+    service = await in_the_middle(stage, documents)
+    service.signal(signal.SIGKILL)
+    assert await service.ended() == -signal.SIGKILL
+
+    await answered(stage, rule)
+    again = await stage.run()
+    await stage.until_results(len(documents))
+    again.signal(signal.SIGTERM)
+    assert await again.ended() == 0
+
+    by_event: dict[str, set[tuple[str, int, int]]] = {}
+    for result in await stage.results():
+        at = result.source
+        by_event.setdefault(result.event_id, set()).add((at.topic, at.partition, at.offset))
+    assert len(by_event) == len(documents)
+    assert all(len(places) == 1 for places in by_event.values())
+    assert len(set.union(*by_event.values())) == len(documents)
+    assert the_same([(one.document_id, one.chunk_id) for one in stored(stage.simulator)], documents)
+    assert all(copy.searchable for copy in stored(stage.simulator))
+    assert set((await stage.unsettled()).values()) == {0}
+
+
+@pytest.mark.slow
+async def test_nothing_is_lost_by_many_kills(stage: Stage, tmp_path: Path) -> None:
+    """Two instances, one of them killed and started again five times while both work."""
+    documents = sample_documents(150, seed=11, max_chunks=8)
+    stage.simulator.faults.latency = 0.01
+    await stage.publish(write_events(tmp_path / "events.ndjson", documents))
+    steady = await stage.run()
+    for _ in range(5):
+        victim = await stage.run()
+        await victim.until_logged("assignment.received")
+        done = len(steady.logged("document.settled"))
+
+        def worked(done: int = done, victim: Process = victim) -> bool:
+            both = len(steady.logged("document.settled")) + len(victim.logged("document.settled"))
+            return both >= min(done + 5, len(documents))
+
+        await until(worked, "some work between two kills")
+        await victim.kill()
+    results = await stage.until_results(len(documents), seconds=90)
+    steady.signal(signal.SIGTERM)
+    assert await steady.ended() == 0
+
+    assert {result.status for result in results} == {"succeeded"}
+    found = Counter((copy.document_id, copy.chunk_id) for copy in stored(stage.simulator))
+    assert set(found) == set(chunk_ids(documents))
+    assert all(copy.searchable for copy in stored(stage.simulator))
+    assert set((await stage.unsettled()).values()) == {0}

@@ -1,0 +1,344 @@
+"""The journey: bounds, order, and what becomes of work whose right to go on ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import orjson
+import pytest
+
+from consumer.model.delivery import Headers, Record
+from consumer.model.fault import Failure, Fault
+from consumer.model.identity import IdentityTemplate
+from consumer.model.marker import Unit
+from consumer.model.routing import Routing
+from consumer.pipeline.apply import Applier
+from consumer.pipeline.decode import DecodeLimits
+from consumer.pipeline.journey import Bounds, Journey
+from consumer.pipeline.read import Reader
+from consumer.pipeline.settle import Address, Settler
+from consumer.pipeline.settled import Settled
+from consumer.resilience.fence import Fence
+from consumer.telemetry.metrics import Metrics
+from tests.unit.pipeline.doubles import (
+    DAY,
+    Gate,
+    Storage,
+    always_stored,
+    index_of,
+    record,
+    uploader_of,
+)
+
+
+def _value(id: str, *texts: str, day: int = 1) -> bytes:
+    return orjson.dumps(
+        {
+            "id": id,
+            "title": id,
+            "technology": "docs",
+            "source_url": f"https://docs.example/{id}",
+            "created_at": f"2026-02-{day:02}",
+            "chunks": [{"id": f"{id}_{n}", "content": text} for n, text in enumerate(texts)],
+        }
+    )
+
+
+class Delivery:
+    def __init__(self, record: Record, fence: Fence) -> None:
+        self.record = record
+        self.fence = fence
+        self.ended = False
+        self.is_settled = False
+        self.task: asyncio.Task[object] | None = None
+
+    def carried_by(self, task: asyncio.Task[object]) -> None:
+        self.task = task
+
+    def settled(self) -> None:
+        assert not self.is_settled, "settled twice"
+        self.is_settled = True
+
+
+class World:
+    """A journey whose records, server and Kafka are in memory."""
+
+    def __init__(self, documents: int = 32, size: int = 1_000_000) -> None:
+        self.storage = Storage()
+        self.fence = Fence("partition")
+        self.handed_out: list[Delivery] = []
+        self.results: list[dict[str, Any]] = []
+        self.letters: list[dict[str, bytes]] = []
+        self.publishing = Gate()
+        self.metrics = Metrics()
+        self._waiting: asyncio.Queue[Record] = asyncio.Queue()
+        self._offset = 0
+        self._news = asyncio.Event()
+        index = index_of(self.storage)
+        self.journey = Journey(
+            self._poll,
+            Reader(
+                limits=DecodeLimits(),
+                identity=IdentityTemplate.parse("{id}"),
+                routing=Routing(),
+                replay_topic="replay",
+                metrics=self.metrics,
+                now=lambda: DAY,
+            ).read,
+            Applier(
+                self.storage,
+                index,
+                uploader_of(self.storage, index),
+                Settled(),
+                permits=lambda slug: True,
+            ),
+            Settler(
+                self._publish,
+                Address("results", "letters", "replay", "g", "t", "c"),
+                metrics=self.metrics,
+                now=lambda: DAY,
+            ),
+            bounds=Bounds(documents, size),
+            metrics=self.metrics,
+        )
+
+    def bring(self, values: Iterable[bytes | None], key: bytes = b"k") -> None:
+        for value in values:
+            self._waiting.put_nowait(record(value, key=key, offset=self._offset))
+            self._offset += 1
+
+    async def _poll(self, timeout: float) -> Delivery | None:
+        try:
+            async with asyncio.timeout(0.01):
+                found = await self._waiting.get()
+        except TimeoutError:
+            return None
+        delivery = Delivery(found, self.fence)
+        self.handed_out.append(delivery)
+        self._news.set()
+        return delivery
+
+    async def _publish(
+        self, topic: str, key: bytes | None, value: bytes | None, headers: Headers
+    ) -> None:
+        await self.publishing.passed()
+        if topic == "results":
+            self.results.append(orjson.loads(value or b""))
+        else:
+            self.letters.append(dict(headers))
+        self._news.set()
+
+    async def results_are(self, count: int) -> None:
+        await self._until(lambda: len(self.results) >= count)
+
+    async def handed_out_are(self, count: int) -> None:
+        await self._until(lambda: len(self.handed_out) >= count)
+        await asyncio.sleep(0.03)  # long enough for one too many
+
+    async def all_carried(self) -> None:
+        """Until all that was begun has ended, one way or another."""
+        async with asyncio.timeout(5):
+            await asyncio.gather(*(d.task for d in self.handed_out if d.task))
+
+    async def _until(self, condition: Any) -> None:
+        async with asyncio.timeout(5):
+            while not condition():
+                self._news.clear()
+                await self._news.wait()
+
+    @property
+    def statuses(self) -> list[tuple[str, str]]:
+        return [(result["document_id"], result["status"]) for result in self.results]
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[asyncio.Task[None]]:
+        task = asyncio.create_task(self.journey.run())
+        try:
+            yield task
+        finally:
+            self.journey.stop()
+            self.storage.uploading.open()
+            self.publishing.open()
+            self.fence.close()
+            async with asyncio.timeout(5):
+                await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_no_more_documents_are_taken_than_the_window_holds() -> None:
+    """What waits in Kafka costs no memory here."""
+    world = World(documents=3)
+    world.bring(_value(f"d{n}", "text") for n in range(10))
+    world.storage.uploading.close()
+    async with world.running():
+        await world.handed_out_are(3)
+        assert len(world.handed_out) == 3
+        world.storage.uploading.open()
+        await world.results_are(10)
+
+    assert all(delivery.is_settled for delivery in world.handed_out)
+
+
+async def test_no_more_bytes_are_worked_on_than_the_budget_holds() -> None:
+    """One record more is in hand, waiting; a record above the whole budget goes alone."""
+    small, large = _value("small", "x" * 400), _value("large", "y" * 5_000)
+    world = World(size=1_000)
+    world.bring([small, large, _value("other", "x" * 400)])
+    world.storage.uploading.close()
+    async with world.running():
+        await world.handed_out_are(2)
+        assert len(world.handed_out) == 2
+        assert world.handed_out[1].task is None
+        world.storage.uploading.open()
+        await world.results_are(3)
+
+    assert all(delivery.is_settled for delivery in world.handed_out)
+
+
+async def test_nothing_is_settled_before_kafka_has_acknowledged_the_result() -> None:
+    """An offset that is committed earlier loses the answer in a crash."""
+    world = World()
+    world.publishing.close()
+    world.bring([_value("d", "text")])
+    async with world.running():
+        await world.publishing.arrived.acquire()
+        assert not world.handed_out[0].is_settled
+        world.publishing.open()
+        await world.results_are(1)
+
+    assert world.handed_out[0].is_settled
+
+
+async def test_versions_of_one_document_are_applied_in_order_and_overtaken_ones_are_told() -> None:
+    """What waits behind a running version and is replaced by a newer one is superseded."""
+    world = World()
+    world.storage.uploading.close()
+    world.bring(_value("d", f"text {day}", day=day) for day in range(1, 6))
+    async with world.running():
+        await world.handed_out_are(5)
+        assert world.statuses == [("d", "superseded")] * 3
+        world.storage.uploading.open()
+        await world.results_are(5)
+
+    assert [unit.marker.version.instant.day for unit in world.storage.units] == [5]
+    assert [status for _, status in world.statuses[3:]] == ["succeeded"] * 2
+
+
+async def test_a_document_published_again_after_its_tombstone_is_stored() -> None:
+    """A waiting tombstone's date says nothing against a document that comes after it."""
+    world = World()
+    world.storage.uploading.close()
+    world.bring([_value("d", "text")], key=b"d")
+    world._waiting.put_nowait(record(None, key=b"d", headers=(("workspace", b"docs"),), offset=1))
+    world._offset = 2
+    world.bring([_value("d", "text")], key=b"d")
+    async with world.running():
+        await world.handed_out_are(3)
+        world.storage.uploading.open()
+        await world.results_are(3)
+
+    assert len(world.storage.units) == 1
+
+
+def _down(unit: Unit, attempt: int) -> Failure | None:
+    return Failure("down", fault=Fault.THEIRS, retry_after=3600)
+
+
+async def test_work_behind_a_closed_fence_is_dropped_without_a_word() -> None:
+    """The next owner does it again; an answer from us would be one too many."""
+    world = World()
+    world.storage.answer = _down
+    world.bring(_value(f"d{n}", "text") for n in range(3))
+    async with world.running() as task:
+        await world.handed_out_are(3)
+        world.fence.close()
+        await world.all_carried()
+        assert not task.done()
+
+    assert world.results == []
+    assert not any(delivery.is_settled for delivery in world.handed_out)
+
+
+async def test_dropped_work_gives_back_its_place() -> None:
+    """Otherwise a few rebalances would fill the window for good."""
+    world = World(documents=2, size=2_000)
+    world.storage.answer = _down
+    async with world.running():
+        for number in range(3):
+            world.bring([_value("a", "text"), _value("a", "text")])
+            await world.handed_out_are(2 * number + 2)
+            world.fence.close()
+            await world.all_carried()
+            world.fence = Fence("next")
+        world.storage.answer = always_stored
+        world.bring([_value("b", "text"), _value("c", "text")])
+        await world.results_are(2)
+
+    assert sorted(world.statuses) == [("b", "succeeded"), ("c", "succeeded")]
+    in_flight = world.metrics.registry.get_sample_value
+    assert in_flight("anythingllm_consumer_documents_in_flight") == 0
+    assert in_flight("anythingllm_consumer_bytes_in_flight") == 0
+
+
+async def test_work_whose_partition_ended_meanwhile_publishes_nothing() -> None:
+    """Its last request was let finish; its answer belongs to the next owner."""
+    world = World()
+    world.storage.uploading.close()
+    world.bring([_value("d", "text")])
+    async with world.running():
+        await world.storage.uploading.arrived.acquire()
+        world.handed_out[0].ended = True
+        world.storage.uploading.open()
+        await world.all_carried()
+
+    assert (world.results, world.handed_out[0].is_settled) == ([], False)
+
+
+async def test_a_stop_takes_nothing_in_and_finishes_what_is_begun() -> None:
+    """Also what waits for its turn behind another version.
+
+    A poll under way may hand out one more, which is not begun.
+    """
+    world = World()
+    world.storage.uploading.close()
+    world.bring([_value("d", "one", day=1), _value("d", "two", day=2)])
+    async with world.running() as task:
+        await world.handed_out_are(2)
+        world.journey.stop()
+        world.bring([_value("late", "text")])
+        world.storage.uploading.open()
+        async with asyncio.timeout(5):
+            await task
+
+    assert world.statuses == [("d", "succeeded")] * 2
+    assert [late.task for late in world.handed_out[2:]] in ([], [None])
+
+
+async def test_a_fault_in_the_program_ends_the_journey() -> None:
+    """Nothing runs on with a document missing; nothing of it is settled."""
+
+    def broken(unit: Unit, attempt: int) -> Failure | None:
+        raise ZeroDivisionError
+
+    world = World()
+    world.storage.answer = broken
+    world.bring([_value("d", "text"), _value("e", "text")])
+    with pytest.raises(ExceptionGroup) as caught:
+        async with asyncio.timeout(5):
+            await world.journey.run()
+
+    assert caught.value.subgroup(ZeroDivisionError) is not None
+    assert not any(delivery.is_settled for delivery in world.handed_out)
+
+
+async def test_a_bad_event_is_settled_while_the_server_is_down() -> None:
+    """What needs no AnythingLLM does not wait for it."""
+    world = World()
+    world.storage.uploading.close()
+    world.bring([_value("d", "text"), b"nonsense", _value("", "no id")])
+    async with world.running():
+        await world.handed_out_are(3)
+        assert [letter["dlq.reason"] for letter in world.letters] == [b"undecodable", b"invalid"]
+        assert [delivery.is_settled for delivery in world.handed_out] == [False, True, True]

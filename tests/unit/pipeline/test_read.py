@@ -1,0 +1,182 @@
+"""Reading: identity, workspace and version of whatever a record holds; it never raises."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from consumer.model.delivery import Coordinates, Headers, Record
+from consumer.model.identity import IdentityTemplate
+from consumer.model.outcome import FailureReason, Refused
+from consumer.model.routing import Routing
+from consumer.pipeline.decode import DecodeLimits
+from consumer.pipeline.read import DocumentEvent, Event, Reader, TombstoneEvent
+from consumer.telemetry.metrics import Metrics
+from tests.unit.pipeline.doubles import DAY, record
+
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+ORIGIN: Headers = (
+    ("__connect.errors.topic", b"in"),
+    ("__connect.errors.partition", b"3"),
+    ("__connect.errors.offset", b"41"),
+    ("dlq.original-timestamp", b"1700000000000"),
+)
+
+
+def _reader(identity: str = "{id}", routing: Routing | None = None) -> Reader:
+    return Reader(
+        limits=DecodeLimits(),
+        identity=IdentityTemplate.parse(identity),
+        routing=routing or Routing(),
+        replay_topic="replay",
+        metrics=Metrics(),
+        now=lambda: DAY,
+    )
+
+
+def _value(**changes: Any) -> bytes:
+    fields = {
+        "id": "guide",
+        "title": "T",
+        "technology": "My Docs",
+        "source_url": "https://docs.example/guide",
+        "chunks": [{"id": "c", "content": "text"}],
+    }
+    return orjson.dumps(fields | changes)
+
+
+def _document(event: Event) -> DocumentEvent:
+    assert isinstance(event.body, DocumentEvent)
+    return event.body
+
+
+def _tombstone(event: Event) -> TombstoneEvent:
+    assert isinstance(event.body, TombstoneEvent)
+    return event.body
+
+
+def _refused(event: Event) -> Refused:
+    assert isinstance(event.body, Refused)
+    return event.body
+
+
+@given(
+    value=st.none() | st.binary(max_size=60) | st.text().map(str.encode),
+    key=st.none() | st.binary(max_size=20),
+    headers=st.lists(
+        st.tuples(
+            st.sampled_from(["workspace", "traceparent", "trace_id", *(n for n, _ in ORIGIN)]),
+            st.binary(max_size=40),
+        )
+    ),
+    topic=st.sampled_from(["in", "replay"]),
+    timestamp=st.integers(-1, 2**62),
+)
+def test_no_record_makes_it_raise(
+    value: bytes | None, key: bytes | None, headers: list[tuple[str, bytes]], topic: str,
+    timestamp: int,
+) -> None:  # fmt: skip
+    """What a publisher can send must not end the process."""
+    at = Coordinates(topic, 0, 0)
+    event = _reader().read(Record(at, timestamp, key, value, tuple(headers)))
+
+    assert len(event.trace_id) == 32
+
+
+def test_a_document_has_its_identity_workspace_and_version() -> None:
+    """Everything that order depends on is known before anything waits."""
+    event = _reader("{source_url}").read(record(_value(created_at="2026-03-02"), offset=7))
+    body = _document(event)
+
+    assert body.identity == event.identity == "https://docs.example/guide"
+    assert body.slug == "my-docs"
+    assert body.version.instant == datetime(2026, 3, 2, tzinfo=UTC)
+    assert (body.version.partition, body.version.offset) == (0, 7)
+
+
+def test_a_date_far_ahead_of_the_record_is_not_believed() -> None:
+    """Otherwise every later event would look old for ever."""
+    body = _document(_reader().read(record(_value(updated_at="2030-01-01"))))
+
+    assert body.version.instant == DAY
+
+
+@pytest.mark.parametrize("topic", ["in", "replay"])
+def test_the_coordinates_of_an_original_are_believed_on_the_replay_topic_alone(topic: str) -> None:
+    """On the input topic anybody could claim them."""
+    event = _reader().read(Record(Coordinates(topic, 0, 5), 1, b"guide", _value(), ORIGIN))
+    version = _document(event).version
+
+    if topic == "replay":
+        assert (event.origin.at, version.offset) == (Coordinates("in", 3, 41), 41)
+        assert version.instant == datetime.fromtimestamp(1_700_000_000, UTC)
+    else:
+        assert (event.origin.at, version.offset) == (Coordinates("in", 0, 5), 5)
+
+
+def test_a_document_that_can_not_be_routed_keeps_its_identity() -> None:
+    """Its publisher gets an answer, in order with the others of that document."""
+    event = _reader().read(record(_value(workspace="../x")))
+
+    assert _refused(event).reason is FailureReason.UNROUTABLE
+    assert _refused(event).document_id == event.identity == "guide"
+
+
+def test_a_tombstone_goes_to_its_header_or_the_fixed_workspace_or_everywhere() -> None:
+    """In this order."""
+    fixed = Routing(workspace_template="One Place")
+    headers = (("workspace", b"docs"),)
+
+    assert _tombstone(_reader().read(record(None))).slug is None
+    assert _tombstone(_reader(routing=fixed).read(record(None))).slug == "one-place"
+    assert _tombstone(_reader(routing=fixed).read(record(None, headers=headers))).slug == "docs"
+
+
+@pytest.mark.parametrize("slug", [b"../x", b"a,b", b"", b"\xff", b"secret", b"Docs"])
+def test_a_tombstone_for_no_allowed_workspace_is_refused(slug: bytes) -> None:
+    """It must neither reach elsewhere nor be taken for one without a header."""
+    reader = _reader(routing=Routing(allowed=("docs*",)))
+    event = reader.read(record(None, headers=(("workspace", slug),)))
+
+    assert _refused(event).reason is FailureReason.UNROUTABLE
+    assert event.identity == "k"
+
+
+@pytest.mark.parametrize("key", [None, b"", b"\xff\xfe"])
+def test_a_tombstone_without_identity_is_invalid(key: bytes | None) -> None:
+    """Nobody knows what to remove."""
+    event = _reader().read(record(None, key=key))
+
+    assert _refused(event).reason is FailureReason.INVALID
+    assert event.identity is None
+
+
+def test_a_trace_id_that_nobody_gave_is_the_same_when_the_record_is_read_again() -> None:
+    """A repeat after a crash belongs to the same trace."""
+    first, again = _reader().read(record(_value())), _reader().read(record(_value()))
+
+    assert first.trace_id == again.trace_id
+    assert _reader().read(record(_value(), offset=1)).trace_id != first.trace_id
+
+
+def test_an_unreadable_event_still_tells_its_trace() -> None:
+    """The publisher finds it by the id it knows."""
+    event = _reader().read(record(_value(trace_id=TRACE, title=17)))
+
+    assert _refused(event).reason is FailureReason.INVALID
+    assert event.trace_id == TRACE
+
+
+def test_a_version_is_never_without_a_date() -> None:
+    """Kafka allows records without a timestamp."""
+    timeless = Record(Coordinates("in", 0, 0), -1, b"guide", _value())
+    dated = Record(Coordinates("in", 0, 0), -1, b"guide", _value(created_at="2026-03-02"))
+
+    assert _document(_reader().read(timeless)).version.instant.tzinfo is not None
+    version = _document(_reader().read(dated)).version
+    assert version.instant - DAY == timedelta(days=1)

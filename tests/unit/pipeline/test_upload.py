@@ -1,0 +1,251 @@
+"""Carrying out plans: fates as values, fair slots, waits that end, and nothing stale gone early."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from consumer.model.fault import Failure, Fault
+from consumer.model.marker import StoredUnit, Unit
+from consumer.model.outcome import Applied, FailureReason
+from consumer.pipeline.plan import Plan, make_plan
+from consumer.pipeline.upload import DocumentWaits, Uploader
+from consumer.resilience.fence import Fence, FenceClosedError
+from tests.unit.pipeline.doubles import (
+    TRACE,
+    Answer,
+    Clock,
+    Storage,
+    document,
+    finishing,
+    index_of,
+    stored,
+    uploader_of,
+    version,
+)
+
+
+def _plan(id: str, *texts: str, already: Sequence[StoredUnit] = ()) -> Plan:
+    return make_plan("docs", document(id, *texts), version(5), already)
+
+
+class Fences:
+    def __init__(self) -> None:
+        self.assignment = Fence("partition")
+        self.stop = Fence("stop")
+
+    async def carry_out(self, uploader: Uploader, plan: Plan) -> Applied:
+        waits = DocumentWaits(self.assignment, self.stop)
+        return await uploader.carry_out(plan, waits, self.assignment, trace_id=TRACE)
+
+
+def _failing(text: str, times: int, **failure: object) -> Answer:
+    def answer(unit: Unit, attempt: int) -> Failure | None:
+        if unit.text == text and attempt <= times:
+            return Failure("it failed", **failure)  # type: ignore[arg-type]
+        return None
+
+    return answer
+
+
+async def test_what_is_stale_is_removed_after_everything_missing_is_stored() -> None:
+    """The other way round text would be missing in between."""
+    old = stored("a", "old")
+    storage = Storage(units=[old])
+    applied = await Fences().carry_out(
+        uploader_of(storage), _plan("a", "one", "two", already=[old])
+    )
+
+    assert storage.calls == ["upload one", "upload two", "remove 1"]
+    assert (sorted(applied.uploaded), applied.removed_chunks) == (["a_0", "a_1"], 1)
+
+
+async def test_a_refused_chunk_is_given_up_at_once_and_keeps_what_is_stale() -> None:
+    """A definite refusal is no reason to try again; its siblings are stored all the same."""
+    old = stored("a", "old")
+    refusal = _failing("two", 99, fault=Fault.DOCUMENT, http_status=422)
+    storage = Storage(refusal, units=[old])
+    applied = await Fences().carry_out(
+        uploader_of(storage), _plan("a", "one", "two", "three", already=[old])
+    )
+
+    (failed,) = applied.failed
+    assert (failed.chunk_id, failed.reason) == ("a_1", FailureReason.REJECTED)
+    assert (failed.http_status, failed.attempts) == (422, 1)
+    assert sorted(applied.uploaded) == ["a_0", "a_2"]
+    assert applied.removed_chunks == 0
+    assert old in storage.units
+
+
+@pytest.mark.parametrize("fault", [Fault.THEIRS, Fault.BUSY, Fault.UNCLEAR])
+async def test_everything_but_a_refusal_is_tried_for_as_long_as_it_takes(fault: Fault) -> None:
+    """No number of failures makes an outage the document's fault."""
+    storage = Storage(_failing("one", 20, fault=fault))
+    applied = await Fences().carry_out(uploader_of(storage), _plan("a", "one", "two"))
+
+    assert sorted(applied.uploaded) == ["a_0", "a_1"]
+    assert storage.calls.count("upload one") == 21
+    assert storage.calls.count("upload two") == 1
+
+
+async def test_the_attempts_of_a_round_are_counted_for_the_chunk_alone() -> None:
+    """Outages count no attempt: what is told of a refused chunk is how often *it* was tried."""
+
+    def answer(unit: Unit, attempt: int) -> Failure | None:
+        faults = {1: Fault.THEIRS, 2: Fault.UNCLEAR, 3: Fault.BUSY, 4: Fault.DOCUMENT}
+        return Failure("it failed", fault=faults[attempt])
+
+    applied = await Fences().carry_out(uploader_of(Storage(answer)), _plan("a", "one"))
+
+    assert applied.failed[0].attempts == 2
+
+
+async def test_requests_at_once_are_bounded_in_all_and_for_one_document() -> None:
+    """Slots are shared by all documents, and no document has more than its share."""
+    storage, texts = Storage(), [f"text {n}" for n in range(30)]
+    uploader = uploader_of(storage, slots=3, per_document=2)
+    await Fences().carry_out(uploader, _plan("a", *texts))
+    assert storage.most_in_flight == 2
+    await asyncio.gather(*(Fences().carry_out(uploader, _plan(n, *texts)) for n in "bcd"))
+
+    assert storage.most_in_flight == 3
+
+
+async def test_who_waits_between_attempts_holds_no_slot() -> None:
+    """With one slot, a document whose chunk fails again and again does not stop another."""
+    storage = Storage(_failing("sick", 10_000))
+    uploader = uploader_of(storage, slots=1)
+    sick = asyncio.create_task(Fences().carry_out(uploader, _plan("a", "sick")))
+    async with finishing(sick):
+        async with asyncio.timeout(5):
+            applied = await Fences().carry_out(uploader, _plan("b", *map(str, range(50))))
+
+        assert len(applied.uploaded) == 50
+        assert not sick.done()
+
+
+async def test_a_closed_fence_starts_no_request_and_lets_those_under_way_finish() -> None:
+    """Nobody would know of a request that was broken off whether it took effect."""
+    storage, fences = Storage(), Fences()
+    index = index_of(storage)
+    await index.units("docs", "a", trace_id=TRACE)
+    storage.uploading.close()
+    plan = _plan("a", *(f"text {n}" for n in range(10)))
+    work = asyncio.create_task(fences.carry_out(uploader_of(storage, index, slots=2), plan))
+    await storage.uploading.arrived.acquire()
+    await storage.uploading.arrived.acquire()
+    fences.assignment.close()
+    await asyncio.sleep(0)
+    assert not work.done()
+    storage.uploading.open()
+    with pytest.raises(FenceClosedError):
+        await work
+
+    assert storage.calls.count("listing docs") == 1
+    assert len([call for call in storage.calls if call.startswith("upload")]) == 2
+    assert len(await index.units("docs", "a", trace_id=TRACE)) == 2
+
+
+@pytest.mark.parametrize("which", ["assignment", "stop"])
+async def test_a_wait_for_an_outage_to_end_is_ended_by_revocation_and_by_stop(which: str) -> None:
+    """A document that can only wait gives its partition, or the process, up at once."""
+    fences = Fences()
+    storage = Storage(_failing("one", 10_000, fault=Fault.BUSY, retry_after=3600.0))
+    work = asyncio.create_task(fences.carry_out(uploader_of(storage), _plan("a", "one")))
+    await storage.uploading.arrived.acquire()
+    await asyncio.sleep(0.01)
+    getattr(fences, which).close()
+    async with asyncio.timeout(1):
+        with pytest.raises(FenceClosedError):
+            await work
+
+
+async def test_a_slot_that_was_waited_for_in_vain_is_not_lost() -> None:
+    """Whoever is woken out of the queue for slots leaves it in order."""
+    storage, fences = Storage(), Fences()
+    uploader = uploader_of(storage, slots=1)
+    storage.uploading.close()
+    first = asyncio.create_task(Fences().carry_out(uploader, _plan("a", "one")))
+    await storage.uploading.arrived.acquire()
+    second = asyncio.create_task(fences.carry_out(uploader, _plan("b", "two")))
+    await asyncio.sleep(0.01)
+    fences.assignment.close()
+    with pytest.raises(FenceClosedError):
+        await second
+    storage.uploading.open()
+    await first
+    async with asyncio.timeout(1):
+        applied = await Fences().carry_out(uploader, _plan("c", "three"))
+
+    assert applied.uploaded == ("c_0",)
+
+
+async def test_an_outage_ends_the_round_of_its_document() -> None:
+    """Not one request, and not one log line, for each of 1,000 chunks in every round."""
+    rounds = 0
+
+    def answer(unit: Unit, attempt: int) -> Failure | None:
+        nonlocal rounds
+        rounds += 1
+        return Failure("down", fault=Fault.THEIRS) if rounds <= 5 else None
+
+    storage, texts = Storage(answer), [f"text {n}" for n in range(1_000)]
+    applied = await Fences().carry_out(uploader_of(storage, per_document=1), _plan("a", *texts))
+
+    assert len(applied.uploaded) == 1_000
+    assert len([call for call in storage.calls if call.startswith("upload")]) == 1_005
+
+
+async def test_an_ambiguous_failure_is_its_chunks_alone() -> None:
+    """What may still take effect is looked for again; its siblings need not wait for that."""
+    pending = _failing("one", 1, fault=Fault.THEIRS, ambiguous=True)
+    storage = Storage(pending)
+    plan = _plan("a", "one", "two", "three")
+    await Fences().carry_out(uploader_of(storage, per_document=1), plan)
+
+    assert storage.calls == ["upload one", "upload two", "upload three", "upload one"]
+
+
+async def test_a_rest_that_somebody_asked_for_is_kept_by_all_documents() -> None:
+    """A 429 is a clock for everybody, not for the chunk that met it."""
+    clock = Clock()
+    storage = Storage(_failing("one", 1, fault=Fault.BUSY, retry_after=30.0))
+    uploader = uploader_of(storage, clock=clock)
+    first = asyncio.create_task(Fences().carry_out(uploader, _plan("a", "one")))
+    await storage.uploading.arrived.acquire()
+    await asyncio.sleep(0.01)
+    second = asyncio.create_task(Fences().carry_out(uploader, _plan("b", "two")))
+    async with finishing(first, second):
+        await asyncio.sleep(0.05)
+        assert storage.calls == ["upload one"]
+        clock.now += 31
+        async with asyncio.timeout(1):
+            await Fences().carry_out(uploader, _plan("c", "three"))
+
+        assert storage.calls == ["upload one", "upload three"]
+
+
+async def test_removals_are_repeated_until_they_are_done_and_then_noted() -> None:
+    """The index must not say "gone" before it is so."""
+    old = stored("a", "old")
+    failures = [Failure("down", fault=Fault.THEIRS), Failure("unclear")]
+    storage = Storage(units=[old], removal_fails=failures)
+    index = index_of(storage)
+    await index.units("docs", "a", trace_id=TRACE)
+    applied = await Fences().carry_out(uploader_of(storage, index), _plan("a", already=[old]))
+
+    assert storage.calls.count("remove 1") == 3
+    assert applied.removed_chunks == 1
+    assert await index.units("docs", "a", trace_id=TRACE) == ()
+
+
+async def test_a_fault_in_the_program_is_not_eaten() -> None:
+    """Anything but a `Failure` ends the work with that exception."""
+
+    def answer(unit: Unit, attempt: int) -> Failure | None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await Fences().carry_out(uploader_of(Storage(answer)), _plan("a", "one", "two"))
