@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import secrets
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
+import structlog
 
 from consumer.kafka.connection import KafkaConnection
 from consumer.kafka.topics import TopicSpec, open_admin
@@ -31,6 +33,19 @@ def pytest_configure() -> None:
     for name in list(os.environ):
         if name.startswith(_SETTINGS_OF_RUN) and not name.startswith(_SETTINGS_OF_TESTS):
             del os.environ[name]
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    """Logging is the process's own state: every test gives it back as it was."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    logging.captureWarnings(False)
+    structlog.contextvars.clear_contextvars()
+    structlog.reset_defaults()
 
 
 def _run_apart(coroutine: Coroutine[object, object, None]) -> None:

@@ -7,7 +7,6 @@ import io
 import logging
 import os
 import sys
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,19 +23,6 @@ from consumer.telemetry.logs import debugging, set_up_logging
 from consumer.telemetry.scrub import MASK, MAX_TEXT, MAX_TRACEBACK, Scrubber
 
 CANARY = "CANARY/s3cret+key=="
-
-
-@pytest.fixture(autouse=True)
-def logging_as_before() -> Iterator[None]:
-    """Logging is the process's own state: every test gives it back as it was."""
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    logging.captureWarnings(False)
-    structlog.contextvars.clear_contextvars()
-    structlog.reset_defaults()
 
 
 @pytest.fixture
