@@ -94,7 +94,10 @@ def settings_for(
         sink=standard_stream(logs),
         colors=getattr(sys, logs).isatty(),
     )
-    logging.getLogger("aiokafka").propagate = not quiet_kafka or settings.log.level == "debug"
+    if quiet_kafka and settings.log.level != "debug":
+        aiokafka_log = logging.getLogger("aiokafka")
+        aiokafka_log.propagate = False
+        aiokafka_log.addHandler(logging.NullHandler())  # without any, Python prints them raw
     for warning in settings.warnings:
         structlog.get_logger(__name__).warning("settings.warning", message=warning)
     return settings

@@ -99,10 +99,13 @@ def told_by_us() -> Iterator[None]:
     Only for as long as nothing else is going on with Kafka, whose lines would be lost as well.
     """
     aiokafka_log = logging.getLogger("aiokafka")
+    nothing = logging.NullHandler()  # without any handler Python prints the lines raw
     before, aiokafka_log.propagate = aiokafka_log.propagate, False
+    aiokafka_log.addHandler(nothing)
     try:
         yield
     finally:
+        aiokafka_log.removeHandler(nothing)
         aiokafka_log.propagate = before
 
 

@@ -132,17 +132,12 @@ class Publisher:
                 return
 
     async def _send(self, producer: AIOKafkaProducer, record: OutgoingRecord) -> None:
-        async with asyncio.timeout(self._delivery_timeout):
-            if record.key is None and record.value is None:
-                await (await _send_bare(producer, record))
-                return
-            await producer.send_and_wait(
-                record.topic,
-                key=record.key,
-                value=record.value,
-                headers=list(record.headers),
-                partition=record.partition,
-            )
+        try:
+            async with asyncio.timeout(self._delivery_timeout):
+                await _acknowledged(producer, record)
+        except TimeoutError:
+            seconds = f"{self._delivery_timeout:g}"
+            raise TimeoutError(f"no acknowledgement within {seconds} s") from None
 
     def _tell(self, record: OutgoingRecord, error: BaseException) -> None:
         self._trouble = f"{record.topic}: {_short(error)}"
@@ -189,6 +184,19 @@ class Publisher:
         producer, self._producer = self._producer, None
         if producer is not None:
             await _stop(producer)
+
+
+async def _acknowledged(producer: AIOKafkaProducer, record: OutgoingRecord) -> None:
+    if record.key is None and record.value is None:
+        await (await _send_bare(producer, record))
+        return
+    await producer.send_and_wait(
+        record.topic,
+        key=record.key,
+        value=record.value,
+        headers=list(record.headers),
+        partition=record.partition,
+    )
 
 
 async def _send_bare(producer: AIOKafkaProducer, record: OutgoingRecord) -> asyncio.Future[object]:

@@ -15,8 +15,10 @@ from __future__ import annotations
 import io
 import logging
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal, Protocol
 
@@ -36,6 +38,8 @@ LEVELS: dict[str, int] = {
     "warning": logging.WARNING,
     "error": logging.ERROR,
 }
+_SAME_AGAIN_SECONDS = 10.0  # a library says the same at most this often
+_KINDS_REMEMBERED = 1_000  # library messages that are told apart; beyond, some come once more
 _CONTROL = str.maketrans({"\n": "\\n", "\r": "\\r", "\t": "\\t"})
 
 
@@ -199,9 +203,21 @@ def _route_libraries(level: int) -> None:
 
 
 class _ToStructlog(logging.Handler):
-    """Turns a library's record into an event of ours."""
+    """Turns a library's record into an event of ours, the same one at most every ten seconds.
+
+    aiokafka writes a hundred lines a second while no broker answers; an operator needs one, and
+    the disk its room.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock = clock
+        self._told: dict[tuple[str, str], _Told] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
+        kept_back = self._kept_back(record)
+        if kept_back is None:
+            return
         try:
             message = record.getMessage()
         except Exception:
@@ -211,8 +227,30 @@ class _ToStructlog(logging.Handler):
             _known_level(record.levelno),
             "library.message",
             message=message,
+            **({"repeats_kept_back": kept_back} if kept_back else {}),
             **({"exc_info": record.exc_info} if record.exc_info else {}),
         )
+
+    def _kept_back(self, record: logging.LogRecord) -> int | None:
+        """How many of its kind were kept back since the last one; None to keep back this one."""
+        now = self._clock()
+        key = (record.name, str(record.msg))
+        told = self._told.get(key)
+        if told is not None and now - told.at < _SAME_AGAIN_SECONDS:
+            told.kept_back += 1
+            return None
+        if len(self._told) >= _KINDS_REMEMBERED:
+            self._told.clear()
+        self._told[key] = _Told(now)
+        return told.kept_back if told else 0
+
+
+@dataclass(slots=True)
+class _Told:
+    """When a library's message was last told, and how often it came since."""
+
+    at: float
+    kept_back: int = 0
 
 
 def _known_level(number: int) -> int:

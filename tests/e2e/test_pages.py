@@ -85,19 +85,3 @@ async def test_the_pages_follow_the_work(stage: Stage) -> None:
     assert (await service.page("/nothing"))[0] == 404
     service.signal(signal.SIGTERM)
     assert await service.ended() == 0
-
-
-async def test_a_draining_service_is_not_ready(stage: Stage) -> None:
-    """Nobody should send more its way; it is alive to the end."""
-    stage.simulator.faults.add("hold", path="*/raw-text")
-    await stage.publish(write_events(stage.programs.folder / "e.ndjson", sample_documents(2)))
-    service = await stage.run(SHUTDOWN_DRAIN_SECONDS="1.5")
-    await stage.simulator.journal.wait_for("request.held", 1, seconds=60)
-    service.signal(signal.SIGTERM)
-    await service.until_logged("service.draining")
-
-    status, word, reasons = await service.readiness()
-    assert (status, word) == (503, "not ready")
-    assert "draining" in reasons
-    assert (await service.page("/livez"))[0] == 200
-    assert await service.ended() == 0

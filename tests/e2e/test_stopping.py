@@ -68,11 +68,17 @@ def the_same(found: list[tuple[str, str]], documents: list[Json]) -> bool:
 async def test_a_stop_in_time_leaves_nothing_to_do_again(
     stage: Stage, documents: list[Json]
 ) -> None:
-    """SIGTERM in mid-work: all in hand is finished, and the next start touches none of it again."""
+    """SIGTERM in mid-work: all in hand is finished, and the next start touches none of it again.
+
+    Meanwhile it is alive but not ready: nobody should count on it any more.
+    """
     rule = held(stage)
     service = await in_the_middle(stage, documents)
     service.signal(signal.SIGTERM)
     await service.until_logged("service.draining")
+    status, word, reasons = await service.readiness()
+    assert (status, word, reasons) == (503, "not ready", "draining")
+    assert (await service.page("/livez"))[0] == 200
     rule.released = True
     assert await service.ended() == 0
     (stopped,) = service.logged("service.stopped")

@@ -23,7 +23,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import GroupCoordinatorNotAvailableError
 
 from consumer.app import Service
-from consumer.kafka.connection import KafkaConnection
+from consumer.kafka.connection import KafkaConnection, KafkaUnavailableError
 from consumer.kafka.publisher import OutgoingRecord, Publisher
 from consumer.kafka.reader import read_topic
 from consumer.kafka.topics import open_admin
@@ -42,6 +42,7 @@ FOREIGN = "a note that a person wrote"
 SECONDS = 40.0  # a deadline, not a wait: generous, because the machine may be busy
 _AGE_SECONDS = 3600.0
 _LOOK_SECONDS = 0.02
+_CLOSING_SECONDS = 15.0
 
 QUICK = {
     "KAFKA_COMMIT_INTERVAL_SECONDS": "0.05",
@@ -231,14 +232,32 @@ class Stage:
         """Stop everything and remove the topics."""
         for running in self.running:
             running.service.stop()
-            running.task.cancel()
-        tasks = [running.task for running in self.running] + [*self._followers.values()]
-        for follower in self._followers.values():
-            follower.cancel()
+        tasks = [running.task for running in self.running]
+        if tasks:
+            await asyncio.wait(tasks, timeout=_CLOSING_SECONDS)
+        with suppress(TimeoutError, KafkaUnavailableError):
+            async with asyncio.timeout(_CLOSING_SECONDS):
+                await self._say_farewell()
+        tasks += self._followers.values()
+        for task in tasks:
+            task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._publisher.stop()
         async with open_admin(self.connection) as admin:
             await admin.delete([spec.name for spec in topic_specs(self.settings)])
+
+    async def _say_farewell(self) -> None:
+        """Let every follower hear something: who is cancelled while he connects leaks a socket."""
+        for topic in self._followers:
+            heard = self._heard[topic]
+            known = len(heard.records)
+            await self.publish(b"farewell", key=None, topic=topic)
+            await self._heard_more_than(known, heard)
+
+    async def _heard_more_than(self, known: int, heard: Heard) -> None:
+        while len(heard.records) <= known:
+            self._changed.clear()
+            await self._changed.wait()
 
     # -- the service -------------------------------------------------------------------------------
 

@@ -108,29 +108,30 @@ async def test_results_are_keyed_by_identity_and_so_are_in_order(make_stage: Mak
     assert keys == {b"https://docs.example/a", b"https://docs.example/b"}
 
 
-@pytest.mark.parametrize(
-    ("headers", "in_body"),
-    [
-        ((("traceparent", f"00-{TRACE}-b7ad6b7169203331-01".encode()),), None),
-        ((("trace_id", TRACE.upper().encode()),), None),
-        ((("x-trace-id", TRACE.encode()), ("correlation-id", b"another")), None),
-        ((), TRACE),
-        ((("traceparent", b"00-nonsense-01"),), TRACE),
-    ],
-)
-async def test_the_trace_id_of_the_event_is_in_result_and_dead_letter(
-    stage: Stage, headers: Headers, in_body: str | None
-) -> None:
-    """traceparent, else a trace header, else the body; the same in everything that comes of it."""
-    more: Json = {} if in_body is None else {"trace_id": in_body}
-    await stage.publish(document("good", ["one"], **more), headers=headers)
-    await stage.publish(document("bad", ["one"], workspace="../x", **more), headers=headers)
-    await stage.start()
-    results = await stage.wait_results(2)
-    (letter,) = await stage.wait_dead_letters(1)
+TRACED: dict[str, tuple[Headers, str | None]] = {
+    "traceparent": ((("traceparent", f"00-{TRACE}-b7ad6b7169203331-01".encode()),), None),
+    "header": ((("trace_id", TRACE.upper().encode()),), None),
+    "headers": ((("x-trace-id", TRACE.encode()), ("correlation-id", b"another")), None),
+    "body": ((), TRACE),
+    "nonsense": ((("traceparent", b"00-nonsense-01"),), TRACE),
+}
 
-    assert {result["trace_id"] for result in results} == {TRACE}
-    assert letter.header("dlq.trace-id") == TRACE.encode()
+
+async def test_the_trace_id_of_an_event_is_in_result_and_dead_letter(stage: Stage) -> None:
+    """traceparent, else a trace header, else the body; the same in everything that comes of it."""
+    for name, (headers, in_body) in TRACED.items():
+        more: Json = {} if in_body is None else {"trace_id": in_body}
+        await stage.publish(document(name, ["one"], **more), headers=headers)
+        bad = document(f"bad-{name}", ["one"], workspace="../x", **more)
+        await stage.publish(bad, headers=headers)
+    await stage.start()
+    results = await stage.wait_results(2 * len(TRACED))
+    letters = await stage.wait_dead_letters(len(TRACED))
+
+    assert {result["document_id"]: result["trace_id"] for result in results} == dict.fromkeys(
+        [*TRACED, *(f"bad-{name}" for name in TRACED)], TRACE
+    )
+    assert {letter.header("dlq.trace-id") for letter in letters} == {TRACE.encode()}
 
 
 async def test_an_event_without_a_trace_id_gets_one(stage: Stage) -> None:

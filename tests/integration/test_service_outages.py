@@ -70,6 +70,10 @@ OUTAGES: dict[str, Outage] = {
 }
 
 
+# Beside the others they show little that is new.
+SLOW = {"502", "504", "plain 500", "not there", "truncated"}
+
+
 async def _failing(running: Running, attempts: int) -> None:
     """Until so many attempts of chunks have failed."""
     failures = running.service._metrics.upload_failures
@@ -86,7 +90,9 @@ def _assert_once(stage: Stage, results: list[dict[str, object]]) -> None:
     assert stage.stored() == WANTED
 
 
-@pytest.mark.parametrize("name", OUTAGES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in OUTAGES]
+)
 async def test_an_outage_in_mid_work_dead_letters_nothing_and_is_survived(
     stage: Stage, name: str
 ) -> None:
@@ -136,7 +142,15 @@ async def test_an_outage_of_one_document_sends_few_requests(make_stage: MakeStag
     assert result["successful_uploads"] == 300
 
 
-@pytest.mark.parametrize("kind", ["reset-after", "fin-after", "half-body", "truncated"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "reset-after",
+        "half-body",
+        pytest.param("fin-after", marks=pytest.mark.slow),
+        pytest.param("truncated", marks=pytest.mark.slow),
+    ],
+)
 async def test_an_answer_that_is_lost_after_the_upload_took_effect_makes_no_double(
     stage: Stage, kind: str
 ) -> None:

@@ -18,34 +18,38 @@ pytestmark = pytest.mark.kafka
 TEXTS = texts("guide", 8)
 
 
-@pytest.mark.parametrize(
-    ("wanted", "uploads", "removals"),
-    [
-        pytest.param(["NEW", *TEXTS[1:]], 1, 1, id="edited"),
-        pytest.param(["NEW", *TEXTS], 1, 0, id="inserted at the start"),
-        pytest.param(TEXTS[:5], 0, 3, id="shorter"),
-        pytest.param(TEXTS, 0, 0, id="unchanged"),
-        pytest.param(TEXTS[::-1], 0, 0, id="in another order"),
-        pytest.param([*TEXTS, TEXTS[0]], 1, 0, id="one text twice"),
-        pytest.param([], 0, 8, id="emptied"),
-    ],
-)
-async def test_a_new_version_uploads_what_differs_and_removes_what_is_stale(
-    stage: Stage, wanted: list[str], uploads: int, removals: int
-) -> None:
-    """Chunks are compared by text, never by id or position."""
-    await stage.publish(document("guide", TEXTS, day=1))
-    await stage.start()
-    await stage.wait_results(1)
-    uploaded, removed = stage.uploads(), stage.removals()
-    await stage.publish(document("guide", wanted, day=2))
-    result = (await stage.wait_results(2))[1]
+NEW_VERSIONS: dict[str, tuple[list[str], int, int]] = {
+    "edited": (["NEW", *TEXTS[1:]], 1, 1),
+    "inserted at the start": (["NEW", *TEXTS], 1, 0),
+    "shorter": (TEXTS[:5], 0, 3),
+    "unchanged": (TEXTS, 0, 0),
+    "in another order": (TEXTS[::-1], 0, 0),
+    "one text twice": ([*TEXTS, TEXTS[0]], 1, 0),
+    "emptied": ([], 0, 8),
+}
 
-    assert result["status"] == "succeeded"
-    assert result["total_chunks"] == len(wanted)
-    assert len(result["uploaded_chunk_ids"]) == stage.uploads() - uploaded == uploads
-    assert result["removed_chunks"] == stage.removals() - removed == removals
-    assert stage.stored().get("guide", []) == sorted(wanted)
+
+async def test_a_new_version_uploads_what_differs_and_removes_what_is_stale(stage: Stage) -> None:
+    """Chunks are compared by text, never by id or position."""
+    for name in NEW_VERSIONS:
+        await stage.publish(document(name, TEXTS, day=1))
+    await stage.start()
+    await stage.wait_results(len(NEW_VERSIONS))
+    uploaded = {name: stage.uploads(name) for name in NEW_VERSIONS}
+    removed = stage.removals()
+    for name, (wanted, _, _) in NEW_VERSIONS.items():
+        await stage.publish(document(name, wanted, day=2))
+    results = (await stage.wait_results(2 * len(NEW_VERSIONS)))[len(NEW_VERSIONS) :]
+
+    for result in results:
+        name = result["document_id"]
+        wanted, uploads, removals = NEW_VERSIONS[name]
+        assert (result["status"], result["total_chunks"]) == ("succeeded", len(wanted)), name
+        assert len(result["uploaded_chunk_ids"]) == uploads, name
+        assert stage.uploads(name) - uploaded[name] == uploads, name
+        assert result["removed_chunks"] == removals, name
+        assert stage.stored().get(name, []) == sorted(wanted), name
+    assert stage.removals() - removed == sum(removals for _, _, removals in NEW_VERSIONS.values())
     assert stage.foreign() == [FOREIGN]
 
 

@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.model.fault import Fault
-from consumer.telemetry.logs import debugging, set_up_logging
+from consumer.telemetry.logs import _ToStructlog, debugging, set_up_logging
 from consumer.telemetry.scrub import MASK, MAX_TEXT, MAX_TRACEBACK, Scrubber
 
 CANARY = "CANARY/s3cret+key=="
@@ -279,3 +279,24 @@ def test_ordinary_names_are_not_masked() -> None:
     fields = {"key": "k", "tokens": 3, "identity": "i", "trace_id": "t", "differing_key": "x"}
 
     assert Scrubber(["s3cret"]).fields(fields) == fields
+
+
+def test_a_library_that_repeats_itself_is_told_once(sink: io.BytesIO) -> None:
+    """A hundred lines a second in an outage become one every ten seconds, with their number."""
+    set_up_logging(sink=sink)
+    now = [100.0]
+    (handler,) = [one for one in logging.getLogger().handlers if isinstance(one, _ToStructlog)]
+    handler._clock = lambda: now[0]
+    library = logging.getLogger("some.library")
+
+    for node in range(100):
+        library.warning("no connection to %s", node)
+    library.warning("something else")
+    now[0] += 11
+    library.warning("no connection to %s", 100)
+
+    assert [(one["message"], one.get("repeats_kept_back")) for one in lines(sink)] == [
+        ("no connection to 0", None),
+        ("something else", None),
+        ("no connection to 100", 99),
+    ]
