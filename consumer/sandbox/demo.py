@@ -212,10 +212,11 @@ def _environment(prefix: str, kafka: str, endpoint: str, api_key: str) -> dict[s
 
 
 def _fill(stage: _Stage, prefix: str, *, refused: bool) -> None:
-    """Sample documents of both shapes; of the last one a chunk is refused."""
+    """Sample documents of both shapes; of the largest one a chunk is refused."""
     samples = sample_documents(DOCUMENTS, seed=secrets.randbits(32), shape="mixed")
     if refused:
-        samples[-1]["chunks"][0]["content"] = f"{prefix}: {REFUSED_TEXT}"
+        largest = max(samples, key=lambda sample: len(sample["chunks"]))
+        largest["chunks"][0]["content"] = f"{prefix}: {REFUSED_TEXT}"
     for sample in samples:
         value = orjson.dumps(sample)
         document = decode(value, decode_limits(stage.settings))
