@@ -24,7 +24,7 @@ from consumer.model.delivery import Headers
 
 log = structlog.get_logger(__name__)
 
-_STOP_SECONDS = 5.0
+_STOP_SECONDS = 2.0
 _RETRY_SECONDS = 1.0
 # Kafka's record and batch framing, generously; a record on the very edge goes by reference instead.
 _OVERHEAD_BYTES = 1024

@@ -41,8 +41,9 @@ _NO_POLL_LIMIT_MS = 2**31 - 1
 _UNREADABLE_RETRY_SECONDS = 10.0
 # Longer than aiokafka's longest wait for news of a broker (fetch_max_wait_ms, 500).
 _ISOLATION_SECONDS = 0.8
-_LAST_COMMIT_SECONDS = 10.0
-_LEAVE_SECONDS = 5.0
+# With the default drain of 20 s a stop without Kafka has to end within Kubernetes' 30 s.
+_LAST_COMMIT_SECONDS = 4.0
+_LEAVE_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)

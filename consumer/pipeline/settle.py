@@ -7,6 +7,7 @@ and both are repeated under the same event id.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,6 +23,7 @@ from consumer.pipeline.read import Event
 from consumer.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)
+
 
 _PER_CHUNK = (
     "uploaded_chunk_ids", "unchanged_chunk_ids", "failed_chunk_ids", "failed_chunks", "errors",
@@ -71,6 +73,7 @@ class Settler:
         address: where to.
         metrics: counts.
         now: wall clock, aware.
+        refused_pause: seconds until a topic that takes nothing is tried again.
     """
 
     def __init__(
@@ -80,11 +83,13 @@ class Settler:
         *,
         metrics: Metrics,
         now: Callable[[], datetime],
+        refused_pause: float = 10.0,
     ) -> None:
         self._publish = publish
         self._address = address
         self._metrics = metrics
         self._now = now
+        self._refused_pause = refused_pause
 
     async def settle(self, event: Event, outcome: Outcome, *, seconds: float) -> None:
         """Publish the dead letter, where there is one, and the result.
@@ -131,7 +136,7 @@ class Settler:
             log.warning("result.cut", event_id=result.event_id, error=str(error))
             cut: dict[str, object] = {"truncated": True} | {name: [] for name in _PER_CHUNK}
             short = result.model_copy(update=cut)
-            await self._publish(topic, key, short.encode(), headers)
+            await self._publish_small(topic, key, short.encode(), headers)
 
     async def _publish_letter(self, event: Event, cause: Cause, result: UploadResult) -> None:
         letter = self._letter(event, event.record, cause, result)
@@ -141,8 +146,27 @@ class Settler:
         except TooLarge as error:
             log.warning("dead_letter.by_reference", at=str(event.record.at), error=str(error))
             letter = self._letter(event, reference_to(event.record), cause, result)
-            await self._publish(topic, letter.key, letter.value, letter.headers)
+            await self._publish_small(topic, letter.key, letter.value, letter.headers)
         self._metrics.dead_letters.labels(cause.reason.value).inc()
+
+    async def _publish_small(
+        self, topic: str, key: bytes | None, value: bytes | None, headers: Headers
+    ) -> None:
+        """Publish what every topic should take, and wait for the one that does not."""
+        while True:
+            try:
+                await self._publish(topic, key, value, headers)
+            except TooLarge as error:
+                log.error(
+                    "publish.refused",
+                    topic=topic,
+                    error=str(error),
+                    consequence="nothing is committed until the topic takes it; tried again",
+                    what_to_do=f"raise max.message.bytes of {topic}; `check` says to what",
+                )
+                await asyncio.sleep(self._refused_pause)
+            else:
+                return
 
     def _letter(
         self, event: Event, record: Record | Reference, cause: Cause, result: UploadResult

@@ -61,6 +61,7 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "result.cut": "A result too large for its topic is published without its per-chunk lists.",
         "dead_letter.by_reference": "A record too large for its topic is dead-lettered without it.",
         "publish.failed": "A result or dead letter is not acknowledged yet; it is sent again.",
+        "publish.refused": "A topic takes not even a short record; it is waited for.",
         "producer.stop_failed": "Closing a producer failed; it is given up.",
         "commit.failed": "Kafka did not take a commit; it is tried again.",
         "commit.refused": "Kafka refused a commit because the partitions are no longer ours.",

@@ -97,7 +97,7 @@ async def _delete(stage: Stage, topic: str) -> None:
 
 
 async def _not_ready_for(running: Running, topic: str) -> None:
-    await eventually(lambda: any(topic in reason for reason in running.service.ready()))
+    await eventually(lambda: any(topic in reason for reason in running.service.condition.ready()))
 
 
 async def test_an_output_topic_that_vanishes_in_mid_work_is_waited_for(stage: Stage) -> None:
@@ -126,10 +126,10 @@ async def test_members_join_and_leave_in_mid_work(stage: Stage) -> None:
     first = await stage.start()
     await stage.wait_results(5)
     second = await stage.start(ready=False)
-    await eventually(lambda: second.service._source.assigned)
+    await eventually(lambda: second.service._rooms.source.assigned)
     await stage.wait_results(20)
     third = await stage.start(ready=False)
-    await eventually(lambda: third.service._source.assigned)
+    await eventually(lambda: third.service._rooms.source.assigned)
     await first.stop()
     await stage.wait_results(60)
     await stage.stop()
@@ -147,7 +147,7 @@ async def test_a_rebalance_in_an_outage_does_not_wait_for_its_end(stage: Stage) 
     await stage.publish_all(_events(20))
     await first.has_open(20)
     second = await stage.start(ready=False)
-    await eventually(lambda: second.service._source.assigned, seconds=15)
+    await eventually(lambda: second.service._rooms.source.assigned, seconds=15)
     stage.simulator.faults.clear()
     await stage.wait_results(20)
     await stage.stop()

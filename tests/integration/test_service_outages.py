@@ -119,7 +119,7 @@ async def test_an_outage_at_the_start_is_waited_for(stage: Stage) -> None:
     await stage.publish_all(EVENTS)
     running = await stage.start()
     await running.has_open(len(EVENTS))
-    assert running.service.ready() == []
+    assert running.service.condition.ready() == []
     await stage.simulator.start()
 
     _assert_once(stage, await stage.wait_results(len(EVENTS)))

@@ -178,3 +178,26 @@ async def test_settling_again_says_the_same_under_the_same_id() -> None:
     first, second = await _settle(event, _applied()), await _settle(event, _applied())
 
     assert first.records == second.records
+
+
+async def test_a_topic_that_takes_nothing_is_waited_for() -> None:
+    """Not even the reference fits: nothing is settled, nothing is lost, and the process lives."""
+
+    class Opening(Published):
+        refusals = 0
+
+        async def __call__(
+            self, topic: str, key: bytes | None, value: bytes | None, headers: Headers
+        ) -> None:
+            if topic == "letters" and self.refusals < 3:
+                self.refusals += 1
+                raise TooLarge(topic)
+            await super().__call__(topic, key, value, headers)
+
+    published = Opening()
+    settler = Settler(published, ADDRESS, metrics=Metrics(), now=lambda: NOW, refused_pause=0.0)
+    await settler.settle(_good(), _applied(_failed(1)), seconds=1.0)
+
+    assert published.refusals == 3
+    assert [record[0] for record in published.records] == ["letters", "results"]
+    assert b'"kind":"reference"' in (published.records[0][2] or b"")

@@ -1,0 +1,87 @@
+"""How the service is, as the probes ask it: reasons, from memory, at once."""
+
+from __future__ import annotations
+
+import asyncio
+
+from consumer.anythingllm import AnythingLLMClient
+from consumer.app.starting import Starting
+from consumer.app.watch import AnythingLLMWatch
+from consumer.kafka.publisher import Publisher
+from consumer.kafka.source import Source
+from consumer.pipeline.journey import Journey
+from consumer.telemetry.metrics import PREFIX, Metrics
+
+_POLL_STUCK_MARGIN_SECONDS = 60.0
+
+
+class Condition:
+    """Answers the probes (`consumer.admin.health.Health`).
+
+    Args:
+        stop: set from the stop on.
+        starting: what the start waits for.
+        source: the consumer group.
+        publisher: results and dead letters.
+        client: AnythingLLM's breaker.
+        watch: how AnythingLLM was at the last look.
+        metrics: how many documents wait.
+        poll_limit: seconds that a poll may take; a rebalance happens inside of one.
+    """
+
+    def __init__(
+        self,
+        *,
+        stop: asyncio.Event,
+        starting: Starting,
+        source: Source,
+        publisher: Publisher,
+        client: AnythingLLMClient,
+        watch: AnythingLLMWatch,
+        metrics: Metrics,
+        poll_limit: float,
+    ) -> None:
+        self._stop = stop
+        self._starting = starting
+        self._source = source
+        self._publisher = publisher
+        self._client = client
+        self._watch = watch
+        self._metrics = metrics
+        self._poll_limit = poll_limit + _POLL_STUCK_MARGIN_SECONDS
+        self.journey: Journey | None = None
+        self.kafka_trouble: str | None = None
+
+    def alive(self) -> list[str]:
+        """Why a restart would help; for ``/livez``."""
+        stuck = self.journey.polling_for() if self.journey else 0.0
+        return [f"a poll has taken {stuck:.0f} s"] if stuck > self._poll_limit else []
+
+    def ready(self) -> list[str]:
+        """Why no work is done; for ``/readyz``."""
+        reasons = []
+        if self.journey is None:
+            waits = self._starting.waits_for
+            reasons.append(f"still starting, waiting for {waits}" if waits else "still starting")
+        elif self._stop.is_set():
+            reasons.append("draining")
+        if not self._source.joined:
+            reasons.append("not in the consumer group yet")
+        if self.kafka_trouble is not None:
+            reasons.append(f"Kafka: {self.kafka_trouble}")
+        if self._publisher.trouble is not None:
+            reasons.append(f"Kafka takes no results: {self._publisher.trouble}")
+        return reasons
+
+    def degraded(self) -> list[str]:
+        """What waits although we are ready; for ``/readyz``."""
+        reasons = []
+        if self._source.joined and not self._source.assigned:
+            reasons.append("no partition is left for this instance; it stands by")
+        if (state := self._client.breaker.state) != "closed":
+            reasons.append(f"the breaker is {state}: AnythingLLM does not answer")
+        if self._watch.trouble is not None:
+            reasons.append(self._watch.trouble)
+        if waiting := self._metrics.registry.get_sample_value(f"{PREFIX}_documents_waiting"):
+            reasons.append(f"documents that wait for AnythingLLM: {waiting:.0f}")
+        return reasons

@@ -1,0 +1,203 @@
+"""The running service: opens every room in order, works, closes in reverse.
+
+Order of closing, and why: stop polling, so nothing new comes; let what is in flight settle;
+commit, while the group still counts us in; leave the group, so that others take over at once;
+close the producer, which has nothing left to send; close HTTP, which nobody uses any more; the
+admin server last, so that an operator can watch it all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from contextlib import AsyncExitStack
+
+import structlog
+
+from consumer.admin.server import AdminServer
+from consumer.anythingllm import AnythingLLMClient
+from consumer.app.assembly import Rooms, new_journey
+from consumer.app.condition import Condition
+from consumer.app.starting import Starting, cluster_id_of, topics_are_there
+from consumer.app.watch import AnythingLLMWatch
+from consumer.kafka.connection import KafkaUnavailableError
+from consumer.kafka.publisher import Publisher
+from consumer.kafka.source import Source
+from consumer.pipeline.index import Index
+from consumer.pipeline.journey import Journey
+from consumer.pipeline.settled import Settled
+from consumer.settings import Settings
+from consumer.telemetry.metrics import Metrics
+from consumer.wiring import (
+    DEAD_LETTER_HEADROOM,
+    anythingllm_config,
+    kafka_connection,
+    source_config,
+)
+
+log = structlog.get_logger(__name__)
+
+_OBSERVE_SECONDS = 2.0
+# Of the drain, so much is kept for requests in the middle after the last new one was allowed.
+_LAST_REQUESTS_SHARE = 0.25
+
+
+class Service:
+    """See the module's docstring.
+
+    Args:
+        settings: checked settings.
+        fail_fast: raise instead of waiting when something needed is not there at start.
+        rng: for jitter.
+    """
+
+    def __init__(
+        self, settings: Settings, *, fail_fast: bool = False, rng: random.Random | None = None
+    ) -> None:
+        self._settings = settings
+        self._fail_fast = fail_fast
+        self._connection = kafka_connection(settings)
+        self._metrics = Metrics()
+        self._stop = asyncio.Event()
+        self._client = AnythingLLMClient(anythingllm_config(settings))
+        self._client.on_breaker_change(lambda _, state: self._metrics.set_breaker(state))
+        rng = rng or random.Random()
+        self._starting = Starting(self._stop, fail_fast=fail_fast, rng=rng)
+        self._watch = AnythingLLMWatch(self._client, rng=rng)
+        self._rooms = self._new_rooms(rng)
+        # Asked at every scrape: an alert must not lag behind.
+        self._metrics.oldest_unsettled_seconds.set_function(self._rooms.source.oldest_open_age)
+        self._condition = Condition(
+            stop=self._stop,
+            starting=self._starting,
+            source=self._rooms.source,
+            publisher=self._rooms.publisher,
+            client=self._client,
+            watch=self._watch,
+            metrics=self._metrics,
+            poll_limit=source_config(settings).rebalance_timeout,
+        )
+
+    def stop(self) -> None:
+        """Begin the orderly stop; returns at once."""
+        self._stop.set()
+
+    @property
+    def stopping(self) -> bool:
+        """True from `stop` on."""
+        return self._stop.is_set()
+
+    @property
+    def condition(self) -> Condition:
+        """How it is, as the probes see it."""
+        return self._condition
+
+    async def run(self) -> None:
+        """Serve until `stop`.
+
+        Raises:
+            AdminError: the admin pages can't be served.
+            StartFailedError: with fail_fast.
+            Exception: a fault in the program; the process must end with code 1.
+        """
+        start, source, publisher = self._starting, self._rooms.source, self._rooms.publisher
+        async with AsyncExitStack() as open_rooms:
+            where = self._settings.admin
+            admin = AdminServer(where.host, where.port, self._condition, self._metrics)
+            await admin.start()
+            open_rooms.push_async_callback(admin.stop)
+            await self._client.connect()
+            open_rooms.push_async_callback(self._client.disconnect)
+            await start.unless_stopped(self._watch.look(fail_fast=self._fail_fast))
+            cluster_id = await start.until_done(lambda: cluster_id_of(self._connection))
+            await start.until_done(lambda: topics_are_there(self._connection, self._topics()))
+            open_rooms.push_async_callback(publisher.stop)
+            await start.until_done(publisher.start)
+            open_rooms.push_async_callback(source.stop)
+            await start.until_done(source.start)
+            if cluster_id is not None and not self._stop.is_set():
+                await self._work(new_journey(self._settings, self._rooms, cluster_id))
+            remaining = source.open_count
+        log.info("service.stopped", remaining=remaining)
+
+    async def _work(self, journey: Journey) -> None:
+        self._condition.journey = journey
+        log.info("service.started", topics=list(source_config(self._settings).topics))
+        async with asyncio.TaskGroup() as tasks:
+            work = tasks.create_task(journey.run(), name="journey")
+            others = [
+                tasks.create_task(self._commit_forever(), name="commit"),
+                tasks.create_task(self._observe_forever(), name="observe"),
+                tasks.create_task(self._watch.look_until_well(), name="watch"),
+                tasks.create_task(self._drain_when_asked(journey, work), name="drain"),
+            ]
+            await asyncio.wait({work})
+            for task in others:
+                task.cancel()
+
+    async def _drain_when_asked(self, journey: Journey, work: asyncio.Task[None]) -> None:
+        await self._stop.wait()
+        source = self._rooms.source
+        seconds = self._settings.shutdown.drain_seconds
+        log.info("service.draining", seconds=seconds, open=source.open_count)
+        journey.stop()
+        await asyncio.sleep(seconds * (1 - _LAST_REQUESTS_SHARE))
+        source.close_fences()
+        await asyncio.sleep(seconds * _LAST_REQUESTS_SHARE)
+        log.warning(
+            "service.drain_incomplete",
+            open=source.open_count,
+            consequence="these records are worked again by whoever takes over",
+        )
+        work.cancel()
+
+    async def _commit_forever(self) -> None:
+        while True:
+            await asyncio.sleep(self._settings.kafka.commit_interval_seconds)
+            await self._rooms.source.commit()
+
+    async def _observe_forever(self) -> None:
+        while True:
+            try:
+                lags = await self._rooms.source.lags()
+            except KafkaUnavailableError as error:
+                log.info("lag.unknown", error=str(error))
+                self._condition.kafka_trouble = str(error)
+            else:
+                self._metrics.set_lags(lags)
+                self._condition.kafka_trouble = None
+            await asyncio.sleep(_OBSERVE_SECONDS)
+
+    def _new_rooms(self, rng: random.Random) -> Rooms:
+        settings = self._settings
+        index = Index(
+            self._client.storage,
+            settings.document.identity,
+            max_age=settings.index.max_age_seconds,
+            clock=time.monotonic,
+        )
+        settled = Settled()
+
+        def forget() -> None:
+            """Partitions went: whoever has them now may change what we know of them."""
+            index.forget()
+            settled.forget()
+
+        publisher = Publisher(
+            self._connection,
+            max_record_bytes=settings.document.max_bytes + DEAD_LETTER_HEADROOM,
+            delivery_timeout=settings.kafka.delivery_timeout_seconds,
+        )
+        source = Source(self._connection, source_config(settings), self._metrics, on_revoked=forget)
+        return Rooms(source, self._client.storage, publisher, index, settled, self._metrics, rng)
+
+    def _topics(self) -> tuple[str, ...]:
+        """The topics without which nothing can be done."""
+        kafka = self._settings.kafka
+        return (
+            kafka.documents_topic,
+            kafka.replay_topic,
+            kafka.results_topic,
+            kafka.dead_letters_topic,
+        )

@@ -1,0 +1,64 @@
+"""A service as a process: its signals and its end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+
+import structlog
+
+from consumer.admin.server import AdminError
+from consumer.app.errors import ServiceDiedError, StartFailedError
+from consumer.app.service import Service
+from consumer.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+_EXIT_INTERRUPTED = 130
+
+
+async def serve(settings: Settings, *, fail_fast: bool) -> None:
+    """Run the service until a signal stops it.
+
+    Raises:
+        AdminError: the admin pages can't be served.
+        StartFailedError: with fail_fast.
+        ServiceDiedError: a fault in the program; told in the log.
+    """
+    service = Service(settings, fail_fast=fail_fast)
+    _stop_on_signals(service)
+    try:
+        await service.run()
+    except (AdminError, StartFailedError):
+        raise
+    except Exception as fault:
+        log.critical(
+            "service.died",
+            exc_info=fault,
+            consequence="exit code 1; nothing that was not settled is committed",
+        )
+        first = _first_of(fault)
+        raise ServiceDiedError(f"{first.__class__.__name__}: {first}") from fault
+
+
+def _first_of(fault: Exception) -> Exception:
+    """The first fault inside however many task groups; a group's own text says nothing."""
+    while isinstance(fault, ExceptionGroup):
+        fault = fault.exceptions[0]
+    return fault
+
+
+def _stop_on_signals(service: Service) -> None:
+    """The first signal stops in order, the second at once."""
+    loop = asyncio.get_running_loop()
+
+    def received(number: int) -> None:
+        if service.stopping:
+            log.warning("service.stopped_at_once", signal=signal.Signals(number).name)
+            os._exit(_EXIT_INTERRUPTED)
+        log.info("service.stopping", signal=signal.Signals(number).name)
+        service.stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, received, number)
