@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
@@ -19,7 +20,11 @@ import structlog
 from consumer.anythingllm.api import Api, checked_slug
 from consumer.anythingllm.config import AnythingLLMConfig
 from consumer.anythingllm.document_upload import DocumentUploads
-from consumer.anythingllm.errors import AnythingLLMRejectedError, is_sick
+from consumer.anythingllm.errors import (
+    AnythingLLMRejectedError,
+    AnythingLLMTimeoutError,
+    is_sick,
+)
 from consumer.anythingllm.health import breaker_status, check_health
 from consumer.anythingllm.models import (
     DocumentUploadResult,
@@ -223,12 +228,13 @@ class AnythingLLMClient:
 
         Raises:
             AnythingLLMError: nothing could be tried (no listing, no workspace, open breaker).
+            AnythingLLMTimeoutError: `AnythingLLMConfig.document_timeout` is over; what is stored
+                by then stays, and calling again goes on from there.
         """
         checked_slug(workspace_slug)
-        instant = document.updated_at or document.created_at or self._now()
-        return await self._uploads.store(
-            workspace_slug, document, DocumentVersion(instant), trace_id
-        )
+        version = DocumentVersion(document.updated_at or document.created_at or self._now())
+        async with self._within_document_timeout("upload_document"):
+            return await self._uploads.store(workspace_slug, document, version, trace_id)
 
     async def search_workspace(
         self, workspace_slug: str, query: str, limit: int = 20, trace_id: str | None = None
@@ -285,13 +291,26 @@ class AnythingLLMClient:
             of_marker = self._identity.of_fields(*fields)
             return marker.document_id == document_id or of_marker == identity
 
-        units = await self._storage.listing(workspace_slug, trace_id=trace_id)
-        locations = [unit.location for unit in units if is_meant(unit.marker)]
-        if not locations:
-            return True
-        await self._storage.remove(workspace_slug, locations, trace_id=trace_id)
-        left = await self._storage.listing(workspace_slug, trace_id=trace_id)
-        return not any(is_meant(unit.marker) for unit in left)
+        async with self._within_document_timeout("delete_document"):
+            units = await self._storage.listing(workspace_slug, trace_id=trace_id)
+            locations = [unit.location for unit in units if is_meant(unit.marker)]
+            if not locations:
+                return True
+            await self._storage.remove(workspace_slug, locations, trace_id=trace_id)
+            left = await self._storage.listing(workspace_slug, trace_id=trace_id)
+            return not any(is_meant(unit.marker) for unit in left)
+
+    @asynccontextmanager
+    async def _within_document_timeout(self, what: str) -> AsyncIterator[None]:
+        seconds = self._config.document_timeout
+        try:
+            async with asyncio.timeout(seconds):
+                yield
+        except TimeoutError as error:
+            raise AnythingLLMTimeoutError(
+                f"{what}: not done within {seconds:g} s; call it again, it goes on from there",
+                ambiguous=True,
+            ) from error
 
     async def delete_workspace(self, workspace_slug: str, trace_id: str | None = None) -> None:
         """Delete a workspace with its vectors, as tests and demos do with their own.

@@ -43,6 +43,8 @@ class AnythingLLMConfig:
             on after a client has given up: a short one makes doubles.
         removal_timeout: seconds for one removal request. Removing takes 0.2 to 5 s a chunk on a
             large workspace (AnythingLLM 1.16, LanceDB).
+        document_timeout: seconds for the whole of `upload_document` or `delete_document`, all
+            attempts and waits included. At 10 chunks a second it is enough for 9,000 chunks.
         max_chunks_in_flight: uploads at a time in all. More than about 8 only adds waiting: each
             costs the server 52 ms of its only thread.
         retry: attempts and waits of `upload_document`.
@@ -67,6 +69,7 @@ class AnythingLLMConfig:
     circuit_breaker: CircuitBreakerConfig = field(default_factory=CircuitBreakerConfig)
     upload_timeout: float = 120.0
     removal_timeout: float = 600.0
+    document_timeout: float = 900.0
     max_chunks_in_flight: int = 5
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     user_agent: str = f"anythingllm-consumer/{__version__}"
@@ -84,7 +87,12 @@ class AnythingLLMConfig:
         _header_safe("api_key", self.api_key)
         _header_safe("user_agent", self.user_agent)
         _above_zero(
-            self, "upload_timeout", "removal_timeout", "max_chunks_in_flight", "max_response_bytes"
+            self,
+            "upload_timeout",
+            "removal_timeout",
+            "document_timeout",
+            "max_chunks_in_flight",
+            "max_response_bytes",
         )
         if self.ambiguity_seconds < 0 or self.sentinel_pause < 0:
             raise ValueError("ambiguity_seconds and sentinel_pause must not be negative")

@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 
 import structlog
@@ -37,6 +38,14 @@ ROUNDS = 5  # sentinels tried; each loss means that another process was creating
 _TOP = 1_000  # more than a workspace can hold that is not yet in use (13 uploads/s for 60 s)
 
 NewErrand = Callable[[float, str | None], Errand]
+
+
+@dataclass(slots=True)
+class _Ready:
+    """A workspace that is ready: which one, and whether it has ever held anything."""
+
+    workspace_id: int
+    used: bool
 
 
 class Readiness:
@@ -70,8 +79,8 @@ class Readiness:
         self._upload_timeout = upload_timeout
         self._pause = pause
         self._sleep = sleep
-        self._ready: set[str] = set()
-        self._running: dict[str, asyncio.Task[None]] = {}
+        self._ready: dict[str, _Ready] = {}
+        self._running: dict[str, asyncio.Task[_Ready]] = {}
 
     async def prepare(self, slug: str, trace_id: str | None) -> None:
         """Return when the workspace is ready; callers for the same one share the work.
@@ -96,8 +105,27 @@ class Readiness:
 
     def forget(self, slug: str) -> None:
         """Look again before the next upload: the workspace turned out to be gone or changed."""
-        self._ready.discard(slug)
+        self._ready.pop(slug, None)
         self._running.pop(slug, None)
+
+    def used(self, slug: str) -> None:
+        """Something was stored in it: it should not be found empty."""
+        if (ready := self._ready.get(slug)) is not None:
+            ready.used = True
+
+    def compare(self, listing: WorkspaceListing) -> None:
+        """Forget a workspace that a listing shows to be another one, or emptied by somebody.
+
+        A workspace that was deleted and made anew, or reset in AnythingLLM's pages, has lost its
+        table: concurrent uploads would overwrite each other again.
+        """
+        slug = listing.workspace.slug
+        ready = self._ready.get(slug)
+        if ready is None:
+            return
+        if ready.workspace_id != listing.workspace.id or (ready.used and not listing.rows):
+            log.warning("workspace.changed", workspace=slug)
+            self.forget(slug)
 
     async def close(self) -> None:
         """Stop preparing; sentinels that are left are removed by whoever comes later."""
@@ -108,24 +136,24 @@ class Readiness:
         self._running.clear()
         self._ready.clear()
 
-    def _finished(self, slug: str, task: asyncio.Task[None]) -> None:
+    def _finished(self, slug: str, task: asyncio.Task[_Ready]) -> None:
         failed = task.cancelled() or task.exception() is not None
         if self._running.get(slug) is not task:
             return  # forgotten meanwhile: what it found out no longer holds
         del self._running[slug]
         if not failed:
-            self._ready.add(slug)
+            self._ready[slug] = task.result()
 
-    async def _run(self, slug: str, trace_id: str | None) -> None:
+    async def _run(self, slug: str, trace_id: str | None) -> _Ready:
         try:
-            await self._make_ready(slug, trace_id)
+            return await self._make_ready(slug, trace_id)
         except AnythingLLMError as error:
             if error.fault in (Fault.UNCLEAR, Fault.DOCUMENT):
                 error.fault = Fault.THEIRS
             error.ambiguous = False  # about a sentinel, which nobody will send again
             raise
 
-    async def _make_ready(self, slug: str, trace_id: str | None) -> None:
+    async def _make_ready(self, slug: str, trace_id: str | None) -> _Ready:
         listing, _ = await self._workspaces.ensure(self._errand(self._timeout, trace_id), slug)
         litter = [row.location for row in listing.rows if _is_abandoned(row, listing)]
         try:
@@ -136,6 +164,7 @@ class Readiness:
             raise
         await self._sweep(slug, trace_id, litter)
         log.info("workspace.ready", workspace=slug, documents=len(listing.rows))
+        return _Ready(listing.workspace.id, used=bool(listing.rows))
 
     async def _prove(self, slug: str, trace_id: str | None, litter: list[str]) -> None:
         for attempt in range(1, ROUNDS + 1):

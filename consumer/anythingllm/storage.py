@@ -67,6 +67,7 @@ class AnythingLLMStorage:
         if listing is None:
             self.forget(slug)
             return []
+        self._readiness.compare(listing)
         # By location: AnythingLLM lists a document twice that was embedded twice, and who took the
         # second row for a double would remove both.
         units: dict[str, StoredUnit] = {}

@@ -39,6 +39,7 @@ from consumer.anythingllm.errors import (
 )
 from consumer.model.fault import Fault
 from consumer.resilience.breaker import Breaker, BreakerOpen
+from consumer.telemetry.trace import new_span_id, traceparent
 
 log = structlog.get_logger(__name__)
 
@@ -202,7 +203,7 @@ class Transport:
         headers = {} if body is None else {"Content-Type": "application/json"}
         trace_id = (errand.trace_id or "").lower()
         if _TRACE_ID.fullmatch(trace_id):
-            headers["traceparent"] = f"00-{trace_id}-{self._rng.getrandbits(64) | 1:016x}-01"
+            headers["traceparent"] = traceparent(trace_id, new_span_id(self._rng))
         return headers
 
     @asynccontextmanager

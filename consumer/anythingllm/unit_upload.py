@@ -101,7 +101,9 @@ class UnitUpload:
             # again, where that is allowed.
             self._ways.readiness.forget(self._slug)
             error.fault = Fault.THEIRS
+            error.workspace_gone = True
             raise
+        self._ways.readiness.used(self._slug)
         return StoredUnit(location, self._unit.marker)
 
     @property

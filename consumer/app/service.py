@@ -159,6 +159,7 @@ class Service:
 
     async def _observe_forever(self) -> None:
         while True:
+            await self._rooms.source.listen()
             try:
                 lags = await self._rooms.source.lags()
             except KafkaUnavailableError as error:

@@ -3,10 +3,10 @@
 What is always true:
 - One poll hands out at most one record (``max_records=1``). With more, aiokafka 0.14 drops healthy
   records it has already drained when another partition raises in the same call.
-- A poll is never cancelled: a cancelled ``getmany`` switches aiokafka's idle detection off for
-  good. Hence ``max_poll_interval_ms`` is out of the way and the app watches the poll loop itself.
-  It also lets us simply not poll while the window is full: pausing would throw prefetched records
-  away.
+- ``max_poll_interval_ms`` is out of the way, and the app watches the poll loop itself. That lets us
+  simply not poll while the window is full: pausing would throw prefetched records away. It also
+  lets us give up a poll that waits for an assignment; nothing is drained then, and the idle
+  detection that a cancelled ``getmany`` switches off for good is off already.
 - Commits are explicit, per partition, and only of the current assignment. aiokafka rebalances in
   the background, so a bare ``commit()`` could commit what another member owns by then.
 - Every assignment has an epoch of its own: a fence, a ledger. On revocation the fence closes, what
@@ -26,7 +26,14 @@ from dataclasses import dataclass
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
-from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from aiokafka.errors import (
+    CommitFailedError,
+    CorruptRecordException,
+    IllegalStateError,
+    KafkaError,
+    RecordTooLargeError,
+    UnsupportedCodecError,
+)
 
 from consumer.kafka.assignment import Assignment, Delivery
 from consumer.kafka.connection import KafkaConnection, KafkaUnavailableError, explained
@@ -41,6 +48,14 @@ _NO_POLL_LIMIT_MS = 2**31 - 1
 _UNREADABLE_RETRY_SECONDS = 10.0
 # Longer than aiokafka's longest wait for news of a broker (fetch_max_wait_ms, 500).
 _ISOLATION_SECONDS = 0.8
+_FAILED_SECONDS = 1.0
+_ASSIGNMENT_PATIENCE_SECONDS = 1.0
+# A partition of no topic: asking for it takes no record and still has aiokafka tell its errors.
+_NOWHERE = TopicPartition("", 0)
+# What aiokafka 0.14 says on every call once its coordination task has died.
+_ENDED = "Unexpected error during coordination"
+# KafkaErrors that are about bytes of one partition; all others are about the group or our rights.
+_ABOUT_BYTES = (CorruptRecordException, UnsupportedCodecError, RecordTooLargeError)
 # With the default drain of 20 s a stop without Kafka has to end within Kubernetes' 30 s.
 _LAST_COMMIT_SECONDS = 4.0
 _LEAVE_SECONDS = 2.0
@@ -162,20 +177,60 @@ class Source:
             raise RuntimeError("the rebalance listener failed") from self._failure
         if self._rescued:
             return self._rescued.popleft()
-        consumer = self._joined()
         partitions = self._readable()
-        if not partitions:
+        if self._assignments and not partitions:
             await asyncio.sleep(timeout)
             return None
         try:
-            batch = await consumer.getmany(
-                *partitions, timeout_ms=int(timeout * 1000), max_records=1
-            )
+            # Without an assignment as well: only there does aiokafka tell what keeps it from one.
+            batch = await self._ask(partitions, timeout)
         except Exception as error:  # codecs and parsers raise whatever they like on foreign bytes
-            log.warning("source.poll_failed", error=_short(error))
-            await self._isolate(partitions)
+            if _is_about_the_group(error):
+                await self._rest_after(error)
+            else:
+                log.warning("source.poll_failed", error=_short(error))
+                await self._isolate(partitions)
             return None
         return self._first(batch)
+
+    async def listen(self) -> None:
+        """Let aiokafka tell what went wrong in the background, also while nothing is polled.
+
+        Its coordinator waits with such an error until somebody calls it: a consumer whose window
+        is full for the time of an outage would never join again.
+
+        Raises:
+            KafkaError: group coordination has ended for good; only a restart helps.
+        """
+        try:
+            await self._ask([_NOWHERE], 0.0)
+        except KafkaError as error:
+            await self._rest_after(error)
+
+    async def _ask(
+        self, partitions: list[TopicPartition], timeout: float
+    ) -> dict[TopicPartition, list[ConsumerRecord]]:
+        """One ``getmany``; nothing when a rebalance makes it wait much longer than asked."""
+        milliseconds = int(timeout * 1000)
+        try:
+            async with asyncio.timeout(timeout + _ASSIGNMENT_PATIENCE_SECONDS):
+                answer: dict[TopicPartition, list[ConsumerRecord]] = await self._joined().getmany(
+                    *partitions, timeout_ms=milliseconds, max_records=1
+                )
+                return answer
+        except TimeoutError:
+            return {}
+
+    async def _rest_after(self, error: Exception) -> None:
+        if _ENDED in str(error):
+            raise error
+        log.error(
+            "source.failed",
+            error=_short(error),
+            consequence="tried again; without its partitions this instance does nothing",
+            what_to_do="check the brokers, and our permission to read the topics and use the group",
+        )
+        await asyncio.sleep(_FAILED_SECONDS)
 
     async def _isolate(self, partitions: list[TopicPartition]) -> None:
         """Find the partition that raises by asking each alone, and keep what the others give.
@@ -185,13 +240,16 @@ class Source:
         patience one partition after the other would hold up the healthy ones for long.
         """
         consumer, milliseconds = self._joined(), int(_ISOLATION_SECONDS * 1000)
+        assignments = self._assignments
         answers = await asyncio.gather(
             *(consumer.getmany(tp, timeout_ms=milliseconds, max_records=1) for tp in partitions),
             return_exceptions=True,
         )
         for partition, answer in zip(partitions, answers, strict=True):
             if isinstance(answer, Exception):
-                self._set_aside(partition, answer)
+                # After a rebalance it says nothing about the partitions we have now.
+                if assignments is self._assignments and not _is_about_the_group(answer):
+                    self._set_aside(partition, answer)
             elif isinstance(answer, BaseException):
                 raise answer
             elif (delivery := self._first(answer)) is not None:
@@ -216,12 +274,32 @@ class Source:
 
     def _first(self, batch: dict[TopicPartition, list[ConsumerRecord]]) -> Delivery | None:
         for partition, records in batch.items():
-            assignment = self._assignments.get(partition)
             for record in records:
                 # Without an assignment the record belongs to the next owner, who fetches it again.
-                if assignment and assignment.ledger.receive(record.offset, self._clock()):
-                    return Delivery(to_record(record), assignment)
+                if (assignment := self._assignments.get(partition)) is None:
+                    continue
+                if not assignment.ledger.receive(record.offset, self._clock()):
+                    assignment = self._begun_again(partition, record.offset)
+                return Delivery(to_record(record), assignment)
         return None
+
+    def _begun_again(self, partition: TopicPartition, offset: int) -> Assignment:
+        """A new assignment for a partition whose offsets went back: its topic was made anew.
+
+        Dropping such records instead would lose all of them up to where the old ones ended.
+        """
+        log.error(
+            "partition.went_back",
+            topic=partition.topic,
+            partition=partition.partition,
+            offset=offset,
+            consequence="work on the old records is dropped; the new ones are worked from here",
+        )
+        self._assignments[partition].end()
+        assignment = Assignment(f"{partition.topic}-{partition.partition}")
+        assignment.ledger.receive(offset, self._clock())
+        self._assignments[partition] = assignment
+        return assignment
 
     async def commit(self) -> None:
         """Commit every partition's settled prefix; a failure is told and survived."""
@@ -229,11 +307,12 @@ class Source:
             await self._commit(self._assignments)
 
     async def _commit(self, assignments: dict[TopicPartition, Assignment]) -> None:
-        offsets = {
-            partition: offset
+        moved = {
+            partition: (assignment.ledger, offset)
             for partition, assignment in assignments.items()
             if (offset := assignment.ledger.committable) is not None
         }
+        offsets = {partition: offset for partition, (_, offset) in moved.items()}
         if not offsets:
             return
         try:
@@ -248,8 +327,8 @@ class Source:
             log.warning("commit.failed", error=_short(error), consequence="tried again shortly")
         else:
             self._metrics.commits.inc()
-            for partition, offset in offsets.items():
-                assignments[partition].ledger.committed(offset)
+            for ledger, offset in moved.values():
+                ledger.committed(offset)
 
     async def lags(self) -> dict[tuple[str, int], int]:
         """Records between the committable position and the end, by topic and partition.
@@ -368,6 +447,10 @@ async def _all_idle(assignments: Iterable[Assignment], timeout: float) -> bool:
     except TimeoutError:
         return False
     return True
+
+
+def _is_about_the_group(error: Exception) -> bool:
+    return isinstance(error, KafkaError) and not isinstance(error, _ABOUT_BYTES)
 
 
 def _short(error: BaseException) -> str:

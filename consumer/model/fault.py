@@ -32,6 +32,9 @@ class Failure(Exception):
             answer came back). Repeating an ambiguous upload without looking first makes a double.
         http_status: the answer's status, where there was an answer.
         retry_after: seconds to wait before the next try, where somebody said so.
+
+    Attributes:
+        workspace_gone: the workspace is not there any more: nothing known of it holds.
     """
 
     fault: Fault = Fault.UNCLEAR
@@ -51,3 +54,4 @@ class Failure(Exception):
         self.ambiguous = ambiguous
         self.http_status = http_status
         self.retry_after = retry_after
+        self.workspace_gone = False

@@ -38,6 +38,16 @@ class IdentityTemplate:
         """The identity of a document."""
         return self.of_fields(document.id, document.source_url, document.technology)
 
+    def of_readable(
+        self, document_id: str | None, source_url: str | None, technology: str | None
+    ) -> str | None:
+        """The identity of an event that is read in part; None where a part it needs is missing."""
+        fields = {"id": document_id, "source_url": source_url, "technology": technology}
+        known = {name: value for name, value in fields.items() if value is not None}
+        if not self.template.placeholders <= known.keys():
+            return None
+        return self.template.fill(dict.fromkeys(PLACEHOLDERS, "") | known)
+
     def of_fields(self, document_id: str, source_url: str, technology: str) -> str:
         """The identity of what a marker names."""
         return self.template.fill(

@@ -33,7 +33,6 @@ class Routing:
         workspace_template: ROUTING_WORKSPACE, text with or without ``{technology}``.
         map: technology, spelt as in the events, to workspace slug (``[routing.map]``).
         allowed: glob patterns over slugs (ROUTING_ALLOWED_WORKSPACES).
-        create: whether missing workspaces are created (ROUTING_CREATE_WORKSPACES).
 
     Raises:
         ValueError: a setting is wrong on its face; the message names it.
@@ -42,7 +41,6 @@ class Routing:
     workspace_template: str = "{technology}"
     map: Mapping[str, str] = field(default_factory=dict)
     allowed: tuple[str, ...] = ("*",)
-    create: bool = True
     _template: template.Template = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -72,10 +70,10 @@ class Routing:
         """
         if document.workspace is not None:
             slug = document.workspace
-            if not is_slug(slug):
+            if not _can_exist(slug):
                 raise Unroutable(
                     f"the event asks for workspace {_shown(slug)}, which is no slug: "
-                    "1 to 255 of a-z, 0-9, _ and - are allowed"
+                    "1 to 255 of a-z, 0-9, _ and single - between them are allowed"
                 )
         else:
             slug = self.map.get(document.technology) or self._derived(document.technology)
@@ -104,7 +102,7 @@ class Routing:
 
     def _check_map(self) -> None:
         for technology, slug in self.map.items():
-            if not is_slug(slug):
+            if not _can_exist(slug):
                 raise ValueError(f"[routing.map] {technology!r} names {_shown(slug)}, not a slug")
             if not self.permits(slug):
                 raise ValueError(
@@ -118,6 +116,15 @@ class Routing:
                 f"ROUTING_WORKSPACE {self.workspace_template!r} gives no allowed slug: "
                 "every document would be unroutable"
             )
+
+
+def _can_exist(slug: str) -> bool:
+    """Whether a workspace can have this slug.
+
+    AnythingLLM 1.16 makes ``a-b`` of the name ``a--b`` or ``a-b-``: such a workspace could never
+    be created, and its documents would wait for ever.
+    """
+    return is_slug(slug) and slugify(slug) == slug
 
 
 def _shown(text: str) -> str:

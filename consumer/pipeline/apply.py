@@ -13,7 +13,7 @@ from consumer.pipeline.plan import is_superseded, make_plan
 from consumer.pipeline.ports import Storage
 from consumer.pipeline.read import DocumentEvent, Event, TombstoneEvent
 from consumer.pipeline.settled import Settled
-from consumer.pipeline.upload import Uploader, Waits
+from consumer.pipeline.upload import PlanOutdated, Uploader, Waits
 from consumer.resilience.fence import Fence
 
 T = TypeVar("T")
@@ -68,15 +68,22 @@ class Applier:
                 await self._storage.prepare(body.slug, trace_id=trace_id)
             return await self._index.units(body.slug, body.identity, trace_id=trace_id)
 
-        stored = await self._patiently(look, waits, fence)
+        while True:
+            stored = await self._patiently(look, waits, fence)
+            if self._is_superseded(body, stored):
+                return Superseded(body.slug, body.version)
+            plan = make_plan(body.slug, body.document, body.version, stored)
+            try:
+                applied = await self._uploader.carry_out(plan, waits, fence, trace_id=trace_id)
+            except PlanOutdated:
+                continue
+            if not applied.uploaded and not applied.failed:
+                self._settled.document(body.identity, body.slug, body.version)
+            return applied
+
+    def _is_superseded(self, body: DocumentEvent, stored: tuple[StoredUnit, ...]) -> bool:
         known = self._settled.supersedes(body.identity, body.slug, body.version)
-        if known or is_superseded(body.version, stored):
-            return Superseded(body.slug, body.version)
-        plan = make_plan(body.slug, body.document, body.version, stored)
-        applied = await self._uploader.carry_out(plan, waits, fence, trace_id=trace_id)
-        if not applied.uploaded and not applied.failed:
-            self._settled.document(body.identity, body.slug, body.version)
-        return applied
+        return known or is_superseded(body.version, stored)
 
     async def _delete(
         self, body: TombstoneEvent, waits: Waits, fence: Fence, trace_id: str
@@ -102,7 +109,7 @@ class Applier:
                 removed += await self._uploader.remove(
                     slug, outlived, waits, fence, trace_id=trace_id
                 )
-        if newer:
+        if newer and not removed:
             return Superseded(body.slug, body.version)
         self._settled.tombstone(body.identity, body.slug, body.version)
         return Deleted(body.slug, removed)
@@ -121,8 +128,9 @@ class Applier:
 def _ends(tombstone: TombstoneEvent, unit: StoredUnit) -> bool:
     """Whether the tombstone came after what is stored.
 
-    Within one partition the offsets say so for certain. Dates alone would let a publisher whose
-    clock runs ahead write documents that can't be deleted.
+    A later offset in the same partition says so for certain: dates alone would let a publisher
+    whose clock runs ahead write documents that can't be deleted. An earlier one does not deny it:
+    offsets begin again when a topic is made anew, and those documents could never be deleted.
     """
     ours, theirs = tombstone.version, unit.marker.version
     same_partition = ours.partition is not None and ours.partition == theirs.partition

@@ -214,21 +214,25 @@ def _unspeakable(raw: object) -> Iterator[Problem]:
             left.pop()
             del path[-1:]
             continue
-        here = [*path, step][1:]
         if isinstance(value, dict):
             if any(map(_has_surrogate, value)):
-                yield Problem(pointer(here), "has a field name with a lone surrogate")
+                yield Problem(_at(path, step), "has a field name with a lone surrogate")
             path.append(step)
             left.append(item for item in value.items() if not _has_surrogate(item[0]))
         elif isinstance(value, list):
             path.append(step)
             left.append(iter(enumerate(value)))
         elif isinstance(value, str) and _has_surrogate(value):
-            yield Problem(pointer(here), SURROGATE)
+            yield Problem(_at(path, step), SURROGATE)
         elif isinstance(value, float) and not math.isfinite(value):
-            yield Problem(pointer(here), "is no JSON number (NaN or infinite)")
+            yield Problem(_at(path, step), "is no JSON number (NaN or infinite)")
         elif isinstance(value, int) and value.bit_length() > _DOUBLE_BITS:
-            yield Problem(pointer(here), "is a number too large for any reader")
+            yield Problem(_at(path, step), "is a number too large for any reader")
+
+
+def _at(path: list[str | int], step: str | int) -> str:
+    """The pointer; made only for a problem, because as deep as the nesting it costs as much."""
+    return pointer([*path, step][1:])
 
 
 def _has_surrogate(text: str) -> bool:

@@ -116,8 +116,12 @@ class Reader:
 
     def _malformed(self, record: Record, malformed: Malformed) -> Event:
         problems = tuple(str(problem) for problem in malformed.problems)
+        readable = malformed.readable
         refused = Refused(malformed.reason, problems, malformed.document_id)
-        return self._event(record, refused, malformed.readable.trace_id)
+        identity = self._identity.of_readable(
+            readable.document_id, readable.source_url, readable.technology
+        )
+        return self._event(record, refused, readable.trace_id, identity=identity)
 
     def _routed(
         self, record: Record, document: ProcessedDocument, identity: str

@@ -34,6 +34,8 @@ from consumer.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)
 
+_AFTER_ASKED_SECONDS = 5.0  # at most so much later than asked, so that not all come at once
+
 _NOBODYS = frozenset({Fault.THEIRS, Fault.BUSY})
 
 
@@ -96,9 +98,14 @@ class _Pending:
 class _Progress:
     """What has become of a plan so far."""
 
+    trace_id: str
     pending: list[_Pending]
     uploaded: list[str] = field(default_factory=list)
     failed: list[FailedChunk] = field(default_factory=list)
+
+
+class PlanOutdated(Exception):
+    """What a plan was made from is not so any more: make it again."""
 
 
 class Uploader:
@@ -148,19 +155,25 @@ class Uploader:
 
         Raises:
             FenceClosedError: the right to go on ended; the document is dropped unsettled.
+            PlanOutdated: the workspace vanished: what was stored there is not any more.
         """
         progress = _Progress(
+            trace_id,
             [
                 _Pending(unit, self._storage.upload(plan.slug, unit, trace_id=trace_id))
                 for unit in plan.missing
-            ]
+            ],
         )
         rounds = 0
         while progress.pending:
             await self._round(plan, progress, waits, fence)
             if progress.pending:
                 rounds += 1
-                await self._pause(rounds, [p.last for p in progress.pending if p.last], waits)
+                failures = [p.last for p in progress.pending if p.last]
+                await self._pause(rounds, failures, waits)
+                if any(failure.workspace_gone for failure in failures):
+                    self._index.forget(plan.slug)
+                    raise PlanOutdated(plan.slug)
         removed = 0
         if plan.stale and not progress.failed:
             removed = await self.remove(plan.slug, plan.stale, waits, fence, trace_id=trace_id)
@@ -203,8 +216,8 @@ class Uploader:
 
     async def _pause(self, rounds: int, failures: Sequence[Failure], waits: Waits) -> None:
         """Wait between rounds: growing, jittered, and never shorter than somebody asked for."""
-        asked = max((f.retry_after for f in failures if f.retry_after is not None), default=0.0)
-        delay = max(self._policy.delay(rounds, self._rng), asked)
+        asked = [f.retry_after for f in failures if f.retry_after is not None]
+        delay = pause_of(self._policy, rounds, asked, self._rng)
         worst = failures[-1] if failures else None
         log.warning(
             "document.waiting",
@@ -275,16 +288,22 @@ class Uploader:
         waits: Waits,
         fence: Fence,
     ) -> Failure | None:
-        async with waits.short():
-            await self._slots.acquire()
+        fence.check()
         try:
-            fence.check()
-            self._check_busy()
-            with (
-                self._metrics.chunks_in_flight.track_inprogress(),
-                self._metrics.upload_seconds.time(),
-            ):
-                stored = await pending.upload.attempt()
+            # Before a slot is taken: one workspace that does not get ready must not hold them all.
+            await self._storage.prepare(slug, trace_id=progress.trace_id)
+            async with waits.short():
+                await self._slots.acquire()
+            try:
+                fence.check()
+                self._check_busy()
+                with (
+                    self._metrics.chunks_in_flight.track_inprogress(),
+                    self._metrics.upload_seconds.time(),
+                ):
+                    stored = await pending.upload.attempt()
+            finally:
+                self._slots.release()
         except Failure as failure:
             pending.last = failure
             self._note_busy(failure)
@@ -302,8 +321,6 @@ class Uploader:
                 error=failure.message,
             )
             return failure
-        finally:
-            self._slots.release()
         self._index.stored(slug, stored)
         progress.uploaded.extend(chunk.id for chunk in pending.unit.chunks)
         return None
@@ -319,6 +336,16 @@ class Uploader:
         if left > 0:
             message = f"not sent, AnythingLLM asked for {left:.1f} s of rest"
             raise _Resting(message, fault=Fault.BUSY, retry_after=left)
+
+
+def pause_of(policy: RetryPolicy, rounds: int, asked: Sequence[float], rng: random.Random) -> float:
+    """Seconds between two rounds: growing and jittered, or what was asked for and little more.
+
+    Who says when to come again is asked then: a backoff that has grown over a long outage would
+    keep work waiting after its end.
+    """
+    delay = policy.delay(rounds, rng)
+    return max(asked) + min(delay, _AFTER_ASKED_SECONDS) if asked else delay
 
 
 def _failed(pending: _Pending, failure: Failure) -> list[FailedChunk]:

@@ -189,8 +189,8 @@ class BreakerSettings:
     failure_threshold: int = setting(
         "3",
         count(1, 1000, "failures"),
-        "So many failures in a row make it look closer; larger: more requests go to a server that"
-        " is down.",
+        "So many failures in a row stop all uploads for a while; larger: more requests go to a"
+        " server that is down.",
     )
     recovery_seconds: float = setting(
         "60",
@@ -331,8 +331,7 @@ class DocumentSettings:
     max_bytes: int = setting(
         "8 MiB",
         size(KIB, GIB),
-        "Larger records are dead-lettered as `oversized`, as are compressed batches that unfold"
-        " to more than 8 times this; larger: more memory in the worst case.",
+        "Larger records are dead-lettered as `oversized`; larger: more memory in the worst case.",
     )
 
     @property
@@ -372,7 +371,6 @@ class RoutingSettings:
             workspace_template=self.workspace,
             map=self.map,
             allowed=self.allowed_workspaces,
-            create=self.create_workspaces,
         )
 
 

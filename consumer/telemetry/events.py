@@ -43,6 +43,7 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "routing.collision": "Different technologies share one workspace slug.",
         # Storing
         "workspace.created": "A missing workspace was created.",
+        "workspace.changed": "Others emptied a workspace or made it anew; it is prepared again.",
         "workspace.ready": "A fresh workspace was proven to keep concurrent uploads.",
         "workspace.sentinel_lost": "A fresh workspace lost a test document; another is tried.",
         "workspace.sentinels_left": "Test documents could not be removed; a later look does it.",
@@ -61,6 +62,8 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "result.cut": "A result too large for its topic is published without its per-chunk lists.",
         "dead_letter.by_reference": "A record too large for its topic is dead-lettered without it.",
         "publish.failed": "A result or dead letter is not acknowledged yet; it is sent again.",
+        "source.failed": "The consumer group or our rights are not as they should be; tried again.",
+        "partition.went_back": "A partition's offsets went back: its topic was made anew.",
         "publish.refused": "A topic takes not even a short record; it is waited for.",
         "producer.stop_failed": "Closing a producer failed; it is given up.",
         "commit.failed": "Kafka did not take a commit; it is tried again.",

@@ -15,9 +15,11 @@ from consumer.anythingllm import (
     AnythingLLMNotFoundError,
     AnythingLLMPendingError,
     AnythingLLMRejectedError,
+    AnythingLLMTimeoutError,
     CircuitBreakerConfig,
     CircuitOpenError,
 )
+from consumer.anythingllm.readiness import _Ready
 from consumer.model.document import ProcessedDocument
 from consumer.model.fault import Fault
 from consumer.model.marker import Unit, unit_of
@@ -236,7 +238,7 @@ async def test_the_race_is_real_in_the_simulator() -> None:
     for seed in range(20):
         async with running_simulator(seed=seed) as server, client_for(server) as client:
             await client.get_or_create_workspace("fresh")
-            client._readiness._ready.add("fresh")
+            client._readiness._ready["fresh"] = _Ready(1, used=False)
             await client.upload_document("fresh", document(*TEXTS[:6]))
             losses += len(texts_of(server, "fresh")) < 6
         if losses:
@@ -297,6 +299,30 @@ async def test_a_workspace_that_vanished_is_made_again(
     await upload.attempt()
 
     assert texts_of(simulator, "docs") == ["new"]
+
+
+async def test_a_workspace_made_anew_behind_our_back_is_prepared_again(
+    simulator: Simulator, client: AnythingLLMClient
+) -> None:
+    """It has lost its table: concurrent uploads would overwrite each other without a word."""
+    await client.upload_document("docs", document("old"))
+    await client._api.delete_workspace(client._ordinary(None), "docs")
+    await client._api.new_workspace(client._ordinary(None), "docs")
+
+    await client.upload_document("docs", document(*TEXTS[:12], id="doc-2"))
+
+    assert texts_of(simulator, "docs") == sorted(TEXTS[:12])
+
+
+async def test_a_document_as_a_whole_ends_in_time(simulator: Simulator) -> None:
+    """Attempts and waits add up; the caller gets an answer all the same, and may call again."""
+    async with client_for(simulator, document_timeout=0.5) as client:
+        await client.upload_document("docs", document("first"))
+        simulator.faults.add("hold", path="*/raw-text")
+        with pytest.raises(AnythingLLMTimeoutError) as raised:
+            await client.upload_document("docs", document("second", id="doc-2"))
+        simulator.faults.clear()
+    assert raised.value.ambiguous
 
 
 @pytest.mark.parametrize(

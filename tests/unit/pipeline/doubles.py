@@ -111,15 +111,18 @@ class Storage:
     units: list[StoredUnit] = field(default_factory=list)
     slugs: list[str] = field(default_factory=lambda: ["docs"])
     calls: list[str] = field(default_factory=list)
+    prepared: list[str] = field(default_factory=list)
     listing_fails: list[Failure] = field(default_factory=list)
     removal_fails: list[Failure] = field(default_factory=list)
     in_flight: int = 0
     most_in_flight: int = 0
     listing_gate: Gate = field(default_factory=Gate)
     uploading: Gate = field(default_factory=Gate)
+    preparing: Gate = field(default_factory=Gate)
 
     async def prepare(self, slug: str, *, trace_id: str) -> None:
-        self.calls.append(f"prepare {slug}")
+        self.prepared.append(slug)
+        await self.preparing.passed()
 
     async def listing(self, slug: str, *, trace_id: str) -> Sequence[StoredUnit]:
         self.calls.append(f"listing {slug}")

@@ -172,6 +172,16 @@ def test_an_unreadable_event_still_tells_its_trace() -> None:
     assert event.trace_id == TRACE
 
 
+@pytest.mark.parametrize(
+    ("identity", "known"), [("{source_url}", "https://docs.example/a"), ("{id}/{technology}", None)]
+)
+def test_an_invalid_event_shows_its_identity_where_it_can(identity: str, known: str | None) -> None:
+    """Its result gets the right key; half an identity would name another document."""
+    value = orjson.dumps({"id": "a", "source_url": "https://docs.example/a", "technology": 5})
+
+    assert _reader(identity).read(record(value)).identity == known
+
+
 def test_a_version_is_never_without_a_date() -> None:
     """Kafka allows records without a timestamp."""
     timeless = Record(Coordinates("in", 0, 0), -1, b"guide", _value())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Sequence
 
 import pytest
@@ -11,8 +12,9 @@ from consumer.model.fault import Failure, Fault
 from consumer.model.marker import StoredUnit, Unit
 from consumer.model.outcome import Applied, FailureReason
 from consumer.pipeline.plan import Plan, make_plan
-from consumer.pipeline.upload import DocumentWaits, Uploader
+from consumer.pipeline.upload import DocumentWaits, PlanOutdated, Uploader, pause_of
 from consumer.resilience.fence import Fence, FenceClosedError
+from consumer.resilience.retry import RetryPolicy
 from tests.unit.pipeline.doubles import (
     TRACE,
     Answer,
@@ -249,3 +251,45 @@ async def test_a_fault_in_the_program_is_not_eaten() -> None:
 
     with pytest.raises(ZeroDivisionError):
         await Fences().carry_out(uploader_of(Storage(answer)), _plan("a", "one", "two"))
+
+
+async def test_a_workspace_that_does_not_get_ready_holds_no_slots() -> None:
+    """Making a workspace ready can take minutes; the others' documents go on meanwhile."""
+    sick, well = Storage(), Storage()
+    slots = asyncio.Semaphore(1)
+    waiting = uploader_of(sick)
+    waiting._slots = slots
+    going = uploader_of(well)
+    going._slots = slots
+    sick.preparing.close()
+    held_up = asyncio.create_task(Fences().carry_out(waiting, _plan("a", "one", "two")))
+    async with finishing(held_up):
+        await sick.preparing.arrived.acquire()
+        async with asyncio.timeout(1):
+            applied = await Fences().carry_out(going, _plan("b", "three"))
+
+    assert applied.uploaded == ("b_0",)
+
+
+async def test_a_vanished_workspace_makes_the_plan_outdated() -> None:
+    """What was stored there is gone: the plan's unchanged chunks would be reported falsely."""
+
+    def gone(unit: Unit, attempt: int) -> Failure | None:
+        failure = Failure("no such workspace", fault=Fault.THEIRS)
+        failure.workspace_gone = True
+        return failure
+
+    storage = Storage(gone)
+    with pytest.raises(PlanOutdated):
+        await Fences().carry_out(uploader_of(storage), _plan("a", "one"))
+
+    assert storage.calls == ["upload one"]
+
+
+def test_the_pause_after_a_wish_is_the_wish_and_little_more() -> None:
+    """After a long outage work begins when the breaker's time is over, not a backoff later."""
+    grown = RetryPolicy(attempts=3, base=60.0, cap=60.0)
+    for seed in range(50):
+        rng = random.Random(seed)
+        assert 30.0 <= pause_of(grown, 9, [30.0, 12.0], rng) <= 35.0
+        assert 0.0 <= pause_of(grown, 9, [], rng) <= 60.0

@@ -1,0 +1,75 @@
+"""The source where a broker is not needed to show it: what aiokafka raises, and offsets."""
+
+from __future__ import annotations
+
+import pytest
+from aiokafka import ConsumerRecord, TopicPartition
+from aiokafka.errors import (
+    CorruptRecordException,
+    GroupAuthorizationFailedError,
+    KafkaError,
+    TopicAuthorizationFailedError,
+    UnknownError,
+    UnsupportedCodecError,
+)
+
+from consumer.kafka.assignment import Assignment
+from consumer.kafka.connection import KafkaConnection
+from consumer.kafka.source import Source, SourceConfig, _is_about_the_group
+from consumer.telemetry.metrics import Metrics
+
+PARTITION = TopicPartition("documents", 0)
+
+
+def _source() -> Source:
+    return Source(
+        KafkaConnection("127.0.0.1:1"),
+        SourceConfig(("documents",), "group"),
+        Metrics(),
+        on_revoked=lambda: None,
+    )
+
+
+def _batch(offset: int) -> dict[TopicPartition, list[ConsumerRecord[bytes, bytes]]]:
+    record = ConsumerRecord("documents", 0, offset, 0, 0, b"k", b"v", None, 1, 1, ())
+    return {PARTITION: [record]}
+
+
+@pytest.mark.parametrize(
+    ("error", "about_the_group"),
+    [
+        (GroupAuthorizationFailedError("group"), True),
+        (TopicAuthorizationFailedError("documents"), True),
+        (UnknownError(), True),
+        (KafkaError("Unexpected error in join group"), True),
+        (CorruptRecordException("Invalid CRC"), False),
+        (UnsupportedCodecError("zstd"), False),
+        (UnicodeDecodeError("utf-8", b"x", 0, 1, "header"), False),
+        (ValueError("varint"), False),
+    ],
+)
+def test_only_bytes_are_held_against_a_partition(
+    error: Exception, *, about_the_group: bool
+) -> None:
+    """A right that was taken away is no unreadable record."""
+    assert _is_about_the_group(error) is about_the_group
+
+
+async def test_offsets_that_go_back_begin_anew() -> None:
+    """A topic made anew starts at 0: its records are worked, work on the old ones is over."""
+    source = _source()
+    before = source._assignments[PARTITION] = Assignment("documents-0")
+    assert source._first(_batch(500)) is not None
+
+    delivery = source._first(_batch(0))
+
+    assert before.ended
+    assert delivery is not None
+    assert not delivery.ended
+    delivery.settled()
+    assert source._assignments[PARTITION].ledger.committable == 1
+
+
+async def test_a_record_without_an_assignment_is_left_to_the_next_owner() -> None:
+    """It came in while the partition went: whoever has it now fetches it again."""
+    assert _source()._first(_batch(0)) is None
