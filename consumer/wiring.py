@@ -91,6 +91,7 @@ def source_config(settings: Settings) -> SourceConfig:
         group_id=kafka.group_id,
         auto_offset_reset=kafka.auto_offset_reset,
         session_timeout=kafka.session_timeout_seconds,
+        unfold_limit=settings.document.max_batch_bytes,
         drain_timeout=settings.upload.timeout_seconds + kafka.delivery_timeout_seconds,
     )
 

@@ -129,6 +129,7 @@ class Service:
             others = [
                 tasks.create_task(self._commit_forever(), name="commit"),
                 tasks.create_task(self._observe_forever(), name="observe"),
+                tasks.create_task(self._rooms.source.keep_lease(), name="lease"),
                 tasks.create_task(self._watch.look_until_well(), name="watch"),
                 tasks.create_task(self._drain_when_asked(journey, work), name="drain"),
             ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from consumer.kafka.ledger import Ledger
 from consumer.model.delivery import Record
@@ -14,12 +15,14 @@ class Assignment:
 
     Args:
         name: topic and partition.
+        is_over: whether the group can't be counting us in any more.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, is_over: Callable[[], bool] = lambda: False) -> None:
         self._name = name
+        self._is_over = is_over
         self.ledger = Ledger(name)
-        self.fence = Fence(name)
+        self.fence = Fence(name, is_over)
         self._working: set[asyncio.Task[object]] = set()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -28,7 +31,7 @@ class Assignment:
     @property
     def ended(self) -> bool:
         """True once the partition may belong to somebody else."""
-        return self._ended
+        return self._ended or self._is_over()
 
     def begin(self, task: asyncio.Task[object]) -> None:
         """Count a task as working on this partition until it is done."""

@@ -9,6 +9,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
+from consumer.kafka.batches import install
 from consumer.kafka.connection import KafkaConnection, explained
 from consumer.kafka.records import to_record
 from consumer.kafka.topics import partitions_of
@@ -17,6 +18,7 @@ from consumer.model.delivery import Record
 log = structlog.get_logger(__name__)
 
 _ASK_SECONDS = 30.0
+_UNFOLD_LIMIT = 64 * 1024 * 1024
 _POLL_MS = 500
 # The end is reached by position as a rule. Behind transaction markers the position may stand
 # still short of it: then this many empty polls in a row mean the same.
@@ -38,6 +40,7 @@ async def read_topic(
     """
     count = await partitions_of(connection, topic)
     partitions = [TopicPartition(topic, number) for number in range(count)]
+    install(_UNFOLD_LIMIT)
     async with explained(f"reading {topic}", connection), asyncio.timeout(_ASK_SECONDS):
         consumer = AIOKafkaConsumer(
             **connection.client_options(),

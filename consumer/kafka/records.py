@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from aiokafka import ConsumerRecord
 
+from consumer.kafka.batches import NoValue
 from consumer.model.delivery import Coordinates, Record
 
 _NO_TIMESTAMP = -1
 
 
 def to_record(record: ConsumerRecord) -> Record:
-    """The record's original bytes and coordinates."""
+    """The record's original bytes and coordinates, or why there are only coordinates."""
+    unreadable = record.value.why if isinstance(record.value, NoValue) else None
     return Record(
         at=Coordinates(record.topic, record.partition, record.offset),
         timestamp_ms=_NO_TIMESTAMP if record.timestamp is None else record.timestamp,
         key=record.key,
-        value=record.value,
+        value=None if unreadable else record.value,
         headers=tuple(record.headers),
+        unreadable=unreadable,
     )

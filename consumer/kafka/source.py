@@ -36,8 +36,11 @@ from aiokafka.errors import (
 )
 
 from consumer.kafka.assignment import Assignment, Delivery
+from consumer.kafka.batches import install
 from consumer.kafka.connection import KafkaConnection, KafkaUnavailableError, explained
+from consumer.kafka.lease import Lease
 from consumer.kafka.records import to_record
+from consumer.model.delivery import Record
 from consumer.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)
@@ -72,6 +75,7 @@ class SourceConfig:
         session_timeout: seconds without heartbeat until the group takes our partitions away.
         drain_timeout: seconds that a revocation waits for requests in the middle.
         commit_timeout: seconds a commit may take; aiokafka itself sets no limit.
+        unfold_limit: bytes that a compressed batch may unfold to; beyond, it is dead-lettered.
     """
 
     topics: tuple[str, ...]
@@ -80,6 +84,7 @@ class SourceConfig:
     session_timeout: float = 45.0
     drain_timeout: float = 130.0
     commit_timeout: float = 30.0
+    unfold_limit: int = 64 * 1024 * 1024
 
     @property
     def rebalance_timeout(self) -> float:
@@ -119,6 +124,7 @@ class Source:
         self._failure: BaseException | None = None
         self._joined_group = False
         self._commit_lock = asyncio.Lock()
+        self._lease = Lease(config.session_timeout, clock)
 
     async def start(self) -> None:
         """Join the group.
@@ -126,6 +132,7 @@ class Source:
         Raises:
             KafkaUnavailableError: with the cause; call again later.
         """
+        install(self._config.unfold_limit)
         async with explained("joining the consumer group", self._connection):
             consumer = AIOKafkaConsumer(
                 **self._connection.client_options(),
@@ -145,6 +152,7 @@ class Source:
             except BaseException:
                 await consumer.stop()
                 raise
+        self._lease.begin()
         self._consumer = consumer
 
     @property
@@ -259,7 +267,7 @@ class Source:
         self._unreadable[partition] = self._clock() + _UNREADABLE_RETRY_SECONDS
         self._metrics.unreadable_records.inc()
         log.error(
-            "record.unreadable",
+            "partition.unreadable",
             topic=partition.topic,
             partition=partition.partition,
             error=_short(error),
@@ -280,8 +288,20 @@ class Source:
                     continue
                 if not assignment.ledger.receive(record.offset, self._clock()):
                     assignment = self._begun_again(partition, record.offset)
-                return Delivery(to_record(record), assignment)
+                return Delivery(self._told(to_record(record)), assignment)
         return None
+
+    def _told(self, record: Record) -> Record:
+        if record.unreadable is not None:
+            self._metrics.unreadable_records.inc()
+            log.error(
+                "record.unreadable",
+                at=str(record.at),
+                error=record.unreadable.problem,
+                consequence="dead-lettered by its coordinates; the others are worked",
+                what_to_do="find out who wrote it: its producer or the way to the disk is broken",
+            )
+        return record
 
     def _begun_again(self, partition: TopicPartition, offset: int) -> Assignment:
         """A new assignment for a partition whose offsets went back: its topic was made anew.
@@ -296,7 +316,7 @@ class Source:
             consequence="work on the old records is dropped; the new ones are worked from here",
         )
         self._assignments[partition].end()
-        assignment = Assignment(f"{partition.topic}-{partition.partition}")
+        assignment = self._new_assignment(partition)
         assignment.ledger.receive(offset, self._clock())
         self._assignments[partition] = assignment
         return assignment
@@ -307,6 +327,8 @@ class Source:
             await self._commit(self._assignments)
 
     async def _commit(self, assignments: dict[TopicPartition, Assignment]) -> None:
+        if self._lease.over:
+            return  # these offsets may be somebody else's to commit
         moved = {
             partition: (assignment.ledger, offset)
             for partition, assignment in assignments.items()
@@ -411,11 +433,42 @@ class Source:
 
     def _assigned(self, partitions: Iterable[TopicPartition]) -> None:
         self._joined_group = True
-        self._assignments = {tp: Assignment(f"{tp.topic}-{tp.partition}") for tp in partitions}
+        self._assignments = {tp: self._new_assignment(tp) for tp in partitions}
         self._metrics.partitions_assigned.set(len(self._assignments))
         log.info(
             "assignment.received", partitions=sorted(str(a) for a in self._assignments.values())
         )
+
+    def _new_assignment(self, partition: TopicPartition) -> Assignment:
+        return Assignment(f"{partition.topic}-{partition.partition}", lambda: self._lease.over)
+
+    async def keep_lease(self) -> None:
+        """Renew the lease for ever; when it ran out, drop everything and join the group anew."""
+        while True:
+            await asyncio.sleep(self._lease.renewal_interval)
+            if not self._lease.renew():
+                self._expire()
+
+    def _expire(self) -> None:
+        ending = self._assignments
+        for assignment in ending.values():
+            assignment.end()
+        self._assignments = {}
+        self._joined_group = False
+        self._metrics.partitions_assigned.set(0)
+        self._rescued.clear()
+        self._unreadable.clear()
+        self._on_revoked()
+        stood_still = self._lease.begin()
+        log.error(
+            "assignment.expired",
+            partitions=len(ending),
+            dropped=sum(a.ledger.open_count for a in ending.values()),
+            stood_still_seconds=round(stood_still, 1),
+            consequence="nothing of it is committed or published; joining the group anew",
+        )
+        # Even if the group still counts us in: our position is behind what was dropped.
+        self._joined().subscribe(list(self._config.topics), listener=_Listener(self))
 
     def _joined(self) -> AIOKafkaConsumer:
         if self._consumer is None:

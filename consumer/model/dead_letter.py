@@ -226,7 +226,9 @@ def restored(headers: Headers) -> Headers:
 
 
 def reference_to(record: Record) -> Reference:
-    """A record that no topic would take as a dead letter, by reference."""
+    """A record that no topic would take as a dead letter, or that can't be had, by reference."""
+    if record.unreadable is not None:
+        return Reference(at=record.at, timestamp_ms=record.timestamp_ms)
     value = record.value or b""
     return Reference(
         at=record.at,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from consumer.model.reason import FailureReason
+
 Headers = tuple[tuple[str, bytes], ...]
 
 
@@ -20,6 +22,19 @@ class Coordinates:
 
 
 @dataclass(frozen=True, slots=True)
+class Unreadable:
+    """Why a record's bytes can't be had: Kafka's client could not unpack them.
+
+    Args:
+        reason: ``undecodable``, or ``oversized`` where its batch unfolds too far.
+        problem: one line.
+    """
+
+    reason: FailureReason
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """A record's original bytes; a dead letter carries them on untouched.
 
@@ -29,6 +44,7 @@ class Record:
         key: original key bytes or None.
         value: original value bytes; None is a tombstone.
         headers: original headers, in order.
+        unreadable: set where nothing but the coordinates is known; key and value are None then.
     """
 
     at: Coordinates
@@ -36,6 +52,7 @@ class Record:
     key: bytes | None
     value: bytes | None
     headers: Headers = ()
+    unreadable: Unreadable | None = None
 
     @property
     def size(self) -> int:

@@ -3,21 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 
 from consumer.model.fault import Fault
+from consumer.model.reason import FailureReason as FailureReason
 from consumer.model.version import DocumentVersion
-
-
-class FailureReason(StrEnum):
-    """Why something can't be stored: ``dlq.reason`` and ``failed_chunks[].reason``."""
-
-    UNDECODABLE = "undecodable"
-    INVALID = "invalid"
-    OVERSIZED = "oversized"
-    UNROUTABLE = "unroutable"
-    REJECTED = "rejected"
-    EXHAUSTED = "exhausted"
 
 
 @dataclass(frozen=True, slots=True)

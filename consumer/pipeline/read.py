@@ -103,6 +103,9 @@ class Reader:
 
     def read(self, record: Record) -> Event:
         """The event in a record, or why there is none."""
+        if record.unreadable is not None:
+            why = record.unreadable
+            return self._event(record, Refused(why.reason, (why.problem,), None), None)
         if record.value is None:
             return self._tombstone(record)
         try:

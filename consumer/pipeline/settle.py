@@ -139,7 +139,8 @@ class Settler:
             await self._publish_small(topic, key, short.encode(), headers)
 
     async def _publish_letter(self, event: Event, cause: Cause, result: UploadResult) -> None:
-        letter = self._letter(event, event.record, cause, result)
+        record = event.record if event.record.unreadable is None else reference_to(event.record)
+        letter = self._letter(event, record, cause, result)
         topic = self._address.dead_letters
         try:
             await self._publish(topic, letter.key, letter.value, letter.headers)

@@ -8,7 +8,7 @@ request goes on undisturbed and finds the fence closed when it asks next.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 
@@ -21,10 +21,12 @@ class Fence:
 
     Args:
         name: what it stands for, for `repr` and logs.
+        is_over: asked at every check: true closes the fence from then on.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, is_over: Callable[[], bool] = lambda: False) -> None:
         self._name = name
+        self._is_over = is_over
         self._closed = False
         self._waiting: set[asyncio.Task[object]] = set()
         self._woken: set[asyncio.Task[object]] = set()
@@ -32,6 +34,8 @@ class Fence:
     @property
     def closed(self) -> bool:
         """True from the first `close` on, for ever."""
+        if not self._closed and self._is_over():
+            self.close()
         return self._closed
 
     def close(self) -> None:
@@ -45,7 +49,7 @@ class Fence:
 
     def check(self) -> None:
         """Raise `FenceClosedError` once the fence is closed."""
-        if self._closed:
+        if self.closed:
             raise FenceClosedError(self._name)
 
     @asynccontextmanager

@@ -34,7 +34,8 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "assignment.revoked": "The group took our partitions back, after draining.",
         "source.poll_failed": "Reading from Kafka failed; it is tried again.",
         "source.stop_failed": "Leaving the group failed; it notices by the session timeout.",
-        "record.unreadable": "The Kafka client can't read a record; its partition waits.",
+        "record.unreadable": "Kafka's client can't read a record; it is dead-lettered by place.",
+        "partition.unreadable": "What a partition sent can't be read at all; it is tried again.",
         "record.key_differs": "A record's key is not its identity; order is then per partition.",
         "lag.unknown": "Kafka did not say how far behind we are; the metric keeps its value.",
         # Understanding
@@ -62,6 +63,7 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "result.cut": "A result too large for its topic is published without its per-chunk lists.",
         "dead_letter.by_reference": "A record too large for its topic is dead-lettered without it.",
         "publish.failed": "A result or dead letter is not acknowledged yet; it is sent again.",
+        "assignment.expired": "The process stood still too long; its partitions are given up.",
         "source.failed": "The consumer group or our rights are not as they should be; tried again.",
         "partition.went_back": "A partition's offsets went back: its topic was made anew.",
         "publish.refused": "A topic takes not even a short record; it is waited for.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import time
 from collections import Counter
@@ -192,3 +193,43 @@ async def test_nothing_is_lost_by_many_kills(stage: Stage, tmp_path: Path) -> No
     assert set(found) == set(chunk_ids(documents))
     assert all(copy.searchable for copy in stored(stage.simulator))
     assert set((await stage.unsettled()).values()) == {0}
+
+
+@pytest.mark.slow
+async def test_who_stood_still_too_long_has_nothing_to_say(
+    stage: Stage, documents: list[Json]
+) -> None:
+    """SIGSTOP beyond the session timeout, then SIGCONT: the group has given its partitions away.
+
+    The answers that waited for it must not be settled: another instance has answered these events.
+    """
+    rule = held(stage)
+    session = {"KAFKA_SESSION_TIMEOUT_SECONDS": "4"}
+    frozen = await in_the_middle(stage, documents, **session)
+    frozen.signal(signal.SIGSTOP)
+    settled = len(frozen.logged("document.settled"))
+    other = await stage.run(**session)
+    await other.until_logged("assignment.received", seconds=60)
+    await answered(stage, rule)
+    await stage.until_results(len(documents), seconds=90)
+    await until_all_committed(stage)
+
+    frozen.signal(signal.SIGCONT)
+    expired = await frozen.until_logged("assignment.expired")
+    await frozen.until_logged("assignment.received", 2)
+    frozen.signal(signal.SIGTERM)
+    other.signal(signal.SIGTERM)
+    assert (await frozen.ended(), await other.ended()) == (0, 0)
+
+    assert expired["stood_still_seconds"] > 3
+    assert len(frozen.logged("document.settled")) == settled
+    assert not frozen.logged("commit.refused")
+    assert set((await stage.unsettled()).values()) == {0}
+    assert {result.status for result in await stage.results()} == {"succeeded"}
+
+
+async def until_all_committed(stage: Stage) -> None:
+    """Wait until every partition's commit is at its end."""
+    async with asyncio.timeout(30):
+        while set((await stage.unsettled()).values()) != {0}:  # noqa: ASYNC110 - Kafka tells nobody
+            await asyncio.sleep(0.1)

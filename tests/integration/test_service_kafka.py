@@ -174,23 +174,48 @@ async def _publish_unreadable(stage: Stage, partition: int) -> None:
         await (await producer.send_batch(batch, stage.documents, partition=partition))
 
 
-async def test_a_record_that_the_client_cannot_read_holds_up_its_partition_alone(
-    stage: Stage,
-) -> None:
-    """The others go on, nothing of the held one is committed, and the metrics tell."""
-    running = await stage.start()
+async def test_a_record_that_the_client_cannot_read_is_stepped_past(stage: Stage) -> None:
+    """Those before and behind it are stored; it is dead-lettered by its place, and counted."""
+    await stage.publish(document("before", ["one"]), partition=0)
     await _publish_unreadable(stage, partition=0)
     await stage.publish(document("behind", ["one"]), partition=0)
     for number in range(3):
         await stage.publish(document(f"other-{number}", ["one"]), partition=1)
-    await stage.wait_results(3)
-    unreadable = running.service._metrics.unreadable_records
-    await eventually(lambda: unreadable._value.get() >= 1)
+    running = await stage.start()
+    await stage.wait_results(5)
+    (letter,) = await stage.wait_dead_letters(1)
+    await stage.wait_committed()
+    unreadable = running.service._metrics.unreadable_records._value.get()
     await running.stop()
 
-    assert "behind" not in stage.stored()
-    committed = await stage.committed()
-    assert (committed[0], committed[1]) == (0, 3)
+    headers = dict(letter.headers)
+    assert headers["dlq.reason"] == b"undecodable"
+    place = (headers["__connect.errors.partition"], headers["__connect.errors.offset"])
+    assert place == (b"0", b"1")
+    reference = orjson.loads(letter.value or b"")
+    assert (reference["partition"], reference["offset"]) == (0, 1)
+    assert reference["value_sha256"] is None
+    assert unreadable == 1
+    assert {"before", "behind"} <= set(stage.stored())
+
+
+async def test_a_bomb_is_dead_lettered_without_being_unfolded(stage: Stage) -> None:
+    """261 kB of gzip would unfold to 256 MiB; the records behind it are worked."""
+    producer = AIOKafkaProducer(
+        bootstrap_servers=stage.kafka.bootstrap_servers,
+        compression_type="gzip",
+        max_request_size=200 * 1024 * 1024,
+    )
+    async with producer:
+        bomb = b"a" * (80 * 1024 * 1024)
+        await producer.send_and_wait(stage.documents, key=b"bomb", value=bomb, partition=0)
+    await stage.publish(document("behind", ["one"]), partition=0)
+    await stage.start()
+    await stage.wait_results(1)
+    (letter,) = await stage.wait_dead_letters(1)
+
+    assert dict(letter.headers)["dlq.reason"] == b"oversized"
+    assert "behind" in stage.stored()
 
 
 async def test_a_compacted_or_transactional_gap_is_stepped_over(
