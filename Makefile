@@ -12,7 +12,7 @@ PYTEST := $(BIN)/pytest
 COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-annotate --no-header --quiet
 
-.PHONY: help setup demo test test-all check settings-table lock clean
+.PHONY: help setup demo test test-all check bench settings-table lock clean
 
 help: ## what can be made
 	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1\t\2/p' Makefile | expand -t 18
@@ -44,6 +44,9 @@ check: $(STAMP) ## format, lint, types, architecture; changes nothing
 	$(BIN)/ruff check .
 	$(BIN)/mypy --strict consumer tests
 	$(PYTEST) -q tests/unit/test_architecture.py
+
+bench: $(STAMP) ## chunks a second, beside a bare loop over the same simulated server
+	$(BIN)/python -m tests.bench.bench
 
 settings-table: $(STAMP) ## write the table of settings into README.md
 	$(BIN)/python -m consumer.settings README.md
