@@ -13,6 +13,8 @@ from consumer.pipeline.journey import Journey
 from consumer.telemetry.metrics import PREFIX, Metrics
 
 _POLL_STUCK_MARGIN_SECONDS = 60.0
+# Far above any rebalance: only a fetch that has stopped for good is worth a restart.
+_STARVED_SECONDS = 300.0
 
 
 class Condition:
@@ -54,8 +56,14 @@ class Condition:
 
     def alive(self) -> list[str]:
         """Why a restart would help; for ``/livez``."""
-        stuck = self.journey.polling_for() if self.journey else 0.0
-        return [f"a poll has taken {stuck:.0f} s"] if stuck > self._poll_limit else []
+        if self.journey is None:
+            return []
+        reasons = []
+        if (stuck := self.journey.polling_for()) > self._poll_limit:
+            reasons.append(f"a poll has taken {stuck:.0f} s")
+        if (starved := self._source.starved_seconds) > _STARVED_SECONDS:
+            reasons.append(f"records wait and none was received for {starved:.0f} s")
+        return reasons
 
     def ready(self) -> list[str]:
         """Why no work is done; for ``/readyz``."""

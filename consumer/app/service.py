@@ -161,9 +161,12 @@ class Service:
     async def _observe_forever(self) -> None:
         while True:
             await self._rooms.source.listen()
+            if self._condition.journey is not None and not self._condition.journey.has_room:
+                self._rooms.source.not_hungry()
             try:
                 lags = await self._rooms.source.lags()
             except KafkaUnavailableError as error:
+                self._rooms.source.not_hungry()  # it can't be blamed for what Kafka does not give
                 log.info("lag.unknown", error=str(error))
                 self._condition.kafka_trouble = str(error)
             else:

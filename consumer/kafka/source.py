@@ -125,6 +125,7 @@ class Source:
         self._joined_group = False
         self._commit_lock = asyncio.Lock()
         self._lease = Lease(config.session_timeout, clock)
+        self._fed_at = clock()
 
     async def start(self) -> None:
         """Join the group.
@@ -174,6 +175,19 @@ class Source:
         """Seconds since the longest unsettled record was received; 0 when nothing is open."""
         since = [a.ledger.oldest_open_since for a in self._assignments.values()]
         return max((self._clock() - at for at in since if at is not None), default=0.0)
+
+    @property
+    def starved_seconds(self) -> float:
+        """How long records have been waiting for us without any being received.
+
+        A consumer that silently stops fetching looks healthy from everywhere else (aiokafka has
+        had such faults). Whoever has no room for records says so with `not_hungry`.
+        """
+        return self._clock() - self._fed_at
+
+    def not_hungry(self) -> None:
+        """Nothing could be received, or need be: no reason to call it starving."""
+        self._fed_at = self._clock()
 
     async def poll(self, timeout: float = 0.2) -> Delivery | None:
         """The next record, or None when there was none for `timeout` seconds.
@@ -286,6 +300,7 @@ class Source:
                 # Without an assignment the record belongs to the next owner, who fetches it again.
                 if (assignment := self._assignments.get(partition)) is None:
                     continue
+                self.not_hungry()
                 if not assignment.ledger.receive(record.offset, self._clock()):
                     assignment = self._begun_again(partition, record.offset)
                 return Delivery(self._told(to_record(record)), assignment)
@@ -364,12 +379,15 @@ class Source:
         async with explained("reading end offsets", self._connection), asyncio.timeout(10):
             ends = await self._joined().end_offsets(assigned)
             lags = {}
+            unfetched = 0
             for partition in assigned:
                 if (assignment := self._assignments.get(partition)) is None:
                     continue
-                position = await self._joined().position(partition)
-                behind = max(ends[partition] - position, 0) + assignment.ledger.open_count
-                lags[partition.topic, partition.partition] = behind
+                ahead = max(ends[partition] - await self._joined().position(partition), 0)
+                unfetched += 0 if partition in self._unreadable else ahead
+                lags[partition.topic, partition.partition] = ahead + assignment.ledger.open_count
+        if not unfetched:
+            self.not_hungry()
         return lags
 
     async def stop(self) -> None:
@@ -433,6 +451,7 @@ class Source:
 
     def _assigned(self, partitions: Iterable[TopicPartition]) -> None:
         self._joined_group = True
+        self.not_hungry()
         self._assignments = {tp: self._new_assignment(tp) for tp in partitions}
         self._metrics.partitions_assigned.set(len(self._assignments))
         log.info(

@@ -132,6 +132,11 @@ class Journey:
         """True from `stop` on."""
         return self._stop.closed
 
+    @property
+    def has_room(self) -> bool:
+        """Whether another record would be taken in at once."""
+        return not self._window.locked() and not self._bytes.waiting
+
     def polling_for(self) -> float:
         """Seconds that the current poll has taken; 0 while none is running. For the watchdog."""
         return 0.0 if self._polling_since is None else self._clock() - self._polling_since

@@ -73,3 +73,26 @@ async def test_offsets_that_go_back_begin_anew() -> None:
 async def test_a_record_without_an_assignment_is_left_to_the_next_owner() -> None:
     """It came in while the partition went: whoever has it now fetches it again."""
     assert _source()._first(_batch(0)) is None
+
+
+async def test_who_receives_nothing_while_records_wait_is_starving() -> None:
+    """Received records, an assignment, or having no room end the hunger."""
+    clock = [100.0]
+    source = Source(
+        KafkaConnection("127.0.0.1:1"),
+        SourceConfig(("documents",), "group"),
+        Metrics(),
+        on_revoked=lambda: None,
+        clock=lambda: clock[0],
+    )
+    source._assigned([PARTITION])
+    clock[0] += 30.0
+    hungry = [source.starved_seconds]
+    source._first(_batch(0))
+    hungry.append(source.starved_seconds)
+    clock[0] += 10.0
+    hungry.append(source.starved_seconds)
+    source.not_hungry()
+    hungry.append(source.starved_seconds)
+
+    assert hungry == [30.0, 0.0, 10.0, 0.0]
