@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from consumer.anythingllm.api import Api
 from consumer.anythingllm.readiness import NewErrand, Readiness
@@ -15,6 +15,10 @@ REMOVED_AT_ONCE = 10  # locations a request: each takes 0.2 to 5 s on a large wo
 REMOVALS_IN_FLIGHT = 2  # they occupy the server's only thread; more would slow down uploads
 
 _SLICE = 1_000  # markers decoded between two turns of the event loop, about 5 ms
+
+
+def _always() -> None:
+    """Going on is always right for who has no partition to lose."""
 
 
 class AnythingLLMStorage:
@@ -78,9 +82,23 @@ class AnythingLLMStorage:
             await asyncio.sleep(0)
         return list(units.values())
 
-    def upload(self, slug: str, unit: Unit, *, trace_id: str | None = None) -> UnitUpload:
-        """A unit's upload, not started yet."""
-        return UnitUpload(self._ways, slug, unit, trace_id)
+    def upload(
+        self,
+        slug: str,
+        unit: Unit,
+        *,
+        trace_id: str | None = None,
+        check: Callable[[], None] = _always,
+    ) -> UnitUpload:
+        """A unit's upload, not started yet.
+
+        Args:
+            slug: the workspace.
+            unit: what to store.
+            trace_id: of the event.
+            check: asked before every request that changes something; what it raises gets out.
+        """
+        return UnitUpload(self._ways, slug, unit, trace_id, check)
 
     async def remove(
         self, slug: str, locations: Sequence[str], *, trace_id: str | None = None

@@ -73,13 +73,22 @@ class UnitUpload:
         slug: the workspace.
         unit: what to store.
         trace_id: of the event.
+        check: asked before every request that changes something; what it raises gets out.
     """
 
-    def __init__(self, ways: Ways, slug: str, unit: Unit, trace_id: str | None) -> None:
+    def __init__(
+        self,
+        ways: Ways,
+        slug: str,
+        unit: Unit,
+        trace_id: str | None,
+        check: Callable[[], None],
+    ) -> None:
         self._ways = ways
         self._slug = slug
         self._unit = unit
         self._trace_id = trace_id
+        self._check = check
         self._marker = unit.marker.encode()
         self._location: str | None = None
         self._ambiguous_since: float | None = None
@@ -116,6 +125,7 @@ class UnitUpload:
         self._location = location
         if await self._is_embedded(location):
             return location
+        self._check()
         log.info("chunk.embedding_again", workspace=self._slug, location=location)
         with self._watching():
             errand = self._ways.errand(self._ways.upload_timeout, self._trace_id)
@@ -128,6 +138,7 @@ class UnitUpload:
         )
 
     async def _send(self) -> str:
+        self._check()
         errand = self._ways.errand(self._ways.upload_timeout, self._trace_id)
         with self._watching():
             body = upload_body(self._slug, self._unit, self._marker)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from consumer.model.marker import StoredUnit, Unit
@@ -38,8 +38,14 @@ class Storage(Protocol):
         """The slugs of all workspaces."""
         ...
 
-    def upload(self, slug: str, unit: Unit, *, trace_id: str) -> UnitUpload:
-        """A unit's upload, not started yet."""
+    def upload(
+        self, slug: str, unit: Unit, *, trace_id: str, check: Callable[[], None]
+    ) -> UnitUpload:
+        """A unit's upload, not started yet.
+
+        ``check`` is asked before every request that changes something, and raises where the right
+        to go on has ended: what it raises leaves `UnitUpload.attempt`.
+        """
         ...
 
     async def remove(self, slug: str, locations: Sequence[str], *, trace_id: str) -> None:

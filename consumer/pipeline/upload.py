@@ -160,7 +160,10 @@ class Uploader:
         progress = _Progress(
             trace_id,
             [
-                _Pending(unit, self._storage.upload(plan.slug, unit, trace_id=trace_id))
+                _Pending(
+                    unit,
+                    self._storage.upload(plan.slug, unit, trace_id=trace_id, check=fence.check),
+                )
                 for unit in plan.missing
             ],
         )

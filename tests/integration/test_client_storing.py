@@ -185,6 +185,31 @@ async def test_success_that_did_not_embed_is_not_stored_and_only_embedded_again(
     assert _uploads(simulator) == before + 1
 
 
+async def test_who_lost_the_right_to_go_on_sends_nothing_more(
+    simulator: Simulator, client: AnythingLLMClient
+) -> None:
+    """An attempt has several requests; the right to go on is asked before each that changes."""
+
+    class Revoked(Exception):
+        pass
+
+    asked = iter([None, Revoked()])
+
+    def check() -> None:
+        if (answer := next(asked)) is not None:
+            raise answer
+
+    await client.storage.prepare("docs")
+    simulator.faults.embedder_down = True
+    upload = client.storage.upload("docs", _unit(document("text")), check=check)
+    with pytest.raises(Revoked):
+        await upload.attempt()
+
+    path = "/api/v1/workspace/docs/update-embeddings"
+    assert simulator.journal.count("request.answered", path=path) == 0
+    assert simulator.journal.count("request.answered", path="/api/v1/document/raw-text") == 2
+
+
 async def test_a_poison_text_fails_alone(simulator: Simulator, client: AnythingLLMClient) -> None:
     """Its siblings are stored; it is exhausted, not rejected: nobody refused it."""
     simulator.faults.embedder_poison = [TEXTS[2]]

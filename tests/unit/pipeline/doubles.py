@@ -135,7 +135,7 @@ class Storage:
     async def workspaces(self, *, trace_id: str) -> Sequence[str]:
         return list(self.slugs)
 
-    def upload(self, slug: str, unit: Unit, *, trace_id: str) -> Upload:
+    def upload(self, slug: str, unit: Unit, *, trace_id: str, check: Callable[[], None]) -> Upload:
         return Upload(self, slug, unit)
 
     async def remove(self, slug: str, locations: Sequence[str], *, trace_id: str) -> None:
