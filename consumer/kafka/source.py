@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -27,11 +26,8 @@ import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import (
-    CommitFailedError,
     CorruptRecordException,
-    IllegalStateError,
     KafkaError,
-    RecordTooLargeError,
     UnsupportedCodecError,
 )
 
@@ -39,6 +35,7 @@ from consumer.kafka.assignment import Assignment, Delivery
 from consumer.kafka.batches import install
 from consumer.kafka.connection import KafkaConnection, KafkaUnavailableError, explained
 from consumer.kafka.lease import Lease
+from consumer.kafka.progress import commit_settled, how_far_behind
 from consumer.kafka.records import to_record
 from consumer.model.delivery import Record
 from consumer.telemetry.metrics import Metrics
@@ -47,18 +44,12 @@ log = structlog.get_logger(__name__)
 
 # Idle detection by aiokafka is replaced by the app's watchdog (module docstring). About 24 days.
 _NO_POLL_LIMIT_MS = 2**31 - 1
-# A partition whose next record can't be read by the client is tried again this often, in seconds.
-_UNREADABLE_RETRY_SECONDS = 10.0
-# Longer than aiokafka's longest wait for news of a broker (fetch_max_wait_ms, 500).
-_ISOLATION_SECONDS = 0.8
 _FAILED_SECONDS = 1.0
 _ASSIGNMENT_PATIENCE_SECONDS = 1.0
 # A partition of no topic: asking for it takes no record and still has aiokafka tell its errors.
 _NOWHERE = TopicPartition("", 0)
 # What aiokafka 0.14 says on every call once its coordination task has died.
 _ENDED = "Unexpected error during coordination"
-# KafkaErrors that are about bytes of one partition; all others are about the group or our rights.
-_ABOUT_BYTES = (CorruptRecordException, UnsupportedCodecError, RecordTooLargeError)
 # With the default drain of 20 s a stop without Kafka has to end within Kubernetes' 30 s.
 _LAST_COMMIT_SECONDS = 4.0
 _LEAVE_SECONDS = 2.0
@@ -119,8 +110,6 @@ class Source:
         self._clock = clock
         self._consumer: AIOKafkaConsumer | None = None
         self._assignments: dict[TopicPartition, Assignment] = {}
-        self._rescued: deque[Delivery] = deque()
-        self._unreadable: dict[TopicPartition, float] = {}
         self._failure: BaseException | None = None
         self._joined_group = False
         self._commit_lock = asyncio.Lock()
@@ -190,28 +179,24 @@ class Source:
         self._fed_at = self._clock()
 
     async def poll(self, timeout: float = 0.2) -> Delivery | None:
-        """The next record, or None when there was none for `timeout` seconds.
-
-        A partition whose next record the client can't read is left where it is, reported, and
-        tried again; the others go on.
-        """
+        """The next record, or None when there was none for `timeout` seconds."""
         if self._failure is not None:
             raise RuntimeError("the rebalance listener failed") from self._failure
-        if self._rescued:
-            return self._rescued.popleft()
-        partitions = self._readable()
-        if self._assignments and not partitions:
-            await asyncio.sleep(timeout)
-            return None
         try:
             # Without an assignment as well: only there does aiokafka tell what keeps it from one.
-            batch = await self._ask(partitions, timeout)
-        except Exception as error:  # codecs and parsers raise whatever they like on foreign bytes
-            if _is_about_the_group(error):
-                await self._rest_after(error)
-            else:
-                log.warning("source.poll_failed", error=_short(error))
-                await self._isolate(partitions)
+            batch = await self._ask(list(self._assignments), timeout)
+        except (CorruptRecordException, UnsupportedCodecError) as error:
+            # A checksum that did not fit: aiokafka has thrown the batch away and fetches it again.
+            # What the other partitions have fetched stays where it is (``max_records=1``).
+            log.warning("source.poll_failed", error=_short(error))
+            await asyncio.sleep(timeout)
+            return None
+        except KafkaError as error:
+            await self._rest_after(error)
+            return None
+        except Exception as error:  # parsers of record formats before Kafka 0.11 raise anything
+            log.warning("source.poll_failed", error=_short(error))
+            await asyncio.sleep(_FAILED_SECONDS)
             return None
         return self._first(batch)
 
@@ -253,46 +238,6 @@ class Source:
             what_to_do="check the brokers, and our permission to read the topics and use the group",
         )
         await asyncio.sleep(_FAILED_SECONDS)
-
-    async def _isolate(self, partitions: list[TopicPartition]) -> None:
-        """Find the partition that raises by asking each alone, and keep what the others give.
-
-        Asked with some patience: what raised is thrown away by aiokafka 0.14 and fetched again,
-        behind a fetch of the same broker that may be waiting for news. All at once, because that
-        patience one partition after the other would hold up the healthy ones for long.
-        """
-        consumer, milliseconds = self._joined(), int(_ISOLATION_SECONDS * 1000)
-        assignments = self._assignments
-        answers = await asyncio.gather(
-            *(consumer.getmany(tp, timeout_ms=milliseconds, max_records=1) for tp in partitions),
-            return_exceptions=True,
-        )
-        for partition, answer in zip(partitions, answers, strict=True):
-            if isinstance(answer, Exception):
-                # After a rebalance it says nothing about the partitions we have now.
-                if assignments is self._assignments and not _is_about_the_group(answer):
-                    self._set_aside(partition, answer)
-            elif isinstance(answer, BaseException):
-                raise answer
-            elif (delivery := self._first(answer)) is not None:
-                self._rescued.append(delivery)
-
-    def _set_aside(self, partition: TopicPartition, error: Exception) -> None:
-        self._unreadable[partition] = self._clock() + _UNREADABLE_RETRY_SECONDS
-        self._metrics.unreadable_records.inc()
-        log.error(
-            "partition.unreadable",
-            topic=partition.topic,
-            partition=partition.partition,
-            error=_short(error),
-            consequence="this partition waits; nothing of it is committed or lost",
-            retry_in_seconds=_UNREADABLE_RETRY_SECONDS,
-        )
-
-    def _readable(self) -> list[TopicPartition]:
-        now = self._clock()
-        self._unreadable = {tp: at for tp, at in self._unreadable.items() if at > now}
-        return [tp for tp in self._assignments if tp not in self._unreadable]
 
     def _first(self, batch: dict[TopicPartition, list[ConsumerRecord]]) -> Delivery | None:
         for partition, records in batch.items():
@@ -342,30 +287,9 @@ class Source:
             await self._commit(self._assignments)
 
     async def _commit(self, assignments: dict[TopicPartition, Assignment]) -> None:
-        if self._lease.over:
-            return  # these offsets may be somebody else's to commit
-        moved = {
-            partition: (assignment.ledger, offset)
-            for partition, assignment in assignments.items()
-            if (offset := assignment.ledger.committable) is not None
-        }
-        offsets = {partition: offset for partition, (_, offset) in moved.items()}
-        if not offsets:
-            return
-        try:
-            async with asyncio.timeout(self._config.commit_timeout):
-                await self._joined().commit(offsets)
-        except (CommitFailedError, IllegalStateError) as error:
-            # The group has moved on: whoever owns the partition now does this work again.
-            self._metrics.commit_failures.inc()
-            log.warning("commit.refused", error=_short(error), partitions=len(offsets))
-        except (KafkaError, TimeoutError, OSError) as error:
-            self._metrics.commit_failures.inc()
-            log.warning("commit.failed", error=_short(error), consequence="tried again shortly")
-        else:
-            self._metrics.commits.inc()
-            for ledger, offset in moved.values():
-                ledger.committed(offset)
+        if not self._lease.over:  # else these offsets may be somebody else's to commit
+            timeout = self._config.commit_timeout
+            await commit_settled(self._joined(), assignments, self._metrics, timeout)
 
     async def lags(self) -> dict[tuple[str, int], int]:
         """Records between the committable position and the end, by topic and partition.
@@ -373,22 +297,11 @@ class Source:
         Raises:
             KafkaUnavailableError: the ends can't be had now.
         """
-        assigned = list(self._assignments)
-        if not assigned:
-            return {}
         async with explained("reading end offsets", self._connection), asyncio.timeout(10):
-            ends = await self._joined().end_offsets(assigned)
-            lags = {}
-            unfetched = 0
-            for partition in assigned:
-                if (assignment := self._assignments.get(partition)) is None:
-                    continue
-                ahead = max(ends[partition] - await self._joined().position(partition), 0)
-                unfetched += 0 if partition in self._unreadable else ahead
-                lags[partition.topic, partition.partition] = ahead + assignment.ledger.open_count
-        if not unfetched:
+            behind = await how_far_behind(self._joined(), self._assignments)
+        if not any(one.unfetched for one in behind.values()):
             self.not_hungry()
-        return lags
+        return {(tp.topic, tp.partition): one.unsettled for tp, one in behind.items()}
 
     async def stop(self) -> None:
         """Commit what is settled and leave the group, quickly or not at all.
@@ -438,8 +351,6 @@ class Source:
                 await self._commit(ending)
         self._assignments = {}
         self._metrics.partitions_assigned.set(0)
-        self._rescued.clear()
-        self._unreadable.clear()
         self._on_revoked()
         log.info(
             "assignment.revoked",
@@ -475,8 +386,6 @@ class Source:
         self._assignments = {}
         self._joined_group = False
         self._metrics.partitions_assigned.set(0)
-        self._rescued.clear()
-        self._unreadable.clear()
         self._on_revoked()
         stood_still = self._lease.begin()
         log.error(
@@ -519,10 +428,6 @@ async def _all_idle(assignments: Iterable[Assignment], timeout: float) -> bool:
     except TimeoutError:
         return False
     return True
-
-
-def _is_about_the_group(error: Exception) -> bool:
-    return isinstance(error, KafkaError) and not isinstance(error, _ABOUT_BYTES)
 
 
 def _short(error: BaseException) -> str:

@@ -44,6 +44,7 @@ from consumer.settings.kinds import (
 BATCH_FACTOR = 8
 
 KIB, MIB, GIB = 2**10, 2**20, 2**30
+LEAST_BATCH = 32 * MIB
 HOUR = 3600.0
 
 
@@ -336,8 +337,12 @@ class DocumentSettings:
 
     @property
     def max_batch_bytes(self) -> int:
-        """How large a compressed record batch may become when it is unpacked."""
-        return BATCH_FACTOR * self.max_bytes
+        """How large a compressed record batch may become when it is unpacked.
+
+        Never less than what an ordinary producer packs into one batch, however small the documents
+        may be: a limit below that would take good records for a bomb.
+        """
+        return max(BATCH_FACTOR * self.max_bytes, LEAST_BATCH)
 
 
 @dataclass(frozen=True, slots=True)

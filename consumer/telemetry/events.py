@@ -35,7 +35,6 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "source.poll_failed": "Reading from Kafka failed; it is tried again.",
         "source.stop_failed": "Leaving the group failed; it notices by the session timeout.",
         "record.unreadable": "Kafka's client can't read a record; it is dead-lettered by place.",
-        "partition.unreadable": "What a partition sent can't be read at all; it is tried again.",
         "record.key_differs": "A record's key is not its identity; order is then per partition.",
         "lag.unknown": "Kafka did not say how far behind we are; the metric keeps its value.",
         # Understanding

@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-import pytest
 from aiokafka import ConsumerRecord, TopicPartition
-from aiokafka.errors import (
-    CorruptRecordException,
-    GroupAuthorizationFailedError,
-    KafkaError,
-    TopicAuthorizationFailedError,
-    UnknownError,
-    UnsupportedCodecError,
-)
 
 from consumer.kafka.assignment import Assignment
 from consumer.kafka.connection import KafkaConnection
-from consumer.kafka.source import Source, SourceConfig, _is_about_the_group
+from consumer.kafka.source import Source, SourceConfig
 from consumer.telemetry.metrics import Metrics
 
 PARTITION = TopicPartition("documents", 0)
@@ -33,26 +24,6 @@ def _source() -> Source:
 def _batch(offset: int) -> dict[TopicPartition, list[ConsumerRecord[bytes, bytes]]]:
     record = ConsumerRecord("documents", 0, offset, 0, 0, b"k", b"v", None, 1, 1, ())
     return {PARTITION: [record]}
-
-
-@pytest.mark.parametrize(
-    ("error", "about_the_group"),
-    [
-        (GroupAuthorizationFailedError("group"), True),
-        (TopicAuthorizationFailedError("documents"), True),
-        (UnknownError(), True),
-        (KafkaError("Unexpected error in join group"), True),
-        (CorruptRecordException("Invalid CRC"), False),
-        (UnsupportedCodecError("zstd"), False),
-        (UnicodeDecodeError("utf-8", b"x", 0, 1, "header"), False),
-        (ValueError("varint"), False),
-    ],
-)
-def test_only_bytes_are_held_against_a_partition(
-    error: Exception, *, about_the_group: bool
-) -> None:
-    """A right that was taken away is no unreadable record."""
-    assert _is_about_the_group(error) is about_the_group
 
 
 async def test_offsets_that_go_back_begin_anew() -> None:
