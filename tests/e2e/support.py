@@ -178,10 +178,17 @@ class Process:
             await asyncio.sleep(_POLL)
         return metrics
 
+    def memory(self) -> int:
+        """Bytes that are resident now."""
+        return self._memory("VmRSS")
+
     def peak_memory(self) -> int:
         """Most bytes that were resident at once."""
+        return self._memory("VmHWM")
+
+    def _memory(self, what: str) -> int:
         status = Path(f"/proc/{self.pid}/status").read_text()
-        (line,) = [line for line in status.splitlines() if line.startswith("VmHWM")]
+        (line,) = [line for line in status.splitlines() if line.startswith(what)]
         return int(line.split()[1]) * 1024
 
 
