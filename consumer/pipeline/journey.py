@@ -214,8 +214,14 @@ class Journey:
                 await turn.come()
             if turn.superseded:
                 return Superseded(turn.target, turn.version)
-        waits = DocumentWaits(delivery.fence, self._stop)
-        outcome = await self._applier.apply(event, waits, delivery.fence)
+        overtaken = turn.overtaken if turn is not None else Fence("never")
+        waits = DocumentWaits(delivery.fence, self._stop, overtaken)
+        try:
+            outcome = await self._applier.apply(event, waits, delivery.fence)
+        except FenceClosedError:
+            if turn is None or delivery.fence.closed or not overtaken.closed:
+                raise
+            return Superseded(turn.target, turn.version)
         if delivery.ended:
             raise FenceClosedError("the partition was taken away")
         return outcome

@@ -8,6 +8,9 @@ What is always true:
 - A tombstone and a document never overtake each other: a tombstone's version is its record's date
   and a document's its publisher's, so by dates a document that is published again after its
   tombstone would be superseded, or not, by the accident of which one still waits.
+- The running one is carried through while it makes progress. Once it only waits, for an outage to
+  end or for a chunk that fails again and again, a newer one for the same workspace ends that wait:
+  a document that can't be stored must not keep its own mended version out.
 - Deciding is synchronous; only `Turn.come` waits.
 """
 
@@ -17,6 +20,7 @@ import asyncio
 from collections import deque
 
 from consumer.model.version import DocumentVersion
+from consumer.resilience.fence import Fence
 
 
 class Turn:
@@ -46,6 +50,7 @@ class Turn:
         self.version = version
         self.removes = removes
         self.superseded = False
+        self.overtaken = Fence(f"a newer event of {identity}")
 
     async def come(self) -> None:
         """Return when it is this turn's turn, or when it was superseded."""
@@ -86,6 +91,8 @@ class Lanes:
         lane = self._lanes.setdefault(identity, deque())
         if not lane:
             turn._begin()
+        elif lane[0].competes_with(turn) and version.newer_than(lane[0].version):
+            lane[0].overtaken.close()
         for waiting in [t for t in list(lane)[1:] if t.competes_with(turn)]:
             if waiting.version.newer_than(version):
                 turn._supersede()

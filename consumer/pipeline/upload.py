@@ -47,7 +47,7 @@ class Waits(Protocol):
         ...
 
     def long(self) -> AbstractAsyncContextManager[None]:
-        """A wait that a revocation or a stop ends."""
+        """A wait that a revocation, a stop or a newer event ends."""
         ...
 
 
@@ -58,10 +58,12 @@ class DocumentWaits:
     Args:
         assignment: closed when the partition goes.
         stop: closed when the process stops: waiting on would only use up the drain.
+        overtaken: closed when a newer event makes this one pointless.
     """
 
     assignment: Fence
     stop: Fence
+    overtaken: Fence
 
     def short(self) -> AbstractAsyncContextManager[None]:
         """See `Waits`."""
@@ -70,7 +72,7 @@ class DocumentWaits:
     @asynccontextmanager
     async def long(self) -> AsyncIterator[None]:
         """See `Waits`."""
-        async with self.stop.waiting(), self.assignment.waiting():
+        async with self.stop.waiting(), self.assignment.waiting(), self.overtaken.waiting():
             yield
 
 

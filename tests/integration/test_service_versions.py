@@ -9,6 +9,7 @@ from tests.integration.service_fixtures import (
     MakeStage,
     Stage,
     document,
+    eventually,
     statuses,
     texts,
 )
@@ -110,6 +111,23 @@ async def test_a_burst_of_versions_ends_with_the_newest(stage: Stage) -> None:
     assert stage.stored() == {"guide": sorted(versions[-1])}
     assert len(stage.results) == 30
     await stage.assert_all_committed()
+
+
+async def test_a_mended_version_ends_the_wait_of_one_that_can_not_be_stored(stage: Stage) -> None:
+    """A text the embedder always refuses waits for ever; its publisher can mend the document."""
+    stage.simulator.faults.embedder_poison = ["POISON"]
+    running = await stage.start(UPLOAD_BACKOFF_CAP_SECONDS="60", UPLOAD_BACKOFF_BASE_SECONDS="0.3")
+    await stage.publish(document("guide", ["one", "POISON"], day=1))
+    waiting = running.service._metrics.documents_waiting._value
+    await eventually(lambda: waiting.get() == 1, seconds=60)
+
+    await stage.publish(document("guide", ["one", "two"], day=2))
+    results = await stage.wait_results(2)
+    await stage.wait_committed()
+
+    assert sorted(result["status"] for result in results) == ["succeeded", "superseded"]
+    assert stage.stored() == {"guide": ["one", "two"]}
+    assert stage.dead_letters == []
 
 
 async def test_versions_of_one_date_are_told_apart_by_their_offsets(stage: Stage) -> None:

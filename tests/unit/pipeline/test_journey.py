@@ -267,7 +267,7 @@ async def test_dropped_work_gives_back_its_place() -> None:
     world.storage.answer = _down
     async with world.running():
         for number in range(3):
-            world.bring([_value("a", "text"), _value("a", "text")])
+            world.bring([_value("a", "text"), _value("a2", "text")])
             await world.handed_out_are(2 * number + 2)
             world.fence.close()
             await world.all_carried()

@@ -98,6 +98,21 @@ def test_the_running_one_is_never_superseded() -> None:
     assert not running.superseded
 
 
+def test_a_newer_version_ends_the_wait_of_the_running_one_alone() -> None:
+    """A document that can't be stored does not keep its own mended version out."""
+    lanes = Lanes()
+    running = lanes.enter("a", "w", _version(2))
+    lanes.enter("a", "w", _version(1))
+    lanes.enter("a", "elsewhere", _version(3))
+    lanes.enter("a", "w", _version(3), removes=True)
+    assert [running.overtaken.closed] == [False]
+
+    lanes.enter("a", "w", _version(3))
+
+    assert running.overtaken.closed
+    assert not running.superseded
+
+
 def test_one_that_gives_up_waiting_leaves_no_hole() -> None:
     """A turn dropped while it waited (revocation) does not hold up the next."""
     lanes = Lanes()

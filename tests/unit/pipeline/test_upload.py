@@ -39,7 +39,7 @@ class Fences:
         self.stop = Fence("stop")
 
     async def carry_out(self, uploader: Uploader, plan: Plan) -> Applied:
-        waits = DocumentWaits(self.assignment, self.stop)
+        waits = DocumentWaits(self.assignment, self.stop, Fence("overtaken"))
         return await uploader.carry_out(plan, waits, self.assignment, trace_id=TRACE)
 
 
