@@ -13,6 +13,7 @@ from consumer.anythingllm import AnythingLLMStorage
 from consumer.kafka.publisher import OutgoingRecord, Publisher, TooLargeForTopicError
 from consumer.kafka.source import Source
 from consumer.model.delivery import Headers
+from consumer.model.routing import Routing
 from consumer.pipeline.apply import Applier
 from consumer.pipeline.index import Index
 from consumer.pipeline.journey import Bounds, Journey
@@ -56,28 +57,29 @@ def new_journey(settings: Settings, rooms: Rooms, cluster_id: str) -> Journey:
         rooms: what it goes through.
         cluster_id: part of every event id.
     """
+    routing = settings.routing.rules()
     return Journey(
         rooms.source.poll,
-        _reader(settings, rooms).read,
-        _applier(settings, rooms),
+        _reader(settings, rooms, routing).read,
+        _applier(settings, rooms, routing),
         _settler(settings, rooms, cluster_id),
         bounds=Bounds(settings.intake.max_documents_in_flight, settings.intake.max_bytes_in_flight),
         metrics=rooms.metrics,
     )
 
 
-def _reader(settings: Settings, rooms: Rooms) -> Reader:
+def _reader(settings: Settings, rooms: Rooms, routing: Routing) -> Reader:
     return Reader(
         limits=decode_limits(settings),
         identity=settings.document.identity,
-        routing=settings.routing.rules(),
+        routing=routing,
         replay_topic=settings.kafka.replay_topic,
         metrics=rooms.metrics,
         now=_now,
     )
 
 
-def _applier(settings: Settings, rooms: Rooms) -> Applier:
+def _applier(settings: Settings, rooms: Rooms, routing: Routing) -> Applier:
     upload = settings.upload
     uploader = Uploader(
         rooms.storage,
@@ -88,8 +90,7 @@ def _applier(settings: Settings, rooms: Rooms) -> Applier:
         rng=rooms.rng,
         metrics=rooms.metrics,
     )
-    permits = settings.routing.rules().permits
-    return Applier(rooms.storage, rooms.index, uploader, rooms.settled, permits=permits)
+    return Applier(rooms.storage, rooms.index, uploader, rooms.settled, permits=routing.permits)
 
 
 def _settler(settings: Settings, rooms: Rooms, cluster_id: str) -> Settler:

@@ -43,13 +43,13 @@ _CODEC_MASK = 0x07
 _LOG_APPEND_TIME = 0x08
 _BELIEVED_AFTER = 3  # checksums that did not fit, of the same batch
 _REMEMBERED = 1_000  # batches whose checksum did not fit
+UNFOLD_LIMIT = 64 * 1024 * 1024  # bytes, unless somebody wants otherwise
 
 # What aiokafka's parser raises on bytes that somebody else wrote.
 _UNREADABLE = (
     CorruptRecordException,
     UnsupportedCodecError,
-    UnicodeDecodeError,
-    ValueError,
+    ValueError,  # UnicodeDecodeError is one
     IndexError,
     OverflowError,
     MemoryError,
@@ -82,7 +82,7 @@ class Rules:
         unfold_limit: bytes that a batch may unfold to.
     """
 
-    unfold_limit: int = 64 * 1024 * 1024
+    unfold_limit: int = UNFOLD_LIMIT
     misfits: Counter[tuple[int, int]] = field(default_factory=Counter)
 
     def believed(self, base_offset: int, crc: int) -> bool:
@@ -97,7 +97,7 @@ class Rules:
 rules: ContextVar[Rules] = ContextVar("rules")
 
 
-def install(unfold_limit: int) -> None:
+def install(unfold_limit: int = UNFOLD_LIMIT) -> None:
     """Have consumers that are started in this context read batches tolerantly.
 
     Args:

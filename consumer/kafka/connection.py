@@ -129,3 +129,8 @@ async def explained(what: str, connection: KafkaConnection) -> AsyncIterator[Non
         ) from error
     finally:
         aiokafka_log.removeHandler(last)
+
+
+def in_short(error: BaseException) -> str:
+    """An error as one field of a log line: its class, and the beginning of what it says."""
+    return f"{error.__class__.__name__}: {error}"[:300]

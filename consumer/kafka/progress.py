@@ -11,6 +11,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from consumer.kafka.assignment import Assignment
+from consumer.kafka.connection import in_short
 from consumer.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)
@@ -56,10 +57,10 @@ async def commit_settled(
     except (CommitFailedError, IllegalStateError) as error:
         # The group has moved on: whoever owns the partition now does this work again.
         metrics.commit_failures.inc()
-        log.warning("commit.refused", error=_short(error), partitions=len(moved))
+        log.warning("commit.refused", error=in_short(error), partitions=len(moved))
     except (KafkaError, TimeoutError, OSError) as error:
         metrics.commit_failures.inc()
-        log.warning("commit.failed", error=_short(error), consequence="tried again shortly")
+        log.warning("commit.failed", error=in_short(error), consequence="tried again shortly")
     else:
         metrics.commits.inc()
         for ledger, offset in moved.values():
@@ -79,7 +80,3 @@ async def how_far_behind(
         if (assignment := assignments.get(partition)) is not None:
             behind[partition] = Behind(unfetched, unfetched + assignment.ledger.open_count)
     return behind
-
-
-def _short(error: BaseException) -> str:
-    return f"{error.__class__.__name__}: {error}"[:300]

@@ -19,7 +19,7 @@ import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
-from consumer.kafka.connection import KafkaConnection, KafkaUnavailableError, explained
+from consumer.kafka.connection import KafkaConnection, KafkaUnavailableError, explained, in_short
 from consumer.model.delivery import Headers
 
 log = structlog.get_logger(__name__)
@@ -123,7 +123,7 @@ class Publisher:
                 raise TooLargeForTopicError(f"{record.size} bytes for {record.topic}") from error
             except (KafkaError, KafkaUnavailableError, TimeoutError, OSError) as error:
                 if self._give_up:
-                    raise KafkaUnavailableError(f"{record.topic}: {_short(error)}") from error
+                    raise KafkaUnavailableError(f"{record.topic}: {in_short(error)}") from error
                 self._tell(record, error)
                 await asyncio.sleep(_RETRY_SECONDS)
                 await self._replace(producer)
@@ -140,7 +140,7 @@ class Publisher:
             raise TimeoutError(f"no acknowledgement within {seconds} s") from None
 
     def _tell(self, record: OutgoingRecord, error: BaseException) -> None:
-        self._trouble = f"{record.topic}: {_short(error)}"
+        self._trouble = f"{record.topic}: {in_short(error)}"
         log.error(
             "publish.failed",
             topic=record.topic,
@@ -219,7 +219,7 @@ async def _stop(producer: AIOKafkaProducer) -> None:
         async with asyncio.timeout(_STOP_SECONDS):
             await producer.stop()
     except (KafkaError, TimeoutError, OSError) as error:
-        log.warning("producer.stop_failed", error=_short(error))
+        log.warning("producer.stop_failed", error=in_short(error))
         await _abandon(producer)
 
 
@@ -234,7 +234,3 @@ async def _abandon(producer: AIOKafkaProducer) -> None:
         with suppress(KafkaError, TimeoutError, OSError):
             async with asyncio.timeout(_STOP_SECONDS):
                 await close()
-
-
-def _short(error: BaseException) -> str:
-    return f"{error.__class__.__name__}: {error}"[:300]

@@ -18,7 +18,6 @@ from consumer.model.delivery import Record
 log = structlog.get_logger(__name__)
 
 _ASK_SECONDS = 30.0
-_UNFOLD_LIMIT = 64 * 1024 * 1024
 _POLL_MS = 500
 # The end is reached by position as a rule. Behind transaction markers the position may stand
 # still short of it: then this many empty polls in a row mean the same.
@@ -40,7 +39,7 @@ async def read_topic(
     """
     count = await partitions_of(connection, topic)
     partitions = [TopicPartition(topic, number) for number in range(count)]
-    install(_UNFOLD_LIMIT)
+    install()
     async with explained(f"reading {topic}", connection), asyncio.timeout(_ASK_SECONDS):
         consumer = AIOKafkaConsumer(
             **connection.client_options(),

@@ -32,8 +32,8 @@ from aiokafka.errors import (
 )
 
 from consumer.kafka.assignment import Assignment, Delivery
-from consumer.kafka.batches import install
-from consumer.kafka.connection import KafkaConnection, KafkaUnavailableError, explained
+from consumer.kafka.batches import UNFOLD_LIMIT, install
+from consumer.kafka.connection import KafkaConnection, KafkaUnavailableError, explained, in_short
 from consumer.kafka.lease import Lease
 from consumer.kafka.progress import commit_settled, how_far_behind
 from consumer.kafka.records import to_record
@@ -75,7 +75,7 @@ class SourceConfig:
     session_timeout: float = 45.0
     drain_timeout: float = 130.0
     commit_timeout: float = 30.0
-    unfold_limit: int = 64 * 1024 * 1024
+    unfold_limit: int = UNFOLD_LIMIT
 
     @property
     def rebalance_timeout(self) -> float:
@@ -188,14 +188,14 @@ class Source:
         except (CorruptRecordException, UnsupportedCodecError) as error:
             # A checksum that did not fit: aiokafka has thrown the batch away and fetches it again.
             # What the other partitions have fetched stays where it is (``max_records=1``).
-            log.warning("source.poll_failed", error=_short(error))
+            log.warning("source.poll_failed", error=in_short(error))
             await asyncio.sleep(timeout)
             return None
         except KafkaError as error:
             await self._rest_after(error)
             return None
         except Exception as error:  # parsers of record formats before Kafka 0.11 raise anything
-            log.warning("source.poll_failed", error=_short(error))
+            log.warning("source.poll_failed", error=in_short(error))
             await asyncio.sleep(_FAILED_SECONDS)
             return None
         return self._first(batch)
@@ -233,7 +233,7 @@ class Source:
             raise error
         log.error(
             "source.failed",
-            error=_short(error),
+            error=in_short(error),
             consequence="tried again; without its partitions this instance does nothing",
             what_to_do="check the brokers, and our permission to read the topics and use the group",
         )
@@ -320,7 +320,7 @@ class Source:
             async with asyncio.timeout(_LEAVE_SECONDS):
                 await consumer.stop()
         except (KafkaError, TimeoutError, OSError) as error:
-            log.warning("source.stop_failed", error=_short(error))
+            log.warning("source.stop_failed", error=in_short(error))
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
@@ -349,9 +349,7 @@ class Source:
         async with self._commit_lock:
             if self._consumer is not None:
                 await self._commit(ending)
-        self._assignments = {}
-        self._metrics.partitions_assigned.set(0)
-        self._on_revoked()
+        self._forget_assignments()
         log.info(
             "assignment.revoked",
             partitions=len(ending),
@@ -359,6 +357,11 @@ class Source:
             drained_in_time=drained,
             duration_ms=int((self._clock() - started) * 1000),
         )
+
+    def _forget_assignments(self) -> None:
+        self._assignments = {}
+        self._metrics.partitions_assigned.set(0)
+        self._on_revoked()
 
     def _assigned(self, partitions: Iterable[TopicPartition]) -> None:
         self._joined_group = True
@@ -383,10 +386,8 @@ class Source:
         ending = self._assignments
         for assignment in ending.values():
             assignment.end()
-        self._assignments = {}
         self._joined_group = False
-        self._metrics.partitions_assigned.set(0)
-        self._on_revoked()
+        self._forget_assignments()
         stood_still = self._lease.begin()
         log.error(
             "assignment.expired",
@@ -428,7 +429,3 @@ async def _all_idle(assignments: Iterable[Assignment], timeout: float) -> bool:
     except TimeoutError:
         return False
     return True
-
-
-def _short(error: BaseException) -> str:
-    return f"{error.__class__.__name__}: {error}"[:300]

@@ -25,11 +25,6 @@ from consumer.telemetry.metrics import Metrics
 log = structlog.get_logger(__name__)
 
 
-_PER_CHUNK = (
-    "uploaded_chunk_ids", "unchanged_chunk_ids", "failed_chunk_ids", "failed_chunks", "errors",
-)  # fmt: skip
-
-
 class TooLarge(Exception):
     """The record can never be published as it is; raised by the `Publish` handed in."""
 
@@ -134,9 +129,7 @@ class Settler:
             # Its topic takes less than it should. Without an answer the event would come again
             # and again, and the process die of it each time.
             log.warning("result.cut", event_id=result.event_id, error=str(error))
-            cut: dict[str, object] = {"truncated": True} | {name: [] for name in _PER_CHUNK}
-            short = result.model_copy(update=cut)
-            await self._publish_small(topic, key, short.encode(), headers)
+            await self._publish_small(topic, key, result.without_lists().encode(), headers)
 
     async def _publish_letter(self, event: Event, cause: Cause, result: UploadResult) -> None:
         record = event.record if event.record.unreadable is None else reference_to(event.record)
