@@ -7,13 +7,27 @@ What is always true:
   this is the only file that decides it.
 - The ledger of one assignment is never used for the next one: after a rebalance the position is
   the committed offset again, and receipts of the former assignment must change nothing.
+- Memory goes by the open records. A document may wait for days beside millions that are settled.
 
 It refuses to know what a record says, what settling means, and how a commit is sent.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """A record received and not settled.
+
+    Args:
+        since: monotonic seconds at which it was received.
+        after: the offset after the record received before it; None for the first one.
+    """
+
+    since: float
+    after: int | None
 
 
 class Ledger:
@@ -25,11 +39,9 @@ class Ledger:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._order: deque[int] = deque()
-        self._open: dict[int, float] = {}
-        self._settled_to: int | None = None
+        self._open: dict[int, _Open] = {}  # in the order of receiving
+        self._end: int | None = None
         self._committed: int | None = None
-        self._last: int = -1
 
     def receive(self, offset: int, now: float) -> bool:
         """Note a received offset; False when it was received before and must not be worked again.
@@ -38,11 +50,10 @@ class Ledger:
             offset: as delivered; only ever rising within one assignment.
             now: monotonic seconds, for the age of the oldest open record.
         """
-        if offset <= self._last:
+        if self._end is not None and offset < self._end:
             return False
-        self._last = offset
-        self._order.append(offset)
-        self._open[offset] = now
+        self._open[offset] = _Open(now, after=self._end)
+        self._end = offset + 1
         return True
 
     def settle(self, offset: int) -> None:
@@ -52,13 +63,13 @@ class Ledger:
             KeyError: the offset is not open; settling twice is a fault in the program.
         """
         del self._open[offset]
-        while self._order and self._order[0] not in self._open:
-            self._settled_to = self._order.popleft() + 1
 
     @property
     def committable(self) -> int | None:
         """The offset to commit, or None when that would tell Kafka nothing new."""
-        return None if self._settled_to == self._committed else self._settled_to
+        front = self._front
+        settled_to = self._end if front is None else front.after
+        return None if settled_to == self._committed else settled_to
 
     def committed(self, offset: int) -> None:
         """Note that Kafka took this commit."""
@@ -72,11 +83,16 @@ class Ledger:
     @property
     def oldest_open_since(self) -> float | None:
         """Monotonic seconds at which the record that holds back the commit was received."""
-        return self._open[self._order[0]] if self._order else None
+        front = self._front
+        return None if front is None else front.since
+
+    @property
+    def _front(self) -> _Open | None:
+        return next(iter(self._open.values()), None)
 
     def __repr__(self) -> str:
-        front = self._order[0] if self._order else "-"
+        front = next(iter(self._open), "-")
         return (
             f"<Ledger {self._name} open={self.open_count} front={front} "
-            f"settled_to={self._settled_to} committed={self._committed}>"
+            f"committable={self.committable} committed={self._committed}>"
         )

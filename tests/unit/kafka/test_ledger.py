@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -92,7 +94,7 @@ def test_repr_is_a_window() -> None:
     ledger = _ledger(4, 5)
     ledger.settle(4)
 
-    assert repr(ledger) == "<Ledger documents-0 open=1 front=5 settled_to=5 committed=None>"
+    assert repr(ledger) == "<Ledger documents-0 open=1 front=5 committable=5 committed=None>"
 
 
 class LedgerAgainstModel(RuleBasedStateMachine):
@@ -136,3 +138,20 @@ class LedgerAgainstModel(RuleBasedStateMachine):
 
 LedgerAgainstModel.TestCase.settings = settings(max_examples=60, deadline=None)
 TestLedgerAgainstModel = LedgerAgainstModel.TestCase
+
+
+def test_memory_goes_by_open_records_not_by_history() -> None:
+    """A record that waits for days at the front costs no more for what is settled behind it."""
+    ledger = _ledger(0)
+    empty = _size(ledger)
+
+    for offset in range(1, 100_000):
+        ledger.receive(offset, now=0.0)
+        ledger.settle(offset)
+
+    assert _size(ledger) <= empty + 1_000
+    assert ledger.committable is None
+
+
+def _size(ledger: Ledger) -> int:
+    return sum(sys.getsizeof(value) for value in vars(ledger).values())
