@@ -39,6 +39,7 @@ class Call:
         expect: keys that the answer's object must have.
         text_ok: whether plain text is fine too (the body is then ignored).
         guarded: whether the breaker is asked; only health probes are not.
+        only_asks: a POST that changes nothing.
     """
 
     method: str
@@ -47,11 +48,12 @@ class Call:
     expect: tuple[str, ...] = ()
     text_ok: bool = False
     guarded: bool = True
+    only_asks: bool = False
 
     @property
     def changes(self) -> bool:
         """Whether it may change anything on the server."""
-        return self.method != "GET"
+        return self.method != "GET" and not self.only_asks
 
     def __str__(self) -> str:
         return f"AnythingLLM {self.method} {self.path}"

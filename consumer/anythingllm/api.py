@@ -7,23 +7,26 @@ would change the path.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import replace
+from typing import Any, TypeVar
 from urllib.parse import quote
 
-import orjson
-
-from consumer.anythingllm.answers import Call
+from consumer.anythingllm.answers import Answer, Call
 from consumer.anythingllm.errors import (
+    AnythingLLMAuthenticationError,
     AnythingLLMError,
+    AnythingLLMForbiddenError,
     AnythingLLMNotFoundError,
     AnythingLLMProtocolError,
     AnythingLLMRejectedError,
 )
+from consumer.anythingllm.listing import ListingParser, first_text, metadata_of, workspace_of
 from consumer.anythingllm.models import (
     DocumentRow,
+    FilePage,
+    ScannedWorkspace,
     StoredFile,
     VectorHit,
     Workspace,
@@ -33,7 +36,9 @@ from consumer.anythingllm.transport import Errand, Transport
 from consumer.model.slug import is_slug
 
 FOLDER = "custom-documents/"  # where every raw text goes
-_SLICE = 500  # rows parsed between two turns of the event loop, about 3 ms
+_KEY_SECONDS = 10.0  # a check of the key that takes longer tells nothing
+
+T = TypeVar("T")
 
 
 class Api:
@@ -45,50 +50,80 @@ class Api:
     async def workspaces(self, errand: Errand) -> tuple[Workspace, ...]:
         """All workspaces."""
         call = Call("GET", "/v1/workspaces", expect=("workspaces",))
-        fields = await self._transport.call(errand, call)
+        fields = await self._call(errand, call)
         with _shape(call):
-            return tuple(_workspace(each) for each in _list(fields["workspaces"]))
+            return tuple(workspace_of(each) for each in _list(fields["workspaces"]))
 
     async def workspace(self, errand: Errand, slug: str) -> WorkspaceListing | None:
         """One workspace with its documents; None where there is none (200 with an empty list)."""
-        call = Call("GET", f"/v1/workspace/{checked_slug(slug)}", expect=("workspace",))
-        answer = await self._transport.ask(errand, call)
+        rows: list[DocumentRow] = []
+        found = await self.scan(errand, slug, rows.append)
+        workspace = found.workspace if found else None
+        return WorkspaceListing(workspace, tuple(rows), found.date) if found and workspace else None
+
+    async def scan(
+        self,
+        errand: Errand,
+        slug: str,
+        take: Callable[[DocumentRow], None],
+        *,
+        unless: str | None = None,
+    ) -> ScannedWorkspace | None:
+        """Read one workspace's listing row by row; None where it still has the ETag `unless`.
+
+        Rows prove nothing before this has returned: a listing may turn out to be cut short.
+
+        Args:
+            errand: deadline and trace.
+            slug: the workspace.
+            take: gets every row, as they arrive; what it raises gets out.
+            unless: the ETag of a listing that was read before.
+        """
+        call = Call("GET", f"/v1/workspace/{checked_slug(slug)}")
+        parser = ListingParser(slug)
+        count = 0
+
+        def piece(raw: bytes) -> None:
+            nonlocal count
+            with _shape(call):
+                rows = parser.feed(raw)
+            count += len(rows)
+            for row in rows:
+                take(row)
+
+        asking = self._transport.stream(errand, call, piece, unless=unless)
+        answer = await self._judging_403(errand, call, asking)
+        if not answer.changed:
+            return None
         with _shape(call):
-            found = _list(answer.fields["workspace"])
-            if not found:
-                return None
-            workspace = _workspace(found[0])
-            if workspace.slug != slug:
-                raise ValueError("another workspace")
-            rows = await _rows(_list(found[0]["documents"]))
-        return WorkspaceListing(workspace, rows, answer.date)
+            return ScannedWorkspace(parser.end(), count, answer.date, answer.etag)
 
     async def new_workspace(self, errand: Errand, name: str) -> Workspace:
         """Create a workspace; the server makes the slug, with a random tail if it is taken."""
         call = Call("POST", "/v1/workspace/new", {"name": name}, expect=("workspace",))
-        fields = await self._transport.call(errand, call)
+        fields = await self._call(errand, call)
         with _shape(call):
-            return _workspace(fields["workspace"])
+            return workspace_of(fields["workspace"])
 
     async def rename_workspace(self, errand: Errand, slug: str, name: str) -> Workspace:
         """Change the display name; the slug stays."""
         path = f"/v1/workspace/{checked_slug(slug)}/update"
         call = Call("POST", path, {"name": name}, expect=("workspace",))
         with _missing(slug):
-            fields = await self._transport.call(errand, call)
+            fields = await self._call(errand, call)
         with _shape(call):
-            return _workspace(fields["workspace"])
+            return workspace_of(fields["workspace"])
 
     async def delete_workspace(self, errand: Errand, slug: str) -> None:
         """Delete a workspace with its vectors; answers plain text."""
         call = Call("DELETE", f"/v1/workspace/{checked_slug(slug)}", text_ok=True)
         with _missing(slug):
-            await self._transport.call(errand, call)
+            await self._call(errand, call)
 
     async def raw_text(self, errand: Errand, body: dict[str, Any]) -> StoredFile:
         """Store a text; ``success`` does not mean that it was embedded."""
         call = Call("POST", "/v1/document/raw-text", body, expect=("success", "documents"))
-        fields = await self._transport.call(errand, call)
+        fields = await self._call(errand, call)
         with _shape(call):
             document = _list(fields["documents"])[0]
             location, doc_source = _text(document["location"]), _text(document["docSource"])
@@ -100,7 +135,7 @@ class Api:
         name = _name_of(location)
         call = Call("GET", f"/v1/document/{quote(name, safe='')}", expect=("document",))
         try:
-            fields = await self._transport.call(errand, call)
+            fields = await self._call(errand, call)
         except AnythingLLMNotFoundError:
             return None
         with _shape(call):
@@ -114,15 +149,71 @@ class Api:
         path = f"/v1/workspace/{checked_slug(slug)}/update-embeddings"
         call = Call("POST", path, {"adds": list(locations)}, expect=("workspace",))
         with _missing(slug):
-            await self._transport.call(errand, call)
+            await self._call(errand, call)
 
     async def remove(self, errand: Errand, locations: Sequence[str]) -> None:
         """Remove files with their rows and vectors everywhere; unknown ones are no error."""
         body = {"names": list(locations)}
         call = Call("DELETE", "/v1/system/remove-documents", body, expect=("success",))
-        fields = await self._transport.call(errand, call)
+        fields = await self._call(errand, call)
         if fields["success"] is not True:
             raise AnythingLLMError(f"{call}: answered that it did not remove the documents")
+
+    async def relist(
+        self, errand: Errand, slug: str, *, adds: Sequence[str] = (), deletes: Sequence[str] = ()
+    ) -> tuple[str, ...]:
+        """Take rows out of a workspace, then embed stored files into it; files are left alone.
+
+        Each location in `deletes` takes out one row, the oldest of that file.
+
+        Returns:
+            The location of every row that the workspace lists afterwards: the only sign of success.
+        """
+        path = f"/v1/workspace/{checked_slug(slug)}/update-embeddings"
+        body = {"adds": list(adds), "deletes": list(deletes)}
+        call = Call("POST", path, body, expect=("workspace",))
+        with _missing(slug):
+            fields = await self._call(errand, call)
+        with _shape(call):
+            rows = _list(fields["workspace"]["documents"])
+            return tuple(_text(row["docpath"]) for row in rows)
+
+    async def files(self, errand: Errand, offset: int, limit: int) -> FilePage:
+        """A page of the files where every raw text goes; older servers give all at once."""
+        path = f"/v1/documents/folder/{FOLDER[:-1]}?offset={offset}&limit={limit}"
+        call = Call("GET", path, expect=("documents",))
+        try:
+            answer = await self._ask(errand, call)
+        except AnythingLLMNotFoundError:
+            return FilePage((), more=False, date=None)  # nothing was ever uploaded
+        with _shape(call):
+            files = tuple(
+                StoredFile(FOLDER + name, first_text(each.get("docSource")), each["cached"] is True)
+                for each in _list(answer.fields["documents"])
+                if isinstance(name := each["name"], str)
+            )
+            return FilePage(files, more=answer.fields.get("hasMore") is True, date=answer.date)
+
+    async def row_counts(self, errand: Errand) -> dict[str, int]:
+        """How many rows each workspace has, counted by the server's database, not from a list."""
+        call = Call("GET", "/v1/openai/vector_stores", expect=("data",))
+        fields = await self._call(errand, call)
+        with _shape(call):
+            return {
+                _text(each["id"]): int(each["file_counts"]["total"])
+                for each in _list(fields["data"])
+            }
+
+    async def reranked(self, errand: Errand) -> frozenset[str]:
+        """The slugs of workspaces whose searches are reranked: those look at 50 vectors at most."""
+        call = Call("GET", "/v1/workspaces", expect=("workspaces",))
+        fields = await self._call(errand, call)
+        with _shape(call):
+            return frozenset(
+                _text(each["slug"])
+                for each in _list(fields["workspaces"])
+                if each.get("vectorSearchMode") == "rerank"
+            )
 
     async def search(
         self, errand: Errand, slug: str, query: str, top: int
@@ -130,41 +221,82 @@ class Api:
         """The nearest vectors of a workspace, the nearest first, whatever their distance."""
         path = f"/v1/workspace/{checked_slug(slug)}/vector-search"
         body = {"query": query, "topN": top, "scoreThreshold": 0}
-        call = Call("POST", path, body, expect=("results",))
+        call = Call("POST", path, body, expect=("results",), only_asks=True)
         with _missing(slug):
-            fields = await self._transport.call(errand, call)
+            fields = await self._call(errand, call)
         with _shape(call):
             hits = [_hit(each) for each in _list(fields["results"])]
         return tuple(sorted(hits, key=lambda hit: hit.distance))
 
     async def ping(self, errand: Errand) -> None:
         """Whether the server's process answers; needs no key."""
-        await self._transport.call(errand, Call("GET", "/ping", expect=("online",), guarded=False))
+        await self._call(errand, Call("GET", "/ping", expect=("online",), guarded=False))
 
     async def version(self, errand: Errand) -> str | None:
         """The server's version where it tells (the official image does)."""
         call = Call("GET", "/utils/metrics", expect=("online",), guarded=False)
-        version = (await self._transport.call(errand, call)).get("appVersion")
+        version = (await self._call(errand, call)).get("appVersion")
         return version if isinstance(version, str) else None
 
     async def check_key(self, errand: Errand) -> None:
         """Whether the key is accepted."""
         call = Call("GET", "/v1/auth", expect=("authenticated",), guarded=False)
-        await self._transport.call(errand, call)
+        await self._call(errand, call)
 
     async def check_collector(self, errand: Errand) -> None:
         """Whether the document collector is up: this answers 404 when it is not."""
         path = "/v1/document/accepted-file-types"
-        await self._transport.call(errand, Call("GET", path, expect=("types",), guarded=False))
+        await self._call(errand, Call("GET", path, expect=("types",), guarded=False))
 
     async def check_embedder(self, errand: Errand) -> None:
         """Whether the embedder works; stores nothing."""
-        body = {"input": ["ready"]}
-        call = Call("POST", "/v1/openai/embeddings", body, expect=("data",), guarded=False)
-        fields = await self._transport.call(errand, call)
+        await self._embeddings(errand, ["ready"], guarded=False)
+
+    async def embeddings(self, errand: Errand, texts: Sequence[str]) -> None:
+        """Have texts embedded and stored nowhere; fails if one of them can't be embedded."""
+        await self._embeddings(errand, texts, guarded=True)
+
+    async def _embeddings(self, errand: Errand, texts: Sequence[str], *, guarded: bool) -> None:
+        call = Call(
+            "POST",
+            "/v1/openai/embeddings",
+            {"input": list(texts)},
+            expect=("data",),
+            guarded=guarded,
+            only_asks=True,
+        )
+        fields = await self._call(errand, call)
         with _shape(call):
-            if not _list(_list(fields["data"])[0]["embedding"]):
-                raise ValueError("an empty vector")
+            vectors = [_list(each["embedding"]) for each in _list(fields["data"])]
+            if len(vectors) != len(texts) or not all(vectors):
+                raise ValueError("not a vector a text")
+
+    async def _call(self, errand: Errand, call: Call) -> dict[str, Any]:
+        return (await self._ask(errand, call)).fields
+
+    async def _ask(self, errand: Errand, call: Call) -> Answer:
+        return await self._judging_403(errand, call, self._transport.ask(errand, call))
+
+    async def _judging_403(self, errand: Errand, call: Call, asking: Awaitable[T]) -> T:
+        """What was asked for. A 403 is an outage only where the key itself is refused."""
+        try:
+            return await asking
+        except AnythingLLMAuthenticationError as error:
+            if not call.guarded or not await self._accepts_key(errand):
+                raise
+            raise AnythingLLMForbiddenError(
+                f"{call}: answered {error.http_status} although the API key is accepted: "
+                "AnythingLLM, or a proxy before it, forbids this",
+                http_status=error.http_status,
+            ) from error
+
+    async def _accepts_key(self, errand: Errand) -> bool:
+        soon = min(errand.deadline, errand.clock() + _KEY_SECONDS)
+        try:
+            await self.check_key(replace(errand, deadline=soon))
+        except AnythingLLMError:
+            return False
+        return True
 
 
 def checked_slug(slug: object) -> str:
@@ -206,37 +338,8 @@ def _shape(call: Call) -> Iterator[None]:
         ) from error
 
 
-async def _rows(documents: list[Any]) -> tuple[DocumentRow, ...]:
-    rows: list[DocumentRow] = []
-    for start in range(0, len(documents), _SLICE):
-        rows += (_row(each) for each in documents[start : start + _SLICE])
-        await asyncio.sleep(0)  # a listing of 20,000 rows must not hold up everybody else
-    return tuple(rows)
-
-
-def _row(document: dict[str, Any]) -> DocumentRow:
-    metadata = _metadata(document.get("metadata"))
-    titles = (metadata.get("description"), metadata.get("title"), document.get("filename"))
-    doc_source = metadata.get("docSource")
-    return DocumentRow(
-        location=_text(document["docpath"]),
-        doc_source=doc_source if isinstance(doc_source, str) else "",
-        title=_first_text(titles),
-        created=_first_text((document.get("createdAt"),)),
-    )
-
-
-def _metadata(text: object) -> dict[str, Any]:
-    """A row's metadata, a JSON text; whoever else wrote it may have written anything."""
-    try:
-        fields = orjson.loads(text) if isinstance(text, str) else text
-    except orjson.JSONDecodeError:
-        return {}
-    return fields if isinstance(fields, dict) else {}
-
-
 def _hit(result: dict[str, Any]) -> VectorHit:
-    metadata = _metadata(result.get("metadata"))
+    metadata = metadata_of(result.get("metadata"))
     distance = result.get("distance")
     if not isinstance(distance, (int, float)):
         # Only LanceDB tells the distance; other vector databases give the score alone.
@@ -244,13 +347,9 @@ def _hit(result: dict[str, Any]) -> VectorHit:
     return VectorHit(
         text=_text(result["text"]),
         distance=float(distance),
-        doc_source=_first_text((metadata.get("docSource"),)),
-        title=_first_text((metadata.get("description"), metadata.get("title"))),
+        doc_source=first_text(metadata.get("docSource")),
+        title=first_text(metadata.get("description"), metadata.get("title")),
     )
-
-
-def _workspace(fields: dict[str, Any]) -> Workspace:
-    return Workspace(int(fields["id"]), _text(fields["name"]), _text(fields["slug"]))
 
 
 def _name_of(location: str) -> str:
@@ -271,9 +370,3 @@ def _text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError("no text")
     return value
-
-
-def _first_text(values: Iterable[object]) -> str:
-    """The first text that is more than a default of AnythingLLM's."""
-    texts = (value for value in values if isinstance(value, str))
-    return next((text for text in texts if text and text != "no description found"), "")

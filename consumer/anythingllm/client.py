@@ -25,7 +25,8 @@ from consumer.anythingllm.errors import (
     AnythingLLMTimeoutError,
     is_sick,
 )
-from consumer.anythingllm.health import breaker_status, check_health
+from consumer.anythingllm.health import PROBE_SECONDS, breaker_status, check_health
+from consumer.anythingllm.looks import Looks
 from consumer.anythingllm.models import (
     DocumentUploadResult,
     SearchHit,
@@ -48,7 +49,6 @@ log = structlog.get_logger(__name__)
 
 _OVERFETCH = 3  # vectors asked for per wanted chunk: a chunk of 3,000 characters has about three
 _MOST_VECTORS = 20_000  # asked for at most, however many vectors the nearest chunks have
-_HEALTH_SECONDS = 10.0  # a probe that takes longer is as good as down
 
 
 def _utc_now() -> datetime:
@@ -69,12 +69,15 @@ class AnythingLLMClient:
         now: the wall clock, aware.
         rng: spreads waits, makes span ids.
         sleep: waits.
+        calls_feed_breaker: false where somebody who knows more than single calls feeds it
+            (`circuit_breaker`); calls then only ask whether it is closed.
     """
 
     def __init__(
         self,
         config: AnythingLLMConfig,
         *,
+        calls_feed_breaker: bool = True,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = _utc_now,
         rng: random.Random | None = None,
@@ -96,6 +99,7 @@ class AnythingLLMClient:
         self._transport = Transport(
             config,
             self._breaker,
+            calls_feed_breaker=calls_feed_breaker,
             clock=clock,
             now=now,
             rng=rng,
@@ -168,6 +172,11 @@ class AnythingLLMClient:
         """How the circuit breaker stands."""
         return self._breaker.snapshot()
 
+    @property
+    def circuit_breaker(self) -> Breaker:
+        """The breaker itself, for who feeds it."""
+        return self._breaker
+
     def on_breaker_change(self, tell: Callable[[str, str], None]) -> None:
         """Have ``tell(old, new)`` called whenever the breaker changes its state."""
         self._breaker.add_listener(tell)
@@ -191,7 +200,7 @@ class AnythingLLMClient:
                 "components": {},
                 "circuit_breaker": breaker_status(self._breaker),
             }
-        seconds = min(self._config.timeout, _HEALTH_SECONDS)
+        seconds = min(self._config.timeout, PROBE_SECONDS)
         return await check_health(
             self._api,
             self._breaker,
@@ -333,6 +342,9 @@ class AnythingLLMClient:
         return Ways(
             api=self._api,
             readiness=self._readiness,
+            looks=Looks(
+                self._api, errand=self._errand, timeout=self._config.timeout, clock=self._clock
+            ),
             lane=asyncio.Semaphore(self._config.max_chunks_in_flight),
             errand=self._errand,
             clock=self._clock,

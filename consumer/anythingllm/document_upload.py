@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 
 from consumer.anythingllm.errors import (
     AnythingLLMError,
@@ -20,28 +19,14 @@ from consumer.anythingllm.errors import (
 from consumer.anythingllm.models import DocumentUploadResult
 from consumer.anythingllm.storage import AnythingLLMStorage
 from consumer.anythingllm.unit_upload import UnitUpload
+from consumer.model.difference import Difference, difference
 from consumer.model.document import Chunk, ProcessedDocument
 from consumer.model.fault import Fault
 from consumer.model.identity import IdentityTemplate
-from consumer.model.marker import Marker, StoredUnit, mark, unit_of
+from consumer.model.marker import Marker, StoredUnit, hash_of_ids, mark, unit_of
 from consumer.model.outcome import FailedChunk, FailureReason
 from consumer.model.version import DocumentVersion
 from consumer.resilience.retry import RetryPolicy
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """A document against what is stored of it.
-
-    Args:
-        unchanged: chunks whose digest is stored.
-        missing: chunks to upload.
-        stale: units of it that hold nothing of this version and are not newer.
-    """
-
-    unchanged: tuple[Chunk, ...]
-    missing: tuple[Chunk, ...]
-    stale: tuple[StoredUnit, ...]
 
 
 class DocumentUploads:
@@ -80,16 +65,17 @@ class DocumentUploads:
         units = await self._storage.listing(slug, trace_id=trace_id)
         identity = self._identity.of(document)
         stored = [unit for unit in units if self._identity_of(unit.marker) == identity]
-        difference = compare(document, stored, version)
+        changes = compare(document, stored, version)
         failed: dict[str, FailedChunk] = {}
-        if difference.missing:
+        if changes.missing:
             await self._storage.prepare(slug, trace_id=trace_id)
-            failed = await self._upload(slug, document, difference.missing, version, trace_id)
+            missing = [document.chunks[position] for position in changes.missing]
+            failed = await self._upload(slug, document, missing, version, trace_id)
         errors = [f"chunk {chunk_id}: {each.message}" for chunk_id, each in failed.items()]
         removed = 0
-        if difference.stale and not failed:
-            removed = await self._remove(slug, difference.stale, errors, trace_id)
-        return _result(slug, document, difference, failed, removed, errors)
+        if changes.stale and not failed:
+            removed = await self._remove(slug, changes.stale, errors, trace_id)
+        return _result(slug, document, changes, failed, removed, errors)
 
     def _identity_of(self, marker: Marker) -> str:
         return self._identity.of_fields(marker.document_id, marker.source_url, marker.technology)
@@ -158,41 +144,28 @@ class DocumentUploads:
         self, slug: str, stale: Sequence[StoredUnit], errors: list[str], trace_id: str | None
     ) -> int:
         locations = [unit.location for unit in stale]
+        left: Collection[str] = ()
         try:
             await self._storage.remove(slug, locations, trace_id=trace_id)
         except AnythingLLMError as error:
             errors.append(f"stale chunks were not removed: {error.message}")
-            return 0
-        return sum(len(unit.marker.chunks) for unit in stale)
+            left = error.left or locations
+        return sum(len(unit.digests) for unit in stale if unit.location not in left)
 
 
 def compare(
     document: ProcessedDocument, stored: Sequence[StoredUnit], version: DocumentVersion
-) -> Difference:
-    """What of a document is stored, by digests as a multiset: never by ids or positions.
+) -> Difference[StoredUnit]:
+    """What of a document is stored, as positions of its chunks.
 
     Args:
         document: as it should be.
         stored: the units of its identity.
         version: of the document.
     """
-    have: dict[str, list[str]] = {}
-    for unit in stored:
-        for each in unit.marker.chunks:
-            have.setdefault(each.digest, []).append(unit.location)
-    unchanged, missing, used = [], [], set()
-    for chunk in document.chunks:
-        if locations := have.get(_digest(chunk, document)):
-            used.add(locations.pop())
-            unchanged.append(chunk)
-        else:
-            missing.append(chunk)
-    stale = (
-        unit
-        for unit in stored
-        if unit.location not in used and not unit.marker.version.newer_than(version)
-    )
-    return Difference(tuple(unchanged), tuple(missing), tuple(stale))
+    digests = [_digest(chunk, document) for chunk in document.chunks]
+    ids = [hash_of_ids((chunk.id,)) for chunk in document.chunks]
+    return difference(digests, stored, version, ids=ids)
 
 
 def _digest(chunk: Chunk, document: ProcessedDocument) -> str:
@@ -222,13 +195,14 @@ def _failed(chunk: Chunk, error: AnythingLLMError, attempts: int) -> FailedChunk
 def _result(
     slug: str,
     document: ProcessedDocument,
-    difference: Difference,
+    changes: Difference[StoredUnit],
     failed: dict[str, FailedChunk],
     removed: int,
     errors: Sequence[str],
 ) -> DocumentUploadResult:
     total = len(document.chunks)
-    uploaded = tuple(chunk.id for chunk in difference.missing if chunk.id not in failed)
+    ids = [chunk.id for chunk in document.chunks]
+    uploaded = tuple(ids[n] for n in changes.missing if ids[n] not in failed)
     successful = total - len(failed)
     status = "succeeded" if not failed else "partial" if successful else "failed"
     return DocumentUploadResult(
@@ -239,7 +213,7 @@ def _result(
         successful_uploads=successful,
         failed_uploads=len(failed),
         uploaded_chunk_ids=uploaded,
-        unchanged_chunk_ids=tuple(chunk.id for chunk in difference.unchanged),
+        unchanged_chunk_ids=tuple(ids[n] for n in changes.unchanged),
         failed_chunk_ids=tuple(failed),
         removed_chunks=removed,
         errors=tuple(errors),

@@ -6,8 +6,10 @@ Rules (consumer/README.md, "Whose fault"):
 2. A request that went out and got no complete answer may still take effect: AnythingLLM 1.16 goes
    on embedding after its client has left. Unless it was a GET, such a failure is *ambiguous*.
 3. Only a definite refusal of this very content (422, 413) is the document's fault.
-4. Somebody who says when to come back (``Retry-After``) is busy, whatever the status.
-5. No message ever holds a key, a response body or document text.
+4. A 403 is an outage only where the key itself is refused; with a key that is accepted it is
+   deletion protection or a proxy's rule: unclear, and a removal that meets it leaves things be.
+5. Somebody who says when to come back (``Retry-After``) is busy, whatever the status.
+6. No message ever holds a key, a response body or document text.
 """
 
 from __future__ import annotations
@@ -35,6 +37,13 @@ class AnythingLLMAuthenticationError(AnythingLLMError):
     """The API key was refused (AnythingLLM answers 403, never 401)."""
 
     fault = Fault.THEIRS
+
+
+class AnythingLLMForbiddenError(AnythingLLMError):
+    """Refused (403) although the API key is accepted: deletion protection, or a proxy's rule.
+
+    It is nobody's proven fault. A removal that meets it names what it left (`Failure.left`).
+    """
 
 
 class AnythingLLMRateLimitError(AnythingLLMError):
@@ -76,6 +85,7 @@ class AnythingLLMPendingError(AnythingLLMError):
     """An earlier, ambiguous upload may still be finishing on the server: look again later."""
 
     fault = Fault.THEIRS
+    pending = True
 
 
 class CircuitOpenError(AnythingLLMError):

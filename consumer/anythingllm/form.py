@@ -16,6 +16,8 @@ from urllib.parse import urlsplit
 from consumer.model.marker import SENTINEL_KEY, Unit
 
 TITLE_BYTES = 200
+PIECE = 1_000  # characters that the server embeds at once unless it is set otherwise
+PIECE_OVERLAP = 200  # a passage up to this long is whole in a piece, wherever the server cuts
 FALLBACK_TITLE = "document"
 
 _WORDS = "$%&<>|"  # each becomes a word of up to 7 letters in the server's slug
@@ -89,6 +91,17 @@ def _is_web(url: str) -> bool:
     except ValueError:
         return False
     return parts.scheme in ("http", "https") and bool(parts.netloc)
+
+
+def pieces(text: str) -> list[str]:
+    """A text in pieces as small as those the server embeds, for trying it without storing it.
+
+    AnythingLLM cuts at paragraphs, lines and words, in sizes that its API does not tell; where it
+    cuts can't be foreseen, so the pieces overlap. Blank ones are left out.
+    """
+    step = PIECE - PIECE_OVERLAP
+    starts = range(0, max(len(text) - PIECE_OVERLAP, 1), step)
+    return [piece for start in starts if (piece := text[start : start + PIECE].strip())]
 
 
 def sentinel_source(sentinel_id: str) -> str:

@@ -1,4 +1,4 @@
-"""Is AnythingLLM well? Four probes without side effects, none of which passes the breaker."""
+"""Is AnythingLLM well? Probes without side effects, none of which passes the breaker."""
 
 from __future__ import annotations
 
@@ -7,12 +7,25 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from consumer.anythingllm.api import Api
-from consumer.anythingllm.errors import AnythingLLMError
+from consumer.anythingllm.errors import (
+    AnythingLLMAuthenticationError,
+    AnythingLLMConnectionError,
+    AnythingLLMError,
+)
 from consumer.anythingllm.transport import Errand
+from consumer.model.fault import Fault
 from consumer.resilience.breaker import CLOSED, Breaker
+
+PROBE_SECONDS = 10.0  # a component that takes longer to answer is as good as down
 
 # Without these nothing works at all; without the others searching or storing does not.
 _VITAL = ("server", "key")
+
+# What the deep probe names, and what to do about it.
+_SERVER = ("the server", "check that it runs and that ANYTHINGLLM_ENDPOINT leads to it")
+_KEY = ("the API key", "check ANYTHINGLLM_API_KEY, it may have been deleted in AnythingLLM")
+_COLLECTOR = ("its document collector", "check that its process runs beside the server's")
+_EMBEDDER = ("its embedder", "check the embedder in AnythingLLM's settings, and its log")
 
 
 async def check_health(
@@ -40,6 +53,43 @@ async def check_health(
         "components": components,
         "circuit_breaker": breaker_status(breaker),
     }
+
+
+async def deep_probe(api: Api, errand: Errand) -> None:
+    """Whether AnythingLLM as a whole can store: its key, its collector, its embedder, in turn.
+
+    Args:
+        api: the endpoints.
+        errand: for all three together.
+
+    Raises:
+        AnythingLLMError: the first of them that is not well, by name; theirs, or busy.
+    """
+    checks = (
+        (api.check_key, _SERVER),
+        (api.check_collector, _COLLECTOR),
+        (api.check_embedder, _EMBEDDER),
+    )
+    for check, component in checks:
+        try:
+            await check(errand)
+        except AnythingLLMError as error:
+            raise _unwell(component, error) from error
+
+
+def _unwell(component: tuple[str, str], error: AnythingLLMError) -> AnythingLLMError:
+    if isinstance(error, AnythingLLMAuthenticationError):
+        component = _KEY
+    elif isinstance(error, AnythingLLMConnectionError):
+        component = _SERVER
+    name, what_to_do = component
+    return type(error)(
+        f"AnythingLLM is not well: {name} failed the probe ({error.message}); "
+        f"nothing is uploaded until it passes: {what_to_do}",
+        fault=Fault.BUSY if error.fault is Fault.BUSY else Fault.THEIRS,
+        http_status=error.http_status,
+        retry_after=error.retry_after,
+    )
 
 
 def breaker_status(breaker: Breaker) -> dict[str, Any]:

@@ -60,6 +60,23 @@ class WorkspaceListing:
 
 
 @dataclass(frozen=True, slots=True)
+class ScannedWorkspace:
+    """A workspace whose listing was read to its end, without the rows.
+
+    Args:
+        workspace: the workspace; None where there is none of that name.
+        rows: how many rows it has.
+        date: the server's time of the answer.
+        etag: names this state of the listing; None where the server names none.
+    """
+
+    workspace: Workspace | None
+    rows: int
+    date: datetime
+    etag: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class StoredFile:
     """A file in AnythingLLM's store.
 
@@ -72,6 +89,21 @@ class StoredFile:
     location: str
     doc_source: str
     cached: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FilePage:
+    """A part of the list of files.
+
+    Args:
+        files: in the order of their names.
+        more: whether others follow.
+        date: the server's time of the answer; None where there is no folder yet.
+    """
+
+    files: tuple[StoredFile, ...]
+    more: bool
+    date: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,18 +6,23 @@ success (of 24 chunks by 4 uploaders 5 to 18 survived). Once the table is there 
 
 1. A workspace *is in use* when it lists a document that is no sentinel and older than 60 s. By then
    every upload that could still create the table is over.
-2. Otherwise a throw-away sentinel is embedded, seen in a search, and seen again a pause later. If
-   another process creates the table in between, the sentinel is gone and the next one is tried.
-3. The sentinel is removed afterwards, and others' that are older than 10 minutes; the table stays.
-4. A failure here is never a document's fault: no document's content is involved.
+2. Otherwise, or when somebody distrusts it, a throw-away sentinel is embedded, seen in a search,
+   and seen again a pause later. If another process creates the table in between, the sentinel is
+   gone and the next one is tried.
+3. A sentinel that lost the race to create the table was not embedded at all; by then the table is
+   there, so it is embedded once more. If that fails too, no race was lost: the workspace takes
+   nothing now, and further sentinels would only fail in the same way.
+4. The sentinels are removed afterwards, embedded or not, and others' that are older than 10
+   minutes; the table stays.
+5. A failure here is never a document's fault: no document's content is involved.
 """
 
 from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 import structlog
@@ -25,7 +30,7 @@ import structlog
 from consumer.anythingllm.api import Api, checked_slug
 from consumer.anythingllm.errors import AnythingLLMConnectionError, AnythingLLMError
 from consumer.anythingllm.form import is_sentinel, sentinel_source
-from consumer.anythingllm.models import DocumentRow, WorkspaceListing
+from consumer.anythingllm.models import DocumentRow, Workspace, WorkspaceListing
 from consumer.anythingllm.transport import Errand
 from consumer.anythingllm.workspaces import Workspaces
 from consumer.model.fault import Fault
@@ -38,6 +43,24 @@ ROUNDS = 5  # sentinels tried; each loss means that another process was creating
 _TOP = 1_000  # more than a workspace can hold that is not yet in use (13 uploads/s for 60 s)
 
 NewErrand = Callable[[float, str | None], Errand]
+
+
+@dataclass(slots=True)
+class _Litter:
+    """Sentinels to remove.
+
+    Args:
+        locations: where they are.
+        unplaced: ``docSource`` of own ones whose location nobody told.
+    """
+
+    locations: list[str]
+    unplaced: set[str] = field(default_factory=set)
+
+    def placed(self, source: str, location: str) -> None:
+        """One of the unplaced turned up."""
+        self.unplaced.discard(source)
+        self.locations.append(location)
 
 
 @dataclass(slots=True)
@@ -80,7 +103,9 @@ class Readiness:
         self._pause = pause
         self._sleep = sleep
         self._ready: dict[str, _Ready] = {}
+        self._distrusted: set[str] = set()
         self._running: dict[str, asyncio.Task[_Ready]] = {}
+        self._tasks: set[asyncio.Task[_Ready]] = set()  # forgotten ones as well
 
     async def prepare(self, slug: str, trace_id: str | None) -> None:
         """Return when the workspace is ready; callers for the same one share the work.
@@ -94,6 +119,7 @@ class Readiness:
         if task is None:
             task = asyncio.create_task(self._run(slug, trace_id), name=f"prepare {slug}")
             self._running[slug] = task
+            self._tasks.add(task)
             task.add_done_callback(lambda done: self._finished(slug, done))
         try:
             # One caller's cancellation must not take the work from the others.
@@ -108,28 +134,37 @@ class Readiness:
         self._ready.pop(slug, None)
         self._running.pop(slug, None)
 
+    def distrust(self, slug: str) -> None:
+        """Prove it with a sentinel before the next upload, although it is in use."""
+        self._distrusted.add(slug)
+        self.forget(slug)
+
     def used(self, slug: str) -> None:
         """Something was stored in it: it should not be found empty."""
         if (ready := self._ready.get(slug)) is not None:
             ready.used = True
 
-    def compare(self, listing: WorkspaceListing) -> None:
+    def compare(self, workspace: Workspace, *, empty: bool) -> None:
         """Forget a workspace that a listing shows to be another one, or emptied by somebody.
 
         A workspace that was deleted and made anew, or reset in AnythingLLM's pages, has lost its
         table: concurrent uploads would overwrite each other again.
+
+        Args:
+            workspace: as listed.
+            empty: whether the listing had no rows.
         """
-        slug = listing.workspace.slug
+        slug = workspace.slug
         ready = self._ready.get(slug)
         if ready is None:
             return
-        if ready.workspace_id != listing.workspace.id or (ready.used and not listing.rows):
+        if ready.workspace_id != workspace.id or (ready.used and empty):
             log.warning("workspace.changed", workspace=slug)
             self.forget(slug)
 
     async def close(self) -> None:
         """Stop preparing; sentinels that are left are removed by whoever comes later."""
-        tasks = list(self._running.values())
+        tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -137,12 +172,14 @@ class Readiness:
         self._ready.clear()
 
     def _finished(self, slug: str, task: asyncio.Task[_Ready]) -> None:
+        self._tasks.discard(task)
         failed = task.cancelled() or task.exception() is not None
         if self._running.get(slug) is not task:
             return  # forgotten meanwhile: what it found out no longer holds
         del self._running[slug]
         if not failed:
             self._ready[slug] = task.result()
+            self._distrusted.discard(slug)
 
     async def _run(self, slug: str, trace_id: str | None) -> _Ready:
         try:
@@ -155,9 +192,9 @@ class Readiness:
 
     async def _make_ready(self, slug: str, trace_id: str | None) -> _Ready:
         listing, _ = await self._workspaces.ensure(self._errand(self._timeout, trace_id), slug)
-        litter = [row.location for row in listing.rows if _is_abandoned(row, listing)]
+        litter = _Litter([row.location for row in listing.rows if _is_abandoned(row, listing)])
         try:
-            if not is_in_use(listing):
+            if slug in self._distrusted or not is_in_use(listing):
                 await self._prove(slug, trace_id, litter)
         except Exception:
             await self._sweep(slug, trace_id, litter)
@@ -166,13 +203,10 @@ class Readiness:
         log.info("workspace.ready", workspace=slug, documents=len(listing.rows))
         return _Ready(listing.workspace.id, used=bool(listing.rows))
 
-    async def _prove(self, slug: str, trace_id: str | None, litter: list[str]) -> None:
+    async def _prove(self, slug: str, trace_id: str | None, litter: _Litter) -> None:
         for attempt in range(1, ROUNDS + 1):
             sentinel = uuid.uuid4().hex
-            errand = self._errand(self._upload_timeout, trace_id)
-            file = await self._api.raw_text(errand, _sentinel_body(slug, sentinel))
-            if file.doc_source == sentinel_source(sentinel):
-                litter.append(file.location)
+            await self._embed(slug, sentinel, trace_id, litter)
             if await self._seen(slug, sentinel, trace_id):
                 await self._sleep(self._pause)
                 if await self._seen(slug, sentinel, trace_id):
@@ -184,19 +218,70 @@ class Readiness:
             fault=Fault.THEIRS,
         )
 
+    async def _embed(self, slug: str, sentinel: str, trace_id: str | None, litter: _Litter) -> None:
+        """Upload a sentinel; whether it can be found is seen afterwards.
+
+        Raises:
+            AnythingLLMError: it is stored and can't be embedded there (rule 3).
+        """
+        source = sentinel_source(sentinel)
+        litter.unplaced.add(source)
+        errand = self._errand(self._upload_timeout, trace_id)
+        file = await self._api.raw_text(errand, _sentinel_body(slug, sentinel))
+        embedded = await self._is_embedded(file.location, source, trace_id)
+        if embedded is None:
+            return
+        litter.placed(source, file.location)
+        if embedded:
+            return
+        errand = self._errand(self._upload_timeout, trace_id)
+        await self._api.embed(errand, slug, [file.location])
+        if not await self._is_embedded(file.location, source, trace_id):
+            raise _takes_nothing(slug)
+
+    async def _is_embedded(self, location: str, source: str, trace_id: str | None) -> bool | None:
+        """None where that sentinel is not there, whatever the upload's answer said."""
+        file = await self._api.file(self._errand(self._timeout, trace_id), location)
+        return file.cached is True if file and file.doc_source == source else None
+
     async def _seen(self, slug: str, sentinel: str, trace_id: str | None) -> bool:
         errand = self._errand(self._timeout, trace_id)
         vectors = await self._api.search(errand, slug, _sentinel_text(sentinel), _TOP)
         return any(vector.doc_source == sentinel_source(sentinel) for vector in vectors)
 
-    async def _sweep(self, slug: str, trace_id: str | None, litter: Sequence[str]) -> None:
-        if not litter:
-            return
+    async def _sweep(self, slug: str, trace_id: str | None, litter: _Litter) -> None:
         try:
-            await self._api.remove(self._errand(self._timeout, trace_id), litter)
+            if litter.unplaced:
+                await self._place(slug, trace_id, litter)
+            if litter.locations:
+                errand = self._errand(self._timeout, trace_id)
+                await self._api.remove(errand, litter.locations)
         except AnythingLLMError as error:
             # Not worth failing for: whoever prepares this workspace later removes them.
             log.warning("workspace.sentinels_left", workspace=slug, error=error.message)
+
+    async def _place(self, slug: str, trace_id: str | None, litter: _Litter) -> None:
+        """Find own sentinels whose answers were lost, or told another location."""
+        found: dict[str, str] = {}
+
+        def take(row: DocumentRow) -> None:
+            if row.doc_source in litter.unplaced:
+                found[row.doc_source] = row.location
+
+        await self._api.scan(self._errand(self._timeout, trace_id), slug, take)
+        for source, location in found.items():
+            litter.placed(source, location)
+
+
+def _takes_nothing(slug: str) -> AnythingLLMError:
+    return AnythingLLMError(
+        f"workspace {slug!r} takes no documents: a test document was stored but can't be embedded "
+        "there. Documents for it wait and it is tried again; others are not affected. If "
+        "AnythingLLM's embedder works, its model was probably changed and the workspace's vectors "
+        "have another dimension: go back to the former model, or reset the workspace's vector "
+        "database in AnythingLLM's settings of the workspace",
+        fault=Fault.THEIRS,
+    )
 
 
 def is_in_use(listing: WorkspaceListing) -> bool:

@@ -5,16 +5,28 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
+import structlog
+
 from consumer.anythingllm.api import Api
+from consumer.anythingllm.errors import (
+    AnythingLLMForbiddenError,
+    AnythingLLMProtocolError,
+    AnythingLLMRejectedError,
+)
+from consumer.anythingllm.form import pieces
+from consumer.anythingllm.health import PROBE_SECONDS, deep_probe
+from consumer.anythingllm.models import DocumentRow
 from consumer.anythingllm.readiness import NewErrand, Readiness
 from consumer.anythingllm.unit_upload import UnitUpload, Ways
 from consumer.anythingllm.views import stored_unit
+from consumer.model.listing import Listed
 from consumer.model.marker import StoredUnit, Unit
 
+log = structlog.get_logger(__name__)
+
+EMBEDDED_AT_ONCE = 100  # pieces a request of the own-text test: its answer has up to 80 kB each
 REMOVED_AT_ONCE = 10  # locations a request: each takes 0.2 to 5 s on a large workspace
 REMOVALS_IN_FLIGHT = 2  # they occupy the server's only thread; more would slow down uploads
-
-_SLICE = 1_000  # markers decoded between two turns of the event loop, about 5 ms
 
 
 def _always() -> None:
@@ -60,6 +72,43 @@ class AnythingLLMStorage:
         """Prepare the workspace anew next time: it turned out to be gone or changed."""
         self._readiness.forget(slug)
 
+    def distrust(self, slug: str) -> None:
+        """Have the next `prepare` prove with a sentinel that the workspace takes uploads.
+
+        Until one succeeds every `prepare` does: a workspace whose vectors have another dimension
+        than the embedder, say, stores nothing although it is full of documents.
+        """
+        self._readiness.distrust(slug)
+
+    async def probe(self, *, trace_id: str | None = None) -> None:
+        """The deep probe: key, collector and embedder; stores nothing, passes no breaker.
+
+        Raises:
+            AnythingLLMError: theirs or busy; its message names what is not well.
+        """
+        seconds = min(self._timeout, PROBE_SECONDS)
+        await deep_probe(self._api, self._errand(seconds, trace_id))
+
+    async def embeds(self, text: str, *, trace_id: str | None = None) -> None:
+        """Have the embedder embed all of a text, in pieces as an upload would; nothing is stored.
+
+        All pieces go in one request, or in several of `EMBEDDED_AT_ONCE` where there are more: what
+        the embedder refuses may stand anywhere in the text.
+
+        Args:
+            text: of a unit.
+            trace_id: of the event.
+
+        Raises:
+            AnythingLLMRejectedError: a blank text; nothing was sent.
+            AnythingLLMError: a piece was not embedded, or the time for an upload is over.
+        """
+        if not (every := pieces(text)):
+            raise AnythingLLMRejectedError("blank text can't be embedded: nothing was sent")
+        errand = self._errand(self._ways.upload_timeout, trace_id)
+        for start in range(0, len(every), EMBEDDED_AT_ONCE):
+            await self._api.embeddings(errand, every[start : start + EMBEDDED_AT_ONCE])
+
     async def workspaces(self, *, trace_id: str | None = None) -> Sequence[str]:
         """The slugs of all workspaces."""
         errand = self._errand(self._timeout, trace_id)
@@ -67,20 +116,40 @@ class AnythingLLMStorage:
 
     async def listing(self, slug: str, *, trace_id: str | None = None) -> Sequence[StoredUnit]:
         """All units with our marker, one a location; empty where there is no workspace."""
-        listing = await self._api.workspace(self._errand(self._timeout, trace_id), slug)
-        if listing is None:
+        units: list[StoredUnit] = []
+        await self.scan(slug, units.append, trace_id=trace_id)
+        return units
+
+    async def scan(
+        self,
+        slug: str,
+        take: Callable[[StoredUnit], None],
+        *,
+        unless: str | None = None,
+        trace_id: str | None = None,
+    ) -> Listed | None:
+        """Give away all units with our marker, one a location, while the listing arrives.
+
+        They prove nothing before this has returned: the listing may turn out to be cut short.
+
+        Args:
+            slug: the workspace.
+            take: gets the units.
+            unless: the ETag of a listing that was read before.
+            trace_id: of the event.
+
+        Returns:
+            What was listed; None, and no unit was given away, where the ETag is still the same.
+        """
+        errand = self._errand(self._timeout, trace_id)
+        found = await self._api.scan(errand, slug, _Once(slug, take), unless=unless)
+        if found is None:
+            return None
+        if found.workspace is None:
             self.forget(slug)
-            return []
-        self._readiness.compare(listing)
-        # By location: AnythingLLM lists a document twice that was embedded twice, and who took the
-        # second row for a double would remove both.
-        units: dict[str, StoredUnit] = {}
-        for start in range(0, len(listing.rows), _SLICE):
-            for row in listing.rows[start : start + _SLICE]:
-                if (unit := stored_unit(row)) is not None:
-                    units[unit.location] = unit
-            await asyncio.sleep(0)
-        return list(units.values())
+            return Listed(None, found.rows, found.etag)
+        self._readiness.compare(found.workspace, empty=not found.rows)
+        return Listed(found.workspace.id, found.rows, found.etag)
 
     def upload(
         self,
@@ -109,8 +178,51 @@ class AnythingLLMStorage:
             slug: the workspace they were listed in; AnythingLLM removes them from every one.
             locations: as listed.
             trace_id: of the event.
+
+        Raises:
+            AnythingLLMForbiddenError: AnythingLLM does not let us; ``left`` says what is still
+                there, and asking again would change nothing.
+            AnythingLLMError: anything else; may be repeated.
         """
         for start in range(0, len(locations), REMOVED_AT_ONCE):
             async with self._removals:
                 errand = self._errand(self._removal_timeout, trace_id)
-                await self._api.remove(errand, locations[start : start + REMOVED_AT_ONCE])
+                try:
+                    await self._api.remove(errand, locations[start : start + REMOVED_AT_ONCE])
+                except AnythingLLMForbiddenError as error:
+                    error.left = tuple(locations[start:])
+                    log.warning(
+                        "removal.forbidden",
+                        workspace=slug,
+                        units=len(error.left),
+                        error=error.message,
+                    )
+                    raise
+
+
+class _Once:
+    """Passes on the units among a listing's rows, each location once.
+
+    AnythingLLM lists a document twice that was embedded twice, and who took the second row for a
+    double would remove both.
+    """
+
+    def __init__(self, slug: str, take: Callable[[StoredUnit], None]) -> None:
+        self._slug = slug
+        self._take = take
+        self._seen: dict[str, int] = {}
+
+    def __call__(self, row: DocumentRow) -> None:
+        unit = stored_unit(row)
+        if unit is None:
+            return
+        holds, before = hash(row.doc_source), self._seen.get(row.location)
+        if before is None:
+            self._seen[row.location] = holds
+            self._take(unit)
+        elif before != holds:
+            # Believing either could remove the other.
+            raise AnythingLLMProtocolError(
+                f"AnythingLLM lists {row.location} in workspace {self._slug} as two different ones",
+                http_status=200,
+            )

@@ -7,7 +7,7 @@ Always true of every call:
 2. It passes the breaker, unless it is a health probe.
 3. What comes back is JSON with the expected keys, or an `AnythingLLMError`. An unknown path of
    AnythingLLM 1.16 answers 200 with a web page and does nothing.
-4. No aiohttp name gets out of this file.
+4. No aiohttp name gets out of here (`consumer.anythingllm.border`).
 5. Redirects are not followed: a 307 would send document text to another host.
 """
 
@@ -17,20 +17,19 @@ import asyncio
 import random
 import re
 import ssl
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, nullcontext
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
-from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 import structlog
 
 from consumer.anythingllm.answers import Answer, Call, encoded, judged
+from consumer.anythingllm.border import border, watch_sending
 from consumer.anythingllm.config import AnythingLLMConfig
 from consumer.anythingllm.errors import (
-    AnythingLLMConnectionError,
     AnythingLLMError,
     AnythingLLMProtocolError,
     AnythingLLMServerError,
@@ -43,6 +42,8 @@ from consumer.telemetry.trace import new_span_id, traceparent
 
 log = structlog.get_logger(__name__)
 
+T = TypeVar("T")
+
 KEEP_ALIVE = 4.0  # seconds; AnythingLLM closes idle connections after 5, and a race loses an answer
 CONNECT = 10.0  # seconds for TCP and TLS; a host that needs longer is not reachable
 SPARE_CONNECTIONS = 32  # for probes, searches and listings, on top of what uploads can occupy
@@ -50,9 +51,6 @@ _CHUNK = 64 * 1024  # bytes read at a time
 _ERROR_BYTES = 64 * 1024  # of an error's body; only its ``error`` text is looked at
 
 _TRACE_ID = re.compile(r"(?!0{32})[0-9a-f]{32}")
-
-# Raised before the first byte of the request has left.
-_NEVER_CONNECTED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +73,38 @@ class Errand:
         return self.deadline - self.clock()
 
 
+@dataclass(frozen=True, slots=True)
+class _Outgoing:
+    """A request, ready for the wire; ``headers`` on top of those that every request has."""
+
+    errand: Errand
+    call: Call
+    body: bytes | None
+    headers: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Streamed:
+    """How an answer that was taken piece by piece ended.
+
+    Args:
+        date: the server's time of the answer.
+        etag: names what was answered, to ask with next time; None where the server names nothing.
+        changed: false when nothing came, because everything is as it was under the given name.
+    """
+
+    date: datetime
+    etag: str | None
+    changed: bool = True
+
+
 class Transport:
     """The connection pool, the breaker and the way through both (module docstring).
 
     Args:
         config: endpoint, key, timeouts.
         breaker: counts what `errors.is_sick` says.
+        calls_feed_breaker: false: calls only ask it.
         clock: monotonic seconds.
         now: the wall clock, where the server tells no time.
         rng: makes span ids.
@@ -92,12 +116,14 @@ class Transport:
         config: AnythingLLMConfig,
         breaker: Breaker,
         *,
+        calls_feed_breaker: bool = True,
         clock: Callable[[], float],
         now: Callable[[], datetime],
         rng: random.Random,
         connections: int,
     ) -> None:
         self.breaker = breaker
+        self._calls_feed_breaker = calls_feed_breaker
         self.clock = clock
         self.refused_at = float("-inf")  # when a connection was last refused, on `clock`
         self._config = config
@@ -129,7 +155,7 @@ class Transport:
                 "User-Agent": self._config.user_agent,
                 "Accept": "application/json",
             },
-            trace_configs=[_watch_sending()],
+            trace_configs=[watch_sending()],
         )
 
     async def close(self) -> None:
@@ -149,98 +175,159 @@ class Transport:
 
     async def ask(self, errand: Errand, call: Call) -> Answer:
         """As `call`, with the server's time."""
+
+        async def receive(response: aiohttp.ClientResponse) -> Answer:
+            return self._judged(call, response, await self._read(response, call))
+
+        return await self._send(errand, call, receive)
+
+    async def stream(
+        self,
+        errand: Errand,
+        call: Call,
+        take: Callable[[bytes], None],
+        *,
+        unless: str | None = None,
+    ) -> Streamed:
+        """Send a request and hand its JSON over as it arrives, unread and never held whole.
+
+        Between two pieces everybody else has a turn. What arrived of an answer that ends early has
+        been handed over, and then the error is raised: whoever takes it must be able to drop it.
+
+        Args:
+            errand: deadline and trace.
+            call: a GET.
+            take: gets the pieces, up to 64 KiB each; what it raises gets out.
+            unless: an ETag; an answer that still has it does not come again.
+
+        Raises:
+            RuntimeError: not connected.
+            AnythingLLMError: anything else.
+        """
+
+        async def receive(response: aiohttp.ClientResponse) -> Streamed:
+            etag = response.headers.get("ETag")
+            if response.status == 304 and unless is not None:
+                return Streamed(self._now(), etag or unless, changed=False)
+            if response.status == 200 and response.content_type == "application/json":
+                await self._pour(response, call, take)
+                raw = b"{}"  # the taker has judged the content; the rest is judged below
+            else:
+                raw = await self._read(response, call)
+            return Streamed(self._judged(call, response, raw).date, etag)
+
+        headers = {} if unless is None else {"If-None-Match": unless}
+        return await self._send(errand, call, receive, headers)
+
+    async def _send(
+        self,
+        errand: Errand,
+        call: Call,
+        receive: Callable[[aiohttp.ClientResponse], Awaitable[T]],
+        headers: dict[str, str] | None = None,
+    ) -> T:
         if self._session is None:
             raise RuntimeError("AnythingLLMClient is not connected: use `async with`, or connect()")
         if errand.left <= 0:
             raise AnythingLLMTimeoutError(f"{call}: not sent, the time was over before it")
-        body = encoded(call)
+        outgoing = _Outgoing(errand, call, encoded(call), headers or {})
         try:
-            with self.breaker.calling() if call.guarded else nullcontext():
-                return await self._exchange(self._session, errand, call, body)
+            with self._admitted(call):
+                return await self._exchange(self._session, outgoing, receive)
         except BreakerOpen as error:
             raise CircuitOpenError(
                 f"{call}: not sent, {error}", retry_after=error.retry_after
             ) from None
 
+    def _admitted(self, call: Call) -> AbstractContextManager[None]:
+        if call.guarded and self._calls_feed_breaker:
+            return self.breaker.calling()
+        if call.guarded:
+            self.breaker.check()
+        return nullcontext()
+
     async def _exchange(
-        self, session: aiohttp.ClientSession, errand: Errand, call: Call, body: bytes | None
-    ) -> Answer:
+        self,
+        session: aiohttp.ClientSession,
+        outgoing: _Outgoing,
+        receive: Callable[[aiohttp.ClientResponse], Awaitable[T]],
+    ) -> T:
         try:
-            return await self._once(session, errand, call, body)
+            return await self._once(session, outgoing, receive)
         except AnythingLLMServerError as error:
             if not error.stale_collector:
                 raise
         # The server met its collector on a connection that had been closed: nothing was created,
         # and the same request gets a new connection. Ten of forty uploads after 5 s of idling.
-        log.debug("collector.stale_connection", path=call.path)
-        return await self._once(session, errand, call, body)
+        log.debug("collector.stale_connection", path=outgoing.call.path)
+        return await self._once(session, outgoing, receive)
 
     async def _once(
-        self, session: aiohttp.ClientSession, errand: Errand, call: Call, body: bytes | None
-    ) -> Answer:
-        seconds = max(errand.left, 0.001)
-        async with self._border(call, seconds) as sent, asyncio.timeout(seconds):
-            async with session.request(
+        self,
+        session: aiohttp.ClientSession,
+        outgoing: _Outgoing,
+        receive: Callable[[aiohttp.ClientResponse], Awaitable[T]],
+    ) -> T:
+        call = outgoing.call
+        seconds = max(outgoing.errand.left, 0.001)
+        async with (
+            border(call, seconds, self._note_refused) as sent,
+            asyncio.timeout(seconds),
+            session.request(
                 call.method,
                 self._config.base_url + call.path,
-                data=body,
-                headers=self._headers(errand, body),
+                data=outgoing.body,
+                headers=self._headers(outgoing),
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(total=seconds, sock_connect=min(CONNECT, seconds)),
                 trace_request_ctx=sent,
-            ) as response:
-                raw = await _read(response, call, self._config.max_response_bytes)
-            return judged(
-                call,
-                response.status,
-                response.content_type,
-                response.headers,
-                raw,
-                now=self._now(),
-            )
+            ) as response,
+        ):
+            return await receive(response)
 
-    def _headers(self, errand: Errand, body: bytes | None) -> dict[str, str]:
-        headers = {} if body is None else {"Content-Type": "application/json"}
-        trace_id = (errand.trace_id or "").lower()
+    def _judged(self, call: Call, response: aiohttp.ClientResponse, raw: bytes) -> Answer:
+        return judged(
+            call, response.status, response.content_type, response.headers, raw, now=self._now()
+        )
+
+    def _headers(self, outgoing: _Outgoing) -> dict[str, str]:
+        headers = dict(outgoing.headers)
+        if outgoing.body is not None:
+            headers["Content-Type"] = "application/json"
+        trace_id = (outgoing.errand.trace_id or "").lower()
         if _TRACE_ID.fullmatch(trace_id):
             headers["traceparent"] = traceparent(trace_id, new_span_id(self._rng))
         return headers
 
-    @asynccontextmanager
-    async def _border(self, call: Call, seconds: float) -> AsyncIterator[SimpleNamespace]:
-        """Turn what aiohttp raises into our errors; tells apart by whether anything was sent."""
-        sent = SimpleNamespace(any=False)
-        try:
-            yield sent
-        except AnythingLLMError:
-            raise
-        except _NEVER_CONNECTED as error:
-            if isinstance(getattr(error, "os_error", None), ConnectionRefusedError):
-                self.refused_at = self.clock()
-            raise _lost(call, error, sent=False) from error
-        except TimeoutError as error:
-            if not sent.any:
-                raise _lost(call, error, sent=False) from error
-            raise AnythingLLMTimeoutError(
-                f"{call}: no complete answer within {seconds:.1f} s", ambiguous=call.changes
-            ) from error
-        except aiohttp.ClientResponseError as error:
-            raise AnythingLLMProtocolError(
-                f"{call}: what answers there does not speak HTTP", fault=Fault.THEIRS
-            ) from error
-        except (aiohttp.ClientError, OSError) as error:
-            raise _lost(call, error, sent=sent.any) from error
+    async def _read(self, response: aiohttp.ClientResponse, call: Call) -> bytes:
+        """The body; of an error no more than its ``error`` text needs."""
+        raw = bytearray()
+        if response.status == 200:
+            await self._pour(response, call, raw.extend)
+            return bytes(raw)
+        async for piece in response.content.iter_chunked(_CHUNK):
+            raw += piece
+            if len(raw) > _ERROR_BYTES:
+                break
+        return bytes(raw)
 
+    async def _pour(
+        self, response: aiohttp.ClientResponse, call: Call, take: Callable[[bytes], None]
+    ) -> None:
+        """Hand over the body piece by piece, as far as the limit."""
+        limit, size = self._config.max_response_bytes, 0
+        async for piece in response.content.iter_chunked(_CHUNK):
+            size += len(piece)
+            if size > limit:
+                raise AnythingLLMProtocolError(
+                    f"{call}: the answer is larger than {limit} bytes", ambiguous=call.changes
+                )
+            take(piece)
+            # What has arrived already would be read without ever letting anybody else run.
+            await asyncio.sleep(0)
 
-def _watch_sending() -> aiohttp.TraceConfig:
-    """Has every request note, just before its first byte leaves, that it does."""
-    watch = aiohttp.TraceConfig()
-
-    async def leaving(session: object, context: SimpleNamespace, params: object) -> None:
-        context.trace_request_ctx.any = True
-
-    watch.on_request_headers_sent.append(leaving)
-    return watch
+    def _note_refused(self) -> None:
+        self.refused_at = self.clock()
 
 
 def _tls(ca_file: str | None) -> ssl.SSLContext | bool:
@@ -255,31 +342,3 @@ def _tls(ca_file: str | None) -> ssl.SSLContext | bool:
             fault=Fault.THEIRS,
         ) from error
     return context
-
-
-def _lost(call: Call, error: Exception, *, sent: bool) -> AnythingLLMConnectionError:
-    """A connection that could not be made (``sent`` is false) or that broke."""
-    detail = getattr(getattr(error, "os_error", None), "strerror", None) or type(error).__name__
-    if not sent:
-        return AnythingLLMConnectionError(f"{call}: not sent, no connection ({detail})")
-    return AnythingLLMConnectionError(
-        f"{call}: the connection broke before the answer was complete ({detail})",
-        fault=Fault.UNCLEAR,
-        ambiguous=call.changes,
-    )
-
-
-async def _read(response: aiohttp.ClientResponse, call: Call, limit: int) -> bytes:
-    """The body; of an error no more than its ``error`` text needs."""
-    failed = response.status != 200
-    limit = _ERROR_BYTES if failed else limit
-    raw = bytearray()
-    async for piece in response.content.iter_chunked(_CHUNK):
-        raw += piece
-        if len(raw) > limit and failed:
-            break
-        if len(raw) > limit:
-            raise AnythingLLMProtocolError(
-                f"{call}: the answer is larger than {limit} bytes", ambiguous=call.changes
-            )
-    return bytes(raw)

@@ -28,14 +28,14 @@ from consumer.anythingllm.errors import (
     AnythingLLMRejectedError,
 )
 from consumer.anythingllm.form import upload_body
+from consumer.anythingllm.looks import LEAST_DISTANCE, Look, Looks, due_after
 from consumer.anythingllm.readiness import NewErrand, Readiness
 from consumer.model.fault import Fault
 from consumer.model.marker import StoredUnit, Unit
 
 log = structlog.get_logger(__name__)
 
-_SHORTEST_LOOK = 0.2  # seconds between two looks for an ambiguous upload, growing up to the longest
-_LONGEST_LOOK = 30.0
+_SHORTEST_WAIT = 0.01  # seconds; nobody should spin
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,7 @@ class Ways:
     Args:
         api: the endpoints.
         readiness: makes workspaces ready.
+        looks: for uploads that may still finish.
         lane: as many uploads at a time.
         errand: makes an errand of so many seconds.
         clock: monotonic seconds.
@@ -56,6 +57,7 @@ class Ways:
 
     api: Api
     readiness: Readiness
+    looks: Looks
     lane: asyncio.Semaphore
     errand: NewErrand
     clock: Callable[[], float]
@@ -103,8 +105,10 @@ class UnitUpload:
             raise AnythingLLMRejectedError(f"{self._name}: not sent, blank text can't be embedded")
         await self._ways.readiness.prepare(self._slug, self._trace_id)
         try:
-            async with self._ways.lane:
-                location = await self._found() or await self._store()
+            location = await self._found()
+            if location is None:
+                async with self._ways.lane:
+                    location = await self._store()
         except AnythingLLMNotFoundError as error:
             # The workspace vanished: that is nobody's document's fault. The next attempt makes it
             # again, where that is allowed.
@@ -114,6 +118,16 @@ class UnitUpload:
             raise
         self._ways.readiness.used(self._slug)
         return StoredUnit(location, self._unit.marker)
+
+    async def abandon(self) -> None:
+        """Remove the file that was stored and never embedded: nobody else knows of it."""
+        if self._location is None:
+            return
+        try:
+            errand = self._ways.errand(self._ways.timeout, self._trace_id)
+            await self._ways.api.remove(errand, [self._location])
+        except AnythingLLMError as error:
+            log.warning("chunk.file_left", location=self._location, error=error.message)
 
     @property
     def _name(self) -> str:
@@ -154,7 +168,7 @@ class UnitUpload:
             return file.cached is True
         # Removed by somebody, or never ours: the next attempt looks for the marker and uploads.
         self._location = None
-        self._ambiguous_since = self._ways.clock()
+        self._doubt()
         raise self._not_ours()
 
     def _not_ours(self) -> AnythingLLMProtocolError:
@@ -171,8 +185,12 @@ class UnitUpload:
             yield
         except AnythingLLMError as error:
             if error.ambiguous:
-                self._ambiguous_since = self._ways.clock()
+                self._doubt()
             raise
+
+    def _doubt(self) -> None:
+        self._ambiguous_since = self._ways.clock()
+        self._ways.looks.seek(self._slug, self._marker)
 
     async def _found(self) -> str | None:
         """Where an ambiguous earlier attempt's result is; None when it may be sent (again).
@@ -182,32 +200,41 @@ class UnitUpload:
         """
         if (since := self._ambiguous_since) is None:
             return None
-        location = await self._look()
-        if location is not None:
-            log.info("chunk.found", workspace=self._slug, location=location)
-        elif not self._is_over(since):
-            raise self._pending(since)
+        end = self._end(since)
+        look = await self._look(since, end)
+        if look is None:
+            raise self._pending(LEAST_DISTANCE)
+        if look.location is not None:
+            log.info("chunk.found", workspace=self._slug, location=look.location)
+        elif look.started < end:
+            due = min(due_after(look.started, since), since + self._ways.ambiguity)
+            raise self._pending(due - self._ways.clock())
         self._ambiguous_since = None
-        return location
+        return look.location
 
-    async def _look(self) -> str | None:
+    async def _look(self, since: float, end: float) -> Look | None:
+        started = self._ways.clock()
         if self._location is not None:
-            return self._location if await self._is_embedded(self._location) else None
-        errand = self._ways.errand(self._ways.timeout, self._trace_id)
-        listing = await self._ways.api.workspace(errand, self._slug)
-        rows = listing.rows if listing else ()
-        return next((row.location for row in rows if row.doc_source == self._marker), None)
+            there = await self._is_embedded(self._location)
+            return Look(started, self._location if there else None)
+        return await self._ways.looks.find(
+            self._slug,
+            self._marker,
+            since=since,
+            after=end if started >= end else since,
+            trace_id=self._trace_id,
+        )
 
-    def _is_over(self, since: float) -> bool:
-        died = self._ways.refused_at() > since
-        return died or self._ways.clock() - since >= self._ways.ambiguity
+    def _end(self, since: float) -> float:
+        """From when on a look that does not find it says that it will not come (rule 3)."""
+        end = since + self._ways.ambiguity
+        died = self._ways.refused_at()
+        return died if since < died < end else end
 
-    def _pending(self, since: float) -> AnythingLLMPendingError:
-        waited = self._ways.clock() - since
-        pause = min(max(waited, _SHORTEST_LOOK), _LONGEST_LOOK, self._ways.ambiguity - waited)
+    def _pending(self, seconds: float) -> AnythingLLMPendingError:
         return AnythingLLMPendingError(
             f"{self._name}: an earlier upload got no complete answer and may still finish; "
             "it is looked for again before anything is sent",
             ambiguous=True,
-            retry_after=max(pause, 0.01),
+            retry_after=max(seconds, _SHORTEST_WAIT),
         )

@@ -13,6 +13,7 @@ from consumer.anythingllm.api import Api, checked_slug
 from consumer.anythingllm.errors import (
     AnythingLLMAuthenticationError,
     AnythingLLMError,
+    AnythingLLMForbiddenError,
     AnythingLLMNotFoundError,
 )
 from consumer.anythingllm.models import Workspace, WorkspaceListing
@@ -21,6 +22,12 @@ from consumer.model.fault import Fault
 
 log = structlog.get_logger(__name__)
 
+# Forbidden: the operator protects workspaces from deletion.
+_STRAY_STAYS = (
+    AnythingLLMAuthenticationError,
+    AnythingLLMForbiddenError,
+    AnythingLLMNotFoundError,
+)
 _NAME_LENGTH = 255  # characters; the server cuts longer names without a word
 
 
@@ -86,8 +93,7 @@ class Workspaces:
             if listing is None or listing.rows or listing.workspace.id != stray.id:
                 return
             await self._api.delete_workspace(errand, stray.slug)
-        except (AnythingLLMAuthenticationError, AnythingLLMNotFoundError) as error:
-            # 403: the operator protects workspaces from deletion.
+        except _STRAY_STAYS as error:
             log.warning("workspace.stray_left", workspace=stray.slug, error=error.message)
         else:
             log.info("workspace.stray_removed", workspace=stray.slug)

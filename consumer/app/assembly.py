@@ -6,21 +6,32 @@ import asyncio
 import os
 import random
 import socket
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from consumer.anythingllm import AnythingLLMStorage
 from consumer.kafka.publisher import OutgoingRecord, Publisher, TooLargeForTopicError
-from consumer.kafka.source import Source
 from consumer.model.delivery import Headers
 from consumer.model.routing import Routing
 from consumer.pipeline.apply import Applier
+from consumer.pipeline.circuit import Circuit
+from consumer.pipeline.gates import Gates
+from consumer.pipeline.hints import RemintedIds
 from consumer.pipeline.index import Index
-from consumer.pipeline.journey import Bounds, Journey
+from consumer.pipeline.journey import Journey, Poll
+from consumer.pipeline.lanes import Lanes
+from consumer.pipeline.own_text import OwnTextTest
+from consumer.pipeline.pauses import Pauses
 from consumer.pipeline.read import Reader
-from consumer.pipeline.settle import Address, Settler, TooLarge
+from consumer.pipeline.second_look import SecondLook
+from consumer.pipeline.settle import Address, Publish, Settler, TooLarge
 from consumer.pipeline.settled import Settled
 from consumer.pipeline.upload import Uploader
+from consumer.pipeline.window import Bounds
+from consumer.resilience.breaker import Breaker
+from consumer.resilience.fuse import Fuse, FuseRules
+from consumer.resilience.retry import RetryPolicy
 from consumer.settings import Settings
 from consumer.telemetry.metrics import Metrics
 from consumer.wiring import decode_limits, retry_policy
@@ -28,44 +39,151 @@ from consumer.wiring import decode_limits, retry_policy
 
 @dataclass(frozen=True, slots=True)
 class Rooms:
-    """What a journey goes through.
+    """What a pipeline stands between.
 
     Args:
-        source: where records come from.
+        poll: where records come from.
         storage: AnythingLLM.
-        publisher: where results and dead letters leave.
-        index: what is stored.
-        settled: what was settled since the assignment.
+        breaker: that of calls to AnythingLLM; fed by nobody else.
+        publish: where results and dead letters leave.
+        is_ours: whether a partition of the documents topic is assigned to us.
         metrics: counts.
         rng: for jitter.
+        clock: monotonic seconds.
     """
 
-    source: Source
+    poll: Poll
     storage: AnythingLLMStorage
-    publisher: Publisher
-    index: Index
-    settled: Settled
+    breaker: Breaker
+    publish: Publish
+    is_ours: Callable[[int | None], bool]
     metrics: Metrics
     rng: random.Random
+    clock: Callable[[], float]
 
 
-def new_journey(settings: Settings, rooms: Rooms, cluster_id: str) -> Journey:
-    """A journey, not begun.
+class Pipeline:
+    """The stations, and what they share.
 
     Args:
         settings: bounds, limits, names.
-        rooms: what it goes through.
-        cluster_id: part of every event id.
+        rooms: what it stands between.
     """
-    routing = settings.routing.rules()
-    return Journey(
-        rooms.source.poll,
-        _reader(settings, rooms, routing).read,
-        _applier(settings, rooms, routing),
-        _settler(settings, rooms, cluster_id),
-        bounds=Bounds(settings.intake.max_documents_in_flight, settings.intake.max_bytes_in_flight),
+
+    def __init__(self, settings: Settings, rooms: Rooms) -> None:
+        self._settings = settings
+        self._rooms = rooms
+        self._settled = Settled()
+        self._lanes = Lanes()
+        self.gates = _gates(settings, rooms)
+        self.index = Index(
+            rooms.storage,
+            settings.document.identity,
+            max_age=settings.index.max_age_seconds,
+            max_bytes=settings.index.max_bytes,
+            clock=rooms.clock,
+            metrics=rooms.metrics,
+        )
+        self._uploader = _uploader(settings, rooms, self.index, self.gates)
+        self._routing = settings.routing.rules()
+        self._second_look = SecondLook(
+            rooms.storage,
+            self.index,
+            self._uploader,
+            self.gates,
+            self._lanes,
+            permits=self._routing.permits,
+            is_ours=rooms.is_ours,
+            ambiguity=settings.anythingllm.ambiguity_seconds,
+            clock=rooms.clock,
+            metrics=rooms.metrics,
+        )
+        self.reminted = RemintedIds(rooms.metrics)
+
+    def journey(self, cluster_id: str) -> Journey:
+        """The journey, not begun.
+
+        Args:
+            cluster_id: part of every event id.
+        """
+        settings, rooms = self._settings, self._rooms
+        routing = self._routing
+        applier = Applier(
+            rooms.storage,
+            self.index,
+            self.gates,
+            self._uploader,
+            self._settled,
+            self._second_look,
+            self.reminted,
+            permits=routing.permits,
+        )
+        intake = settings.intake
+        return Journey(
+            rooms.poll,
+            _reader(settings, rooms, routing).read,
+            applier,
+            _settler(settings, rooms, cluster_id),
+            lanes=self._lanes,
+            bounds=Bounds(
+                intake.max_documents_in_flight, intake.max_bytes_in_flight, intake.max_aside_bytes
+            ),
+            metrics=rooms.metrics,
+            clock=rooms.clock,
+        )
+
+    def watchers(self) -> Mapping[str, Coroutine[object, object, None]]:
+        """What runs beside the journey, by name; each ends only with an exception."""
+        return {
+            "circuit": self.gates.circuit.watch(),
+            "second look": self._second_look.keep_looking(),
+        }
+
+    def forget(self) -> None:
+        """Partitions went: whoever has them now may change what we know of them."""
+        self.index.forget()
+        self._settled.forget()
+        self._second_look.begin()
+
+
+def _gates(settings: Settings, rooms: Rooms) -> Gates:
+    recovery, fuse = settings.breaker.recovery_seconds, settings.fuse
+    circuit = Circuit(rooms.breaker, rooms.storage.probe, clock=rooms.clock)
+    pauses = Pauses(
+        patient(retry_policy(settings), recovery),
+        recovery=recovery,
+        well_at=lambda: circuit.well_at,
+        rng=rooms.rng,
+        clock=rooms.clock,
         metrics=rooms.metrics,
     )
+    rules = FuseRules(fuse.share, fuse.window, fuse.minimum, recovery)
+    return Gates(circuit, pauses, Fuse(rules, rooms.clock), metrics=rooms.metrics)
+
+
+def _uploader(settings: Settings, rooms: Rooms, index: Index, gates: Gates) -> Uploader:
+    upload = settings.upload
+    slots = asyncio.Semaphore(upload.max_chunks_in_flight)
+    return Uploader(
+        rooms.storage,
+        index,
+        gates,
+        OwnTextTest(rooms.storage, gates, slots=slots, rng=rooms.rng),
+        slots=slots,
+        per_document=upload.max_chunks_per_document,
+        policy=patient(retry_policy(settings), settings.breaker.recovery_seconds),
+        rng=rooms.rng,
+        metrics=rooms.metrics,
+    )
+
+
+def patient(policy: RetryPolicy, recovery: float) -> RetryPolicy:
+    """The policy with no pause longer than a recovery period.
+
+    A longer one would keep work waiting after the end of an outage.
+    """
+    cap = min(policy.cap, recovery)
+    return RetryPolicy(policy.attempts, min(policy.base, cap), cap)
 
 
 def _reader(settings: Settings, rooms: Rooms, routing: Routing) -> Reader:
@@ -79,18 +197,16 @@ def _reader(settings: Settings, rooms: Rooms, routing: Routing) -> Reader:
     )
 
 
-def _applier(settings: Settings, rooms: Rooms, routing: Routing) -> Applier:
-    upload = settings.upload
-    uploader = Uploader(
-        rooms.storage,
-        rooms.index,
-        slots=asyncio.Semaphore(upload.max_chunks_in_flight),
-        per_document=upload.max_chunks_per_document,
-        policy=retry_policy(settings),
-        rng=rooms.rng,
-        metrics=rooms.metrics,
-    )
-    return Applier(rooms.storage, rooms.index, uploader, rooms.settled, permits=routing.permits)
+def publishing_by(publisher: Publisher) -> Publish:
+    """The publisher as the settle station takes it."""
+
+    async def publish(topic: str, key: bytes | None, value: bytes | None, headers: Headers) -> None:
+        try:
+            await publisher.publish(OutgoingRecord(topic, key, value, headers))
+        except TooLargeForTopicError as error:
+            raise TooLarge(str(error)) from error
+
+    return publish
 
 
 def _settler(settings: Settings, rooms: Rooms, cluster_id: str) -> Settler:
@@ -104,13 +220,7 @@ def _settler(settings: Settings, rooms: Rooms, cluster_id: str) -> Settler:
         cluster_id=cluster_id,
     )
 
-    async def publish(topic: str, key: bytes | None, value: bytes | None, headers: Headers) -> None:
-        try:
-            await rooms.publisher.publish(OutgoingRecord(topic, key, value, headers))
-        except TooLargeForTopicError as error:
-            raise TooLarge(str(error)) from error
-
-    return Settler(publish, address, metrics=rooms.metrics, now=_now)
+    return Settler(rooms.publish, address, metrics=rooms.metrics, now=_now)
 
 
 def _now() -> datetime:

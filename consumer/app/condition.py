@@ -9,12 +9,14 @@ from consumer.app.starting import Starting
 from consumer.app.watch import AnythingLLMWatch
 from consumer.kafka.publisher import Publisher
 from consumer.kafka.source import Source
+from consumer.pipeline.gates import Gates
 from consumer.pipeline.journey import Journey
 from consumer.telemetry.metrics import PREFIX, Metrics
 
 _POLL_STUCK_MARGIN_SECONDS = 60.0
 # Far above any rebalance: only a fetch that has stopped for good is worth a restart.
 _STARVED_SECONDS = 300.0
+_NAMED = 20  # paused workspaces that a page names; the metric counts them all
 
 
 class Condition:
@@ -27,6 +29,7 @@ class Condition:
         publisher: results and dead letters.
         client: AnythingLLM's breaker.
         watch: how AnythingLLM was at the last look.
+        gates: where documents wait.
         metrics: how many documents wait.
         poll_limit: seconds that a poll may take; a rebalance happens inside of one.
     """
@@ -40,6 +43,7 @@ class Condition:
         publisher: Publisher,
         client: AnythingLLMClient,
         watch: AnythingLLMWatch,
+        gates: Gates,
         metrics: Metrics,
         poll_limit: float,
     ) -> None:
@@ -49,6 +53,7 @@ class Condition:
         self._publisher = publisher
         self._client = client
         self._watch = watch
+        self._gates = gates
         self._metrics = metrics
         self._poll_limit = poll_limit + _POLL_STUCK_MARGIN_SECONDS
         self.journey: Journey | None = None
@@ -79,6 +84,11 @@ class Condition:
             reasons.append(f"Kafka: {self.kafka_trouble}")
         if self._publisher.trouble is not None:
             reasons.append(f"Kafka takes no results: {self._publisher.trouble}")
+        if self._gates.fuse.blown:
+            reasons.append(
+                "most documents fail although AnythingLLM is well: none is given up, one is tried"
+                " a recovery period; look at the latest dead letters"
+            )
         return reasons
 
     def degraded(self) -> list[str]:
@@ -90,6 +100,8 @@ class Condition:
             reasons.append(f"the breaker is {state}: AnythingLLM does not answer")
         if self._watch.trouble is not None:
             reasons.append(self._watch.trouble)
+        for slug, error in sorted(self._gates.pauses.paused.items())[:_NAMED]:
+            reasons.append(f"workspace {slug} is paused: {error}")
         if waiting := self._metrics.registry.get_sample_value(f"{PREFIX}_documents_waiting"):
             reasons.append(f"documents that wait for AnythingLLM: {waiting:.0f}")
         return reasons

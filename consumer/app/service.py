@@ -17,16 +17,14 @@ import structlog
 
 from consumer.admin.server import AdminServer
 from consumer.anythingllm import AnythingLLMClient
-from consumer.app.assembly import Rooms, new_journey
+from consumer.app.assembly import Pipeline, Rooms, publishing_by
 from consumer.app.condition import Condition
 from consumer.app.starting import Starting, cluster_id_of, topics_are_there
 from consumer.app.watch import AnythingLLMWatch
 from consumer.kafka.connection import KafkaUnavailableError
 from consumer.kafka.publisher import Publisher
 from consumer.kafka.source import Source
-from consumer.pipeline.index import Index
 from consumer.pipeline.journey import Journey
-from consumer.pipeline.settled import Settled
 from consumer.settings import Settings
 from consumer.telemetry.metrics import Metrics
 from consumer.wiring import (
@@ -60,21 +58,34 @@ class Service:
         self._connection = kafka_connection(settings)
         self._metrics = Metrics()
         self._stop = asyncio.Event()
-        self._client = AnythingLLMClient(anythingllm_config(settings))
+        # Its breaker is fed by the journey, which knows more than single calls do.
+        self._client = AnythingLLMClient(anythingllm_config(settings), calls_feed_breaker=False)
         self._client.on_breaker_change(lambda _, state: self._metrics.set_breaker(state))
         rng = rng or random.Random()
         self._starting = Starting(self._stop, fail_fast=fail_fast, rng=rng)
         self._watch = AnythingLLMWatch(self._client, rng=rng)
-        self._rooms = self._new_rooms(rng)
+        self._publisher = Publisher(
+            self._connection,
+            max_record_bytes=settings.document.max_bytes + DEAD_LETTER_HEADROOM,
+            delivery_timeout=settings.kafka.delivery_timeout_seconds,
+        )
+        self._source = Source(
+            self._connection,
+            source_config(settings),
+            self._metrics,
+            on_revoked=lambda: self._pipeline.forget(),
+        )
+        self._pipeline = self._new_pipeline(rng)
         # Asked at every scrape: an alert must not lag behind.
-        self._metrics.oldest_unsettled_seconds.set_function(self._rooms.source.oldest_open_age)
+        self._metrics.oldest_unsettled_seconds.set_function(self._source.oldest_open_age)
         self._condition = Condition(
             stop=self._stop,
             starting=self._starting,
-            source=self._rooms.source,
-            publisher=self._rooms.publisher,
+            source=self._source,
+            publisher=self._publisher,
             client=self._client,
             watch=self._watch,
+            gates=self._pipeline.gates,
             metrics=self._metrics,
             poll_limit=source_config(settings).rebalance_timeout,
         )
@@ -101,7 +112,7 @@ class Service:
             StartFailedError: with fail_fast.
             Exception: a fault in the program; the process must end with code 1.
         """
-        start, source, publisher = self._starting, self._rooms.source, self._rooms.publisher
+        start, source, publisher = self._starting, self._source, self._publisher
         async with AsyncExitStack() as open_rooms:
             where = self._settings.admin
             admin = AdminServer(where.host, where.port, self._condition, self._metrics)
@@ -117,7 +128,7 @@ class Service:
             open_rooms.push_async_callback(source.stop)
             await start.until_done(source.start)
             if cluster_id is not None and not self._stop.is_set():
-                await self._work(new_journey(self._settings, self._rooms, cluster_id))
+                await self._work(self._pipeline.journey(cluster_id))
             remaining = source.open_count
         log.info("service.stopped", remaining=remaining)
 
@@ -129,8 +140,12 @@ class Service:
             others = [
                 tasks.create_task(self._commit_forever(), name="commit"),
                 tasks.create_task(self._observe_forever(), name="observe"),
-                tasks.create_task(self._rooms.source.keep_lease(), name="lease"),
+                tasks.create_task(self._source.keep_lease(), name="lease"),
                 tasks.create_task(self._watch.look_until_well(), name="watch"),
+                *(
+                    tasks.create_task(watcher, name=name)
+                    for name, watcher in self._pipeline.watchers().items()
+                ),
                 tasks.create_task(self._drain_when_asked(journey, work), name="drain"),
             ]
             await asyncio.wait({work})
@@ -139,7 +154,7 @@ class Service:
 
     async def _drain_when_asked(self, journey: Journey, work: asyncio.Task[None]) -> None:
         await self._stop.wait()
-        source = self._rooms.source
+        source = self._source
         seconds = self._settings.shutdown.drain_seconds
         log.info("service.draining", seconds=seconds, open=source.open_count)
         journey.stop()
@@ -156,17 +171,17 @@ class Service:
     async def _commit_forever(self) -> None:
         while True:
             await asyncio.sleep(self._settings.kafka.commit_interval_seconds)
-            await self._rooms.source.commit()
+            await self._source.commit()
 
     async def _observe_forever(self) -> None:
         while True:
-            await self._rooms.source.listen()
+            await self._source.listen()
             if self._condition.journey is not None and not self._condition.journey.has_room:
-                self._rooms.source.not_hungry()
+                self._source.not_hungry()
             try:
-                lags = await self._rooms.source.lags()
+                lags = await self._source.lags()
             except KafkaUnavailableError as error:
-                self._rooms.source.not_hungry()  # it can't be blamed for what Kafka does not give
+                self._source.not_hungry()  # it can't be blamed for what Kafka does not give
                 log.info("lag.unknown", error=str(error))
                 self._condition.kafka_trouble = str(error)
             else:
@@ -174,28 +189,19 @@ class Service:
                 self._condition.kafka_trouble = None
             await asyncio.sleep(_OBSERVE_SECONDS)
 
-    def _new_rooms(self, rng: random.Random) -> Rooms:
-        settings = self._settings
-        index = Index(
-            self._client.storage,
-            settings.document.identity,
-            max_age=settings.index.max_age_seconds,
+    def _new_pipeline(self, rng: random.Random) -> Pipeline:
+        documents = self._settings.kafka.documents_topic
+        rooms = Rooms(
+            poll=self._source.poll,
+            storage=self._client.storage,
+            breaker=self._client.circuit_breaker,
+            publish=publishing_by(self._publisher),
+            is_ours=lambda partition: self._source.owns(documents, partition),
+            metrics=self._metrics,
+            rng=rng,
             clock=time.monotonic,
         )
-        settled = Settled()
-
-        def forget() -> None:
-            """Partitions went: whoever has them now may change what we know of them."""
-            index.forget()
-            settled.forget()
-
-        publisher = Publisher(
-            self._connection,
-            max_record_bytes=settings.document.max_bytes + DEAD_LETTER_HEADROOM,
-            delivery_timeout=settings.kafka.delivery_timeout_seconds,
-        )
-        source = Source(self._connection, source_config(settings), self._metrics, on_revoked=forget)
-        return Rooms(source, self._client.storage, publisher, index, settled, self._metrics, rng)
+        return Pipeline(self._settings, rooms)
 
     def _topics(self) -> tuple[str, ...]:
         """The topics without which nothing can be done."""

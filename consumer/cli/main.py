@@ -51,12 +51,16 @@ COMMANDS: tuple[Command, ...] = (
     Command("publish", "consumer.cli.publish", "publish"),
     Command("results", "consumer.cli.results", "results"),
     Command("topics create", "consumer.cli.topics", "create"),
+    Command("workspaces list", "consumer.cli.workspaces", "list_"),
+    Command("workspaces verify", "consumer.cli.workspaces", "verify"),
+    Command("workspaces repair", "consumer.cli.workspaces", "repair"),
     Command("schemas export", "consumer.cli.schemas", "export"),
     Command("simulate", "consumer.cli.simulate", "simulate"),
 )
 
 GROUPS = {
     "topics": "The Kafka topics the service needs.",
+    "workspaces": "What AnythingLLM holds: looking, finding faults, mending them.",
     "schemas": "The JSON Schemas of all messages.",
 }
 

@@ -13,7 +13,7 @@ records with it. `install` puts `TolerantRecords` in the place of aiokafka's own
   fetched again, and is believed the third time.
 - A batch that unfolds beyond the limit is unreadable in whole: none of it gets into memory.
 
-This is the one file that knows aiokafka's insides; tests/unit/kafka/test_batches.py pins them.
+This is the one file that knows how aiokafka reads; tests/unit/kafka/test_batches.py pins that.
 """
 
 from __future__ import annotations

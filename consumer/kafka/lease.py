@@ -1,21 +1,27 @@
-"""Whether the group can still be counting us in: decided by our own clock alone.
+"""Whether the group can still be counting us in: proven by its answers, decided by our own clock.
 
-A process that stood still (SIGSTOP, a frozen container, a stalled machine) goes on where it was,
-sure of partitions that have been somebody else's for long: aiokafka notices with its next
-heartbeat, after the first publishes and uploads. The lease runs out before the group's patience
-does, so whoever asks it first thing after standing still gets the right answer.
+Two ways to lose the partitions without being told:
+
+- The process stood still (SIGSTOP, a frozen container, a stalled machine) and goes on where it
+  was, sure of what has been somebody else's for long.
+- The network is gone. The process runs and uploads (AnythingLLM is elsewhere), its heartbeats go
+  nowhere. aiokafka 0.14 goes on counting itself in until a broker says otherwise.
+
+So only an answer of the group's coordinator renews the lease, and it counts from when that answer
+was *asked* for: the group's patience begins no earlier. The lease runs out before that patience
+does, so whoever asks it first thing gets the right answer, before any task of ours has run.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-# Of the session timeout. The group counts from our last heartbeat, up to a tenth of it ago.
+# Of the session timeout. Clocks differ a little, and what is written last must still arrive.
 _SHARE = 0.8
 
 
 class Lease:
-    """Renewed while the event loop turns; over when it stood still too long.
+    """Renewed by the group's answers; over when there was none for too long.
 
     Args:
         session_timeout: seconds of silence after which the group gives our partitions away.
@@ -25,27 +31,42 @@ class Lease:
     def __init__(self, session_timeout: float, clock: Callable[[], float]) -> None:
         self._length = session_timeout * _SHARE
         self._clock = clock
-        self._renewed = clock()
+        self._heard = self._turned = clock()
 
     @property
     def over(self) -> bool:
-        """True when it was not renewed in time; stays so until `begin`."""
-        return self._clock() - self._renewed > self._length
+        """True when no answer came in time; stays so until `begin`."""
+        return self._clock() - self._heard > self._length
 
     @property
-    def renewal_interval(self) -> float:
-        """Seconds between two renewals."""
+    def unheard_seconds(self) -> float:
+        """Seconds since the group last proved that it counts us in."""
+        return self._clock() - self._heard
+
+    @property
+    def turn_interval(self) -> float:
+        """Seconds between two calls of `turn`."""
         return min(self._length / 8, 1.0)
 
-    def renew(self) -> bool:
-        """Count from now on; False when it was over already, and nothing is renewed."""
-        if self.over:
-            return False
-        self._renewed = self._clock()
-        return True
+    def heard(self, asked_at: float) -> None:
+        """Renew, unless it is over already: what it was for has ended.
 
-    def begin(self) -> float:
-        """Begin anew; seconds since the last renewal."""
-        stood_still = self._clock() - self._renewed
-        self._renewed = self._clock()
+        Args:
+            asked_at: when the request went out that the group has answered.
+        """
+        if not self.over:
+            self._heard = max(self._heard, asked_at)
+
+    def turn(self) -> float:
+        """Note that the process is running; seconds since it was last known to."""
+        stood_still = self._clock() - self._turned
+        self._turned = self._clock()
         return stood_still
+
+    def begin(self) -> None:
+        """Begin anew with an assignment that has just come in.
+
+        It counts from when the process was last known to run: the answer may have lain there for
+        as long as the process stood still, and then the lease is over before it began.
+        """
+        self._heard = self._turned

@@ -47,7 +47,7 @@ async def commit_settled(
     moved = {
         partition: (assignment.ledger, offset)
         for partition, assignment in assignments.items()
-        if (offset := assignment.ledger.committable) is not None
+        if (offset := assignment.ledger.committable) is not None and _exists(consumer, partition)
     }
     if not moved:
         return  # an empty commit would be one of everything aiokafka has handed out
@@ -71,7 +71,7 @@ async def how_far_behind(
     consumer: AIOKafkaConsumer, assignments: Mapping[TopicPartition, Assignment]
 ) -> dict[TopicPartition, Behind]:
     """Each partition's distance to its end. Raises whatever aiokafka raises."""
-    assigned = list(assignments)
+    assigned = [partition for partition in assignments if _exists(consumer, partition)]
     ends = await consumer.end_offsets(assigned) if assigned else {}
     behind = {}
     for partition in assigned:
@@ -80,3 +80,8 @@ async def how_far_behind(
         if (assignment := assignments.get(partition)) is not None:
             behind[partition] = Behind(unfetched, unfetched + assignment.ledger.open_count)
     return behind
+
+
+def _exists(consumer: AIOKafkaConsumer, partition: TopicPartition) -> bool:
+    """False once its topic is deleted: aiokafka would try for as long as it is let."""
+    return partition.partition in (consumer.partitions_for_topic(partition.topic) or ())

@@ -7,10 +7,10 @@ What is always true:
   simply not poll while the window is full: pausing would throw prefetched records away. It also
   lets us give up a poll that waits for an assignment; nothing is drained then, and the idle
   detection that a cancelled ``getmany`` switches off for good is off already.
-- Commits are explicit, per partition, and only of the current assignment. aiokafka rebalances in
-  the background, so a bare ``commit()`` could commit what another member owns by then.
-- Every assignment has an epoch of its own: a fence, a ledger. On revocation the fence closes, what
-  is in the middle of a request gets time to finish, the prefix is committed, all is forgotten.
+- What is ours, how it ends and what may be committed is kept in `tenure.py`.
+- Where to begin is decided in `beginning.py`, never by aiokafka, which does it silently.
+- Partitions that a topic is given are noticed within ``metadata_max_age``, a topic that was deleted
+  and is back within `lags`' interval: no restart, and no record of theirs is skipped.
 
 It refuses to know what a record says.
 """
@@ -19,24 +19,29 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
-from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import (
     CorruptRecordException,
     KafkaError,
+    NoOffsetForPartitionError,
+    OffsetOutOfRangeError,
+    RecordTooLargeError,
     UnsupportedCodecError,
 )
 
-from consumer.kafka.assignment import Assignment, Delivery
+from consumer.kafka.assignment import Delivery
 from consumer.kafka.batches import UNFOLD_LIMIT, install
+from consumer.kafka.beginning import Beginnings
 from consumer.kafka.connection import KafkaConnection, KafkaUnavailableError, explained, in_short
-from consumer.kafka.lease import Lease
-from consumer.kafka.progress import commit_settled, how_far_behind
+from consumer.kafka.membership import topics_gone
+from consumer.kafka.progress import Behind, how_far_behind
 from consumer.kafka.records import to_record
+from consumer.kafka.tenure import GroupListener, Tenure
 from consumer.model.delivery import Record
 from consumer.telemetry.metrics import Metrics
 
@@ -46,6 +51,8 @@ log = structlog.get_logger(__name__)
 _NO_POLL_LIMIT_MS = 2**31 - 1
 _FAILED_SECONDS = 1.0
 _ASSIGNMENT_PATIENCE_SECONDS = 1.0
+_PLACE_SECONDS = 10.0
+_ENDS_SECONDS = 2.0
 # A partition of no topic: asking for it takes no record and still has aiokafka tell its errors.
 _NOWHERE = TopicPartition("", 0)
 # What aiokafka 0.14 says on every call once its coordination task has died.
@@ -62,11 +69,14 @@ class SourceConfig:
     Args:
         topics: input topics; the range assignor keeps equal partition numbers together.
         group_id: consumer group.
-        auto_offset_reset: ``earliest``, ``latest`` or ``none``.
+        auto_offset_reset: ``earliest`` or ``latest``; what that means is in `beginning.py`.
         session_timeout: seconds without heartbeat until the group takes our partitions away.
         drain_timeout: seconds that a revocation waits for requests in the middle.
         commit_timeout: seconds a commit may take; aiokafka itself sets no limit.
         unfold_limit: bytes that a compressed batch may unfold to; beyond, it is dead-lettered.
+        metadata_max_age: seconds after which the topics are looked at again. New partitions wait
+            that long; aiokafka's own 5 minutes are long for a publisher, and one small request
+            every half minute is nothing.
     """
 
     topics: tuple[str, ...]
@@ -76,6 +86,7 @@ class SourceConfig:
     drain_timeout: float = 130.0
     commit_timeout: float = 30.0
     unfold_limit: int = UNFOLD_LIMIT
+    metadata_max_age: float = 30.0
 
     @property
     def rebalance_timeout(self) -> float:
@@ -106,15 +117,20 @@ class Source:
         self._connection = connection
         self._config = config
         self._metrics = metrics
-        self._on_revoked = on_revoked
         self._clock = clock
         self._consumer: AIOKafkaConsumer | None = None
-        self._assignments: dict[TopicPartition, Assignment] = {}
-        self._failure: BaseException | None = None
-        self._joined_group = False
-        self._commit_lock = asyncio.Lock()
-        self._lease = Lease(config.session_timeout, clock)
+        self._tenure = Tenure(
+            session_timeout=config.session_timeout,
+            drain_timeout=config.drain_timeout,
+            commit_timeout=config.commit_timeout,
+            metrics=metrics,
+            on_assigned=self.not_hungry,
+            on_revoked=on_revoked,
+            clock=clock,
+        )
         self._fed_at = clock()
+        self._beginnings = Beginnings(config.auto_offset_reset, metrics)
+        self._gone: list[str] = []
 
     async def start(self) -> None:
         """Join the group.
@@ -128,41 +144,47 @@ class Source:
                 **self._connection.client_options(),
                 group_id=self._config.group_id,
                 enable_auto_commit=False,
-                auto_offset_reset=self._config.auto_offset_reset,
+                auto_offset_reset="none",
                 isolation_level="read_committed",
                 partition_assignment_strategy=(RangePartitionAssignor,),
                 session_timeout_ms=int(self._config.session_timeout * 1000),
                 heartbeat_interval_ms=int(self._config.session_timeout * 1000 / 10),
                 rebalance_timeout_ms=int(self._config.rebalance_timeout * 1000),
                 max_poll_interval_ms=_NO_POLL_LIMIT_MS,
+                metadata_max_age_ms=int(self._config.metadata_max_age * 1000),
             )
-            consumer.subscribe(list(self._config.topics), listener=_Listener(self))
+            consumer.subscribe(list(self._config.topics), listener=GroupListener(self._tenure))
             try:
                 await consumer.start()
             except BaseException:
                 await consumer.stop()
                 raise
-        self._lease.begin()
+        self._tenure.begin(consumer)
         self._consumer = consumer
 
     @property
     def joined(self) -> bool:
         """True while the group counts us in and has said what is ours, be it nothing."""
-        return self._joined_group
+        return self._tenure.joined
 
     @property
     def assigned(self) -> bool:
         """True while the group has given us partitions (it may give a spare member none)."""
-        return bool(self._assignments)
+        return bool(self._tenure.assignments)
+
+    def owns(self, topic: str, partition: int | None) -> bool:
+        """Whether a partition is ours at the moment."""
+        owned = self._tenure.assignments
+        return any(each.topic == topic and each.partition == partition for each in owned)
 
     @property
     def open_count(self) -> int:
         """Records handed out and not settled, over all partitions."""
-        return sum(a.ledger.open_count for a in self._assignments.values())
+        return sum(a.ledger.open_count for a in self._tenure.assignments.values())
 
     def oldest_open_age(self) -> float:
         """Seconds since the longest unsettled record was received; 0 when nothing is open."""
-        since = [a.ledger.oldest_open_since for a in self._assignments.values()]
+        since = [a.ledger.oldest_open_since for a in self._tenure.assignments.values()]
         return max((self._clock() - at for at in since if at is not None), default=0.0)
 
     @property
@@ -180,16 +202,22 @@ class Source:
 
     async def poll(self, timeout: float = 0.2) -> Delivery | None:
         """The next record, or None when there was none for `timeout` seconds."""
-        if self._failure is not None:
-            raise RuntimeError("the rebalance listener failed") from self._failure
+        if self._tenure.failure is not None:
+            raise RuntimeError("the rebalance listener failed") from self._tenure.failure
         try:
             # Without an assignment as well: only there does aiokafka tell what keeps it from one.
-            batch = await self._ask(list(self._assignments), timeout)
+            batch = await self._ask(list(self._tenure.assignments), timeout)
         except (CorruptRecordException, UnsupportedCodecError) as error:
             # A checksum that did not fit: aiokafka has thrown the batch away and fetches it again.
             # What the other partitions have fetched stays where it is (``max_records=1``).
             log.warning("source.poll_failed", error=in_short(error))
             await asyncio.sleep(timeout)
+            return None
+        except (NoOffsetForPartitionError, OffsetOutOfRangeError) as error:
+            await self._find_place(error)
+            return None
+        except RecordTooLargeError as error:
+            await self._step_back(error)
             return None
         except KafkaError as error:
             await self._rest_after(error)
@@ -239,15 +267,57 @@ class Source:
         )
         await asyncio.sleep(_FAILED_SECONDS)
 
+    async def _find_place(self, error: NoOffsetForPartitionError | OffsetOutOfRangeError) -> None:
+        """Go on where a committed offset is missing or out of range."""
+        before = dict(self._tenure.assignments)
+        if not before:
+            return  # whoever has the partition now is told the same
+        try:
+            async with asyncio.timeout(_PLACE_SECONDS):
+                places = await self._beginnings.after(self._joined(), error)
+        except (KafkaError, TimeoutError, OSError) as trouble:
+            log.warning("source.poll_failed", error=in_short(trouble))
+            await asyncio.sleep(_FAILED_SECONDS)
+            return
+        for partition, place in places.items():
+            assignment = before.get(partition)
+            # Given to us anew meanwhile, it has a place of its own.
+            if assignment is None or self._tenure.assignments.get(partition) is not assignment:
+                continue
+            self._joined().seek(partition, place)
+            if isinstance(error, OffsetOutOfRangeError) and place < error.args[0][partition]:
+                self._tenure.begin_again(partition, place)
+
+    async def _step_back(self, error: RecordTooLargeError) -> None:
+        """Return to a record that the broker did not send whole: aiokafka 0.14 has stepped past it.
+
+        Brokers since Kafka 0.10.1 send the first batch whole, however large, so a further try gets
+        it. Left alone, the offset of the next record would be committed, and this one lost.
+        """
+        _text, partition, offset, _limit = error.args
+        log.error(
+            "record.cut_off",
+            topic=partition.topic,
+            partition=partition.partition,
+            offset=offset,
+            consequence="fetched again; its partition waits until the broker sends it whole",
+            what_to_do="check the version of the brokers: Kafka since 0.10.1 does",
+        )
+        if partition in self._tenure.assignments:
+            self._joined().seek(partition, offset)
+        await asyncio.sleep(_FAILED_SECONDS)
+
     def _first(self, batch: dict[TopicPartition, list[ConsumerRecord]]) -> Delivery | None:
         for partition, records in batch.items():
             for record in records:
                 # Without an assignment the record belongs to the next owner, who fetches it again.
-                if (assignment := self._assignments.get(partition)) is None:
+                if (assignment := self._tenure.assignments.get(partition)) is None:
                     continue
                 self.not_hungry()
+                self._beginnings.worked(partition.topic)
                 if not assignment.ledger.receive(record.offset, self._clock()):
-                    assignment = self._begun_again(partition, record.offset)
+                    assignment = self._tenure.begin_again(partition, record.offset)
+                    assignment.ledger.receive(record.offset, self._clock())
                 return Delivery(self._told(to_record(record)), assignment)
         return None
 
@@ -263,45 +333,47 @@ class Source:
             )
         return record
 
-    def _begun_again(self, partition: TopicPartition, offset: int) -> Assignment:
-        """A new assignment for a partition whose offsets went back: its topic was made anew.
-
-        Dropping such records instead would lose all of them up to where the old ones ended.
-        """
-        log.error(
-            "partition.went_back",
-            topic=partition.topic,
-            partition=partition.partition,
-            offset=offset,
-            consequence="work on the old records is dropped; the new ones are worked from here",
-        )
-        self._assignments[partition].end()
-        assignment = self._new_assignment(partition)
-        assignment.ledger.receive(offset, self._clock())
-        self._assignments[partition] = assignment
-        return assignment
-
     async def commit(self) -> None:
         """Commit every partition's settled prefix; a failure is told and survived."""
-        async with self._commit_lock:
-            await self._commit(self._assignments)
-
-    async def _commit(self, assignments: dict[TopicPartition, Assignment]) -> None:
-        if not self._lease.over:  # else these offsets may be somebody else's to commit
-            timeout = self._config.commit_timeout
-            await commit_settled(self._joined(), assignments, self._metrics, timeout)
+        await self._tenure.commit()
 
     async def lags(self) -> dict[tuple[str, int], int]:
         """Records between the committable position and the end, by topic and partition.
 
         Raises:
-            KafkaUnavailableError: the ends can't be had now.
+            KafkaUnavailableError: the ends can't be had now, or a topic of ours does not exist.
         """
         async with explained("reading end offsets", self._connection), asyncio.timeout(10):
-            behind = await how_far_behind(self._joined(), self._assignments)
+            behind = await self._how_far_behind()
+        if self._gone:
+            raise KafkaUnavailableError(f"there is no topic {', '.join(self._gone)} any more")
         if not any(one.unfetched for one in behind.values()):
             self.not_hungry()
         return {(tp.topic, tp.partition): one.unsettled for tp, one in behind.items()}
+
+    async def _how_far_behind(self) -> dict[TopicPartition, Behind]:
+        self._tell_gone(await topics_gone(self._joined(), self._config.topics))
+        try:
+            async with asyncio.timeout(_ENDS_SECONDS):
+                return await how_far_behind(self._joined(), self._tenure.assignments)
+        except TimeoutError:
+            # aiokafka goes on asking for the end of a partition that has just been deleted.
+            self._tell_gone(await topics_gone(self._joined(), self._config.topics))
+            return await how_far_behind(self._joined(), self._tenure.assignments)
+
+    def _tell_gone(self, gone: list[str]) -> None:
+        before, self._gone = self._gone, gone
+        for topic in gone:
+            if topic not in before:
+                log.error(
+                    "topic.gone",
+                    topic=topic,
+                    consequence="nothing comes from it; it is read again once it is there",
+                    what_to_do="if nobody meant to delete it, make it anew: topics create",
+                )
+        for topic in before:
+            if topic not in gone:
+                log.info("topic.back", topic=topic)
 
     async def stop(self) -> None:
         """Commit what is settled and leave the group, quickly or not at all.
@@ -316,6 +388,7 @@ class Source:
         except TimeoutError:
             log.warning("commit.failed", error="no answer", consequence="work is done again")
         consumer, self._consumer = self._consumer, None
+        self._tenure.end()
         try:
             async with asyncio.timeout(_LEAVE_SECONDS):
                 await consumer.stop()
@@ -330,102 +403,14 @@ class Source:
 
     def close_fences(self) -> None:
         """End every wait of all current work; requests in the middle go on."""
-        for assignment in self._assignments.values():
+        for assignment in self._tenure.assignments.values():
             assignment.fence.close()
-
-    async def _revoked(self) -> None:
-        """Drain, commit, forget: aiokafka 0.14 is eager, so a rebalance takes everything."""
-        ending = dict(self._assignments)
-        self._joined_group = False
-        if not ending:
-            return
-        self._metrics.rebalances.inc()
-        started = self._clock()
-        for assignment in ending.values():
-            assignment.fence.close()
-        drained = await _all_idle(ending.values(), self._config.drain_timeout)
-        for assignment in ending.values():
-            assignment.end()
-        async with self._commit_lock:
-            if self._consumer is not None:
-                await self._commit(ending)
-        self._forget_assignments()
-        log.info(
-            "assignment.revoked",
-            partitions=len(ending),
-            dropped=sum(a.ledger.open_count for a in ending.values()),
-            drained_in_time=drained,
-            duration_ms=int((self._clock() - started) * 1000),
-        )
-
-    def _forget_assignments(self) -> None:
-        self._assignments = {}
-        self._metrics.partitions_assigned.set(0)
-        self._on_revoked()
-
-    def _assigned(self, partitions: Iterable[TopicPartition]) -> None:
-        self._joined_group = True
-        self.not_hungry()
-        self._assignments = {tp: self._new_assignment(tp) for tp in partitions}
-        self._metrics.partitions_assigned.set(len(self._assignments))
-        log.info(
-            "assignment.received", partitions=sorted(str(a) for a in self._assignments.values())
-        )
-
-    def _new_assignment(self, partition: TopicPartition) -> Assignment:
-        return Assignment(f"{partition.topic}-{partition.partition}", lambda: self._lease.over)
 
     async def keep_lease(self) -> None:
-        """Renew the lease for ever; when it ran out, drop everything and join the group anew."""
-        while True:
-            await asyncio.sleep(self._lease.renewal_interval)
-            if not self._lease.renew():
-                self._expire()
-
-    def _expire(self) -> None:
-        ending = self._assignments
-        for assignment in ending.values():
-            assignment.end()
-        self._joined_group = False
-        self._forget_assignments()
-        stood_still = self._lease.begin()
-        log.error(
-            "assignment.expired",
-            partitions=len(ending),
-            dropped=sum(a.ledger.open_count for a in ending.values()),
-            stood_still_seconds=round(stood_still, 1),
-            consequence="nothing of it is committed or published; joining the group anew",
-        )
-        # Even if the group still counts us in: our position is behind what was dropped.
-        self._joined().subscribe(list(self._config.topics), listener=_Listener(self))
+        """Watch for ever that the group can still be counting us in (`lease.py`)."""
+        await self._tenure.keep()
 
     def _joined(self) -> AIOKafkaConsumer:
         if self._consumer is None:
             raise KafkaUnavailableError("the source is not started")
         return self._consumer
-
-
-class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
-    """Hands rebalances on. aiokafka logs and swallows what a listener raises; poll raises it."""
-
-    def __init__(self, source: Source) -> None:
-        self._source = source
-
-    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
-        try:
-            await self._source._revoked()
-        except Exception as error:
-            self._source._failure = error
-
-    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        self._source._assigned(assigned)
-
-
-async def _all_idle(assignments: Iterable[Assignment], timeout: float) -> bool:
-    try:
-        async with asyncio.timeout(timeout):
-            for assignment in assignments:
-                await assignment.idle()
-    except TimeoutError:
-        return False
-    return True

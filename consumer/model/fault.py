@@ -34,10 +34,15 @@ class Failure(Exception):
         retry_after: seconds to wait before the next try, where somebody said so.
 
     Attributes:
+        pending: nothing was tried: an earlier request may still take effect. It says nothing about
+            how AnythingLLM is.
         workspace_gone: the workspace is not there any more: nothing known of it holds.
+        left: locations that a removal was forbidden to touch: they stay, and asking again would
+            change nothing. All others that it was given are gone.
     """
 
     fault: Fault = Fault.UNCLEAR
+    pending: bool = False
 
     def __init__(
         self,
@@ -55,3 +60,4 @@ class Failure(Exception):
         self.http_status = http_status
         self.retry_after = retry_after
         self.workspace_gone = False
+        self.left: tuple[str, ...] = ()

@@ -19,6 +19,7 @@ only together with the format number.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -29,6 +30,7 @@ from consumer.model.document import Chunk, ProcessedDocument
 from consumer.model.version import DocumentVersion
 
 FORMAT = 1
+_IDS_BYTES = 8
 SENTINEL_KEY = "alc-sentinel"
 
 
@@ -39,6 +41,12 @@ def digest_of(content: str, title: str, source_url: str) -> str:
     """
     joined = "\x00".join((content, title, source_url))
     return hashlib.sha256(joined.encode()).hexdigest()[:32]
+
+
+def hash_of_ids(ids: Iterable[str]) -> str:
+    """16 hex characters over the ids of a unit's chunks, to know them again in little memory."""
+    joined = "\0".join(ids).encode(errors="surrogatepass")
+    return hashlib.blake2b(joined, digest_size=_IDS_BYTES).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +116,21 @@ class StoredUnit:
 
     location: str
     marker: Marker
+
+    @property
+    def version(self) -> DocumentVersion:
+        """Of the document it was stored with."""
+        return self.marker.version
+
+    @property
+    def chunk_ids(self) -> str:
+        """A hash of its chunks' ids (`hash_of_ids`)."""
+        return hash_of_ids(chunk.id for chunk in self.marker.chunks)
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """Of its chunks."""
+        return tuple(chunk.digest for chunk in self.marker.chunks)
 
 
 def mark(chunk: Chunk, document: ProcessedDocument) -> ChunkMark:

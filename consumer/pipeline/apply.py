@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from consumer.model.difference import Stored
 from consumer.model.fault import Failure
-from consumer.model.marker import StoredUnit
 from consumer.model.outcome import Applied, Deleted, Outcome, Refused, Superseded
+from consumer.pipeline.gates import EVERY_WORKSPACE, Gates, Waits
+from consumer.pipeline.hints import RemintedIds
 from consumer.pipeline.index import Index
-from consumer.pipeline.plan import is_superseded, make_plan
+from consumer.pipeline.plan import Plan, is_superseded, make_plan
 from consumer.pipeline.ports import Storage
 from consumer.pipeline.read import DocumentEvent, Event, TombstoneEvent
+from consumer.pipeline.rows import StoredRow
+from consumer.pipeline.second_look import SecondLook, of_version
 from consumer.pipeline.settled import Settled
-from consumer.pipeline.upload import PlanOutdated, Uploader, Waits
+from consumer.pipeline.upload import PlanOutdated, Uploader
 from consumer.resilience.fence import Fence
 
 T = TypeVar("T")
@@ -25,8 +29,11 @@ class Applier:
     Args:
         storage: AnythingLLM.
         index: what is stored.
+        gates: where documents wait.
         uploader: carries out plans.
         settled: what is known beyond the markers.
+        second_look: told of every document that was changed.
+        reminted: told of documents that are stored under another identity.
         permits: whether a workspace may be touched; asked before a tombstone looks into it.
     """
 
@@ -34,15 +41,21 @@ class Applier:
         self,
         storage: Storage,
         index: Index,
+        gates: Gates,
         uploader: Uploader,
         settled: Settled,
+        second_look: SecondLook,
+        reminted: RemintedIds,
         *,
         permits: Callable[[str], bool],
     ) -> None:
         self._storage = storage
         self._index = index
+        self._gates = gates
         self._uploader = uploader
         self._settled = settled
+        self._second_look = second_look
+        self._reminted = reminted
         self._permits = permits
 
     async def apply(self, event: Event, waits: Waits, fence: Fence) -> Outcome:
@@ -55,33 +68,54 @@ class Applier:
             case Refused() as refused:
                 return refused
             case DocumentEvent() as body:
-                return await self._store(body, waits, fence, event.trace_id)
+                return await self._store(event, body, waits, fence)
             case TombstoneEvent() as body:
                 return await self._delete(body, waits, fence, event.trace_id)
 
     async def _store(
-        self, body: DocumentEvent, waits: Waits, fence: Fence, trace_id: str
+        self, event: Event, body: DocumentEvent, waits: Waits, fence: Fence
     ) -> Applied | Superseded:
-        async def look() -> tuple[StoredUnit, ...]:
+        trace_id = event.trace_id
+
+        async def look() -> tuple[StoredRow, ...]:
             # A document without content needs no workspace: none is made for it.
             if body.document.chunks:
                 await self._storage.prepare(body.slug, trace_id=trace_id)
             return await self._index.units(body.slug, body.identity, trace_id=trace_id)
 
         while True:
-            stored = await self._patiently(look, waits, fence)
+            stored = await self._patiently(body.slug, look, waits, fence)
             if self._is_superseded(body, stored):
                 return Superseded(body.slug, body.version)
             plan = make_plan(body.slug, body.document, body.version, stored)
+            self._note_reminted(body, plan)
             try:
-                applied = await self._uploader.carry_out(plan, waits, fence, trace_id=trace_id)
+                applied = await self._uploader.carry_out(
+                    plan, waits, fence, trace_id=trace_id, is_replay=event.is_replay
+                )
             except PlanOutdated:
                 continue
-            if not applied.uploaded and not applied.failed:
-                self._settled.document(body.identity, body.slug, body.version)
+            self._note_applied(body, plan, applied)
             return applied
 
-    def _is_superseded(self, body: DocumentEvent, stored: tuple[StoredUnit, ...]) -> bool:
+    def _note_reminted(self, body: DocumentEvent, plan: Plan) -> None:
+        if plan.missing:
+            source = body.document.source_url
+            other = self._index.sharing_source(body.slug, source, body.identity)
+            if other is not None:
+                self._reminted.note(body.slug, body.document.id, other)
+
+    def _note_applied(self, body: DocumentEvent, plan: Plan, applied: Applied) -> None:
+        if not applied.uploaded and not applied.failed:
+            self._settled.document(body.identity, body.slug, body.version)
+        if applied.uploaded or applied.failed or applied.removed_chunks:
+            # Where a chunk failed, nothing stale was removed: it is wanted until the replay.
+            kept = plan.stale if applied.failed else ()
+            digests = (*plan.digests, *(digest for unit in kept for digest in unit.digests))
+            wanted = of_version(body.version, digests)
+            self._second_look.changed(body.slug, body.identity, wanted)
+
+    def _is_superseded(self, body: DocumentEvent, stored: tuple[StoredRow, ...]) -> bool:
         known = self._settled.supersedes(body.identity, body.slug, body.version)
         return known or is_superseded(body.version, stored)
 
@@ -97,12 +131,12 @@ class Applier:
 
         removed = 0
         newer = False
-        for slug in await self._patiently(slugs, waits, fence):
+        for slug in await self._patiently(EVERY_WORKSPACE, slugs, waits, fence):
 
-            async def look(slug: str = slug) -> tuple[StoredUnit, ...]:
+            async def look(slug: str = slug) -> tuple[StoredRow, ...]:
                 return await self._index.units(slug, body.identity, trace_id=trace_id)
 
-            stored = await self._patiently(look, waits, fence)
+            stored = await self._patiently(slug, look, waits, fence)
             outlived = [unit for unit in stored if _ends(body, unit)]
             newer = newer or len(outlived) < len(stored)
             if outlived:
@@ -112,27 +146,33 @@ class Applier:
         if newer and not removed:
             return Superseded(body.slug, body.version)
         self._settled.tombstone(body.identity, body.slug, body.version)
+        self._second_look.deleted(body.identity, body.slug, lambda unit: _ends(body, unit))
         return Deleted(body.slug, removed)
 
-    async def _patiently(self, ask: Callable[[], Awaitable[T]], waits: Waits, fence: Fence) -> T:
-        rounds = 0
+    async def _patiently(
+        self, slug: str, ask: Callable[[], Awaitable[T]], waits: Waits, fence: Fence
+    ) -> T:
+        """What is asked of a workspace, for as long as it takes."""
         while True:
+            await self._gates.clear(slug, waits)
             fence.check()
             try:
-                return await ask()
+                answer = await ask()
             except Failure as failure:
-                rounds += 1
-                await self._uploader.wait_out(rounds, failure, waits)
+                self._gates.note_workspace(slug, failure)
+            else:
+                self._gates.pauses.well(slug)
+                return answer
 
 
-def _ends(tombstone: TombstoneEvent, unit: StoredUnit) -> bool:
+def _ends(tombstone: TombstoneEvent, unit: Stored) -> bool:
     """Whether the tombstone came after what is stored.
 
     A later offset in the same partition says so for certain: dates alone would let a publisher
     whose clock runs ahead write documents that can't be deleted. An earlier one does not deny it:
     offsets begin again when a topic is made anew, and those documents could never be deleted.
     """
-    ours, theirs = tombstone.version, unit.marker.version
+    ours, theirs = tombstone.version, unit.version
     same_partition = ours.partition is not None and ours.partition == theirs.partition
     came_later = same_partition and (ours.offset or 0) > (theirs.offset or 0)
     return came_later or not theirs.newer_than(ours)

@@ -1,26 +1,70 @@
 """What is stored, as AnythingLLM's own listings say, kept current with our own writes.
 
-AnythingLLM is the only source of truth: a database of ours could disagree with it. A workspace's
-listing is read on its first document, again when it is older than `max_age`, and forgotten when
-partitions change hands (somebody else writes then) or the workspace turns out to have changed.
+AnythingLLM is the only source of truth: a database of ours could disagree with it. So:
+
+1. A workspace's listing is read on its first document, again when it is older than `max_age`
+   (people reset workspaces in AnythingLLM's pages), and forgotten when partitions change hands:
+   somebody else writes then.
+2. All who ask for a workspace at once share one reading, and its failure: each asking once more of
+   a server that is down would only be more of the same. None of them is answered from a reading
+   that began before their reason to look anew (`forget`, `read_anew`).
+3. What was written while a listing was on its way is done to it as well: the answer may be older.
+   Where a workspace turns out to be another one, or emptied, nobody can tell; it is read again.
+4. A listing is asked for by its ETag only while nothing was written since. Afterwards "unchanged"
+   would mean that our own writes are gone.
+5. What does not fit into the memory budget goes, the longest unused first, and is read again when
+   it is asked for. A workspace that alone is larger than the budget is kept all the same: without
+   it every chunk of its documents would be uploaded again.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from weakref import WeakValueDictionary
 
+import structlog
+
+from consumer.model.fault import Failure
 from consumer.model.identity import IdentityTemplate
-from consumer.model.marker import Marker, StoredUnit
+from consumer.model.listing import Listed
+from consumer.model.marker import StoredUnit
 from consumer.pipeline.ports import Storage
+from consumer.pipeline.rows import AnyStored, Rows, StoredRow, identity_of
+from consumer.telemetry.metrics import Metrics
+
+log = structlog.get_logger(__name__)
+
+_Write = Callable[[Rows], None]
 
 
+@dataclass(slots=True)
 class _Workspace:
-    """One workspace's units by identity and location."""
+    """One workspace as it was listed.
 
-    def __init__(self, read_at: float) -> None:
-        self.read_at = read_at
-        self.units: dict[str, dict[str, StoredUnit]] = {}
+    Args:
+        rows: its units, with everything written since.
+        begun: the number of the reading it comes from.
+        read_at: monotonic seconds at which that began.
+        workspace_id: AnythingLLM's number; None where there was no workspace.
+        etag: names the listing that the rows are; None where there is none, or they changed since.
+    """
+
+    rows: Rows
+    begun: int
+    read_at: float
+    workspace_id: int | None = None
+    etag: str | None = None
+
+
+@dataclass(slots=True)
+class _Reading:
+    """A listing on its way: what was written meanwhile, and whether it is wanted no more."""
+
+    writes: list[_Write] = field(default_factory=list)
+    forgotten: bool = False
 
 
 class Index:
@@ -30,7 +74,9 @@ class Index:
         storage: where listings come from.
         identity: which markers speak of the same document.
         max_age: seconds a listing is believed.
+        max_bytes: memory for all workspaces, as estimated by `Rows.size`.
         clock: monotonic seconds.
+        metrics: shows what is kept and counts readings.
     """
 
     def __init__(
@@ -39,78 +85,198 @@ class Index:
         identity: IdentityTemplate,
         *,
         max_age: float,
+        max_bytes: int,
         clock: Callable[[], float],
+        metrics: Metrics,
     ) -> None:
         self._storage = storage
         self._identity = identity
         self._max_age = max_age
+        self._max_bytes = max_bytes
         self._clock = clock
-        self._workspaces: dict[str, _Workspace] = {}
-        self._reading: dict[str, asyncio.Lock] = {}
-        self._meanwhile: dict[str, list[Callable[[_Workspace], None]]] = {}
-        self._generation = 0
+        self._metrics = metrics
+        self._workspaces: OrderedDict[str, _Workspace] = OrderedDict()  # longest unused first
+        self._readings: dict[str, _Reading] = {}
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._failed: dict[str, Failure] = {}  # of the last reading, where it failed
+        self._begun = 0
+        self._bytes = 0
+        self._told = False
 
-    async def units(self, slug: str, identity: str, *, trace_id: str) -> tuple[StoredUnit, ...]:
+    async def units(self, slug: str, identity: str, *, trace_id: str) -> tuple[StoredRow, ...]:
         """The stored units of one identity in one workspace.
 
         Raises:
             Failure: the listing can't be had.
         """
-        async with self._reading.setdefault(slug, asyncio.Lock()):
+        failed_before = self._failed.get(slug)
+        async with self._lock(slug):
             workspace = self._workspaces.get(slug)
             if workspace is None or self._clock() - workspace.read_at > self._max_age:
+                failed = self._failed.get(slug)
+                if failed is not None and failed is not failed_before:
+                    raise failed
                 workspace = await self._read(slug, trace_id)
-        return tuple(workspace.units.get(identity, {}).values())
+            else:
+                self._workspaces.move_to_end(slug)
+            return workspace.rows.of(identity)
 
-    async def _read(self, slug: str, trace_id: str) -> _Workspace:
-        workspace = _Workspace(self._clock())
-        generation = self._generation
-        meanwhile = self._meanwhile[slug] = []
-        try:
-            for unit in await self._storage.listing(slug, trace_id=trace_id):
-                self._put(workspace, unit)
-        finally:
-            del self._meanwhile[slug]
-        for write in meanwhile:
-            write(workspace)
-        if generation == self._generation:
-            self._workspaces[slug] = workspace
-        return workspace
+    async def read_anew(self, slug: str, *, trace_id: str) -> None:
+        """Read the listing now, whatever its age; `units` answers from this reading or a later one.
+
+        Raises:
+            Failure: the listing can't be had; the former one stays as it was.
+        """
+        asked = self._begun
+        async with self._lock(slug):
+            workspace = self._workspaces.get(slug)
+            if workspace is None or workspace.begun <= asked:
+                await self._read(slug, trace_id)
+
+    def known(self, slug: str, identity: str) -> tuple[StoredRow, ...]:
+        """What is in memory of one identity, at once: nothing where the workspace is not."""
+        workspace = self._workspaces.get(slug)
+        return workspace.rows.of(identity) if workspace else ()
+
+    def identities(self, slug: str) -> tuple[str, ...]:
+        """All identities in memory of one workspace."""
+        workspace = self._workspaces.get(slug)
+        return workspace.rows.identities if workspace else ()
+
+    def sharing_source(self, slug: str, source_url: str, identity: str) -> str | None:
+        """Another identity that a document of this source is stored under in this workspace.
+
+        For the hint that publishers make new ids for the same page: to be asked before the document
+        is uploaded. None where the workspace is not in memory, and always where identities are made
+        of the source.
+        """
+        workspace = self._workspaces.get(slug)
+        return workspace.rows.sharing(source_url, identity) if workspace else None
 
     def stored(self, slug: str, unit: StoredUnit) -> None:
         """Note a unit that was just stored."""
-        self._write(slug, lambda workspace: self._put(workspace, unit))
+        self._write(slug, lambda rows: rows.put(unit))
 
-    def removed(self, slug: str, units: Sequence[StoredUnit]) -> None:
+    def removed(self, slug: str, units: Iterable[AnyStored]) -> None:
         """Note units that were just removed."""
-        self._write(slug, lambda workspace: self._take(workspace, units))
+        gone: dict[str, set[str]] = {}
+        for unit in units:
+            gone.setdefault(self._of(unit), set()).add(unit.location)
 
-    def _write(self, slug: str, write: Callable[[_Workspace], None]) -> None:
-        if (workspace := self._workspaces.get(slug)) is not None:
-            write(workspace)
-        # A listing under way may have been answered before this write: it is done to it as well.
-        if (meanwhile := self._meanwhile.get(slug)) is not None:
-            meanwhile.append(write)
+        def take(rows: Rows) -> None:
+            for identity, locations in gone.items():
+                rows.take(identity, locations)
+
+        self._write(slug, take)
 
     def forget(self, slug: str | None = None) -> None:
         """Read the listing anew next time: of one workspace, or of all."""
-        # A listing under way is not kept either: it may be older than the reason to forget.
-        self._generation += 1
-        if slug is None:
-            self._workspaces.clear()
-        else:
-            self._workspaces.pop(slug, None)
+        for each in list(self._workspaces) if slug is None else [slug]:
+            self._drop(each)
+        # A listing on its way is not kept either: it may be older than the reason to forget.
+        for name, reading in self._readings.items():
+            reading.forgotten = reading.forgotten or slug in (None, name)
 
-    def _put(self, workspace: _Workspace, unit: StoredUnit) -> None:
-        workspace.units.setdefault(self._of(unit.marker), {})[unit.location] = unit
+    def _of(self, unit: AnyStored) -> str:
+        return unit.identity if isinstance(unit, StoredRow) else identity_of(unit, self._identity)
 
-    def _take(self, workspace: _Workspace, units: Sequence[StoredUnit]) -> None:
-        for unit in units:
-            identity = self._of(unit.marker)
-            mine = workspace.units.get(identity, {})
-            mine.pop(unit.location, None)
-            if not mine:
-                workspace.units.pop(identity, None)
+    def _lock(self, slug: str) -> asyncio.Lock:
+        # Weak: a lock lives while somebody holds or awaits it, not as long as the process.
+        return self._locks.setdefault(slug, asyncio.Lock())
 
-    def _of(self, marker: Marker) -> str:
-        return self._identity.of_fields(marker.document_id, marker.source_url, marker.technology)
+    async def _read(self, slug: str, trace_id: str) -> _Workspace:
+        while True:
+            former = self._workspaces.get(slug)
+            reading = self._readings[slug] = _Reading()
+            self._begun += 1
+            fresh = _Workspace(Rows(self._identity), self._begun, self._clock())
+            etag = former.etag if former else None
+            try:
+                listed = await self._storage.scan(
+                    slug, fresh.rows.put, unless=etag, trace_id=trace_id
+                )
+            except Failure as failure:
+                self._failed[slug] = failure
+                raise
+            finally:
+                del self._readings[slug]
+            self._failed.pop(slug, None)
+            self._metrics.index_listings.labels("unchanged" if listed is None else "read").inc()
+            if listed is None:
+                if former is not None and self._workspaces.get(slug) is former:
+                    return self._renew(slug, former, fresh)
+            elif reading.writes and _is_another(former, listed):
+                self._drop(slug)
+            else:
+                return self._keep(slug, fresh, listed, reading)
+
+    def _renew(self, slug: str, former: _Workspace, fresh: _Workspace) -> _Workspace:
+        former.begun, former.read_at = fresh.begun, fresh.read_at
+        self._workspaces.move_to_end(slug)
+        return former
+
+    def _keep(self, slug: str, fresh: _Workspace, listed: Listed, reading: _Reading) -> _Workspace:
+        for write in reading.writes:
+            write(fresh.rows)
+        fresh.workspace_id = listed.workspace_id
+        fresh.etag = None if reading.writes else listed.etag
+        if not reading.forgotten:
+            self._drop(slug)
+            self._workspaces[slug] = fresh
+            self._grown(slug, fresh.rows.size)
+        return fresh
+
+    def _write(self, slug: str, write: _Write) -> None:
+        if (workspace := self._workspaces.get(slug)) is not None:
+            before = workspace.rows.size
+            write(workspace.rows)
+            workspace.etag = None
+            self._grown(slug, workspace.rows.size - before)
+        if (reading := self._readings.get(slug)) is not None:
+            reading.writes.append(write)
+
+    def _grown(self, slug: str, size: int) -> None:
+        """Count what a workspace has grown by, and make room for it at the cost of the others."""
+        self._bytes += size
+        self._show()
+        if self._bytes <= self._max_bytes:
+            return
+        # One that is being read stays: "unchanged" would have nothing to speak of.
+        others = self._workspaces.keys() - self._readings.keys() - {slug}
+        for other in [each for each in self._workspaces if each in others]:
+            self._drop(other)
+            self._metrics.index_evictions.inc()
+            if self._bytes <= self._max_bytes:
+                return
+        self._tell_once(slug)
+
+    def _tell_once(self, slug: str) -> None:
+        size = self._workspaces[slug].rows.size
+        if self._told or size <= self._max_bytes:
+            return
+        self._told = True
+        log.warning(
+            "index.over_budget",
+            workspace=slug,
+            bytes=size,
+            budget=self._max_bytes,
+            consequence="it is kept all the same; other workspaces are listed again and again",
+            what_to_do="raise INDEX_MAX_BYTES, and the memory limit of the process with it",
+        )
+
+    def _drop(self, slug: str) -> None:
+        if (workspace := self._workspaces.pop(slug, None)) is not None:
+            self._bytes -= workspace.rows.size
+            self._show()
+
+    def _show(self) -> None:
+        self._metrics.index_bytes.set(self._bytes)
+        self._metrics.index_workspaces.set(len(self._workspaces))
+
+
+def _is_another(former: _Workspace | None, listed: Listed) -> bool:
+    """Whether a workspace was made anew or emptied by somebody since it was listed before."""
+    if former is None:
+        return False
+    emptied = bool(former.rows) and not listed.rows
+    return emptied or former.workspace_id != listed.workspace_id

@@ -1,8 +1,8 @@
 """The journey: carries each record through the stations, a bounded number at a time.
 
 What is always true:
-- A record takes a place in the window and its bytes in the budget before it is worked on, and
-  gives both back when it is settled or dropped. There is no other queue.
+- A record takes a place in the window before it is worked on, and gives it back when it is settled
+  or dropped, or stands aside (`consumer.pipeline.window`). There is no other queue.
 - Lanes are entered in the order of polling, synchronously, so order by identity is offset order.
 - `Delivery.settled` is called in one place, after Kafka acknowledged everything there is to tell.
 - Work whose fence closes is dropped without a word to Kafka: the next owner does it again.
@@ -12,8 +12,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    suppress,
+)
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -25,9 +30,8 @@ from consumer.pipeline.apply import Applier
 from consumer.pipeline.lanes import Lanes, Turn
 from consumer.pipeline.read import DocumentEvent, Event, TombstoneEvent
 from consumer.pipeline.settle import Settler
-from consumer.pipeline.upload import DocumentWaits
+from consumer.pipeline.window import Bounds, Place, Window
 from consumer.resilience.fence import Fence, FenceClosedError
-from consumer.resilience.limits import Budget
 from consumer.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)
@@ -66,16 +70,36 @@ Poll = Callable[[float], Awaitable[Delivery | None]]
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
-    """How much may be in flight.
+class DocumentWaits:
+    """How one document waits, as the gates ask for it (`consumer.pipeline.gates.Waits`).
 
     Args:
-        documents: records in the window.
-        bytes: their sizes together; one larger record is admitted alone.
+        assignment: closed when the partition goes.
+        stop: closed when the process stops: waiting on would only use up the drain.
+        overtaken: closed when a newer event makes this one pointless.
+        place: given up while it stands aside.
     """
 
-    documents: int
-    bytes: int
+    assignment: Fence
+    stop: Fence
+    overtaken: Fence
+    place: Place
+
+    def short(self) -> AbstractAsyncContextManager[None]:
+        """See `Waits`."""
+        return self.assignment.waiting()
+
+    @asynccontextmanager
+    async def long(self) -> AsyncIterator[None]:
+        """See `Waits`."""
+        async with self.stop.waiting(), self.assignment.waiting(), self.overtaken.waiting():
+            yield
+
+    @asynccontextmanager
+    async def aside(self) -> AsyncIterator[None]:
+        """See `Waits`."""
+        async with self.long(), self.place.aside():
+            yield
 
 
 class Journey:
@@ -86,6 +110,7 @@ class Journey:
         read: bytes to event; never raises.
         applier: brings an event's state into AnythingLLM.
         settler: tells Kafka what became of it.
+        lanes: the order of each identity.
         bounds: the window.
         metrics: counts.
         clock: monotonic seconds.
@@ -98,6 +123,7 @@ class Journey:
         applier: Applier,
         settler: Settler,
         *,
+        lanes: Lanes,
         bounds: Bounds,
         metrics: Metrics,
         clock: Callable[[], float] = time.monotonic,
@@ -106,11 +132,10 @@ class Journey:
         self._read = read
         self._applier = applier
         self._settler = settler
-        self._window = asyncio.Semaphore(bounds.documents)
-        self._bytes = Budget(bounds.bytes)
+        self._window = Window(bounds, metrics)
         self._metrics = metrics
         self._clock = clock
-        self._lanes = Lanes()
+        self._lanes = lanes
         self._stop = Fence("stop")
         self._polling_since: float | None = None
 
@@ -135,7 +160,7 @@ class Journey:
     @property
     def has_room(self) -> bool:
         """Whether another record would be taken in at once."""
-        return not self._window.locked() and not self._bytes.waiting
+        return self._window.has_room
 
     def polling_for(self) -> float:
         """Seconds that the current poll has taken; 0 while none is running. For the watchdog."""
@@ -143,14 +168,14 @@ class Journey:
 
     async def _intake(self, work: asyncio.TaskGroup) -> None:
         while True:
-            stack = AsyncExitStack()
             async with self._stop.waiting():
-                await self._window.acquire()
-            stack.callback(self._window.release)
-            async with stack:
+                place = await self._window.place()
+            async with AsyncExitStack() as unless_started:
+                unless_started.push_async_callback(place.leave)
                 delivery = await self._next()
-                if await self._admitted(delivery, stack):
-                    self._start(work, delivery, stack.pop_all())
+                if await self._admitted(delivery, place):
+                    self._start(work, delivery, place)
+                    unless_started.pop_all()
 
     async def _next(self) -> Delivery:
         """The next record. The poll itself is never cancelled (kafka/source.py says why)."""
@@ -162,24 +187,20 @@ class Journey:
             if delivery is not None:
                 return delivery
 
-    async def _admitted(self, delivery: Delivery, stack: AsyncExitStack) -> bool:
+    async def _admitted(self, delivery: Delivery, place: Place) -> bool:
         """Take the record's bytes out of the budget; False when it was lost meanwhile."""
         try:
             async with self._stop.waiting(), delivery.fence.waiting():
-                await stack.enter_async_context(self._bytes.take(delivery.record.size))
+                await place.fill(delivery.record.size)
         except FenceClosedError:
             self._stop.check()
             return False
-        self._metrics.bytes_in_flight.inc(delivery.record.size)
-        stack.callback(self._metrics.bytes_in_flight.dec, delivery.record.size)
         return True
 
-    def _start(self, work: asyncio.TaskGroup, delivery: Delivery, stack: AsyncExitStack) -> None:
+    def _start(self, work: asyncio.TaskGroup, delivery: Delivery, place: Place) -> None:
         event = self._read(delivery.record)
         turn = self._turn(event)
-        if turn is not None:
-            stack.callback(turn.leave)
-        task = work.create_task(self._carry(delivery, event, turn, stack))
+        task = work.create_task(self._carry(delivery, event, turn, place))
         delivery.carried_by(task)
 
     def _turn(self, event: Event) -> Turn | None:
@@ -190,7 +211,7 @@ class Journey:
         return None
 
     async def _carry(
-        self, delivery: Delivery, event: Event, turn: Turn | None, stack: AsyncExitStack
+        self, delivery: Delivery, event: Event, turn: Turn | None, place: Place
     ) -> None:
         at = event.record.at
         structlog.contextvars.bind_contextvars(
@@ -198,24 +219,28 @@ class Journey:
         )
         started = self._clock()
         with self._metrics.documents_in_flight.track_inprogress():
-            async with stack:
-                try:
-                    outcome = await self._outcome(delivery, event, turn)
-                    await self._settler.settle(event, outcome, seconds=self._clock() - started)
-                except FenceClosedError as closed:
-                    log.info("document.dropped", because=str(closed))
-                    return
+            try:
+                outcome = await self._outcome(delivery, event, turn, place)
+                await self._settler.settle(event, outcome, seconds=self._clock() - started)
                 # The only call that lets an offset be committed.
                 delivery.settled()
+            except FenceClosedError as closed:
+                log.info("document.dropped", because=str(closed))
+            finally:
+                if turn is not None:
+                    turn.leave()
+                await place.leave()
 
-    async def _outcome(self, delivery: Delivery, event: Event, turn: Turn | None) -> Outcome:
+    async def _outcome(
+        self, delivery: Delivery, event: Event, turn: Turn | None, place: Place
+    ) -> Outcome:
         if turn is not None:
             async with delivery.fence.waiting():
                 await turn.come()
             if turn.superseded:
                 return Superseded(turn.target, turn.version)
         overtaken = turn.overtaken if turn is not None else Fence("never")
-        waits = DocumentWaits(delivery.fence, self._stop, overtaken)
+        waits = DocumentWaits(delivery.fence, self._stop, overtaken, place)
         try:
             outcome = await self._applier.apply(event, waits, delivery.fence)
         except FenceClosedError:

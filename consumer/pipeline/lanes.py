@@ -113,6 +113,10 @@ class Lanes:
         elif was_running:
             lane[0]._begin()
 
+    def __contains__(self, identity: str) -> bool:
+        """Whether an event of this identity is in work or waits."""
+        return identity in self._lanes
+
     def __len__(self) -> int:
         return len(self._lanes)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from consumer.model.listing import Listed
 from consumer.model.marker import StoredUnit, Unit
 
 
@@ -22,6 +23,10 @@ class UnitUpload(Protocol):
         """
         ...
 
+    async def abandon(self) -> None:
+        """Leave nothing of it behind, as far as that is possible; raises no `Failure`."""
+        ...
+
 
 class Storage(Protocol):
     """AnythingLLM as the journey needs it. Every method may raise `Failure`."""
@@ -30,8 +35,28 @@ class Storage(Protocol):
         """Make sure the workspace exists and takes concurrent uploads without losing any."""
         ...
 
-    async def listing(self, slug: str, *, trace_id: str) -> Sequence[StoredUnit]:
-        """Everything in the workspace with our marker; empty where there is no workspace."""
+    async def scan(
+        self,
+        slug: str,
+        take: Callable[[StoredUnit], None],
+        *,
+        unless: str | None = None,
+        trace_id: str,
+    ) -> Listed | None:
+        """Give away everything in the workspace with our marker, each location once.
+
+        The units arrive one by one and prove nothing before this has returned: a listing may turn
+        out to be cut short, and then raises. Nothing arrives where there is no workspace.
+
+        Args:
+            slug: the workspace.
+            take: gets the units.
+            unless: the ETag of a listing that was read before.
+            trace_id: of the event.
+
+        Returns:
+            What was listed; None, and nothing was given away, where the ETag is still the same.
+        """
         ...
 
     async def workspaces(self, *, trace_id: str) -> Sequence[str]:
@@ -50,4 +75,24 @@ class Storage(Protocol):
 
     async def remove(self, slug: str, locations: Sequence[str], *, trace_id: str) -> None:
         """Remove units from the server; those that are gone already are no error."""
+        ...
+
+    async def probe(self, *, trace_id: str | None = None) -> None:
+        """The deep probe: key, collector and embedder, without side effects.
+
+        Raises:
+            Failure: AnythingLLM as a whole is not well.
+        """
+        ...
+
+    async def embeds(self, text: str, *, trace_id: str) -> None:
+        """Have the embedder embed a text as an upload would; nothing is stored.
+
+        Raises:
+            Failure: it did not.
+        """
+        ...
+
+    def distrust(self, slug: str) -> None:
+        """Have the next `prepare` prove with a sentinel that the workspace takes uploads."""
         ...

@@ -70,6 +70,11 @@ class Event:
     body: DocumentEvent | TombstoneEvent | Refused
     received_at: datetime
 
+    @property
+    def is_replay(self) -> bool:
+        """Whether the record says that it was replayed."""
+        return self.origin.at != self.record.at
+
 
 class Reader:
     """Reads records by the settings of this instance.

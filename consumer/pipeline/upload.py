@@ -3,31 +3,32 @@
 What is always true:
 - A chunk's turn holds a request slot only while a request runs; who waits holds none.
 - Nothing stale is removed before everything missing is stored: text is never missing in between.
-- An outage and an unclear failure make the document wait, with growing pauses, for as long as it
-  takes. Only a definite refusal of a chunk is a reason to give that chunk up.
+- An outage makes the document wait, for as long as it takes. A chunk is given up only when it is
+  refused definitely, or when its failures are proven to be its own (`_is_given_up`).
 - The first sign of an outage ends a document's round: asking once more for each of its 10,000
   chunks would only make 10,000 log lines.
-- Who is asked to come back later comes back later with everything: no upload starts meanwhile.
+- Before each round the document passes the gates; nothing is sent while they hold it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import structlog
 
 from consumer.model.fault import Failure, Fault
-from consumer.model.marker import StoredUnit, Unit
+from consumer.model.marker import Unit
 from consumer.model.outcome import Applied, FailedChunk, FailureReason
+from consumer.pipeline.gates import Gates, Waits
 from consumer.pipeline.index import Index
+from consumer.pipeline.own_text import OwnTextTest, Verdict
 from consumer.pipeline.plan import Plan
 from consumer.pipeline.ports import Storage, UnitUpload
+from consumer.pipeline.rows import AnyStored
+from consumer.resilience.blame import Tally, is_blamed
 from consumer.resilience.fence import Fence
 from consumer.resilience.retry import RetryPolicy
 from consumer.telemetry.metrics import Metrics
@@ -36,48 +37,9 @@ log = structlog.get_logger(__name__)
 
 _AFTER_ASKED_SECONDS = 5.0  # at most so much later than asked, so that not all come at once
 
+_AMBIGUOUS_ROUNDS = 2  # times the attempts; each took until it was certain that it came to nothing
+
 _NOBODYS = frozenset({Fault.THEIRS, Fault.BUSY})
-
-
-class Waits(Protocol):
-    """How a document waits: `short` between attempts, `long` while nothing can be done."""
-
-    def short(self) -> AbstractAsyncContextManager[None]:
-        """A wait that a revocation ends."""
-        ...
-
-    def long(self) -> AbstractAsyncContextManager[None]:
-        """A wait that a revocation, a stop or a newer event ends."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class DocumentWaits:
-    """`Waits` behind the fences of one document.
-
-    Args:
-        assignment: closed when the partition goes.
-        stop: closed when the process stops: waiting on would only use up the drain.
-        overtaken: closed when a newer event makes this one pointless.
-    """
-
-    assignment: Fence
-    stop: Fence
-    overtaken: Fence
-
-    def short(self) -> AbstractAsyncContextManager[None]:
-        """See `Waits`."""
-        return self.assignment.waiting()
-
-    @asynccontextmanager
-    async def long(self) -> AsyncIterator[None]:
-        """See `Waits`."""
-        async with self.stop.waiting(), self.assignment.waiting(), self.overtaken.waiting():
-            yield
-
-
-class _Resting(Failure):
-    """Nothing was sent, because somebody asked us for a rest."""
 
 
 @dataclass(slots=True)
@@ -88,6 +50,8 @@ class _Pending:
     upload: UnitUpload
     attempts: int = 0
     last: Failure | None = None  # of this round
+    acquitted_at: list[int] = field(default_factory=list)  # its attempts until then
+    given_up: list[FailedChunk] = field(default_factory=list)
 
     @property
     def met_outage(self) -> bool:
@@ -97,13 +61,28 @@ class _Pending:
 
 
 @dataclass(slots=True)
-class _Progress:
-    """What has become of a plan so far."""
+class _Work:
+    """A plan being carried out: what is needed for it, and what has become of it so far."""
 
+    plan: Plan
+    waits: Waits
+    fence: Fence
     trace_id: str
     pending: list[_Pending]
     uploaded: list[str] = field(default_factory=list)
     failed: list[FailedChunk] = field(default_factory=list)
+    used_up: bool = False  # in this round
+
+    @property
+    def slug(self) -> str:
+        """The workspace."""
+        return self.plan.slug
+
+
+class _GivenUp(Failure):
+    """Not sent again: the unit's failures are its own, and its last upload did not take effect."""
+
+    fault = Fault.DOCUMENT
 
 
 class PlanOutdated(Exception):
@@ -116,37 +95,41 @@ class Uploader:
     Args:
         storage: AnythingLLM.
         index: told of everything stored and removed.
+        gates: where documents wait.
+        own_text: tells a poison text from a sick server.
         slots: request slots shared by all documents.
         per_document: chunks of one document in flight at once.
         policy: attempts a round, and the pauses between attempts and rounds.
         rng: for jitter.
         metrics: counts.
-        clock: monotonic seconds.
     """
 
     def __init__(
         self,
         storage: Storage,
         index: Index,
+        gates: Gates,
+        own_text: OwnTextTest,
         *,
         slots: asyncio.Semaphore,
         per_document: int,
         policy: RetryPolicy,
         rng: random.Random,
         metrics: Metrics,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._storage = storage
         self._index = index
+        self._gates = gates
+        self._own_text = own_text
         self._slots = slots
         self._per_document = per_document
         self._policy = policy
         self._rng = rng
         self._metrics = metrics
-        self._clock = clock
-        self._busy_until = float("-inf")
 
-    async def carry_out(self, plan: Plan, waits: Waits, fence: Fence, *, trace_id: str) -> Applied:
+    async def carry_out(
+        self, plan: Plan, waits: Waits, fence: Fence, *, trace_id: str, is_replay: bool = False
+    ) -> Applied:
         """Store what is missing, then remove what is stale.
 
         Args:
@@ -154,47 +137,63 @@ class Uploader:
             waits: how to wait.
             fence: asked before every request; closed, nothing new is sent.
             trace_id: sent to AnythingLLM.
+            is_replay: whether the fuse ignores how it goes: who replays knows that it failed.
 
         Raises:
             FenceClosedError: the right to go on ended; the document is dropped unsettled.
             PlanOutdated: the workspace vanished: what was stored there is not any more.
         """
-        progress = _Progress(
-            trace_id,
-            [
-                _Pending(
-                    unit,
-                    self._storage.upload(plan.slug, unit, trace_id=trace_id, check=fence.check),
-                )
-                for unit in plan.missing
-            ],
-        )
-        rounds = 0
-        while progress.pending:
-            await self._round(plan, progress, waits, fence)
-            if progress.pending:
-                rounds += 1
-                failures = [p.last for p in progress.pending if p.last]
-                await self._pause(rounds, failures, waits)
-                if any(failure.workspace_gone for failure in failures):
-                    self._index.forget(plan.slug)
-                    raise PlanOutdated(plan.slug)
+        work = _Work(plan, waits, fence, trace_id, self._pending(plan, fence, trace_id))
+        if work.pending:
+            await self._upload(work, is_replay=is_replay)
         removed = 0
-        if plan.stale and not progress.failed:
+        if plan.stale and not work.failed:
             removed = await self.remove(plan.slug, plan.stale, waits, fence, trace_id=trace_id)
         return Applied(
             slug=plan.slug,
             version=plan.version,
-            uploaded=tuple(progress.uploaded),
+            uploaded=tuple(work.uploaded),
             unchanged=plan.unchanged,
-            failed=tuple(progress.failed),
+            failed=tuple(work.failed),
             removed_chunks=removed,
         )
+
+    def _pending(self, plan: Plan, fence: Fence, trace_id: str) -> list[_Pending]:
+        def pending(unit: Unit) -> _Pending:
+            def check() -> None:
+                fence.check()
+                if made.given_up:
+                    raise _GivenUp(made.given_up[0].message)
+
+            upload = self._storage.upload(plan.slug, unit, trace_id=trace_id, check=check)
+            made = _Pending(unit, upload)
+            return made
+
+        return [pending(unit) for unit in plan.missing]
+
+    async def _upload(self, work: _Work, *, is_replay: bool) -> None:
+        """Round after round, until every chunk's fate is known."""
+        rounds, told = 0, False
+        while True:
+            is_trial = await self._gates.enter(work.slug, work.waits)
+            await self._round(work)
+            done = not work.pending
+            if (done or work.used_up) and (is_trial or not told) and not is_replay:
+                self._gates.document_done(used_up=work.used_up, is_trial=is_trial)
+                told = True
+            if done:
+                return
+            rounds += 1
+            failures = [pending.last for pending in work.pending if pending.last]
+            await self._pause(rounds, failures, work.waits, work.slug)
+            if any(failure.workspace_gone for failure in failures):
+                self._index.forget(work.slug)
+                raise PlanOutdated(work.slug)
 
     async def remove(
         self,
         slug: str,
-        units: Sequence[StoredUnit],
+        units: Sequence[AnyStored],
         waits: Waits,
         fence: Fence,
         *,
@@ -204,23 +203,28 @@ class Uploader:
         rounds = 0
         locations = [unit.location for unit in units]
         while True:
+            await self._gates.clear(slug, waits)
             fence.check()
             try:
                 await self._storage.remove(slug, locations, trace_id=trace_id)
                 break
             except Failure as failure:
+                if failure.left:  # AnythingLLM lets nobody remove these: they stay for good
+                    units = [unit for unit in units if unit.location not in failure.left]
+                    break
+                self._gates.note(failure)
                 rounds += 1
-                await self.wait_out(rounds, failure, waits)
+                await self._pause(rounds, [failure], waits, slug)
+        self._gates.note(None)
         self._index.removed(slug, units)
-        return sum(len(unit.marker.chunks) for unit in units)
+        return sum(len(unit.digests) for unit in units)
 
-    async def wait_out(self, rounds: int, failure: Failure, waits: Waits) -> None:
-        """Wait after a request that has just failed and is to be repeated."""
-        self._note_busy(failure)
-        await self._pause(rounds, [failure], waits)
-
-    async def _pause(self, rounds: int, failures: Sequence[Failure], waits: Waits) -> None:
+    async def _pause(
+        self, rounds: int, failures: Sequence[Failure], waits: Waits, slug: str
+    ) -> None:
         """Wait between rounds: growing, jittered, and never shorter than somebody asked for."""
+        if self._gates.holds(slug):
+            return  # it is waited there, and no longer than need be
         asked = [f.retry_after for f in failures if f.retry_after is not None]
         delay = pause_of(self._policy, rounds, asked, self._rng)
         worst = failures[-1] if failures else None
@@ -236,111 +240,151 @@ class Uploader:
             async with waits.long():
                 await asyncio.sleep(delay)
 
-    async def _round(self, plan: Plan, progress: _Progress, waits: Waits, fence: Fence) -> None:
+    async def _round(self, work: _Work) -> None:
         """Give every pending unit its attempts, a bounded number at once."""
-        for pending in progress.pending:
+        work.used_up = False
+        for pending in work.pending:
             # What somebody asked for a round ago is over.
             pending.last = None
-        queue = list(reversed(progress.pending))
+        queue = list(reversed(work.pending))
         left: list[_Pending] = []
 
-        async def work() -> None:
+        async def worker() -> None:
             while queue:
                 pending = queue.pop()
-                if not await self._attempts(plan.slug, pending, progress, waits, fence):
+                if not await self._attempts(pending, work):
                     left.append(pending)
                     if pending.met_outage:
                         left.extend(reversed(queue))
                         queue.clear()
 
         workers = min(self._per_document, len(queue))
-        results = await asyncio.gather(*(work() for _ in range(workers)), return_exceptions=True)
+        results = await asyncio.gather(*(worker() for _ in range(workers)), return_exceptions=True)
         # Gathered whole before anything is raised: a request in the middle is never abandoned
         # because its sibling found the fence closed.
         for result in results:
             if isinstance(result, BaseException):
                 raise result
-        progress.pending = left
+        work.pending = left
 
-    async def _attempts(
-        self,
-        slug: str,
-        pending: _Pending,
-        progress: _Progress,
-        waits: Waits,
-        fence: Fence,
-    ) -> bool:
+    async def _attempts(self, pending: _Pending, work: _Work) -> bool:
         """One round of attempts; True when the unit's fate is known."""
+        failure: Failure | None = None
         for attempt in range(1, self._policy.attempts + 1):
             if attempt > 1:
-                async with waits.short():
+                async with work.waits.short():
                     await asyncio.sleep(self._policy.delay(attempt - 1, self._rng))
-            failure = await self._attempt(slug, pending, progress, waits, fence)
+            failure = await self._attempt(pending, work)
             if failure is None:
                 return True
             if failure.fault is Fault.DOCUMENT:
-                progress.failed.extend(_failed(pending, failure))
+                refused = _failed(pending, failure, FailureReason.REJECTED)
+                work.failed.extend(pending.given_up or refused)
                 return True
             if failure.fault is not Fault.UNCLEAR:
                 return False
-        return False
+            if failure.ambiguous:
+                break  # asked again at once it would only be looked for
+        if failure is None or not await self._is_given_up(pending, failure, work):
+            return False
+        if failure.ambiguous:
+            return False  # its last upload may still be stored: that is looked for once more
+        await pending.upload.abandon()
+        work.failed.extend(pending.given_up)
+        return True
 
-    async def _attempt(
-        self,
-        slug: str,
-        pending: _Pending,
-        progress: _Progress,
-        waits: Waits,
-        fence: Fence,
-    ) -> Failure | None:
-        fence.check()
-        try:
-            # Before a slot is taken: one workspace that does not get ready must not hold them all.
-            await self._storage.prepare(slug, trace_id=progress.trace_id)
-            async with waits.short():
-                await self._slots.acquire()
-            try:
-                fence.check()
-                self._check_busy()
-                with (
-                    self._metrics.chunks_in_flight.track_inprogress(),
-                    self._metrics.upload_seconds.time(),
-                ):
-                    stored = await pending.upload.attempt()
-            finally:
-                self._slots.release()
-        except Failure as failure:
-            pending.last = failure
-            self._note_busy(failure)
-            if failure.fault in {Fault.UNCLEAR, Fault.DOCUMENT}:
-                pending.attempts += 1
-            self._metrics.upload_failures.labels(failure.fault.value).inc()
-            log.info(
-                "chunk.attempt_failed",
-                chunk_ids=[chunk.id for chunk in pending.unit.chunks],
-                workspace=slug,
-                fault=failure.fault,
-                ambiguous=failure.ambiguous,
-                http_status=failure.http_status,
-                attempts=pending.attempts,
-                error=failure.message,
-            )
+    async def _is_given_up(self, pending: _Pending, failure: Failure, work: _Work) -> bool:
+        """Whether the unit's failures are its own; they are in ``given_up`` then.
+
+        An ambiguous failure may be none: only a long row of them is looked into. While the fuse is
+        blown nobody is given up. A text that the embedder takes is acquitted, and the workspace has
+        to prove itself: if it does, and this unit alone fails on and on, the unit is at fault in a
+        way that its text does not show.
+        """
+        if failure.ambiguous and pending.attempts < _AMBIGUOUS_ROUNDS * self._policy.attempts:
+            return False
+        if self._gates.fuse.blown:
+            work.used_up = True
+            return False
+        evidence = await self._own_text.judge(
+            work.slug, pending.unit.text, work.waits, work.fence, trace_id=work.trace_id
+        )
+        log.info(
+            "chunk.judged",
+            chunk_ids=[chunk.id for chunk in pending.unit.chunks],
+            workspace=work.slug,
+            verdict=evidence.verdict.name.lower(),
+            attempts=pending.attempts,
+            evidence=str(evidence),
+        )
+        told = str(evidence)
+        if evidence.verdict is Verdict.ACQUITTED:
+            pending.acquitted_at.append(pending.attempts)
+            proofs = len(pending.acquitted_at) - 1
+            if not is_blamed(pending.attempts - pending.acquitted_at[0], Tally(proofs)):
+                self._storage.distrust(work.slug)
+                return False
+            told = f"its text can be embedded and the workspace took {proofs} test documents"
+        work.used_up = True
+        if evidence.verdict is Verdict.UNDECIDED:
+            return False
+        message = f"{failure.message}; failed {pending.attempts} times; {told}"
+        pending.given_up = _failed(pending, failure, FailureReason.EXHAUSTED, message)
+        return True
+
+    async def _attempt(self, pending: _Pending, work: _Work) -> Failure | None:
+        failure = await self._prepared(work) or await self._sent(pending, work)
+        if failure is None:
+            return None
+        pending.last = failure
+        if failure.pending:
             return failure
-        self._index.stored(slug, stored)
-        progress.uploaded.extend(chunk.id for chunk in pending.unit.chunks)
+        if failure.fault in {Fault.UNCLEAR, Fault.DOCUMENT}:
+            pending.attempts += 1
+        self._metrics.upload_failures.labels(failure.fault.value).inc()
+        log.info(
+            "chunk.attempt_failed",
+            chunk_ids=[chunk.id for chunk in pending.unit.chunks],
+            workspace=work.slug,
+            fault=failure.fault,
+            ambiguous=failure.ambiguous,
+            http_status=failure.http_status,
+            attempts=pending.attempts,
+            error=failure.message,
+        )
+        return failure
+
+    async def _prepared(self, work: _Work) -> Failure | None:
+        """Prepare the workspace, holding no slot: one that takes minutes must not hold them all."""
+        work.fence.check()
+        try:
+            await self._storage.prepare(work.slug, trace_id=work.trace_id)
+        except Failure as failure:
+            self._gates.note_workspace(work.slug, failure)
+            return failure
+        self._gates.pauses.well(work.slug)
         return None
 
-    def _note_busy(self, failure: Failure) -> None:
-        if isinstance(failure, _Resting):
-            return  # nobody asked anew
-        if failure.fault is Fault.BUSY and failure.retry_after is not None:
-            self._busy_until = max(self._busy_until, self._clock() + failure.retry_after)
-
-    def _check_busy(self) -> None:
-        left = self._busy_until - self._clock()
-        if left > 0:
-            message = f"not sent, AnythingLLM asked for {left:.1f} s of rest"
-            raise _Resting(message, fault=Fault.BUSY, retry_after=left)
+    async def _sent(self, pending: _Pending, work: _Work) -> Failure | None:
+        async with work.waits.short():
+            await self._slots.acquire()
+        try:
+            work.fence.check()
+            self._gates.check(work.slug)
+            with (
+                self._metrics.chunks_in_flight.track_inprogress(),
+                self._metrics.upload_seconds.time(),
+            ):
+                stored = await pending.upload.attempt()
+        except Failure as failure:
+            self._gates.note(failure)
+            return failure
+        finally:
+            self._slots.release()
+        self._gates.note(None)
+        self._index.stored(work.slug, stored)
+        work.uploaded.extend(chunk.id for chunk in pending.unit.chunks)
+        return None
 
 
 def pause_of(policy: RetryPolicy, rounds: int, asked: Sequence[float], rng: random.Random) -> float:
@@ -353,12 +397,14 @@ def pause_of(policy: RetryPolicy, rounds: int, asked: Sequence[float], rng: rand
     return max(asked) + min(delay, _AFTER_ASKED_SECONDS) if asked else delay
 
 
-def _failed(pending: _Pending, failure: Failure) -> list[FailedChunk]:
+def _failed(
+    pending: _Pending, failure: Failure, reason: FailureReason, message: str | None = None
+) -> list[FailedChunk]:
     return [
         FailedChunk(
             chunk_id=chunk.id,
-            reason=FailureReason.REJECTED,
-            message=failure.message,
+            reason=reason,
+            message=message or failure.message,
             http_status=failure.http_status,
             attempts=pending.attempts,
             fault=failure.fault,

@@ -9,7 +9,9 @@ admits everybody, and a cancelled task counts as a failure. So pybreaker keeps w
    epoch, and results of an older epoch say nothing about the present one.
 3. Half-open admits `max_trials` calls at a time; the others are told to come back soon.
 4. A cancelled call is neither success nor failure; it frees its place.
-5. Time is the monotonic clock that was handed in; the wall clock may be set back by hours.
+5. Who judges by more than single calls feeds it by `note` and asks `check`; then nobody but that
+   judge decides about trials.
+6. Time is the monotonic clock that was handed in; the wall clock may be set back by hours.
 """
 
 from __future__ import annotations
@@ -161,6 +163,32 @@ class Breaker:
         finally:
             self._settle(epoch, succeeded)
 
+    @property
+    def tripping(self) -> bool:
+        """Whether the next failure in a row opens it."""
+        return self.state == CLOSED and self._machine.fail_counter + 1 >= self._machine.fail_max
+
+    def check(self) -> None:
+        """Raise `BreakerOpen` unless it is closed."""
+        if self.state != CLOSED:
+            raise BreakerOpen(self.retry_after or TRIAL_PAUSE)
+
+    def note(self, error: Exception | None) -> None:
+        """Count an outcome in the present state: None is a success. Open, nothing counts."""
+        if self.state == OPEN:
+            return
+        if error is not None:
+            self._note(error)
+        self._count(succeeded=error is None)
+
+    def half_open(self) -> None:
+        """Begin a trial whose outcome `note` will tell."""
+        self._machine.half_open()
+
+    def _count(self, *, succeeded: bool) -> None:
+        with suppress(_Counted):  # pybreaker re-raises what it counted
+            self._machine.call(_nothing if succeeded else _fail)
+
     def _admit(self) -> int:
         if self.state == OPEN:
             if (left := self.retry_after) > 0:
@@ -179,8 +207,7 @@ class Breaker:
             self._trials -= 1
         if succeeded is None:
             return
-        with suppress(_Counted):  # pybreaker re-raises what it counted
-            self._machine.call(_nothing if succeeded else _fail)
+        self._count(succeeded=succeeded)
 
     def _note(self, error: Exception) -> None:
         self._last_failure = self._now()

@@ -217,7 +217,7 @@ class FuseSettings:
     minimum: int = setting(
         "50",
         count(1, 100_000, "documents"),
-        "With fewer documents than this it never stops.",
+        "With fewer documents than this that used up their attempts it never stops.",
     )
 
 

@@ -29,6 +29,7 @@ CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 STATUSES = ("succeeded", "partial", "failed", "superseded", "deleted", "invalid")
 CHUNK_OUTCOMES = ("uploaded", "unchanged", "failed", "removed")
+INDEX_LISTINGS = ("read", "unchanged")
 BREAKER_STATES = ("closed", "half-open", "open")
 
 _UPLOAD_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
@@ -47,6 +48,7 @@ class Metrics:
         self._define_work()
         self._define_outcomes()
         self._define_upload()
+        self._define_index()
         build = Info(f"{PREFIX}_build", "What is running.", registry=self.registry)
         build.info({"version": __version__, "python": platform.python_version()})
         ProcessCollector(registry=self.registry)
@@ -100,6 +102,10 @@ class Metrics:
             "unreadable_records",
             "Tries to fetch a record that the Kafka client can't read; its partition waits.",
         )
+        self.offsets_out_of_range = self._counter(
+            "offsets_out_of_range",
+            "Times a committed offset was gone from its partition: records may have been lost.",
+        )
         self.differing_keys = self._counter(
             "differing_keys",
             "Records whose key is not their identity; order is then only kept within a partition.",
@@ -111,6 +117,17 @@ class Metrics:
         self.chunks_in_flight = self._gauge("chunks_in_flight", "Chunks being uploaded.")
         self.documents_waiting = self._gauge(
             "documents_waiting", "Documents in work that wait for AnythingLLM before a new try."
+        )
+        self.documents_aside = self._gauge(
+            "documents_aside", "Documents that stand aside until their paused workspace works."
+        )
+        self.bytes_aside = self._gauge("bytes_aside", "Record bytes that stand aside.")
+        self.workspaces_paused = self._gauge(
+            "workspaces_paused",
+            "Workspaces that do not work while AnythingLLM does; /readyz names.",
+        )
+        self.fuse_blown = self._gauge(
+            "fuse_blown", "1 while nothing is given up because most documents failed of late."
         )
         self.breaker_state = self._gauge(
             "breaker_state", "1 for the breaker's present state; open: no upload starts.", "state"
@@ -145,4 +162,24 @@ class Metrics:
             "One attempt to store a chunk, until it is proven to be embedded.",
             buckets=_UPLOAD_BUCKETS,
             registry=self.registry,
+        )
+
+    def _define_index(self) -> None:
+        self.index_bytes = self._gauge(
+            "index_bytes", "Estimated memory of what is known to be stored; INDEX_MAX_BYTES."
+        )
+        self.index_workspaces = self._gauge(
+            "index_workspaces", "Workspaces of which is known what they store."
+        )
+        self.index_evictions = self._counter(
+            "index_evictions", "Workspaces dropped for lack of memory and listed again when needed."
+        )
+        self.index_listings = self._counter(
+            "index_listings",
+            "Looks at a workspace's listing; unchanged: the server said so and sent nothing.",
+            outcome=INDEX_LISTINGS,
+        )
+        self.reminted_documents = self._counter(
+            "reminted_documents",
+            "Documents whose source was stored under another identity: new ids for the same pages.",
         )

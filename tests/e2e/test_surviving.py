@@ -173,13 +173,13 @@ def large_document(chunks: int) -> Json:
 
 
 async def test_a_huge_document_starves_nobody(wide_stage: Stage) -> None:
-    """300 small documents that come behind one of 10,000 chunks are answered long before it is.
+    """1,000 small documents that come behind one of 10,000 chunks are answered long before it is.
 
     Its memory goes by what is in flight: the huge one costs at most 60 MB.
     """
     stage = wide_stage
     huge = large_document(10_000)
-    small = sample_documents(300, seed=29, technologies=WORKSPACES, max_chunks=2)
+    small = sample_documents(1000, seed=29, technologies=WORKSPACES, max_chunks=2)
     service = await stage.run(KAFKA_SESSION_TIMEOUT_SECONDS="6")
     await service.until_ready()
     idle = service.memory()
@@ -198,6 +198,55 @@ async def test_a_huge_document_starves_nobody(wide_stage: Stage) -> None:
     assert peak - idle < FLAT
     await stopped(service)
     await all_is_well(stage, [huge, *small])
+
+
+def versions(document: Json, count: int) -> list[Json]:
+    """A page as it was published again and again, minute by minute; each text has its number."""
+    day = datetime(2026, 3, 1, tzinfo=UTC)
+    (chunk,) = document["chunks"]
+    return [
+        {
+            **document,
+            "created_at": (day + timedelta(minutes=number)).isoformat(),
+            "chunks": [
+                {**chunk, "id": f"part_{part}", "content": f"Part {part} of version {number}."}
+                for part in range(3)
+            ],
+        }
+        for number in range(count)
+    ]
+
+
+async def test_32_documents_of_one_identity(wide_stage: Stage) -> None:
+    """As many as the window holds, published at once: the newest one's chunks are stored.
+
+    While the first one hangs in AnythingLLM the others wait for it, and nobody waits for them:
+    what a newer one overtakes is answered at once, and all other identities are worked.
+    """
+    stage = wide_stage
+    first, *others = sample_documents(61, seed=37, technologies=WORKSPACES, max_chunks=1)
+    page = versions(first, 32)
+    hanging = stage.simulator.faults.add("hold", path="*/raw-text", contains="of version 0.")
+    service = await stage.run()
+    async with publishing(stage) as publish:
+        await publish(by_identity([*page, *others]))
+    waiting = 2  # the one that hangs and the newest one
+    early = await stage.until_results(len(page) + len(others) - waiting, seconds=90)
+    assert hanging.fired
+    hanging.released = True
+    results = await stage.until_results(len(page) + len(others))
+    await stopped(service)
+
+    about_the_page = [result for result in early if result.document_id == first["id"]]
+    assert {result.status for result in about_the_page} == {"superseded"}
+    statuses = Counter(result.status for result in results if result.document_id == first["id"])
+    assert statuses == {"succeeded": 2, "superseded": 30}
+    found = Counter(
+        copy.text for copy in stored(stage.simulator) if copy.document_id == first["id"]
+    )
+    assert found == {f"Part {part} of version 31.": 1 for part in range(3)}
+    assert {result.document_id for result in early} >= {other["id"] for other in others}
+    assert set((await stage.unsettled()).values()) == {0}
 
 
 def portion(number: int, document: Json) -> list[Event]:

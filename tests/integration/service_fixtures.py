@@ -136,7 +136,7 @@ class Running:
 
     async def has_open(self, records: int, seconds: float = SECONDS) -> None:
         """Return when so many records are in its hands, received and not settled."""
-        await eventually(lambda: self.service._rooms.source.open_count == records, seconds)
+        await eventually(lambda: self.service._source.open_count == records, seconds)
 
     async def ready(self, seconds: float = SECONDS) -> None:
         """Return when it has its partitions."""

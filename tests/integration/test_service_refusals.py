@@ -103,3 +103,21 @@ async def test_a_document_of_which_nothing_is_stored_failed(stage: Stage) -> Non
     assert results["other"]["status"] == "succeeded"
     assert header(letter, "dlq.http-status") == "413"
     await stage.assert_all_committed()
+
+
+async def test_a_text_that_the_embedder_refuses_is_told_from_an_outage(stage: Stage) -> None:
+    """Poison falls by itself, its siblings are stored, nothing of it is left in AnythingLLM."""
+    stage.simulator.faults.embedder_poison = ["POISON"]
+    await stage.start()
+    await stage.publish(document("guide", ["one", "POISON", "three"]))
+    await stage.publish(document("other", ["four"]))
+    results = {result["document_id"]: result for result in await stage.wait_results(2)}
+    (letter,) = await stage.wait_dead_letters(1)
+    await stage.wait_committed()
+
+    assert (results["guide"]["status"], results["other"]["status"]) == ("partial", "succeeded")
+    (failed,) = results["guide"]["failed_chunks"]
+    assert (failed["reason"], failed["attempts"]) == ("exhausted", 3)
+    assert "control texts passed" in failed["message"]
+    assert dict(letter.headers)["dlq.reason"] == b"exhausted"
+    assert not any("POISON" in file.text for file in stage.simulator.state.files.values())

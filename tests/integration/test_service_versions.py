@@ -114,10 +114,10 @@ async def test_a_burst_of_versions_ends_with_the_newest(stage: Stage) -> None:
 
 
 async def test_a_mended_version_ends_the_wait_of_one_that_can_not_be_stored(stage: Stage) -> None:
-    """A text the embedder always refuses waits for ever; its publisher can mend the document."""
-    stage.simulator.faults.embedder_poison = ["POISON"]
+    """What meets an outage again and again waits for ever; its publisher can mend the document."""
+    stage.simulator.faults.add("status", status=503, path="*/raw-text", contains="REFUSED")
     running = await stage.start(UPLOAD_BACKOFF_CAP_SECONDS="60", UPLOAD_BACKOFF_BASE_SECONDS="0.3")
-    await stage.publish(document("guide", ["one", "POISON"], day=1))
+    await stage.publish(document("guide", ["one", "REFUSED"], day=1))
     waiting = running.service._metrics.documents_waiting._value
     await eventually(lambda: waiting.get() == 1, seconds=60)
 

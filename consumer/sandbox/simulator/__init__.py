@@ -14,6 +14,7 @@ As a process of its own: ``anythingllm-consumer simulate``; then ``/_sim/…`` (
 place of these attributes.
 """
 
+from consumer.sandbox.simulator.damage import Damage
 from consumer.sandbox.simulator.faults import Action, Faults, Kind, Rule
 from consumer.sandbox.simulator.journal import Journal
 from consumer.sandbox.simulator.model import Costs
@@ -22,6 +23,7 @@ from consumer.sandbox.simulator.server import Options, Simulator, StoredChunk, s
 __all__ = [
     "Action",
     "Costs",
+    "Damage",
     "Faults",
     "Journal",
     "Kind",

@@ -5,6 +5,7 @@
     GET  /_sim/state           workspaces with their rows and vectors, and the number of files
     GET  /_sim/chunks/{slug}   [docSource, text, searchable copies] of every row
     GET  /_sim/journal?since=n what was done after entry n
+    POST /_sim/damage          {"kind", "slug", "location", "seconds"}: what crashes leave
     POST /_sim/reset           forget {"state", "faults", "journal"}: all, or those given as true
 
 Rules are flat objects: ``{"kind": "status", "status": 429, "headers": {"Retry-After": "1"},
@@ -39,6 +40,12 @@ class Controlled(Protocol):
         """Every row of a workspace."""
         ...
 
+    def damage(
+        self, kind: str, slug: str, location: str | None = None, seconds: float = 0.0
+    ) -> int:
+        """Plant what crashes and races leave behind."""
+        ...
+
     def reset(self, **what: bool) -> None:
         """Forget what is named, or everything."""
         ...
@@ -65,6 +72,8 @@ def _control(simulator: Controlled, method: str, what: str, since: str, body: by
             return json_answer({"chunks": simulator.chunks(slug)})
         case "GET", ["journal"]:
             return json_answer({"entries": simulator.journal.since(int(since or 0))})
+        case "POST", ["damage"]:
+            return json_answer({"rows": simulator.damage(**orjson.loads(body))})
         case "POST", ["reset"]:
             simulator.reset(**(orjson.loads(body) if body else {}))
             return json_answer({"reset": True})

@@ -137,6 +137,7 @@ class Faults:
         embedder_down: every embedding fails; uploads still answer success.
         embedder_latency: seconds one embedding call takes.
         embedder_fails_every: every n-th embedding call fails; 0 never, 1 always.
+        embedder_fails_share: this share of embedding calls fails, at random; 0 to 1.
         embedder_poison: texts containing one of these are refused by the embedder, always.
         embedder_dimension: the width of vectors from now on; None is the normal one.
         workspace_dimensions: the same for single workspaces.
@@ -150,6 +151,7 @@ class Faults:
     embedder_down: bool = False
     embedder_latency: float = 0.0
     embedder_fails_every: int = 0
+    embedder_fails_share: float = 0.0
     embedder_poison: list[str] = field(default_factory=list)
     embedder_dimension: int | None = None
     workspace_dimensions: dict[str, int] = field(default_factory=dict)

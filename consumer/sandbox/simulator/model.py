@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import random
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -70,10 +71,17 @@ class Model:
         faults: asked at every step, so that a change takes effect at once.
         journal: told of everything that took effect.
         costs: simulated time.
+        rng: decides which embedding calls fail.
     """
 
     def __init__(
-        self, state: State, tables: Tables, faults: Faults, journal: Journal, costs: Costs
+        self,
+        state: State,
+        tables: Tables,
+        faults: Faults,
+        journal: Journal,
+        costs: Costs,
+        rng: random.Random,
     ) -> None:
         self.state = state
         self.tables = tables
@@ -81,6 +89,7 @@ class Model:
         self.journal = journal
         self.costs = costs
         self._thread = asyncio.Lock()
+        self._rng = rng
         self._embeddings = 0
 
     @asynccontextmanager
@@ -205,6 +214,8 @@ class Model:
             raise EmbedderError("the embedder is down")
         if faults.embedder_fails_every and turn % faults.embedder_fails_every == 0:
             raise EmbedderError("the embedder fails now and then")
+        if self._rng.random() < faults.embedder_fails_share:
+            raise EmbedderError("the embedder fails at random")
         if any(poison in each for poison in faults.embedder_poison for each in texts):
             raise EmbedderError("the embedder refuses this text")
         normal = faults.embedder_dimension or DIMENSION

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from aiohttp import web
 
 from consumer.sandbox.simulator import wire
 from consumer.sandbox.simulator.control import PREFIX, control
+from consumer.sandbox.simulator.damage import Damage, Damages
 from consumer.sandbox.simulator.endpoints import Endpoints
 from consumer.sandbox.simulator.faults import Faults
 from consumer.sandbox.simulator.front import Front
@@ -80,7 +82,7 @@ class Simulator:
         self.journal = Journal(clock, options.journal)
         self.state = State(self._now, rng)
         self.tables = Tables(rng, self._wiped, options.creation_seconds)
-        self.model = Model(self.state, self.tables, self.faults, self.journal, options.costs)
+        self.model = Model(self.state, self.tables, self.faults, self.journal, options.costs, rng)
         self._front = Front(Endpoints(self.model, self._now), self.model, options.api_key)
 
     @property
@@ -106,6 +108,12 @@ class Simulator:
             for row in (workspace.rows.values() if workspace else ())
         ]
 
+    def damage(
+        self, kind: Damage | str, slug: str, location: str | None = None, seconds: float = 0.0
+    ) -> int:
+        """Plant what crashes and races leave behind (`Damages.plant`); how many rows it met."""
+        return Damages(self.state, self.tables, self.journal).plant(kind, slug, location, seconds)
+
     def reset(self, **what: bool) -> None:
         """Forget state, faults and journal: all of them, or those given as true.
 
@@ -127,6 +135,7 @@ class Simulator:
         """Listen; after a `stop` on the same port, with everything still stored."""
         app = web.Application(client_max_size=BODY_LIMIT)
         app.router.add_route("*", "/{path:.*}", self._handle)
+        app.on_response_prepare.append(self._dated)
         runner = web.AppRunner(
             app, access_log=None, keepalive_timeout=5, shutdown_timeout=STOP_SECONDS
         )
@@ -158,6 +167,10 @@ class Simulator:
         locations = sorted({stored.file.location for stored in vectors})
         self.journal.record("vectors.wiped", slug=slug, locations=locations)
 
+    async def _dated(self, request: web.Request, response: web.StreamResponse) -> None:
+        """The server has one clock: answers and rows tell the same time."""
+        response.headers["Date"] = format_datetime(self._now(), usegmt=True)
+
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         if not request.path.startswith(PREFIX):
             return await self._front.handle(request)
@@ -172,6 +185,7 @@ async def simulator(
     api_key: str = "test-key",
     faults: Faults | None = None,
     journal: Path | None = None,
+    clock: Callable[[], float] = time.time,
     **options: Any,
 ) -> AsyncIterator[Simulator]:
     """A simulated AnythingLLM for the length of an ``async with``.
@@ -181,10 +195,11 @@ async def simulator(
         api_key: the only key that is accepted.
         faults: what is wrong from the start.
         journal: a file to append the journal to.
+        clock: epoch seconds.
         options: the other fields of `Options`.
     """
     chosen = Options(port=port, api_key=api_key, journal=journal, **options)
-    server = Simulator(chosen, faults)
+    server = Simulator(chosen, faults, clock)
     await server.start()
     try:
         yield server

@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -157,6 +157,15 @@ class State:
         del workspace.rows[row.doc_id]
         workspace.changes += 1
         self._rows_of[row.file.location].remove(row)
+
+    def replace_row(self, row: Row, shown: bytes) -> None:
+        """Show a row with another entry."""
+        new = replace(row, json=shown)
+        workspace = self.workspaces[row.workspace]
+        workspace.rows[row.doc_id] = new
+        workspace.changes += 1
+        of_file = self._rows_of[row.file.location]
+        of_file[of_file.index(row)] = new
 
     def rows_of(self, location: str) -> tuple[Row, ...]:
         """Every row of a file in every workspace, oldest first."""

@@ -7,8 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.anythingllm.form import (
+    PIECE,
+    PIECE_OVERLAP,
     TITLE_BYTES,
     is_sentinel,
+    pieces,
     safe_title,
     sentinel_source,
     upload_body,
@@ -92,3 +95,26 @@ def test_a_sentinel_is_known_and_is_no_chunk_of_ours() -> None:
     assert is_sentinel(sentinel_source("abc"))
     assert decode_marker(sentinel_source("abc")) is None
     assert not is_sentinel(_unit().marker.encode())
+
+
+@given(st.text("ab \n", max_size=4_000), st.integers(0, 4_000))
+def test_every_passage_is_whole_in_a_piece(text: str, at: int) -> None:
+    """Poison that is cut in two would pass, and the workspace would be blamed for it."""
+    passage = text[at : at + PIECE_OVERLAP].strip()
+
+    assert not passage or any(passage in piece for piece in pieces(text))
+
+
+@given(st.text(max_size=4_000))
+def test_pieces_are_small_and_not_blank(text: str) -> None:
+    """Beyond the server's size an embedder may refuse what it takes in an upload."""
+    assert all(0 < len(piece) <= PIECE for piece in pieces(text))
+    assert bool(pieces(text)) == bool(text.strip())
+
+
+@pytest.mark.parametrize(
+    ("length", "count"), [(1, 1), (1_000, 1), (1_001, 2), (1_800, 2), (1_801, 3), (25_000, 31)]
+)
+def test_a_text_makes_as_few_pieces_as_can_be(length: int, count: int) -> None:
+    """Each costs an embedding."""
+    assert len(pieces("x" * length)) == count

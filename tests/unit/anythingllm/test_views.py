@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from consumer.anythingllm.document_upload import compare
@@ -111,28 +110,12 @@ def test_only_rows_with_a_whole_marker_are_ours() -> None:
         assert stored_unit(_row(other)) is None
 
 
-def test_what_changed_is_told_by_digests_as_a_multiset() -> None:
-    """An insertion at the start costs one upload although every chunk id behind it shifts."""
-    before = _document("same", "a", "same")
-    after = _document("new", "same", "a", "same")
-    difference = compare(after, _stored(before), VERSION)
+def test_what_can_never_be_sent_is_missing() -> None:
+    """Half a surrogate pair has no digest: nothing stored has it, and its upload is refused."""
+    document = _document("one", "half \ud800")
+    changes = compare(document, _stored(_document("one")), VERSION)
 
-    assert [chunk.content for chunk in difference.missing] == ["new"]
-    assert difference.stale == ()
-
-    twice = compare(_document("same", "a"), _stored(before), VERSION)
-    assert (len(twice.unchanged), len(twice.missing), len(twice.stale)) == (2, 0, 1)
-
-
-def test_a_changed_title_uploads_anew_and_what_is_newer_is_not_removed() -> None:
-    """Readers see the title; an old copy of a document must not undo a newer one."""
-    document = _document("one")
-    renamed = replace(document, title="Other")
-    newer = DocumentVersion(NOW + timedelta(hours=1))
-    difference = compare(renamed, _stored(document) + _stored(document, newer), VERSION)
-
-    assert len(difference.missing) == 1
-    assert [unit.marker.version for unit in difference.stale] == [VERSION]
+    assert (changes.unchanged, changes.missing, changes.stale) == ((0,), (1,), ())
 
 
 def test_in_use_is_a_workspace_with_a_settled_document() -> None:

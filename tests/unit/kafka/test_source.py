@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from aiokafka import ConsumerRecord, TopicPartition
+import asyncio
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+
+import pytest
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.consumer.fetcher import Fetcher
+from aiokafka.protocol.fetch import FetchRequest
+from structlog.testing import capture_logs
 
 from consumer.kafka.assignment import Assignment
+from consumer.kafka.batches import install
 from consumer.kafka.connection import KafkaConnection
 from consumer.kafka.source import Source, SourceConfig
 from consumer.telemetry.metrics import Metrics
@@ -29,7 +38,7 @@ def _batch(offset: int) -> dict[TopicPartition, list[ConsumerRecord[bytes, bytes
 async def test_offsets_that_go_back_begin_anew() -> None:
     """A topic made anew starts at 0: its records are worked, work on the old ones is over."""
     source = _source()
-    before = source._assignments[PARTITION] = Assignment("documents-0")
+    before = source._tenure.assignments[PARTITION] = Assignment("documents-0")
     assert source._first(_batch(500)) is not None
 
     delivery = source._first(_batch(0))
@@ -38,7 +47,7 @@ async def test_offsets_that_go_back_begin_anew() -> None:
     assert delivery is not None
     assert not delivery.ended
     delivery.settled()
-    assert source._assignments[PARTITION].ledger.committable == 1
+    assert source._tenure.assignments[PARTITION].ledger.committable == 1
 
 
 async def test_a_record_without_an_assignment_is_left_to_the_next_owner() -> None:
@@ -56,7 +65,7 @@ async def test_who_receives_nothing_while_records_wait_is_starving() -> None:
         on_revoked=lambda: None,
         clock=lambda: clock[0],
     )
-    source._assigned([PARTITION])
+    source._tenure.assigned([PARTITION])
     clock[0] += 30.0
     hungry = [source.starved_seconds]
     source._first(_batch(0))
@@ -67,3 +76,52 @@ async def test_who_receives_nothing_while_records_wait_is_starving() -> None:
     hungry.append(source.starved_seconds)
 
     assert hungry == [30.0, 0.0, 10.0, 0.0]
+
+
+class CutOff:
+    """A broker that sends the beginning of a batch and no more, as before Kafka 0.10.1."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._metadata_max_age_ms = 1_000
+        self.cluster = SimpleNamespace(leader_for_partition=lambda partition: None)
+
+    async def send(self, node: int, request: FetchRequest) -> SimpleNamespace:
+        beginning = bytes(8) + (5_000_000).to_bytes(4) + bytes(100)
+        topics = [(PARTITION.topic, [(PARTITION.partition, 0, 9, 9, None, beginning)])]
+        return SimpleNamespace(API_VERSION=4, topics=topics)
+
+    def force_metadata_update(self) -> asyncio.Future[None]:
+        return self._loop.create_future()
+
+
+@pytest.fixture
+async def cut_off() -> AsyncIterator[AIOKafkaConsumer]:
+    """A consumer at offset 4 that has just got such an answer."""
+    install()
+    consumer = AIOKafkaConsumer(enable_auto_commit=False)
+    consumer.assign([PARTITION])
+    fetcher = consumer._fetcher = Fetcher(CutOff(), consumer._subscription)
+    consumer._coordinator = SimpleNamespace(check_errors=lambda: None, generation=1)
+    consumer.seek(PARTITION, 4)
+    request = FetchRequest(500, 1, 2**20, 1, [(PARTITION.topic, [(0, 4, 2**20)])])
+    assignment = consumer._subscription.subscription.assignment
+    await asyncio.sleep(0)  # the fetcher's own task forgets everything in its first turn
+    await fetcher._proc_fetch_request(assignment, 1, request)
+    yield consumer
+    await fetcher.close()
+    consumer._closed = True
+
+
+async def test_a_record_that_was_cut_off_is_not_stepped_past(cut_off: AIOKafkaConsumer) -> None:
+    """Aiokafka steps past it and says so in passing: the next commit would have lost it."""
+    source = _source()
+    source._consumer = cut_off
+    source._tenure.assignments[PARTITION] = Assignment("documents-0")
+    stepped_to = await cut_off.position(PARTITION)
+    with capture_logs() as logs:
+        delivery = await source.poll(0.01)
+
+    assert (stepped_to, delivery) == (5, None)
+    assert await cut_off.position(PARTITION) == 4
+    assert [(entry["event"], entry["offset"]) for entry in logs] == [("record.cut_off", 4)]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -13,10 +14,20 @@ from consumer.model.delivery import Coordinates, Headers, Record
 from consumer.model.document import Chunk, ProcessedDocument
 from consumer.model.fault import Failure
 from consumer.model.identity import IdentityTemplate
+from consumer.model.listing import Listed
 from consumer.model.marker import StoredUnit, Unit, unit_of
 from consumer.model.version import DocumentVersion
+from consumer.pipeline.circuit import Circuit
+from consumer.pipeline.gates import Gates
 from consumer.pipeline.index import Index
+from consumer.pipeline.lanes import Lanes
+from consumer.pipeline.own_text import OwnTextTest
+from consumer.pipeline.pauses import Pauses
+from consumer.pipeline.second_look import SecondLook
 from consumer.pipeline.upload import Uploader
+from consumer.resilience.breaker import Breaker
+from consumer.resilience.fence import Fence
+from consumer.resilience.fuse import Fuse, FuseRules
 from consumer.resilience.retry import RetryPolicy
 from consumer.telemetry.metrics import Metrics
 
@@ -102,6 +113,9 @@ class Upload:
         storage.units.append(unit)
         return unit
 
+    async def abandon(self) -> None:
+        self.storage.calls.append(f"abandon {self.unit.text}")
+
 
 @dataclass
 class Storage:
@@ -119,18 +133,53 @@ class Storage:
     listing_gate: Gate = field(default_factory=Gate)
     uploading: Gate = field(default_factory=Gate)
     preparing: Gate = field(default_factory=Gate)
+    workspace_id: int | None = 1
+    preparing_fails: list[Failure] = field(default_factory=list)
+    embedding: Callable[[str], Failure | None] = lambda text: None
+    probes_fail: list[Failure] = field(default_factory=list)
+    distrusted: list[str] = field(default_factory=list)
 
     async def prepare(self, slug: str, *, trace_id: str) -> None:
         self.prepared.append(slug)
         await self.preparing.passed()
+        if self.preparing_fails:
+            raise self.preparing_fails.pop(0)
 
-    async def listing(self, slug: str, *, trace_id: str) -> Sequence[StoredUnit]:
+    async def probe(self, *, trace_id: str | None = None) -> None:
+        self.calls.append("probe")
+        if self.probes_fail:
+            raise self.probes_fail.pop(0)
+
+    async def embeds(self, text: str, *, trace_id: str) -> None:
+        self.calls.append(f"embed {text}")
+        failure = self.embedding(text)
+        if failure is not None:
+            raise failure
+
+    def distrust(self, slug: str) -> None:
+        self.distrusted.append(slug)
+
+    async def scan(
+        self,
+        slug: str,
+        take: Callable[[StoredUnit], None],
+        *,
+        unless: str | None = None,
+        trace_id: str,
+    ) -> Listed | None:
         self.calls.append(f"listing {slug}")
+        answer = list(self.units)  # as it was when the question arrived
+        listed = Listed(
+            self.workspace_id, len(answer), f"W/{self.workspace_id}-{hash(tuple(answer))}"
+        )
+        await self.listing_gate.passed()
         if self.listing_fails:
             raise self.listing_fails.pop(0)
-        answer = list(self.units)  # as it was when the question arrived
-        await self.listing_gate.passed()
-        return answer
+        if listed.etag == unless:
+            return None
+        for unit in answer:
+            take(unit)
+        return listed
 
     async def workspaces(self, *, trace_id: str) -> Sequence[str]:
         return list(self.slugs)
@@ -153,30 +202,110 @@ class Clock:
         return self.now
 
 
-def index_of(storage: Storage, clock: Clock | None = None, max_age: float = 600.0) -> Index:
-    identity = IdentityTemplate.parse("{id}")
-    return Index(storage, identity, max_age=max_age, clock=clock or Clock())
+def index_of(
+    storage: Storage,
+    clock: Clock | None = None,
+    max_age: float = 600.0,
+    *,
+    identity: str = "{id}",
+    max_bytes: int = 2**30,
+    metrics: Metrics | None = None,
+) -> Index:
+    return Index(
+        storage,
+        IdentityTemplate.parse(identity),
+        max_age=max_age,
+        max_bytes=max_bytes,
+        clock=clock or Clock(),
+        metrics=metrics or Metrics(),
+    )
+
+
+def gates_of(
+    storage: Storage,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    recovery: float = 60.0,
+    threshold: int = 1_000_000,
+    fuse: FuseRules | None = None,
+    policy: RetryPolicy | None = None,
+    metrics: Metrics | None = None,
+) -> Gates:
+    """Gates of which the breaker opens only where a test asks for a threshold."""
+    metrics = metrics or Metrics()
+    breaker = Breaker(
+        failure_threshold=threshold,
+        recovery_timeout=recovery,
+        is_failure=lambda _: True,
+        clock=clock,
+    )
+    circuit = Circuit(breaker, storage.probe, clock=clock)
+    pauses = Pauses(
+        policy or RetryPolicy(3, 0.001, 0.002),
+        recovery=recovery,
+        well_at=lambda: circuit.well_at,
+        rng=random.Random(1),
+        clock=clock,
+        metrics=metrics,
+    )
+    return Gates(circuit, pauses, Fuse(fuse or FuseRules(share=0.0), clock), metrics=metrics)
 
 
 def uploader_of(
     storage: Storage,
     index: Index | None = None,
     *,
-    slots: int = 5,
+    slots: int | asyncio.Semaphore = 5,
     per_document: int = 5,
-    clock: Callable[[], float] | None = None,
+    gates: Gates | None = None,
 ) -> Uploader:
-    extra = {} if clock is None else {"clock": clock}
+    slots = asyncio.Semaphore(slots) if isinstance(slots, int) else slots
+    gates = gates or gates_of(storage)
+    rng = random.Random(1)
     return Uploader(
         storage,
         index or index_of(storage),
-        slots=asyncio.Semaphore(slots),
+        gates,
+        OwnTextTest(storage, gates, slots=slots, rng=rng),
+        slots=slots,
         per_document=per_document,
         policy=RetryPolicy(3, 0.001, 0.002),
-        rng=random.Random(1),
+        rng=rng,
         metrics=Metrics(),
-        **extra,
     )
+
+
+def second_look_of(
+    storage: Storage, index: Index, uploader: Uploader, gates: Gates, lanes: Lanes
+) -> SecondLook:
+    return SecondLook(
+        storage,
+        index,
+        uploader,
+        gates,
+        lanes,
+        permits=lambda slug: True,
+        is_ours=lambda partition: partition == 0,
+        ambiguity=600.0,
+        clock=time.monotonic,
+        metrics=Metrics(),
+    )
+
+
+@dataclass(frozen=True)
+class PlainWaits:
+    """`Waits` behind one fence; standing aside is waiting."""
+
+    fence: Fence = field(default_factory=lambda: Fence("test"))
+
+    def short(self) -> AbstractAsyncContextManager[None]:
+        return self.fence.waiting()
+
+    def long(self) -> AbstractAsyncContextManager[None]:
+        return self.fence.waiting()
+
+    def aside(self) -> AbstractAsyncContextManager[None]:
+        return self.fence.waiting()
 
 
 @asynccontextmanager

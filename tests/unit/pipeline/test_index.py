@@ -6,9 +6,10 @@ import asyncio
 
 import pytest
 
-from consumer.model.fault import Failure
+from consumer.model.fault import Failure, Fault
 from consumer.model.marker import StoredUnit
 from consumer.pipeline.index import Index
+from consumer.telemetry.metrics import PREFIX, Metrics
 from tests.unit.pipeline.doubles import TRACE, Clock, Storage, index_of, stored
 
 
@@ -18,6 +19,21 @@ async def _texts(index: Index, identity: str = "a") -> set[str]:
 
 def _at(*units: StoredUnit) -> set[str]:
     return {unit.location for unit in units}
+
+
+def _listings(metrics: Metrics) -> list[float | None]:
+    """How often a listing was read, and how often it was unchanged."""
+    name = f"{PREFIX}_index_listings_total"
+    return [
+        metrics.registry.get_sample_value(name, {"outcome": outcome})
+        for outcome in ("read", "unchanged")
+    ]
+
+
+async def _arrived(storage: Storage, times: int) -> None:
+    """Waits until so many listings more have been asked for."""
+    for _ in range(times):
+        await storage.listing_gate.arrived.acquire()
 
 
 async def test_a_workspace_is_listed_once_for_all_who_ask_at_once() -> None:
@@ -134,3 +150,225 @@ async def test_removing_what_is_not_known_changes_nothing() -> None:
     index.removed("docs", [unit, stored("b", "never")])
 
     assert await _texts(index) == set()
+
+
+async def test_what_is_asked_for_is_given_as_rows() -> None:
+    """Location, version and digests are what deciding needs."""
+    unit = stored("a", "one", day=3)
+    index = index_of(Storage(units=[unit]))
+    [row] = await index.units("docs", "a", trace_id=TRACE)
+
+    assert (row.location, row.version, row.digests) == (unit.location, unit.version, unit.digests)
+    assert row.identity == "a"
+
+
+# -- asking whether it is still so ----------------------------------------------------------------
+
+
+async def test_an_old_listing_that_is_still_so_is_not_read_again() -> None:
+    """The server says so by its ETag; the age begins anew."""
+    clock, metrics, storage = Clock(), Metrics(), Storage(units=[stored("a", "one")])
+    index = index_of(storage, clock, max_age=60, metrics=metrics)
+    for _ in range(3):
+        assert len(await _texts(index)) == 1
+        assert len(await _texts(index)) == 1
+        clock.now += 61
+
+    assert _listings(metrics) == [1, 2]
+
+
+async def test_after_own_writes_the_listing_is_not_asked_for_by_its_etag() -> None:
+    """The server may have lost them: "as it was" would then be taken for "as we know it"."""
+    clock, metrics, storage = Clock(), Metrics(), Storage(units=[stored("a", "one")])
+    index = index_of(storage, clock, max_age=60, metrics=metrics)
+    await _texts(index)
+    index.stored("docs", stored("a", "lost by the server"))
+    clock.now += 61
+
+    assert await _texts(index) == _at(stored("a", "one"))
+    assert _listings(metrics) == [2, 0]
+
+
+async def test_a_removal_is_an_own_write_too() -> None:
+    """A unit that came back would be taken for gone."""
+    clock, storage = Clock(), Storage(units=[stored("a", "one")])
+    index = index_of(storage, clock, max_age=60)
+    index.removed("docs", await index.units("docs", "a", trace_id=TRACE))
+    clock.now += 61
+
+    assert len(await _texts(index)) == 1
+
+
+async def test_a_listing_that_own_writes_overtook_has_no_etag() -> None:
+    """What was written while it was on its way makes rows that no ETag names."""
+    clock, metrics, storage = Clock(), Metrics(), Storage(units=[stored("a", "one")])
+    index = index_of(storage, clock, max_age=60, metrics=metrics)
+    storage.listing_gate.close()
+    asking = asyncio.create_task(_texts(index))
+    await storage.listing_gate.arrived.acquire()
+    index.stored("docs", stored("a", "lost by the server"))
+    storage.listing_gate.open()
+    assert len(await asking) == 2
+    clock.now += 61
+
+    assert len(await _texts(index)) == 1
+    assert _listings(metrics) == [2, 0]
+
+
+async def test_a_write_while_the_server_says_unchanged_is_kept() -> None:
+    """The answer may be older than the write."""
+    clock, storage = Clock(), Storage(units=[stored("a", "one")])
+    index = index_of(storage, clock, max_age=60)
+    await _texts(index)
+    clock.now += 61
+    storage.listing_gate.close()
+    asking = asyncio.create_task(_texts(index))
+    await _arrived(storage, 2)
+    index.stored("docs", stored("a", "two"))
+    storage.listing_gate.open()
+
+    assert await asking == _at(stored("a", "one"), stored("a", "two"))
+
+
+async def test_unchanged_does_not_bring_back_what_was_forgotten_meanwhile() -> None:
+    """Others wrote after the answer: the rows that it confirms are not there any more."""
+    clock, metrics, storage = Clock(), Metrics(), Storage(units=[stored("a", "one")])
+    index = index_of(storage, clock, max_age=60, metrics=metrics)
+    await _texts(index)
+    clock.now += 61
+    storage.listing_gate.close()
+    asking = asyncio.create_task(_texts(index))
+    await _arrived(storage, 2)
+    storage.units.append(stored("a", "by another"))
+    index.forget()
+    storage.listing_gate.open()
+
+    assert len(await asking) == 2
+    assert _listings(metrics) == [2, 1]
+
+
+async def test_a_failed_look_leaves_what_was_known() -> None:
+    """Writes noted since must not be lost with a listing that never came."""
+    clock, storage = Clock(), Storage(units=[stored("a", "one")])
+    index = index_of(storage, clock, max_age=60)
+    await _texts(index)
+    clock.now += 61
+    storage.listing_fails = [Failure("down")]
+    with pytest.raises(Failure):
+        await _texts(index)
+
+    assert index.sharing_source("docs", "https://docs.example/a", "b") == "a"
+    assert len(await _texts(index)) == 1
+
+
+# -- a look now -----------------------------------------------------------------------------------
+
+
+async def test_a_new_look_is_taken_whatever_the_age() -> None:
+    """What is asked afterwards is answered from it."""
+    storage = Storage(units=[stored("a", "one")])
+    index = index_of(storage)
+    await _texts(index)
+    storage.units.append(stored("a", "arrived late"))
+    await index.read_anew("docs", trace_id=TRACE)
+
+    assert len(await _texts(index)) == 2
+    assert len(storage.calls) == 2
+
+
+async def test_a_new_look_is_not_one_that_was_under_way() -> None:
+    """That one may have been answered before there was a reason to look."""
+    storage = Storage()
+    index = index_of(storage)
+    storage.listing_gate.close()
+    asking = asyncio.create_task(_texts(index))
+    await storage.listing_gate.arrived.acquire()
+    storage.units.append(stored("a", "arrived late"))
+    looks = [asyncio.create_task(index.read_anew("docs", trace_id=TRACE)) for _ in range(3)]
+    await asyncio.sleep(0)
+    storage.listing_gate.open()
+    await asyncio.gather(asking, *looks)
+
+    assert len(await _texts(index)) == 1
+    assert len(storage.calls) == 2, "all three looks are one"
+
+
+async def test_a_new_look_that_fails_says_so() -> None:
+    """Who asked for it must not go on with the old picture."""
+    storage = Storage()
+    index = index_of(storage)
+    await _texts(index)
+    storage.listing_fails = [Failure("down")]
+    with pytest.raises(Failure):
+        await index.read_anew("docs", trace_id=TRACE)
+
+
+# -- a workspace that is not what it was ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("workspace_id", [1, 2, None], ids=["emptied", "made anew", "deleted"])
+async def test_writes_into_the_former_workspace_are_not_carried_over(
+    workspace_id: int | None,
+) -> None:
+    """A chunk stored just before the workspace was reset is gone with it."""
+    clock, storage = Clock(), Storage(units=[stored("a", "one")])
+    index = index_of(storage, clock, max_age=60)
+    await _texts(index)
+    clock.now += 61
+    storage.units.clear()
+    storage.workspace_id = workspace_id
+    storage.listing_gate.close()
+    asking = asyncio.create_task(_texts(index))
+    await _arrived(storage, 2)
+    index.stored("docs", stored("a", "stored before the reset"))
+    storage.listing_gate.open()
+
+    assert await asking == set()
+    assert await _texts(index) == set()
+    assert len(storage.calls) == 3
+
+
+async def test_a_workspace_made_anew_is_another_one_whatever_it_holds() -> None:
+    """Somebody else filled it meanwhile; our write went into the one before."""
+    clock, storage = Clock(), Storage(units=[stored("a", "one")])
+    index = index_of(storage, clock, max_age=60)
+    await _texts(index)
+    clock.now += 61
+    storage.workspace_id = 2
+    storage.listing_gate.close()
+    asking = asyncio.create_task(_texts(index))
+    await _arrived(storage, 2)
+    index.stored("docs", stored("a", "stored before it was deleted"))
+    storage.listing_gate.open()
+
+    assert await asking == _at(stored("a", "one"))
+
+
+async def test_writes_into_a_fresh_workspace_stay() -> None:
+    """It was empty when it was first listed, and is still the same one."""
+    clock, storage = Clock(), Storage()
+    index = index_of(storage, clock, max_age=60)
+    await _texts(index)
+    clock.now += 61
+    storage.listing_gate.close()
+    asking = asyncio.create_task(_texts(index))
+    await _arrived(storage, 2)
+    index.stored("docs", stored("a", "one"))
+    storage.listing_gate.open()
+
+    assert len(await asking) == 1
+
+
+async def test_who_asks_together_shares_the_failure() -> None:
+    """32 documents that meet an outage make one listing, not one after the other."""
+    storage = Storage(listing_fails=[Failure("down", fault=Fault.THEIRS)])
+    storage.listing_gate.close()
+    index = index_of(storage)
+    asking = [asyncio.create_task(index.units("docs", "a", trace_id=TRACE)) for _ in range(32)]
+    await asyncio.sleep(0)
+    storage.listing_gate.open()
+    answers = await asyncio.gather(*asking, return_exceptions=True)
+
+    assert storage.calls.count("listing docs") == 1
+    assert all(isinstance(answer, Failure) for answer in answers)
+    assert await index.units("docs", "a", trace_id=TRACE) == ()

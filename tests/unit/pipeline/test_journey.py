@@ -17,10 +17,13 @@ from consumer.model.marker import Unit
 from consumer.model.routing import Routing
 from consumer.pipeline.apply import Applier
 from consumer.pipeline.decode import DecodeLimits
-from consumer.pipeline.journey import Bounds, Journey
+from consumer.pipeline.hints import RemintedIds
+from consumer.pipeline.journey import Journey
+from consumer.pipeline.lanes import Lanes
 from consumer.pipeline.read import Reader
 from consumer.pipeline.settle import Address, Settler
 from consumer.pipeline.settled import Settled
+from consumer.pipeline.window import Bounds
 from consumer.resilience.fence import Fence
 from consumer.telemetry.metrics import Metrics
 from tests.unit.pipeline.doubles import (
@@ -28,8 +31,10 @@ from tests.unit.pipeline.doubles import (
     Gate,
     Storage,
     always_stored,
+    gates_of,
     index_of,
     record,
+    second_look_of,
     uploader_of,
 )
 
@@ -78,6 +83,9 @@ class World:
         self._offset = 0
         self._news = asyncio.Event()
         index = index_of(self.storage)
+        self.gates = gates_of(self.storage)
+        uploader = uploader_of(self.storage, index, gates=self.gates)
+        lanes = Lanes()
         self.journey = Journey(
             self._poll,
             Reader(
@@ -91,8 +99,11 @@ class World:
             Applier(
                 self.storage,
                 index,
-                uploader_of(self.storage, index),
+                self.gates,
+                uploader,
                 Settled(),
+                second_look_of(self.storage, index, uploader, self.gates, lanes),
+                RemintedIds(self.metrics),
                 permits=lambda slug: True,
             ),
             Settler(
@@ -101,6 +112,7 @@ class World:
                 metrics=self.metrics,
                 now=lambda: DAY,
             ),
+            lanes=lanes,
             bounds=Bounds(documents, size),
             metrics=self.metrics,
         )

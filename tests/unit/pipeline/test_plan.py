@@ -118,3 +118,14 @@ def test_carrying_out_a_plan_converges(old: list[str], new: list[str]) -> None:
 
     assert sorted(kept + uploaded) == sorted(wanted)
     assert len(plan.unchanged) == len(kept)
+
+
+def test_of_equal_texts_the_one_that_was_uploaded_counts_as_stored() -> None:
+    """Otherwise the same chunk of the same event is uploaded twice, and looks like a double."""
+    whole = _document("x", "same")
+    stored = StoredUnit("x.json", unit_of(whole.chunks[1:], whole, V1).marker)
+    mended = _document("same", "same")
+    plan = make_plan("docs", mended, V2, [stored])
+
+    assert plan.unchanged == ("d_chunk_1",)
+    assert [unit.chunks[0].id for unit in plan.missing] == ["d_chunk_0"]

@@ -11,10 +11,13 @@ import pytest
 from consumer.model.fault import Failure, Fault
 from consumer.model.marker import StoredUnit, Unit
 from consumer.model.outcome import Applied, FailureReason
+from consumer.pipeline.journey import DocumentWaits
 from consumer.pipeline.plan import Plan, make_plan
-from consumer.pipeline.upload import DocumentWaits, PlanOutdated, Uploader, pause_of
+from consumer.pipeline.upload import PlanOutdated, Uploader, pause_of
+from consumer.pipeline.window import Bounds, Window
 from consumer.resilience.fence import Fence, FenceClosedError
 from consumer.resilience.retry import RetryPolicy
+from consumer.telemetry.metrics import Metrics
 from tests.unit.pipeline.doubles import (
     TRACE,
     Answer,
@@ -22,6 +25,7 @@ from tests.unit.pipeline.doubles import (
     Storage,
     document,
     finishing,
+    gates_of,
     index_of,
     stored,
     uploader_of,
@@ -39,7 +43,8 @@ class Fences:
         self.stop = Fence("stop")
 
     async def carry_out(self, uploader: Uploader, plan: Plan) -> Applied:
-        waits = DocumentWaits(self.assignment, self.stop, Fence("overtaken"))
+        place = await Window(Bounds(1, 1), Metrics()).place()
+        waits = DocumentWaits(self.assignment, self.stop, Fence("overtaken"), place)
         return await uploader.carry_out(plan, waits, self.assignment, trace_id=TRACE)
 
 
@@ -84,7 +89,7 @@ async def test_a_refused_chunk_is_given_up_at_once_and_keeps_what_is_stale() -> 
 @pytest.mark.parametrize("fault", [Fault.THEIRS, Fault.BUSY, Fault.UNCLEAR])
 async def test_everything_but_a_refusal_is_tried_for_as_long_as_it_takes(fault: Fault) -> None:
     """No number of failures makes an outage the document's fault."""
-    storage = Storage(_failing("one", 20, fault=fault))
+    storage = Storage(_failing("one", 20, fault=fault, retry_after=0.001))
     applied = await Fences().carry_out(uploader_of(storage), _plan("a", "one", "two"))
 
     assert sorted(applied.uploaded) == ["a_0", "a_1"]
@@ -214,7 +219,7 @@ async def test_a_rest_that_somebody_asked_for_is_kept_by_all_documents() -> None
     """A 429 is a clock for everybody, not for the chunk that met it."""
     clock = Clock()
     storage = Storage(_failing("one", 1, fault=Fault.BUSY, retry_after=30.0))
-    uploader = uploader_of(storage, clock=clock)
+    uploader = uploader_of(storage, gates=gates_of(storage, clock=clock))
     first = asyncio.create_task(Fences().carry_out(uploader, _plan("a", "one")))
     await storage.uploading.arrived.acquire()
     await asyncio.sleep(0.01)
@@ -257,10 +262,8 @@ async def test_a_workspace_that_does_not_get_ready_holds_no_slots() -> None:
     """Making a workspace ready can take minutes; the others' documents go on meanwhile."""
     sick, well = Storage(), Storage()
     slots = asyncio.Semaphore(1)
-    waiting = uploader_of(sick)
-    waiting._slots = slots
-    going = uploader_of(well)
-    going._slots = slots
+    waiting = uploader_of(sick, slots=slots)
+    going = uploader_of(well, slots=slots)
     sick.preparing.close()
     held_up = asyncio.create_task(Fences().carry_out(waiting, _plan("a", "one", "two")))
     async with finishing(held_up):

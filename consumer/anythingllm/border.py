@@ -1,0 +1,85 @@
+"""Where aiohttp's exceptions end: what they mean for a call, and whether anything was sent.
+
+A request of which nothing left did nothing and may be repeated. One that was sent and got no
+complete answer may still take effect (AnythingLLM 1.16 goes on after its client has left).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+
+import aiohttp
+
+from consumer.anythingllm.answers import Call
+from consumer.anythingllm.errors import (
+    AnythingLLMConnectionError,
+    AnythingLLMError,
+    AnythingLLMProtocolError,
+    AnythingLLMTimeoutError,
+)
+from consumer.model.fault import Fault
+
+# Raised before the first byte of the request has left.
+_NEVER_CONNECTED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+
+
+@asynccontextmanager
+async def border(
+    call: Call, seconds: float, refused: Callable[[], None]
+) -> AsyncIterator[SimpleNamespace]:
+    """Turn what aiohttp raises into our errors; tells apart by whether anything was sent.
+
+    Args:
+        call: for the messages, and whether it changes anything.
+        seconds: what the call had.
+        refused: told of a refused connection.
+
+    Yields:
+        What `watch_sending` takes as a request's context.
+    """
+    sent = SimpleNamespace(any=False)
+    try:
+        yield sent
+    except AnythingLLMError:
+        raise
+    except _NEVER_CONNECTED as error:
+        if isinstance(getattr(error, "os_error", None), ConnectionRefusedError):
+            refused()
+        raise _lost(call, error, sent=False) from error
+    except TimeoutError as error:
+        if not sent.any:
+            raise _lost(call, error, sent=False) from error
+        raise AnythingLLMTimeoutError(
+            f"{call}: no complete answer within {seconds:.1f} s", ambiguous=call.changes
+        ) from error
+    except aiohttp.ClientResponseError as error:
+        raise AnythingLLMProtocolError(
+            f"{call}: what answers there does not speak HTTP", fault=Fault.THEIRS
+        ) from error
+    except (aiohttp.ClientError, OSError) as error:
+        raise _lost(call, error, sent=sent.any) from error
+
+
+def watch_sending() -> aiohttp.TraceConfig:
+    """Has every request note, just before its first byte leaves, that it does."""
+    watch = aiohttp.TraceConfig()
+
+    async def leaving(session: object, context: SimpleNamespace, params: object) -> None:
+        context.trace_request_ctx.any = True
+
+    watch.on_request_headers_sent.append(leaving)
+    return watch
+
+
+def _lost(call: Call, error: Exception, *, sent: bool) -> AnythingLLMConnectionError:
+    """A connection that could not be made (``sent`` is false) or that broke."""
+    detail = getattr(getattr(error, "os_error", None), "strerror", None) or type(error).__name__
+    if not sent:
+        return AnythingLLMConnectionError(f"{call}: not sent, no connection ({detail})")
+    return AnythingLLMConnectionError(
+        f"{call}: the connection broke before the answer was complete ({detail})",
+        fault=Fault.UNCLEAR,
+        ambiguous=call.changes,
+    )

@@ -1,0 +1,203 @@
+"""What AnythingLLM holds, and what puts it right: for people's upkeep, not for the service.
+
+Rules:
+
+1. A list that may not be whole is never given away as if it were: pieces of a listing count only
+   when it came to its end, and vectors only when the server had no reason to keep some back.
+2. Nothing here passes a breaker that opens: upkeep ends with its first failure.
+3. Ages are by the server's clock on both sides: rows say when they were made, answers when they
+   were given.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+from consumer.anythingllm.api import FOLDER, Api
+from consumer.anythingllm.config import AnythingLLMConfig
+from consumer.anythingllm.errors import AnythingLLMServerError, is_sick
+from consumer.anythingllm.form import is_sentinel
+from consumer.anythingllm.models import DocumentRow, StoredFile, Workspace
+from consumer.anythingllm.transport import Errand, Transport
+from consumer.anythingllm.views import text_of
+from consumer.model.marker import decode_marker
+from consumer.model.upkeep import File, Listing, Row
+from consumer.resilience.breaker import Breaker
+
+PAGE = 1_000  # files a request; the most that AnythingLLM 1.16 gives
+MOST_VECTORS = 100_000  # asked for at once; a workspace with more can't be judged
+_NEVER = 2**31  # failures that open the breaker
+_CONNECTIONS = 4
+_QUERY = "ready"  # any text: all vectors are asked for, however far away they are
+
+
+class SickWorkspace(Exception):
+    """A search in one workspace fails although the embedder works."""
+
+
+class Inventory:
+    """See the module's docstring. Every method raises `AnythingLLMError`.
+
+    Args:
+        api: the endpoints.
+        timeout: seconds for an ordinary call.
+        long_timeout: seconds for one that grows with the workspace.
+        removal_timeout: seconds for one that removes or embeds.
+    """
+
+    def __init__(
+        self, api: Api, *, timeout: float, long_timeout: float, removal_timeout: float
+    ) -> None:
+        self._api = api
+        self._timeout = timeout
+        self._long = long_timeout
+        self._removal = removal_timeout
+
+    async def workspaces(self) -> tuple[Workspace, ...]:
+        """All workspaces, whatever their slugs look like."""
+        return await self._api.workspaces(_errand(self._timeout))
+
+    async def reranked(self) -> frozenset[str]:
+        """Workspaces whose vectors can't be listed, because their searches are reranked."""
+        return await self._api.reranked(_errand(self._timeout))
+
+    async def row_counts(self) -> Mapping[str, int]:
+        """How many rows each workspace has, told by another source than the listings."""
+        return await self._api.row_counts(_errand(self._timeout))
+
+    async def listing(self, slug: str) -> Listing | None:
+        """A workspace's rows; None where there is no workspace."""
+        rows: list[DocumentRow] = []
+        answer = await self._api.scan(_errand(self._long), slug, rows.append)
+        if answer is None or answer.workspace is None:
+            return None
+        return Listing(slug, tuple(_row(row, answer.date) for row in rows), answer.date)
+
+    async def locations(self, slug: str) -> Counter[str]:
+        """How often a workspace lists each location; nothing where there is no workspace."""
+        found: Counter[str] = Counter()
+
+        def take(row: DocumentRow) -> None:
+            found[row.location] += 1
+
+        await self._api.scan(_errand(self._long), slug, take)
+        return found
+
+    async def vectors(self, slug: str) -> Mapping[str, int] | None:
+        """How many whole sets of vectors there are of each ``docSource`` that is ours.
+
+        Returns:
+            None where there are more than can be listed.
+
+        Raises:
+            SickWorkspace: a search fails, and not because of the embedder.
+        """
+        try:
+            hits = await self._api.search(_errand(self._long), slug, _QUERY, MOST_VECTORS)
+        except AnythingLLMServerError as error:
+            await self._api.check_embedder(_errand(self._timeout))
+            raise SickWorkspace(error.message) from error
+        if len(hits) >= MOST_VECTORS:
+            return None
+        # A unit of more than 1,000 characters has several vectors, each with another piece of it.
+        pieces: Counter[tuple[str, int]] = Counter()
+        for hit in hits:
+            if is_sentinel(hit.doc_source) or decode_marker(hit.doc_source):
+                pieces[hit.doc_source, hash(text_of(hit))] += 1
+        sets: dict[str, int] = {}
+        for (source, _), count in pieces.items():
+            sets[source] = min(count, sets.get(source, count))
+        return sets
+
+    async def files(self) -> AsyncIterator[tuple[File, datetime]]:
+        """Every file of ours, with the server's time when it was there."""
+        offset, more = 0, True
+        while more:
+            page = await self._api.files(_errand(self._long), offset, PAGE)
+            offset, more = offset + len(page.files), page.more and bool(page.files)
+            for each in page.files:
+                if page.date is not None and (file := _file(each)) is not None:
+                    yield file, page.date
+
+    async def now(self) -> datetime | None:
+        """The server's time; None where it stores no files yet."""
+        return (await self._api.files(_errand(self._timeout), 0, 1)).date
+
+    async def is_unchanged(self, file: File) -> bool:
+        """Whether a file is still there as it was."""
+        now = await self._api.file(_errand(self._timeout), file.location)
+        return now is not None and (now.doc_source, now.cached) == (file.source, file.embedded)
+
+    async def relist(
+        self, slug: str, *, adds: Sequence[str] = (), deletes: Sequence[str] = ()
+    ) -> Counter[str]:
+        """Take rows out, then embed files into a workspace; how often each is listed then."""
+        errand = _errand(self._removal)
+        return Counter(await self._api.relist(errand, slug, adds=adds, deletes=deletes))
+
+    async def remove(self, locations: Sequence[str]) -> None:
+        """Remove files with their rows and vectors in every workspace."""
+        await self._api.remove(_errand(self._removal), locations)
+
+
+def _row(row: DocumentRow, now: datetime) -> Row:
+    created = row.created_at
+    return Row(
+        location=row.location,
+        source=row.doc_source,
+        age=(now - created).total_seconds() if created else None,
+        marker=decode_marker(row.doc_source),
+        sentinel=is_sentinel(row.doc_source),
+    )
+
+
+def _file(file: StoredFile) -> File | None:
+    """A file, if it is ours and where we put it."""
+    marker, sentinel = decode_marker(file.doc_source), is_sentinel(file.doc_source)
+    if marker is None and not sentinel:
+        return None
+    if not file.location.endswith(".json") or "/" in file.location.removeprefix(FOLDER):
+        return None
+    return File(file.location, file.doc_source, marker, sentinel, file.cached is True)
+
+
+def _errand(seconds: float) -> Errand:
+    return Errand(time.monotonic() + seconds, time.monotonic)
+
+
+@asynccontextmanager
+async def open_inventory(config: AnythingLLMConfig) -> AsyncIterator[Inventory]:
+    """An inventory of one AnythingLLM, on connections of its own.
+
+    Args:
+        config: how to reach it.
+    """
+    breaker = Breaker(
+        failure_threshold=_NEVER,
+        recovery_timeout=config.circuit_breaker.recovery_timeout,
+        is_failure=is_sick,
+        clock=time.monotonic,
+    )
+    transport = Transport(
+        config,
+        breaker,
+        clock=time.monotonic,
+        now=lambda: datetime.now(UTC),
+        rng=random.Random(),
+        connections=_CONNECTIONS,
+    )
+    await transport.open()
+    try:
+        yield Inventory(
+            Api(transport),
+            timeout=config.timeout,
+            long_timeout=max(config.timeout, config.upload_timeout),
+            removal_timeout=config.removal_timeout,
+        )
+    finally:
+        await transport.close()

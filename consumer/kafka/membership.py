@@ -1,0 +1,95 @@
+"""What aiokafka's coordinator knows about our place in the group and tells nobody.
+
+Rules:
+
+- Nothing outside this file touches the coordinator or the client inside an aiokafka consumer;
+  tests/unit/kafka/test_membership.py pins what is used here to aiokafka 0.14.
+- Everything here only looks, asks or commits: what follows from it is decided by the source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from aiokafka import AIOKafkaConsumer, OffsetAndMetadata, TopicPartition
+
+
+def hear_heartbeats(
+    consumer: AIOKafkaConsumer, heard: Callable[[float], None], clock: Callable[[], float]
+) -> None:
+    """Have every heartbeat told that the group answered and that counts us in.
+
+    Args:
+        consumer: started, of a group.
+        heard: called with the time at which the heartbeat was asked for.
+        clock: monotonic seconds.
+    """
+    coordinator = consumer._coordinator
+    beat = coordinator._do_heartbeat
+
+    async def told() -> bool:
+        asked_at = clock()
+        counted_in = bool(await beat())
+        if counted_in:
+            heard(asked_at)
+        return counted_in
+
+    coordinator._do_heartbeat = told
+
+
+def thrown_out(consumer: AIOKafkaConsumer) -> bool:
+    """Whether the group has gone on without us, so that what we had may be somebody else's.
+
+    aiokafka 0.14 then forgets its generation and calls the listener for a revocation as usual.
+    """
+    return int(consumer._coordinator.generation) < 0
+
+
+def rejoin(consumer: AIOKafkaConsumer) -> None:
+    """Have the group asked anew what is ours; positions begin at what is committed.
+
+    Subscribing anew would do that too, but kills the coordination of aiokafka 0.14 for good when
+    it comes while the coordinator is being looked for: in an outage, when it is needed.
+    """
+    consumer._coordinator.request_rejoin()
+
+
+async def topics_gone(consumer: AIOKafkaConsumer, topics: Iterable[str]) -> list[str]:
+    """Those of the topics that do not exist (any more).
+
+    Whoever misses one asks the broker at once: aiokafka 0.14 would look again by its schedule
+    only, and a topic that is back would wait for that.
+    """
+    if all(partitions_of(consumer, topic) for topic in topics):
+        return []
+    await consumer._client.force_metadata_update()
+    return [topic for topic in topics if not partitions_of(consumer, topic)]
+
+
+def partitions_of(consumer: AIOKafkaConsumer, topic: str) -> list[TopicPartition]:
+    """The topic's partitions as last heard; none for a topic that does not exist."""
+    return [
+        TopicPartition(topic, number)
+        for number in sorted(consumer.partitions_for_topic(topic) or ())
+    ]
+
+
+def without_place(consumer: AIOKafkaConsumer, topic: str) -> list[TopicPartition]:
+    """The topic's partitions that are ours and have no position to fetch from yet."""
+    assignment = consumer._subscription.subscription.assignment
+    return [
+        partition
+        for partition in assignment.tps
+        if partition.topic == topic and not assignment.state_value(partition).has_valid_position
+    ]
+
+
+async def commit_for_all(consumer: AIOKafkaConsumer, offsets: Mapping[TopicPartition, int]) -> None:
+    """Commit for partitions that need not be ours: a group may, aiokafka's own commit refuses.
+
+    Raises:
+        KafkaError: the group does not count us in, or Kafka does not take it.
+    """
+    assignment = consumer._subscription.subscription.assignment
+    positions = {partition: OffsetAndMetadata(at, "") for partition, at in offsets.items()}
+    await consumer._coordinator.commit_offsets(assignment, positions)

@@ -1,0 +1,140 @@
+"""What is wanted of a document against what is stored of it: the one rule for everybody. Pure.
+
+1. Chunks are compared by digest as a multiset, never by id or position: ids are positional
+   upstream, so a chunk inserted at the start renames all that follow, and the same text may stand
+   in a document more than once.
+2. A stored unit is kept when all its chunks are wanted and none of them is covered already. Of
+   equal units one is kept; of a pack that holds something unwanted nothing counts as stored: its
+   wanted chunks are uploaded on their own before it is removed.
+3. Units are looked at in the order of their locations, whatever order they were listed in: whoever
+   decides again, or in another process, keeps the same copy. Two who keep different copies would
+   remove both.
+4. A location is one unit, however often it is listed: AnythingLLM 1.16 lists a document twice that
+   was embedded twice, and removing "the second one" removes it.
+5. Of equal texts the chunk that was uploaded counts as stored first. So two units for the same
+   chunk of the same event are doubles, and nobody needs the second one.
+6. Units of a newer version are never stale.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from consumer.model.version import DocumentVersion
+
+
+class Stored(Protocol):
+    """A stored unit, as far as deciding needs it: a `StoredUnit`, or a row of an index."""
+
+    @property
+    def location(self) -> str:
+        """AnythingLLM's handle."""
+        ...
+
+    @property
+    def version(self) -> DocumentVersion:
+        """Of the document it was stored with."""
+        ...
+
+    @property
+    def digests(self) -> Sequence[str]:
+        """Of its chunks."""
+        ...
+
+    @property
+    def chunk_ids(self) -> str:
+        """A hash of their ids (`consumer.model.marker.hash_of_ids`)."""
+        ...
+
+
+UnitT = TypeVar("UnitT", bound=Stored)
+
+
+@dataclass(frozen=True, slots=True)
+class Cover(Generic[UnitT]):
+    """Which stored units hold what is wanted.
+
+    Args:
+        covered: digests that `kept` holds, with how often.
+        kept: units that stay, by location.
+        left: all others, by location.
+    """
+
+    covered: Counter[str]
+    kept: tuple[UnitT, ...]
+    left: tuple[UnitT, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference(Generic[UnitT]):
+    """What is to be done, as positions in what is wanted.
+
+    Args:
+        unchanged: positions that are stored.
+        missing: positions that are not.
+        kept: the units that hold what is unchanged.
+        stale: units to remove once nothing is missing any more.
+    """
+
+    unchanged: tuple[int, ...]
+    missing: tuple[int, ...]
+    kept: tuple[UnitT, ...]
+    stale: tuple[UnitT, ...]
+
+
+def cover(wanted: Iterable[str], stored: Iterable[UnitT]) -> Cover[UnitT]:
+    """Choose the units that stay (module docstring).
+
+    Args:
+        wanted: digests, as often as they are wanted.
+        stored: units of one identity in one workspace.
+    """
+    wanting = Counter(wanted)
+    covered: Counter[str] = Counter()
+    kept: list[UnitT] = []
+    left: list[UnitT] = []
+    for _, unit in sorted({unit.location: unit for unit in stored}.items()):
+        held = Counter(unit.digests)
+        if held and all(wanting[digest] >= count for digest, count in held.items()):
+            wanting.subtract(held)
+            covered.update(held)
+            kept.append(unit)
+        else:
+            left.append(unit)
+    return Cover(covered, tuple(kept), tuple(left))
+
+
+def difference(
+    wanted: Sequence[str],
+    stored: Iterable[UnitT],
+    version: DocumentVersion,
+    *,
+    ids: Sequence[str] = (),
+) -> Difference[UnitT]:
+    """Compare a document with what is stored of it.
+
+    Args:
+        wanted: the digests of its chunks, in order.
+        stored: units of its identity in the workspace.
+        version: of the document.
+        ids: the ids of its chunks, each by `consumer.model.marker.hash_of_ids`, in order; none:
+            any of equal texts counts as the stored one.
+    """
+    found = cover(wanted, stored)
+    named = {(digest, unit.chunk_ids) for unit in found.kept for digest in unit.digests if ids}
+    there = Counter(found.covered)
+    unchanged, missing = [], []
+    others_last = sorted(
+        range(len(wanted)), key=lambda each: not ids or (wanted[each], ids[each]) not in named
+    )
+    for position in others_last:
+        if there[wanted[position]] > 0:
+            there[wanted[position]] -= 1
+            unchanged.append(position)
+        else:
+            missing.append(position)
+    stale = tuple(unit for unit in found.left if not unit.version.newer_than(version))
+    return Difference(tuple(sorted(unchanged)), tuple(sorted(missing)), found.kept, stale)

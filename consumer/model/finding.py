@@ -1,0 +1,149 @@
+"""What `workspaces verify` can find, and what `workspaces repair` does about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+
+class Remedy(StrEnum):
+    """What `workspaces repair` does about a finding.
+
+    REMOVE  remove the file with everything that hangs on it.
+    UNLIST  take the surplus rows of a file out of the workspace; file and one row stay.
+    EMBED   embed the file again, from AnythingLLM's own copy of its text.
+    NONE    nothing: a person decides, or time does.
+    """
+
+    REMOVE = "remove"
+    UNLIST = "unlist"
+    EMBED = "embed"
+    NONE = "none"
+
+
+class Kind(StrEnum):
+    """What can be found; `NOTES` are worth knowing but may be as they should be."""
+
+    DOUBLE = "double"
+    LISTED_TWICE = "listed-twice"
+    VECTORS_GONE = "vectors-gone"
+    OLD_SENTINEL = "old-sentinel"
+    ORPHANED_FILE = "orphaned-file"
+    STALE = "stale"
+    VECTORS_WITHOUT_ROW = "vectors-without-row"
+    MOVED = "moved"
+    UNSEARCHABLE = "unsearchable"
+    SHORT_LISTING = "short-listing"
+    POSSIBLE_DOUBLE = "possible-double"
+    ALSO_IN = "also-in"
+    NOT_LOOKED_AT = "not-looked-at"
+
+
+NOTES = frozenset({Kind.POSSIBLE_DOUBLE, Kind.ALSO_IN, Kind.NOT_LOOKED_AT})
+
+_REPAIRS = "`workspaces repair --yes` "
+_HELP: Mapping[Kind, tuple[Remedy, str]] = {
+    Kind.DOUBLE: (Remedy.REMOVE, _REPAIRS + "removes it and keeps the other copy"),
+    Kind.LISTED_TWICE: (Remedy.UNLIST, _REPAIRS + "takes the surplus rows out"),
+    Kind.VECTORS_GONE: (Remedy.EMBED, _REPAIRS + "embeds it again from AnythingLLM's own copy"),
+    Kind.OLD_SENTINEL: (Remedy.REMOVE, _REPAIRS + "removes it"),
+    Kind.ORPHANED_FILE: (
+        Remedy.REMOVE,
+        _REPAIRS + "removes it, if no upload brings it into a workspace meanwhile",
+    ),
+    Kind.STALE: (Remedy.NONE, "publish the document again: the service then removes it"),
+    Kind.VECTORS_WITHOUT_ROW: (
+        Remedy.NONE,
+        "no call of AnythingLLM removes them but deleting the workspace: delete it and publish "
+        "its documents again, if they disturb",
+    ),
+    Kind.MOVED: (
+        Remedy.NONE,
+        "publish a tombstone of it with this workspace in the `workspace` header, if it is not "
+        "meant to be here as well",
+    ),
+    Kind.UNSEARCHABLE: (
+        Remedy.NONE,
+        "see AnythingLLM's log; after another embedding model was chosen the workspace has to be "
+        "deleted and its documents published again",
+    ),
+    Kind.SHORT_LISTING: (
+        Remedy.NONE,
+        "run it again; if it stays so, see AnythingLLM's log. Files in no workspace are not "
+        "looked for meanwhile",
+    ),
+    Kind.POSSIBLE_DOUBLE: (
+        Remedy.NONE,
+        "right if the document has this text more than once; publishing it again settles it",
+    ),
+    Kind.ALSO_IN: (Remedy.NONE, "right if its events name the workspace themselves"),
+    Kind.NOT_LOOKED_AT: (Remedy.NONE, ""),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was found.
+
+    Args:
+        kind: what.
+        workspace: its slug; None for files in none.
+        text: one line for people.
+        remedy: what repairing means here.
+        what_to_do: for people.
+        location: the file that it is about.
+        document_id: of the document that it is about.
+        chunk_ids: of its chunks.
+        keeps: the copy of a double that stays.
+        source: the ``docSource`` that it is about; not for people.
+    """
+
+    kind: Kind
+    workspace: str | None
+    text: str
+    remedy: Remedy
+    what_to_do: str
+    location: str | None = None
+    document_id: str | None = None
+    chunk_ids: tuple[str, ...] = ()
+    keeps: str | None = None
+    source: str = field(default="", repr=False)
+
+    @property
+    def is_note(self) -> bool:
+        """Whether it may be as it should be."""
+        return self.kind in NOTES
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """Equal for the same thing found twice."""
+        return (self.kind, self.workspace, self.location, self.source, self.keeps)
+
+
+def found(
+    kind: Kind,
+    workspace: str | None,
+    text: str,
+    *,
+    location: str | None = None,
+    document_id: str | None = None,
+    chunk_ids: tuple[str, ...] = (),
+    keeps: str | None = None,
+    source: str = "",
+) -> Finding:
+    """A finding with the remedy and the advice of its kind; arguments as in `Finding`."""
+    remedy, what_to_do = _HELP[kind]
+    return Finding(
+        kind, workspace, text, remedy, what_to_do, location, document_id, chunk_ids, keeps, source
+    )
+
+
+def untouchable(finding: Finding, because: str) -> Finding:
+    """The same thing found, where repairing it would be wrong; `because` continues its text."""
+    return replace(
+        finding,
+        text=finding.text + because,
+        remedy=Remedy.NONE,
+        what_to_do=_HELP[Kind.VECTORS_WITHOUT_ROW][1],
+    )

@@ -1,0 +1,133 @@
+"""Where documents wait: one place for every reason not to send anything now.
+
+In this order: AnythingLLM as a whole is down or asked for a rest (`circuit`), this workspace is
+paused (`pauses`), most documents fail for no visible reason (`resilience.fuse`). A document passes
+before each of its rounds, holding no slot; who waits for a paused workspace stands aside, so that
+one sick workspace does not stop the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AbstractAsyncContextManager, suppress
+from typing import Protocol
+
+import structlog
+
+from consumer.model.fault import Failure, Fault
+from consumer.pipeline.circuit import Circuit
+from consumer.pipeline.pauses import Pauses
+from consumer.resilience.fuse import Fuse
+from consumer.telemetry.metrics import Metrics
+
+log = structlog.get_logger(__name__)
+
+
+class Waits(Protocol):
+    """How a document waits."""
+
+    def short(self) -> AbstractAsyncContextManager[None]:
+        """A wait between attempts, which a revocation ends."""
+        ...
+
+    def long(self) -> AbstractAsyncContextManager[None]:
+        """A wait while nothing can be done; a revocation, a stop or a newer event ends it."""
+        ...
+
+    def aside(self) -> AbstractAsyncContextManager[None]:
+        """A long wait that gives up the document's place in the window, where there is room."""
+        ...
+
+
+EVERY_WORKSPACE = "*"  # stands where a slug does, for requests that are about none of them
+
+
+class NotSent(Failure):
+    """Nothing was sent, because nothing is to be sent now: it says nothing about anybody."""
+
+    fault = Fault.THEIRS
+    pending = True
+
+
+class Gates:
+    """See the module's docstring.
+
+    Args:
+        circuit: AnythingLLM as a whole.
+        pauses: its workspaces.
+        fuse: the documents.
+        metrics: counts.
+    """
+
+    def __init__(self, circuit: Circuit, pauses: Pauses, fuse: Fuse, *, metrics: Metrics) -> None:
+        self.circuit = circuit
+        self.pauses = pauses
+        self.fuse = fuse
+        self._metrics = metrics
+        self._whole = asyncio.Event()
+        self._whole.set()
+        # What failed until then is explained by an outage.
+        circuit.when_it_opens(pauses.excuse)
+        circuit.when_it_opens(fuse.excuse)
+
+    def note(self, failure: Failure | None) -> None:
+        """How a request about a document went; None: well."""
+        if failure is None or not failure.pending:
+            self.circuit.note(failure)
+
+    def note_workspace(self, slug: str, failure: Failure) -> None:
+        """Preparing or listing a workspace failed."""
+        self.note(failure)
+        if failure.fault is not Fault.BUSY and self.circuit.is_closed:
+            self.pauses.failed(slug, failure)
+
+    def holds(self, slug: str) -> bool:
+        """Whether nothing is to be sent now."""
+        return self.circuit.blocked or self.pauses.holds(slug)
+
+    def check(self, slug: str) -> None:
+        """Raise `NotSent` when nothing is to be sent now."""
+        if self.holds(slug):
+            raise NotSent(f"not sent: AnythingLLM, or workspace {slug}, does not work now")
+
+    async def clear(self, slug: str, waits: Waits) -> None:
+        """Return when requests about this workspace may be sent."""
+        while self.circuit.blocked or self.pauses.troubled(slug):
+            with self._metrics.documents_waiting.track_inprogress():
+                if self.circuit.blocked:
+                    async with waits.long():
+                        await self.circuit.clear()
+                    continue
+                async with waits.aside() if self.pauses.is_paused(slug) else waits.long():
+                    await self.pauses.clear(slug)
+            return
+
+    async def enter(self, slug: str, waits: Waits) -> bool:
+        """Return when a document may upload; true when it is the trial of a blown fuse."""
+        while True:
+            await self.clear(slug, waits)
+            if self.fuse.admit():
+                return self.fuse.blown
+            with self._metrics.documents_waiting.track_inprogress(), suppress(TimeoutError):
+                async with waits.long(), asyncio.timeout(self.fuse.trial_in):
+                    await self._whole.wait()
+
+    def document_done(self, *, used_up: bool, is_trial: bool) -> None:
+        """How a document fared that had to upload something (`Fuse.note`)."""
+        share, remembered = self.fuse.share, self.fuse.remembered + 1
+        if not self.fuse.note(used_up=used_up, is_trial=is_trial):
+            return
+        if not self.fuse.blown:
+            self._whole.set()
+            log.info("fuse.whole")
+        else:
+            self._whole.clear()
+            log.error(
+                "fuse.blown",
+                share=round(share, 2),
+                documents=remembered,
+                consequence="no document is given up; one is tried a recovery period",
+                what_to_do="look at the latest dead letters: was there a release upstream? Where"
+                " the documents are truly bad, a restart with FUSE_SHARE=0 dead-letters them",
+            )
+        self._metrics.fuse_blown.set(self.fuse.blown)

@@ -1,0 +1,55 @@
+"""Hints to operators about what works but is probably not what they want."""
+
+from __future__ import annotations
+
+import structlog
+
+from consumer.telemetry.metrics import Metrics
+
+log = structlog.get_logger(__name__)
+
+_MOST_WORKSPACES = 1_000  # remembered at most; more of them have the same cause, and are counted
+
+
+class RemintedIds:
+    """Says, once a workspace, that documents come again under new ids.
+
+    A publisher that gives a page a new id whenever it processes it makes a new document each time:
+    the former one stays beside it, and every search finds both (schemas/README.md, "Identity and
+    key").
+
+    Args:
+        metrics: counts every such document.
+    """
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._told: dict[str, None] = {}
+
+    @property
+    def workspaces(self) -> tuple[str, ...]:
+        """The workspaces it was said of, the first one first."""
+        return tuple(self._told)
+
+    def note(self, slug: str, document_id: str, stored_as: str) -> None:
+        """A document is about to be stored whose source is stored under another identity.
+
+        Args:
+            slug: the workspace.
+            document_id: of the document that came.
+            stored_as: the identity that its source is stored under (`Index.sharing_source`).
+        """
+        self._metrics.reminted_documents.inc()
+        if slug in self._told or len(self._told) >= _MOST_WORKSPACES:
+            return
+        self._told[slug] = None
+        log.warning(
+            "identity.reminted",
+            workspace=slug,
+            document_id=document_id,
+            stored_as=stored_as,
+            consequence="both stay stored, and searches find the text twice",
+            what_to_do="if publishers make new ids for the same page, set "
+            "DOCUMENT_IDENTITY={source_url} and key the input topic by it; if several documents "
+            "really share one source, nothing",
+        )

@@ -1,0 +1,159 @@
+"""What the index keeps of one workspace: packed rows by identity. Pure.
+
+20,000 units as objects are 100,000 Python objects and 25 MB or more, and the garbage collector
+walks through them again and again. Here a document is two objects, its identity and its rows packed
+into one byte array; they are unpacked when the document is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import blake2b
+from typing import Any
+
+import orjson
+
+from consumer.model.identity import IdentityTemplate
+from consumer.model.marker import StoredUnit
+from consumer.model.version import DocumentVersion
+
+# Beside their content, measured with CPython 3.11 to 3.13 (tests/unit/pipeline/test_rows.py): an
+# identity with its byte array and their places in the dictionary; a source with its place; a
+# workspace with nothing in it.
+_DOCUMENT_BYTES = 160
+_SOURCE_BYTES = 100
+_WORKSPACE_BYTES = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRow:
+    """A stored unit, as far as deciding needs it (`consumer.model.difference.Stored`).
+
+    Args:
+        location: AnythingLLM's handle.
+        version: of the document it was stored with.
+        digests: of its chunks.
+        identity: of the document.
+        chunk_ids: a hash of them; the same text may stand in a document under several.
+    """
+
+    location: str
+    version: DocumentVersion
+    digests: tuple[str, ...]
+    identity: str
+    chunk_ids: str
+
+    @property
+    def content(self) -> tuple[DocumentVersion, str, tuple[str, ...]]:
+        """Equal for units that were uploaded for the same chunks of the same event."""
+        return self.version, self.chunk_ids, self.digests
+
+
+AnyStored = StoredRow | StoredUnit
+"""A stored unit as the index gives it, or as it was just uploaded."""
+
+
+class Rows:
+    """The units of one workspace.
+
+    Args:
+        identity: which units are of the same document.
+    """
+
+    def __init__(self, identity: IdentityTemplate) -> None:
+        self._identity = identity
+        # Where identities follow the source, no source can ever be under two of them.
+        self._follows_source = "source_url" in identity.template.placeholders
+        self._packed: dict[str, bytearray] = {}
+        self._sources: dict[bytes, str] = {}
+        self._bytes = 0
+
+    def __bool__(self) -> bool:
+        """Whether there is any."""
+        return bool(self._packed)
+
+    @property
+    def size(self) -> int:
+        """Estimated bytes of memory."""
+        documents, sources = len(self._packed), len(self._sources)
+        fixed = documents * _DOCUMENT_BYTES + sources * _SOURCE_BYTES + _WORKSPACE_BYTES
+        return self._bytes + fixed
+
+    @property
+    def identities(self) -> tuple[str, ...]:
+        """Of all documents."""
+        return tuple(self._packed)
+
+    def of(self, identity: str) -> tuple[StoredRow, ...]:
+        """The units of one document, each location once."""
+        packed = self._packed.get(identity)
+        if packed is None:
+            return ()
+        return tuple({row[0]: _row(row, identity) for row in _unpacked(packed)}.values())
+
+    def put(self, unit: StoredUnit) -> None:
+        """Add a unit; a location that is there already is replaced."""
+        identity, source_url = identity_of(unit, self._identity), unit.marker.source_url
+        packed = _packed(unit)
+        if (rows := self._packed.get(identity)) is None:
+            self._packed[identity] = bytearray(packed)
+            self._bytes += len(identity) + len(packed)
+        else:
+            # Appended even if it is there: looking for it would make a document of n chunks cost
+            # n² steps. `of` takes the last one.
+            rows += packed
+            self._bytes += len(packed)
+        if not self._follows_source and source_url:
+            self._sources[_hash(source_url)] = identity
+
+    def take(self, identity: str, locations: Collection[str]) -> None:
+        """Take units out; those that are not there are no error."""
+        packed = self._packed.get(identity)
+        if packed is None:
+            return
+        kept = b"".join(_pack(row) for row in _unpacked(packed) if row[0] not in locations)
+        self._bytes += len(kept) - len(packed)
+        if kept:
+            self._packed[identity] = bytearray(kept)
+        else:
+            del self._packed[identity]
+            self._bytes -= len(identity)
+
+    def sharing(self, source_url: str, identity: str) -> str | None:
+        """Another identity that a document of this source is stored under, the newest one."""
+        found = self._sources.get(_hash(source_url))
+        return found if found != identity and found in self._packed else None
+
+
+def identity_of(unit: StoredUnit, template: IdentityTemplate) -> str:
+    """The identity of the document whose chunks a unit holds."""
+    marker = unit.marker
+    return template.of_fields(marker.document_id, marker.source_url, marker.technology)
+
+
+def _packed(unit: StoredUnit) -> bytes:
+    version = unit.version
+    instant = version.instant.isoformat()
+    head = [unit.location, instant, version.partition, version.offset, unit.chunk_ids]
+    return _pack([*head, *unit.digests])
+
+
+def _pack(row: list[Any]) -> bytes:
+    return orjson.dumps(row) + b","
+
+
+def _unpacked(packed: bytearray) -> list[list[Any]]:
+    rows: list[list[Any]] = orjson.loads(b"[" + packed[:-1] + b"]")
+    return rows
+
+
+def _row(row: list[Any], identity: str) -> StoredRow:
+    location, instant, partition, offset, chunk_ids, *digests = row
+    version = DocumentVersion(datetime.fromisoformat(instant), partition, offset)
+    return StoredRow(location, version, tuple(digests), identity, chunk_ids)
+
+
+def _hash(source_url: str) -> bytes:
+    return blake2b(source_url.encode(), digest_size=16).digest()

@@ -1,0 +1,161 @@
+"""The difference between wanted and stored: one rule, held by properties over any store."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from consumer.model.difference import cover, difference
+from consumer.model.document import Chunk, ProcessedDocument
+from consumer.model.marker import StoredUnit, unit_of
+from consumer.model.version import DocumentVersion
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+NOW = DocumentVersion(START)
+
+
+@dataclass(frozen=True)
+class Row:
+    """The least that a stored unit has to be."""
+
+    location: str
+    digests: tuple[str, ...]
+    version: DocumentVersion = NOW
+    chunk_ids: str = ""
+
+
+def _rows(*digests: str, day: int = 0) -> list[Row]:
+    """One row a text; of several letters each is a chunk of a pack."""
+    version = DocumentVersion(START + timedelta(days=day))
+    return [Row(f"{day}-{n:03}", tuple(each), version) for n, each in enumerate(digests)]
+
+
+_TEXTS = st.text("abcd", max_size=8)
+_STORES = st.lists(st.text("abcde", max_size=3), max_size=8).map(lambda each: _rows(*each))
+
+
+@given(wanted=_TEXTS, stored=_STORES)
+def test_carrying_it_out_stores_exactly_what_is_wanted(wanted: str, stored: list[Row]) -> None:
+    """Whatever is stored, packs included: kept and missing together are wanted, once each."""
+    found = difference(wanted, stored, NOW)
+    kept = Counter(digest for row in found.kept for digest in row.digests)
+    missing = Counter(wanted[position] for position in found.missing)
+
+    assert kept + missing == Counter(wanted)
+    assert sorted(found.unchanged + found.missing) == list(range(len(wanted)))
+    assert Counter(wanted[position] for position in found.unchanged) == kept
+
+
+@given(wanted=_TEXTS, stored=_STORES)
+def test_every_unit_is_kept_or_stale_and_never_both(wanted: str, stored: list[Row]) -> None:
+    """What is neither would stay for ever, what is both would be removed although it is needed."""
+    found = difference(wanted, stored, NOW)
+
+    assert sorted([*found.kept, *found.stale], key=lambda row: row.location) == stored
+
+
+@given(wanted=_TEXTS, stored=_STORES)
+def test_once_carried_out_nothing_is_left_to_do(wanted: str, stored: list[Row]) -> None:
+    """Deciding again about what was just brought about changes nothing."""
+    found = difference(wanted, stored, NOW)
+    uploaded = _rows(*(wanted[position] for position in found.missing), day=1)
+    again = difference(wanted, [*found.kept, *uploaded], NOW)
+
+    assert (again.missing, again.stale) == ((), ())
+
+
+@given(wanted=_TEXTS, stored=_STORES, seed=st.integers())
+def test_who_decides_twice_keeps_the_same_copies(wanted: str, stored: list[Row], seed: int) -> None:
+    """Two that keep different copies of equal units would remove both: order must not matter."""
+    shuffled = random.Random(seed).sample(stored, len(stored))
+    letters = random.Random(seed).sample(wanted, len(wanted))
+
+    assert cover(letters, shuffled) == cover(wanted, stored)
+
+
+@given(wanted=_TEXTS, stored=_STORES)
+def test_a_location_listed_twice_is_one_unit(wanted: str, stored: list[Row]) -> None:
+    """Removing "the second row" of a kept document would remove the document."""
+    assert cover(wanted, stored + stored) == cover(wanted, stored)
+
+
+@given(text=_TEXTS)
+def test_an_insertion_at_the_start_costs_one_upload(text: str) -> None:
+    """Positions and ids shift behind it; the texts are what is compared."""
+    found = difference("n" + text, _rows(*text), NOW)
+
+    assert (found.missing, found.stale) == ((0,), ())
+
+
+@given(text=_TEXTS)
+def test_published_again_nothing_changes(text: str) -> None:
+    """However often a text is repeated in it."""
+    found = difference(text, _rows(*text), NOW)
+
+    assert (len(found.kept), found.missing, found.stale) == (len(text), (), ())
+
+
+@pytest.mark.parametrize(
+    ("wanted", "stored", "kept", "missing"),
+    [
+        ("aa", ["a"], 1, 1),
+        ("a", ["a", "a"], 1, 0),
+        ("aaa", ["a", "b", "a"], 2, 1),
+        ("ab", ["ab"], 1, 0),
+        ("abc", ["ab"], 1, 1),
+        ("a", ["ab"], 0, 1),
+        ("ab", ["a", "ab"], 1, 1),
+        ("ab", ["aab"], 0, 2),
+        ("aab", ["aab", "ab"], 1, 0),
+        ("", ["a", "ab"], 0, 0),
+        ("a", [""], 0, 1),
+        ("", [""], 0, 0),
+    ],
+)
+def test_what_is_kept_and_what_is_missing(
+    wanted: str, stored: Sequence[str], kept: int, missing: int
+) -> None:
+    """Repeated texts are counted; a pack is kept whole or not at all; an empty unit holds nothing.
+
+    What is not kept is stale, so a pack with one unwanted chunk costs an upload of the others.
+    """
+    found = difference(wanted, _rows(*stored), NOW)
+
+    assert (len(found.kept), len(found.missing)) == (kept, missing)
+    assert len(found.stale) == len(stored) - kept
+
+
+def test_what_is_newer_is_never_stale() -> None:
+    """An old copy of a document must not undo a newer one; equal and older units go."""
+    old, new = _rows("x"), _rows("x", day=1)
+    found = difference("y", old + new, NOW)
+
+    assert found.stale == tuple(old)
+    assert [row.location for row in cover("y", old + new).left] == ["0-000", "1-000"]
+
+
+def test_of_equal_units_the_first_by_location_is_kept() -> None:
+    """A rule that anybody can check by hand."""
+    second, first = Row("b", ("x",)), Row("a", ("x",))
+    found = cover(["x"], [second, first])
+
+    assert (found.kept, found.left) == ((first,), (second,))
+    assert found.covered == Counter("x")
+
+
+def test_stored_units_are_decided_about() -> None:
+    """What listings give has what deciding needs."""
+    texts = (Chunk("c0", "zero", 0), Chunk("c1", "one", 1))
+    document = ProcessedDocument("d", "T", "tech", "https://example.com/d", texts)
+    unit = StoredUnit("custom-documents/x.json", unit_of(texts, document, NOW).marker)
+    found = difference(unit.digests, [unit], NOW)
+
+    assert (found.kept, found.missing, found.stale) == ((unit,), (), ())
+    assert unit.version == NOW

@@ -1,0 +1,159 @@
+"""The index's memory: a budget over all workspaces, and what is kept beside the rows."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from structlog.testing import capture_logs
+
+from consumer.model.identity import IdentityTemplate
+from consumer.model.listing import Listed
+from consumer.model.marker import StoredUnit
+from consumer.pipeline.index import Index
+from consumer.pipeline.rows import Rows
+from consumer.telemetry.metrics import PREFIX, Metrics
+from tests.unit.pipeline.doubles import TRACE, Clock, Gate, Storage, index_of, stored
+
+
+def _units(slug: str) -> list[StoredUnit]:
+    return [stored(f"{slug}-{number}", "text") for number in range(50)]
+
+
+def _size(units: list[StoredUnit]) -> int:
+    rows = Rows(IdentityTemplate.parse("{id}"))
+    for unit in units:
+        rows.put(unit)
+    return rows.size
+
+
+ONE = _size(_units("a"))  # bytes of each workspace here
+
+
+def _metric(metrics: Metrics, name: str) -> float:
+    return metrics.registry.get_sample_value(f"{PREFIX}_{name}") or 0.0
+
+
+@dataclass
+class Shelves(Storage):
+    """A workspace of its own for each slug, and a gate."""
+
+    shelves: dict[str, list[StoredUnit]] = field(default_factory=dict)
+    gates: dict[str, Gate] = field(default_factory=lambda: defaultdict(Gate))
+
+    async def scan(
+        self,
+        slug: str,
+        take: Callable[[StoredUnit], None],
+        *,
+        unless: str | None = None,
+        trace_id: str,
+    ) -> Listed | None:
+        self.units, self.listing_gate = self.shelves[slug], self.gates[slug]
+        return await super().scan(slug, take, unless=unless, trace_id=trace_id)
+
+
+def _shelves(*slugs: str) -> Shelves:
+    return Shelves(shelves={slug: _units(slug) for slug in slugs})
+
+
+async def _ask(index: Index, *slugs: str) -> None:
+    for slug in slugs:
+        assert len(await index.units(slug, f"{slug}-7", trace_id=TRACE)) == 1
+
+
+async def test_the_longest_unused_workspace_makes_room() -> None:
+    """Used means asked for; it is read again when it is asked for again."""
+    metrics, storage = Metrics(), _shelves("a", "b", "c")
+    index = index_of(storage, max_bytes=ONE * 5 // 2, metrics=metrics)
+    await _ask(index, "a", "b", "a", "c")
+    assert _metric(metrics, "index_workspaces") == 2
+    assert _metric(metrics, "index_bytes") <= ONE * 5 // 2
+    await _ask(index, "a", "c", "b")
+
+    assert storage.calls == [f"listing {slug}" for slug in ("a", "b", "c", "b")]
+    assert _metric(metrics, "index_evictions_total") == 2
+
+
+async def test_growing_by_own_writes_makes_room_as_well() -> None:
+    """Otherwise a first load of everything would never meet the budget."""
+    metrics, storage = Metrics(), _shelves("a", "b")
+    index = index_of(storage, max_bytes=ONE * 5 // 2, metrics=metrics)
+    await _ask(index, "a", "b")
+    for number in range(50):
+        index.stored("b", stored(f"more-{number}", "text"))
+
+    assert _metric(metrics, "index_workspaces") == 1
+    assert len(await index.units("b", "more-49", trace_id=TRACE)) == 1
+
+
+async def test_one_that_is_larger_than_the_budget_is_kept_and_said_once() -> None:
+    """Without it every chunk would be uploaded again: memory is the smaller evil."""
+    metrics, storage = Metrics(), _shelves("a", "b")
+    index = index_of(storage, max_bytes=ONE // 2, metrics=metrics)
+    with capture_logs() as lines:
+        await _ask(index, "a", "a", "a", "b", "a")
+
+    assert storage.calls == [f"listing {slug}" for slug in ("a", "b", "a")]
+    told = [line for line in lines if line["event"] == "index.over_budget"]
+    assert [(line["workspace"], line["bytes"], line["budget"]) for line in told] == [
+        ("a", ONE, ONE // 2)
+    ]
+
+
+async def test_a_listing_on_its_way_and_its_writes_outlive_an_eviction() -> None:
+    """Room made for others meanwhile must not lose what was just stored."""
+    clock, storage = Clock(), _shelves("a", "b")
+    index = index_of(storage, clock, max_age=60, max_bytes=ONE * 3 // 2)
+    await _ask(index, "a")
+    clock.now += 61
+    gate = storage.gates["a"]
+    gate.close()
+    asking = asyncio.create_task(index.units("a", "new", trace_id=TRACE))
+    await gate.arrived.acquire()
+    await gate.arrived.acquire()
+    await _ask(index, "b")
+    index.stored("a", stored("new", "text"))
+    gate.open()
+
+    assert len(await asking) == 1
+    assert storage.calls.count("listing a") == 2
+
+
+async def test_what_is_forgotten_is_not_paid_for() -> None:
+    """The gauge would otherwise grow with every rebalance."""
+    metrics, storage = Metrics(), _shelves("a", "b")
+    index = index_of(storage, metrics=metrics)
+    await _ask(index, "a", "b")
+    index.stored("a", stored("new", "text"))
+    index.removed("b", await index.units("b", "b-1", trace_id=TRACE))
+    index.forget("a")
+    assert 0 < _metric(metrics, "index_bytes") < ONE
+    index.forget()
+
+    assert _metric(metrics, "index_bytes") == 0
+    assert _metric(metrics, "index_workspaces") == 0
+
+
+async def test_a_source_that_is_stored_under_another_identity_is_seen() -> None:
+    """In the listing, and among what was stored since."""
+    index = index_of(Storage(units=[stored("old", "one")]))
+    url = "https://docs.example/old"
+    assert index.sharing_source("docs", url, "new") is None, "nothing is known yet"
+    await index.units("docs", "old", trace_id=TRACE)
+    index.stored("docs", stored("other", "two"))
+
+    assert index.sharing_source("docs", url, "new") == "old"
+    assert index.sharing_source("docs", url, "old") is None
+    assert index.sharing_source("docs", "https://docs.example/other", "new") == "other"
+    assert index.sharing_source("docs", "https://docs.example/none", "new") is None
+
+
+async def test_identities_made_of_the_source_share_none() -> None:
+    """There is nothing to hint at."""
+    index = index_of(Storage(units=[stored("old", "one")]), identity="{source_url}")
+    await index.units("docs", "any", trace_id=TRACE)
+
+    assert index.sharing_source("docs", "https://docs.example/old", "new") is None

@@ -1,0 +1,145 @@
+"""Packed rows: what goes in comes out, and the size they say is about the size they have."""
+
+from __future__ import annotations
+
+import tracemalloc
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from consumer.model.identity import IdentityTemplate
+from consumer.model.marker import ChunkMark, Marker, StoredUnit
+from consumer.model.version import DocumentVersion
+from consumer.pipeline.rows import Rows, StoredRow
+
+DAY = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+def _rows(identity: str = "{id}") -> Rows:
+    return Rows(IdentityTemplate.parse(identity))
+
+
+def _unit(
+    id_: str,
+    location: str,
+    *digests: str,
+    url: str = "",
+    version: DocumentVersion | None = None,
+) -> StoredUnit:
+    marks = tuple(ChunkMark(f"{id_}_{n}", n, digest, "s") for n, digest in enumerate(digests))
+    version = version or DocumentVersion(DAY, 0, 1)
+    return StoredUnit(location, Marker(id_, url or f"https://{id_}", "t", 1, version, marks))
+
+
+ZONES = st.timedeltas(timedelta(hours=-14), timedelta(hours=14)).map(
+    lambda offset: timezone(timedelta(seconds=round(offset.total_seconds())))
+)
+VERSIONS = st.one_of(
+    st.builds(DocumentVersion, st.datetimes(timezones=ZONES)),
+    st.builds(
+        DocumentVersion,
+        st.datetimes(timezones=ZONES),
+        st.integers(0, 2**31),
+        st.integers(0, 2**63 - 1),
+    ),
+)
+TEXTS = st.text(st.characters(codec="utf-8"))
+
+
+@given(TEXTS, TEXTS, st.lists(TEXTS), VERSIONS)
+def test_what_goes_in_comes_out(
+    id_: str, location: str, digests: list[str], version: DocumentVersion
+) -> None:
+    """Location, version and digests decide what is removed: they must be exactly as stored."""
+    rows = _rows()
+    rows.put(_unit(id_, location, *digests, version=version))
+
+    (row,) = rows.of(id_)
+    assert row == StoredRow(location, version, tuple(digests), id_, row.chunk_ids)
+
+
+STEPS = st.lists(
+    st.tuples(st.sampled_from(["put", "take"]), st.integers(0, 2), st.integers(0, 3)), max_size=40
+)
+
+
+@given(STEPS)
+def test_any_order_of_writes_gives_what_a_plain_dictionary_gives(
+    steps: list[tuple[str, int, int]],
+) -> None:
+    """The packed form is a dictionary by identity and location, whatever is done to it."""
+    rows = _rows()
+    plain: dict[str, dict[str, str]] = {}
+    for number, (step, document, place) in enumerate(steps):
+        id_, location = f"doc-{document}", f"at-{document}-{place}"
+        if step == "put":
+            rows.put(_unit(id_, location, str(number)))
+            plain.setdefault(id_, {})[location] = str(number)
+        else:
+            rows.take(id_, {location})
+            plain.get(id_, {}).pop(location, None)
+
+    for document in range(3):
+        id_ = f"doc-{document}"
+        found = {row.location: row.digests for row in rows.of(id_)}
+        assert found == {at: (digest,) for at, digest in plain.get(id_, {}).items()}
+    assert bool(rows) == any(plain.values())
+
+
+def test_what_was_taken_is_not_paid_for() -> None:
+    """A size that only grows would evict everything else in the end."""
+    rows = _rows("{source_url}")
+    empty = rows.size
+    for number in range(50):
+        rows.put(_unit("a", f"at-{number}", "digest"))
+        rows.put(_unit("b", f"at-b-{number}", "digest"))
+    rows.take("https://a", {f"at-{number}" for number in range(50)})
+    rows.take("https://b", {f"at-b-{number}" for number in range(50)})
+
+    assert rows.size == empty
+
+
+@pytest.mark.parametrize("identity", ["{id}", "{source_url}"])
+@pytest.mark.parametrize("chunks", [1, 12])
+def test_the_size_is_about_what_the_memory_is(identity: str, chunks: int) -> None:
+    """INDEX_MAX_BYTES is held against this estimate: within a third of what Python allocates."""
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        rows = _rows(identity)
+        for number in range(6_000):
+            id_ = f"docs-example-com-en-latest-page-{number // chunks}"
+            location = f"custom-documents/raw-a-page-{number:036}.json"
+            url = f"https://docs.example.com/en/latest/page-{number // chunks}.html"
+            rows.put(_unit(id_, location, f"{number:032}", url=url))
+        allocated = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+
+    assert allocated / 1.33 < rows.size < allocated * 1.33
+
+
+def test_a_source_under_another_identity_is_seen() -> None:
+    """The newest one is named; the same identity, and one that is gone, is none."""
+    rows = _rows()
+    rows.put(_unit("old", "at-1", "x", url="https://page"))
+    assert rows.sharing("https://page", "old") is None
+    assert rows.sharing("https://page", "new") == "old"
+    assert rows.sharing("https://other", "new") is None
+
+    rows.put(_unit("new", "at-2", "x", url="https://page"))
+    assert rows.sharing("https://page", "new") is None
+    assert rows.sharing("https://page", "third") == "new"
+
+    rows.take("new", {"at-2"})
+    assert rows.sharing("https://page", "third") is None
+
+
+def test_identities_that_follow_the_source_never_share_one() -> None:
+    """Two technologies may have the same page: that is what such a template says."""
+    rows = _rows("{technology}/{source_url}")
+    rows.put(_unit("old", "at-1", "x", url="https://page"))
+
+    assert rows.sharing("https://page", "other/https://page") is None

@@ -1,0 +1,296 @@
+"""The journey with the real client against the simulated AnythingLLM, in virtual time.
+
+Everything of ours between Kafka and AnythingLLM is real, and so are the sockets; records come from
+a list and results go to one. ``World.rebalance`` and ``World.crash`` do what Kafka and SIGKILL do:
+what was not committed comes again, to a pipeline that knows nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import orjson
+
+from consumer.anythingllm import AnythingLLMClient
+from consumer.app.assembly import Pipeline, Rooms
+from consumer.kafka.ledger import Ledger
+from consumer.model.delivery import Coordinates, Headers, Record
+from consumer.model.marker import decode_marker
+from consumer.resilience.fence import Fence
+from consumer.sandbox.simulator import Options, Simulator
+from consumer.settings import Settings, load_settings
+from consumer.telemetry.metrics import Metrics
+from consumer.wiring import anythingllm_config
+from tests.virtual.loop import VirtualLoop, soon
+
+Json = dict[str, Any]
+
+TOPIC = "documents.processed"
+EPOCH = datetime(2026, 3, 1, tzinfo=UTC)
+HOUR = 3600.0
+RECOVERY = 60.0
+
+
+def event(id: str, texts: Sequence[str], *, day: float = 0, technology: str = "docs") -> Json:
+    """A document's event; ``day`` orders its versions."""
+    return {
+        "id": id,
+        "title": f"The title of {id}",
+        "source_url": f"https://docs.example/{id}",
+        "technology": technology,
+        "content_hash": f"{id}-{day}",
+        "created_at": (EPOCH + timedelta(days=day)).isoformat(),
+        "chunks": [
+            {"id": f"{id}_{n}", "content": text, "chunk_index": n, "total_chunks": len(texts)}
+            for n, text in enumerate(texts)
+        ],
+    }
+
+
+class Delivery:
+    """A record handed out, of one assignment."""
+
+    def __init__(self, world: World, record: Record, fence: Fence, ledger: Ledger) -> None:
+        self.record = record
+        self.fence = fence
+        self._world = world
+        self._ledger = ledger
+
+    @property
+    def ended(self) -> bool:
+        return self.fence.closed
+
+    def carried_by(self, task: asyncio.Task[object]) -> None:
+        self._world.working.add(task)
+        task.add_done_callback(self._world.working.discard)
+
+    def settled(self) -> None:
+        assert not self.fence.closed, "settled for a former assignment"
+        self._ledger.settle(self.record.at.offset)
+
+
+class World:
+    """See the module's docstring. Make it with `world`."""
+
+    def __init__(self, loop: VirtualLoop, sim: Simulator, seed: int, environment: Json) -> None:
+        self.loop = loop
+        self.sim = sim
+        self.settings: Settings = load_settings(
+            {
+                "ANYTHINGLLM_ENDPOINT": sim.endpoint,
+                "ANYTHINGLLM_API_KEY": sim.api_key,
+                "BREAKER_RECOVERY_SECONDS": str(RECOVERY),
+                **environment,
+            }
+        )
+        self.records: list[Record] = []
+        self.results: list[Json] = []
+        self.letters: list[dict[str, str]] = []
+        self.working: set[asyncio.Task[object]] = set()
+        self.metrics = Metrics()
+        self.breaker: list[tuple[float, str]] = []
+        self._seed = seed
+        self._committed = 0
+        self._position = 0
+        self._news = asyncio.Event()
+        self._fence = Fence("assignment")
+        self._ledger = Ledger("test")
+        self._tasks: list[asyncio.Task[None]] = []
+
+    # What a test does
+
+    def publish(self, value: Json | None, *, key: str | None = None) -> int:
+        """Append a record (None: a tombstone); its offset."""
+        offset = len(self.records)
+        name = key or (value or {})["id"]
+        stamp = int((EPOCH + timedelta(days=30, seconds=self.loop.now)).timestamp() * 1000)
+        body = None if value is None else orjson.dumps(value)
+        record = Record(Coordinates(TOPIC, 0, offset), stamp, name.encode(), body, ())
+        self.records.append(record)
+        self._news.set()
+        return offset
+
+    async def start(self) -> None:
+        """A process that knows nothing begins at the committed offset."""
+        self._position = self._committed
+        self._fence, self._ledger = Fence("assignment"), Ledger("test")
+        self._seed += 1
+        self.client = self._new_client()
+        await self.client.connect()
+        self.pipeline = self._new_pipeline(self.client)
+        works = (self.pipeline.journey("cluster").run(), *self.pipeline.watchers().values())
+        self._tasks = [asyncio.create_task(work) for work in works]
+
+    async def rebalance(self) -> None:
+        """The partition goes and comes back to the same process, which drains."""
+        self._fence.close()
+        if self.working:
+            await asyncio.wait(self.working)
+        self._commit()
+        self.pipeline.forget()
+        self._position = self._committed
+        self._fence, self._ledger = Fence("assignment"), Ledger("test")
+        self._news.set()
+
+    async def crash(self, *, commit: bool = True) -> None:
+        """The process is gone in the middle of whatever it did."""
+        if commit:
+            self._commit()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.client.disconnect()
+        self.working.clear()
+
+    async def settled(self, *, within: float = HOUR) -> None:
+        """Every record is settled."""
+        await soon(lambda: self._done() or self._check(), within=within)
+
+    async def has_results(self, count: int, *, within: float = HOUR) -> None:
+        """So many results were published."""
+        await soon(lambda: len(self.results) >= count or self._check(), within=within)
+
+    async def idle(self, seconds: float) -> None:
+        """Time passes."""
+        await asyncio.sleep(seconds)
+        self._check()
+
+    # What a test looks at
+
+    @property
+    def open(self) -> int:
+        """Records received and not settled."""
+        return self._ledger.open_count
+
+    def fuse_blown(self) -> bool:
+        """Whether nobody is given up now."""
+        return self.pipeline.gates.fuse.blown
+
+    def statuses(self) -> Counter[str]:
+        """How often each status was answered, repeats of an event counted once."""
+        first = {result["event_id"]: result["status"] for result in reversed(self.results)}
+        return Counter(first.values())
+
+    def last(self, status: str) -> float:
+        """When the last result of this status was published."""
+        return max(float(result["at"]) for result in self.results if result["status"] == status)
+
+    def stored(self, slug: str = "docs") -> Counter[str]:
+        """The chunk ids that stand in a workspace and can be found, with their copies."""
+        found: Counter[str] = Counter()
+        for source, _, copies in self.sim.chunks(slug):
+            marker = decode_marker(source)
+            if marker is not None and copies:
+                found.update(chunk.id for chunk in marker.chunks)
+        return found
+
+    def copies(self) -> Counter[int]:
+        """How many chunks can be found how often, over all workspaces."""
+        every: Counter[str] = Counter()
+        for slug in self.sim.state.workspaces:
+            every += self.stored(slug)
+        return Counter(every.values())
+
+    def uploads(self) -> int:
+        """Chunks that AnythingLLM took so far, sentinels not counted."""
+        stored = self.sim.journal.of("document.stored")
+        return sum(decode_marker(entry["doc_source"]) is not None for entry in stored)
+
+    def requests(self, path: str = "") -> int:
+        """Requests answered so far whose path contains this."""
+        return sum(path in entry["path"] for entry in self.sim.journal.of("request.answered"))
+
+    def _done(self) -> bool:
+        return self._position == len(self.records) and self._ledger.open_count == 0
+
+    def _check(self) -> bool:
+        for task in self._tasks:
+            if task.done():
+                task.result()
+        return False
+
+    def _commit(self) -> None:
+        if (offset := self._ledger.committable) is not None:
+            self._ledger.committed(offset)
+            self._committed = offset
+
+    async def _poll(self, timeout: float) -> Delivery | None:
+        if self._position == len(self.records):
+            self._news.clear()
+            # Longer than asked: nobody stops this journey, and each look would cost real time.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(60):
+                    await self._news.wait()
+        if self._position >= len(self.records):
+            return None
+        record = self.records[self._position]
+        self._position += 1
+        self._ledger.receive(record.at.offset, self.loop.now)
+        return Delivery(self, record, self._fence, self._ledger)
+
+    async def _publish(
+        self, topic: str, key: bytes | None, value: bytes | None, headers: Headers
+    ) -> None:
+        await asyncio.sleep(0.005)
+        if topic == self.settings.kafka.results_topic:
+            self.results.append({**orjson.loads(value or b""), "at": self.loop.now})
+        else:
+            self.letters.append({name: content.decode() for name, content in headers})
+
+    def _new_client(self) -> AnythingLLMClient:
+        client = AnythingLLMClient(
+            anythingllm_config(self.settings),
+            calls_feed_breaker=False,
+            clock=self.loop.time,
+            rng=random.Random(self._seed),
+        )
+        client.on_breaker_change(lambda _, new: self.breaker.append((self.loop.now, new)))
+        return client
+
+    def _new_pipeline(self, client: AnythingLLMClient) -> Pipeline:
+        rooms = Rooms(
+            poll=self._poll,
+            storage=client.storage,
+            breaker=client.circuit_breaker,
+            publish=self._publish,
+            is_ours=lambda partition: partition == 0,
+            metrics=self.metrics,
+            rng=random.Random(self._seed),
+            clock=self.loop.time,
+        )
+        return Pipeline(self.settings, rooms)
+
+
+@asynccontextmanager
+async def world(
+    *, seed: int = 1, options: Options | None = None, **environment: str
+) -> AsyncIterator[World]:
+    """A running world; call it on a virtual loop (`tests.virtual.loop.virtually`).
+
+    Args:
+        seed: of everything random on our side.
+        options: of the simulated server.
+        environment: settings by their names.
+    """
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualLoop)
+    loop.sockets = True
+    start = EPOCH.timestamp() + 30 * 86_400
+    chosen = replace(options or Options(), seed=seed)
+    sim = Simulator(chosen, clock=lambda: start + loop.now)
+    await sim.start()
+    made = World(loop, sim, seed, environment)
+    try:
+        await made.start()
+        yield made
+    finally:
+        await made.crash(commit=False)
+        sim.faults.clear()
+        await sim.close()
