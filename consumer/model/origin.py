@@ -20,6 +20,8 @@ TIMESTAMP = "dlq.original-timestamp"
 EVENT_ID = "dlq.event-id"
 FIRST_FAILED_AT = "dlq.first-failed-at"
 REPLAYS = "dlq.replays"
+RUN = "dlq.run"  # on replayed records: the run that published it
+LETTER = "dlq.letter"  # on replayed records: the letter it was made of
 
 _MAX_OFFSET = 2**63 - 1
 _MIN_INSTANT = datetime(1970, 1, 1, tzinfo=UTC)
