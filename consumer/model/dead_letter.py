@@ -58,9 +58,9 @@ ADDED_HEADERS = (
     EXCEPTION_CLASS, EXCEPTION_MESSAGE, EXCEPTION_STACKTRACE,
     REASON, GROUP, IDENTITY, DOCUMENT_ID, WORKSPACE, ATTEMPTS, FAILED_CHUNKS, HTTP_STATUS,
     of.FIRST_FAILED_AT, LAST_FAILED_AT, of.TIMESTAMP, of.EVENT_ID, TRACE_ID, of.REPLAYS,
-    of.RUN, of.LETTER,
 )  # fmt: skip
-_ADDED = frozenset(ADDED_HEADERS)
+# Also stripped: what a replayed record carries beside them.
+_ADDED = frozenset((*ADDED_HEADERS, of.RUN, of.LETTER))
 
 
 @dataclass(frozen=True, slots=True)
