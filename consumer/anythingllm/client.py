@@ -114,6 +114,7 @@ class AnythingLLMClient:
             timeout=config.timeout,
             upload_timeout=config.upload_timeout,
             pause=config.sentinel_pause,
+            clock=clock,
             sleep=sleep,
         )
         self._storage = AnythingLLMStorage(

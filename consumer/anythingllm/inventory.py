@@ -14,7 +14,7 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
@@ -31,6 +31,7 @@ from consumer.resilience.breaker import Breaker
 
 PAGE = 1_000  # files a request; the most that AnythingLLM 1.16 gives
 MOST_VECTORS = 100_000  # asked for at once; a workspace with more can't be judged
+NEAREST = 100  # vectors; a text that stands in more documents than this may hide one of them
 _NEVER = 2**31  # failures that open the breaker
 _CONNECTIONS = 4
 _QUERY = "ready"  # any text: all vectors are asked for, however far away they are
@@ -77,6 +78,32 @@ class Inventory:
         if answer is None or answer.workspace is None:
             return None
         return Listing(slug, tuple(_row(row, answer.date) for row in rows), answer.date)
+
+    async def scan(self, slug: str, take: Callable[[DocumentRow], None]) -> datetime | None:
+        """Read a workspace's rows one by one, however many: none is kept here.
+
+        Args:
+            slug: the workspace.
+            take: gets every row. They prove nothing before this has returned.
+
+        Returns:
+            The server's time of the listing; None where there is no workspace.
+        """
+        answer = await self._api.scan(_errand(self._long), slug, take)
+        return answer.date if answer is not None and answer.workspace is not None else None
+
+    async def near(self, slug: str, text: str) -> frozenset[str]:
+        """The ``docSource`` of the units whose text is nearest to this one in a search.
+
+        Raises:
+            SickWorkspace: a search fails, and not because of the embedder.
+        """
+        try:
+            hits = await self._api.search(_errand(self._long), slug, text, NEAREST)
+        except AnythingLLMServerError as error:
+            await self._api.check_embedder(_errand(self._timeout))
+            raise SickWorkspace(error.message) from error
+        return frozenset(hit.doc_source for hit in hits)
 
     async def locations(self, slug: str) -> Counter[str]:
         """How often a workspace lists each location; nothing where there is no workspace."""

@@ -14,7 +14,11 @@ success (of 24 chunks by 4 uploaders 5 to 18 survived). Once the table is there 
    nothing now, and further sentinels would only fail in the same way.
 4. The sentinels are removed afterwards, embedded or not, and others' that are older than 10
    minutes; the table stays.
-5. A failure here is never a document's fault: no document's content is involved.
+5. People may empty a workspace in AnythingLLM's pages, or make it anew: its table is gone then. So
+   before uploads the server's own counts are asked for, of all workspaces at once and at most
+   every 5 s; one that has lost all it held is proven again. What is changed within those seconds
+   can still meet the race; `workspaces verify` finds what was lost in it.
+6. A failure here is never a document's fault: no document's content is involved.
 """
 
 from __future__ import annotations
@@ -40,6 +44,7 @@ log = structlog.get_logger(__name__)
 SETTLED_AGE = timedelta(seconds=60)
 ABANDONED_AGE = timedelta(minutes=10)  # a sentinel this old belongs to a process that is gone
 ROUNDS = 5  # sentinels tried; each loss means that another process was creating the table
+CONFIRMED_SECONDS = 5.0  # between two looks at the counts (rule 5); they are cheap, not free
 _TOP = 1_000  # more than a workspace can hold that is not yet in use (13 uploads/s for 60 s)
 
 NewErrand = Callable[[float, str | None], Errand]
@@ -81,6 +86,7 @@ class Readiness:
         timeout: seconds for an ordinary call.
         upload_timeout: seconds for a sentinel's upload.
         pause: seconds between the two looks.
+        clock: monotonic seconds.
         sleep: waits.
     """
 
@@ -93,6 +99,7 @@ class Readiness:
         timeout: float,
         upload_timeout: float,
         pause: float,
+        clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
     ) -> None:
         self._api = api
@@ -101,7 +108,11 @@ class Readiness:
         self._timeout = timeout
         self._upload_timeout = upload_timeout
         self._pause = pause
+        self._clock = clock
         self._sleep = sleep
+        self._tell: Callable[[str], None] = lambda slug: None
+        self._confirmed_at = clock()
+        self._confirming = asyncio.Lock()
         self._ready: dict[str, _Ready] = {}
         self._distrusted: set[str] = set()
         self._running: dict[str, asyncio.Task[_Ready]] = {}
@@ -114,6 +125,8 @@ class Readiness:
             AnythingLLMError: theirs or busy; the next call tries again.
         """
         if checked_slug(slug) in self._ready:
+            await self._confirm(trace_id)
+        if slug in self._ready:
             return
         task = self._running.get(slug)
         if task is None:
@@ -128,6 +141,10 @@ class Readiness:
             if task.cancelled() and not _cancelling():
                 raise AnythingLLMConnectionError("the client was disconnected meanwhile") from None
             raise
+
+    def when_changed(self, tell: Callable[[str], None]) -> None:
+        """Have ``tell(slug)`` called when a workspace has lost all it held (rule 5)."""
+        self._tell = tell
 
     def forget(self, slug: str) -> None:
         """Look again before the next upload: the workspace turned out to be gone or changed."""
@@ -161,6 +178,24 @@ class Readiness:
         if ready.workspace_id != workspace.id or (ready.used and empty):
             log.warning("workspace.changed", workspace=slug)
             self.forget(slug)
+
+    async def _confirm(self, trace_id: str | None) -> None:
+        async with self._confirming:
+            if self._clock() - self._confirmed_at < CONFIRMED_SECONDS:
+                return
+            known = {slug: ready for slug, ready in self._ready.items() if ready.used}
+            try:
+                counts = await self._api.row_counts(self._errand(self._timeout, trace_id))
+            except AnythingLLMError as error:
+                # Whoever uploads meets the same trouble, and says so better.
+                log.debug("workspace.not_counted", error=error.message)
+                counts = dict.fromkeys(known, 1)
+            self._confirmed_at = self._clock()
+            for slug, ready in known.items():
+                if not counts.get(slug) and self._ready.get(slug) is ready:
+                    log.warning("workspace.changed", workspace=slug)
+                    self.forget(slug)
+                    self._tell(slug)
 
     async def close(self) -> None:
         """Stop preparing; sentinels that are left are removed by whoever comes later."""

@@ -72,6 +72,13 @@ class AnythingLLMStorage:
         """Prepare the workspace anew next time: it turned out to be gone or changed."""
         self._readiness.forget(slug)
 
+    def when_changed(self, tell: Callable[[str], None]) -> None:
+        """Have ``tell(slug)`` called when others turn out to have emptied or removed a workspace.
+
+        Only of what is noticed before an upload; listings tell for themselves.
+        """
+        self._readiness.when_changed(tell)
+
     def distrust(self, slug: str) -> None:
         """Have the next `prepare` prove with a sentinel that the workspace takes uploads.
 

@@ -17,13 +17,16 @@ from consumer.model.routing import Routing
 from consumer.pipeline.apply import Applier
 from consumer.pipeline.circuit import Circuit
 from consumer.pipeline.gates import Gates
+from consumer.pipeline.giving_up import GivingUp
 from consumer.pipeline.hints import RemintedIds
 from consumer.pipeline.index import Index
 from consumer.pipeline.journey import Journey, Poll
 from consumer.pipeline.lanes import Lanes
 from consumer.pipeline.own_text import OwnTextTest
+from consumer.pipeline.patience import Patience
 from consumer.pipeline.pauses import Pauses
 from consumer.pipeline.read import Reader
+from consumer.pipeline.removal import Remover
 from consumer.pipeline.second_look import SecondLook
 from consumer.pipeline.settle import Address, Publish, Settler, TooLarge
 from consumer.pipeline.settled import Settled
@@ -46,7 +49,8 @@ class Rooms:
         storage: AnythingLLM.
         breaker: that of calls to AnythingLLM; fed by nobody else.
         publish: where results and dead letters leave.
-        is_ours: whether a partition of the documents topic is assigned to us.
+        is_assigned: whether any partition is assigned to us.
+        is_ours: whether this partition of the documents topic is.
         metrics: counts.
         rng: for jitter.
         clock: monotonic seconds.
@@ -56,6 +60,7 @@ class Rooms:
     storage: AnythingLLMStorage
     breaker: Breaker
     publish: Publish
+    is_assigned: Callable[[], bool]
     is_ours: Callable[[int | None], bool]
     metrics: Metrics
     rng: random.Random
@@ -84,15 +89,22 @@ class Pipeline:
             clock=rooms.clock,
             metrics=rooms.metrics,
         )
-        self._uploader = _uploader(settings, rooms, self.index, self.gates)
+        # People reset a workspace because it is sick, or unasked: what is known of it is worthless.
+        self.gates.pauses.when_paused(self.index.forget)
+        rooms.storage.when_changed(self.index.forget)
+        self._patience = Patience(
+            self.gates, _patient_policy(settings), rng=rooms.rng, metrics=rooms.metrics
+        )
+        self._remover = Remover(rooms.storage, self.index, self.gates, self._patience)
         self._routing = settings.routing.rules()
         self._second_look = SecondLook(
             rooms.storage,
             self.index,
-            self._uploader,
+            self._remover,
             self.gates,
             self._lanes,
             permits=self._routing.permits,
+            is_assigned=rooms.is_assigned,
             is_ours=rooms.is_ours,
             ambiguity=settings.anythingllm.ambiguity_seconds,
             clock=rooms.clock,
@@ -112,7 +124,9 @@ class Pipeline:
             rooms.storage,
             self.index,
             self.gates,
-            self._uploader,
+            self._uploader(),
+            self._remover,
+            self._patience,
             self._settled,
             self._second_look,
             self.reminted,
@@ -132,6 +146,25 @@ class Pipeline:
             clock=rooms.clock,
         )
 
+    def _uploader(self) -> Uploader:
+        rooms, gates, upload = self._rooms, self.gates, self._settings.upload
+        slots = asyncio.Semaphore(upload.max_chunks_in_flight)
+        own_text = OwnTextTest(rooms.storage, gates, slots=slots, rng=rooms.rng)
+        policy = _patient_policy(self._settings)
+        return Uploader(
+            rooms.storage,
+            self.index,
+            gates,
+            GivingUp(rooms.storage, gates, own_text, attempts=policy.attempts),
+            self._patience,
+            self._remover,
+            slots=slots,
+            per_document=upload.max_chunks_per_document,
+            policy=policy,
+            rng=rooms.rng,
+            metrics=rooms.metrics,
+        )
+
     def watchers(self) -> Mapping[str, Coroutine[object, object, None]]:
         """What runs beside the journey, by name; each ends only with an exception."""
         return {
@@ -144,13 +177,15 @@ class Pipeline:
         self.index.forget()
         self._settled.forget()
         self._second_look.begin()
+        # Those who would have tried are gone: a workspace would be called paused for ever.
+        self.gates.pauses.excuse()
 
 
 def _gates(settings: Settings, rooms: Rooms) -> Gates:
     recovery, fuse = settings.breaker.recovery_seconds, settings.fuse
     circuit = Circuit(rooms.breaker, rooms.storage.probe, clock=rooms.clock)
     pauses = Pauses(
-        patient(retry_policy(settings), recovery),
+        _patient_policy(settings),
         recovery=recovery,
         well_at=lambda: circuit.well_at,
         rng=rooms.rng,
@@ -161,20 +196,8 @@ def _gates(settings: Settings, rooms: Rooms) -> Gates:
     return Gates(circuit, pauses, Fuse(rules, rooms.clock), metrics=rooms.metrics)
 
 
-def _uploader(settings: Settings, rooms: Rooms, index: Index, gates: Gates) -> Uploader:
-    upload = settings.upload
-    slots = asyncio.Semaphore(upload.max_chunks_in_flight)
-    return Uploader(
-        rooms.storage,
-        index,
-        gates,
-        OwnTextTest(rooms.storage, gates, slots=slots, rng=rooms.rng),
-        slots=slots,
-        per_document=upload.max_chunks_per_document,
-        policy=patient(retry_policy(settings), settings.breaker.recovery_seconds),
-        rng=rooms.rng,
-        metrics=rooms.metrics,
-    )
+def _patient_policy(settings: Settings) -> RetryPolicy:
+    return patient(retry_policy(settings), settings.breaker.recovery_seconds)
 
 
 def patient(policy: RetryPolicy, recovery: float) -> RetryPolicy:

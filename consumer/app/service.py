@@ -196,6 +196,7 @@ class Service:
             storage=self._client.storage,
             breaker=self._client.circuit_breaker,
             publish=publishing_by(self._publisher),
+            is_assigned=lambda: self._source.assigned,
             is_ours=lambda partition: self._source.owns(documents, partition),
             metrics=self._metrics,
             rng=rng,

@@ -6,7 +6,6 @@ aiohttp, the rooms that use them) is imported inside the command.
 
 from __future__ import annotations
 
-import logging
 import sys
 from dataclasses import dataclass
 from enum import IntEnum
@@ -68,6 +67,7 @@ def settings_for(
     logs: Literal["stdout", "stderr"] = "stderr",
     needs_anythingllm: bool = True,
     quiet_kafka: bool = False,
+    only_errors: bool = False,
 ) -> Settings:
     """Read the settings and send the log where the command wants it.
 
@@ -77,6 +77,8 @@ def settings_for(
         needs_anythingllm: false for commands that only speak to Kafka: they run without its key.
         quiet_kafka: true for commands that end with Kafka's first failure and tell it themselves:
             aiokafka says the same a second time, or four hundred times.
+        only_errors: true for commands that read events as the service does: what is odd about each
+            has been logged by the service.
 
     Raises:
         SettingsError: shown by `consumer.cli.main`, exit code 2.
@@ -87,17 +89,15 @@ def settings_for(
     from consumer.telemetry.logs import set_up_logging, standard_stream
 
     settings = from_environment(config, needs_anythingllm=needs_anythingllm)
+    level = settings.log.level
     set_up_logging(
-        level=settings.log.level,
+        level="error" if only_errors and level != "debug" else level,
         format=settings.log.format,
         secrets=settings.secrets(),
         sink=standard_stream(logs),
         colors=getattr(sys, logs).isatty(),
+        quiet_kafka=quiet_kafka and settings.log.level != "debug",
     )
-    if quiet_kafka and settings.log.level != "debug":
-        aiokafka_log = logging.getLogger("aiokafka")
-        aiokafka_log.propagate = False
-        aiokafka_log.addHandler(logging.NullHandler())  # without any, Python prints them raw
     for warning in settings.warnings:
         structlog.get_logger(__name__).warning("settings.warning", message=warning)
     return settings

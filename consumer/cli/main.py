@@ -50,6 +50,15 @@ COMMANDS: tuple[Command, ...] = (
     Command("validate", "consumer.cli.validate", "validate"),
     Command("publish", "consumer.cli.publish", "publish"),
     Command("results", "consumer.cli.results", "results"),
+    Command("where", "consumer.cli.where", "where"),
+    Command("audit", "consumer.cli.audit", "audit"),
+    Command("dlq list", "consumer.cli.dlq", "list_"),
+    Command("dlq show", "consumer.cli.dlq_show", "show"),
+    Command("dlq stats", "consumer.cli.dlq_stats", "stats"),
+    Command("dlq replay", "consumer.cli.dlq_replay", "replay"),
+    Command("dlq runs", "consumer.cli.dlq_runs", "runs"),
+    Command("dlq park", "consumer.cli.dlq", "park"),
+    Command("dlq export", "consumer.cli.dlq_export", "export"),
     Command("topics create", "consumer.cli.topics", "create"),
     Command("workspaces list", "consumer.cli.workspaces", "list_"),
     Command("workspaces verify", "consumer.cli.workspaces", "verify"),
@@ -59,6 +68,7 @@ COMMANDS: tuple[Command, ...] = (
 )
 
 GROUPS = {
+    "dlq": "Dead letters: what could not be stored, why, and what can be done about it.",
     "topics": "The Kafka topics the service needs.",
     "workspaces": "What AnythingLLM holds: looking, finding faults, mending them.",
     "schemas": "The JSON Schemas of all messages.",

@@ -16,6 +16,7 @@ from consumer.telemetry.scrub import Scrubber
 
 _MAX_CELL = 400
 _MAX_LINE = 2_000
+_LONGEST_ESCAPE = 10  # characters of a control character that is shown escaped
 
 
 def json_line(value: object) -> None:
@@ -27,6 +28,12 @@ def json_line(value: object) -> None:
 def line(text: str) -> None:
     """One line of standard output."""
     sys.stdout.write(printable(text, _MAX_LINE) + "\n")
+
+
+def whole(text: str) -> None:
+    """A text of many lines on standard output, however long they are."""
+    for part in text.split("\n"):
+        sys.stdout.write(printable(part, len(part) * _LONGEST_ESCAPE) + "\n")
 
 
 def columns(cells: Iterable[str]) -> None:

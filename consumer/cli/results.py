@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import orjson
@@ -11,6 +12,7 @@ import typer
 
 from consumer.cli import output
 from consumer.cli.common import CommandFailed, ConfigOption, JsonOption, settings_for
+from consumer.cli.selecting import moment
 
 if TYPE_CHECKING:
     from consumer.model.result import ReceivedResult
@@ -28,6 +30,13 @@ def results(
     ] = False,
     document: Annotated[str | None, typer.Option(help="Only of this document id.")] = None,
     identity: Annotated[str | None, typer.Option(help="Only of this identity.")] = None,
+    workspace: Annotated[str | None, typer.Option(help="Only of this workspace (slug).")] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME", help="Only completed since: 45m, 2h, 3d ago, or 2026-11-22[T10:00]."
+        ),
+    ] = None,
     failed: Annotated[
         bool, typer.Option("--failed", help="Only partial, failed and invalid ones.")
     ] = False,
@@ -43,10 +52,19 @@ def results(
     from consumer.kafka.connection import KafkaUnavailableError
 
     settings = settings_for(config, needs_anythingllm=False, quiet_kafka=not follow)
-    wanted = {"document_id": document, "identity": identity, "trace_id": trace}
+    wanted = {
+        "document_id": document,
+        "identity": identity,
+        "trace_id": trace,
+        "workspace_slug": workspace,
+    }
+    oldest = moment("--since", since, datetime.now(UTC))
 
     def matches(result: ReceivedResult) -> bool:
         same = all(v is None or getattr(result, k) == v for k, v in wanted.items())
+        completed = result.completed_at
+        if oldest is not None and (completed is None or completed < oldest):
+            return False
         return same and (not failed or result.status in _FAILED)
 
     show = _Shown(as_json=as_json, drawn=sys.stdout.isatty() and not follow)

@@ -1,20 +1,72 @@
-"""Deleting a consumer group, for the sandbox, which removes what it made.
+"""What is known of consumer groups from outside: members, offsets; committing; deleting.
 
-aiokafka 0.14 can list groups but not delete them, so Kafka's own request (DeleteGroups, version 0,
-understood by every broker from 1.1 to 4.x) is described here.
+- aiokafka 0.14 can list groups but not delete them, so Kafka's own request (DeleteGroups,
+  version 0, understood by every broker from 1.1 to 4.x) is described here.
+- It commits only for consumers, which would fetch at once what they are assigned to. A group
+  without members takes commits from anybody (generation -1), and keeps with each of them up to
+  4 KiB of text of ours (the brokers' ``offset.metadata.max.bytes``).
+- A cluster without any group yet makes the topic for them at the first question, and a group
+  moves with the broker that coordinates it: both are asked again, for as long as the caller waits.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import for_code
+from aiokafka.errors import (
+    GroupCoordinatorNotAvailableError,
+    GroupLoadInProgressError,
+    NotCoordinatorForGroupError,
+    for_code,
+)
 from aiokafka.protocol.api import Request, RequestStruct, Response
+from aiokafka.protocol.commit import OffsetCommitRequest, OffsetFetchRequest
 from aiokafka.protocol.types import Array, Int16, Int32, Schema, String
 
 _API_KEY = 42
 _GONE = {0, 69}  # deleted, or there is no such group
+_NOT_NOW = (
+    GroupCoordinatorNotAvailableError,
+    GroupLoadInProgressError,
+    NotCoordinatorForGroupError,
+)
+_AGAIN_SECONDS = 0.1
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A member of a group, as the group's coordinator knows it.
+
+    Args:
+        client_id: what it calls itself.
+        host: where it connected from.
+    """
+
+    client_id: str
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a group has committed for one partition.
+
+    Args:
+        offset: the next record to work on.
+        text: what was committed beside it; up to 4 KiB.
+    """
+
+    offset: int
+    text: str = ""
+
+
+Places = Mapping[tuple[str, int], Place]  # by topic and partition
 
 
 class _DeleteGroupsResponse(Response):  # type: ignore[misc]  # aiokafka has no types
@@ -54,3 +106,98 @@ async def delete_group(client: AIOKafkaAdminClient, group: str) -> None:
     for _group, code in response.results:
         if code not in _GONE:
             raise for_code(code)(group)
+
+
+async def members_of(client: AIOKafkaAdminClient, group: str) -> list[Member]:
+    """Who is in the group; nobody in one that there is not.
+
+    Raises:
+        KafkaError: Kafka refuses, or can't be reached.
+    """
+
+    async def ask() -> list[Member]:
+        (response,) = await client.describe_consumer_groups([group])
+        (described,) = response.groups
+        if described[0] not in _GONE:
+            raise for_code(described[0])(group)
+        return [Member(member[1], member[2].lstrip("/")) for member in described[5]]
+
+    return await _patiently(ask)
+
+
+async def groups_named(client: AIOKafkaAdminClient, prefix: str) -> list[str]:
+    """The groups whose names begin like this, sorted.
+
+    Raises:
+        KafkaError: Kafka refuses, or can't be reached.
+    """
+
+    async def ask() -> list[str]:
+        found = await client.list_consumer_groups()
+        return sorted(name for name, *_ in found if name.startswith(prefix))
+
+    return await _patiently(ask)
+
+
+async def places_of(client: AIOKafkaAdminClient, group: str) -> dict[tuple[str, int], Place]:
+    """What the group has committed; nothing for one that there is not.
+
+    Raises:
+        KafkaError: Kafka refuses, or can't be reached.
+    """
+
+    async def ask() -> dict[tuple[str, int], Place]:
+        coordinator = await client.find_coordinator(group)
+        request = OffsetFetchRequest(group, None)
+        response = await client._send_request_to_node(coordinator, request)
+        # aiokafka's own method ignores this one: "not the coordinator" would read as "nothing is
+        # committed".
+        code = getattr(response, "error_code", 0)
+        places: dict[tuple[str, int], Place] = {}
+        for topic, partitions in response.topics:
+            for partition, offset, text, its_code in partitions:
+                code = code or its_code
+                if offset >= 0:
+                    places[topic, partition] = Place(offset, text or "")
+        if code:
+            raise for_code(code)(group)
+        return places
+
+    return await _patiently(ask)
+
+
+async def commit_from_outside(client: AIOKafkaAdminClient, group: str, places: Places) -> None:
+    """Commit for a group that has no members.
+
+    Raises:
+        KafkaError: it has members, a text is too long, Kafka refuses or can't be reached.
+    """
+    topics: dict[str, list[tuple[int, int, str]]] = defaultdict(list)
+    for (topic, partition), place in places.items():
+        topics[topic].append((partition, place.offset, place.text))
+    request = OffsetCommitRequest(
+        group,
+        OffsetCommitRequest.DEFAULT_GENERATION_ID,
+        "",
+        OffsetCommitRequest.DEFAULT_RETENTION_TIME,
+        list(topics.items()),
+    )
+
+    async def commit() -> None:
+        coordinator = await client.find_coordinator(group)
+        response = await client._send_request_to_node(coordinator, request)
+        for _topic, partitions in response.topics:
+            for _partition, code in partitions:
+                if code:
+                    raise for_code(code)(group)
+
+    await _patiently(commit)
+
+
+async def _patiently(ask: Callable[[], Awaitable[T]]) -> T:
+    """Ask until the group's coordinator is there; the caller sets the deadline."""
+    while True:
+        try:
+            return await ask()
+        except _NOT_NOW:
+            await asyncio.sleep(_AGAIN_SECONDS)

@@ -45,6 +45,11 @@ def thrown_out(consumer: AIOKafkaConsumer) -> bool:
     return int(consumer._coordinator.generation) < 0
 
 
+def member_id(consumer: AIOKafkaConsumer) -> str:
+    """What the group calls us; another name, or none, once it has gone on without us."""
+    return str(consumer._coordinator.member_id)
+
+
 def rejoin(consumer: AIOKafkaConsumer) -> None:
     """Have the group asked anew what is ours; positions begin at what is committed.
 

@@ -1,27 +1,215 @@
-"""Reading a topic from its start without a group: for people and tools who look at results."""
+"""Reading topics from their start without a group: for people and tools who look at what is there.
+
+- The ends are asked for once, before the first record: what is published meanwhile is not waited
+  for, and a topic that is written to all the time still ends.
+- Partitions are read one after the other, several records at a time. aiokafka 0.14 drops records
+  that it has already drained when *another* partition raises in the same call; one that raises
+  alone is fetched again from where it stood. With all of them at once it would also keep a fetch
+  of each in memory, of 8 MiB and more where documents are large.
+- Nothing ends early in silence: when no more comes, Kafka is asked whether it is still there.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 
 import structlog
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.errors import CorruptRecordException, KafkaError
 
-from consumer.kafka.batches import install
-from consumer.kafka.connection import KafkaConnection, explained
+from consumer.kafka.batches import UNFOLD_LIMIT, install
+from consumer.kafka.beginning import Extent as Extent
+from consumer.kafka.connection import KafkaConnection, explained, in_short
 from consumer.kafka.records import to_record
-from consumer.kafka.topics import partitions_of
-from consumer.model.delivery import Record
+from consumer.kafka.topics import no_such_topic, open_admin, partitions_of
+from consumer.model.delivery import Coordinates, Record
 
 log = structlog.get_logger(__name__)
 
 _ASK_SECONDS = 30.0
+_STILL_THERE_SECONDS = 10.0
+_STOP_SECONDS = 5.0
 _POLL_MS = 500
-# The end is reached by position as a rule. Behind transaction markers the position may stand
-# still short of it: then this many empty polls in a row mean the same.
+# Records of one call. Their bytes are bounded by what is fetched at once.
+_AT_ONCE = 200
+# What is asked for is there already, so a fetch need not wait for more; one that waits would hold
+# up the next partition, which comes over the same connection.
+_FETCH_WAIT_MS = 20
+# The first question about a topic is always asked twice: aiokafka then gets to know it.
+_AGAIN_MS = 20
+_FETCH_BYTES = 2 * 1024 * 1024
+# The end is reached by position as a rule. Behind the records of a transaction that nobody ends
+# the position stands still short of it: then this many empty polls in a row mean the same.
 _EMPTY_POLLS = 10
+# A record that is so near is read up to instead of being jumped to, which throws a fetch away.
+_NEAR = 100
+
+Extents = Mapping[int, Extent]
+"""What each partition of a topic held when it was asked."""
+
+
+class TopicReader:
+    """Reads topics over one connection; made by `open_reader`. For one task at a time."""
+
+    def __init__(self, consumer: AIOKafkaConsumer, connection: KafkaConnection) -> None:
+        self._consumer = consumer
+        self._connection = connection
+        self._topics: dict[str, Extents] = {}
+
+    async def extents(self, topic: str) -> Extents | None:
+        """What the topic's partitions hold now, or None when there is no such topic.
+
+        Raises:
+            KafkaUnavailableError: Kafka can't be reached or does not let us.
+        """
+        async with open_admin(self._connection) as admin:
+            count = await admin.partitions(topic)
+        if not count:
+            return None
+        partitions = [TopicPartition(topic, number) for number in range(count)]
+        async with (
+            explained(f"looking at {topic}", self._connection),
+            asyncio.timeout(_ASK_SECONDS),
+        ):
+            begins = await self._consumer.beginning_offsets(partitions)
+            ends = await self._consumer.end_offsets(partitions)
+        found = {each.partition: Extent(begins[each], ends[each]) for each in partitions}
+        self._topics[topic] = found
+        return found
+
+    async def records(self, topic: str, extents: Extents) -> AsyncIterator[Record]:
+        """Every record of these extents, partition by partition, oldest first in each.
+
+        Raises:
+            KafkaUnavailableError: Kafka went away; what came so far is not all.
+        """
+        for number, extent in sorted(extents.items()):
+            if extent.end > extent.start:
+                async for record in self._partition(TopicPartition(topic, number), extent):
+                    yield record
+
+    async def record(self, at: Coordinates) -> Record | None:
+        """The record of this place, or None when it is not there (any more).
+
+        Raises:
+            KafkaUnavailableError: Kafka can't be reached or does not let us.
+        """
+        known = self._topics.get(at.topic) or await self.extents(at.topic) or {}
+        extent = known.get(at.partition)
+        if extent is not None and at.offset >= extent.end:
+            extent = (await self.extents(at.topic) or {}).get(at.partition)
+        if extent is None or not extent.start <= at.offset < extent.end:
+            return None
+        partition = TopicPartition(at.topic, at.partition)
+        near = False
+        if self._consumer.assignment() == {partition}:
+            place = await self._position(partition)
+            near = place <= at.offset <= place + _NEAR
+        if not near:
+            self._go_to(partition, at.offset)
+        upto = Extent(at.offset, at.offset + 1)
+        async for record in self._on(partition, upto, at_once=1):
+            if record.at.offset >= at.offset:
+                return record if record.at == at else None
+        return None
+
+    async def _partition(self, partition: TopicPartition, extent: Extent) -> AsyncIterator[Record]:
+        self._go_to(partition, extent.start)
+        async for record in self._on(partition, extent, at_once=_AT_ONCE):
+            if record.at.offset < extent.end:
+                yield record
+
+    def _go_to(self, partition: TopicPartition, offset: int) -> None:
+        if self._consumer.assignment() != {partition}:
+            self._consumer.assign([partition])
+        self._consumer.seek(partition, offset)
+
+    async def _on(
+        self, partition: TopicPartition, extent: Extent, *, at_once: int
+    ) -> AsyncIterator[Record]:
+        """From where the partition's position is to the extent's end."""
+        empty = 0
+        while empty < _EMPTY_POLLS:
+            records = await self._poll(partition, at_once)
+            for record in records:
+                yield to_record(record)
+            if await self._position(partition) >= extent.end:
+                return
+            empty = 0 if records else empty + 1
+        async with (
+            explained(f"reading {partition.topic}", self._connection),
+            asyncio.timeout(_STILL_THERE_SECONDS),
+        ):
+            await self._consumer.end_offsets([partition])
+
+    async def _poll(self, partition: TopicPartition, at_once: int) -> list[ConsumerRecord]:
+        async with explained(f"reading {partition.topic}", self._connection):
+            try:
+                batch: dict[TopicPartition, list[ConsumerRecord]] = await self._consumer.getmany(
+                    partition, timeout_ms=_POLL_MS, max_records=at_once
+                )
+            except CorruptRecordException:
+                return []  # fetched again, and the third time told as an unreadable record
+        return batch.get(partition, [])
+
+    async def _position(self, partition: TopicPartition) -> int:
+        # It waits for a place to be found again that retention has overtaken: for ever, alone.
+        async with (
+            explained(f"reading {partition.topic}", self._connection),
+            asyncio.timeout(_ASK_SECONDS),
+        ):
+            return int(await self._consumer.position(partition))
+
+
+@asynccontextmanager
+async def open_reader(
+    connection: KafkaConnection, *, unfold_limit: int = UNFOLD_LIMIT
+) -> AsyncIterator[TopicReader]:
+    """A connected `TopicReader`.
+
+    Args:
+        connection: where Kafka is.
+        unfold_limit: bytes that a batch may unfold to; of more only the places are told.
+
+    Raises:
+        KafkaUnavailableError: Kafka can't be reached; the message has the cause.
+    """
+    install(unfold_limit)
+    async with explained("connecting", connection), asyncio.timeout(_ASK_SECONDS):
+        consumer = AIOKafkaConsumer(
+            **connection.client_options(),
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
+            fetch_max_wait_ms=_FETCH_WAIT_MS,
+            max_partition_fetch_bytes=_FETCH_BYTES,
+            retry_backoff_ms=_AGAIN_MS,
+        )
+        try:
+            await consumer.start()
+        except BaseException:
+            await _stop(consumer)
+            raise
+    try:
+        yield TopicReader(consumer, connection)
+    finally:
+        await _stop(consumer)
+
+
+async def _stop(consumer: AIOKafkaConsumer) -> None:
+    """Close the connection: what was read is read, so nothing that goes wrong here matters."""
+    try:
+        async with asyncio.timeout(_STOP_SECONDS):
+            await consumer.stop()
+    except (KafkaError, TimeoutError, OSError) as error:
+        log.debug("source.stop_failed", error=in_short(error))
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        # aiokafka 0.14 lets out the end of a task that it cancels before that has begun.
 
 
 async def read_topic(
@@ -37,6 +225,19 @@ async def read_topic(
     Raises:
         KafkaUnavailableError: Kafka can't be reached, or there is no such topic.
     """
+    if follow:
+        async for record in _follow(connection, topic):
+            yield record
+        return
+    async with open_reader(connection) as reader:
+        extents = await reader.extents(topic)
+        if extents is None:
+            raise no_such_topic(topic)
+        async for record in reader.records(topic, extents):
+            yield record
+
+
+async def _follow(connection: KafkaConnection, topic: str) -> AsyncIterator[Record]:
     count = await partitions_of(connection, topic)
     partitions = [TopicPartition(topic, number) for number in range(count)]
     install()
@@ -51,43 +252,16 @@ async def read_topic(
             await consumer.start()
             consumer.assign(partitions)
             await consumer.seek_to_beginning(*partitions)
-            begins = await consumer.beginning_offsets(partitions)
-            ends = await consumer.end_offsets(partitions)
         except BaseException:
-            await consumer.stop()
+            await _stop(consumer)
             raise
     try:
-        filled = {partition for partition in partitions if ends[partition] > begins[partition]}
-        async for record in _records(consumer, connection, ends, filled, follow):
-            yield record
-    finally:
-        await consumer.stop()
-
-
-async def _records(
-    consumer: AIOKafkaConsumer,
-    connection: KafkaConnection,
-    ends: dict[TopicPartition, int],
-    left: set[TopicPartition],
-    follow: bool,
-) -> AsyncIterator[Record]:
-    empty = 0
-    while follow or (left and empty < _EMPTY_POLLS):
-        async with explained("reading", connection):
-            # One at a time: with more, a record the client can't parse takes others with it.
-            batch = await consumer.getmany(timeout_ms=_POLL_MS, max_records=1)
-        empty = 0 if batch else empty + 1
-        for partition, records in batch.items():
-            for record in records:
-                if follow or record.offset < ends[partition]:
+        while True:
+            async with explained("reading", connection):
+                # One at a time: here all partitions are asked together (module docstring).
+                batch = await consumer.getmany(timeout_ms=_POLL_MS, max_records=1)
+            for records in batch.values():
+                for record in records:
                     yield to_record(record)
-        for partition in list(batch or left):
-            if await _position(consumer, partition) >= ends[partition]:
-                left.discard(partition)
-
-
-async def _position(consumer: AIOKafkaConsumer, partition: TopicPartition) -> int:
-    try:
-        return int(await consumer.position(partition))
-    except KafkaError:
-        return 0
+    finally:
+        await _stop(consumer)

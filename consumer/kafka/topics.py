@@ -12,12 +12,22 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, for_code
 
 from consumer.kafka.connection import KafkaConnection, KafkaUnavailableError, explained
-from consumer.kafka.groups import delete_group
+from consumer.kafka.groups import (
+    Member,
+    Place,
+    Places,
+    commit_from_outside,
+    delete_group,
+    groups_named,
+    members_of,
+    places_of,
+)
 
 _CONNECT_SECONDS = 15.0  # aiokafka itself would wait 40 s, and a person before a command with it
 _REQUEST_SECONDS = 30.0
 _KNOWN_POLL_SECONDS = 0.05
 _TOPIC_EXISTS = 36
+_FORBIDDEN = 29
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +88,8 @@ class TopicAdmin:
         """How many partitions the topic has; 0 when there is no such topic."""
         async with self._asking(f"looking at topic {name}"):
             (topic,) = await self._client.describe_topics([name])
+        if topic["error_code"] == _FORBIDDEN:
+            raise KafkaUnavailableError(f"no permission to see topic {name}; ask for an ACL")
         return len(topic["partitions"])
 
     async def states(self, names: Sequence[str]) -> dict[str, TopicState]:
@@ -148,6 +160,30 @@ class TopicAdmin:
         async with self._asking(f"deleting group {group}"):
             await delete_group(self._client, group)
 
+    async def members(self, group: str) -> list[Member]:
+        """Who is in a consumer group; nobody in one that there is not."""
+        async with self._asking(f"looking at group {group}"):
+            return await members_of(self._client, group)
+
+    async def groups(self, prefix: str) -> list[str]:
+        """The consumer groups whose names begin like this, sorted."""
+        async with self._asking("listing consumer groups"):
+            return await groups_named(self._client, prefix)
+
+    async def places(self, group: str) -> dict[tuple[str, int], Place]:
+        """What a consumer group has committed, by topic and partition."""
+        async with self._asking(f"reading the offsets of {group}"):
+            return await places_of(self._client, group)
+
+    async def commit(self, group: str, places: Places) -> None:
+        """Commit for a consumer group without members.
+
+        Raises:
+            KafkaUnavailableError: it has members, a text is over 4 KiB, Kafka refuses.
+        """
+        async with self._asking(f"committing for {group}"):
+            await commit_from_outside(self._client, group, places)
+
     @asynccontextmanager
     async def _asking(self, what: str) -> AsyncIterator[None]:
         try:
@@ -168,8 +204,13 @@ async def partitions_of(connection: KafkaConnection, topic: str) -> int:
     async with open_admin(connection) as admin:
         count = await admin.partitions(topic)
     if not count:
-        raise KafkaUnavailableError(f"there is no topic {topic}; create it with: topics create")
+        raise no_such_topic(topic)
     return count
+
+
+def no_such_topic(topic: str) -> KafkaUnavailableError:
+    """What to tell about a topic that has to be there."""
+    return KafkaUnavailableError(f"there is no topic {topic}; create it with: topics create")
 
 
 def _wanted(spec: TopicSpec, replication_factor: int) -> NewTopic:

@@ -48,6 +48,7 @@ def _channels() -> Json:
         }
 
     large = {"partitions": 12, "topicConfiguration": {"max.message.bytes": _INPUT_BYTES}}
+    replays = {"partitions": 12, "topicConfiguration": {"max.message.bytes": _DEAD_LETTER_BYTES}}
     kept = {
         "topicConfiguration": {"retention.ms": -1, "max.message.bytes": _DEAD_LETTER_BYTES},
     }
@@ -59,7 +60,7 @@ def _channels() -> Json:
             "documents.processed.replay",
             "Only replay writes here. As many partitions as the first topic.",
             documents,
-            large,
+            replays,
         ),
         "results": channel(
             "documents.upload-results",

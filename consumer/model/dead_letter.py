@@ -186,8 +186,8 @@ class DeadLetter:
             of.REPLAYS: str(self.origin.replays),
             # The original's id is the one its first result carries: set once, kept through replays.
             of.EVENT_ID: self.origin.event_id or self.event_id,
-            of.FIRST_FAILED_AT: _rfc3339(self.origin.first_failed_at or self.failed_at),
-            LAST_FAILED_AT: _rfc3339(self.failed_at),
+            of.FIRST_FAILED_AT: rfc3339(self.origin.first_failed_at or self.failed_at),
+            LAST_FAILED_AT: rfc3339(self.failed_at),
         }
 
     def _causes(self) -> dict[str, str]:
@@ -318,5 +318,6 @@ def _size(headers: Iterable[tuple[str, bytes]]) -> int:
     return sum(len(name.encode()) + len(value or b"") for name, value in headers)
 
 
-def _rfc3339(instant: datetime) -> str:
+def rfc3339(instant: datetime) -> str:
+    """An aware instant as all our headers write it: UTC, with a Z."""
     return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -11,8 +11,9 @@
    remove both.
 4. A location is one unit, however often it is listed: AnythingLLM 1.16 lists a document twice that
    was embedded twice, and removing "the second one" removes it.
-5. Of equal texts the chunk that was uploaded counts as stored first. So two units for the same
-   chunk of the same event are doubles, and nobody needs the second one.
+5. Of equal texts the chunk that was uploaded counts as stored first. Two units for the same chunk
+   of the same event are doubles, and the second one holds nothing: were it kept for another chunk
+   with that text, whoever removes doubles later would remove a text that is wanted.
 6. Units of a newer version are never stale.
 """
 
@@ -96,8 +97,9 @@ def cover(wanted: Iterable[str], stored: Iterable[UnitT]) -> Cover[UnitT]:
     covered: Counter[str] = Counter()
     kept: list[UnitT] = []
     left: list[UnitT] = []
+    seen: set[object] = set()
     for _, unit in sorted({unit.location: unit for unit in stored}.items()):
-        held = Counter(unit.digests)
+        held = Counter(() if is_double(unit, seen) else unit.digests)
         if held and all(wanting[digest] >= count for digest, count in held.items()):
             wanting.subtract(held)
             covered.update(held)
@@ -105,6 +107,22 @@ def cover(wanted: Iterable[str], stored: Iterable[UnitT]) -> Cover[UnitT]:
         else:
             left.append(unit)
     return Cover(covered, tuple(kept), tuple(left))
+
+
+def is_double(unit: Stored, seen: set[object]) -> bool:
+    """Whether a unit of the same chunks of the same event was seen before (rule 5); notes it.
+
+    Args:
+        unit: asked about in the order of locations.
+        seen: what this has noted so far; empty at first.
+    """
+    if not unit.chunk_ids:
+        return False
+    content = (unit.version, unit.chunk_ids, tuple(unit.digests))
+    if content in seen:
+        return True
+    seen.add(content)
+    return False
 
 
 def difference(

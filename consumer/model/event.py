@@ -88,6 +88,14 @@ def _instant(value: object) -> datetime:
     raise PydanticCustomError("contract", "{problem}", {"problem": problem})
 
 
+def instant_in(value: object) -> datetime | None:
+    """The date in a field of an event that need not be valid, or None."""
+    try:
+        return _instant(value)
+    except PydanticCustomError:
+        return None
+
+
 def _utc(parsed: datetime) -> datetime:
     # The upstream processor writes utcnow() without a zone.
     return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)

@@ -37,10 +37,17 @@ class Kind(StrEnum):
     SHORT_LISTING = "short-listing"
     POSSIBLE_DOUBLE = "possible-double"
     ALSO_IN = "also-in"
+    SHARED_SOURCE = "shared-source"
     NOT_LOOKED_AT = "not-looked-at"
 
 
-NOTES = frozenset({Kind.POSSIBLE_DOUBLE, Kind.ALSO_IN, Kind.NOT_LOOKED_AT})
+NOTES = frozenset({Kind.POSSIBLE_DOUBLE, Kind.ALSO_IN, Kind.SHARED_SOURCE, Kind.NOT_LOOKED_AT})
+
+SHARED_SOURCE_HELP = (
+    "if publishers make new ids for the same page, set DOCUMENT_IDENTITY={source_url} and key the "
+    "input topic by it: each page's older copies go when it is published again. Right if several "
+    "documents really share one source"
+)
 
 _REPAIRS = "`workspaces repair --yes` "
 _HELP: Mapping[Kind, tuple[Remedy, str]] = {
@@ -78,6 +85,7 @@ _HELP: Mapping[Kind, tuple[Remedy, str]] = {
         "right if the document has this text more than once; publishing it again settles it",
     ),
     Kind.ALSO_IN: (Remedy.NONE, "right if its events name the workspace themselves"),
+    Kind.SHARED_SOURCE: (Remedy.NONE, SHARED_SOURCE_HELP),
     Kind.NOT_LOOKED_AT: (Remedy.NONE, ""),
 }
 

@@ -6,10 +6,19 @@ the strict one in `consumer.model.result` is for writing.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
+from typing import Annotated
 
 import orjson
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+
+
+def _aware(instant: datetime) -> datetime:
+    # Ours have a zone; what others write without one could not be compared with it.
+    return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant
+
+
+Instant = Annotated[datetime, AfterValidator(_aware)]
 
 
 class _In(BaseModel):
@@ -22,7 +31,7 @@ class ReceivedSource(_In):
     topic: str
     partition: int
     offset: int
-    timestamp: datetime | None = None
+    timestamp: Instant | None = None
     event_id: str | None = None
 
 
@@ -46,11 +55,11 @@ class ReceivedResult(_In):
     failed_chunk_ids: tuple[str, ...] = ()
     removed_chunks: int = 0
     errors: tuple[str, ...] = ()
-    document_version: datetime | None = None
+    document_version: Instant | None = None
     truncated: bool = False
     source: ReceivedSource
     replay_of: ReceivedSource | None = None
-    completed_at: datetime | None = None
+    completed_at: Instant | None = None
     duration_ms: int | None = None
 
 

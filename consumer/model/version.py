@@ -34,6 +34,16 @@ class DocumentVersion:
             return False
         return (self.offset or 0) > (other.offset or 0)
 
+    def ends(self, document: DocumentVersion) -> bool:
+        """Whether a tombstone of this version came after a document of that one.
+
+        Within one partition the offsets say so for certain. Dates would keep a document away that
+        is published again, unchanged, after its tombstone.
+        """
+        if self.partition is not None and self.partition == document.partition:
+            return (self.offset or 0) > (document.offset or 0)
+        return not document.newer_than(self)
+
     @property
     def epoch_ms(self) -> int:
         """The instant in epoch milliseconds, as AnythingLLM's ``published`` takes it."""

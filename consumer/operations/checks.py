@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
-from consumer.anythingllm import AnythingLLMClient
+from consumer.anythingllm import AnythingLLMClient, AnythingLLMError, AnythingLLMStorage
 from consumer.kafka.connection import KafkaUnavailableError
 from consumer.kafka.topics import Finding, findings, open_admin
+from consumer.model.finding import SHARED_SOURCE_HELP
+from consumer.model.identity import IdentityTemplate
+from consumer.model.sources import Shared, SharedSources
 from consumer.settings import Settings
 from consumer.wiring import anythingllm_config, kafka_connection, topic_specs
+
+_MOST_LISTED = 100  # workspaces
+_SOURCES_SECONDS = 15.0  # for all of them: a listing takes 50 ms for 2,000 chunks
+_MOST_NAMED = 3
 
 _COMPONENT_HELP = {
     "server": "check ANYTHINGLLM_ENDPOINT and that the server runs",
@@ -57,7 +66,49 @@ async def look_at_kafka(settings: Settings) -> list[Finding]:
 async def look_at_anythingllm(settings: Settings) -> list[Finding]:
     """AnythingLLM with its key, collector and embedder."""
     async with AnythingLLMClient(anythingllm_config(settings)) as client:
-        health = await client.health_check()
+        found = _health(settings, await client.health_check())
+        if all(each.ok for each in found):
+            found += await look_at_sources(settings, client.storage)
+    return found
+
+
+async def look_at_sources(settings: Settings, storage: AnythingLLMStorage) -> list[Finding]:
+    """Whether pages are stored under several ids: each workspace of ours is listed once.
+
+    A hint and no fault, so it takes neither many workspaces nor long.
+    """
+    subject = "document ids"
+    permits = settings.routing.rules().permits
+    shared: list[str] = []
+    looked = 0
+    try:
+        slugs = [slug for slug in await storage.workspaces() if permits(slug)]
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_SOURCES_SECONDS):
+                for slug in slugs[:_MOST_LISTED]:
+                    found = await _shared_in(storage, slug, settings.document.identity)
+                    looked += 1
+                    if found is not None:
+                        shared.append(f"{slug}: {found}")
+    except AnythingLLMError as error:
+        return [Finding(True, subject, f"not looked at: {error.message}")]
+    seen = f"{looked} of {len(slugs)} workspaces looked at"
+    if not shared:
+        return [Finding(True, subject, f"no page is stored under several; {seen}")]
+    more = f"; and in {len(shared) - _MOST_NAMED} more" if len(shared) > _MOST_NAMED else ""
+    text = "; ".join(shared[:_MOST_NAMED]) + f"{more} ({seen})"
+    return [Finding(True, subject, text, SHARED_SOURCE_HELP)]
+
+
+async def _shared_in(
+    storage: AnythingLLMStorage, slug: str, identity: IdentityTemplate
+) -> Shared | None:
+    sources = SharedSources(identity)
+    await storage.scan(slug, lambda unit: sources.note(unit.marker))
+    return sources.found
+
+
+def _health(settings: Settings, health: dict[str, Any]) -> list[Finding]:
     subject = "AnythingLLM"
     where = settings.anythingllm.endpoint
     components: dict[str, dict[str, Any]] = health["components"]

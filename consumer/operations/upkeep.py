@@ -21,6 +21,7 @@ from consumer.model.holding import Contents, Holding, contents, holdings, in_sev
 from consumer.model.identity import IdentityTemplate
 from consumer.model.routing import Unroutable
 from consumer.model.slug import is_slug
+from consumer.model.sources import shared_sources
 from consumer.model.upkeep import File, Listing, examine
 from consumer.settings import Settings
 
@@ -245,7 +246,10 @@ class Upkeep:
 
     def _examined(self, listing: Listing, vectors: Mapping[str, int] | None) -> list[Finding]:
         rules = self._rules
-        return examine(listing, vectors, identity=rules.identity, settled=rules.settled)
+        return [
+            *examine(listing, vectors, identity=rules.identity, settled=rules.settled),
+            *shared_sources(listing, rules.identity),
+        ]
 
 
 class _Survey:

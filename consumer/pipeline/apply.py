@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import replace
 from typing import TypeVar
 
 from consumer.model.difference import Stored
 from consumer.model.fault import Failure
 from consumer.model.outcome import Applied, Deleted, Outcome, Refused, Superseded
-from consumer.pipeline.gates import EVERY_WORKSPACE, Gates, Waits
+from consumer.pipeline.gates import Gates, Waits
 from consumer.pipeline.hints import RemintedIds
 from consumer.pipeline.index import Index
+from consumer.pipeline.patience import Patience
 from consumer.pipeline.plan import Plan, is_superseded, make_plan
 from consumer.pipeline.ports import Storage
 from consumer.pipeline.read import DocumentEvent, Event, TombstoneEvent
+from consumer.pipeline.removal import Remover
 from consumer.pipeline.rows import StoredRow
-from consumer.pipeline.second_look import SecondLook, of_version
+from consumer.pipeline.second_look import SecondLook
 from consumer.pipeline.settled import Settled
 from consumer.pipeline.upload import PlanOutdated, Uploader
-from consumer.resilience.fence import Fence
+from consumer.pipeline.wanted import of_version
+from consumer.resilience.fence import Fence, FenceClosedError
 
 T = TypeVar("T")
 
@@ -31,6 +35,8 @@ class Applier:
         index: what is stored.
         gates: where documents wait.
         uploader: carries out plans.
+        remover: carries out tombstones.
+        patience: waits between two tries of what is about no workspace's health.
         settled: what is known beyond the markers.
         second_look: told of every document that was changed.
         reminted: told of documents that are stored under another identity.
@@ -43,6 +49,8 @@ class Applier:
         index: Index,
         gates: Gates,
         uploader: Uploader,
+        remover: Remover,
+        patience: Patience,
         settled: Settled,
         second_look: SecondLook,
         reminted: RemintedIds,
@@ -53,6 +61,8 @@ class Applier:
         self._index = index
         self._gates = gates
         self._uploader = uploader
+        self._remover = remover
+        self._patience = patience
         self._settled = settled
         self._second_look = second_look
         self._reminted = reminted
@@ -78,13 +88,20 @@ class Applier:
         trace_id = event.trace_id
 
         async def look() -> tuple[StoredRow, ...]:
-            # A document without content needs no workspace: none is made for it.
-            if body.document.chunks:
-                await self._storage.prepare(body.slug, trace_id=trace_id)
             return await self._index.units(body.slug, body.identity, trace_id=trace_id)
 
+        async def prepare_and_look() -> tuple[StoredRow, ...]:
+            await self._storage.prepare(body.slug, trace_id=trace_id)
+            # Of those who come back from a rest at once the first one may have been sent off again.
+            self._gates.check(body.slug)
+            return await look()
+
+        uploaded: set[str] = set()
         while True:
-            stored = await self._patiently(body.slug, look, waits, fence)
+            if body.document.chunks:
+                stored = await self._in_workspace(body.slug, prepare_and_look, waits, fence)
+            else:  # it needs no workspace: none is made for it
+                stored = await self._patiently(look, waits, fence)
             if self._is_superseded(body, stored):
                 return Superseded(body.slug, body.version)
             plan = make_plan(body.slug, body.document, body.version, stored)
@@ -93,8 +110,14 @@ class Applier:
                 applied = await self._uploader.carry_out(
                     plan, waits, fence, trace_id=trace_id, is_replay=event.is_replay
                 )
-            except PlanOutdated:
+            except PlanOutdated as outdated:
+                uploaded.update(outdated.uploaded)
                 continue
+            except FenceClosedError:
+                # What it has sent may still take effect, and nobody waits for that any more.
+                self._second_look.doubt(body.slug)
+                raise
+            applied = _with_uploaded(applied, uploaded)
             self._note_applied(body, plan, applied)
             return applied
 
@@ -108,12 +131,10 @@ class Applier:
     def _note_applied(self, body: DocumentEvent, plan: Plan, applied: Applied) -> None:
         if not applied.uploaded and not applied.failed:
             self._settled.document(body.identity, body.slug, body.version)
-        if applied.uploaded or applied.failed or applied.removed_chunks:
-            # Where a chunk failed, nothing stale was removed: it is wanted until the replay.
-            kept = plan.stale if applied.failed else ()
-            digests = (*plan.digests, *(digest for unit in kept for digest in unit.digests))
-            wanted = of_version(body.version, digests)
-            self._second_look.changed(body.slug, body.identity, wanted)
+        # Where a chunk failed, nothing stale was removed: it is wanted until the replay.
+        kept = plan.stale if applied.failed else ()
+        digests = (*plan.digests, *(digest for unit in kept for digest in unit.digests))
+        self._second_look.applied(body.slug, body.identity, of_version(body.version, digests))
 
     def _is_superseded(self, body: DocumentEvent, stored: tuple[StoredRow, ...]) -> bool:
         known = self._settled.supersedes(body.identity, body.slug, body.version)
@@ -131,16 +152,16 @@ class Applier:
 
         removed = 0
         newer = False
-        for slug in await self._patiently(EVERY_WORKSPACE, slugs, waits, fence):
+        for slug in await self._patiently(slugs, waits, fence):
 
             async def look(slug: str = slug) -> tuple[StoredRow, ...]:
                 return await self._index.units(slug, body.identity, trace_id=trace_id)
 
-            stored = await self._patiently(slug, look, waits, fence)
+            stored = await self._patiently(look, waits, fence)
             outlived = [unit for unit in stored if _ends(body, unit)]
             newer = newer or len(outlived) < len(stored)
             if outlived:
-                removed += await self._uploader.remove(
+                removed += await self._remover.remove(
                     slug, outlived, waits, fence, trace_id=trace_id
                 )
         if newer and not removed:
@@ -149,10 +170,10 @@ class Applier:
         self._second_look.deleted(body.identity, body.slug, lambda unit: _ends(body, unit))
         return Deleted(body.slug, removed)
 
-    async def _patiently(
+    async def _in_workspace(
         self, slug: str, ask: Callable[[], Awaitable[T]], waits: Waits, fence: Fence
     ) -> T:
-        """What is asked of a workspace, for as long as it takes."""
+        """What proves a workspace well, for as long as it takes."""
         while True:
             await self._gates.clear(slug, waits)
             fence.check()
@@ -161,8 +182,36 @@ class Applier:
             except Failure as failure:
                 self._gates.note_workspace(slug, failure)
             else:
-                self._gates.pauses.well(slug)
+                self._gates.workspace_well(slug)
                 return answer
+
+    async def _patiently(self, ask: Callable[[], Awaitable[T]], waits: Waits, fence: Fence) -> T:
+        """What proves nothing about a workspace, for as long as it takes.
+
+        It waits for no paused one either: who only removes does not mind that nothing can be
+        stored there, and that it went well must not call back those who do.
+        """
+        rounds = 0
+        while True:
+            await self._gates.clear_of_outage(waits)
+            fence.check()
+            try:
+                return await ask()
+            except Failure as failure:
+                self._gates.note(failure)
+                rounds += 1
+                await self._patience.pause(rounds, [failure], waits, None)
+
+
+def _with_uploaded(applied: Applied, before: Collection[str]) -> Applied:
+    """What was uploaded by earlier plans of the same event, and is unchanged in the last one."""
+    if not before:
+        return applied
+    return replace(
+        applied,
+        uploaded=(*(each for each in applied.unchanged if each in before), *applied.uploaded),
+        unchanged=tuple(each for each in applied.unchanged if each not in before),
+    )
 
 
 def _ends(tombstone: TombstoneEvent, unit: Stored) -> bool:

@@ -107,7 +107,9 @@ class Circuit:
                 self._breaker.note(None)
             else:
                 log.warning("breaker.probe_failed", error=failure.message)
-                self._breaker.note(failure)
+                # Not counted: a success that came in meanwhile, of a removal say, began the count
+                # anew, and then nothing would open it.
+                self._breaker.open(failure)
         else:
             self.well_at = self._clock()
             self._breaker.note(None)

@@ -17,6 +17,7 @@ import structlog
 from consumer.model.fault import Failure, Fault
 from consumer.pipeline.circuit import Circuit
 from consumer.pipeline.pauses import Pauses
+from consumer.pipeline.proofs import Proofs
 from consumer.resilience.fuse import Fuse
 from consumer.telemetry.metrics import Metrics
 
@@ -37,9 +38,6 @@ class Waits(Protocol):
     def aside(self) -> AbstractAsyncContextManager[None]:
         """A long wait that gives up the document's place in the window, where there is room."""
         ...
-
-
-EVERY_WORKSPACE = "*"  # stands where a slug does, for requests that are about none of them
 
 
 class NotSent(Failure):
@@ -63,6 +61,7 @@ class Gates:
         self.circuit = circuit
         self.pauses = pauses
         self.fuse = fuse
+        self.proofs = Proofs()
         self._metrics = metrics
         self._whole = asyncio.Event()
         self._whole.set()
@@ -78,29 +77,49 @@ class Gates:
     def note_workspace(self, slug: str, failure: Failure) -> None:
         """Preparing or listing a workspace failed."""
         self.note(failure)
-        if failure.fault is not Fault.BUSY and self.circuit.is_closed:
-            self.pauses.failed(slug, failure)
+        if failure.pending or failure.fault is Fault.BUSY or not self.circuit.is_closed:
+            return
+        self.proofs.failed(slug, failure)
+        self.pauses.failed(slug, failure)
 
-    def holds(self, slug: str) -> bool:
-        """Whether nothing is to be sent now."""
-        return self.circuit.blocked or self.pauses.holds(slug)
+    def workspace_well(self, slug: str) -> None:
+        """It was prepared, and where that was wanted listed."""
+        self.proofs.well(slug)
+        self.pauses.well(slug)
+
+    def holds(self, slug: str | None) -> bool:
+        """Whether nothing is to be sent now; None: about no single workspace."""
+        return self.circuit.blocked or (slug is not None and self.pauses.holds(slug))
 
     def check(self, slug: str) -> None:
         """Raise `NotSent` when nothing is to be sent now."""
         if self.holds(slug):
             raise NotSent(f"not sent: AnythingLLM, or workspace {slug}, does not work now")
 
-    async def clear(self, slug: str, waits: Waits) -> None:
-        """Return when requests about this workspace may be sent."""
-        while self.circuit.blocked or self.pauses.troubled(slug):
+    async def clear_of_outage(self, waits: Waits) -> None:
+        """Return when requests may be sent that are about no workspace's health."""
+        while self.circuit.blocked:
             with self._metrics.documents_waiting.track_inprogress():
-                if self.circuit.blocked:
-                    async with waits.long():
-                        await self.circuit.clear()
-                    continue
-                async with waits.aside() if self.pauses.is_paused(slug) else waits.long():
-                    await self.pauses.clear(slug)
-            return
+                async with waits.long():
+                    await self.circuit.clear()
+
+    async def clear(self, slug: str, waits: Waits) -> None:
+        """Return when requests about this workspace may be sent.
+
+        Who returns while the workspace is in trouble is the one who tries it, and has to tell:
+        `note_workspace`, or `workspace_well`.
+        """
+        while True:
+            await self.clear_of_outage(waits)
+            if not self.pauses.troubled(slug):
+                return
+            aside = self.pauses.is_paused(slug)
+            with self._metrics.documents_waiting.track_inprogress():
+                async with waits.aside() if aside else waits.long():
+                    await self.pauses.clear(slug, aside=aside)
+            if not self.pauses.holds(slug):
+                await self.clear_of_outage(waits)
+                return
 
     async def enter(self, slug: str, waits: Waits) -> bool:
         """Return when a document may upload; true when it is the trial of a blown fuse."""

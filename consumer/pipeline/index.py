@@ -20,7 +20,7 @@ AnythingLLM is the only source of truth: a database of ours could disagree with 
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from weakref import WeakValueDictionary
@@ -100,6 +100,7 @@ class Index:
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._failed: dict[str, Failure] = {}  # of the last reading, where it failed
         self._begun = 0
+        self._mistakes: Counter[str] = Counter()
         self._bytes = 0
         self._told = False
 
@@ -133,10 +134,22 @@ class Index:
             if workspace is None or workspace.begun <= asked:
                 await self._read(slug, trace_id)
 
+    def mistakes(self, slug: str) -> int:
+        """How often what was known of a workspace turned out to be no reason for anything.
+
+        Who made a plan from it and sees another number afterwards has to look again: what the plan
+        took for stored may be gone.
+        """
+        return self._mistakes[slug]
+
     def known(self, slug: str, identity: str) -> tuple[StoredRow, ...]:
         """What is in memory of one identity, at once: nothing where the workspace is not."""
         workspace = self._workspaces.get(slug)
         return workspace.rows.of(identity) if workspace else ()
+
+    def __contains__(self, slug: str) -> bool:
+        """Whether a workspace is in memory; if not, `known` and `identities` say nothing of it."""
+        return slug in self._workspaces
 
     def identities(self, slug: str) -> tuple[str, ...]:
         """All identities in memory of one workspace."""
@@ -172,6 +185,7 @@ class Index:
     def forget(self, slug: str | None = None) -> None:
         """Read the listing anew next time: of one workspace, or of all."""
         for each in list(self._workspaces) if slug is None else [slug]:
+            self._mistakes[each] += 1
             self._drop(each)
         # A listing on its way is not kept either: it may be older than the reason to forget.
         for name, reading in self._readings.items():
@@ -202,10 +216,12 @@ class Index:
                 del self._readings[slug]
             self._failed.pop(slug, None)
             self._metrics.index_listings.labels("unchanged" if listed is None else "read").inc()
+            is_another = listed is not None and _is_another(former, listed)
+            self._mistakes[slug] += is_another
             if listed is None:
                 if former is not None and self._workspaces.get(slug) is former:
                     return self._renew(slug, former, fresh)
-            elif reading.writes and _is_another(former, listed):
+            elif reading.writes and is_another:
                 self._drop(slug)
             else:
                 return self._keep(slug, fresh, listed, reading)

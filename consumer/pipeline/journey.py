@@ -15,8 +15,10 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import (
     AbstractAsyncContextManager,
+    AbstractContextManager,
     AsyncExitStack,
     asynccontextmanager,
+    nullcontext,
     suppress,
 )
 from dataclasses import dataclass
@@ -78,12 +80,14 @@ class DocumentWaits:
         stop: closed when the process stops: waiting on would only use up the drain.
         overtaken: closed when a newer event makes this one pointless.
         place: given up while it stands aside.
+        stalling: entered while it stands aside.
     """
 
     assignment: Fence
     stop: Fence
     overtaken: Fence
     place: Place
+    stalling: Callable[[], AbstractContextManager[None]] = nullcontext
 
     def short(self) -> AbstractAsyncContextManager[None]:
         """See `Waits`."""
@@ -99,7 +103,8 @@ class DocumentWaits:
     async def aside(self) -> AsyncIterator[None]:
         """See `Waits`."""
         async with self.long(), self.place.aside():
-            yield
+            with self.stalling():
+                yield
 
 
 class Journey:
@@ -234,19 +239,27 @@ class Journey:
     async def _outcome(
         self, delivery: Delivery, event: Event, turn: Turn | None, place: Place
     ) -> Outcome:
+        waits = DocumentWaits(delivery.fence, self._stop, Fence("never"), place)
         if turn is not None:
-            async with delivery.fence.waiting():
-                await turn.come()
-            if turn.superseded:
-                return Superseded(turn.target, turn.version)
-        overtaken = turn.overtaken if turn is not None else Fence("never")
-        waits = DocumentWaits(delivery.fence, self._stop, overtaken, place)
+            waits = DocumentWaits(delivery.fence, self._stop, turn.overtaken, place, turn.stalling)
         try:
+            if turn is not None and not await _comes(turn, waits):
+                return Superseded(turn.target, turn.version)
             outcome = await self._applier.apply(event, waits, delivery.fence)
         except FenceClosedError:
-            if turn is None or delivery.fence.closed or not overtaken.closed:
+            if turn is None or delivery.fence.closed or not turn.overtaken.closed:
                 raise
             return Superseded(turn.target, turn.version)
         if delivery.ended:
             raise FenceClosedError("the partition was taken away")
         return outcome
+
+
+async def _comes(turn: Turn, waits: DocumentWaits) -> bool:
+    """Wait for the turn; false where it was superseded."""
+    async with waits.short():
+        has_come = await turn.come_or_stall()
+    if not has_come:
+        async with waits.aside():
+            await turn.come()
+    return not turn.superseded

@@ -11,13 +11,17 @@ What is always true:
 - The running one is carried through while it makes progress. Once it only waits, for an outage to
   end or for a chunk that fails again and again, a newer one for the same workspace ends that wait:
   a document that can't be stored must not keep its own mended version out.
-- Deciding is synchronous; only `Turn.come` waits.
+- While the running one stands aside, those behind it are told, and do so as well: they would fill
+  the window of places until nobody could go on (`consumer.pipeline.window`).
+- Deciding is synchronous; only `Turn.come` and `Turn.come_or_stall` wait.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from consumer.model.version import DocumentVersion
 from consumer.resilience.fence import Fence
@@ -46,6 +50,8 @@ class Turn:
         self._lanes = lanes
         self._identity = identity
         self._come = asyncio.Event()
+        self._come_or_stall = asyncio.Event()
+        self._stalls = False
         self.target = target
         self.version = version
         self.removes = removes
@@ -55,6 +61,21 @@ class Turn:
     async def come(self) -> None:
         """Return when it is this turn's turn, or when it was superseded."""
         await self._come.wait()
+
+    async def come_or_stall(self) -> bool:
+        """Return when `come` would, or when it may take long; whether the turn has come."""
+        await self._come_or_stall.wait()
+        return self._come.is_set()
+
+    @contextmanager
+    def stalling(self) -> Iterator[None]:
+        """Around a wait of the running one in which it stands aside."""
+        self._stalls = True
+        self._lanes._stalled(self._identity)
+        try:
+            yield
+        finally:
+            self._stalls = False
 
     def competes_with(self, other: Turn) -> bool:
         """Whether one of the two makes the other pointless."""
@@ -66,10 +87,11 @@ class Turn:
 
     def _begin(self) -> None:
         self._come.set()
+        self._come_or_stall.set()
 
     def _supersede(self) -> None:
         self.superseded = True
-        self._come.set()
+        self._begin()
 
 
 class Lanes:
@@ -100,7 +122,13 @@ class Lanes:
             waiting._supersede()
             lane.remove(waiting)
         lane.append(turn)
+        if lane[0]._stalls:
+            turn._come_or_stall.set()
         return turn
+
+    def _stalled(self, identity: str) -> None:
+        for turn in self._lanes.get(identity, ()):
+            turn._come_or_stall.set()
 
     def _leave(self, identity: str, turn: Turn) -> None:
         lane = self._lanes.get(identity)

@@ -2,7 +2,8 @@
 
 What is always true:
 - One clock a workspace, however many documents wait for it: they are not each other's retries.
-- When its time is over one document tries; what it finds out holds for all of them.
+- When its time is over one document tries, the one that has waited longest; what it finds out
+  holds for all of them.
 - A failure is the workspace's own only when AnythingLLM did something for us meanwhile. Until that
   is known it is only a backoff; an outage excuses every workspace.
 """
@@ -12,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 import structlog
@@ -22,6 +22,8 @@ from consumer.resilience.retry import RetryPolicy
 from consumer.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)
+
+_SHORTEST_TIMER = 0.001  # seconds; a timer may go off a little early, and nobody should spin
 
 
 @dataclass(slots=True)
@@ -34,7 +36,9 @@ class _Backoff:
     rounds: int = 1
     trying: bool = False
     paused: bool = False
-    over: asyncio.Event = field(default_factory=asyncio.Event)
+    # In the order in which they came; false for who returns when it is paused.
+    waiting: dict[asyncio.Future[bool], bool] = field(default_factory=dict)
+    timer: asyncio.TimerHandle | None = None
 
 
 class Pauses:
@@ -67,6 +71,14 @@ class Pauses:
         self._clock = clock
         self._metrics = metrics
         self._backoffs: dict[str, _Backoff] = {}
+        self._tell: Callable[[str], None] = lambda slug: None
+
+    def when_paused(self, tell: Callable[[str], None]) -> None:
+        """Have ``tell(slug)`` called whenever a workspace is paused.
+
+        People will do something to it, such as resetting it.
+        """
+        self._tell = tell
 
     @property
     def paused(self) -> dict[str, str]:
@@ -101,7 +113,12 @@ class Pauses:
         backoff.error = failure.message
         self._judge(slug, backoff)
         delay = self._recovery if backoff.paused else self._policy.delay(backoff.rounds, self._rng)
-        backoff.until = now + max(delay, failure.retry_after or 0.0)
+        delay = max(delay, failure.retry_after or 0.0)
+        backoff.until = now + delay
+        self._set_timer(backoff, anew=True)
+        log.warning(
+            "workspace.waiting", workspace=slug, error=failure.message, seconds=round(delay, 1)
+        )
 
     def well(self, slug: str) -> None:
         """It was prepared and listed. Where somebody was trying it, everybody goes on."""
@@ -114,22 +131,75 @@ class Pauses:
         for slug in list(self._backoffs):
             self._resume(slug)
 
-    async def clear(self, slug: str) -> None:
-        """Return when something may be tried in the workspace."""
-        while (backoff := self._backoffs.get(slug)) is not None:
-            left = backoff.until - self._clock()
-            if left <= 0:
-                backoff.trying = True
-                # Should this one be dropped before it finds anything out, the next one tries.
-                backoff.until = self._clock() + self._recovery
+    async def clear(self, slug: str, *, aside: bool = True) -> bool:
+        """Return when something may be tried in the workspace.
+
+        Args:
+            slug: the workspace.
+            aside: false for who has not given up its place: for that one it returns, with false,
+                as soon as the workspace is paused.
+        """
+        backoff = self._backoffs.get(slug)
+        if backoff is None:
+            return True
+        if backoff.paused and not aside:
+            return False
+        if not backoff.waiting and backoff.until <= self._clock():
+            self._begin_try(backoff)
+            return True
+        turn: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        backoff.waiting[turn] = aside
+        self._set_timer(backoff)
+        try:
+            return await turn
+        finally:
+            backoff.waiting.pop(turn, None)
+
+    def _begin_try(self, backoff: _Backoff) -> None:
+        backoff.trying = True
+        # Should this one be dropped before it finds anything out, the next one tries.
+        backoff.until = self._clock() + self._recovery
+
+    def _set_timer(self, backoff: _Backoff, *, anew: bool = False) -> None:
+        """One for all who wait: ten thousand would hold the event loop at the end of each pause."""
+        if backoff.timer is not None:
+            if not anew:
                 return
-            with suppress(TimeoutError):
-                async with asyncio.timeout(left):
-                    await backoff.over.wait()
+            backoff.timer.cancel()
+            backoff.timer = None
+        if backoff.waiting:
+            left = max(backoff.until - self._clock(), _SHORTEST_TIMER)
+            backoff.timer = asyncio.get_running_loop().call_later(left, self._is_due, backoff)
+
+    def _is_due(self, backoff: _Backoff) -> None:
+        backoff.timer = None
+        if backoff.until <= self._clock():
+            self._let_one_try(backoff)
+        self._set_timer(backoff)
+
+    def _let_one_try(self, backoff: _Backoff) -> None:
+        while backoff.waiting:
+            turn = next(iter(backoff.waiting))
+            del backoff.waiting[turn]
+            if not turn.done():  # cancelled, and its task has not run yet
+                self._begin_try(backoff)
+                turn.set_result(True)
+                return
+
+    def _send_aside(self, backoff: _Backoff) -> None:
+        """Those who wait already, in their places, fill the window of the others."""
+        for turn in [turn for turn, aside in backoff.waiting.items() if not aside]:
+            del backoff.waiting[turn]
+            if not turn.done():
+                turn.set_result(False)
 
     def _resume(self, slug: str) -> None:
         backoff = self._backoffs.pop(slug)
-        backoff.over.set()
+        for turn in backoff.waiting:
+            if not turn.done():
+                turn.set_result(True)
+        backoff.waiting.clear()
+        self._set_timer(backoff, anew=True)
         if backoff.paused:
             log.info("workspace.resumed", workspace=slug)
         self._count()
@@ -139,6 +209,8 @@ class Pauses:
         if backoff.paused or not in_vain or self._well_at() < backoff.since:
             return
         backoff.paused = True
+        self._send_aside(backoff)
+        self._tell(slug)
         self._count()
         log.error(
             "workspace.paused",

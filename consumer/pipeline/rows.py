@@ -45,11 +45,6 @@ class StoredRow:
     identity: str
     chunk_ids: str
 
-    @property
-    def content(self) -> tuple[DocumentVersion, str, tuple[str, ...]]:
-        """Equal for units that were uploaded for the same chunks of the same event."""
-        return self.version, self.chunk_ids, self.digests
-
 
 AnyStored = StoredRow | StoredUnit
 """A stored unit as the index gives it, or as it was just uploaded."""

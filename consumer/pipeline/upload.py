@@ -4,7 +4,7 @@ What is always true:
 - A chunk's turn holds a request slot only while a request runs; who waits holds none.
 - Nothing stale is removed before everything missing is stored: text is never missing in between.
 - An outage makes the document wait, for as long as it takes. A chunk is given up only when it is
-  refused definitely, or when its failures are proven to be its own (`_is_given_up`).
+  refused definitely, or when its failures are proven to be its own (`giving_up`).
 - The first sign of an outage ends a document's round: asking once more for each of its 10,000
   chunks would only make 10,000 log lines.
 - Before each round the document passes the gates; nothing is sent while they hold it.
@@ -15,7 +15,6 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import structlog
 
@@ -23,70 +22,37 @@ from consumer.model.fault import Failure, Fault
 from consumer.model.marker import Unit
 from consumer.model.outcome import Applied, FailedChunk, FailureReason
 from consumer.pipeline.gates import Gates, Waits
+from consumer.pipeline.giving_up import GivingUp, Pending, Work
 from consumer.pipeline.index import Index
-from consumer.pipeline.own_text import OwnTextTest, Verdict
+from consumer.pipeline.patience import Patience
 from consumer.pipeline.plan import Plan
-from consumer.pipeline.ports import Storage, UnitUpload
-from consumer.pipeline.rows import AnyStored
-from consumer.resilience.blame import Tally, is_blamed
+from consumer.pipeline.ports import Storage
+from consumer.pipeline.removal import Remover
 from consumer.resilience.fence import Fence
 from consumer.resilience.retry import RetryPolicy
 from consumer.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)
 
-_AFTER_ASKED_SECONDS = 5.0  # at most so much later than asked, so that not all come at once
-
-_AMBIGUOUS_ROUNDS = 2  # times the attempts; each took until it was certain that it came to nothing
-
-_NOBODYS = frozenset({Fault.THEIRS, Fault.BUSY})
-
-
-@dataclass(slots=True)
-class _Pending:
-    """A unit that is not stored yet, and what happened to it so far."""
-
-    unit: Unit
-    upload: UnitUpload
-    attempts: int = 0
-    last: Failure | None = None  # of this round
-    acquitted_at: list[int] = field(default_factory=list)  # its attempts until then
-    given_up: list[FailedChunk] = field(default_factory=list)
-
-    @property
-    def met_outage(self) -> bool:
-        """Whether its siblings would fail in the same way; an ambiguous failure is its own."""
-        last = self.last
-        return last is not None and last.fault in _NOBODYS and not last.ambiguous
-
-
-@dataclass(slots=True)
-class _Work:
-    """A plan being carried out: what is needed for it, and what has become of it so far."""
-
-    plan: Plan
-    waits: Waits
-    fence: Fence
-    trace_id: str
-    pending: list[_Pending]
-    uploaded: list[str] = field(default_factory=list)
-    failed: list[FailedChunk] = field(default_factory=list)
-    used_up: bool = False  # in this round
-
-    @property
-    def slug(self) -> str:
-        """The workspace."""
-        return self.plan.slug
-
 
 class _GivenUp(Failure):
     """Not sent again: the unit's failures are its own, and its last upload did not take effect."""
 
     fault = Fault.DOCUMENT
+    pending = True
 
 
 class PlanOutdated(Exception):
-    """What a plan was made from is not so any more: make it again."""
+    """What a plan was made from is not so any more: make it again.
+
+    Args:
+        slug: the workspace.
+        uploaded: ids of chunks that were stored all the same.
+    """
+
+    def __init__(self, slug: str, uploaded: Sequence[str] = ()) -> None:
+        super().__init__(slug)
+        self.uploaded = tuple(uploaded)
 
 
 class Uploader:
@@ -96,10 +62,12 @@ class Uploader:
         storage: AnythingLLM.
         index: told of everything stored and removed.
         gates: where documents wait.
-        own_text: tells a poison text from a sick server.
+        giving_up: decides when a unit's failures are its own.
+        patience: waits between two rounds.
+        remover: removes what is stale.
         slots: request slots shared by all documents.
         per_document: chunks of one document in flight at once.
-        policy: attempts a round, and the pauses between attempts and rounds.
+        policy: attempts a round, and the pauses between them.
         rng: for jitter.
         metrics: counts.
     """
@@ -109,7 +77,9 @@ class Uploader:
         storage: Storage,
         index: Index,
         gates: Gates,
-        own_text: OwnTextTest,
+        giving_up: GivingUp,
+        patience: Patience,
+        remover: Remover,
         *,
         slots: asyncio.Semaphore,
         per_document: int,
@@ -120,7 +90,9 @@ class Uploader:
         self._storage = storage
         self._index = index
         self._gates = gates
-        self._own_text = own_text
+        self._giving_up = giving_up
+        self._patience = patience
+        self._remover = remover
         self._slots = slots
         self._per_document = per_document
         self._policy = policy
@@ -141,14 +113,20 @@ class Uploader:
 
         Raises:
             FenceClosedError: the right to go on ended; the document is dropped unsettled.
-            PlanOutdated: the workspace vanished: what was stored there is not any more.
+            PlanOutdated: the workspace vanished, or others may have changed it while it did not
+                work: what was stored there may be gone.
         """
-        work = _Work(plan, waits, fence, trace_id, self._pending(plan, fence, trace_id))
+        known = self._index.mistakes(plan.slug)
+        work = Work(plan, waits, fence, trace_id, self._pending(plan, fence, trace_id))
         if work.pending:
             await self._upload(work, is_replay=is_replay)
+            if self._index.mistakes(plan.slug) != known:
+                raise PlanOutdated(plan.slug, work.uploaded)
         removed = 0
         if plan.stale and not work.failed:
-            removed = await self.remove(plan.slug, plan.stale, waits, fence, trace_id=trace_id)
+            removed = await self._remover.remove(
+                plan.slug, plan.stale, waits, fence, trace_id=trace_id
+            )
         return Applied(
             slug=plan.slug,
             version=plan.version,
@@ -158,96 +136,48 @@ class Uploader:
             removed_chunks=removed,
         )
 
-    def _pending(self, plan: Plan, fence: Fence, trace_id: str) -> list[_Pending]:
-        def pending(unit: Unit) -> _Pending:
+    def _pending(self, plan: Plan, fence: Fence, trace_id: str) -> list[Pending]:
+        def pending(unit: Unit) -> Pending:
             def check() -> None:
                 fence.check()
                 if made.given_up:
                     raise _GivenUp(made.given_up[0].message)
 
             upload = self._storage.upload(plan.slug, unit, trace_id=trace_id, check=check)
-            made = _Pending(unit, upload)
+            made = Pending(unit, upload)
             return made
 
         return [pending(unit) for unit in plan.missing]
 
-    async def _upload(self, work: _Work, *, is_replay: bool) -> None:
+    async def _upload(self, work: Work, *, is_replay: bool) -> None:
         """Round after round, until every chunk's fate is known."""
         rounds, told = 0, False
         while True:
             is_trial = await self._gates.enter(work.slug, work.waits)
             await self._round(work)
             done = not work.pending
-            if (done or work.used_up) and (is_trial or not told) and not is_replay:
+            if _is_told(work, is_trial=is_trial, told=told, is_replay=is_replay):
                 self._gates.document_done(used_up=work.used_up, is_trial=is_trial)
                 told = True
             if done:
                 return
             rounds += 1
             failures = [pending.last for pending in work.pending if pending.last]
-            await self._pause(rounds, failures, work.waits, work.slug)
+            await self._patience.pause(rounds, failures, work.waits, work.slug)
             if any(failure.workspace_gone for failure in failures):
                 self._index.forget(work.slug)
+                # Where only uploads say so, the workspace would be found and tried for ever.
+                self._storage.distrust(work.slug)
                 raise PlanOutdated(work.slug)
 
-    async def remove(
-        self,
-        slug: str,
-        units: Sequence[AnyStored],
-        waits: Waits,
-        fence: Fence,
-        *,
-        trace_id: str,
-    ) -> int:
-        """Remove stored units, for as long as it takes; the number of chunks they held."""
-        rounds = 0
-        locations = [unit.location for unit in units]
-        while True:
-            await self._gates.clear(slug, waits)
-            fence.check()
-            try:
-                await self._storage.remove(slug, locations, trace_id=trace_id)
-                break
-            except Failure as failure:
-                if failure.left:  # AnythingLLM lets nobody remove these: they stay for good
-                    units = [unit for unit in units if unit.location not in failure.left]
-                    break
-                self._gates.note(failure)
-                rounds += 1
-                await self._pause(rounds, [failure], waits, slug)
-        self._gates.note(None)
-        self._index.removed(slug, units)
-        return sum(len(unit.digests) for unit in units)
-
-    async def _pause(
-        self, rounds: int, failures: Sequence[Failure], waits: Waits, slug: str
-    ) -> None:
-        """Wait between rounds: growing, jittered, and never shorter than somebody asked for."""
-        if self._gates.holds(slug):
-            return  # it is waited there, and no longer than need be
-        asked = [f.retry_after for f in failures if f.retry_after is not None]
-        delay = pause_of(self._policy, rounds, asked, self._rng)
-        worst = failures[-1] if failures else None
-        log.warning(
-            "document.waiting",
-            round=rounds,
-            chunks=len(failures),
-            seconds=round(delay, 3),
-            fault=worst.fault if worst else None,
-            error=worst.message if worst else None,
-        )
-        with self._metrics.documents_waiting.track_inprogress():
-            async with waits.long():
-                await asyncio.sleep(delay)
-
-    async def _round(self, work: _Work) -> None:
+    async def _round(self, work: Work) -> None:
         """Give every pending unit its attempts, a bounded number at once."""
         work.used_up = False
         for pending in work.pending:
             # What somebody asked for a round ago is over.
             pending.last = None
         queue = list(reversed(work.pending))
-        left: list[_Pending] = []
+        left: list[Pending] = []
 
         async def worker() -> None:
             while queue:
@@ -267,7 +197,7 @@ class Uploader:
                 raise result
         work.pending = left
 
-    async def _attempts(self, pending: _Pending, work: _Work) -> bool:
+    async def _attempts(self, pending: Pending, work: Work) -> bool:
         """One round of attempts; True when the unit's fate is known."""
         failure: Failure | None = None
         for attempt in range(1, self._policy.attempts + 1):
@@ -278,61 +208,26 @@ class Uploader:
             if failure is None:
                 return True
             if failure.fault is Fault.DOCUMENT:
-                refused = _failed(pending, failure, FailureReason.REJECTED)
-                work.failed.extend(pending.given_up or refused)
+                refused = pending.failed(failure, FailureReason.REJECTED)
+                await self._give_up(pending, work, pending.given_up or refused)
                 return True
             if failure.fault is not Fault.UNCLEAR:
                 return False
             if failure.ambiguous:
                 break  # asked again at once it would only be looked for
-        if failure is None or not await self._is_given_up(pending, failure, work):
+        if failure is None or not await self._giving_up.decide(pending, failure, work):
             return False
         if failure.ambiguous:
             return False  # its last upload may still be stored: that is looked for once more
+        await self._give_up(pending, work, pending.given_up)
+        return True
+
+    async def _give_up(self, pending: Pending, work: Work, failed: Sequence[FailedChunk]) -> None:
+        work.fence.check()
         await pending.upload.abandon()
-        work.failed.extend(pending.given_up)
-        return True
+        work.failed.extend(failed)
 
-    async def _is_given_up(self, pending: _Pending, failure: Failure, work: _Work) -> bool:
-        """Whether the unit's failures are its own; they are in ``given_up`` then.
-
-        An ambiguous failure may be none: only a long row of them is looked into. While the fuse is
-        blown nobody is given up. A text that the embedder takes is acquitted, and the workspace has
-        to prove itself: if it does, and this unit alone fails on and on, the unit is at fault in a
-        way that its text does not show.
-        """
-        if failure.ambiguous and pending.attempts < _AMBIGUOUS_ROUNDS * self._policy.attempts:
-            return False
-        if self._gates.fuse.blown:
-            work.used_up = True
-            return False
-        evidence = await self._own_text.judge(
-            work.slug, pending.unit.text, work.waits, work.fence, trace_id=work.trace_id
-        )
-        log.info(
-            "chunk.judged",
-            chunk_ids=[chunk.id for chunk in pending.unit.chunks],
-            workspace=work.slug,
-            verdict=evidence.verdict.name.lower(),
-            attempts=pending.attempts,
-            evidence=str(evidence),
-        )
-        told = str(evidence)
-        if evidence.verdict is Verdict.ACQUITTED:
-            pending.acquitted_at.append(pending.attempts)
-            proofs = len(pending.acquitted_at) - 1
-            if not is_blamed(pending.attempts - pending.acquitted_at[0], Tally(proofs)):
-                self._storage.distrust(work.slug)
-                return False
-            told = f"its text can be embedded and the workspace took {proofs} test documents"
-        work.used_up = True
-        if evidence.verdict is Verdict.UNDECIDED:
-            return False
-        message = f"{failure.message}; failed {pending.attempts} times; {told}"
-        pending.given_up = _failed(pending, failure, FailureReason.EXHAUSTED, message)
-        return True
-
-    async def _attempt(self, pending: _Pending, work: _Work) -> Failure | None:
+    async def _attempt(self, pending: Pending, work: Work) -> Failure | None:
         failure = await self._prepared(work) or await self._sent(pending, work)
         if failure is None:
             return None
@@ -354,18 +249,19 @@ class Uploader:
         )
         return failure
 
-    async def _prepared(self, work: _Work) -> Failure | None:
+    async def _prepared(self, work: Work) -> Failure | None:
         """Prepare the workspace, holding no slot: one that takes minutes must not hold them all."""
         work.fence.check()
         try:
+            self._gates.check(work.slug)
             await self._storage.prepare(work.slug, trace_id=work.trace_id)
         except Failure as failure:
             self._gates.note_workspace(work.slug, failure)
             return failure
-        self._gates.pauses.well(work.slug)
+        self._gates.workspace_well(work.slug)
         return None
 
-    async def _sent(self, pending: _Pending, work: _Work) -> Failure | None:
+    async def _sent(self, pending: Pending, work: Work) -> Failure | None:
         async with work.waits.short():
             await self._slots.acquire()
         try:
@@ -387,27 +283,12 @@ class Uploader:
         return None
 
 
-def pause_of(policy: RetryPolicy, rounds: int, asked: Sequence[float], rng: random.Random) -> float:
-    """Seconds between two rounds: growing and jittered, or what was asked for and little more.
+def _is_told(work: Work, *, is_trial: bool, told: bool, is_replay: bool) -> bool:
+    """Whether the fuse hears of this round.
 
-    Who says when to come again is asked then: a backoff that has grown over a long outage would
-    keep work waiting after its end.
+    Of a document once, and of every trial. Of a replay only that it went well as a trial: whoever
+    replays knows that it failed before.
     """
-    delay = policy.delay(rounds, rng)
-    return max(asked) + min(delay, _AFTER_ASKED_SECONDS) if asked else delay
-
-
-def _failed(
-    pending: _Pending, failure: Failure, reason: FailureReason, message: str | None = None
-) -> list[FailedChunk]:
-    return [
-        FailedChunk(
-            chunk_id=chunk.id,
-            reason=reason,
-            message=message or failure.message,
-            http_status=failure.http_status,
-            attempts=pending.attempts,
-            fault=failure.fault,
-        )
-        for chunk in pending.unit.chunks
-    ]
+    if is_replay:
+        return is_trial and not work.pending and not work.used_up
+    return (not work.pending or work.used_up) and (is_trial or not told)

@@ -32,6 +32,10 @@ class Tally:
         """The tally after one more attempt."""
         return Tally(self.attempts + 1, self.failures + failed)
 
+    def since(self, earlier: Tally) -> Tally:
+        """What came after an earlier state of the same tally."""
+        return Tally(self.attempts - earlier.attempts, self.failures - earlier.failures)
+
 
 def chance_of_all_failing(own_failures: int, others: Tally) -> float:
     """How likely so many failures in a row are for one that is like the others, 0 to 1.

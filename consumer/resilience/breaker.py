@@ -181,6 +181,11 @@ class Breaker:
             self._note(error)
         self._count(succeeded=error is None)
 
+    def open(self, error: Exception) -> None:
+        """Open it, or keep it open for another recovery time, whatever was counted so far."""
+        self._note(error)
+        self._machine.open()
+
     def half_open(self) -> None:
         """Begin a trial whose outcome `note` will tell."""
         self._machine.half_open()

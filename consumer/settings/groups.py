@@ -287,8 +287,8 @@ class IntakeSettings:
     max_aside_bytes: int = setting(
         "256 MiB",
         size(0, 64 * GIB),
-        "Record bytes of documents that wait for a paused workspace; larger: one sick workspace"
-        " holds up the others later.",
+        "Memory of documents that stand aside, about twice a record and 16 KiB each; larger: a sick"
+        " workspace, or documents that fail again and again, hold up the others later.",
     )
 
 

@@ -51,6 +51,9 @@ class Sink(Protocol):
         ...
 
 
+_SILENT = logging.CRITICAL + 1
+
+
 def set_up_logging(
     *,
     level: Level = "info",
@@ -58,6 +61,7 @@ def set_up_logging(
     secrets: Iterable[str] = (),
     sink: Sink | None = None,
     colors: bool = False,
+    quiet_kafka: bool = False,
 ) -> None:
     """Send all events and library messages to one place; may be called again.
 
@@ -67,6 +71,7 @@ def set_up_logging(
         secrets: exact values that are masked wherever they occur.
         sink: takes the lines; None is this process's standard output.
         colors: for the console format on a terminal.
+        quiet_kafka: whether aiokafka says nothing.
     """
     scrubber = Scrubber(secrets)
     render = _as_json if format == "json" else _console(colors)
@@ -85,6 +90,8 @@ def set_up_logging(
         cache_logger_on_first_use=False,
     )
     _route_libraries(max(LEVELS[level], logging.WARNING))
+    # Set anew by every set-up, as all the rest: nothing is left of a former one.
+    logging.getLogger("aiokafka").setLevel(_SILENT if quiet_kafka else logging.NOTSET)
 
 
 def standard_stream(name: Literal["stdout", "stderr"]) -> Sink:

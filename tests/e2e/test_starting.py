@@ -147,7 +147,7 @@ async def test_without_anythingllm_documents_wait(stage: Stage) -> None:
     assert "AnythingLLM" in waiting["error"]
     assert "AnythingLLM" in await service.until_ready("degraded")
     await stage.publish(write_events(stage.programs.folder / "e.ndjson", sample_documents(3)))
-    await service.until_logged("document.waiting")
+    await service.until_logged("breaker.probe_failed")
     assert (await service.readiness())[0] == 200
 
     await stage.simulator.start()
@@ -165,7 +165,8 @@ async def test_with_a_wrong_key_documents_wait(stage: Stage) -> None:
     assert waiting["error"].count("ANYTHINGLLM_API_KEY") == 1
     assert "ANYTHINGLLM_API_KEY" in await service.until_ready("degraded")
     await stage.publish(write_events(stage.programs.folder / "e.ndjson", sample_documents(3)))
-    await service.until_logged("document.waiting", count=4)
+    probed = await service.until_logged("breaker.probe_failed", count=2)
+    assert "ANYTHINGLLM_API_KEY" in probed["error"]
     assert len(service.logged("start.waiting")) == 1
 
     stage.simulator.faults.key_revoked = False

@@ -175,7 +175,8 @@ async def test_a_lived_in_workspace_is_right(place: Place) -> None:
     long = "word " * 600  # several vectors
     await place.store("docs", document("same", "one", "same", long))
     await place.store("docs", document("new", "same", "one", "same", day=2))
-    await place.store("docs", document("same", "same", "other", id="doc-2"))
+    second = document("same", "same", "other", id="doc-2", url="https://example.com/2")
+    await place.store("docs", second)
     await place.put("by hand", "docs", docSource="https://example.com")
     await place.put("by hand", "docs", docSource=17, description=["odd"], published="never")
     await place.put("by a later version", "docs", docSource='{"alc":2,"d":"x"}')
@@ -428,7 +429,7 @@ async def test_files_in_no_workspace_go_when_no_upload_can_bring_them_into_one(
     assert kinds(outcome.before) == ["orphaned-file"] * 3
     assert place.clock.now - before > SETTLED
     assert outcome.counts() == {"planned": 3, "done": 3}
-    assert outcome.after.findings == ()
+    assert outcome.after.faults == ()
     assert pending in place.server.state.files
     assert foreign in place.server.state.files
     assert left not in place.server.state.files

@@ -260,6 +260,7 @@ class World:
             storage=client.storage,
             breaker=client.circuit_breaker,
             publish=self._publish,
+            is_assigned=lambda: True,
             is_ours=lambda partition: partition == 0,
             metrics=self.metrics,
             rng=random.Random(self._seed),

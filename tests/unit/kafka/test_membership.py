@@ -69,3 +69,4 @@ def test_aiokafka_still_calls_the_heartbeat_by_its_name() -> None:
     """What replaces it on the object is only called because its loop looks it up there."""
     assert "self._do_heartbeat()" in inspect.getsource(GroupCoordinator._heartbeat_routine)
     assert "self.generation = " in inspect.getsource(GroupCoordinator.reset_generation)
+    assert "self.member_id = " in inspect.getsource(GroupCoordinator.reset_generation)

@@ -159,3 +159,22 @@ def test_stored_units_are_decided_about() -> None:
 
     assert (found.kept, found.missing, found.stale) == ((unit,), (), ())
     assert unit.version == NOW
+
+
+def test_a_double_holds_nothing() -> None:
+    """Of two units for the same chunk of the same event the second is stale, though wanted.
+
+    Were it kept for another chunk with that text, whoever removes doubles later would take it away.
+    """
+    stored = [
+        Row("1", ("x",), chunk_ids="first"),
+        Row("2", ("x",), chunk_ids="first"),
+        Row("3", ("x",), chunk_ids="second"),
+    ]
+    all_there = difference("xx", stored, NOW)
+    assert all_there.stale == (stored[1],)
+    assert all_there.missing == ()
+
+    one_missing = difference("xx", stored[:2], NOW)
+    assert one_missing.stale == (stored[1],)
+    assert len(one_missing.missing) == 1

@@ -19,10 +19,13 @@ from consumer.model.marker import StoredUnit, Unit, unit_of
 from consumer.model.version import DocumentVersion
 from consumer.pipeline.circuit import Circuit
 from consumer.pipeline.gates import Gates
+from consumer.pipeline.giving_up import GivingUp
 from consumer.pipeline.index import Index
 from consumer.pipeline.lanes import Lanes
 from consumer.pipeline.own_text import OwnTextTest
+from consumer.pipeline.patience import Patience
 from consumer.pipeline.pauses import Pauses
+from consumer.pipeline.removal import Remover
 from consumer.pipeline.second_look import SecondLook
 from consumer.pipeline.upload import Uploader
 from consumer.resilience.breaker import Breaker
@@ -30,6 +33,8 @@ from consumer.resilience.fence import Fence
 from consumer.resilience.fuse import Fuse, FuseRules
 from consumer.resilience.retry import RetryPolicy
 from consumer.telemetry.metrics import Metrics
+
+_POLICY = RetryPolicy(3, 0.001, 0.002)
 
 DAY = datetime(2026, 3, 1, tzinfo=UTC)
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -133,6 +138,7 @@ class Storage:
     listing_gate: Gate = field(default_factory=Gate)
     uploading: Gate = field(default_factory=Gate)
     preparing: Gate = field(default_factory=Gate)
+    removing: Gate = field(default_factory=Gate)
     workspace_id: int | None = 1
     preparing_fails: list[Failure] = field(default_factory=list)
     embedding: Callable[[str], Failure | None] = lambda text: None
@@ -189,6 +195,7 @@ class Storage:
 
     async def remove(self, slug: str, locations: Sequence[str], *, trace_id: str) -> None:
         self.calls.append(f"remove {len(locations)}")
+        await self.removing.passed()
         if self.removal_fails:
             raise self.removal_fails.pop(0)
         self.units = [unit for unit in self.units if unit.location not in locations]
@@ -241,7 +248,7 @@ def gates_of(
     )
     circuit = Circuit(breaker, storage.probe, clock=clock)
     pauses = Pauses(
-        policy or RetryPolicy(3, 0.001, 0.002),
+        policy or _POLICY,
         recovery=recovery,
         well_at=lambda: circuit.well_at,
         rng=random.Random(1),
@@ -249,6 +256,14 @@ def gates_of(
         metrics=metrics,
     )
     return Gates(circuit, pauses, Fuse(fuse or FuseRules(share=0.0), clock), metrics=metrics)
+
+
+def patience_of(gates: Gates) -> Patience:
+    return Patience(gates, _POLICY, rng=random.Random(1), metrics=Metrics())
+
+
+def remover_of(storage: Storage, index: Index, gates: Gates) -> Remover:
+    return Remover(storage, index, gates, patience_of(gates))
 
 
 def uploader_of(
@@ -261,34 +276,46 @@ def uploader_of(
 ) -> Uploader:
     slots = asyncio.Semaphore(slots) if isinstance(slots, int) else slots
     gates = gates or gates_of(storage)
+    index = index or index_of(storage)
     rng = random.Random(1)
     return Uploader(
         storage,
-        index or index_of(storage),
+        index,
         gates,
-        OwnTextTest(storage, gates, slots=slots, rng=rng),
+        GivingUp(storage, gates, OwnTextTest(storage, gates, slots=slots, rng=rng), attempts=3),
+        patience_of(gates),
+        remover_of(storage, index, gates),
         slots=slots,
         per_document=per_document,
-        policy=RetryPolicy(3, 0.001, 0.002),
+        policy=_POLICY,
         rng=rng,
         metrics=Metrics(),
     )
 
 
 def second_look_of(
-    storage: Storage, index: Index, uploader: Uploader, gates: Gates, lanes: Lanes
+    storage: Storage,
+    index: Index,
+    gates: Gates,
+    lanes: Lanes,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    is_assigned: Callable[[], bool] = lambda: True,
+    permits: Callable[[str], bool] = lambda slug: True,
+    metrics: Metrics | None = None,
 ) -> SecondLook:
     return SecondLook(
         storage,
         index,
-        uploader,
+        remover_of(storage, index, gates),
         gates,
         lanes,
-        permits=lambda slug: True,
+        permits=permits,
+        is_assigned=is_assigned,
         is_ours=lambda partition: partition == 0,
         ambiguity=600.0,
-        clock=time.monotonic,
-        metrics=Metrics(),
+        clock=clock,
+        metrics=metrics or Metrics(),
     )
 
 

@@ -33,7 +33,9 @@ from tests.unit.pipeline.doubles import (
     always_stored,
     gates_of,
     index_of,
+    patience_of,
     record,
+    remover_of,
     second_look_of,
     uploader_of,
 )
@@ -84,7 +86,6 @@ class World:
         self._news = asyncio.Event()
         index = index_of(self.storage)
         self.gates = gates_of(self.storage)
-        uploader = uploader_of(self.storage, index, gates=self.gates)
         lanes = Lanes()
         self.journey = Journey(
             self._poll,
@@ -100,9 +101,11 @@ class World:
                 self.storage,
                 index,
                 self.gates,
-                uploader,
+                uploader_of(self.storage, index, gates=self.gates),
+                remover_of(self.storage, index, self.gates),
+                patience_of(self.gates),
                 Settled(),
-                second_look_of(self.storage, index, uploader, self.gates, lanes),
+                second_look_of(self.storage, index, self.gates, lanes),
                 RemintedIds(self.metrics),
                 permits=lambda slug: True,
             ),

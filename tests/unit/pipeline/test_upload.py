@@ -12,16 +12,19 @@ from consumer.model.fault import Failure, Fault
 from consumer.model.marker import StoredUnit, Unit
 from consumer.model.outcome import Applied, FailureReason
 from consumer.pipeline.journey import DocumentWaits
+from consumer.pipeline.patience import pause_of
 from consumer.pipeline.plan import Plan, make_plan
-from consumer.pipeline.upload import PlanOutdated, Uploader, pause_of
+from consumer.pipeline.upload import PlanOutdated, Uploader
 from consumer.pipeline.window import Bounds, Window
 from consumer.resilience.fence import Fence, FenceClosedError
+from consumer.resilience.fuse import FuseRules
 from consumer.resilience.retry import RetryPolicy
 from consumer.telemetry.metrics import Metrics
 from tests.unit.pipeline.doubles import (
     TRACE,
     Answer,
     Clock,
+    PlainWaits,
     Storage,
     document,
     finishing,
@@ -31,6 +34,7 @@ from tests.unit.pipeline.doubles import (
     uploader_of,
     version,
 )
+from tests.virtual.loop import virtual_clock, virtually
 
 
 def _plan(id: str, *texts: str, already: Sequence[StoredUnit] = ()) -> Plan:
@@ -296,3 +300,70 @@ def test_the_pause_after_a_wish_is_the_wish_and_little_more() -> None:
         rng = random.Random(seed)
         assert 30.0 <= pause_of(grown, 9, [30.0, 12.0], rng) <= 35.0
         assert 0.0 <= pause_of(grown, 9, [], rng) <= 60.0
+
+
+async def test_a_chunk_that_is_given_up_leaves_no_file_behind() -> None:
+    """Whether it was refused, or proven to fail by itself."""
+    refused = Storage(_failing("one", 99, fault=Fault.DOCUMENT))
+    await Fences().carry_out(uploader_of(refused), _plan("a", "one", "two"))
+    poison = Storage(_failing("one", 99), embedding=lambda text: _poison(text, "one"))
+    applied = await Fences().carry_out(uploader_of(poison), _plan("a", "one", "two"))
+
+    assert refused.calls.count("abandon one") == poison.calls.count("abandon one") == 1
+    assert [failed.reason for failed in applied.failed] == [FailureReason.EXHAUSTED]
+
+
+def _poison(text: str, poison: str) -> Failure | None:
+    return Failure("refused") if text == poison else None
+
+
+async def test_a_workspace_of_which_only_uploads_say_that_it_is_gone_has_to_prove_itself() -> None:
+    """Otherwise it would be found, and tried, for ever."""
+
+    def answer(unit: Unit, attempt: int) -> Failure | None:
+        failure = Failure("gone", fault=Fault.THEIRS)
+        failure.workspace_gone = True
+        return failure
+
+    storage = Storage(answer)
+    with pytest.raises(PlanOutdated):
+        await Fences().carry_out(uploader_of(storage), _plan("a", "one"))
+
+    assert storage.distrusted == ["docs"]
+
+
+@virtually
+async def test_replays_do_not_use_up_the_trials_of_a_blown_fuse_without_a_word() -> None:
+    """One that goes well is a sign that things are better, as that of any other document."""
+    storage = Storage()
+    rules = FuseRules(share=0.5, window=20, minimum=1, recovery=60.0)
+    gates = gates_of(storage, clock=virtual_clock(), fuse=rules)
+    gates.document_done(used_up=True, is_trial=False)
+    uploader, fence = uploader_of(storage, gates=gates), Fence("assignment")
+    replays = [
+        uploader.carry_out(
+            _plan(f"a{n}", "one"), PlainWaits(fence), fence, trace_id=TRACE, is_replay=True
+        )
+        for n in range(10)
+    ]
+    await asyncio.gather(*replays)
+
+    assert not gates.fuse.blown
+    assert virtual_clock()() < 200
+
+
+@virtually
+async def test_replays_that_fail_do_not_blow_the_fuse() -> None:
+    """Whoever replays knows that they failed."""
+    storage = Storage(_failing("one", 10_000), embedding=lambda text: _poison(text, "one"))
+    rules = FuseRules(share=0.5, window=20, minimum=1, recovery=60.0)
+    gates = gates_of(storage, clock=virtual_clock(), fuse=rules)
+    uploader, fence = uploader_of(storage, gates=gates), Fence("assignment")
+    for n in range(10):
+        plan = _plan(f"a{n}", "one")
+        applied = await uploader.carry_out(
+            plan, PlainWaits(fence), fence, trace_id=TRACE, is_replay=True
+        )
+        assert len(applied.failed) == 1
+
+    assert not gates.fuse.blown

@@ -271,3 +271,98 @@ async def test_whatever_happens_no_more_trials_than_allowed_run_at_once(seed: in
     for _ in range(3):
         await scene.call()
     assert scene.breaker.state == "closed"
+
+
+# Fed by a judge: `note`, `check`, `tripping`, `open`, `half_open`
+
+
+async def test_noted_outcomes_count_as_calls_do() -> None:
+    """Failures in a row open it, a success begins the count anew."""
+    scene = _Scene(threshold=3)
+    for error in (Sick("1"), Sick("2"), None, Sick("3"), Sick("4")):
+        scene.breaker.note(error)
+    assert scene.breaker.state == "closed"
+    scene.breaker.note(Sick("5"))
+
+    assert scene.breaker.state == "open"
+    assert scene.breaker.snapshot().last_error == "5"
+
+
+async def test_tripping_tells_that_the_next_failure_would_open_it() -> None:
+    """Only while it is closed, and not after a success."""
+    scene = _Scene(threshold=3)
+    told = []
+    for error in (Sick(), Sick(), None, Sick(), Sick(), Sick()):
+        scene.breaker.note(error)
+        told.append(scene.breaker.tripping)
+
+    assert told == [False, True, False, False, True, False]
+
+
+async def test_with_a_threshold_of_one_the_first_failure_is_tripping() -> None:
+    """There is always one failure that raises the suspicion."""
+    assert _Scene(threshold=1).breaker.tripping
+
+
+async def test_open_nothing_noted_counts() -> None:
+    """Stragglers neither close it nor prolong it."""
+    scene = await _Scene().opened()
+    scene.clock.time += 30.0
+    scene.breaker.note(None)
+    scene.breaker.note(Sick("late"))
+
+    assert scene.breaker.state == "open"
+    assert scene.breaker.retry_after == pytest.approx(30.0)
+
+
+@pytest.mark.parametrize(("error", "state"), [(None, "closed"), (Sick("still"), "open")])
+async def test_the_outcome_of_a_trial_is_noted(error: Sick | None, state: str) -> None:
+    """One success closes it, one failure opens it for the whole time again."""
+    scene = await _Scene().opened()
+    scene.clock.time += 60.0
+    scene.breaker.half_open()
+    assert scene.breaker.state == "half-open"
+    scene.breaker.note(error)
+
+    assert scene.breaker.state == state
+    assert scene.breaker.retry_after == (60.0 if error else 0.0)
+
+
+@pytest.mark.parametrize("failures", [0, 1, 2])
+async def test_a_judge_may_open_it_whatever_was_counted(failures: int) -> None:
+    """A failed probe is proof; the count of what documents met may have begun anew meanwhile."""
+    scene = _Scene(threshold=3)
+    for _ in range(failures):
+        scene.breaker.note(Sick("one"))
+    scene.breaker.open(Sick("the probe"))
+
+    assert scene.breaker.state == "open"
+    assert scene.breaker.retry_after == 60.0
+    assert scene.breaker.snapshot().last_error == "the probe"
+    assert scene.changes == [("closed", "open")]
+
+
+async def test_a_failed_trial_may_be_told_by_opening_it() -> None:
+    """As by a noted failure."""
+    scene = await _Scene().opened()
+    scene.clock.time += 60.0
+    scene.breaker.half_open()
+    scene.breaker.open(Sick("still"))
+
+    assert (scene.breaker.state, scene.breaker.retry_after) == ("open", 60.0)
+
+
+async def test_only_a_closed_one_lets_a_check_pass() -> None:
+    """Also in half-open: whose trial it is, the judge knows."""
+    scene = _Scene()
+    scene.breaker.check()
+    await scene.opened()
+    with pytest.raises(BreakerOpen) as rejected:
+        scene.breaker.check()
+    assert rejected.value.retry_after == 60.0
+    scene.clock.time += 60.0
+    scene.breaker.half_open()
+    with pytest.raises(BreakerOpen) as rejected:
+        scene.breaker.check()
+
+    assert rejected.value.retry_after == TRIAL_PAUSE

@@ -1,0 +1,278 @@
+"""``where``: the whole story of one document."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from consumer.cli import output
+from consumer.cli.common import CommandFailed, ConfigOption, ExitCode, JsonOption, end, settings_for
+from consumer.cli.stages import stages
+
+if TYPE_CHECKING:
+    from consumer.model.delivery import Coordinates
+    from consumer.model.held import Held
+    from consumer.model.received import ReceivedResult
+    from consumer.model.story import LetterTold, Story, Told
+    from consumer.settings import Settings
+
+_MAX_ROWS = 12  # of one kind, towards people: the newest
+
+DocumentArgument = Annotated[
+    str, typer.Argument(metavar="DOCUMENT", help="A document id, or an identity (the record key).")
+]
+QuickOption = Annotated[
+    bool,
+    typer.Option(
+        "--quick",
+        help="Read only the partitions that the key leads to, and look only into the workspaces "
+        "that its events name: enough where publishers use the identity as key.",
+    ),
+]
+
+
+def where(
+    document: DocumentArgument,
+    quick: QuickOption = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Everything that is known of one document, on one screen.
+
+    Its events with their place, and whether the service is done with them;
+    results; dead letters and how they stand, with their replays; what every
+    workspace has of it now, and whether searches find some of its chunks by
+    their own text; others of the same source under another identity.
+
+    Changes nothing. Reads whole topics unless --quick. What can't be had
+    (AnythingLLM is down, a topic is missing) is said, and the rest is told.
+
+    Exit 0: something is known of it. 3: it is nowhere.
+    1: Kafka can't be had, or not everything could be looked at and nothing was found.
+    With --json: one object on one line.
+
+    Example: anythingllm-consumer where lantern-care
+    """
+    if not document:
+        raise CommandFailed("a document id or an identity is needed", ExitCode.WRONG_USAGE)
+    settings = settings_for(config, quiet_kafka=True, only_errors=True)
+    story = _told(settings, document, quick=quick, as_json=as_json)
+    if as_json:
+        output.json_line(_json(story))
+    else:
+        _show(story)
+    if not story.is_found:
+        if story.untold:
+            raise CommandFailed("nothing was found, but not everything could be looked at")
+        end(ExitCode.FOUND)
+
+
+def _told(settings: Settings, document: str, *, quick: bool, as_json: bool) -> Story:
+    import asyncio
+
+    from consumer.kafka.connection import KafkaUnavailableError
+    from consumer.operations.where import story_of
+
+    try:
+        with stages(quiet=as_json) as progress:
+            return asyncio.run(story_of(settings, document, quick=quick, progress=progress))
+    except KafkaUnavailableError as error:
+        raise CommandFailed(f"Kafka: {error}") from None
+
+
+# -- for people ------------------------------------------------------------------------------------
+
+
+def _show(story: Story) -> None:
+    from consumer.model.story import verdict
+
+    for text in verdict(story):
+        output.line(text)
+    if story.identities and set(story.identities) != {story.word}:
+        output.line(f"identity: {', '.join(story.identities[:5])}")
+    _table("events", _EVENTS, [_event_row(story, told) for told in story.events])
+    _table("results", _RESULTS, [_result_row(result) for result in story.results])
+    _table("dead letters", _LETTERS, [_letter_row(each) for each in story.letters])
+    _table("stored now", _HELD, [_held_row(held) for held in story.held if held.stored])
+    for held in story.held:
+        for text in held.findings:
+            output.note(f"{held.workspace}: {text}")
+        if held.stored and held.searched.why_not:
+            output.note(f"{held.workspace}: not searched for: {held.searched.why_not}")
+    for same in story.same_source:
+        output.note(
+            f"{same.workspace} also stores {same.source_url} under the identity {same.identity}; "
+            "if that is the same document, see DOCUMENT_IDENTITY"
+        )
+    if story.left_out:
+        output.note(f"{story.left_out} older events and results are not told")
+    for text in story.narrowed:
+        output.note(f"looked at because of --quick: {text}")
+    for part in story.untold:
+        output.note(f"not known: {part.what}: {part.why}")
+
+
+_EVENTS = ("event", "at", "time", "version", "chunks", "progress", "result")
+_RESULTS = ("completed", "status", "event", "stored", "ms", "trace", "errors")
+_LETTERS = ("dead letter", "failed", "standing", "reason", "chunks failed", "replays", "why")
+_HELD = ("workspace", "chunks", "of", "surplus", "version", "versions", "found by search")
+
+
+def _table(title: str, columns: tuple[str, ...], rows: list[tuple[object, ...]]) -> None:
+    if not rows:
+        return
+    if len(rows) > _MAX_ROWS:
+        output.note(f"the newest {_MAX_ROWS} of {len(rows)} {title}; --json tells all")
+    output.line("")
+    output.table(columns, rows[-_MAX_ROWS:], title=title)
+
+
+def _event_row(story: Story, told: Told) -> tuple[object, ...]:
+    result = story.result_of(told)
+    kind = f"{told.kind}, replayed" if told.original else told.kind
+    return (
+        f"{kind} (its key is not its identity)" if told.key_differs else kind,
+        told.at,
+        _short(told.timestamp),
+        _short(told.version.instant) if told.version else "-",
+        "-" if told.chunks is None else told.chunks,
+        story.where_of(told),
+        result.status if result else "-",
+    )
+
+
+def _result_row(result: ReceivedResult) -> tuple[object, ...]:
+    source = result.source
+    return (
+        _short(result.completed_at),
+        result.status if result.replay_of is None else f"{result.status}, replayed",
+        f"{source.topic}-{source.partition}@{source.offset}",
+        f"{result.successful_uploads}/{result.total_chunks}",
+        "-" if result.duration_ms is None else result.duration_ms,
+        result.trace_id or "-",
+        "; ".join(result.errors[:2]) or "-",
+    )
+
+
+def _letter_row(told: LetterTold) -> tuple[object, ...]:
+    letter = told.letter
+    replays = ", ".join(f"{at}: {status or 'no result yet'}" for at, status in told.replays.items())
+    return (
+        letter.event,
+        _short(letter.failed_at),
+        told.standing,
+        letter.reason,
+        letter.failed_chunks or "-",
+        replays or "-",
+        letter.message or "-",
+    )
+
+
+def _held_row(held: Held) -> tuple[object, ...]:
+    searched = held.searched
+    found = f"{searched.found} of {searched.checked} looked for" if searched.checked else "-"
+    return (
+        held.workspace,
+        held.stored,
+        held.total,
+        held.surplus,
+        _short(held.version.instant) if held.version else "-",
+        held.versions,
+        found,
+    )
+
+
+def _short(instant: datetime | None) -> str:
+    return instant.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ") if instant else "-"
+
+
+# -- for scripts -----------------------------------------------------------------------------------
+
+
+def _json(story: Story) -> dict[str, Any]:
+    from consumer.model.story import verdict
+
+    return {
+        "document": story.word,
+        "found": story.is_found,
+        "verdict": verdict(story),
+        "identities": story.identities,
+        "events": [_event_json(story, told) for told in story.events],
+        "results": [
+            result.model_dump(mode="json", exclude={"uploaded_chunk_ids", "unchanged_chunk_ids"})
+            for result in story.results
+        ],
+        "dead_letters": [_letter_json(told) for told in story.letters],
+        "stored": [_held_json(held) for held in story.held],
+        "same_source": [
+            {"workspace": each.workspace, "identity": each.identity, "source_url": each.source_url}
+            for each in story.same_source
+        ],
+        "left_out": story.left_out,
+        "narrowed": story.narrowed,
+        "not_known": [{"what": part.what, "why": part.why} for part in story.untold],
+    }
+
+
+def _event_json(story: Story, told: Told) -> dict[str, Any]:
+    result = story.result_of(told)
+    return {
+        "kind": told.kind,
+        **_place(told.at),
+        "timestamp": told.timestamp,
+        "document_id": told.document_id,
+        "identity": told.identity,
+        "workspace": told.workspace,
+        "version": told.version.instant if told.version else None,
+        "chunks": told.chunks,
+        "key": told.key,
+        "key_is_identity": not told.key_differs,
+        "replay_of": _place(told.original) if told.original else None,
+        "committed": told.committed,
+        "progress": story.progress_of(told).name.lower(),
+        "records_in_front": 0 if told.committed else told.in_front,
+        "status": result.status if result else None,
+    }
+
+
+def _letter_json(told: LetterTold) -> dict[str, Any]:
+    letter = told.letter
+    return {
+        "event_id": letter.event_id,
+        **_place(letter.at),
+        "failed_at": letter.failed_at,
+        "reason": letter.reason,
+        "message": letter.message,
+        "standing": told.standing,
+        "attempts": letter.attempts,
+        "failed_chunks": letter.failed_chunks,
+        "failed_chunk_ids": letter.failed_chunk_ids,
+        "origin": _place(letter.origin.at),
+        "trace_id": letter.trace_id,
+        "replays": [{**_place(at), "status": status} for at, status in told.replays.items()],
+    }
+
+
+def _held_json(held: Held) -> dict[str, Any]:
+    return {
+        "workspace": held.workspace,
+        "identity": held.identity,
+        "document_ids": held.document_ids,
+        "chunks": held.stored,
+        "chunks_wanted": held.total,
+        "chunks_of_newest_event": held.covered,
+        "chunks_surplus": held.surplus,
+        "complete": held.is_complete,
+        "version": held.version.instant if held.version else None,
+        "versions": held.versions,
+        "findings": held.findings,
+        "searched_for": held.searched.checked,
+        "found_by_search": held.searched.found,
+        "not_searched_because": held.searched.why_not or None,
+    }
+
+
+def _place(at: Coordinates) -> dict[str, Any]:
+    return {"topic": at.topic, "partition": at.partition, "offset": at.offset}

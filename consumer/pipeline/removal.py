@@ -1,0 +1,82 @@
+"""Removing what is stored and not wanted: for as long as it takes, or as long as it is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from consumer.model.fault import Failure
+from consumer.pipeline.gates import Gates, Waits
+from consumer.pipeline.index import Index
+from consumer.pipeline.patience import Patience
+from consumer.pipeline.ports import Storage
+from consumer.pipeline.rows import AnyStored
+from consumer.resilience.fence import Fence
+
+
+class Remover:
+    """Removes units and tells the index.
+
+    It waits for AnythingLLM as a whole, not for a paused workspace: a workspace that takes no
+    documents can still lose some, and that it does proves nothing about taking any.
+
+    Args:
+        storage: AnythingLLM.
+        index: told of everything removed.
+        gates: asked before every request, told how it went.
+        patience: waits between two rounds.
+    """
+
+    def __init__(self, storage: Storage, index: Index, gates: Gates, patience: Patience) -> None:
+        self._storage = storage
+        self._index = index
+        self._gates = gates
+        self._patience = patience
+
+    async def remove(
+        self,
+        slug: str,
+        units: Sequence[AnyStored],
+        waits: Waits,
+        fence: Fence,
+        *,
+        trace_id: str,
+        rounds: int | None = None,
+    ) -> int:
+        """Remove stored units; the number of chunks they held.
+
+        Args:
+            slug: the workspace.
+            units: what goes.
+            waits: how to wait.
+            fence: asked before every request.
+            trace_id: sent to AnythingLLM.
+            rounds: tries at most; None: for as long as it takes.
+
+        Raises:
+            FenceClosedError: the right to go on ended.
+            Failure: the rounds are used up; some of the units may be gone.
+        """
+        failed = 0
+        while True:
+            await self._gates.clear_of_outage(waits)
+            fence.check()
+            try:
+                return await self._once(slug, units, trace_id)
+            except Failure as failure:
+                self._gates.note(failure)
+                failed += 1
+                if failed == rounds:
+                    raise
+                await self._patience.pause(failed, [failure], waits, None)
+
+    async def _once(self, slug: str, units: Sequence[AnyStored], trace_id: str) -> int:
+        try:
+            await self._storage.remove(slug, [unit.location for unit in units], trace_id=trace_id)
+        except Failure as failure:
+            if not failure.left:
+                raise
+            # AnythingLLM lets nobody remove these: they stay for good.
+            units = [unit for unit in units if unit.location not in failure.left]
+        self._gates.note(None)
+        self._index.removed(slug, units)
+        return sum(len(unit.digests) for unit in units)

@@ -1,0 +1,104 @@
+"""Replaying from a test: the operations behind the commands, on a stage."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from consumer.kafka.groups import Member
+from consumer.model.delivery import Record
+from consumer.model.exported import encode_exported
+from consumer.model.replay_run import Run
+from consumer.model.selection import Selection
+from consumer.operations.replay import plan_replay, resume_replay, start_replay
+from consumer.operations.replay_look import Look, Wish
+from consumer.operations.replay_work import Replayed, Tell
+from consumer.settings import Settings
+from tests.integration.service_fixtures import Stage, header
+
+OPERATOR = "tester@here"
+
+
+@dataclass(slots=True)
+class Told:
+    """What an operator was told."""
+
+    waited_for: list[str] = field(default_factory=list)
+    runs: list[Run] = field(default_factory=list)
+    done: int = 0
+
+    def tell(self) -> Tell:
+        return Tell(lambda done, total: None, self._waiting, self._began, self._done)
+
+    def _waiting(self, members: tuple[Member, ...]) -> None:
+        self.waited_for.extend(member.client_id for member in members)
+
+    def _began(self, run: Run, look: Look) -> None:
+        self.runs.append(run)
+
+    def _done(self, more: int) -> None:
+        self.done += more
+
+
+def a_wish(**wanted: Any) -> Wish:
+    """What to replay: everything, unless told otherwise."""
+    return Wish(**({"selection": Selection()} | wanted))
+
+
+async def plan(stage: Stage, **wanted: Any) -> Look:
+    """What a run would do."""
+    return await plan_replay(stage.settings, a_wish(**wanted), lambda done, total: None)
+
+
+async def replay(
+    stage: Stage,
+    *,
+    settings: Settings | None = None,
+    told: Told | None = None,
+    operator: str = OPERATOR,
+    **wanted: Any,
+) -> Replayed:
+    """A run from begin to end."""
+    tell = (told or Told()).tell()
+    wish = a_wish(**wanted)
+    return await start_replay(
+        settings or stage.settings, wish, tell, operator=operator, rng=random.Random()
+    )
+
+
+async def resume(stage: Stage, id: str, **wanted: Any) -> Replayed:
+    """Go on with a run."""
+    return await resume_replay(
+        stage.settings, id, a_wish(**wanted), Told().tell(), operator=OPERATOR, rng=random.Random()
+    )
+
+
+async def replays(stage: Stage) -> list[Record]:
+    """What lies on the replay topic."""
+    return await stage.everything(stage.settings.kafka.replay_topic)
+
+
+async def parked(stage: Stage) -> list[Record]:
+    """What lies on the parked topic."""
+    return await stage.everything(stage.settings.kafka.parked_topic)
+
+
+def exported(records: Iterable[Record]) -> list[bytes]:
+    """Dead letters as `dlq export` writes them."""
+    return [encode_exported(record) for record in records]
+
+
+def original_headers(record: Record) -> list[tuple[str, bytes]]:
+    """A replay's headers without ours."""
+    return [
+        (name, value)
+        for name, value in record.headers
+        if not name.startswith(("dlq.", "__connect.errors."))
+    ]
+
+
+def letters_of(records: Iterable[Record]) -> list[str]:
+    """The letters that replays were made of."""
+    return [header(record, "dlq.letter") or "" for record in records]

@@ -1,0 +1,163 @@
+"""Standing aside: places given up and taken, and who is told to do so."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
+
+from consumer.model.fault import Failure, Fault
+from consumer.model.version import DocumentVersion
+from consumer.pipeline.lanes import Lanes
+from consumer.pipeline.pauses import Pauses
+from consumer.pipeline.window import Bounds, Window
+from consumer.resilience.retry import RetryPolicy
+from consumer.telemetry.metrics import PREFIX, Metrics
+
+ROOM = 20 * 1024  # bytes aside that are enough for one small document and not for two
+
+
+def _version(day: int) -> DocumentVersion:
+    return DocumentVersion(datetime(2026, 3, 1, tzinfo=UTC) + timedelta(days=day), 0, day)
+
+
+async def _soon() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+# -- the window ------------------------------------------------------------------------------------
+
+
+def _shown(metrics: Metrics, name: str) -> float:
+    return metrics.registry.get_sample_value(f"{PREFIX}_{name}") or 0.0
+
+
+async def test_what_comes_back_from_aside_needs_no_place_of_the_window() -> None:
+    """Those who hold all of them may be waiting for just that one."""
+    metrics = Metrics()
+    window = Window(Bounds(1, 1_000, 2 * ROOM), metrics)
+    place = await window.place()
+    await place.fill(100)
+    async with place.aside():
+        other = await window.place()  # the only one
+        await other.fill(100)
+        assert _shown(metrics, "documents_aside") == 1
+    assert _shown(metrics, "documents_aside") == 0
+    assert _shown(metrics, "bytes_in_flight") == 200
+    await place.leave()
+    await other.leave()
+    assert _shown(metrics, "bytes_in_flight") == 0
+
+
+def _free(window: Window) -> bool:
+    return window.has_room
+
+
+async def test_room_aside_is_kept_until_the_place_is_left() -> None:
+    """Its bytes are in memory until then; without room one waits in its place."""
+    window = Window(Bounds(1, 1_000, ROOM), Metrics())
+    place = await window.place()
+    async with place.aside():
+        other = await window.place()
+    async with other.aside():
+        assert not _free(window)
+    await place.leave()
+    async with other.aside():
+        assert _free(window)
+    await other.leave()
+
+
+async def test_as_many_come_back_at_once_as_the_window_has_places() -> None:
+    """A thousand documents that a healed workspace lets go are not all in work at once."""
+    window = Window(Bounds(2, 1_000, 4 * ROOM), Metrics())
+    healed, back = asyncio.Event(), []
+
+    async def wait(number: int, done: asyncio.Event) -> None:
+        place = await window.place()
+        async with place.aside():
+            await healed.wait()
+        back.append(number)
+        await done.wait()
+        await place.leave()
+
+    done = [asyncio.Event() for _ in range(4)]
+    async with AsyncExitStack() as stack:
+        tasks = [asyncio.create_task(wait(n, each)) for n, each in enumerate(done)]
+        stack.callback(lambda: [task.cancel() for task in tasks])
+        await _soon()
+        healed.set()
+        await _soon()
+        assert back == [0, 1]
+        done[0].set()
+        await _soon()
+        assert back == [0, 1, 2]
+
+
+# -- lanes -----------------------------------------------------------------------------------------
+
+
+async def test_who_waits_behind_one_that_stands_aside_is_told() -> None:
+    """Those who wait already, and those who come later; not those who come when it is over."""
+    lanes = Lanes()
+    first = lanes.enter("a", "docs", _version(5))
+    older = lanes.enter("a", "docs", _version(1))
+    assert await first.come_or_stall()
+    told = asyncio.create_task(older.come_or_stall())
+    await _soon()
+    assert not told.done()
+    with first.stalling():
+        assert await told is False
+        tombstone = lanes.enter("a", "docs", _version(6), removes=True)
+        assert await tombstone.come_or_stall() is False
+    later = lanes.enter("a", "more", _version(2))
+    waiting = asyncio.create_task(later.come_or_stall())
+    await _soon()
+    assert not waiting.done()
+    for turn in (first, older, tombstone):
+        turn.leave()
+
+    assert await waiting is True
+
+
+# -- pauses ----------------------------------------------------------------------------------------
+
+
+class _Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def test_who_waits_in_its_place_hears_when_the_workspace_is_paused() -> None:
+    """It has to stand aside then; who does so already waits on. Others are told as well, once."""
+    clock, told = _Clock(), list[str]()
+    pauses = Pauses(
+        RetryPolicy(2, 1.0, 1.0),
+        recovery=60.0,
+        well_at=lambda: clock.now,
+        rng=random.Random(1),
+        clock=clock,
+        metrics=Metrics(),
+    )
+    pauses.when_paused(told.append)
+    failure = Failure("it takes nothing", fault=Fault.THEIRS)
+    pauses.failed("docs", failure)
+    clock.now += 2
+    assert await pauses.clear("docs", aside=False), "this one tries"
+    waiting = asyncio.create_task(pauses.clear("docs", aside=False))
+    await _soon()
+    assert told == []
+    pauses.failed("docs", failure)
+
+    assert await waiting is False
+    assert told == ["docs"]
+    assert await pauses.clear("docs", aside=False) is False
+    aside = asyncio.create_task(pauses.clear("docs"))
+    await _soon()
+    assert not aside.done()
+    pauses.excuse()
+    assert await aside
+    assert await pauses.clear("docs", aside=False)

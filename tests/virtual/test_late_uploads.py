@@ -1,0 +1,108 @@
+"""What arrives after nobody waits for it any more goes, and nothing that is wanted goes with it."""
+
+from __future__ import annotations
+
+from tests.virtual.loop import soon, virtually
+from tests.virtual.world import World, event, world
+
+AMBIGUITY = 600.0
+
+
+def _texts(w: World, slug: str = "docs") -> list[str]:
+    return sorted(text for _, text, _ in w.sim.chunks(slug))
+
+
+async def _old_assignment(w: World) -> None:
+    """So long after the assignment that the second look after it is over."""
+    w.sim.faults.latency = 0.02
+    w.publish(event("warm", ["up"]))
+    await w.settled()
+    await w.idle(AMBIGUITY + 120)
+
+
+@virtually
+async def test_a_late_upload_of_an_overtaken_version_goes_though_the_assignment_is_old() -> None:
+    """Its own document did not wait for it: a newer version came, and was done before it."""
+    async with world() as w:
+        await _old_assignment(w)
+        w.sim.faults.add("delay", path="*/raw-text", contains="old two", seconds=300, times=1)
+        w.publish(event("a", ["one", "old two"]))
+        await w.idle(130)
+        w.publish(event("a", ["one", "new two"], day=1))
+        await w.settled(within=60)
+        assert w.statuses() == {"succeeded": 2, "superseded": 1}
+        assert _texts(w) == ["new two", "one", "up"]
+        await w.idle(300)
+        assert "old two" in _texts(w), "it came late"
+        await w.idle(2 * AMBIGUITY)
+
+        assert _texts(w) == ["new two", "one", "up"]
+
+
+@virtually
+async def test_a_late_upload_of_an_overtaken_version_doubles_nothing() -> None:
+    """The newer version has the same text, and uploaded it again meanwhile."""
+    async with world() as w:
+        await _old_assignment(w)
+        w.sim.faults.add("delay", path="*/raw-text", contains="two", seconds=300, times=1)
+        w.publish(event("a", ["one", "two"]))
+        await w.idle(130)
+        w.publish(event("a", ["one", "two", "three"], day=1))
+        await w.settled(within=60)
+        await w.idle(3 * AMBIGUITY)
+
+        assert _texts(w) == ["one", "three", "two", "up"]
+
+
+@virtually
+async def test_a_workspace_that_removes_nothing_keeps_no_other_from_its_second_look() -> None:
+    """Doubles stay where AnythingLLM fails to remove them, go elsewhere, and go there later."""
+    async with world() as w:
+        w.sim.faults.latency = 0.02
+        for slug in ("ws-1", "ws-2"):
+            w.publish(event(f"warm-{slug}", ["up"], technology=slug))
+        await w.settled()
+        w.sim.faults.add("delay", path="*/raw-text", contains="late", seconds=200)
+        w.publish(event("aaa", ["late one"], technology="ws-1"))
+        w.publish(event("bbb", ["late two"], technology="ws-2"))
+        await w.idle(5)
+        await w.crash()
+        w.sim.faults.clear()
+        await w.start()
+        await w.settled(within=900)
+        fails = w.sim.faults.add("status", status=500, path="*/remove-documents", times=3)
+        await soon(lambda: fails.fired == 3)
+        await w.idle(10)
+        assert (len(_texts(w, "ws-1")), len(_texts(w, "ws-2"))) == (3, 2)
+        await w.idle(400)
+
+        assert (len(_texts(w, "ws-1")), len(_texts(w, "ws-2"))) == (2, 2)
+
+
+@virtually
+async def test_a_document_that_comes_while_a_late_chunk_is_removed_keeps_that_text() -> None:
+    """What is about to go counts as stored for nobody, though a listing still shows it."""
+    async with world() as w:
+        w.sim.faults.latency = 0.02
+        w.publish(event("a", ["one", "two"]))
+        await w.settled()
+        await w.crash()
+        w.sim.faults.add("delay", path="*/raw-text", contains="odd", seconds=200, times=1)
+        w.publish(event("a", ["one", "two", "odd"], day=1))
+        await w.start()
+        await w.idle(5)
+        await w.crash()
+        w.publish(event("a", ["one", "two"], day=2))
+        await w.start()
+        await w.settled(within=900)
+        await w.idle(300)
+        assert "odd" in _texts(w), "it came late"
+        slow = w.sim.faults.add("delay", path="*/remove-documents", seconds=300)
+        await w.idle(400)
+        assert slow.seen == 1, "the second look is removing"
+        w.pipeline.index.forget()
+        w.publish(event("a", ["one", "two", "odd"], day=3))
+        await w.settled(within=900)
+        await w.idle(400)
+
+        assert _texts(w) == ["odd", "one", "two"]
