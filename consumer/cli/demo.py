@@ -124,7 +124,7 @@ def _tell(report: Report, *, as_json: bool) -> None:
     )
     if report.dead_letters:
         refused = "the simulated AnythingLLM was told to refuse one chunk"
-        output.line(f"{report.dead_letters} dead letter: {refused}")
+        output.line(f"{report.dead_letters} dead letter: {refused}; mended and replayed")
     output.line(f"done in {report.seconds:.1f} s; everything the demo made is gone again")
 
 

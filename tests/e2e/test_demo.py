@@ -19,7 +19,8 @@ from tests.integration.test_local_kafka import needs_java, needs_own_kafka
 pytestmark = pytest.mark.kafka
 
 FIELDS = {
-    *("published", "results", "dead_letters", "chunks_stored", "chunks_searchable", "seconds"),
+    *("published", "results", "dead_letters", "replayed"),
+    *("chunks_stored", "chunks_searchable", "seconds"),
 }
 
 
@@ -73,6 +74,7 @@ async def test_the_demo_runs_the_main_job(programs: Programs) -> None:
     assert "24/24" in ended.out
     assert "24 documents published, results: 1 partial, 23 succeeded" in ended.out
     assert "1 dead letter" in ended.out
+    assert "mended and replayed" in ended.out
     await nothing_left(programs)
 
 
@@ -93,7 +95,7 @@ async def test_a_script_reads_one_line(programs: Programs, kafka: LocalKafka) ->
 
     shown = summary(ended)
     assert shown["results"] == {"succeeded": 23, "partial": 1}
-    assert shown["dead_letters"] == 1
+    assert (shown["dead_letters"], shown["replayed"]) == (1, 1)
     assert await names_of_the_demo(kafka) == []
     await nothing_left(programs)
 

@@ -1,0 +1,51 @@
+"""The demo's second act: what was refused is mended, and replayed."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+from consumer.kafka.reader import read_topic
+from consumer.model.received import read_result
+from consumer.model.selection import Selection
+from consumer.operations.replay import start_replay
+from consumer.operations.replay_look import Wish
+from consumer.operations.replay_work import Tell
+from consumer.sandbox.errors import SandboxError
+from consumer.settings import Settings
+from consumer.wiring import kafka_connection
+
+_SECONDS = 60.0
+
+
+_NOBODY = Tell(
+    reading=lambda done, total: None,
+    waiting=lambda members: None,
+    began=lambda run, look: None,
+    done=lambda more: None,
+)
+
+
+async def replay_all(settings: Settings) -> int:
+    """Replay every open dead letter; how many events are stored after it.
+
+    Raises:
+        SandboxError: not all of them within a minute.
+    """
+    done = await start_replay(
+        settings, Wish(Selection()), _NOBODY, operator="demo", rng=random.Random()
+    )
+    published = done.progress.published
+    succeeded: set[str] = set()
+    try:
+        async with asyncio.timeout(_SECONDS):
+            topic = settings.kafka.results_topic
+            async for record in read_topic(kafka_connection(settings), topic, follow=True):
+                result = read_result(record.value or b"")
+                if result.replay_of is not None and result.status == "succeeded":
+                    succeeded.add(result.event_id)
+                if len(succeeded) == published:
+                    break
+    except TimeoutError:
+        raise SandboxError(f"only {len(succeeded)} of {published} replays succeeded") from None
+    return len(succeeded)
