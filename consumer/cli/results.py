@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -85,15 +86,18 @@ async def _read(
     from consumer.model.result import read_result
     from consumer.wiring import kafka_connection
 
-    records = read_topic(kafka_connection(settings), settings.kafka.results_topic, follow=follow)
-    async for record in records:
-        try:
-            result = read_result(record.value or b"")
-        except ValueError as error:
-            output.note(f"skipped {record.at}: {error}")
-            continue
-        if matches(result):
-            show(result, record.value or b"")
+    connection, topic = kafka_connection(settings), settings.kafka.results_topic
+    # Closed where it is left early, as when nobody reads any more: left to the end of the loop it
+    # would be closed in the middle of a request, which asyncio complains about.
+    async with aclosing(read_topic(connection, topic, follow=follow)) as records:
+        async for record in records:
+            try:
+                result = read_result(record.value or b"")
+            except ValueError as error:
+                output.note(f"skipped {record.at}: {error}")
+                continue
+            if matches(result):
+                show(result, record.value or b"")
 
 
 class _Shown:

@@ -12,8 +12,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -27,6 +27,9 @@ from consumer.kafka.topics import no_such_topic, open_admin, partitions_of
 from consumer.model.delivery import Coordinates, Record
 
 log = structlog.get_logger(__name__)
+
+# To be closed where they are left early (`contextlib.aclosing`).
+Records = AsyncGenerator[Record, None]
 
 _ASK_SECONDS = 30.0
 _STILL_THERE_SECONDS = 10.0
@@ -79,7 +82,7 @@ class TopicReader:
         self._topics[topic] = found
         return found
 
-    async def records(self, topic: str, extents: Extents) -> AsyncIterator[Record]:
+    async def records(self, topic: str, extents: Extents) -> Records:
         """Every record of these extents, partition by partition, oldest first in each.
 
         Raises:
@@ -87,8 +90,10 @@ class TopicReader:
         """
         for number, extent in sorted(extents.items()):
             if extent.end > extent.start:
-                async for record in self._partition(TopicPartition(topic, number), extent):
-                    yield record
+                partition = TopicPartition(topic, number)
+                async with aclosing(self._partition(partition, extent)) as records:
+                    async for record in records:
+                        yield record
 
     async def record(self, at: Coordinates) -> Record | None:
         """The record of this place, or None when it is not there (any more).
@@ -110,16 +115,20 @@ class TopicReader:
         if not near:
             self._go_to(partition, at.offset)
         upto = Extent(at.offset, at.offset + 1)
-        async for record in self._on(partition, upto, at_once=1):
-            if record.at.offset >= at.offset:
-                return record if record.at == at else None
+        async with aclosing(self._on(partition, upto, at_once=1)) as records:
+            async for record in records:
+                if record.at.offset >= at.offset:
+                    return record if record.at == at else None
         return None
 
-    async def _partition(self, partition: TopicPartition, extent: Extent) -> AsyncIterator[Record]:
+    async def _partition(
+        self, partition: TopicPartition, extent: Extent
+    ) -> Records:
         self._go_to(partition, extent.start)
-        async for record in self._on(partition, extent, at_once=_AT_ONCE):
-            if record.at.offset < extent.end:
-                yield record
+        async with aclosing(self._on(partition, extent, at_once=_AT_ONCE)) as records:
+            async for record in records:
+                if record.at.offset < extent.end:
+                    yield record
 
     def _go_to(self, partition: TopicPartition, offset: int) -> None:
         if self._consumer.assignment() != {partition}:
@@ -128,7 +137,7 @@ class TopicReader:
 
     async def _on(
         self, partition: TopicPartition, extent: Extent, *, at_once: int
-    ) -> AsyncIterator[Record]:
+    ) -> Records:
         """From where the partition's position is to the extent's end."""
         empty = 0
         while empty < _EMPTY_POLLS:
@@ -214,7 +223,7 @@ async def _stop(consumer: AIOKafkaConsumer) -> None:
 
 async def read_topic(
     connection: KafkaConnection, topic: str, *, follow: bool = False
-) -> AsyncIterator[Record]:
+) -> Records:
     """Every record of a topic, oldest first within a partition.
 
     Args:
@@ -226,18 +235,20 @@ async def read_topic(
         KafkaUnavailableError: Kafka can't be reached, or there is no such topic.
     """
     if follow:
-        async for record in _follow(connection, topic):
-            yield record
+        async with aclosing(_follow(connection, topic)) as followed:
+            async for record in followed:
+                yield record
         return
     async with open_reader(connection) as reader:
         extents = await reader.extents(topic)
         if extents is None:
             raise no_such_topic(topic)
-        async for record in reader.records(topic, extents):
-            yield record
+        async with aclosing(reader.records(topic, extents)) as records:
+            async for record in records:
+                yield record
 
 
-async def _follow(connection: KafkaConnection, topic: str) -> AsyncIterator[Record]:
+async def _follow(connection: KafkaConnection, topic: str) -> Records:
     count = await partitions_of(connection, topic)
     partitions = [TopicPartition(topic, number) for number in range(count)]
     install()

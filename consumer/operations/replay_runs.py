@@ -77,8 +77,10 @@ class RunStore:
     async def all(self) -> list[tuple[Run, Progress]]:
         """All runs, newest first."""
         names = await self._admin.groups(self._prefix)
-        ids = sorted((name.removeprefix(self._prefix) for name in names), reverse=True)
-        return [found for id in ids if (found := await self.load(id)) is not None]
+        ids = [name.removeprefix(self._prefix) for name in names]
+        every = [found for id in ids if (found := await self.load(id)) is not None]
+        # By the moment, not by the id: two runs can begin within one second.
+        return sorted(every, key=lambda found: found[0].started_at, reverse=True)
 
 
 def run_prefix(settings: Settings) -> str:

@@ -65,12 +65,12 @@ async def refused(stage: Stage, count: int = 1, word: str = "REFUSED") -> list[J
     events = [
         document(f"{word.lower()}-{n}", [f"{word} {n}", f"{word} {n} b"]) for n in range(count)
     ]
+    letters, results = len(stage.dead_letters), len(stage.results)
     await stage.publish_all(events)
     if not stage.running:
         await stage.start()
-    before = len(stage.dead_letters)
-    await stage.wait_dead_letters(before + count)
-    await stage.wait_results(len({r["event_id"] for r in stage.results}))
+    await stage.wait_dead_letters(letters + count)
+    await stage.wait_results(results + count)  # published behind the letters
     return events
 
 

@@ -169,7 +169,7 @@ async def test_most_documents_failing_blows_the_fuse_and_it_heals_by_itself() ->
     async with world() as w:
         w.sim.faults.latency = 0.02
         w.sim.faults.embedder_poison = [POISON]
-        for n in range(300):
+        for n in range(150):
             w.publish(event(f"d{n}", [f"{POISON}, {n}"]))
         await w.idle(HOUR)
         fallen = len(w.letters)
@@ -182,4 +182,4 @@ async def test_most_documents_failing_blows_the_fuse_and_it_heals_by_itself() ->
         await w.settled(within=4 * RECOVERY + 120)
 
         assert not w.fuse_blown()
-        assert w.statuses() == {"failed": fallen, "succeeded": 300 - fallen}
+        assert w.statuses() == {"failed": fallen, "succeeded": 150 - fallen}
