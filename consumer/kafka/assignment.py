@@ -27,6 +27,8 @@ class Assignment:
         self._idle = asyncio.Event()
         self._idle.set()
         self._ended = False
+        # Once its topic is gone nothing of it may be committed: made anew, it has other records.
+        self.topic_gone = False
 
     @property
     def ended(self) -> bool:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from aiokafka import AIOKafkaConsumer, OffsetAndMetadata, TopicPartition
+from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 
 
 def hear_heartbeats(
@@ -35,6 +36,28 @@ def hear_heartbeats(
         return counted_in
 
     coordinator._do_heartbeat = told
+
+
+class TopicGoneError(KafkaError):  # type: ignore[misc]  # aiokafka has no types
+    """A commit names a partition that is not there (any more)."""
+
+
+def let_go_of_gone_topics(consumer: AIOKafkaConsumer) -> None:
+    """Have a commit fail for good when its topic is gone.
+
+    aiokafka 0.14 repeats it until it is taken. Once the topic is made anew it is: the offsets of
+    the old topic then hide the first records of the new one.
+    """
+    coordinator = consumer._coordinator
+    commit = coordinator._do_commit_offsets
+
+    async def once(assignment: object, offsets: object) -> None:
+        try:
+            await commit(assignment, offsets)
+        except UnknownTopicOrPartitionError as error:
+            raise TopicGoneError(str(error)) from error
+
+    coordinator._do_commit_offsets = once
 
 
 def thrown_out(consumer: AIOKafkaConsumer) -> bool:

@@ -12,6 +12,7 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from consumer.kafka.assignment import Assignment
 from consumer.kafka.connection import in_short
+from consumer.kafka.membership import TopicGoneError, rejoin
 from consumer.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)
@@ -44,16 +45,38 @@ async def commit_settled(
         metrics: counts.
         timeout: seconds; aiokafka itself sets no limit.
     """
-    moved = {
-        partition: (assignment.ledger, offset)
-        for partition, assignment in assignments.items()
-        if (offset := assignment.ledger.committable) is not None and _exists(consumer, partition)
-    }
-    if not moved:
-        return  # an empty commit would be one of everything aiokafka has handed out
+    for topic in {partition.topic for partition in assignments}:
+        moved = {
+            partition: (assignment, offset)
+            for partition, assignment in assignments.items()
+            if partition.topic == topic
+            and not assignment.topic_gone
+            and (offset := assignment.ledger.committable) is not None
+            and _exists(consumer, partition)
+        }
+        if moved:  # an empty commit would be one of everything aiokafka has handed out
+            await _commit(consumer, moved, metrics, timeout)
+
+
+async def _commit(
+    consumer: AIOKafkaConsumer,
+    moved: Mapping[TopicPartition, tuple[Assignment, int]],
+    metrics: Metrics,
+    timeout: float,
+) -> None:
     try:
         async with asyncio.timeout(timeout):
             await consumer.commit({partition: offset for partition, (_, offset) in moved.items()})
+    except TopicGoneError:
+        metrics.commit_failures.inc()
+        for assignment, _ in moved.values():
+            assignment.topic_gone = True
+        log.warning(
+            "commit.failed",
+            error=f"there is no topic {next(iter(moved)).topic} (any more)",
+            consequence="not tried again: made anew it has other records; it is asked for anew",
+        )
+        rejoin(consumer)
     except (CommitFailedError, IllegalStateError) as error:
         # The group has moved on: whoever owns the partition now does this work again.
         metrics.commit_failures.inc()
@@ -63,8 +86,8 @@ async def commit_settled(
         log.warning("commit.failed", error=in_short(error), consequence="tried again shortly")
     else:
         metrics.commits.inc()
-        for ledger, offset in moved.values():
-            ledger.committed(offset)
+        for assignment, offset in moved.values():
+            assignment.ledger.committed(offset)
 
 
 async def how_far_behind(

@@ -121,9 +121,7 @@ class TopicReader:
                     return record if record.at == at else None
         return None
 
-    async def _partition(
-        self, partition: TopicPartition, extent: Extent
-    ) -> Records:
+    async def _partition(self, partition: TopicPartition, extent: Extent) -> Records:
         self._go_to(partition, extent.start)
         async with aclosing(self._on(partition, extent, at_once=_AT_ONCE)) as records:
             async for record in records:
@@ -135,9 +133,7 @@ class TopicReader:
             self._consumer.assign([partition])
         self._consumer.seek(partition, offset)
 
-    async def _on(
-        self, partition: TopicPartition, extent: Extent, *, at_once: int
-    ) -> Records:
+    async def _on(self, partition: TopicPartition, extent: Extent, *, at_once: int) -> Records:
         """From where the partition's position is to the extent's end."""
         empty = 0
         while empty < _EMPTY_POLLS:
@@ -221,9 +217,7 @@ async def _stop(consumer: AIOKafkaConsumer) -> None:
         # aiokafka 0.14 lets out the end of a task that it cancels before that has begun.
 
 
-async def read_topic(
-    connection: KafkaConnection, topic: str, *, follow: bool = False
-) -> Records:
+async def read_topic(connection: KafkaConnection, topic: str, *, follow: bool = False) -> Records:
     """Every record of a topic, oldest first within a partition.
 
     Args:

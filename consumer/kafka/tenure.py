@@ -22,7 +22,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 
 from consumer.kafka.assignment import Assignment
 from consumer.kafka.lease import Lease
-from consumer.kafka.membership import hear_heartbeats, rejoin, thrown_out
+from consumer.kafka.membership import hear_heartbeats, let_go_of_gone_topics, rejoin, thrown_out
 from consumer.kafka.progress import commit_settled
 from consumer.telemetry.metrics import Metrics
 
@@ -81,6 +81,7 @@ class Tenure:
     def begin(self, consumer: AIOKafkaConsumer) -> None:
         """Note that a consumer has joined the group."""
         hear_heartbeats(consumer, self._lease.heard, self._clock)
+        let_go_of_gone_topics(consumer)
         self._lease.turn()  # joining may have taken minutes
         self._lease.begin()
         self._consumer = consumer
