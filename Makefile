@@ -32,7 +32,13 @@ demo: $(STAMP) ## the whole way on this machine: a real Kafka, a simulated Anyth
 	$(BIN)/anythingllm-consumer demo
 
 test: $(STAMP) ## all but the slow tests, the journey on a real Kafka among them
-	$(PYTEST) -m "not slow"
+	@# Two halves side by side: one computes, the other mostly waits for Kafka and processes.
+	@said=$$(mktemp); \
+	$(PYTEST) -m "not slow" -p no:cacheprovider tests/unit tests/virtual tests/contract \
+		>"$$said" 2>&1 & half=$$!; \
+	$(PYTEST) -m "not slow" tests/integration tests/e2e; code=$$?; \
+	wait $$half; other=$$?; cat "$$said"; rm -f "$$said"; \
+	[ $$code = 0 ] && [ $$other = 0 ]
 
 # AFTER_TEST=1: only what `make test` left out. pytest's 5 means that nothing is marked slow.
 test-all: $(STAMP) ## every test
