@@ -79,7 +79,7 @@ class Condition:
         elif self._stop.is_set():
             reasons.append("draining")
         if not self._source.joined:
-            reasons.append("not in the consumer group yet")
+            reasons.append("not in the consumer group: joining it, or Kafka does not answer")
         if self.kafka_trouble is not None:
             reasons.append(f"Kafka: {self.kafka_trouble}")
         if self._publisher.trouble is not None:
