@@ -197,15 +197,12 @@ def _gates(settings: Settings, rooms: Rooms) -> Gates:
 
 
 def _patient_policy(settings: Settings) -> RetryPolicy:
-    return patient(retry_policy(settings), settings.breaker.recovery_seconds)
-
-
-def patient(policy: RetryPolicy, recovery: float) -> RetryPolicy:
-    """The policy with no pause longer than a recovery period.
+    """Our policy with no pause longer than a recovery period.
 
     A longer one would keep work waiting after the end of an outage.
     """
-    cap = min(policy.cap, recovery)
+    policy = retry_policy(settings)
+    cap = min(policy.cap, settings.breaker.recovery_seconds)
     return RetryPolicy(policy.attempts, min(policy.base, cap), cap)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -172,7 +173,7 @@ def _json(found: Found) -> dict[str, object]:
         "workspace": found.workspace,
         "identity": found.identity,
         "document_id": found.document_id,
-        "event": at and {"topic": at.topic, "partition": at.partition, "offset": at.offset},
+        "event": at and asdict(at),
         "chunks": found.total,
         "chunks_stored": found.stored,
         "chunks_surplus": found.surplus,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +13,6 @@ from consumer.cli.common import CommandFailed, ConfigOption, ExitCode, JsonOptio
 from consumer.cli.stages import stages
 
 if TYPE_CHECKING:
-    from consumer.model.delivery import Coordinates
     from consumer.model.held import Held
     from consumer.model.received import ReceivedResult
     from consumer.model.story import LetterTold, Story, Told
@@ -220,7 +220,7 @@ def _event_json(story: Story, told: Told) -> dict[str, Any]:
     result = story.result_of(told)
     return {
         "kind": told.kind,
-        **_place(told.at),
+        **asdict(told.at),
         "timestamp": told.timestamp,
         "document_id": told.document_id,
         "identity": told.identity,
@@ -229,7 +229,7 @@ def _event_json(story: Story, told: Told) -> dict[str, Any]:
         "chunks": told.chunks,
         "key": told.key,
         "key_is_identity": not told.key_differs,
-        "replay_of": _place(told.original) if told.original else None,
+        "replay_of": asdict(told.original) if told.original else None,
         "committed": told.committed,
         "progress": story.progress_of(told).name.lower(),
         "records_in_front": 0 if told.committed else told.in_front,
@@ -241,7 +241,7 @@ def _letter_json(told: LetterTold) -> dict[str, Any]:
     letter = told.letter
     return {
         "event_id": letter.event_id,
-        **_place(letter.at),
+        **asdict(letter.at),
         "failed_at": letter.failed_at,
         "reason": letter.reason,
         "message": letter.message,
@@ -249,9 +249,9 @@ def _letter_json(told: LetterTold) -> dict[str, Any]:
         "attempts": letter.attempts,
         "failed_chunks": letter.failed_chunks,
         "failed_chunk_ids": letter.failed_chunk_ids,
-        "origin": _place(letter.origin.at),
+        "origin": asdict(letter.origin.at),
         "trace_id": letter.trace_id,
-        "replays": [{**_place(at), "status": status} for at, status in told.replays.items()],
+        "replays": [{**asdict(at), "status": status} for at, status in told.replays.items()],
     }
 
 
@@ -272,7 +272,3 @@ def _held_json(held: Held) -> dict[str, Any]:
         "found_by_search": held.searched.found,
         "not_searched_because": held.searched.why_not or None,
     }
-
-
-def _place(at: Coordinates) -> dict[str, Any]:
-    return {"topic": at.topic, "partition": at.partition, "offset": at.offset}

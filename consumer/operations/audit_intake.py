@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from consumer.anythingllm.models import DocumentRow
 from consumer.kafka.extents import Stand
 from consumer.model.audit import Kept, Wanted
@@ -11,11 +9,10 @@ from consumer.model.delivery import Coordinates, Record
 from consumer.model.identity import IdentityTemplate
 from consumer.model.marker import decode_marker, hash_of_ids, mark
 from consumer.model.outcome import Refused
+from consumer.operations.reading import event_reader
 from consumer.operations.register import Refusal, Register
-from consumer.pipeline.read import DocumentEvent, Reader, TombstoneEvent
+from consumer.pipeline.read import DocumentEvent, TombstoneEvent
 from consumer.settings import Settings
-from consumer.telemetry.metrics import Metrics
-from consumer.wiring import decode_limits
 
 
 class Events:
@@ -30,14 +27,7 @@ class Events:
     def __init__(self, settings: Settings, register: Register, workspace: str | None) -> None:
         self._register = register
         self._workspace = workspace
-        self._reader = Reader(
-            limits=decode_limits(settings),
-            identity=settings.document.identity,
-            routing=settings.routing.rules(),
-            replay_topic=settings.kafka.replay_topic,
-            metrics=Metrics(),
-            now=lambda: datetime.now(UTC),
-        )
+        self._reader = event_reader(settings)
         self.read = self.invalid = 0
 
     def take(self, record: Record, stand: Stand) -> None:

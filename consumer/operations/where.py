@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 from typing import Generic, TypeVar
 
 from consumer.anythingllm import AnythingLLMError
@@ -34,11 +33,11 @@ from consumer.model.story import (
     Untold,
 )
 from consumer.operations.letters import read_letters
+from consumer.operations.reading import event_reader
 from consumer.operations.where_stored import MOST_SAME, Newest, Progress, Stored
-from consumer.pipeline.read import DocumentEvent, Event, Reader, TombstoneEvent
+from consumer.pipeline.read import DocumentEvent, Event, TombstoneEvent
 from consumer.settings import Settings
-from consumer.telemetry.metrics import Metrics
-from consumer.wiring import decode_limits, kafka_connection
+from consumer.wiring import kafka_connection
 
 KEPT = 1_000  # of events and of results each
 _TOLD_EVERY = 200  # records between two times that progress is told
@@ -115,14 +114,7 @@ class _Telling:
         self._untold: list[Untold] = []
         self._narrowed: list[str] = []
         self._stands: dict[str, Stand] = {}
-        self._reader = Reader(
-            limits=decode_limits(settings),
-            identity=settings.document.identity,
-            routing=settings.routing.rules(),
-            replay_topic=settings.kafka.replay_topic,
-            metrics=Metrics(),
-            now=lambda: datetime.now(UTC),
-        )
+        self._reader = event_reader(settings)
 
     # -- Kafka -------------------------------------------------------------------------------------
 

@@ -43,7 +43,7 @@ class Settled:
             return True
         keys: tuple[tuple[str, str | None], ...] = ((identity, slug), (identity, None))
         return any(
-            _ended_by(tombstone, version)
+            tombstone.ends(version)
             for key in keys
             if (tombstone := self._tombstones.get(key)) is not None
         )
@@ -52,17 +52,6 @@ class Settled:
         """Forget everything: the partitions may be somebody else's."""
         self._documents.clear()
         self._tombstones.clear()
-
-
-def _ended_by(tombstone: DocumentVersion, document: DocumentVersion) -> bool:
-    """Whether the tombstone came after the document.
-
-    Within one partition the offsets say so for certain. Dates would keep a document away that is
-    published again, unchanged, after its tombstone.
-    """
-    if tombstone.partition is not None and tombstone.partition == document.partition:
-        return (tombstone.offset or 0) > (document.offset or 0)
-    return not document.newer_than(tombstone)
 
 
 def _note(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 
 import pytest
 
@@ -12,18 +11,9 @@ from consumer.sandbox.kafka import LocalKafka
 from consumer.sandbox.simulator import Simulator
 from consumer.sandbox.simulator import simulator as running_simulator
 from tests.e2e.support import CANARY, Programs, Stage, settings_for, topics_of
+from tests.programs_fixtures import programs as programs
 
 PARTITIONS = 4
-
-
-@pytest.fixture
-async def programs(tmp_path: Path) -> AsyncIterator[Programs]:
-    """Starts processes of ours; none outlives the test, and none may have shown the API key."""
-    started = Programs(tmp_path)
-    try:
-        yield started
-    finally:
-        await started.close()
 
 
 @pytest.fixture

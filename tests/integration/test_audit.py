@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -36,16 +34,6 @@ FINDING = {
     "kind", "note", "workspace", "identity", "document_id", "event", "chunks", "chunks_stored",
     "chunks_surplus", "finding", "what_to_do",
 }  # fmt: skip
-
-
-@pytest.fixture
-async def programs(tmp_path: Path) -> AsyncIterator[Programs]:
-    """Starts processes of ours; none outlives the test."""
-    started = Programs(tmp_path)
-    try:
-        yield started
-    finally:
-        await started.close()
 
 
 def age(stage: Stage) -> None:

@@ -12,7 +12,7 @@ import os
 import secrets
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -43,16 +43,6 @@ FIELDS = {
     "first_failed_at", "failed_at", "original", "replays", "replayed", "last_status", "trace_id",
     "group", "tombstone", "by_reference", "bytes",
 }  # fmt: skip
-
-
-@pytest.fixture
-async def programs(tmp_path: Path) -> AsyncIterator[Programs]:
-    """Starts processes of ours; none outlives the test."""
-    started = Programs(tmp_path)
-    try:
-        yield started
-    finally:
-        await started.close()
 
 
 class Operator:

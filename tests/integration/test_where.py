@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,16 +22,6 @@ KEYS = {
     "document", "found", "verdict", "identities", "events", "results", "dead_letters", "stored",
     "same_source", "left_out", "narrowed", "not_known",
 }  # fmt: skip
-
-
-@pytest.fixture
-async def programs(tmp_path: Path) -> AsyncIterator[Programs]:
-    """Starts processes of ours; none outlives the test."""
-    started = Programs(tmp_path)
-    try:
-        yield started
-    finally:
-        await started.close()
 
 
 async def where(programs: Programs, stage: Stage, *words: str, **settings: str) -> Ended:

@@ -32,16 +32,6 @@ TOTALS = {"workspaces", "documents", "chunks", "foreign_documents", "found", "no
 
 
 @pytest.fixture
-async def programs(tmp_path: Path) -> AsyncIterator[Programs]:
-    """Starts processes of ours; none outlives the test, and none may have shown the API key."""
-    started = Programs(tmp_path)
-    try:
-        yield started
-    finally:
-        await started.close()
-
-
-@pytest.fixture
 async def server() -> AsyncIterator[Simulator]:
     """Two workspaces with a document each, long ago."""
     async with running_simulator(api_key=CANARY) as simulated:

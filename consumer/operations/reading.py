@@ -1,0 +1,22 @@
+"""Reading events as the service does, for who looks at them without working them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from consumer.pipeline.read import Reader
+from consumer.settings import Settings
+from consumer.telemetry.metrics import Metrics
+from consumer.wiring import decode_limits
+
+
+def event_reader(settings: Settings) -> Reader:
+    """A reader by the service's settings, whose counts nobody sees."""
+    return Reader(
+        limits=decode_limits(settings),
+        identity=settings.document.identity,
+        routing=settings.routing.rules(),
+        replay_topic=settings.kafka.replay_topic,
+        metrics=Metrics(),
+        now=lambda: datetime.now(UTC),
+    )
