@@ -17,7 +17,7 @@ import structlog
 from consumer.kafka.connection import KafkaConnection
 from consumer.kafka.topics import TopicSpec, open_admin
 from consumer.sandbox.kafka import LocalKafka, SandboxUnavailable, choose_kafka
-from tests.simulator_fixtures import simulator as simulator  # a fixture for all folders
+from tests.simulator_fixtures import simulator as simulator
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

@@ -23,7 +23,7 @@ from consumer.anythingllm.models import (
     StoredDocument,
     Workspace,
 )
-from consumer.anythingllm.storage import AnythingLLMStorage
+from consumer.anythingllm.unit_store import AnythingLLMStorage
 
 __all__ = [
     "AnythingLLMAuthenticationError",

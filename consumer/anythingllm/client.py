@@ -20,22 +20,13 @@ import structlog
 from consumer.anythingllm.api import Api, checked_slug
 from consumer.anythingllm.config import AnythingLLMConfig
 from consumer.anythingllm.document_upload import DocumentUploads
-from consumer.anythingllm.errors import (
-    AnythingLLMRejectedError,
-    AnythingLLMTimeoutError,
-    is_sick,
-)
+from consumer.anythingllm.errors import AnythingLLMRejectedError, AnythingLLMTimeoutError, is_sick
 from consumer.anythingllm.health import PROBE_SECONDS, breaker_status, check_health
-from consumer.anythingllm.looks import Looks
-from consumer.anythingllm.models import (
-    DocumentUploadResult,
-    SearchHit,
-    StoredDocument,
-    Workspace,
-)
+from consumer.anythingllm.marker_lookup import MarkerLookup
+from consumer.anythingllm.models import DocumentUploadResult, SearchHit, StoredDocument, Workspace
 from consumer.anythingllm.readiness import Readiness
-from consumer.anythingllm.storage import REMOVALS_IN_FLIGHT, AnythingLLMStorage
 from consumer.anythingllm.transport import SPARE_CONNECTIONS, Errand, Transport
+from consumer.anythingllm.unit_store import REMOVALS_IN_FLIGHT, AnythingLLMStorage
 from consumer.anythingllm.unit_upload import Ways
 from consumer.anythingllm.views import search_hits, stored_documents
 from consumer.anythingllm.workspaces import Workspaces
@@ -343,7 +334,7 @@ class AnythingLLMClient:
         return Ways(
             api=self._api,
             readiness=self._readiness,
-            looks=Looks(
+            looks=MarkerLookup(
                 self._api, errand=self._errand, timeout=self._config.timeout, clock=self._clock
             ),
             lane=asyncio.Semaphore(self._config.max_chunks_in_flight),

@@ -17,8 +17,8 @@ from consumer.anythingllm.errors import (
     CircuitOpenError,
 )
 from consumer.anythingllm.models import DocumentUploadResult
-from consumer.anythingllm.storage import AnythingLLMStorage
-from consumer.anythingllm.unit_upload import UnitUpload
+from consumer.anythingllm.unit_store import AnythingLLMStorage
+from consumer.anythingllm.unit_upload import RawTextUpload
 from consumer.model.difference import Difference, difference
 from consumer.model.document import Chunk, ProcessedDocument
 from consumer.model.fault import Fault
@@ -119,7 +119,7 @@ class DocumentUploads:
             return _failed(chunk, AnythingLLMRejectedError(message), 0)
         return await self._attempts(upload, chunk)
 
-    async def _attempts(self, upload: UnitUpload, chunk: Chunk) -> FailedChunk | None:
+    async def _attempts(self, upload: RawTextUpload, chunk: Chunk) -> FailedChunk | None:
         attempt = 0
         while True:
             try:

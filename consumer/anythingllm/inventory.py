@@ -25,8 +25,8 @@ from consumer.anythingllm.form import is_sentinel
 from consumer.anythingllm.models import DocumentRow, StoredFile, Workspace
 from consumer.anythingllm.transport import Errand, Transport
 from consumer.anythingllm.views import text_of
+from consumer.model.listing import ListedFile, ListedRow, Listing
 from consumer.model.marker import decode_marker
-from consumer.model.upkeep import File, Listing, Row
 from consumer.resilience.breaker import Breaker
 
 PAGE = 1_000  # files a request; the most that AnythingLLM 1.16 gives
@@ -141,7 +141,7 @@ class Inventory:
             sets[source] = min(count, sets.get(source, count))
         return sets
 
-    async def files(self) -> AsyncIterator[tuple[File, datetime]]:
+    async def files(self) -> AsyncIterator[tuple[ListedFile, datetime]]:
         """Every file of ours, with the server's time when it was there."""
         offset, more = 0, True
         while more:
@@ -155,7 +155,7 @@ class Inventory:
         """The server's time; None where it stores no files yet."""
         return (await self._api.files(_errand(self._timeout), 0, 1)).date
 
-    async def is_unchanged(self, file: File) -> bool:
+    async def is_unchanged(self, file: ListedFile) -> bool:
         """Whether a file is still there as it was."""
         now = await self._api.file(_errand(self._timeout), file.location)
         return now is not None and (now.doc_source, now.cached) == (file.source, file.embedded)
@@ -172,9 +172,9 @@ class Inventory:
         await self._api.remove(_errand(self._removal), locations)
 
 
-def _row(row: DocumentRow, now: datetime) -> Row:
+def _row(row: DocumentRow, now: datetime) -> ListedRow:
     created = row.created_at
-    return Row(
+    return ListedRow(
         location=row.location,
         source=row.doc_source,
         age=(now - created).total_seconds() if created else None,
@@ -183,14 +183,14 @@ def _row(row: DocumentRow, now: datetime) -> Row:
     )
 
 
-def _file(file: StoredFile) -> File | None:
+def _file(file: StoredFile) -> ListedFile | None:
     """A file, if it is ours and where we put it."""
     marker, sentinel = decode_marker(file.doc_source), is_sentinel(file.doc_source)
     if marker is None and not sentinel:
         return None
     if not file.location.endswith(".json") or "/" in file.location.removeprefix(FOLDER):
         return None
-    return File(file.location, file.doc_source, marker, sentinel, file.cached is True)
+    return ListedFile(file.location, file.doc_source, marker, sentinel, file.cached is True)
 
 
 def _errand(seconds: float) -> Errand:

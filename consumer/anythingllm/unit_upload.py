@@ -28,7 +28,7 @@ from consumer.anythingllm.errors import (
     AnythingLLMRejectedError,
 )
 from consumer.anythingllm.form import upload_body
-from consumer.anythingllm.looks import LEAST_DISTANCE, Look, Looks, due_after
+from consumer.anythingllm.marker_lookup import LEAST_DISTANCE, MarkerLookup, Sighting, due_after
 from consumer.anythingllm.readiness import NewErrand, Readiness
 from consumer.model.fault import Fault
 from consumer.model.marker import StoredUnit, Unit
@@ -57,7 +57,7 @@ class Ways:
 
     api: Api
     readiness: Readiness
-    looks: Looks
+    looks: MarkerLookup
     lane: asyncio.Semaphore
     errand: NewErrand
     clock: Callable[[], float]
@@ -67,7 +67,7 @@ class Ways:
     ambiguity: float
 
 
-class UnitUpload:
+class RawTextUpload:
     """One unit on its way into one workspace; not for concurrent use.
 
     Args:
@@ -212,11 +212,11 @@ class UnitUpload:
         self._ambiguous_since = None
         return look.location
 
-    async def _look(self, since: float, end: float) -> Look | None:
+    async def _look(self, since: float, end: float) -> Sighting | None:
         started = self._ways.clock()
         if self._location is not None:
             there = await self._is_embedded(self._location)
-            return Look(started, self._location if there else None)
+            return Sighting(started, self._location if there else None)
         return await self._ways.looks.find(
             self._slug,
             self._marker,

@@ -12,32 +12,34 @@ from datetime import UTC, datetime
 
 from consumer.anythingllm import AnythingLLMStorage
 from consumer.kafka.publisher import OutgoingRecord, Publisher, TooLargeForTopicError
-from consumer.model.delivery import Headers
+from consumer.model.record import Headers
 from consumer.model.routing import Routing
 from consumer.pipeline.apply import Applier
+from consumer.pipeline.backoff import Backoff
 from consumer.pipeline.circuit import Circuit
 from consumer.pipeline.gates import Gates
 from consumer.pipeline.giving_up import GivingUp
 from consumer.pipeline.hints import RemintedIds
+from consumer.pipeline.in_flight import InFlightBounds
 from consumer.pipeline.index import Index
-from consumer.pipeline.journey import Journey, Poll
-from consumer.pipeline.lanes import Lanes
-from consumer.pipeline.own_text import OwnTextTest
-from consumer.pipeline.patience import Patience
+from consumer.pipeline.journey import Journey
+from consumer.pipeline.key_queues import KeyQueues
 from consumer.pipeline.pauses import Pauses
+from consumer.pipeline.poison_probe import PoisonProbe
+from consumer.pipeline.ports import Poll, Publish, TooLarge
 from consumer.pipeline.read import Reader
 from consumer.pipeline.removal import Remover
-from consumer.pipeline.second_look import SecondLook
-from consumer.pipeline.settle import Address, Publish, Settler, TooLarge
-from consumer.pipeline.settled import Settled
+from consumer.pipeline.settle import Address, Settler
+from consumer.pipeline.settled import SettledVersions
+from consumer.pipeline.sweep import Sweep
 from consumer.pipeline.upload import Uploader
-from consumer.pipeline.window import Bounds
 from consumer.resilience.breaker import Breaker
 from consumer.resilience.fuse import Fuse, FuseRules
 from consumer.resilience.retry import RetryPolicy
 from consumer.settings import Settings
 from consumer.telemetry.metrics import Metrics
-from consumer.wiring import decode_limits, retry_policy
+from consumer.wiring.events import decode_limits
+from consumer.wiring.retry import retry_policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +80,8 @@ class Pipeline:
     def __init__(self, settings: Settings, rooms: Rooms) -> None:
         self._settings = settings
         self._rooms = rooms
-        self._settled = Settled()
-        self._lanes = Lanes()
+        self._settled = SettledVersions()
+        self._lanes = KeyQueues()
         self.gates = _gates(settings, rooms)
         self.index = Index(
             rooms.storage,
@@ -92,12 +94,12 @@ class Pipeline:
         # People reset a workspace because it is sick, or unasked: what is known of it is worthless.
         self.gates.pauses.when_paused(self.index.forget)
         rooms.storage.when_changed(self.index.forget)
-        self._patience = Patience(
+        self._patience = Backoff(
             self.gates, _patient_policy(settings), rng=rooms.rng, metrics=rooms.metrics
         )
         self._remover = Remover(rooms.storage, self.index, self.gates, self._patience)
         self._routing = settings.routing.rules()
-        self._second_look = SecondLook(
+        self._second_look = Sweep(
             rooms.storage,
             self.index,
             self._remover,
@@ -139,7 +141,7 @@ class Pipeline:
             applier,
             _settler(settings, rooms, cluster_id),
             lanes=self._lanes,
-            bounds=Bounds(
+            bounds=InFlightBounds(
                 intake.max_documents_in_flight, intake.max_bytes_in_flight, intake.max_aside_bytes
             ),
             metrics=rooms.metrics,
@@ -149,7 +151,7 @@ class Pipeline:
     def _uploader(self) -> Uploader:
         rooms, gates, upload = self._rooms, self.gates, self._settings.upload
         slots = asyncio.Semaphore(upload.max_chunks_in_flight)
-        own_text = OwnTextTest(rooms.storage, gates, slots=slots, rng=rooms.rng)
+        own_text = PoisonProbe(rooms.storage, gates, slots=slots, rng=rooms.rng)
         policy = _patient_policy(self._settings)
         return Uploader(
             rooms.storage,

@@ -8,7 +8,7 @@ from consumer.anythingllm import AnythingLLMClient
 from consumer.app.starting import Starting
 from consumer.app.watch import AnythingLLMWatch
 from consumer.kafka.publisher import Publisher
-from consumer.kafka.source import Source
+from consumer.kafka.source import KafkaSource
 from consumer.pipeline.gates import Gates
 from consumer.pipeline.journey import Journey
 from consumer.telemetry.metrics import PREFIX, Metrics
@@ -39,7 +39,7 @@ class Condition:
         *,
         stop: asyncio.Event,
         starting: Starting,
-        source: Source,
+        source: KafkaSource,
         publisher: Publisher,
         client: AnythingLLMClient,
         watch: AnythingLLMWatch,

@@ -23,16 +23,14 @@ from consumer.app.starting import Starting, cluster_id_of, topics_are_there
 from consumer.app.watch import AnythingLLMWatch
 from consumer.kafka.connection import KafkaUnavailableError
 from consumer.kafka.publisher import Publisher
-from consumer.kafka.source import Source
+from consumer.kafka.source import KafkaSource
 from consumer.pipeline.journey import Journey
 from consumer.settings import Settings
 from consumer.telemetry.metrics import Metrics
-from consumer.wiring import (
-    DEAD_LETTER_HEADROOM,
-    anythingllm_config,
-    kafka_connection,
-    source_config,
-)
+from consumer.wiring.anythingllm import anythingllm_config
+from consumer.wiring.kafka import kafka_connection
+from consumer.wiring.source import source_config
+from consumer.wiring.topics import DEAD_LETTER_HEADROOM
 
 log = structlog.get_logger(__name__)
 
@@ -69,7 +67,7 @@ class Service:
             max_record_bytes=settings.document.max_bytes + DEAD_LETTER_HEADROOM,
             delivery_timeout=settings.kafka.delivery_timeout_seconds,
         )
-        self._source = Source(
+        self._source = KafkaSource(
             self._connection,
             source_config(settings),
             self._metrics,

@@ -10,11 +10,11 @@ import typer
 from consumer.cli import output
 from consumer.cli.common import CommandFailed, ConfigOption, ExitCode, JsonOption, end, settings_for
 from consumer.cli.stages import stages
-from consumer.model.audit import State
 from consumer.model.slug import is_slug
+from consumer.operations.audit.judgement import DocumentState
 
 if TYPE_CHECKING:
-    from consumer.model.audited import Found, Summary
+    from consumer.operations.audit.findings import AuditFinding, AuditSummary
     from consumer.settings import Settings
 
 _MAX_LISTED = 20  # of one kind, towards people
@@ -31,18 +31,18 @@ WorkspaceOption = Annotated[
 
 # In the order in which they are told.
 _MEANINGS = {
-    State.STORED: "stored completely, once",
-    State.WAITING: "not committed yet: the service has not come to it, or is at it",
-    State.DEAD_LETTER: "explained by a dead letter: `dlq list`",
-    State.SETTLING: "just written: the service may be about to put it right",
-    State.MISSING: "nothing of it is stored",
-    State.INCOMPLETE: "a part of it is stored",
-    State.STALE: "stored completely, and chunks of older versions as well",
-    State.DOUBLE: "stored completely, and chunks of it once more",
-    State.NOT_REMOVED: "deleted, and still stored",
-    State.UNEXPECTED: "stored by us, and no event tells of it",
-    State.NO_DEAD_LETTER: "events that can't be carried out, without a dead letter",
-    State.NEWER: "stored in a newer version than any event tells of",
+    DocumentState.STORED: "stored completely, once",
+    DocumentState.WAITING: "not committed yet: the service has not come to it, or is at it",
+    DocumentState.DEAD_LETTER: "explained by a dead letter: `dlq list`",
+    DocumentState.SETTLING: "just written: the service may be about to put it right",
+    DocumentState.MISSING: "nothing of it is stored",
+    DocumentState.INCOMPLETE: "a part of it is stored",
+    DocumentState.STALE: "stored completely, and chunks of older versions as well",
+    DocumentState.DOUBLE: "stored completely, and chunks of it once more",
+    DocumentState.NOT_REMOVED: "deleted, and still stored",
+    DocumentState.UNEXPECTED: "stored by us, and no event tells of it",
+    DocumentState.NO_DEAD_LETTER: "events that can't be carried out, without a dead letter",
+    DocumentState.NEWER: "stored in a newer version than any event tells of",
 }
 
 
@@ -83,13 +83,13 @@ def audit(
     end(ExitCode.FOUND if summary.unexplained else ExitCode.DONE)
 
 
-def _audited(settings: Settings, workspace: str | None, *, as_json: bool) -> Summary:
+def _audited(settings: Settings, workspace: str | None, *, as_json: bool) -> AuditSummary:
     import asyncio
 
     from consumer.anythingllm import AnythingLLMError
     from consumer.kafka.connection import KafkaUnavailableError
-    from consumer.operations.audit import NoSuchWorkspace
-    from consumer.operations.register import RegisterFull
+    from consumer.operations.audit.audit import UnknownWorkspace
+    from consumer.operations.audit.register import RegisterFull
 
     try:
         return asyncio.run(_audit(settings, workspace, as_json=as_json))
@@ -97,7 +97,7 @@ def _audited(settings: Settings, workspace: str | None, *, as_json: bool) -> Sum
         raise CommandFailed(f"Kafka: {error}") from None
     except AnythingLLMError as error:
         raise CommandFailed(f"AnythingLLM: {error.message}") from None
-    except NoSuchWorkspace as error:
+    except UnknownWorkspace as error:
         raise CommandFailed(f"{error}; `workspaces list` shows those it has") from None
     except RegisterFull as error:
         raise CommandFailed(
@@ -105,11 +105,11 @@ def _audited(settings: Settings, workspace: str | None, *, as_json: bool) -> Sum
         ) from None
 
 
-async def _audit(settings: Settings, workspace: str | None, *, as_json: bool) -> Summary:
-    from consumer.model.audited import Summary
-    from consumer.operations.audit import open_audit
+async def _audit(settings: Settings, workspace: str | None, *, as_json: bool) -> AuditSummary:
+    from consumer.operations.audit.audit import open_audit
+    from consumer.operations.audit.findings import AuditSummary
 
-    summary, shown = Summary(), _Shown(as_json=as_json)
+    summary, shown = AuditSummary(), _ShownFindings(as_json=as_json)
     with stages(quiet=as_json) as progress:
         async with open_audit(settings, workspace=workspace, progress=progress) as audit:
             await audit.look()
@@ -119,15 +119,15 @@ async def _audit(settings: Settings, workspace: str | None, *, as_json: bool) ->
     return summary
 
 
-class _Shown:
+class _ShownFindings:
     """Shows findings: each as a line for scripts, the first of each kind in a table for people."""
 
     def __init__(self, *, as_json: bool) -> None:
         self._as_json = as_json
         self._rows: list[tuple[str, ...]] = []
-        self._counts: dict[State, int] = {}
+        self._counts: dict[DocumentState, int] = {}
 
-    def __call__(self, found: Found) -> None:
+    def __call__(self, found: AuditFinding) -> None:
         if self._as_json:
             output.json_line(_json(found))
             return
@@ -148,24 +148,24 @@ class _Shown:
                 output.note(f"{count - _MAX_LISTED} more {state}; --json names all")
 
 
-def _show(summary: Summary) -> None:
+def _show(summary: AuditSummary) -> None:
     for notice in summary.notices:
         output.note(notice)
     rows = [
         (state, summary.states[state], meaning)
         for state, meaning in _MEANINGS.items()
-        if summary.states[state] or state is State.STORED
+        if summary.states[state] or state is DocumentState.STORED
     ]
     output.table(("what", "count", "meaning"), rows)
     output.line(
         f"{summary.events} events ({summary.invalid} can't be carried out, "
         f"{summary.not_committed} not committed), {summary.documents} documents, "
-        f"{summary.states[State.STORED]} stored: {summary.unexplained} unexplained, "
+        f"{summary.states[DocumentState.STORED]} stored: {summary.unexplained} unexplained, "
         f"{summary.noted} notes"
     )
 
 
-def _json(found: Found) -> dict[str, object]:
+def _json(found: AuditFinding) -> dict[str, object]:
     at = found.event
     return {
         "kind": found.state,
@@ -182,7 +182,7 @@ def _json(found: Found) -> dict[str, object]:
     }
 
 
-def _totals(summary: Summary) -> dict[str, object]:
+def _totals(summary: AuditSummary) -> dict[str, object]:
     return {
         "events": summary.events,
         "invalid_events": summary.invalid,

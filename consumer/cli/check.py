@@ -8,7 +8,7 @@ from consumer.cli import output
 from consumer.cli.common import ConfigOption, ExitCode, JsonOption, end, settings_for
 
 if TYPE_CHECKING:
-    from consumer.kafka.topics import Finding
+    from consumer.kafka.topics import CheckFinding
 
 
 def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
@@ -18,7 +18,7 @@ def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """
     import asyncio
 
-    from consumer.operations.checks import look
+    from consumer.operations.check import look
 
     settings = settings_for(config, quiet_kafka=True)
     findings = asyncio.run(look(settings))
@@ -37,6 +37,6 @@ def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     end(ExitCode.DONE if all(finding.ok for finding in findings) else ExitCode.FOUND)
 
 
-def _row(finding: Finding) -> tuple[str, str, str, str]:
+def _row(finding: CheckFinding) -> tuple[str, str, str, str]:
     mark = "ok" if finding.ok else "WRONG"
     return mark, finding.subject, finding.text, finding.what_to_do

@@ -13,7 +13,7 @@ from consumer.cli import output
 from consumer.cli.common import CommandFailed, ExitCode, JsonOption
 
 if TYPE_CHECKING:
-    from consumer.sandbox.demo import Report, Told
+    from consumer.sandbox.demo import DemoReport, Told
 
 
 def demo(
@@ -43,7 +43,7 @@ def demo(
 
     from consumer.kafka.connection import KafkaUnavailableError
     from consumer.model.fault import Failure
-    from consumer.sandbox.demo import Options, run_demo
+    from consumer.sandbox.demo import DemoOptions, run_demo
     from consumer.sandbox.errors import SandboxError, SandboxUnavailable
     from consumer.telemetry.logs import set_up_logging, standard_stream
 
@@ -53,14 +53,14 @@ def demo(
     # The demo's own clients are quiet: what the service logs is shown when it fails.
     set_up_logging(level="error", format="console", secrets=(), sink=standard_stream("stderr"))
     tell = _nothing if as_json else _show
-    waits = _Waits(hide_key=anythingllm is not None) if keep else None
+    waits = _WaitsForEnter(hide_key=anythingllm is not None) if keep else None
 
-    async def run() -> Report:
+    async def run() -> DemoReport:
         # As Ctrl-C: whoever is told to end takes down what it has set up.
         task = asyncio.current_task()
         if task is not None:
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-        return await run_demo(Options(kafka, anythingllm, api_key), tell, until_closed=waits)
+        return await run_demo(DemoOptions(kafka, anythingllm, api_key), tell, until_closed=waits)
 
     try:
         report = asyncio.run(run())
@@ -75,7 +75,7 @@ def demo(
         raise CommandFailed("; ".join(report.wrong))
 
 
-class _Waits:
+class _WaitsForEnter:
     """Says how to use what is up, and waits until it is not needed any more.
 
     Args:
@@ -111,7 +111,7 @@ async def _enter() -> None:
         loop.remove_reader(sys.stdin.fileno())
 
 
-def _tell(report: Report, *, as_json: bool) -> None:
+def _tell(report: DemoReport, *, as_json: bool) -> None:
     if as_json:
         output.json_line(report.as_json())
         return
@@ -129,17 +129,17 @@ def _tell(report: Report, *, as_json: bool) -> None:
 
 
 def _show(told: Told) -> None:
-    from consumer.sandbox.demo import Found, Settled, Step
+    from consumer.sandbox.demo import ResultArrived, SearchFound, Step
 
     match told:
         case Step():
             output.line(f"* {told.text}")
-        case Settled():
+        case ResultArrived():
             output.line(
                 f"  {told.number:3d}/{told.total}  {told.status:<10} "
                 f"{told.chunks:4d} chunks  {told.workspace}  {told.document_id}"
             )
-        case Found():
+        case SearchFound():
             output.line(f'  searched for: "{told.query}"')
             output.line(f'  found:        "{told.text[:60]}" (distance {told.distance:.3f})')
     sys.stdout.flush()  # piped into something it is to be watched as well

@@ -11,7 +11,7 @@ import typer
 from consumer.cli import output
 from consumer.cli.common import CommandFailed, ConfigOption, ExitCode, JsonOption, end, settings_for
 from consumer.cli.files import EventLine, UnreadableError, read_events
-from consumer.operations.publishing import Publishable, checked, publish_all
+from consumer.operations.publish import Publishable, checked, publish_all
 from consumer.pipeline.decode import Malformed
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class _Events:
 
 
 def _checked(events: _Events, settings: Settings) -> Iterator[Publishable | Malformed]:
-    from consumer.wiring import decode_limits
+    from consumer.wiring.events import decode_limits
 
     values = (event.value for event in events)
     return checked(values, decode_limits(settings), settings.document.identity)
@@ -102,7 +102,7 @@ def _publish(events: _Events, settings: Settings, total: int) -> int:
     from consumer.kafka.connection import KafkaUnavailableError
     from consumer.kafka.publisher import TooLargeForTopicError
 
-    counted = _Counted()
+    counted = _Published()
     valid = (one for one in _checked(events, settings) if isinstance(one, Publishable))
     try:
         with output.progress("publishing", total) as show:
@@ -118,10 +118,11 @@ def _publish(events: _Events, settings: Settings, total: int) -> int:
         raise CommandFailed(message) from None
 
 
-async def _send(events: Iterable[Publishable], settings: Settings, counted: _Counted) -> int:
+async def _send(events: Iterable[Publishable], settings: Settings, counted: _Published) -> int:
     from consumer.kafka.publisher import OutgoingRecord, Publisher
     from consumer.kafka.topics import partitions_of
-    from consumer.wiring import DEAD_LETTER_HEADROOM, kafka_connection
+    from consumer.wiring.kafka import kafka_connection
+    from consumer.wiring.topics import DEAD_LETTER_HEADROOM
 
     connection, topic = kafka_connection(settings), settings.kafka.documents_topic
     # A producer would look for a topic that is not there for 40 s.
@@ -144,7 +145,7 @@ async def _send(events: Iterable[Publishable], settings: Settings, counted: _Cou
 
 
 @dataclass(slots=True)
-class _Counted:
+class _Published:
     """How many are published so far, for the progress bar and for the error."""
 
     published: int = 0

@@ -13,10 +13,10 @@ import typer
 
 from consumer.cli import output
 from consumer.cli.common import CommandFailed, ConfigOption, JsonOption, settings_for
-from consumer.cli.selecting import moment
+from consumer.cli.dlq.selecting import moment
 
 if TYPE_CHECKING:
-    from consumer.model.result import ReceivedResult
+    from consumer.contract.upload_result import ReceivedResult
     from consumer.settings import Settings
 
 _COLUMNS = ("completed", "status", "workspace", "document", "stored", "failed", "trace", "errors")
@@ -68,7 +68,7 @@ def results(
             return False
         return same and (not failed or result.status in _FAILED)
 
-    show = _Shown(as_json=as_json, drawn=sys.stdout.isatty() and not follow)
+    show = _ShownResults(as_json=as_json, drawn=sys.stdout.isatty() and not follow)
     try:
         asyncio.run(_read(settings, follow, matches, show))
     except KafkaUnavailableError as error:
@@ -82,9 +82,9 @@ async def _read(
     matches: Callable[[ReceivedResult], bool],
     show: Callable[[ReceivedResult, bytes], None],
 ) -> None:
+    from consumer.contract.upload_result import read_result
     from consumer.kafka.reader import read_topic
-    from consumer.model.result import read_result
-    from consumer.wiring import kafka_connection
+    from consumer.wiring.kafka import kafka_connection
 
     connection, topic = kafka_connection(settings), settings.kafka.results_topic
     # Closed where it is left early, as when nobody reads any more: left to the end of the loop it
@@ -100,7 +100,7 @@ async def _read(
                 show(result, record.value or b"")
 
 
-class _Shown:
+class _ShownResults:
     """Shows results: the JSON of each for scripts, lines as they come, or a table at the end.
 
     Args:

@@ -18,7 +18,7 @@ def export(
     ] = False,
 ) -> None:
     """Write JSON Schemas of all messages and the AsyncAPI document, made from the models."""
-    from consumer.model.schemas import files
+    from consumer.contract.schemas import files
 
     if check:
         _check(folder, files())

@@ -28,7 +28,8 @@ def create(
 
     from consumer.kafka.connection import KafkaUnavailableError
     from consumer.kafka.topics import open_admin
-    from consumer.wiring import kafka_connection, topic_specs
+    from consumer.wiring.kafka import kafka_connection
+    from consumer.wiring.topics import topic_specs
 
     settings = settings_for(config, needs_anythingllm=False, quiet_kafka=True)
 

@@ -26,7 +26,7 @@ FilesArgument = Annotated[
 
 
 @dataclass(slots=True)
-class Findings:
+class ValidationFindings:
     """What was found so far."""
 
     valid: int = 0
@@ -58,7 +58,7 @@ def validate(files: FilesArgument, as_json: JsonOption = False) -> None:
     Every problem is one line, `file:line: /pointer: problem`. A file holds one event a line, or one
     event, or a list of events. Exit code 3: an event is invalid. 2: a file can't be read.
     """
-    findings = Findings()
+    findings = ValidationFindings()
     for name in files:
         try:
             for event in read_events([name]):
@@ -73,7 +73,7 @@ def validate(files: FilesArgument, as_json: JsonOption = False) -> None:
     end(findings.exit_code)
 
 
-def _examine(event: EventLine, findings: Findings, *, quiet: bool) -> None:
+def _examine(event: EventLine, findings: ValidationFindings, *, quiet: bool) -> None:
     from consumer.pipeline.decode import DecodeLimits, Malformed, decode
 
     try:
@@ -88,7 +88,9 @@ def _examine(event: EventLine, findings: Findings, *, quiet: bool) -> None:
             output.line(f"{event.file}:{event.line}: note: {note}")
 
 
-def _report(event: EventLine, malformed: Malformed, findings: Findings, *, quiet: bool) -> None:
+def _report(
+    event: EventLine, malformed: Malformed, findings: ValidationFindings, *, quiet: bool
+) -> None:
     for problem in malformed.problems:
         if not quiet:
             output.line(f"{event.file}:{event.line}: {problem}")
@@ -105,7 +107,7 @@ def _report(event: EventLine, malformed: Malformed, findings: Findings, *, quiet
             )
 
 
-def _summary(findings: Findings) -> str:
+def _summary(findings: ValidationFindings) -> str:
     total = findings.valid + findings.invalid
     events = f"{total:,} event{'' if total == 1 else 's'}"
     unread = len(findings.unreadable)

@@ -13,9 +13,9 @@ from consumer.cli.common import CommandFailed, ConfigOption, ExitCode, JsonOptio
 from consumer.cli.stages import stages
 
 if TYPE_CHECKING:
-    from consumer.model.held import Held
-    from consumer.model.received import ReceivedResult
-    from consumer.model.story import LetterTold, Story, Told
+    from consumer.contract.received_result import ReceivedResult
+    from consumer.operations.where.held import Held
+    from consumer.operations.where.story import LetterTold, Story, Told
     from consumer.settings import Settings
 
 _MAX_ROWS = 12  # of one kind, towards people: the newest
@@ -73,7 +73,7 @@ def _told(settings: Settings, document: str, *, quick: bool, as_json: bool) -> S
     import asyncio
 
     from consumer.kafka.connection import KafkaUnavailableError
-    from consumer.operations.where import story_of
+    from consumer.operations.where.telling import story_of
 
     try:
         with stages(quiet=as_json) as progress:
@@ -86,7 +86,7 @@ def _told(settings: Settings, document: str, *, quick: bool, as_json: bool) -> S
 
 
 def _show(story: Story) -> None:
-    from consumer.model.story import verdict
+    from consumer.operations.where.story import verdict
 
     for text in verdict(story):
         output.line(text)
@@ -192,7 +192,7 @@ def _short(instant: datetime | None) -> str:
 
 
 def _json(story: Story) -> dict[str, Any]:
-    from consumer.model.story import verdict
+    from consumer.operations.where.story import verdict
 
     return {
         "document": story.word,

@@ -16,10 +16,10 @@ from consumer.model.slug import is_slug
 if TYPE_CHECKING:
     from consumer.anythingllm.inventory import Inventory
     from consumer.anythingllm.models import Workspace
-    from consumer.model.finding import Finding
-    from consumer.model.holding import Contents
-    from consumer.operations.repair import Outcome
-    from consumer.operations.upkeep import Report, Upkeep
+    from consumer.operations.workspaces.finding import WorkspaceFinding
+    from consumer.operations.workspaces.holding import Contents
+    from consumer.operations.workspaces.repair import RepairOutcome
+    from consumer.operations.workspaces.verify import Upkeep, WorkspacesReport
     from consumer.settings import Settings
 
 _MAX_LISTED = 50  # of one kind in one workspace, towards people
@@ -124,7 +124,7 @@ def _asked(work: Coroutine[Any, Any, T]) -> T:
     import asyncio
 
     from consumer.anythingllm import AnythingLLMError
-    from consumer.operations.upkeep import NoSuchWorkspace
+    from consumer.operations.workspaces.verify import NoSuchWorkspace
 
     try:
         return asyncio.run(work)
@@ -137,8 +137,8 @@ def _asked(work: Coroutine[Any, Any, T]) -> T:
 @asynccontextmanager
 async def _opened(settings: Settings) -> AsyncIterator[tuple[Inventory, Upkeep]]:
     from consumer.anythingllm.inventory import open_inventory
-    from consumer.operations.upkeep import Upkeep, rules_of
-    from consumer.wiring import anythingllm_config
+    from consumer.operations.workspaces.verify import Upkeep, rules_of
+    from consumer.wiring.anythingllm import anythingllm_config
 
     async with open_inventory(anythingllm_config(settings)) as inventory:
         yield inventory, Upkeep(inventory, rules_of(settings))
@@ -158,22 +158,24 @@ async def _list(settings: Settings, *, as_json: bool) -> list[tuple[object, ...]
     return rows
 
 
-async def _verify(settings: Settings, slugs: list[str], *, as_json: bool) -> Report:
+async def _verify(settings: Settings, slugs: list[str], *, as_json: bool) -> WorkspacesReport:
     async with _opened(settings) as (_, upkeep):
         return await _looked(upkeep, slugs, as_json=as_json)
 
 
 async def _looked(
     upkeep: Upkeep, slugs: list[str], mine: Iterable[str] = (), *, as_json: bool
-) -> Report:
+) -> WorkspacesReport:
     chosen = await upkeep.choose(slugs)
     with _progress("looking", len(chosen), as_json=as_json) as done:
         return await upkeep.verify(chosen, whole=not slugs, mine=frozenset(mine), done=done)
 
 
-async def _repair(settings: Settings, slugs: list[str], *, yes: bool, as_json: bool) -> Outcome:
+async def _repair(
+    settings: Settings, slugs: list[str], *, yes: bool, as_json: bool
+) -> RepairOutcome:
     from consumer.anythingllm import AnythingLLMError
-    from consumer.operations.repair import Outcome, Repair, planned
+    from consumer.operations.workspaces.repair import Repair, RepairOutcome, planned
 
     async with _opened(settings) as (inventory, upkeep):
         before = await _looked(upkeep, slugs, as_json=as_json)
@@ -181,7 +183,7 @@ async def _repair(settings: Settings, slugs: list[str], *, yes: bool, as_json: b
         if not as_json:
             _show(before.findings, as_json=False)
         if not plan or not yes:
-            return Outcome(before, before)
+            return RepairOutcome(before, before)
         with _progress("repairing", len(plan), as_json=as_json) as done:
             work = Repair(
                 inventory,
@@ -198,7 +200,7 @@ async def _repair(settings: Settings, slugs: list[str], *, yes: bool, as_json: b
                     f"{error.message}\nnot everything was done; running it again goes on"
                 ) from None
         after = await _looked(upkeep, slugs, work.renewed, as_json=as_json)
-    return Outcome(before, after)
+    return RepairOutcome(before, after)
 
 
 def _checked(slugs: list[str] | None) -> list[str]:
@@ -235,7 +237,7 @@ def _counted(workspace: Workspace, contents: Contents | None) -> dict[str, objec
     }
 
 
-def _json(finding: Finding) -> dict[str, object]:
+def _json(finding: WorkspaceFinding) -> dict[str, object]:
     return {
         "kind": finding.kind,
         "note": finding.is_note,
@@ -250,7 +252,7 @@ def _json(finding: Finding) -> dict[str, object]:
     }
 
 
-def _totals(report: Report) -> dict[str, object]:
+def _totals(report: WorkspacesReport) -> dict[str, object]:
     return {
         "workspaces": len(report.contents),
         "documents": sum(each.documents for each in report.contents),
@@ -261,7 +263,7 @@ def _totals(report: Report) -> dict[str, object]:
     }
 
 
-def _summary(report: Report) -> None:
+def _summary(report: WorkspacesReport) -> None:
     totals = _totals(report)
     output.line(
         f"{totals['workspaces']} workspaces, {totals['documents']} documents, "
@@ -270,7 +272,7 @@ def _summary(report: Report) -> None:
     )
 
 
-def _show(findings: Iterable[Finding], *, as_json: bool) -> None:
+def _show(findings: Iterable[WorkspaceFinding], *, as_json: bool) -> None:
     shown: Counter[tuple[str, str | None]] = Counter()
     rows = []
     for each in findings:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from consumer.kafka.ledger import Ledger
-from consumer.model.delivery import Record
+from consumer.model.record import Record
 from consumer.resilience.fence import Fence
 
 
@@ -61,7 +61,7 @@ class Assignment:
         return self._name
 
 
-class Delivery:
+class KafkaDelivery:
     """A record on its way, with the receipt that lets its offset be committed.
 
     Args:

@@ -31,8 +31,8 @@ from aiokafka.record.default_records import DefaultRecordBatch
 from aiokafka.record.legacy_records import LegacyRecordBatch
 
 from consumer.kafka.codecs import CorruptError, UnfoldsTooFarError, unfold
-from consumer.model.delivery import Unreadable
 from consumer.model.reason import FailureReason
+from consumer.model.record import Unreadable
 
 _LENGTH_AT, _LOG_OVERHEAD, _MAGIC_AT = 8, 12, 16
 # base offset, length, leader epoch, magic, crc, attributes, last offset delta, first and max
@@ -75,7 +75,7 @@ class NoValue:
 
 
 @dataclass(slots=True)
-class Rules:
+class BatchRules:
     """How one consumer reads batches.
 
     Args:
@@ -94,7 +94,7 @@ class Rules:
 
 
 # A consumer's tasks inherit the context it is started in: so each has rules of its own.
-rules: ContextVar[Rules] = ContextVar("rules")
+rules: ContextVar[BatchRules] = ContextVar("rules")
 
 
 def install(unfold_limit: int = UNFOLD_LIMIT) -> None:
@@ -103,7 +103,7 @@ def install(unfold_limit: int = UNFOLD_LIMIT) -> None:
     Args:
         unfold_limit: bytes that a batch may unfold to.
     """
-    rules.set(Rules(unfold_limit))
+    rules.set(BatchRules(unfold_limit))
     aiokafka_fetcher.MemoryRecords = TolerantRecords
 
 
@@ -117,7 +117,7 @@ class TolerantRecords:
     def __init__(self, data: bytes) -> None:
         self._data = memoryview(data)
         self._at = 0
-        self._rules = rules.get(Rules())
+        self._rules = rules.get(BatchRules())
 
     def size_in_bytes(self) -> int:
         """Bytes that the broker sent."""
@@ -166,7 +166,7 @@ class TolerantBatch:
         by: how it is read.
     """
 
-    def __init__(self, data: bytes, by: Rules) -> None:
+    def __init__(self, data: bytes, by: BatchRules) -> None:
         self._data = data
         self._rules = by
         self._batch = DefaultRecordBatch(data)

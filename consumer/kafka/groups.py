@@ -54,7 +54,7 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class GroupOffset:
     """What a group has committed for one partition.
 
     Args:
@@ -66,7 +66,7 @@ class Place:
     text: str = ""
 
 
-Places = Mapping[tuple[str, int], Place]  # by topic and partition
+Places = Mapping[tuple[str, int], GroupOffset]  # by topic and partition
 
 
 class _DeleteGroupsResponse(Response):  # type: ignore[misc]  # aiokafka has no types
@@ -139,26 +139,26 @@ async def groups_named(client: AIOKafkaAdminClient, prefix: str) -> list[str]:
     return await _patiently(ask)
 
 
-async def places_of(client: AIOKafkaAdminClient, group: str) -> dict[tuple[str, int], Place]:
+async def places_of(client: AIOKafkaAdminClient, group: str) -> dict[tuple[str, int], GroupOffset]:
     """What the group has committed; nothing for one that there is not.
 
     Raises:
         KafkaError: Kafka refuses, or can't be reached.
     """
 
-    async def ask() -> dict[tuple[str, int], Place]:
+    async def ask() -> dict[tuple[str, int], GroupOffset]:
         coordinator = await client.find_coordinator(group)
         request = OffsetFetchRequest(group, None)
         response = await client._send_request_to_node(coordinator, request)
         # aiokafka's own method ignores this one: "not the coordinator" would read as "nothing is
         # committed".
         code = getattr(response, "error_code", 0)
-        places: dict[tuple[str, int], Place] = {}
+        places: dict[tuple[str, int], GroupOffset] = {}
         for topic, partitions in response.topics:
             for partition, offset, text, its_code in partitions:
                 code = code or its_code
                 if offset >= 0:
-                    places[topic, partition] = Place(offset, text or "")
+                    places[topic, partition] = GroupOffset(offset, text or "")
         if code:
             raise for_code(code)(group)
         return places

@@ -20,7 +20,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from consumer.kafka.connection import KafkaConnection, KafkaUnavailableError, explained, in_short
-from consumer.model.delivery import Headers
+from consumer.model.record import Headers
 
 log = structlog.get_logger(__name__)
 

@@ -20,11 +20,11 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import CorruptRecordException, KafkaError
 
 from consumer.kafka.batches import UNFOLD_LIMIT, install
-from consumer.kafka.beginning import Extent as Extent
 from consumer.kafka.connection import KafkaConnection, explained, in_short
+from consumer.kafka.offset_reset import OffsetRange as OffsetRange
 from consumer.kafka.records import to_record
 from consumer.kafka.topics import no_such_topic, open_admin, partitions_of
-from consumer.model.delivery import Coordinates, Record
+from consumer.model.record import Coordinates, Record
 
 log = structlog.get_logger(__name__)
 
@@ -49,7 +49,7 @@ _EMPTY_POLLS = 10
 # A record that is so near is read up to instead of being jumped to, which throws a fetch away.
 _NEAR = 100
 
-Extents = Mapping[int, Extent]
+OffsetRanges = Mapping[int, OffsetRange]
 """What each partition of a topic held when it was asked."""
 
 
@@ -59,9 +59,9 @@ class TopicReader:
     def __init__(self, consumer: AIOKafkaConsumer, connection: KafkaConnection) -> None:
         self._consumer = consumer
         self._connection = connection
-        self._topics: dict[str, Extents] = {}
+        self._topics: dict[str, OffsetRanges] = {}
 
-    async def extents(self, topic: str) -> Extents | None:
+    async def extents(self, topic: str) -> OffsetRanges | None:
         """What the topic's partitions hold now, or None when there is no such topic.
 
         Raises:
@@ -78,11 +78,11 @@ class TopicReader:
         ):
             begins = await self._consumer.beginning_offsets(partitions)
             ends = await self._consumer.end_offsets(partitions)
-        found = {each.partition: Extent(begins[each], ends[each]) for each in partitions}
+        found = {each.partition: OffsetRange(begins[each], ends[each]) for each in partitions}
         self._topics[topic] = found
         return found
 
-    async def records(self, topic: str, extents: Extents) -> Records:
+    async def records(self, topic: str, extents: OffsetRanges) -> Records:
         """Every record of these extents, partition by partition, oldest first in each.
 
         Raises:
@@ -114,14 +114,14 @@ class TopicReader:
             near = place <= at.offset <= place + _NEAR
         if not near:
             self._go_to(partition, at.offset)
-        upto = Extent(at.offset, at.offset + 1)
+        upto = OffsetRange(at.offset, at.offset + 1)
         async with aclosing(self._on(partition, upto, at_once=1)) as records:
             async for record in records:
                 if record.at.offset >= at.offset:
                     return record if record.at == at else None
         return None
 
-    async def _partition(self, partition: TopicPartition, extent: Extent) -> Records:
+    async def _partition(self, partition: TopicPartition, extent: OffsetRange) -> Records:
         self._go_to(partition, extent.start)
         async with aclosing(self._on(partition, extent, at_once=_AT_ONCE)) as records:
             async for record in records:
@@ -133,7 +133,7 @@ class TopicReader:
             self._consumer.assign([partition])
         self._consumer.seek(partition, offset)
 
-    async def _on(self, partition: TopicPartition, extent: Extent, *, at_once: int) -> Records:
+    async def _on(self, partition: TopicPartition, extent: OffsetRange, *, at_once: int) -> Records:
         """From where the partition's position is to the extent's end."""
         empty = 0
         while empty < _EMPTY_POLLS:

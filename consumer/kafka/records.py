@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiokafka import ConsumerRecord
 
 from consumer.kafka.batches import NoValue
-from consumer.model.delivery import Coordinates, Record
+from consumer.model.record import Coordinates, Record
 
 _NO_TIMESTAMP = -1
 

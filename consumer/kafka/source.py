@@ -34,15 +34,15 @@ from aiokafka.errors import (
     UnsupportedCodecError,
 )
 
-from consumer.kafka.assignment import Delivery
+from consumer.kafka.assignment import KafkaDelivery
+from consumer.kafka.assignments import Assignments, GroupListener
 from consumer.kafka.batches import UNFOLD_LIMIT, install
-from consumer.kafka.beginning import Beginnings
+from consumer.kafka.commits import PartitionLag, how_far_behind
 from consumer.kafka.connection import KafkaConnection, KafkaUnavailableError, explained, in_short
 from consumer.kafka.membership import topics_gone
-from consumer.kafka.progress import Behind, how_far_behind
+from consumer.kafka.offset_reset import OffsetReset
 from consumer.kafka.records import to_record
-from consumer.kafka.tenure import GroupListener, Tenure
-from consumer.model.delivery import Record
+from consumer.model.record import Record
 from consumer.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)
@@ -94,7 +94,7 @@ class SourceConfig:
         return max(self.session_timeout, self.drain_timeout + self.commit_timeout + 5.0)
 
 
-class Source:
+class KafkaSource:
     """See the module's docstring.
 
     Args:
@@ -119,7 +119,7 @@ class Source:
         self._metrics = metrics
         self._clock = clock
         self._consumer: AIOKafkaConsumer | None = None
-        self._tenure = Tenure(
+        self._tenure = Assignments(
             session_timeout=config.session_timeout,
             drain_timeout=config.drain_timeout,
             commit_timeout=config.commit_timeout,
@@ -129,7 +129,7 @@ class Source:
             clock=clock,
         )
         self._fed_at = clock()
-        self._beginnings = Beginnings(config.auto_offset_reset, metrics)
+        self._beginnings = OffsetReset(config.auto_offset_reset, metrics)
         self._gone: list[str] = []
 
     async def start(self) -> None:
@@ -200,7 +200,7 @@ class Source:
         """Nothing could be received, or need be: no reason to call it starving."""
         self._fed_at = self._clock()
 
-    async def poll(self, timeout: float = 0.2) -> Delivery | None:
+    async def poll(self, timeout: float = 0.2) -> KafkaDelivery | None:
         """The next record, or None when there was none for `timeout` seconds."""
         if self._tenure.failure is not None:
             raise RuntimeError("the rebalance listener failed") from self._tenure.failure
@@ -307,7 +307,7 @@ class Source:
             self._joined().seek(partition, offset)
         await asyncio.sleep(_FAILED_SECONDS)
 
-    def _first(self, batch: dict[TopicPartition, list[ConsumerRecord]]) -> Delivery | None:
+    def _first(self, batch: dict[TopicPartition, list[ConsumerRecord]]) -> KafkaDelivery | None:
         for partition, records in batch.items():
             for record in records:
                 # Without an assignment the record belongs to the next owner, who fetches it again.
@@ -318,7 +318,7 @@ class Source:
                 if not assignment.ledger.receive(record.offset, self._clock()):
                     assignment = self._tenure.begin_again(partition, record.offset)
                     assignment.ledger.receive(record.offset, self._clock())
-                return Delivery(self._told(to_record(record)), assignment)
+                return KafkaDelivery(self._told(to_record(record)), assignment)
         return None
 
     def _told(self, record: Record) -> Record:
@@ -351,7 +351,7 @@ class Source:
             self.not_hungry()
         return {(tp.topic, tp.partition): one.unsettled for tp, one in behind.items()}
 
-    async def _how_far_behind(self) -> dict[TopicPartition, Behind]:
+    async def _how_far_behind(self) -> dict[TopicPartition, PartitionLag]:
         self._tell_gone(await topics_gone(self._joined(), self._config.topics))
         try:
             async with asyncio.timeout(_ENDS_SECONDS):

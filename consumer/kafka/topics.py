@@ -13,8 +13,8 @@ from aiokafka.errors import KafkaError, for_code
 
 from consumer.kafka.connection import KafkaConnection, KafkaUnavailableError, explained
 from consumer.kafka.groups import (
+    GroupOffset,
     Member,
-    Place,
     Places,
     commit_from_outside,
     delete_group,
@@ -56,7 +56,7 @@ class TopicState:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CheckFinding:
     """Something `check` found.
 
     Args:
@@ -170,7 +170,7 @@ class TopicAdmin:
         async with self._asking("listing consumer groups"):
             return await groups_named(self._client, prefix)
 
-    async def places(self, group: str) -> dict[tuple[str, int], Place]:
+    async def places(self, group: str) -> dict[tuple[str, int], GroupOffset]:
         """What a consumer group has committed, by topic and partition."""
         async with self._asking(f"reading the offsets of {group}"):
             return await places_of(self._client, group)
@@ -257,17 +257,17 @@ async def _connected(client: AIOKafkaAdminClient) -> None:
         raise TimeoutError(f"no answer within {_CONNECT_SECONDS:.0f} s") from None
 
 
-def findings(specs: Sequence[TopicSpec], states: Mapping[str, TopicState]) -> list[Finding]:
+def findings(specs: Sequence[TopicSpec], states: Mapping[str, TopicState]) -> list[CheckFinding]:
     """What is wrong with the topics, one finding each; a good topic gives one that is ok. Pure."""
     return [finding for spec in specs for finding in _of_topic(spec, states.get(spec.name))]
 
 
-def _of_topic(spec: TopicSpec, state: TopicState | None) -> list[Finding]:
+def _of_topic(spec: TopicSpec, state: TopicState | None) -> list[CheckFinding]:
     subject = f"topic {spec.name}"
     if state is None:
-        return [Finding(False, subject, f"missing ({spec.purpose})", "run: topics create")]
+        return [CheckFinding(False, subject, f"missing ({spec.purpose})", "run: topics create")]
     wrong = [
-        Finding(
+        CheckFinding(
             False,
             subject,
             f"{name} is {state.settings.get(name)}, must be {wanted}",
@@ -276,7 +276,7 @@ def _of_topic(spec: TopicSpec, state: TopicState | None) -> list[Finding]:
         for name, wanted in spec.settings.items()
         if not _good_enough(name, state.settings.get(name), wanted)
     ]
-    return wrong or [Finding(True, subject, f"{state.partitions} partitions")]
+    return wrong or [CheckFinding(True, subject, f"{state.partitions} partitions")]
 
 
 def _good_enough(name: str, found: str | None, wanted: str) -> bool:

@@ -27,7 +27,7 @@ from typing import Generic, Protocol, TypeVar
 from consumer.model.version import DocumentVersion
 
 
-class Stored(Protocol):
+class ComparableUnit(Protocol):
     """A stored unit, as far as deciding needs it: a `StoredUnit`, or a row of an index."""
 
     @property
@@ -51,7 +51,7 @@ class Stored(Protocol):
         ...
 
 
-UnitT = TypeVar("UnitT", bound=Stored)
+UnitT = TypeVar("UnitT", bound=ComparableUnit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ def cover(wanted: Iterable[str], stored: Iterable[UnitT]) -> Cover[UnitT]:
     return Cover(covered, tuple(kept), tuple(left))
 
 
-def is_double(unit: Stored, seen: set[object]) -> bool:
+def is_double(unit: ComparableUnit, seen: set[object]) -> bool:
     """Whether a unit of the same chunks of the same event was seen before (rule 5); notes it.
 
     Args:

@@ -1,8 +1,13 @@
-"""What reading a workspace's listing says beside its rows."""
+"""A workspace's listing: its rows, its files, and which documents they make up. Pure."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
+
+from consumer.model.identity import IdentityTemplate
+from consumer.model.marker import Marker
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,3 +25,77 @@ class Listed:
     workspace_id: int | None
     rows: int
     etag: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ListedRow:
+    """A row of a workspace's listing.
+
+    Args:
+        location: AnythingLLM's handle.
+        source: ``docSource`` verbatim.
+        age: seconds since the row was made, by the server's clock; None where unknown.
+        marker: ours, or None.
+        sentinel: whether it is a test document that proves a workspace ready.
+    """
+
+    location: str
+    source: str
+    age: float | None
+    marker: Marker | None
+    sentinel: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ListedFile:
+    """A file of ours in AnythingLLM's store; as `ListedRow`.
+
+    Args:
+        embedded: whether it was ever embedded (``cached``).
+    """
+
+    location: str
+    source: str
+    marker: Marker | None
+    sentinel: bool
+    embedded: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A workspace's rows at one time, by the server's clock."""
+
+    slug: str
+    rows: tuple[ListedRow, ...]
+    at: datetime
+
+
+def by_identity(
+    rows: Iterable[ListedRow], identity: IdentityTemplate
+) -> dict[str, list[ListedRow]]:
+    """Our units by the identity of their document, each location once, in order of location.
+
+    A location that is listed twice is as young as its younger row.
+    """
+    units: dict[str, ListedRow] = {}
+    for row in rows:
+        if row.marker is not None:
+            other = units.get(row.location)
+            units[row.location] = row if other is None else min(row, other, key=age_of)
+    documents: dict[str, list[ListedRow]] = {}
+    for _, row in sorted(units.items()):
+        if (marker := row.marker) is not None:
+            fields = (marker.document_id, marker.source_url, marker.technology)
+            documents.setdefault(identity.of_fields(*fields), []).append(row)
+    return documents
+
+
+def age_of(row: ListedRow) -> float:
+    """Seconds since the row was made; below zero where nobody knows: then it is young."""
+    return -1.0 if row.age is None else row.age
+
+
+def newest_of(rows: Iterable[ListedRow]) -> Marker:
+    """The marker of the newest version among units, of which there is at least one."""
+    markers = (row.marker for row in rows if row.marker is not None)
+    return max(markers, key=lambda marker: (marker.version.instant, marker.version.offset or 0))

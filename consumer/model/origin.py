@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
-from consumer.model.delivery import Coordinates, Record
+from consumer.model.record import Coordinates, Record
 
 TOPIC = "__connect.errors.topic"
 PARTITION = "__connect.errors.partition"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from consumer.model.delivery import Record
 from consumer.model.document import ProcessedDocument
 from consumer.model.origin import origin_of
+from consumer.model.record import Record
 
 MAX_AHEAD = timedelta(days=1)
 

@@ -6,20 +6,20 @@ from collections.abc import Awaitable, Callable, Collection
 from dataclasses import replace
 from typing import TypeVar
 
-from consumer.model.difference import Stored
+from consumer.model.difference import ComparableUnit
+from consumer.model.event import DocumentEvent, Event, TombstoneEvent
 from consumer.model.fault import Failure
 from consumer.model.outcome import Applied, Deleted, Outcome, Refused, Superseded
-from consumer.pipeline.gates import Gates, Waits
+from consumer.pipeline.backoff import Backoff
+from consumer.pipeline.gates import Gates
 from consumer.pipeline.hints import RemintedIds
 from consumer.pipeline.index import Index
-from consumer.pipeline.patience import Patience
 from consumer.pipeline.plan import Plan, is_superseded, make_plan
-from consumer.pipeline.ports import Storage
-from consumer.pipeline.read import DocumentEvent, Event, TombstoneEvent
+from consumer.pipeline.ports import Storage, Waits
 from consumer.pipeline.removal import Remover
 from consumer.pipeline.rows import StoredRow
-from consumer.pipeline.second_look import SecondLook
-from consumer.pipeline.settled import Settled
+from consumer.pipeline.settled import SettledVersions
+from consumer.pipeline.sweep import Sweep
 from consumer.pipeline.upload import PlanOutdated, Uploader
 from consumer.pipeline.wanted import of_version
 from consumer.resilience.fence import Fence, FenceClosedError
@@ -50,9 +50,9 @@ class Applier:
         gates: Gates,
         uploader: Uploader,
         remover: Remover,
-        patience: Patience,
-        settled: Settled,
-        second_look: SecondLook,
+        patience: Backoff,
+        settled: SettledVersions,
+        second_look: Sweep,
         reminted: RemintedIds,
         *,
         permits: Callable[[str], bool],
@@ -214,7 +214,7 @@ def _with_uploaded(applied: Applied, before: Collection[str]) -> Applied:
     )
 
 
-def _ends(tombstone: TombstoneEvent, unit: Stored) -> bool:
+def _ends(tombstone: TombstoneEvent, unit: ComparableUnit) -> bool:
     """Whether the tombstone came after what is stored.
 
     A later offset in the same partition says so for certain: dates alone would let a publisher

@@ -18,19 +18,19 @@ from typing import Any, NoReturn
 
 import orjson
 
-from consumer.model.document import ProcessedDocument
-from consumer.model.event import (
+from consumer.contract.processed_document import (
     MAX_ID_BYTES,
     MAX_PROBLEMS,
     MAX_TEXT_BYTES,
     SURROGATE,
     ContractError,
-    Problem,
+    ContractProblem,
     bounded,
     pointer,
     read_event,
     text_problem,
 )
+from consumer.model.document import ProcessedDocument
 from consumer.model.outcome import FailureReason
 
 # The id of an event that is too large is still looked for up to this many times the limit; beyond
@@ -80,7 +80,7 @@ class Malformed(Exception):
     def __init__(
         self,
         reason: FailureReason,
-        problems: tuple[Problem, ...],
+        problems: tuple[ContractProblem, ...],
         readable: Readable = Readable(),
     ) -> None:
         more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
@@ -110,7 +110,7 @@ def decode(value: bytes, limits: DecodeLimits) -> ProcessedDocument:
     raw = _load(value, limits)
     if not isinstance(raw, dict):
         hint = "; a tombstone is a record without a value" if raw is None else ""
-        problem = Problem("", f"must be a JSON object, is {_kind(raw)}{hint}")
+        problem = ContractProblem("", f"must be a JSON object, is {_kind(raw)}{hint}")
         raise Malformed(FailureReason.INVALID, (problem,))
     return _document(raw, limits)
 
@@ -121,7 +121,7 @@ def _document(raw: dict[str, Any], limits: DecodeLimits) -> ProcessedDocument:
     if isinstance(chunks, list) and not _countable(chunks, limits):
         # Before the models see it: they would build every chunk.
         too_many = f"has {len(chunks):,} chunks, at most {limits.max_chunks:,} are allowed"
-        raise Malformed(FailureReason.OVERSIZED, (Problem("/chunks", too_many),), readable)
+        raise Malformed(FailureReason.OVERSIZED, (ContractProblem("/chunks", too_many),), readable)
     oversized = tuple(_oversized_chunks(chunks, limits))
     try:
         event = read_event(raw)
@@ -133,7 +133,7 @@ def _document(raw: dict[str, Any], limits: DecodeLimits) -> ProcessedDocument:
     return event.to_document()
 
 
-def _oversized_chunks(chunks: object, limits: DecodeLimits) -> Iterator[Problem]:
+def _oversized_chunks(chunks: object, limits: DecodeLimits) -> Iterator[ContractProblem]:
     for number, chunk in enumerate(chunks if isinstance(chunks, list) else ()):
         content = chunk.get("content") if isinstance(chunk, dict) else None
         # A character has at most four bytes: most contents need not be encoded to be measured.
@@ -142,11 +142,13 @@ def _oversized_chunks(chunks: object, limits: DecodeLimits) -> Iterator[Problem]
         size = len(content.encode())
         if size > limits.max_chunk_bytes:
             allowed = f"at most {limits.max_chunk_bytes:,} are allowed"
-            yield Problem(f"/chunks/{number}/content", f"has {size:,} bytes, {allowed}")
+            yield ContractProblem(f"/chunks/{number}/content", f"has {size:,} bytes, {allowed}")
 
 
 def _refuse_oversized(value: bytes, limits: DecodeLimits) -> NoReturn:
-    problem = Problem("", f"has {len(value):,} bytes, at most {limits.max_bytes:,} are allowed")
+    problem = ContractProblem(
+        "", f"has {len(value):,} bytes, at most {limits.max_bytes:,} are allowed"
+    )
     readable = Readable()
     if len(value) <= limits.max_bytes * _ID_IS_READ_UP_TO:
         try:
@@ -171,7 +173,7 @@ def _refusal(value: bytes, error: BaseException) -> Malformed:
         message = "starts with a byte order mark; UTF-8 without one is expected"
     else:
         message = f"is not JSON in UTF-8: {error}"
-    return Malformed(FailureReason.UNDECODABLE, (Problem("", message[:300]),))
+    return Malformed(FailureReason.UNDECODABLE, (ContractProblem("", message[:300]),))
 
 
 def _second_opinion(value: bytes, limits: DecodeLimits) -> Malformed | None:
@@ -188,7 +190,7 @@ def _second_opinion(value: bytes, limits: DecodeLimits) -> Malformed | None:
     return Malformed(FailureReason.INVALID, bounded(problems), _readable(raw))
 
 
-def _broken(raw: dict[str, Any]) -> tuple[Problem, ...]:
+def _broken(raw: dict[str, Any]) -> tuple[ContractProblem, ...]:
     try:
         read_event(raw)
     except ContractError as error:
@@ -200,7 +202,7 @@ def _countable(chunks: object, limits: DecodeLimits) -> bool:
     return not isinstance(chunks, list) or len(chunks) <= limits.max_chunks
 
 
-def _unspeakable(raw: object) -> Iterator[Problem]:
+def _unspeakable(raw: object) -> Iterator[ContractProblem]:
     """Every value that Python's parser lets through although JSON has no such thing.
 
     A loop with a stack of its own, as deep as the nesting and no larger: both the nesting and the
@@ -216,18 +218,18 @@ def _unspeakable(raw: object) -> Iterator[Problem]:
             continue
         if isinstance(value, dict):
             if any(map(_has_surrogate, value)):
-                yield Problem(_at(path, step), "has a field name with a lone surrogate")
+                yield ContractProblem(_at(path, step), "has a field name with a lone surrogate")
             path.append(step)
             left.append(item for item in value.items() if not _has_surrogate(item[0]))
         elif isinstance(value, list):
             path.append(step)
             left.append(iter(enumerate(value)))
         elif isinstance(value, str) and _has_surrogate(value):
-            yield Problem(_at(path, step), SURROGATE)
+            yield ContractProblem(_at(path, step), SURROGATE)
         elif isinstance(value, float) and not math.isfinite(value):
-            yield Problem(_at(path, step), "is no JSON number (NaN or infinite)")
+            yield ContractProblem(_at(path, step), "is no JSON number (NaN or infinite)")
         elif isinstance(value, int) and value.bit_length() > _DOUBLE_BITS:
-            yield Problem(_at(path, step), "is a number too large for any reader")
+            yield ContractProblem(_at(path, step), "is a number too large for any reader")
 
 
 def _at(path: list[str | int], step: str | int) -> str:

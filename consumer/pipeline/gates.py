@@ -9,35 +9,19 @@ one sick workspace does not stop the others.
 from __future__ import annotations
 
 import asyncio
-from contextlib import AbstractAsyncContextManager, suppress
-from typing import Protocol
+from contextlib import suppress
 
 import structlog
 
 from consumer.model.fault import Failure, Fault
 from consumer.pipeline.circuit import Circuit
 from consumer.pipeline.pauses import Pauses
+from consumer.pipeline.ports import Waits
 from consumer.pipeline.proofs import Proofs
 from consumer.resilience.fuse import Fuse
 from consumer.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)
-
-
-class Waits(Protocol):
-    """How a document waits."""
-
-    def short(self) -> AbstractAsyncContextManager[None]:
-        """A wait between attempts, which a revocation ends."""
-        ...
-
-    def long(self) -> AbstractAsyncContextManager[None]:
-        """A wait while nothing can be done; a revocation, a stop or a newer event ends it."""
-        ...
-
-    def aside(self) -> AbstractAsyncContextManager[None]:
-        """A long wait that gives up the document's place in the window, where there is room."""
-        ...
 
 
 class NotSent(Failure):

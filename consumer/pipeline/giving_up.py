@@ -9,91 +9,19 @@ What is always true:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import structlog
 
-from consumer.model.fault import Failure, Fault
-from consumer.model.marker import Unit
-from consumer.model.outcome import FailedChunk, FailureReason
-from consumer.pipeline.gates import Gates, Waits
-from consumer.pipeline.own_text import OwnTextTest, Verdict
-from consumer.pipeline.plan import Plan
-from consumer.pipeline.ports import Storage, UnitUpload
-from consumer.resilience.blame import Tally, is_blamed
-from consumer.resilience.fence import Fence
+from consumer.model.fault import Failure
+from consumer.model.outcome import FailureReason
+from consumer.pipeline.gates import Gates
+from consumer.pipeline.poison_probe import PoisonProbe, ProbeVerdict
+from consumer.pipeline.ports import Storage
+from consumer.pipeline.upload_state import Acquittal, PendingUnit, UploadState
+from consumer.resilience.blame import is_blamed
 
 log = structlog.get_logger(__name__)
 
 _AMBIGUOUS_ROUNDS = 2  # times the attempts; each took until it was certain that it came to nothing
-
-_NOBODYS = frozenset({Fault.THEIRS, Fault.BUSY})
-
-
-@dataclass(frozen=True, slots=True)
-class Acquittal:
-    """When a unit's text first passed.
-
-    Args:
-        attempts: of the unit, until then.
-        proofs: of its workspace, until then.
-    """
-
-    attempts: int
-    proofs: Tally
-
-
-@dataclass(slots=True)
-class Pending:
-    """A unit that is not stored yet, and what happened to it so far."""
-
-    unit: Unit
-    upload: UnitUpload
-    attempts: int = 0
-    last: Failure | None = None  # of this round
-    acquitted: Acquittal | None = None
-    given_up: list[FailedChunk] = field(default_factory=list)
-
-    @property
-    def met_outage(self) -> bool:
-        """Whether its siblings would fail in the same way; an ambiguous failure is its own."""
-        last = self.last
-        return last is not None and last.fault in _NOBODYS and not last.ambiguous
-
-    def failed(
-        self, failure: Failure, reason: FailureReason, message: str | None = None
-    ) -> list[FailedChunk]:
-        """Its chunks' fate."""
-        return [
-            FailedChunk(
-                chunk_id=chunk.id,
-                reason=reason,
-                message=message or failure.message,
-                http_status=failure.http_status,
-                attempts=self.attempts,
-                fault=failure.fault,
-            )
-            for chunk in self.unit.chunks
-        ]
-
-
-@dataclass(slots=True)
-class Work:
-    """A plan being carried out: what is needed for it, and what has become of it so far."""
-
-    plan: Plan
-    waits: Waits
-    fence: Fence
-    trace_id: str
-    pending: list[Pending]
-    uploaded: list[str] = field(default_factory=list)
-    failed: list[FailedChunk] = field(default_factory=list)
-    used_up: bool = False  # in this round
-
-    @property
-    def slug(self) -> str:
-        """The workspace."""
-        return self.plan.slug
 
 
 class GivingUp:
@@ -107,14 +35,14 @@ class GivingUp:
     """
 
     def __init__(
-        self, storage: Storage, gates: Gates, own_text: OwnTextTest, *, attempts: int
+        self, storage: Storage, gates: Gates, own_text: PoisonProbe, *, attempts: int
     ) -> None:
         self._storage = storage
         self._gates = gates
         self._own_text = own_text
         self._attempts = attempts
 
-    async def decide(self, pending: Pending, failure: Failure, work: Work) -> bool:
+    async def decide(self, pending: PendingUnit, failure: Failure, work: UploadState) -> bool:
         """Whether the unit's failures are its own; they are in ``given_up`` then.
 
         Raises:
@@ -133,7 +61,7 @@ class GivingUp:
         pending.given_up = pending.failed(failure, FailureReason.EXHAUSTED, message)
         return True
 
-    async def _why(self, pending: Pending, work: Work) -> str | None:
+    async def _why(self, pending: PendingUnit, work: UploadState) -> str | None:
         evidence = await self._own_text.judge(
             work.slug, pending.unit.text, work.waits, work.fence, trace_id=work.trace_id
         )
@@ -145,15 +73,15 @@ class GivingUp:
             attempts=pending.attempts,
             evidence=str(evidence),
         )
-        if evidence.verdict is Verdict.BLAMED:
+        if evidence.verdict is ProbeVerdict.BLAMED:
             return str(evidence)
-        if evidence.verdict is Verdict.ACQUITTED:
+        if evidence.verdict is ProbeVerdict.ACQUITTED:
             return self._at_fault_all_the_same(pending, work.slug)
         # What an outage cut short says nothing about the document.
         work.used_up = work.used_up or not self._gates.holds(work.slug)
         return None
 
-    def _at_fault_all_the_same(self, pending: Pending, slug: str) -> str | None:
+    def _at_fault_all_the_same(self, pending: PendingUnit, slug: str) -> str | None:
         proofs = self._gates.proofs.of(slug)
         first = pending.acquitted or Acquittal(pending.attempts, proofs)
         pending.acquitted = first

@@ -32,12 +32,12 @@ from consumer.model.identity import IdentityTemplate
 from consumer.model.listing import Listed
 from consumer.model.marker import StoredUnit
 from consumer.pipeline.ports import Storage
-from consumer.pipeline.rows import AnyStored, Rows, StoredRow, identity_of
+from consumer.pipeline.rows import AnyStored, IndexedRows, StoredRow, identity_of
 from consumer.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)
 
-_Write = Callable[[Rows], None]
+_Write = Callable[[IndexedRows], None]
 
 
 @dataclass(slots=True)
@@ -52,7 +52,7 @@ class _Workspace:
         etag: names the listing that the rows are; None where there is none, or they changed since.
     """
 
-    rows: Rows
+    rows: IndexedRows
     begun: int
     read_at: float
     workspace_id: int | None = None
@@ -60,7 +60,7 @@ class _Workspace:
 
 
 @dataclass(slots=True)
-class _Reading:
+class _ListingRead:
     """A listing on its way: what was written meanwhile, and whether it is wanted no more."""
 
     writes: list[_Write] = field(default_factory=list)
@@ -74,7 +74,7 @@ class Index:
         storage: where listings come from.
         identity: which markers speak of the same document.
         max_age: seconds a listing is believed.
-        max_bytes: memory for all workspaces, as estimated by `Rows.size`.
+        max_bytes: memory for all workspaces, as estimated by `IndexedRows.size`.
         clock: monotonic seconds.
         metrics: shows what is kept and counts readings.
     """
@@ -96,7 +96,7 @@ class Index:
         self._clock = clock
         self._metrics = metrics
         self._workspaces: OrderedDict[str, _Workspace] = OrderedDict()  # longest unused first
-        self._readings: dict[str, _Reading] = {}
+        self._readings: dict[str, _ListingRead] = {}
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._failed: dict[str, Failure] = {}  # of the last reading, where it failed
         self._begun = 0
@@ -176,7 +176,7 @@ class Index:
         for unit in units:
             gone.setdefault(self._of(unit), set()).add(unit.location)
 
-        def take(rows: Rows) -> None:
+        def take(rows: IndexedRows) -> None:
             for identity, locations in gone.items():
                 rows.take(identity, locations)
 
@@ -201,9 +201,9 @@ class Index:
     async def _read(self, slug: str, trace_id: str) -> _Workspace:
         while True:
             former = self._workspaces.get(slug)
-            reading = self._readings[slug] = _Reading()
+            reading = self._readings[slug] = _ListingRead()
             self._begun += 1
-            fresh = _Workspace(Rows(self._identity), self._begun, self._clock())
+            fresh = _Workspace(IndexedRows(self._identity), self._begun, self._clock())
             etag = former.etag if former else None
             try:
                 listed = await self._storage.scan(
@@ -231,7 +231,9 @@ class Index:
         self._workspaces.move_to_end(slug)
         return former
 
-    def _keep(self, slug: str, fresh: _Workspace, listed: Listed, reading: _Reading) -> _Workspace:
+    def _keep(
+        self, slug: str, fresh: _Workspace, listed: Listed, reading: _ListingRead
+    ) -> _Workspace:
         for write in reading.writes:
             write(fresh.rows)
         fresh.workspace_id = listed.workspace_id

@@ -2,7 +2,7 @@
 
 What is always true:
 - A record takes a place in the window before it is worked on, and gives it back when it is settled
-  or dropped, or stands aside (`consumer.pipeline.window`). There is no other queue.
+  or dropped, or stands aside (`consumer.pipeline.in_flight`). There is no other queue.
 - Lanes are entered in the order of polling, synchronously, so order by identity is offset order.
 - `Delivery.settled` is called in one place, after Kafka acknowledged everything there is to tell.
 - Work whose fence closes is dropped without a word to Kafka: the next owner does it again.
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import (
     AbstractAsyncContextManager,
     AbstractContextManager,
@@ -22,17 +22,17 @@ from contextlib import (
     suppress,
 )
 from dataclasses import dataclass
-from typing import Protocol
 
 import structlog
 
-from consumer.model.delivery import Record
+from consumer.model.event import DocumentEvent, Event, TombstoneEvent
 from consumer.model.outcome import Outcome, Superseded
+from consumer.model.record import Record
 from consumer.pipeline.apply import Applier
-from consumer.pipeline.lanes import Lanes, Turn
-from consumer.pipeline.read import DocumentEvent, Event, TombstoneEvent
+from consumer.pipeline.in_flight import InFlightBounds, InFlightLimit, Place
+from consumer.pipeline.key_queues import KeyQueues, Turn
+from consumer.pipeline.ports import Delivery, Poll
 from consumer.pipeline.settle import Settler
-from consumer.pipeline.window import Bounds, Place, Window
 from consumer.resilience.fence import Fence, FenceClosedError
 from consumer.telemetry.metrics import Metrics
 
@@ -41,39 +41,9 @@ log = structlog.get_logger(__name__)
 _POLL_SECONDS = 0.2
 
 
-class Delivery(Protocol):
-    """A record with the receipt that lets its offset be committed."""
-
-    @property
-    def record(self) -> Record:
-        """The original bytes."""
-        ...
-
-    @property
-    def fence(self) -> Fence:
-        """Closed when the right to work on it ends."""
-        ...
-
-    @property
-    def ended(self) -> bool:
-        """True when somebody else may own it by now."""
-        ...
-
-    def carried_by(self, task: asyncio.Task[object]) -> None:
-        """Who works on it."""
-        ...
-
-    def settled(self) -> None:
-        """Let the offset be committed."""
-        ...
-
-
-Poll = Callable[[float], Awaitable[Delivery | None]]
-
-
 @dataclass(frozen=True, slots=True)
 class DocumentWaits:
-    """How one document waits, as the gates ask for it (`consumer.pipeline.gates.Waits`).
+    """How one document waits, as the gates ask for it (`consumer.pipeline.ports.Waits`).
 
     Args:
         assignment: closed when the partition goes.
@@ -128,8 +98,8 @@ class Journey:
         applier: Applier,
         settler: Settler,
         *,
-        lanes: Lanes,
-        bounds: Bounds,
+        lanes: KeyQueues,
+        bounds: InFlightBounds,
         metrics: Metrics,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -137,7 +107,7 @@ class Journey:
         self._read = read
         self._applier = applier
         self._settler = settler
-        self._window = Window(bounds, metrics)
+        self._window = InFlightLimit(bounds, metrics)
         self._metrics = metrics
         self._clock = clock
         self._lanes = lanes

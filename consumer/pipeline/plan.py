@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from consumer.model.difference import Stored, difference
+from consumer.model.difference import ComparableUnit, difference
 from consumer.model.document import ProcessedDocument
 from consumer.model.marker import Unit, hash_of_ids, mark, unit_of
 from consumer.model.version import DocumentVersion
@@ -38,7 +38,7 @@ class Plan:
     digests: tuple[str, ...]
 
 
-def is_superseded(version: DocumentVersion, stored: Iterable[Stored]) -> bool:
+def is_superseded(version: DocumentVersion, stored: Iterable[ComparableUnit]) -> bool:
     """True when a stored unit is newer: an old event must not bring back old text."""
     return any(unit.version.newer_than(version) for unit in stored)
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import (
+    AbstractAsyncContextManager,
+)
 from typing import Protocol
 
 from consumer.model.listing import Listed
 from consumer.model.marker import StoredUnit, Unit
+from consumer.model.record import Headers, Record
+from consumer.resilience.fence import Fence
 
 
 class UnitUpload(Protocol):
@@ -96,3 +102,63 @@ class Storage(Protocol):
     def distrust(self, slug: str) -> None:
         """Have the next `prepare` prove with a sentinel that the workspace takes uploads."""
         ...
+
+
+class Waits(Protocol):
+    """How a document waits."""
+
+    def short(self) -> AbstractAsyncContextManager[None]:
+        """A wait between attempts, which a revocation ends."""
+        ...
+
+    def long(self) -> AbstractAsyncContextManager[None]:
+        """A wait while nothing can be done; a revocation, a stop or a newer event ends it."""
+        ...
+
+    def aside(self) -> AbstractAsyncContextManager[None]:
+        """A long wait that gives up the document's place in the window, where there is room."""
+        ...
+
+
+class TooLarge(Exception):
+    """The record can never be published as it is; raised by the `Publish` handed in."""
+
+
+class Publish(Protocol):
+    """Publishes a record and waits, for ever if need be, until Kafka has acknowledged it."""
+
+    async def __call__(
+        self, topic: str, key: bytes | None, value: bytes | None, headers: Headers
+    ) -> None:
+        """Raise `TooLarge` when the record can never be published as it is."""
+        ...
+
+
+class Delivery(Protocol):
+    """A record with the receipt that lets its offset be committed."""
+
+    @property
+    def record(self) -> Record:
+        """The original bytes."""
+        ...
+
+    @property
+    def fence(self) -> Fence:
+        """Closed when the right to work on it ends."""
+        ...
+
+    @property
+    def ended(self) -> bool:
+        """True when somebody else may own it by now."""
+        ...
+
+    def carried_by(self, task: asyncio.Task[object]) -> None:
+        """Who works on it."""
+        ...
+
+    def settled(self) -> None:
+        """Let the offset be committed."""
+        ...
+
+
+Poll = Callable[[float], Awaitable[Delivery | None]]

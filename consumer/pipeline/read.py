@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 
 import structlog
 
-from consumer.model.delivery import Record
 from consumer.model.document import ProcessedDocument
+from consumer.model.event import DocumentEvent, Event, TombstoneEvent
 from consumer.model.identity import IdentityTemplate
 from consumer.model.origin import Origin, origin_of
 from consumer.model.outcome import FailureReason, Refused
+from consumer.model.record import Record
 from consumer.model.routing import Collisions, Routing, Unroutable
-from consumer.model.version import DocumentVersion, version_of
+from consumer.model.version import version_of
 from consumer.pipeline.decode import DecodeLimits, Malformed, decode
 from consumer.telemetry.metrics import Metrics
 from consumer.telemetry.trace import trace_id_of
@@ -27,53 +27,6 @@ from consumer.telemetry.trace import trace_id_of
 log = structlog.get_logger(__name__)
 
 WORKSPACE_HEADER = "workspace"
-
-
-@dataclass(frozen=True, slots=True)
-class DocumentEvent:
-    """A document to be stored in the workspace ``slug``."""
-
-    document: ProcessedDocument
-    identity: str
-    slug: str
-    version: DocumentVersion
-
-
-@dataclass(frozen=True, slots=True)
-class TombstoneEvent:
-    """A document to be removed; from every workspace that has it where ``slug`` is None."""
-
-    identity: str
-    slug: str | None
-    version: DocumentVersion
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """A record that has been read.
-
-    Args:
-        record: the original bytes.
-        trace_id: 32 hex characters.
-        origin: the original record, where this one is a replay of it.
-        document: what could be decoded, also where it can't be routed.
-        identity: where known.
-        body: what to do about it.
-        received_at: wall time, for the result.
-    """
-
-    record: Record
-    trace_id: str
-    origin: Origin
-    document: ProcessedDocument | None
-    identity: str | None
-    body: DocumentEvent | TombstoneEvent | Refused
-    received_at: datetime
-
-    @property
-    def is_replay(self) -> bool:
-        """Whether the record says that it was replayed."""
-        return self.origin.at != self.record.at
 
 
 class Reader:

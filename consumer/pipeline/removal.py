@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from consumer.model.fault import Failure
-from consumer.pipeline.gates import Gates, Waits
+from consumer.pipeline.backoff import Backoff
+from consumer.pipeline.gates import Gates
 from consumer.pipeline.index import Index
-from consumer.pipeline.patience import Patience
-from consumer.pipeline.ports import Storage
+from consumer.pipeline.ports import Storage, Waits
 from consumer.pipeline.rows import AnyStored
 from consumer.resilience.fence import Fence
 
@@ -26,7 +26,7 @@ class Remover:
         patience: waits between two rounds.
     """
 
-    def __init__(self, storage: Storage, index: Index, gates: Gates, patience: Patience) -> None:
+    def __init__(self, storage: Storage, index: Index, gates: Gates, patience: Backoff) -> None:
         self._storage = storage
         self._index = index
         self._gates = gates

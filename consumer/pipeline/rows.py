@@ -50,7 +50,7 @@ AnyStored = StoredRow | StoredUnit
 """A stored unit as the index gives it, or as it was just uploaded."""
 
 
-class Rows:
+class IndexedRows:
     """The units of one workspace.
 
     Args:

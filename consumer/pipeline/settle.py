@@ -11,32 +11,18 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
 
 import structlog
 
-from consumer.model.dead_letter import Cause, DeadLetter, Reference, reference_to
-from consumer.model.delivery import Headers, Record
+from consumer.contract.dead_letter import Cause, DeadLetter, Reference, reference_to
+from consumer.contract.upload_result import About, UploadResult, result_of
+from consumer.model.event import Event
 from consumer.model.outcome import Applied, Deleted, FailureReason, Outcome, Refused, Superseded
-from consumer.model.result import About, UploadResult, result_of
-from consumer.pipeline.read import Event
+from consumer.model.record import Headers, Record
+from consumer.pipeline.ports import Publish, TooLarge
 from consumer.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)
-
-
-class TooLarge(Exception):
-    """The record can never be published as it is; raised by the `Publish` handed in."""
-
-
-class Publish(Protocol):
-    """Publishes a record and waits, for ever if need be, until Kafka has acknowledged it."""
-
-    async def __call__(
-        self, topic: str, key: bytes | None, value: bytes | None, headers: Headers
-    ) -> None:
-        """Raise `TooLarge` when the record can never be published as it is."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ K = TypeVar("K")
 _KEPT = 20_000  # about 10 MB; the oldest go first, as all of them do with a restart
 
 
-class Settled:
+class SettledVersions:
     """See the module's docstring."""
 
     def __init__(self, kept: int = _KEPT) -> None:

@@ -21,13 +21,14 @@ import structlog
 from consumer.model.fault import Failure, Fault
 from consumer.model.marker import Unit
 from consumer.model.outcome import Applied, FailedChunk, FailureReason
-from consumer.pipeline.gates import Gates, Waits
-from consumer.pipeline.giving_up import GivingUp, Pending, Work
+from consumer.pipeline.backoff import Backoff
+from consumer.pipeline.gates import Gates
+from consumer.pipeline.giving_up import GivingUp
 from consumer.pipeline.index import Index
-from consumer.pipeline.patience import Patience
 from consumer.pipeline.plan import Plan
-from consumer.pipeline.ports import Storage
+from consumer.pipeline.ports import Storage, Waits
 from consumer.pipeline.removal import Remover
+from consumer.pipeline.upload_state import PendingUnit, UploadState
 from consumer.resilience.fence import Fence
 from consumer.resilience.retry import RetryPolicy
 from consumer.telemetry.metrics import Metrics
@@ -78,7 +79,7 @@ class Uploader:
         index: Index,
         gates: Gates,
         giving_up: GivingUp,
-        patience: Patience,
+        patience: Backoff,
         remover: Remover,
         *,
         slots: asyncio.Semaphore,
@@ -117,7 +118,7 @@ class Uploader:
                 work: what was stored there may be gone.
         """
         known = self._index.mistakes(plan.slug)
-        work = Work(plan, waits, fence, trace_id, self._pending(plan, fence, trace_id))
+        work = UploadState(plan, waits, fence, trace_id, self._pending(plan, fence, trace_id))
         if work.pending:
             await self._upload(work, is_replay=is_replay)
             if self._index.mistakes(plan.slug) != known:
@@ -136,20 +137,20 @@ class Uploader:
             removed_chunks=removed,
         )
 
-    def _pending(self, plan: Plan, fence: Fence, trace_id: str) -> list[Pending]:
-        def pending(unit: Unit) -> Pending:
+    def _pending(self, plan: Plan, fence: Fence, trace_id: str) -> list[PendingUnit]:
+        def pending(unit: Unit) -> PendingUnit:
             def check() -> None:
                 fence.check()
                 if made.given_up:
                     raise _GivenUp(made.given_up[0].message)
 
             upload = self._storage.upload(plan.slug, unit, trace_id=trace_id, check=check)
-            made = Pending(unit, upload)
+            made = PendingUnit(unit, upload)
             return made
 
         return [pending(unit) for unit in plan.missing]
 
-    async def _upload(self, work: Work, *, is_replay: bool) -> None:
+    async def _upload(self, work: UploadState, *, is_replay: bool) -> None:
         """Round after round, until every chunk's fate is known."""
         rounds, told = 0, False
         while True:
@@ -170,14 +171,14 @@ class Uploader:
                 self._storage.distrust(work.slug)
                 raise PlanOutdated(work.slug)
 
-    async def _round(self, work: Work) -> None:
+    async def _round(self, work: UploadState) -> None:
         """Give every pending unit its attempts, a bounded number at once."""
         work.used_up = False
         for pending in work.pending:
             # What somebody asked for a round ago is over.
             pending.last = None
         queue = list(reversed(work.pending))
-        left: list[Pending] = []
+        left: list[PendingUnit] = []
 
         async def worker() -> None:
             while queue:
@@ -197,7 +198,7 @@ class Uploader:
                 raise result
         work.pending = left
 
-    async def _attempts(self, pending: Pending, work: Work) -> bool:
+    async def _attempts(self, pending: PendingUnit, work: UploadState) -> bool:
         """One round of attempts; True when the unit's fate is known."""
         failure: Failure | None = None
         for attempt in range(1, self._policy.attempts + 1):
@@ -222,12 +223,14 @@ class Uploader:
         await self._give_up(pending, work, pending.given_up)
         return True
 
-    async def _give_up(self, pending: Pending, work: Work, failed: Sequence[FailedChunk]) -> None:
+    async def _give_up(
+        self, pending: PendingUnit, work: UploadState, failed: Sequence[FailedChunk]
+    ) -> None:
         work.fence.check()
         await pending.upload.abandon()
         work.failed.extend(failed)
 
-    async def _attempt(self, pending: Pending, work: Work) -> Failure | None:
+    async def _attempt(self, pending: PendingUnit, work: UploadState) -> Failure | None:
         failure = await self._prepared(work) or await self._sent(pending, work)
         if failure is None:
             return None
@@ -249,7 +252,7 @@ class Uploader:
         )
         return failure
 
-    async def _prepared(self, work: Work) -> Failure | None:
+    async def _prepared(self, work: UploadState) -> Failure | None:
         """Prepare the workspace, holding no slot: one that takes minutes must not hold them all."""
         work.fence.check()
         try:
@@ -261,7 +264,7 @@ class Uploader:
         self._gates.workspace_well(work.slug)
         return None
 
-    async def _sent(self, pending: Pending, work: Work) -> Failure | None:
+    async def _sent(self, pending: PendingUnit, work: UploadState) -> Failure | None:
         async with work.waits.short():
             await self._slots.acquire()
         try:
@@ -283,7 +286,7 @@ class Uploader:
         return None
 
 
-def _is_told(work: Work, *, is_trial: bool, told: bool, is_replay: bool) -> bool:
+def _is_told(work: UploadState, *, is_trial: bool, told: bool, is_replay: bool) -> bool:
     """Whether the fuse hears of this round.
 
     Of a document once, and of every trial. Of a replay only that it went well as a trial: whoever

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from consumer.model.difference import Stored
+from consumer.model.difference import ComparableUnit
 from consumer.model.version import DocumentVersion
 
 _MOST_DIGESTS = 200_000  # about 20 MB: ten times what 600 s of uploads make
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class WantedState:
     """What should be stored of a document.
 
     Args:
@@ -21,7 +21,7 @@ class Wanted:
     """
 
     digests: tuple[str, ...]
-    may_go: Callable[[Stored], bool]
+    may_go: Callable[[ComparableUnit], bool]
 
     @property
     def weight(self) -> int:
@@ -29,20 +29,22 @@ class Wanted:
         return 1 + len(self.digests)
 
 
-def of_version(version: DocumentVersion, digests: Iterable[str]) -> Wanted:
+def of_version(version: DocumentVersion, digests: Iterable[str]) -> WantedState:
     """What a document of this version wants."""
-    return Wanted(tuple(digests), lambda unit: not unit.version.newer_than(version))
+    return WantedState(tuple(digests), lambda unit: not unit.version.newer_than(version))
 
 
 @dataclass(slots=True)
-class Memory:
+class WantedMemory:
     """What documents want that were carried out lately, as far as there is room."""
 
     digests: int = 0
-    by_slug: dict[str, dict[str, Wanted]] = field(default_factory=dict)
-    everywhere: dict[str, Wanted] = field(default_factory=dict)  # tombstones of no one workspace
+    by_slug: dict[str, dict[str, WantedState]] = field(default_factory=dict)
+    everywhere: dict[str, WantedState] = field(
+        default_factory=dict
+    )  # tombstones of no one workspace
 
-    def note(self, slug: str, identity: str, wanted: Wanted) -> None:
+    def note(self, slug: str, identity: str, wanted: WantedState) -> None:
         """Of a document in one workspace; a newer one replaces it. Without room it is left out."""
         documents = self.by_slug.setdefault(slug, {})
         former = documents.get(identity)
@@ -51,7 +53,7 @@ class Memory:
         documents[identity] = wanted
         self.digests += wanted.weight - (former.weight if former else 0)
 
-    def note_everywhere(self, identity: str, wanted: Wanted) -> None:
+    def note_everywhere(self, identity: str, wanted: WantedState) -> None:
         """Of a tombstone that names no workspace: whatever was noted of the document ends."""
         for documents in self.by_slug.values():
             if (former := documents.get(identity)) is not None:
@@ -63,7 +65,7 @@ class Memory:
             self.digests += wanted.weight
         self.everywhere[identity] = wanted
 
-    def wanted(self, slug: str, identity: str) -> Wanted | None:
+    def wanted(self, slug: str, identity: str) -> WantedState | None:
         """What was noted last of a document, or None."""
         here = self.by_slug.get(slug, {}).get(identity)
         return here or self.everywhere.get(identity)

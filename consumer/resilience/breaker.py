@@ -63,7 +63,7 @@ class BreakerSnapshot:
     retry_after: float
 
 
-class _Counted(Exception):
+class _CountedFailure(Exception):
     """What pybreaker is shown as a failure."""
 
 
@@ -107,7 +107,7 @@ class Breaker:
         self._machine = pybreaker.CircuitBreaker(
             fail_max=failure_threshold,
             reset_timeout=recovery_timeout,
-            listeners=[_Listener(self._changed)],
+            listeners=[_StateListener(self._changed)],
             # Otherwise the failure that opens the circuit would be replaced by pybreaker's own.
             throw_new_error_on_trip=False,
         )
@@ -191,7 +191,7 @@ class Breaker:
         self._machine.half_open()
 
     def _count(self, *, succeeded: bool) -> None:
-        with suppress(_Counted):  # pybreaker re-raises what it counted
+        with suppress(_CountedFailure):  # pybreaker re-raises what it counted
             self._machine.call(_nothing if succeeded else _fail)
 
     def _admit(self) -> int:
@@ -231,7 +231,7 @@ class Breaker:
                 log.exception("breaker.listener_failed", old=old, new=new)
 
 
-class _Listener(pybreaker.CircuitBreakerListener):
+class _StateListener(pybreaker.CircuitBreakerListener):
     """Translates pybreaker's notification into names."""
 
     def __init__(self, changed: OnChange) -> None:
@@ -252,4 +252,4 @@ def _nothing() -> None:
 
 def _fail() -> None:
     """A failure, for pybreaker."""
-    raise _Counted
+    raise _CountedFailure

@@ -22,14 +22,14 @@ from dataclasses import dataclass, field, replace
 import orjson
 
 from consumer.anythingllm import AnythingLLMClient
+from consumer.contract.upload_result import read_result
 from consumer.kafka.connection import KafkaUnavailableError
 from consumer.kafka.publisher import OutgoingRecord, Publisher
 from consumer.kafka.reader import read_topic
 from consumer.kafka.topics import open_admin
 from consumer.model.document import ProcessedDocument
 from consumer.model.fault import Failure
-from consumer.model.result import read_result
-from consumer.operations.publishing import Publishable, publish_all
+from consumer.operations.publish import Publishable, publish_all
 from consumer.pipeline.decode import decode
 from consumer.sandbox.demo_replay import replay_all
 from consumer.sandbox.errors import SandboxError
@@ -38,7 +38,10 @@ from consumer.sandbox.samples import sample_documents
 from consumer.sandbox.simulator import Faults, simulator
 from consumer.settings import Settings, load_settings
 from consumer.telemetry.scrub import Scrubber
-from consumer.wiring import anythingllm_config, decode_limits, kafka_connection, topic_specs
+from consumer.wiring.anythingllm import anythingllm_config
+from consumer.wiring.events import decode_limits
+from consumer.wiring.kafka import kafka_connection
+from consumer.wiring.topics import topic_specs
 
 DOCUMENTS = 24
 REFUSED_TEXT = "this chunk is one that the simulated AnythingLLM refuses"
@@ -48,7 +51,7 @@ _LOG_TAIL_LINES = 15
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class DemoOptions:
     """What the demo runs against.
 
     Args:
@@ -63,7 +66,7 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class DemoReport:
     """What the demo showed; ``wrong`` is empty when all of it is as it should be."""
 
     published: int
@@ -96,7 +99,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
+class ResultArrived:
     """A result arrived; ``number`` of ``total``."""
 
     number: int
@@ -108,7 +111,7 @@ class Settled:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class SearchFound:
     """A search found a chunk; ``distance`` 0 is the very same text."""
 
     query: str
@@ -116,7 +119,7 @@ class Found:
     distance: float
 
 
-Told = Step | Settled | Found
+Told = Step | ResultArrived | SearchFound
 Tell = Callable[[Told], None]
 
 
@@ -132,11 +135,11 @@ class _Stage:
 
 
 async def run_demo(
-    options: Options,
+    options: DemoOptions,
     tell: Tell,
     *,
     until_closed: Callable[[Mapping[str, str]], Awaitable[None]] | None = None,
-) -> Report:
+) -> DemoReport:
     """Set everything up, run it to the end, take it down.
 
     Args:
@@ -165,14 +168,14 @@ async def run_demo(
             tell(Step("looking at what is stored, and searching for every chunk of it"))
             stored, searchable = await _look(stage, tell)
             seconds = time.monotonic() - started
-            report = Report(published, statuses, letters, replayed, stored, searchable, seconds)
+            report = DemoReport(published, statuses, letters, replayed, stored, searchable, seconds)
             if until_closed is not None:
                 await until_closed(stage.environment)
     return _judged(report, stage, refused=options.anythingllm is None)
 
 
 @asynccontextmanager
-async def _staged(options: Options, tell: Tell) -> AsyncIterator[_Stage]:
+async def _staged(options: DemoOptions, tell: Tell) -> AsyncIterator[_Stage]:
     """Kafka, AnythingLLM, topics and events; gone at the end."""
     prefix = f"demo-{secrets.token_hex(4)}"
     async with AsyncExitStack() as rooms:
@@ -322,7 +325,7 @@ async def _watch(stage: _Stage, expected: int, tell: Tell) -> dict[str, int]:
                     continue
                 statuses[result.event_id] = result.status
                 tell(
-                    Settled(
+                    ResultArrived(
                         number=len(statuses),
                         total=expected,
                         status=result.status,
@@ -357,7 +360,7 @@ async def _look(stage: _Stage, tell: Tell) -> tuple[int, int]:
         query = stage.documents[0].chunks[0].content[:60]
         slug = routing.slug_for(stage.documents[0])
         for hit in (await client.search_workspace(slug, query, limit=1))[:1]:
-            tell(Found(query, hit.text, hit.distance))
+            tell(SearchFound(query, hit.text, hit.distance))
     return stored, searchable
 
 
@@ -366,7 +369,7 @@ async def _count_letters(stage: _Stage) -> int:
     return sum([1 async for _ in read_topic(kafka_connection(stage.settings), topic)])
 
 
-def _judged(report: Report, stage: _Stage, *, refused: bool) -> Report:
+def _judged(report: DemoReport, stage: _Stage, *, refused: bool) -> DemoReport:
     """The report with what is not as it should be."""
     chunks = sum(len(document.chunks) for document in stage.documents)
     letters = 1 if refused else 0

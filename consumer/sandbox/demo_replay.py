@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import random
 
+from consumer.contract.received_result import read_result
 from consumer.kafka.reader import read_topic
-from consumer.model.received import read_result
-from consumer.model.selection import Selection
-from consumer.operations.replay import start_replay
-from consumer.operations.replay_look import Wish
-from consumer.operations.replay_work import Tell
+from consumer.operations.letters.selection import Selection
+from consumer.operations.replay.look import Wish
+from consumer.operations.replay.running import Tell
+from consumer.operations.replay.starting import start_replay
 from consumer.sandbox.errors import SandboxError
 from consumer.settings import Settings
-from consumer.wiring import kafka_connection
+from consumer.wiring.kafka import kafka_connection
 
 _SECONDS = 60.0
 

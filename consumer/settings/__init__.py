@@ -9,11 +9,11 @@
 from __future__ import annotations
 
 from consumer.settings.load import from_environment, load_settings
-from consumer.settings.problems import Problem, SettingsError
+from consumer.settings.problems import SettingProblem, SettingsError
 from consumer.settings.table import Settings, settings_table
 
 __all__ = [
-    "Problem",
+    "SettingProblem",
     "Settings",
     "SettingsError",
     "from_environment",

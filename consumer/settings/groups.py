@@ -21,7 +21,7 @@ from pydantic import SecretStr
 from consumer.model.identity import IdentityTemplate
 from consumer.model.routing import Routing
 from consumer.settings.kinds import (
-    Kind,
+    SettingKind,
     choice,
     count,
     flag,
@@ -49,7 +49,7 @@ HOUR = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Spec:
+class SettingSpec:
     """What the table knows about one setting.
 
     Args:
@@ -59,21 +59,21 @@ class Spec:
         required: the service can't start without it.
     """
 
-    kind: Kind[Any]
+    kind: SettingKind[Any]
     meaning: str
     default: str | None = None
     required: bool = False
 
 
-def setting(default: str | None, kind: Kind[Any], meaning: str) -> Any:
+def setting(default: str | None, kind: SettingKind[Any], meaning: str) -> Any:
     """A field of a group, with its row of the table."""
     value = None if default is None else kind.parse(default)
-    return field(default=value, metadata={"spec": Spec(kind, meaning, default)})
+    return field(default=value, metadata={"spec": SettingSpec(kind, meaning, default)})
 
 
-def required(kind: Kind[Any], meaning: str) -> Any:
+def required(kind: SettingKind[Any], meaning: str) -> Any:
     """A field without which nothing works."""
-    return field(metadata={"spec": Spec(kind, meaning, required=True)})
+    return field(metadata={"spec": SettingSpec(kind, meaning, required=True)})
 
 
 @dataclass(frozen=True, slots=True)

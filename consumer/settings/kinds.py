@@ -1,6 +1,6 @@
 """How the text of a setting becomes a value, and what to tell people who got it wrong.
 
-A `Kind` is a parser together with the sentence that says what it accepts. Parsers raise
+A `SettingKind` is a parser together with the sentence that says what it accepts. Parsers raise
 ``ValueError``; its text is only used where it adds something to that sentence, and never
 contains the value itself, because the value may be a secret.
 """
@@ -34,7 +34,7 @@ _TRUTH = {"true": True, "yes": True, "on": True, "1": True} | {
 
 
 @dataclass(frozen=True, slots=True)
-class Kind(Generic[T]):
+class SettingKind(Generic[T]):
     """A way to read a setting.
 
     Args:
@@ -48,17 +48,17 @@ class Kind(Generic[T]):
     secret: bool = False
 
 
-def text(allowed: str, pattern: str) -> Kind[str]:
+def text(allowed: str, pattern: str) -> SettingKind[str]:
     """Any text that matches the whole pattern."""
     matcher = re.compile(pattern)
 
     def parse(raw: str) -> str:
         return _require(raw, matcher.fullmatch(raw) is not None)
 
-    return Kind(allowed, parse)
+    return SettingKind(allowed, parse)
 
 
-def choice(*values: str) -> Kind[str]:
+def choice(*values: str) -> SettingKind[str]:
     """One of a few words, whatever its case."""
     by_folded = {value.casefold(): value for value in values}
 
@@ -67,10 +67,10 @@ def choice(*values: str) -> Kind[str]:
             raise ValueError
         return by_folded[raw.casefold()]
 
-    return Kind(", ".join(values[:-1]) + f" or {values[-1]}", parse)
+    return SettingKind(", ".join(values[:-1]) + f" or {values[-1]}", parse)
 
 
-def flag() -> Kind[bool]:
+def flag() -> SettingKind[bool]:
     """A yes or no."""
 
     def parse(raw: str) -> bool:
@@ -78,38 +78,38 @@ def flag() -> Kind[bool]:
             raise ValueError
         return _TRUTH[raw.casefold()]
 
-    return Kind("true or false", parse)
+    return SettingKind("true or false", parse)
 
 
-def count(least: int, most: int, what: str) -> Kind[int]:
+def count(least: int, most: int, what: str) -> SettingKind[int]:
     """A whole number of something."""
 
     def parse(raw: str) -> int:
         return _within(_number(int, raw), least, most)
 
-    return Kind(f"a whole number of {what}, {least:,} to {most:,}", parse)
+    return SettingKind(f"a whole number of {what}, {least:,} to {most:,}", parse)
 
 
-def port() -> Kind[int]:
+def port() -> SettingKind[int]:
     """A TCP port; 0 lets the system pick."""
-    return Kind("a port, 0 to 65535", lambda raw: _within(_number(int, raw), 0, 65535))
+    return SettingKind("a port, 0 to 65535", lambda raw: _within(_number(int, raw), 0, 65535))
 
 
-def seconds(least: float, most: float) -> Kind[float]:
+def seconds(least: float, most: float) -> SettingKind[float]:
     """A duration in plain seconds."""
 
     def parse(raw: str) -> float:
         return _within(_number(float, raw), least, most)
 
-    return Kind(f"seconds, {least:g} to {most:,g}", parse)
+    return SettingKind(f"seconds, {least:g} to {most:,g}", parse)
 
 
-def share() -> Kind[float]:
+def share() -> SettingKind[float]:
     """A part of a whole."""
-    return Kind("a share, 0 to 1", lambda raw: _within(_number(float, raw), 0.0, 1.0))
+    return SettingKind("a share, 0 to 1", lambda raw: _within(_number(float, raw), 0.0, 1.0))
 
 
-def size(least: int, most: int) -> Kind[int]:
+def size(least: int, most: int) -> SettingKind[int]:
     """A number of bytes, plain or with a binary unit."""
 
     def parse(raw: str) -> int:
@@ -120,7 +120,7 @@ def size(least: int, most: int) -> Kind[int]:
         return _within(_number(int, match["number"]) * factor, least, most)
 
     span = f"{show_size(least)} to {show_size(most)}"
-    return Kind(f"bytes, plain or as KiB, MiB, GiB, {span}", parse)
+    return SettingKind(f"bytes, plain or as KiB, MiB, GiB, {span}", parse)
 
 
 def show_size(number: int) -> str:
@@ -131,30 +131,30 @@ def show_size(number: int) -> str:
     return f"{number} B"
 
 
-def secret() -> Kind[SecretStr]:
+def secret() -> SettingKind[SecretStr]:
     """A text that nobody gets to see."""
-    return Kind("any text", SecretStr, secret=True)
+    return SettingKind("any text", SecretStr, secret=True)
 
 
-def header_secret() -> Kind[SecretStr]:
+def header_secret() -> SettingKind[SecretStr]:
     """A secret that travels in an HTTP header, where blanks and line ends would break out."""
 
     def parse(raw: str) -> SecretStr:
         return SecretStr(_require(raw, re.fullmatch(r"[!-~]+", raw) is not None))
 
-    return Kind("printable ASCII without blanks", parse, secret=True)
+    return SettingKind("printable ASCII without blanks", parse, secret=True)
 
 
-def topic() -> Kind[str]:
+def topic() -> SettingKind[str]:
     """A name Kafka accepts for a topic."""
 
     def parse(raw: str) -> str:
         return _require(raw, _TOPIC.fullmatch(raw) is not None and raw not in {".", ".."})
 
-    return Kind("a topic name: 1 to 249 of A-Z a-z 0-9 . _ -", parse)
+    return SettingKind("a topic name: 1 to 249 of A-Z a-z 0-9 . _ -", parse)
 
 
-def servers() -> Kind[str]:
+def servers() -> SettingKind[str]:
     """Kafka's bootstrap list, normalised to ``host:port,host:port``."""
 
     def parse(raw: str) -> str:
@@ -164,10 +164,10 @@ def servers() -> Kind[str]:
         sound = bool(parts) and len(ports) == len(parts) and all(0 < p < 65536 for p in ports)
         return _require(",".join(parts), sound)
 
-    return Kind("host:port, several with commas between", parse)
+    return SettingKind("host:port, several with commas between", parse)
 
 
-def slug_patterns() -> Kind[tuple[str, ...]]:
+def slug_patterns() -> SettingKind[tuple[str, ...]]:
     """Patterns over workspace slugs, or ``*`` for any."""
 
     def parse(raw: str) -> tuple[str, ...]:
@@ -176,10 +176,12 @@ def slug_patterns() -> Kind[tuple[str, ...]]:
             raise ValueError
         return parts
 
-    return Kind("workspace slugs with commas between; `*` and `?` stand for any characters", parse)
+    return SettingKind(
+        "workspace slugs with commas between; `*` and `?` stand for any characters", parse
+    )
 
 
-def url() -> Kind[str]:
+def url() -> SettingKind[str]:
     """An http(s) base URL."""
 
     def parse(raw: str) -> str:
@@ -194,10 +196,10 @@ def url() -> Kind[str]:
         plain = not (parts.query or parts.fragment or re.search(r"[\s?#]", raw))
         return _require(raw.rstrip("/"), plain and sound)
 
-    return Kind("an http:// or https:// URL without query and fragment", parse)
+    return SettingKind("an http:// or https:// URL without query and fragment", parse)
 
 
-def readable_file() -> Kind[Path]:
+def readable_file() -> SettingKind[Path]:
     """A file that is there and can be read now: a wrong path would look like an outage later."""
 
     def parse(raw: str) -> Path:
@@ -208,12 +210,12 @@ def readable_file() -> Kind[Path]:
             raise ValueError("the file can't be read by this user")
         return path
 
-    return Kind("the path of a readable PEM file", parse)
+    return SettingKind("the path of a readable PEM file", parse)
 
 
-def parsed(allowed: str, parse: Callable[[str], T]) -> Kind[T]:
+def parsed(allowed: str, parse: Callable[[str], T]) -> SettingKind[T]:
     """What another room knows how to parse; the text of its ``ValueError`` says what is wrong."""
-    return Kind(allowed, parse)
+    return SettingKind(allowed, parse)
 
 
 def _items(raw: str) -> Sequence[str]:

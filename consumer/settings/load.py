@@ -32,8 +32,8 @@ from consumer.settings.names import (
     meant,
     nearest,
 )
-from consumer.settings.problems import Problem, SettingsError, shown
-from consumer.settings.table import GROUPS, TABLE, Row, Settings
+from consumer.settings.problems import SettingProblem, SettingsError, shown
+from consumer.settings.table import GROUPS, TABLE, SettingRow, Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,24 +45,24 @@ class Given:
 
 
 @dataclass(slots=True)
-class Source:
+class SettingSource:
     """What one source says, by the environment's names."""
 
     given: dict[str, Given] = field(default_factory=dict)
     routing_map: dict[str, str] = field(default_factory=dict)
-    problems: list[Problem] = field(default_factory=list)
+    problems: list[SettingProblem] = field(default_factory=list)
     wrong: set[str] = field(default_factory=set)
     warnings: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)
-class Findings:
+class SettingFindings:
     """All problems so far, and the settings that are wrong in themselves."""
 
-    problems: list[Problem]
+    problems: list[SettingProblem]
     wrong: set[str] = field(default_factory=set)
 
-    def add(self, name: str, problem: Problem) -> None:
+    def add(self, name: str, problem: SettingProblem) -> None:
         """Note a problem that makes a setting's value unusable."""
         self.problems.append(problem)
         self.wrong.add(name)
@@ -83,7 +83,7 @@ def load_settings(
         SettingsError: with every problem found; the command exits with code 2.
     """
     sources = [_from_env(env)] + ([_from_file(config)] if config is not None else [])
-    findings = Findings(
+    findings = SettingFindings(
         [problem for source in sources for problem in source.problems],
         {name for source in sources for name in source.wrong},
     )
@@ -110,7 +110,7 @@ def from_environment(config: Path | None = None, *, needs_anythingllm: bool = Tr
 
 
 def _parsed(
-    given: Mapping[str, Given], routing_map: Mapping[str, str], findings: Findings
+    given: Mapping[str, Given], routing_map: Mapping[str, str], findings: SettingFindings
 ) -> Settings:
     """Settings from texts; where one is wrong, its default (or nothing) stands in for it."""
     groups: dict[str, dict[str, Any]] = {group: {} for group in GROUPS}
@@ -126,22 +126,22 @@ def _parsed(
                 findings.add(row.name, _misfit(row, given[row.name], str(error)))
         elif row.spec.required and row.name not in findings.wrong:
             message = f"is required (or {row.name}{FILE_SUFFIX}): {row.spec.meaning}"
-            findings.add(row.name, Problem(row.name, message))
+            findings.add(row.name, SettingProblem(row.name, message))
     return Settings(**{name: GROUPS[name](**values) for name, values in groups.items()})
 
 
-def _value(row: Row, given: Given) -> object:
+def _value(row: SettingRow, given: Given) -> object:
     kind = row.spec.kind
     return kind.parse(given.text if kind.secret else given.text.strip())
 
 
-def _misfit(row: Row, given: Given, detail: str) -> Problem:
+def _misfit(row: SettingRow, given: Given, detail: str) -> SettingProblem:
     kind = row.spec.kind
     message = "; ".join(filter(None, (detail, f"allowed: {kind.allowed}")))
-    return Problem(given.label, message, shown(given.text, secret=kind.secret))
+    return SettingProblem(given.label, message, shown(given.text, secret=kind.secret))
 
 
-def _apply_rules(settings: Settings, given: Mapping[str, Given], findings: Findings) -> None:
+def _apply_rules(settings: Settings, given: Mapping[str, Given], findings: SettingFindings) -> None:
     for broken in broken_rules(settings):
         if not findings.wrong.isdisjoint(broken.names):
             continue
@@ -149,15 +149,17 @@ def _apply_rules(settings: Settings, given: Mapping[str, Given], findings: Findi
         default = TABLE[name].spec.default
         if name in given:
             value = shown(given[name].text, secret=name in SECRETS)
-            findings.problems.append(Problem(given[name].label, broken.message, value))
+            findings.problems.append(SettingProblem(given[name].label, broken.message, value))
         elif default is not None:
-            findings.problems.append(Problem(name, broken.message, f"{default!r} (the default)"))
+            findings.problems.append(
+                SettingProblem(name, broken.message, f"{default!r} (the default)")
+            )
         else:
-            findings.problems.append(Problem(name, broken.message))
+            findings.problems.append(SettingProblem(name, broken.message))
 
 
-def _from_env(env: Mapping[str, str]) -> Source:
-    source = Source()
+def _from_env(env: Mapping[str, str]) -> SettingSource:
+    source = SettingSource()
     for name, value in sorted(env.items()):
         if name in NAMES:
             _take_variable(source, name, value)
@@ -166,7 +168,7 @@ def _from_env(env: Mapping[str, str]) -> Source:
     return source
 
 
-def _take_variable(source: Source, name: str, value: str) -> None:
+def _take_variable(source: SettingSource, name: str, value: str) -> None:
     if is_service_link(value) and name not in SECRETS:
         source.warnings.append(
             f"{name}={shown(value, secret=False)} is ignored: it is the address of a Kubernetes"
@@ -176,30 +178,34 @@ def _take_variable(source: Source, name: str, value: str) -> None:
         source.given[name] = Given(name, value)
 
 
-def _look_at_stranger(source: Source, name: str, value: str) -> None:
+def _look_at_stranger(source: SettingSource, name: str, value: str) -> None:
     ours = meant(name)
     if name.endswith(FILE_SUFFIX) and name.removesuffix(FILE_SUFFIX) in TABLE:
         message = f"only secrets can come from a file: {', '.join(sorted(SECRETS))}"
-        source.problems.append(Problem(name, message))
+        source.problems.append(SettingProblem(name, message))
     elif name == MAP_NAME:
-        source.problems.append(Problem(name, "can only be given in the file, as [routing.map]"))
+        source.problems.append(
+            SettingProblem(name, "can only be given in the file, as [routing.map]")
+        )
     elif ours is not None and is_service_link(value):
         source.warnings.append(f"{name} is ignored: it is the address of a Kubernetes service")
     elif ours is not None:
         message = f"is no setting; did you mean {ours}?"
-        source.problems.append(Problem(name, message))
+        source.problems.append(SettingProblem(name, message))
 
 
-def _from_file(path: Path) -> Source:
-    source = Source()
+def _from_file(path: Path) -> SettingSource:
+    source = SettingSource()
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        source.problems.append(Problem(f"--config {path}", f"can't be read: {error.strerror}"))
+        source.problems.append(
+            SettingProblem(f"--config {path}", f"can't be read: {error.strerror}")
+        )
         return source
     except ValueError as error:
         # TOML's own text names line and column and never repeats a value.
-        source.problems.append(Problem(f"--config {path}", f"is no TOML: {error}"))
+        source.problems.append(SettingProblem(f"--config {path}", f"is no TOML: {error}"))
         return source
     for group, content in tables.items():
         if group in GROUPS and isinstance(content, dict):
@@ -209,15 +215,15 @@ def _from_file(path: Path) -> Source:
     return source
 
 
-def _unknown_table(group: str) -> Problem:
+def _unknown_table(group: str) -> SettingProblem:
     if group in GROUPS:
-        return Problem(group, f"must be a table: [{group}]")
+        return SettingProblem(group, f"must be a table: [{group}]")
     near = nearest(group, GROUPS) or (meant(group) or "").partition("_")[0].lower()
     hint = f"; did you mean [{near}]?" if near else f"; known: {', '.join(GROUPS)}"
-    return Problem(f"[{group}]", f"is no group of settings{hint}")
+    return SettingProblem(f"[{group}]", f"is no group of settings{hint}")
 
 
-def _take_table(source: Source, group: str, content: Mapping[str, object]) -> None:
+def _take_table(source: SettingSource, group: str, content: Mapping[str, object]) -> None:
     for key, value in content.items():
         label = f"[{group}] {key}"
         name = f"{group}_{key}".upper()
@@ -229,12 +235,12 @@ def _take_table(source: Source, group: str, content: Mapping[str, object]) -> No
             _take_value(source, name, label, value)
 
 
-def _unknown_key(group: str, key: str, label: str) -> Problem:
+def _unknown_key(group: str, key: str, label: str) -> SettingProblem:
     known = {name: name.lower().partition("_")[2] for name in NAMES if TABLE_GROUP[name] == group}
     ours = meant(f"{group}_{key}")
     near = known.get(ours or "") or nearest(key.lower(), known.values())
     hint = f"did you mean {near}?" if near else f"known: {', '.join(sorted(known.values()))}"
-    return Problem(label, f"is no setting; {hint}")
+    return SettingProblem(label, f"is no setting; {hint}")
 
 
 TABLE_GROUP: Mapping[str, str] = MappingProxyType(
@@ -242,12 +248,12 @@ TABLE_GROUP: Mapping[str, str] = MappingProxyType(
 )
 
 
-def _take_value(source: Source, name: str, label: str, value: object) -> None:
+def _take_value(source: SettingSource, name: str, label: str, value: object) -> None:
     try:
         text = _as_text(value)
     except TypeError:
         message = "must be a text, a number, true, false or a list of texts"
-        source.problems.append(Problem(label, message))
+        source.problems.append(SettingProblem(label, message))
         return
     if text.strip():
         source.given[name] = Given(label, text)
@@ -263,9 +269,11 @@ def _as_text(value: object) -> str:
     raise TypeError
 
 
-def _take_map(source: Source, value: object) -> None:
+def _take_map(source: SettingSource, value: object) -> None:
     if not isinstance(value, dict):
-        source.problems.append(Problem("[routing.map]", 'must be a table: "raw value" = "slug"'))
+        source.problems.append(
+            SettingProblem("[routing.map]", 'must be a table: "raw value" = "slug"')
+        )
         source.wrong.add(MAP_NAME)
         return
     for raw, slug in value.items():
@@ -274,11 +282,11 @@ def _take_map(source: Source, value: object) -> None:
         else:
             label = f"[routing.map] {shown(raw, secret=False)}"
             message = "allowed: a workspace slug, 1 to 255 of a-z 0-9 _ -"
-            source.problems.append(Problem(label, message, shown(str(slug), secret=False)))
+            source.problems.append(SettingProblem(label, message, shown(str(slug), secret=False)))
             source.wrong.add(MAP_NAME)
 
 
-def _resolved(source: Source, findings: Findings) -> Iterator[tuple[str, Given]]:
+def _resolved(source: SettingSource, findings: SettingFindings) -> Iterator[tuple[str, Given]]:
     """What a source gives, with secrets read from their files."""
     for name, given in source.given.items():
         if name in TABLE:
@@ -289,13 +297,13 @@ def _resolved(source: Source, findings: Findings) -> Iterator[tuple[str, Given]]
             continue
         if name in source.given:
             message = f"and {source.given[name].label} are both given: leave one away"
-            findings.add(name, Problem(file.label, message))
+            findings.add(name, SettingProblem(file.label, message))
         try:
             yield name, Given(file.label, _secret_from(Path(file.text.strip())))
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             value = shown(file.text, secret=False)
-            findings.add(name, Problem(file.label, f"can't be used: {reason}", value))
+            findings.add(name, SettingProblem(file.label, f"can't be used: {reason}", value))
 
 
 def _secret_from(path: Path) -> str:

@@ -20,8 +20,8 @@ from consumer.settings.groups import (
     RemovalSettings,
     ReplaySettings,
     RoutingSettings,
+    SettingSpec,
     ShutdownSettings,
-    Spec,
     UploadSettings,
 )
 
@@ -94,24 +94,24 @@ GROUPS: Mapping[str, type[Any]] = MappingProxyType(
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One setting: its name in the environment, where it sits, and its `Spec`."""
+class SettingRow:
+    """One setting: its name in the environment, where it sits, and its `SettingSpec`."""
 
     name: str
     group: str
     key: str
-    spec: Spec
+    spec: SettingSpec
 
 
-def _rows() -> Iterator[Row]:
+def _rows() -> Iterator[SettingRow]:
     for group, kind in GROUPS.items():
         for one in fields(kind):
             if "spec" in one.metadata:
                 name = f"{group}_{one.name}".upper()
-                yield Row(name, group, one.name, one.metadata["spec"])
+                yield SettingRow(name, group, one.name, one.metadata["spec"])
 
 
-TABLE: Mapping[str, Row] = MappingProxyType({row.name: row for row in _rows()})
+TABLE: Mapping[str, SettingRow] = MappingProxyType({row.name: row for row in _rows()})
 
 
 def settings_table() -> str:

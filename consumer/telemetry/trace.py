@@ -10,7 +10,7 @@ import random
 import re
 from collections.abc import Callable, Iterator
 
-from consumer.model.delivery import Headers
+from consumer.model.record import Headers
 
 HEADERS = ("trace_id", "x-trace-id", "correlation-id")
 MAX_FOREIGN_LENGTH = 128

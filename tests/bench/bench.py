@@ -28,11 +28,12 @@ import orjson
 
 from consumer.kafka.publisher import OutgoingRecord, Publisher
 from consumer.kafka.topics import open_admin
-from consumer.operations.publishing import Publishable, publish_all
+from consumer.operations.publish import Publishable, publish_all
 from consumer.sandbox.kafka import LocalKafka, local_kafka
 from consumer.sandbox.kafka.broker import free_ports
 from consumer.settings import load_settings
-from consumer.wiring import kafka_connection, topic_specs
+from consumer.wiring.kafka import kafka_connection
+from consumer.wiring.topics import topic_specs
 
 KEY = "bench-key"
 WORKSPACE = "bench"

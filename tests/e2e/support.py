@@ -25,14 +25,14 @@ from aiokafka.admin import AIOKafkaAdminClient
 from prometheus_client.parser import text_string_to_metric_families
 
 from consumer.anythingllm.form import is_sentinel
+from consumer.contract.upload_result import ReceivedResult, read_result
 from consumer.kafka.connection import KafkaConnection, KafkaUnavailableError
 from consumer.kafka.reader import read_topic
 from consumer.kafka.topics import TopicAdmin, open_admin
 from consumer.model.marker import decode_marker
-from consumer.model.result import ReceivedResult, read_result
 from consumer.sandbox.simulator import Simulator
 from consumer.settings import load_settings
-from consumer.wiring import topic_specs
+from consumer.wiring.topics import topic_specs
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CANARY = "CANARY-4f1d9a-never-shown"

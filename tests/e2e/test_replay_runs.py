@@ -15,19 +15,10 @@ from pathlib import Path
 import pytest
 
 from consumer.kafka.reader import read_topic
-from consumer.model.delivery import Record
+from consumer.model.record import Record
 from consumer.sandbox.kafka import LocalKafka
 from tests.conftest import MakeTopic
-from tests.e2e.support import (
-    REPOSITORY,
-    Json,
-    Process,
-    Stage,
-    stored,
-    until,
-    uploads,
-    write_events,
-)
+from tests.e2e.support import REPOSITORY, Json, Process, Stage, stored, until, uploads, write_events
 
 pytestmark = pytest.mark.kafka
 

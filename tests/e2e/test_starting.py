@@ -17,14 +17,7 @@ import pytest
 from consumer.sandbox.kafka.broker import free_ports
 from consumer.sandbox.kafka.java import JavaKafka
 from consumer.sandbox.samples import sample_documents
-from tests.e2e.support import (
-    CANARY,
-    Process,
-    Programs,
-    Stage,
-    topics_of,
-    write_events,
-)
+from tests.e2e.support import CANARY, Process, Programs, Stage, topics_of, write_events
 from tests.integration.test_local_kafka import needs_java
 
 pytestmark = pytest.mark.kafka

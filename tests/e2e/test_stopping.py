@@ -12,16 +12,7 @@ import pytest
 
 from consumer.sandbox.samples import sample_documents
 from consumer.sandbox.simulator import Rule
-from tests.e2e.support import (
-    Json,
-    Process,
-    Stage,
-    chunk_ids,
-    stored,
-    until,
-    uploads,
-    write_events,
-)
+from tests.e2e.support import Json, Process, Stage, chunk_ids, stored, until, uploads, write_events
 
 pytestmark = pytest.mark.kafka
 

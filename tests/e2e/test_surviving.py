@@ -14,8 +14,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from consumer.contract.upload_result import ReceivedResult
 from consumer.kafka.connection import KafkaConnection
-from consumer.model.result import ReceivedResult
 from consumer.sandbox.kafka import local_kafka
 from consumer.sandbox.samples import sample_documents
 from consumer.sandbox.simulator import Simulator

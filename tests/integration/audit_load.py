@@ -11,15 +11,15 @@ import sys
 import time
 from typing import Any
 
-from consumer.model.audited import Summary
-from consumer.operations.audit import open_audit
+from consumer.operations.audit.audit import open_audit
+from consumer.operations.audit.findings import AuditSummary
 from consumer.settings import from_environment
 from consumer.telemetry.logs import set_up_logging
 from tests.integration.index_load import forget_peak, memory
 
 
 async def load() -> dict[str, Any]:
-    summary = Summary()
+    summary = AuditSummary()
     async with open_audit(from_environment()) as audit:
         idle = memory("VmRSS")
         forget_peak()

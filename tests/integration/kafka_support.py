@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, RecordsToDelete
 
-from consumer.kafka.assignment import Delivery
+from consumer.kafka.assignment import KafkaDelivery
 from consumer.kafka.connection import KafkaConnection, KafkaUnavailableError
-from consumer.kafka.source import Source, SourceConfig
+from consumer.kafka.source import KafkaSource, SourceConfig
 from consumer.kafka.topics import TopicSpec, open_admin
 from consumer.telemetry.metrics import PREFIX, Metrics
 
@@ -28,10 +28,10 @@ GROUP = SourceConfig(
 class Reading:
     """A source that runs as in the service: polled, watched, committed."""
 
-    source: Source
+    source: KafkaSource
     metrics: Metrics
     trouble: str | None = None
-    heard: list[Delivery] = field(default_factory=list)
+    heard: list[KafkaDelivery] = field(default_factory=list)
 
     async def until(self, *wanted: str) -> None:
         """Poll, settle and commit until each of these values was received."""
@@ -81,7 +81,7 @@ async def reading(
     """A member of the group while the block runs."""
     metrics = Metrics()
     config = replace(GROUP, topics=topics, group_id=group, auto_offset_reset=setting)
-    source = Source(connection, config, metrics, on_revoked=lambda: None)
+    source = KafkaSource(connection, config, metrics, on_revoked=lambda: None)
     await source.start()
     one = Reading(source, metrics)
     tasks = [asyncio.create_task(source.keep_lease()), asyncio.create_task(one.observe())]

@@ -7,14 +7,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from consumer.contract.exported_letter import encode_exported
 from consumer.kafka.groups import Member
-from consumer.model.delivery import Record
-from consumer.model.exported import encode_exported
-from consumer.model.replay_run import Run
-from consumer.model.selection import Selection
-from consumer.operations.replay import plan_replay, resume_replay, start_replay
-from consumer.operations.replay_look import Look, Wish
-from consumer.operations.replay_work import Replayed, Tell
+from consumer.model.record import Record
+from consumer.operations.letters.selection import Selection
+from consumer.operations.replay.look import ReplayLook, Wish
+from consumer.operations.replay.run import ReplayRun
+from consumer.operations.replay.running import RunOutcome, Tell
+from consumer.operations.replay.starting import plan_replay, resume_replay, start_replay
 from consumer.settings import Settings
 from tests.integration.service_fixtures import Stage, header
 
@@ -26,7 +26,7 @@ class Told:
     """What an operator was told."""
 
     waited_for: list[str] = field(default_factory=list)
-    runs: list[Run] = field(default_factory=list)
+    runs: list[ReplayRun] = field(default_factory=list)
     done: int = 0
 
     def tell(self) -> Tell:
@@ -35,7 +35,7 @@ class Told:
     def _waiting(self, members: tuple[Member, ...]) -> None:
         self.waited_for.extend(member.client_id for member in members)
 
-    def _began(self, run: Run, look: Look) -> None:
+    def _began(self, run: ReplayRun, look: ReplayLook) -> None:
         self.runs.append(run)
 
     def _done(self, more: int) -> None:
@@ -47,7 +47,7 @@ def a_wish(**wanted: Any) -> Wish:
     return Wish(**({"selection": Selection()} | wanted))
 
 
-async def plan(stage: Stage, **wanted: Any) -> Look:
+async def plan(stage: Stage, **wanted: Any) -> ReplayLook:
     """What a run would do."""
     return await plan_replay(stage.settings, a_wish(**wanted), lambda done, total: None)
 
@@ -59,7 +59,7 @@ async def replay(
     told: Told | None = None,
     operator: str = OPERATOR,
     **wanted: Any,
-) -> Replayed:
+) -> RunOutcome:
     """A run from begin to end."""
     tell = (told or Told()).tell()
     wish = a_wish(**wanted)
@@ -68,7 +68,7 @@ async def replay(
     )
 
 
-async def resume(stage: Stage, id: str, **wanted: Any) -> Replayed:
+async def resume(stage: Stage, id: str, **wanted: Any) -> RunOutcome:
     """Go on with a run."""
     return await resume_replay(
         stage.settings, id, a_wish(**wanted), Told().tell(), operator=OPERATOR, rng=random.Random()

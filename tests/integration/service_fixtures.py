@@ -27,13 +27,14 @@ from consumer.kafka.connection import KafkaConnection, KafkaUnavailableError
 from consumer.kafka.publisher import OutgoingRecord, Publisher
 from consumer.kafka.reader import read_topic
 from consumer.kafka.topics import open_admin
-from consumer.model.delivery import Headers, Record
 from consumer.model.marker import Marker, decode_marker
+from consumer.model.record import Headers, Record
 from consumer.sandbox.kafka import LocalKafka
 from consumer.sandbox.simulator import Options, Simulator
 from consumer.sandbox.simulator.shapes import shown_metadata
 from consumer.settings import Settings, load_settings
-from consumer.wiring import kafka_connection, topic_specs
+from consumer.wiring.kafka import kafka_connection
+from consumer.wiring.topics import topic_specs
 
 Json = dict[str, Any]
 

@@ -11,13 +11,13 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
-from consumer.kafka.groups import Place
+from consumer.kafka.groups import GroupOffset
 from consumer.kafka.topics import open_admin
-from consumer.model.audit import State
-from consumer.model.audited import Found, Summary
-from consumer.model.delivery import Coordinates
 from consumer.model.marker import decode_marker
-from consumer.operations.audit import NoSuchWorkspace, open_audit
+from consumer.model.record import Coordinates
+from consumer.operations.audit.audit import UnknownWorkspace, open_audit
+from consumer.operations.audit.findings import AuditFinding, AuditSummary
+from consumer.operations.audit.judgement import DocumentState
 from consumer.sandbox.simulator import Damage
 from consumer.sandbox.simulator.state import SourceFile
 from tests.e2e.support import Ended, Programs
@@ -51,8 +51,8 @@ async def audit(programs: Programs, stage: Stage, *words: str, **settings: str) 
 class Seen:
     """What an audit in this process found."""
 
-    found: list[Found]
-    summary: Summary
+    found: list[AuditFinding]
+    summary: AuditSummary
 
     @property
     def named(self) -> list[tuple[str, str | None]]:
@@ -62,7 +62,7 @@ class Seen:
 
 async def look(stage: Stage, workspace: str | None = None, **settings: str) -> Seen:
     """An audit in this process, which is quicker; further settings win."""
-    summary = Summary()
+    summary = AuditSummary()
     chosen = stage.with_settings(**SECOND | settings)
     async with open_audit(chosen, workspace=workspace) as audit:
         await audit.look()
@@ -88,7 +88,7 @@ async def work(stage: Stage, *events: Json, answers: int | None = None) -> None:
 async def commit_everything(stage: Stage) -> None:
     """What a service would do that loses events: everything counts as done."""
     _, ends = await stage.offsets()
-    places = {(stage.documents, n): Place(end) for n, end in ends.items()}
+    places = {(stage.documents, n): GroupOffset(end) for n, end in ends.items()}
     async with open_admin(stage.connection) as admin:
         await admin.commit(stage.settings.kafka.group_id, places)
 
@@ -165,11 +165,11 @@ async def test_what_the_group_has_not_come_to_is_explained(stage: Stage) -> None
 
     group = stage.settings.kafka.group_id
     assert (before.found, after.found) == ([], [])
-    assert before.summary.states == {State.WAITING: 1}
+    assert before.summary.states == {DocumentState.WAITING: 1}
     assert before.summary.notices == (
         f"the group {group} has committed nothing: every event waits for it",
     )
-    assert (after.summary.states, after.summary.not_committed) == ({State.WAITING: 2}, 3)
+    assert (after.summary.states, after.summary.not_committed) == ({DocumentState.WAITING: 2}, 3)
     assert after.summary.notices == ()
 
 
@@ -247,12 +247,12 @@ async def test_a_dead_letter_explains_what_it_names_and_no_more(stage: Stage) ->
         await client.storage.remove("docs", [files_of(stage, "b")[0].location])
     seen = await look(stage)
 
-    assert (explained.found, explained.summary.states) == ([], {State.DEAD_LETTER: 2})
+    assert (explained.found, explained.summary.states) == ([], {DocumentState.DEAD_LETTER: 2})
     assert seen.named == [("incomplete", "b")]
     assert seen.found[0].text == (
         "2 of 4 chunks are not stored, and its dead letter explains 1 of them"
     )
-    assert seen.summary.states[State.DEAD_LETTER] == 1
+    assert seen.summary.states[DocumentState.DEAD_LETTER] == 1
 
 
 async def test_an_invalid_event_needs_its_dead_letter(stage: Stage) -> None:
@@ -264,7 +264,10 @@ async def test_an_invalid_event_needs_its_dead_letter(stage: Stage) -> None:
 
     assert waiting.found == []
     (found,) = lost.found
-    assert (found.state, found.event) == (State.NO_DEAD_LETTER, Coordinates(stage.documents, 1, 0))
+    assert (found.state, found.event) == (
+        DocumentState.NO_DEAD_LETTER,
+        Coordinates(stage.documents, 1, 0),
+    )
     assert lost.summary.unexplained == 1
 
 
@@ -298,7 +301,7 @@ async def test_what_is_young_may_be_about_to_be_put_right(stage: Stage) -> None:
     age(stage)
     old = await look(stage, ANYTHINGLLM_AMBIGUITY_SECONDS="600")
 
-    assert (young.found, young.summary.states) == ([], {State.SETTLING: 1})
+    assert (young.found, young.summary.states) == ([], {DocumentState.SETTLING: 1})
     assert old.named == [("double", "one")]
 
 
@@ -337,7 +340,7 @@ async def test_one_workspace_alone(make_stage: MakeStage) -> None:
 
     assert (docs.named, other.named) == ([("incomplete", "docs-0")], [])
     assert (docs.summary.documents, other.summary.documents) == (3, 3)
-    with pytest.raises(NoSuchWorkspace, match="nowhere"):
+    with pytest.raises(UnknownWorkspace, match="nowhere"):
         await look(stage, "nowhere")
 
 

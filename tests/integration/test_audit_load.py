@@ -15,7 +15,7 @@ import orjson
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from consumer.kafka.groups import Place
+from consumer.kafka.groups import GroupOffset
 from consumer.kafka.topics import open_admin
 from consumer.model.document import ProcessedDocument
 from consumer.model.marker import unit_of
@@ -81,7 +81,7 @@ async def test_fifty_thousand_documents(make_stage: MakeStage, tmp_path: Path) -
     ends = await publish(stage, DOCUMENTS)
     store(stage.simulator, DOCUMENTS, lambda number: number % 1_000 != LOST)
     async with open_admin(stage.connection) as admin:
-        places = {(stage.documents, n): Place(end) for n, end in ends.items()}
+        places = {(stage.documents, n): GroupOffset(end) for n, end in ends.items()}
         await admin.commit(stage.settings.kafka.group_id, places)
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tests.integration.audit_load"),

@@ -19,7 +19,7 @@ from consumer.anythingllm import (
     CircuitBreakerConfig,
     CircuitOpenError,
 )
-from consumer.anythingllm.storage import EMBEDDED_AT_ONCE
+from consumer.anythingllm.unit_store import EMBEDDED_AT_ONCE
 from consumer.model.fault import Fault
 from consumer.model.outcome import FailureReason
 from consumer.sandbox.simulator import Options, Simulator

@@ -13,7 +13,7 @@ from consumer.anythingllm import (
     AnythingLLMError,
     AnythingLLMPendingError,
 )
-from consumer.anythingllm.unit_upload import UnitUpload
+from consumer.anythingllm.unit_upload import RawTextUpload
 from consumer.model.fault import Fault
 from consumer.model.marker import unit_of
 from consumer.model.version import DocumentVersion
@@ -34,7 +34,7 @@ def _texts(count: int) -> list[str]:
     return [f"text number {n:02}" for n in range(count)]
 
 
-def _uploads(client: AnythingLLMClient, *texts: str) -> list[UnitUpload]:
+def _uploads(client: AnythingLLMClient, *texts: str) -> list[RawTextUpload]:
     whole = document(*texts)
     assert whole.created_at is not None
     version = DocumentVersion(whole.created_at)
@@ -42,11 +42,11 @@ def _uploads(client: AnythingLLMClient, *texts: str) -> list[UnitUpload]:
     return [client.storage.upload("docs", unit) for unit in units]
 
 
-async def _attempts(uploads: Sequence[UnitUpload]) -> list[object]:
+async def _attempts(uploads: Sequence[RawTextUpload]) -> list[object]:
     return await asyncio.gather(*(each.attempt() for each in uploads), return_exceptions=True)
 
 
-async def _patiently(upload: UnitUpload) -> None:
+async def _patiently(upload: RawTextUpload) -> None:
     """Attempts as `upload_document` makes them while the upload is in doubt."""
     while True:
         try:

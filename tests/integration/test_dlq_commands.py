@@ -22,14 +22,14 @@ import orjson
 import pytest
 from aiokafka import AIOKafkaProducer
 
+from consumer.contract.dead_letter import Cause, DeadLetter
+from consumer.contract.exported_letter import decode_exported
+from consumer.contract.received_letter import letter_of
 from consumer.kafka.topics import TopicSpec, open_admin
-from consumer.model.dead_letter import Cause, DeadLetter
-from consumer.model.delivery import Coordinates, Record
-from consumer.model.exported import decode_exported
-from consumer.model.letter import letter_of
 from consumer.model.origin import Origin
 from consumer.model.outcome import FailureReason
-from consumer.model.replay import replay_of
+from consumer.model.record import Coordinates, Record
+from consumer.operations.replay.verdict import replay_of
 from tests.e2e.support import Ended, Json, Programs, clean_environment
 from tests.integration.kafka_support import delete, delete_records
 from tests.integration.service_fixtures import MakeStage, Stage, document, texts

@@ -10,19 +10,19 @@ from datetime import UTC, datetime
 import orjson
 import pytest
 
+from consumer.contract.dead_letter import Cause, DeadLetter, Reference, reference_to
+from consumer.contract.upload_result import event_id_of
 from consumer.kafka.connection import KafkaUnavailableError
 from consumer.kafka.topics import TopicSpec, open_admin
-from consumer.model.dead_letter import Cause, DeadLetter, Reference, reference_to
-from consumer.model.delivery import Record
 from consumer.model.origin import Origin
 from consumer.model.outcome import FailureReason
-from consumer.model.replay import Verdict
-from consumer.model.replay_run import Progress
-from consumer.model.result import event_id_of
-from consumer.model.selection import Selection
-from consumer.operations.replay import ReplayRefused
-from consumer.operations.replay_look import WrongFileError
-from consumer.operations.replay_runs import RunStore, list_runs
+from consumer.model.record import Record
+from consumer.operations.letters.selection import Selection
+from consumer.operations.replay.look import WrongFileError
+from consumer.operations.replay.run import RunProgress
+from consumer.operations.replay.run_store import RunStore, list_runs
+from consumer.operations.replay.starting import ReplayRefused
+from consumer.operations.replay.verdict import ReplayVerdict
 from tests.integration.kafka_support import delete_records
 from tests.integration.replay_support import (
     Told,
@@ -102,10 +102,10 @@ async def test_one_cause_after_the_other_and_each_only_once(stage: Stage) -> Non
     assert (first.progress.published, first.progress.done) == (5, True)
     assert after_a == {f"a-{n}": "succeeded" for n in range(5)}
     assert again.run is None
-    assert again.look.plan.counts == {Verdict.RESOLVED: 5}
+    assert again.look.plan.counts == {ReplayVerdict.RESOLVED: 5}
     assert second.progress.published == 3
     assert after_b == {f"b-{n}": "succeeded" for n in range(3)}
-    assert (last.plan.to_do, last.plan.counts) == (0, {Verdict.RESOLVED: 8})
+    assert (last.plan.to_do, last.plan.counts) == (0, {ReplayVerdict.RESOLVED: 8})
     assert [(r.state, r.progress.published, r.fared) for r in reports] == [
         ("done", 3, {"succeeded": 3}),
         ("done", 5, {"succeeded": 5}),
@@ -148,7 +148,7 @@ async def test_what_is_under_way_is_not_replayed_again(stage: Stage) -> None:
     assert first.progress.published == 2
     assert first.look.members == 0
     assert second.run is None
-    assert second.look.plan.counts == {Verdict.IN_FLIGHT: 2}
+    assert second.look.plan.counts == {ReplayVerdict.IN_FLIGHT: 2}
     assert [report.fared for report in reports] == [{"waiting": 2}]
 
 
@@ -171,11 +171,11 @@ async def test_a_letter_that_comes_back_too_often_is_parked(make_stage: MakeStag
     twice = await replay(stage, from_parked=True)
 
     assert header(last, "dlq.replays") == "2"
-    assert looked.plan.counts == {Verdict.PARK: 1, Verdict.REPLACED: 2}
+    assert looked.plan.counts == {ReplayVerdict.PARK: 1, ReplayVerdict.REPLACED: 2}
     assert (guarded.progress.published, guarded.progress.parked) == (0, 1)
     assert (aside.key, aside.value, aside.headers) == (last.key, last.value, last.headers)
     assert nothing.run is None
-    assert nothing.look.plan.counts[Verdict.PARKED] == 1
+    assert nothing.look.plan.counts[ReplayVerdict.PARKED] == 1
     assert back.progress.published == 1
     assert results[-1]["status"] == "succeeded"
     assert len({header(letter, "dlq.event-id") for letter in stage.dead_letters}) == 1
@@ -198,7 +198,7 @@ async def test_stale_letters_are_left_and_told(stage: Stage) -> None:
     done = await replay(stage)
     await stage.wait_results(6)
 
-    assert done.look.plan.counts == {Verdict.REPLAY: 1, Verdict.STALE: 2}
+    assert done.look.plan.counts == {ReplayVerdict.REPLAY: 1, ReplayVerdict.STALE: 2}
     assert done.progress.published == 1
     assert done.progress.skipped == {"stale": 2}
     assert stage.stored() == {"newer": ["mended"], "open": ["REFUSED"]}
@@ -279,7 +279,7 @@ async def test_a_file_has_the_same_guards_as_the_topic(stage: Stage) -> None:
     done = await replay(stage, lines=lambda: [*lines, *lines], path="/a/file")
     results = await stage.wait_results(6)
 
-    assert done.look.plan.counts == {Verdict.REPLAY: 2, Verdict.RESOLVED: 1}
+    assert done.look.plan.counts == {ReplayVerdict.REPLAY: 2, ReplayVerdict.RESOLVED: 1}
     assert [r["document_id"] for r in results[4:]] in (
         ["refused-0", "refused-2"],
         ["refused-2", "refused-0"],
@@ -299,7 +299,7 @@ async def test_a_file_replays_what_the_topic_has_lost(stage: Stage) -> None:
     done = await replay(stage, lines=lambda: lines, path="x")
     results = await stage.wait_results(4)
 
-    assert done.look.plan.counts == {Verdict.REPLAY: 1, Verdict.STALE: 1}
+    assert done.look.plan.counts == {ReplayVerdict.REPLAY: 1, ReplayVerdict.STALE: 1}
     assert (results[-1]["document_id"], results[-1]["status"]) == ("refused-0", "succeeded")
     assert results[-1]["replay_of"] is not None
 
@@ -400,12 +400,12 @@ async def test_foreign_letters_need_force(stage: Stage) -> None:
     last = await plan(stage, force=True)
 
     assert without.run is None
-    assert without.look.plan.counts == {Verdict.FOREIGN: 2}
+    assert without.look.plan.counts == {ReplayVerdict.FOREIGN: 2}
     assert done.progress.published == 2
     assert (result["status"], result["document_id"]) == ("succeeded", "theirs")
     assert result["replay_of"]["topic"] == letters
     assert original_headers((await replays(stage))[0]) in ([("theirs", b"1")], [])
-    assert last.plan.counts[Verdict.RESOLVED] == 1
+    assert last.plan.counts[ReplayVerdict.RESOLVED] == 1
     assert last.plan.reasons == {"undecodable": 1}
 
 
@@ -541,7 +541,7 @@ async def test_what_was_published_and_not_committed_is_not_published_again(stage
     done = await replay(stage)
     assert done.run is not None
     async with open_admin(stage.connection) as admin:
-        await RunStore(admin, stage.settings).save(done.run, Progress())
+        await RunStore(admin, stage.settings).save(done.run, RunProgress())
     before = await list_runs(stage.settings)
     resumed = await resume(stage, done.run.id)
 

@@ -11,7 +11,7 @@ from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssigno
 from aiokafka.protocol.group import LeaveGroupRequest
 from structlog.testing import capture_logs
 
-from consumer.kafka.source import Source
+from consumer.kafka.source import KafkaSource
 from consumer.telemetry.metrics import PREFIX
 from tests.integration.kafka_proxy import proxy_to
 from tests.integration.kafka_support import delete
@@ -32,7 +32,7 @@ def wanted(count: int, name: str = "doc") -> dict[str, list[str]]:
     return {f"{name}-{n}": sorted(texts(f"{name}-{n}", CHUNKS)) for n in range(count)}
 
 
-def source_of(running: Running) -> Source:
+def source_of(running: Running) -> KafkaSource:
     return running.service._source
 
 

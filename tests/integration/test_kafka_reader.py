@@ -8,7 +8,7 @@ import pytest
 
 from consumer.kafka.connection import KafkaConnection, KafkaUnavailableError
 from consumer.kafka.reader import open_reader, read_topic
-from consumer.model.delivery import Coordinates
+from consumer.model.record import Coordinates
 from consumer.sandbox.kafka import LocalKafka
 from tests.conftest import MakeTopic
 from tests.integration.kafka_proxy import proxy_to

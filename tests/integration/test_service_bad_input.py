@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 import pytest
 
-from consumer.model.delivery import Headers, Record
+from consumer.model.record import Headers, Record
 from tests.integration.service_fixtures import MakeStage, Stage, document, header, statuses, texts
 
 pytestmark = pytest.mark.kafka

@@ -9,9 +9,9 @@ from uuid import UUID, uuid5
 import orjson
 import pytest
 
+from consumer.contract.upload_result import read_result
 from consumer.kafka.topics import open_admin
-from consumer.model.delivery import Headers
-from consumer.model.result import read_result
+from consumer.model.record import Headers
 from consumer.sandbox.samples import sample_documents
 from consumer.sandbox.simulator import simulator as running_simulator
 from tests.integration.service_fixtures import MakeStage, Stage, document, texts

@@ -13,7 +13,7 @@ from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 
 from consumer.kafka.topics import open_admin
 from consumer.sandbox.kafka import LocalKafka, local_kafka
-from consumer.wiring import topic_specs
+from consumer.wiring.topics import topic_specs
 from tests.integration.service_fixtures import (
     MakeStage,
     Running,

@@ -12,13 +12,7 @@ from structlog.testing import capture_logs
 
 from consumer.app import Service
 from consumer.sandbox.kafka import local_kafka
-from tests.integration.service_fixtures import (
-    MakeStage,
-    Stage,
-    document,
-    open_stage,
-    texts,
-)
+from tests.integration.service_fixtures import MakeStage, Stage, document, open_stage, texts
 
 pytestmark = pytest.mark.kafka
 

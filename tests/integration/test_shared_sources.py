@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from consumer.anythingllm import AnythingLLMStorage
-from consumer.operations.checks import look_at_sources
+from consumer.operations.check import look_at_sources
 from consumer.sandbox.simulator import Simulator
 from consumer.settings import load_settings
 from tests.e2e.support import Programs

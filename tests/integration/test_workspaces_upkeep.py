@@ -15,10 +15,16 @@ from consumer.anythingllm.errors import AnythingLLMForbiddenError
 from consumer.anythingllm.form import sentinel_source
 from consumer.anythingllm.inventory import Inventory, open_inventory
 from consumer.model.document import ProcessedDocument
-from consumer.model.finding import Kind
 from consumer.model.identity import IdentityTemplate
-from consumer.operations.repair import Outcome, Repair
-from consumer.operations.upkeep import PAUSE, NoSuchWorkspace, Report, Rules, Upkeep
+from consumer.operations.workspaces.finding import FindingKind
+from consumer.operations.workspaces.repair import Repair, RepairOutcome
+from consumer.operations.workspaces.verify import (
+    PAUSE,
+    NoSuchWorkspace,
+    Upkeep,
+    UpkeepRules,
+    WorkspacesReport,
+)
 from consumer.sandbox.simulator import Damage, Simulator
 from consumer.sandbox.simulator import simulator as running_simulator
 from consumer.sandbox.simulator.state import SourceFile
@@ -103,11 +109,11 @@ class Place:
         documents = fields.get("documents")
         return str(documents[0]["location"]) if documents else ""
 
-    async def verify(self, *slugs: str, identity: str = "{id}") -> Report:
+    async def verify(self, *slugs: str, identity: str = "{id}") -> WorkspacesReport:
         async with self.opened(identity) as (_, upkeep):
             return await upkeep.verify(await upkeep.choose(slugs), whole=not slugs)
 
-    async def repair(self, *slugs: str) -> Outcome:
+    async def repair(self, *slugs: str) -> RepairOutcome:
         async with self.opened() as (inventory, upkeep):
             chosen = await upkeep.choose(slugs)
             before = await upkeep.verify(chosen, whole=not slugs)
@@ -121,7 +127,7 @@ class Place:
             )
             await work.run()
             after = await upkeep.verify(chosen, whole=not slugs, mine=work.renewed)
-            return Outcome(before, after)
+            return RepairOutcome(before, after)
 
     @asynccontextmanager
     async def opened(self, identity: str = "{id}") -> AsyncIterator[tuple[Inventory, Upkeep]]:
@@ -131,7 +137,7 @@ class Place:
             self.server.api_key,
             circuit_breaker=CircuitBreakerConfig(3, 60, 5),
         )
-        rules = Rules(IdentityTemplate.parse(identity), lambda technology: "docs", SETTLED)
+        rules = UpkeepRules(IdentityTemplate.parse(identity), lambda technology: "docs", SETTLED)
         async with open_inventory(config) as inventory:
             yield inventory, Upkeep(inventory, rules, sleep=self.clock.sleep)
 
@@ -158,7 +164,7 @@ async def place() -> AsyncIterator[Place]:
         yield Place(server, clock)
 
 
-def kinds(report: Report) -> list[str]:
+def kinds(report: WorkspacesReport) -> list[str]:
     return [each.kind.value for each in report.findings]
 
 
@@ -359,8 +365,8 @@ async def test_a_sick_workspace_is_named_and_the_others_are_looked_at(place: Pla
     report = await place.verify()
 
     assert [(each.kind, each.workspace) for each in report.findings] == [
-        (Kind.DOUBLE, "docs"),
-        (Kind.UNSEARCHABLE, "sick"),
+        (FindingKind.DOUBLE, "docs"),
+        (FindingKind.UNSEARCHABLE, "sick"),
     ]
 
 
@@ -456,7 +462,7 @@ async def test_a_document_in_two_workspaces_is_told(place: Place) -> None:
     outcome = await place.repair()
 
     assert [(each.kind, each.workspace) for each in outcome.after.findings] == [
-        (Kind.MOVED, "former")
+        (FindingKind.MOVED, "former")
     ]
     assert outcome.counts() == {"planned": 0, "done": 0}
     assert texts_of(place.server, "former") == ["one"]
@@ -472,7 +478,7 @@ async def test_a_workspace_with_an_odd_slug_is_a_note(place: Place) -> None:
     report = await place.verify()
 
     assert [(each.kind, each.workspace) for each in report.findings] == [
-        (Kind.NOT_LOOKED_AT, "Odd, slug")
+        (FindingKind.NOT_LOOKED_AT, "Odd, slug")
     ]
     assert report.faults == ()
 
@@ -505,8 +511,8 @@ async def test_a_listing_that_is_cut_short_is_never_a_reason_to_remove(place: Pl
     outcome = await place.repair()
     place.server.faults.clear()
 
-    assert Kind.SHORT_LISTING in [each.kind for each in outcome.before.findings]
-    assert Kind.ORPHANED_FILE not in [each.kind for each in outcome.before.findings]
+    assert FindingKind.SHORT_LISTING in [each.kind for each in outcome.before.findings]
+    assert FindingKind.ORPHANED_FILE not in [each.kind for each in outcome.before.findings]
     assert texts_of(place.server, "docs") == ["one", "two"]
     assert set(place.server.state.files) == files
 

@@ -10,18 +10,12 @@ import orjson
 import pytest
 from jsonschema import Draft202012Validator
 
-from consumer.model.dead_letter import (
-    ADDED_HEADERS,
-    Cause,
-    DeadLetter,
-    Reference,
-    reference_to,
-)
-from consumer.model.delivery import Coordinates, Record
+from consumer.contract.dead_letter import ADDED_HEADERS, Cause, DeadLetter, Reference, reference_to
+from consumer.contract.schemas import files
+from consumer.contract.upload_result import UploadResult
 from consumer.model.origin import instant_of, origin_of
 from consumer.model.outcome import FailureReason
-from consumer.model.result import UploadResult
-from consumer.model.schemas import files
+from consumer.model.record import Coordinates, Record
 from consumer.pipeline.decode import DecodeLimits, Malformed, decode
 from consumer.sandbox.samples import sample_documents, sample_events
 

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.settings import Problem, Settings, SettingsError, load_settings, settings_table
+from consumer.settings import SettingProblem, Settings, SettingsError, load_settings, settings_table
 from consumer.settings.names import NAMES, meant
 from consumer.settings.table import GROUPS, TABLE
 
 KEY = {"ANYTHINGLLM_API_KEY": "CANARY-api-key"}
 
 
-def problems_of(env: Mapping[str, str], config: Path | None = None) -> tuple[Problem, ...]:
+def problems_of(env: Mapping[str, str], config: Path | None = None) -> tuple[SettingProblem, ...]:
     with pytest.raises(SettingsError) as caught:
         load_settings(env, config)
     return caught.value.problems
@@ -496,7 +496,7 @@ def test_the_readme_table_has_a_row_for_every_setting() -> None:
 @given(st.sampled_from(sorted(TABLE)), st.text(max_size=40))
 def test_whatever_is_given_is_taken_or_refused_in_words(name: str, text: str) -> None:
     """No text makes loading fail in any other way, and no secret is repeated."""
-    told: tuple[Problem, ...] = ()
+    told: tuple[SettingProblem, ...] = ()
     try:
         load_settings(KEY | {name: text})
     except SettingsError as error:

@@ -7,7 +7,7 @@ import tracemalloc
 
 import pytest
 
-from consumer.pipeline.window import room_aside
+from consumer.pipeline.in_flight import room_aside
 from tests.virtual.loop import virtually
 from tests.virtual.world import World, event, world
 

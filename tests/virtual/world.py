@@ -21,13 +21,13 @@ import orjson
 from consumer.anythingllm import AnythingLLMClient
 from consumer.app.assembly import Pipeline, Rooms
 from consumer.kafka.ledger import Ledger
-from consumer.model.delivery import Coordinates, Headers, Record
 from consumer.model.marker import decode_marker
+from consumer.model.record import Coordinates, Headers, Record
 from consumer.resilience.fence import Fence
 from consumer.sandbox.simulator import Options, Simulator
 from consumer.settings import Settings, load_settings
 from consumer.telemetry.metrics import Metrics
-from consumer.wiring import anythingllm_config
+from consumer.wiring.anythingllm import anythingllm_config
 from tests.virtual.loop import VirtualLoop, soon
 
 Json = dict[str, Any]

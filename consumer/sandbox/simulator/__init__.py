@@ -15,7 +15,7 @@ place of these attributes.
 """
 
 from consumer.sandbox.simulator.damage import Damage
-from consumer.sandbox.simulator.faults import Action, Faults, Kind, Rule
+from consumer.sandbox.simulator.faults import Action, FaultKind, Faults, Rule
 from consumer.sandbox.simulator.journal import Journal
 from consumer.sandbox.simulator.model import Costs
 from consumer.sandbox.simulator.server import Options, Simulator, StoredChunk, simulator
@@ -24,9 +24,9 @@ __all__ = [
     "Action",
     "Costs",
     "Damage",
+    "FaultKind",
     "Faults",
     "Journal",
-    "Kind",
     "Options",
     "Rule",
     "Simulator",

@@ -20,9 +20,9 @@ from typing import Any, Protocol
 import orjson
 
 from consumer.sandbox.simulator import faults
-from consumer.sandbox.simulator.exchange import NOT_FOUND, Answer, json_answer
+from consumer.sandbox.simulator.exchange import NOT_FOUND, WireAnswer, json_answer
 from consumer.sandbox.simulator.journal import Journal
-from consumer.sandbox.simulator.state import State
+from consumer.sandbox.simulator.state import SimulatorState
 from consumer.sandbox.simulator.tables import Tables
 
 PREFIX = "/_sim/"
@@ -33,7 +33,7 @@ class Controlled(Protocol):
 
     faults: faults.Faults
     journal: Journal
-    state: State
+    state: SimulatorState
     tables: Tables
 
     def chunks(self, slug: str) -> Sequence[tuple[str, str, int]]:
@@ -51,7 +51,9 @@ class Controlled(Protocol):
         ...
 
 
-async def control(simulator: Controlled, method: str, path: str, since: str, body: bytes) -> Answer:
+async def control(
+    simulator: Controlled, method: str, path: str, since: str, body: bytes
+) -> WireAnswer:
     """Answer a request to the simulator itself; wrong ones get 400 with the reason."""
     try:
         return _control(simulator, method, path.removeprefix(PREFIX), since, body)
@@ -59,7 +61,7 @@ async def control(simulator: Controlled, method: str, path: str, since: str, bod
         return json_answer({"error": str(error)}, 400)
 
 
-def _control(simulator: Controlled, method: str, what: str, since: str, body: bytes) -> Answer:
+def _control(simulator: Controlled, method: str, what: str, since: str, body: bytes) -> WireAnswer:
     match method, what.split("/"):
         case "GET", ["faults"]:
             return json_answer(faults.to_json(simulator.faults))

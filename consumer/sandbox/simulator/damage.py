@@ -13,7 +13,7 @@ from enum import StrEnum
 import orjson
 
 from consumer.sandbox.simulator.journal import Journal
-from consumer.sandbox.simulator.state import Row, State
+from consumer.sandbox.simulator.state import EmbeddedRow, SimulatorState
 from consumer.sandbox.simulator.tables import Tables
 
 
@@ -39,7 +39,7 @@ class Damages:
         journal: told of it.
     """
 
-    def __init__(self, state: State, tables: Tables, journal: Journal) -> None:
+    def __init__(self, state: SimulatorState, tables: Tables, journal: Journal) -> None:
         self._state = state
         self._tables = tables
         self._journal = journal
@@ -72,7 +72,7 @@ class Damages:
         self._journal.record("damage.planted", kind=damage, slug=slug, rows=len(rows))
         return len(rows)
 
-    def _damage(self, damage: Damage, row: Row, seconds: float) -> None:
+    def _damage(self, damage: Damage, row: EmbeddedRow, seconds: float) -> None:
         match damage:
             case Damage.VECTORS_LOST:
                 self._tables.remove(row.workspace, row.doc_id)

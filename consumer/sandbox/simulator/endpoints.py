@@ -21,12 +21,12 @@ from consumer.sandbox.simulator.exchange import (
     FAILED_BARE,
     JSON,
     NOT_FOUND,
-    Answer,
     Exchange,
+    WireAnswer,
     json_answer,
     number,
 )
-from consumer.sandbox.simulator.faults import Kind
+from consumer.sandbox.simulator.faults import FaultKind
 from consumer.sandbox.simulator.model import EmbedderError, Model, storable, wanted_slugs
 from consumer.sandbox.simulator.shapes import (
     PAGE,
@@ -41,9 +41,9 @@ from consumer.sandbox.simulator.shapes import (
     shown_metadata,
     uploaded,
 )
-from consumer.sandbox.simulator.state import FOLDER, SourceFile, Workspace
+from consumer.sandbox.simulator.state import FOLDER, KeptWorkspace, SourceFile
 
-Handler = Callable[["Endpoints", Exchange], Awaitable[Answer]]
+Handler = Callable[["Endpoints", Exchange], Awaitable[WireAnswer]]
 NOTHING_EMBEDDED = {"results": [], "message": "No embeddings found for this workspace."}
 REMOVED = {"success": True, "message": "Documents removed successfully"}
 
@@ -65,12 +65,12 @@ class Endpoints:
 
     # -- probes ----------------------------------------------------------------------------------
 
-    async def ping(self, _: Exchange) -> Answer:
+    async def ping(self, _: Exchange) -> WireAnswer:
         """``GET /api/ping``: alive; says nothing of database, collector or embedder."""
         self._model.journal.record("probe.ping")
         return json_answer({"online": True})
 
-    async def metrics(self, _: Exchange) -> Answer:
+    async def metrics(self, _: Exchange) -> WireAnswer:
         """``GET /api/utils/metrics``: the version."""
         shown = {
             "online": True,
@@ -82,12 +82,12 @@ class Endpoints:
         }
         return json_answer(shown)
 
-    async def auth(self, _: Exchange) -> Answer:
+    async def auth(self, _: Exchange) -> WireAnswer:
         """``GET /api/v1/auth``: the key is right."""
         self._model.journal.record("probe.auth")
         return json_answer({"authenticated": True})
 
-    async def accepted_file_types(self, request: Exchange) -> Answer:
+    async def accepted_file_types(self, request: Exchange) -> WireAnswer:
         """``GET /api/v1/document/accepted-file-types``: 404 while the collector is down."""
         self._model.journal.record("probe.collector")
         if self._collector_down(request):
@@ -95,7 +95,7 @@ class Endpoints:
         await self._model.collector_ready()
         return json_answer({"types": {"text/plain": [".txt", ".md", ".org", ".adoc", ".rst"]}})
 
-    async def embeddings(self, request: Exchange) -> Answer:
+    async def embeddings(self, request: Exchange) -> WireAnswer:
         """``POST /api/v1/openai/embeddings``: vectors, stored nowhere; a bare 500 on failure."""
         self._model.journal.record("probe.embedder")
         wanted = request.get("input", "")
@@ -112,11 +112,11 @@ class Endpoints:
         ]
         return json_answer({"object": "list", "data": data, "model": "simulated"})
 
-    async def vector_count(self, _: Exchange) -> Answer:
+    async def vector_count(self, _: Exchange) -> WireAnswer:
         """``GET /api/v1/system/vector-count``: vectors in all workspaces."""
         return json_answer({"vectorCount": self._model.tables.total})
 
-    async def vector_stores(self, _: Exchange) -> Answer:
+    async def vector_stores(self, _: Exchange) -> WireAnswer:
         """``GET /api/v1/openai/vector_stores``: rows of each workspace, not vectors."""
         data = [
             {
@@ -133,20 +133,20 @@ class Endpoints:
 
     # -- workspaces ------------------------------------------------------------------------------
 
-    async def workspaces(self, _: Exchange) -> Answer:
+    async def workspaces(self, _: Exchange) -> WireAnswer:
         """``GET /api/v1/workspaces``: all, without documents."""
         shown = [{**each.fields, "threads": []} for each in self._state.workspaces.values()]
         return json_answer({"workspaces": shown})
 
-    async def workspace(self, request: Exchange) -> Answer:
+    async def workspace(self, request: Exchange) -> WireAnswer:
         """``GET /api/v1/workspace/{slug}``: a list of one, or 200 and an empty list."""
         workspace = self._state.workspaces.get(request.params[0])
         if workspace is None:
             return json_answer({"workspace": []})
         listed = self._listing(workspace, b'"threads":[]')
-        return Answer(200, JSON, b'{"workspace":[' + listed + b"]}")
+        return WireAnswer(200, JSON, b'{"workspace":[' + listed + b"]}")
 
-    async def new_workspace(self, request: Exchange) -> Answer:
+    async def new_workspace(self, request: Exchange) -> WireAnswer:
         """``POST /api/v1/workspace/new``: the slug comes from the name, whatever is asked."""
         name = request.get("name")
         if not name:
@@ -157,7 +157,7 @@ class Endpoints:
         self._model.journal.record("workspace.created", slug=workspace.slug)
         return json_answer({"workspace": workspace.fields, "message": None})
 
-    async def update_workspace(self, request: Exchange) -> Answer:
+    async def update_workspace(self, request: Exchange) -> WireAnswer:
         """``POST /api/v1/workspace/{slug}/update``: the slug never changes."""
         workspace = self._state.workspaces.get(request.params[0])
         if workspace is None:
@@ -165,16 +165,16 @@ class Endpoints:
         self._state.update_workspace(workspace, request.body)
         return json_answer({"workspace": workspace.fields, "message": None})
 
-    async def delete_workspace(self, request: Exchange) -> Answer:
+    async def delete_workspace(self, request: Exchange) -> WireAnswer:
         """``DELETE /api/v1/workspace/{slug}``: rows and vectors go, files stay."""
         workspace = self._state.workspaces.get(request.params[0])
         if workspace is None:
             return BAD_REQUEST
         self._model.delete_workspace(workspace)
         self._listings = {k: v for k, v in self._listings.items() if k[0] != workspace.id}
-        return Answer(200, "text/plain; charset=utf-8", b"OK")
+        return WireAnswer(200, "text/plain; charset=utf-8", b"OK")
 
-    async def update_embeddings(self, request: Exchange) -> Answer:
+    async def update_embeddings(self, request: Exchange) -> WireAnswer:
         """``POST …/update-embeddings``: deletes, then adds; failures are not mentioned."""
         workspace = self._state.workspaces.get(request.params[0])
         if workspace is None:
@@ -191,7 +191,7 @@ class Endpoints:
                 await self._model.add(workspace, file, request.flags)
         return self._workspace_object(workspace)
 
-    async def search(self, request: Exchange) -> Answer:
+    async def search(self, request: Exchange) -> WireAnswer:
         """``POST …/vector-search``: the nearest vectors."""
         slug = request.params[0]
         workspace = self._state.workspaces.get(slug)
@@ -212,7 +212,7 @@ class Endpoints:
 
     # -- documents -------------------------------------------------------------------------------
 
-    async def raw_text(self, request: Exchange) -> Answer:
+    async def raw_text(self, request: Exchange) -> WireAnswer:
         """``POST /api/v1/document/raw-text``: success means stored, not embedded."""
         if self._collector_down(request):
             return refused("Document processing API is not online. Request will not be processed.")
@@ -228,21 +228,21 @@ class Endpoints:
             return refused("fetch failed", documents=[])
         if not storable(metadata["title"], content):
             return refused("A processing error occurred.", documents=[])
-        if Kind.PRETEND in request.flags:
+        if FaultKind.PRETEND in request.flags:
             return self._pretended(metadata, content)
         shown = shown_metadata(metadata, content, self._now())
         slug = names.file_slug(metadata["title"])
         file = await self._model.store(slug, shown, content, wanted_slugs(slugs), request.flags)
-        if Kind.WRONG_LOCATION in request.flags:
+        if FaultKind.WRONG_LOCATION in request.flags:
             file = next(iter(self._state.files.values()))
         return uploaded(file.metadata, content, file.location)
 
-    async def document(self, request: Exchange) -> Answer:
+    async def document(self, request: Exchange) -> WireAnswer:
         """``GET /api/v1/document/{name}``: ``cached`` tells whether it was ever embedded."""
         file = self._state.file_named(request.params[0])
         return NOT_FOUND if file is None else json_answer({"document": file_json(file)})
 
-    async def documents(self, request: Exchange) -> Answer:
+    async def documents(self, request: Exchange) -> WireAnswer:
         """``GET /api/v1/documents``: the whole tree, or a page of one folder."""
         folder = request.query.get("folder")
         if folder is not None:
@@ -252,11 +252,11 @@ class Endpoints:
         tree = {"name": "documents", "type": "folder", "items": items}
         return json_answer({"localFiles": tree})
 
-    async def folder(self, request: Exchange) -> Answer:
+    async def folder(self, request: Exchange) -> WireAnswer:
         """``GET /api/v1/documents/folder/{folder}``: all files of a folder, or a page."""
         return self._page(request.params[0], request, None, with_code=False)
 
-    async def remove_documents(self, request: Exchange) -> Answer:
+    async def remove_documents(self, request: Exchange) -> WireAnswer:
         """``DELETE /api/v1/system/remove-documents``: unknown names are success, too."""
         wanted = request.get("names")
         if not isinstance(wanted, list):
@@ -267,12 +267,12 @@ class Endpoints:
 
     # -- the web UI's private API on an instance without password ---------------------------------
 
-    async def ui_workspaces(self, _: Exchange) -> Answer:
+    async def ui_workspaces(self, _: Exchange) -> WireAnswer:
         """``GET /api/workspaces``: no key asked."""
         shown = [each.fields for each in self._state.workspaces.values()]
         return json_answer({"workspaces": shown})
 
-    async def ui_workspace(self, request: Exchange) -> Answer:
+    async def ui_workspace(self, request: Exchange) -> WireAnswer:
         """``GET /api/workspace/{slug}``: an object here, null where there is none."""
         workspace = self._state.workspaces.get(request.params[0])
         if workspace is None:
@@ -282,19 +282,19 @@ class Endpoints:
     # -- helpers ---------------------------------------------------------------------------------
 
     def _collector_down(self, request: Exchange) -> bool:
-        return self._model.faults.collector == "down" or Kind.COLLECTOR_DOWN in request.flags
+        return self._model.faults.collector == "down" or FaultKind.COLLECTOR_DOWN in request.flags
 
     def _fetch_fails(self, request: Exchange) -> bool:
         self._fetches += 1
         every = self._model.faults.fetch_failed_every
         due = bool(every) and self._fetches % every == 0
-        return due or Kind.FETCH_FAILED in request.flags
+        return due or FaultKind.FETCH_FAILED in request.flags
 
-    def _workspace_object(self, workspace: Workspace) -> Answer:
+    def _workspace_object(self, workspace: KeptWorkspace) -> WireAnswer:
         tail = b'"contextWindow":4096,"currentContextTokenCount":0'
-        return Answer(200, JSON, b'{"workspace":' + self._listing(workspace, tail) + b"}")
+        return WireAnswer(200, JSON, b'{"workspace":' + self._listing(workspace, tail) + b"}")
 
-    def _listing(self, workspace: Workspace, tail: bytes) -> bytes:
+    def _listing(self, workspace: KeptWorkspace, tail: bytes) -> bytes:
         """A workspace with its rows, put together once a change: pollers ask again and again."""
         key = (workspace.id, tail.decode())
         kept = self._listings.get(key)
@@ -311,7 +311,7 @@ class Endpoints:
 
     def _page(
         self, folder: str, request: Exchange, default: int | None, *, with_code: bool
-    ) -> Answer:
+    ) -> WireAnswer:
         if folder != FOLDER:
             shown = {"folder": folder, "documents": [], "totalCount": 0, "hasMore": False}
             code = {"code": 404} if with_code else {}
@@ -329,7 +329,7 @@ class Endpoints:
         code = {"code": 200} if with_code else {}
         return json_answer({**page, **code, "error": None})
 
-    def _pretended(self, metadata: dict[str, Any], content: str) -> Answer:
+    def _pretended(self, metadata: dict[str, Any], content: str) -> WireAnswer:
         shown = shown_metadata(metadata, content, self._now())
         file_id = self._state.uuid()
         slug = names.file_slug(metadata["title"])

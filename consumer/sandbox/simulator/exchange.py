@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from consumer.sandbox.simulator.faults import Kind
+from consumer.sandbox.simulator.faults import FaultKind
 
 JSON = "application/json; charset=utf-8"
 TEXT = "text/plain; charset=utf-8"
@@ -19,7 +19,7 @@ HTML = "text/html; charset=utf-8"
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class WireAnswer:
     """A status, a content type and a body; an empty content type sends none."""
 
     status: int
@@ -48,25 +48,25 @@ class Exchange:
     query: Mapping[str, str]
     body: Any
     params: tuple[str, ...] = ()
-    flags: Collection[Kind] = frozenset()
+    flags: Collection[FaultKind] = frozenset()
 
     def get(self, key: str, default: Any = None) -> Any:
         """A top-level value of the body; the default where there is none."""
         return self.body.get(key, default) if isinstance(self.body, dict) else default
 
 
-def json_answer(value: Any, status: int = 200) -> Answer:
+def json_answer(value: Any, status: int = 200) -> WireAnswer:
     """A JSON body."""
-    return Answer(status, JSON, orjson.dumps(value))
+    return WireAnswer(status, JSON, orjson.dumps(value))
 
 
-BAD_REQUEST = Answer(400, TEXT, b"Bad Request")
-NOT_FOUND = Answer(404, TEXT, b"Not Found")
-FAILED = Answer(500, TEXT, b"Internal Server Error")
-FAILED_BARE = Answer(500, "", b"")
+BAD_REQUEST = WireAnswer(400, TEXT, b"Bad Request")
+NOT_FOUND = WireAnswer(404, TEXT, b"Not Found")
+FAILED = WireAnswer(500, TEXT, b"Internal Server Error")
+FAILED_BARE = WireAnswer(500, "", b"")
 NO_KEY = json_answer({"error": "No valid api key found."}, 403)
-NOT_JSON = Answer(400, HTML, b"<!DOCTYPE html><title>Error</title><pre>Bad Request</pre>\n")
-WEB_PAGE = Answer(
+NOT_JSON = WireAnswer(400, HTML, b"<!DOCTYPE html><title>Error</title><pre>Bad Request</pre>\n")
+WEB_PAGE = WireAnswer(
     200, HTML, b"<!DOCTYPE html><title>A web page</title><p>Nothing happened here.</p>\n"
 )
 """What any unknown path or method answers: success, and nothing was done."""

@@ -16,7 +16,7 @@ from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 
-class Kind(StrEnum):
+class FaultKind(StrEnum):
     """What a rule does to a request.
 
     Before the request takes effect: ``delay`` (seconds), ``hold`` (until the rule is released or
@@ -53,16 +53,26 @@ class Kind(StrEnum):
     KEY_REFUSED = "key-refused"
 
 
-INSTEAD = frozenset({Kind.STATUS, Kind.HTML, Kind.REDIRECT, Kind.RESET, Kind.FIN})
-AFTER = frozenset({Kind.RESET_AFTER, Kind.FIN_AFTER, Kind.HALF_BODY, Kind.TRUNCATED, Kind.DRIP})
+INSTEAD = frozenset(
+    {FaultKind.STATUS, FaultKind.HTML, FaultKind.REDIRECT, FaultKind.RESET, FaultKind.FIN}
+)
+AFTER = frozenset(
+    {
+        FaultKind.RESET_AFTER,
+        FaultKind.FIN_AFTER,
+        FaultKind.HALF_BODY,
+        FaultKind.TRUNCATED,
+        FaultKind.DRIP,
+    }
+)
 FLAGS = frozenset(
     {
-        Kind.PRETEND,
-        Kind.WRONG_LOCATION,
-        Kind.EMBEDDER_FAILS,
-        Kind.FETCH_FAILED,
-        Kind.COLLECTOR_DOWN,
-        Kind.KEY_REFUSED,
+        FaultKind.PRETEND,
+        FaultKind.WRONG_LOCATION,
+        FaultKind.EMBEDDER_FAILS,
+        FaultKind.FETCH_FAILED,
+        FaultKind.COLLECTOR_DOWN,
+        FaultKind.KEY_REFUSED,
     }
 )
 """The kinds that the endpoints themselves act on."""
@@ -73,7 +83,7 @@ class Action:
     """What a rule does, in detail.
 
     Args:
-        kind: what happens (`Kind`).
+        kind: what happens (`FaultKind`).
         status: for ``status``.
         headers: for ``status``, such as ``{"Retry-After": "2"}``.
         body: the answer's text for ``status``, the address for ``redirect``.
@@ -81,7 +91,7 @@ class Action:
         apply: for ``status`` and ``html``: the request takes effect all the same.
     """
 
-    kind: Kind
+    kind: FaultKind
     status: int = 503
     headers: Mapping[str, str] = field(default_factory=dict)
     body: str = ""
@@ -161,7 +171,7 @@ class Faults:
     latency: float = 0.0
     rules: list[Rule] = field(default_factory=list)
 
-    def add(self, kind: Kind | str, **details: Any) -> Rule:
+    def add(self, kind: FaultKind | str, **details: Any) -> Rule:
         """Add a rule; details are those of `Rule` and `Action` together.
 
         Example: ``faults.add("status", status=429, headers={"Retry-After": "1"}, times=2)``.
@@ -200,7 +210,7 @@ def rule_from(details: Mapping[str, Any]) -> Rule:
     in_action = {name: value for name, value in details.items() if name in known_action}
     in_rule = {name: value for name, value in details.items() if name not in known_action}
     try:
-        action = Action(**{**in_action, "kind": Kind(in_action["kind"])})
+        action = Action(**{**in_action, "kind": FaultKind(in_action["kind"])})
         return Rule(action, **in_rule)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"not a rule: {error}") from None

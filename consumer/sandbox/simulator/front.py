@@ -21,10 +21,10 @@ from consumer.sandbox.simulator.exchange import (
     NOT_JSON,
     TEXT,
     WEB_PAGE,
-    Answer,
     Exchange,
+    WireAnswer,
 )
-from consumer.sandbox.simulator.faults import AFTER, FLAGS, INSTEAD, Action, Kind, Rule
+from consumer.sandbox.simulator.faults import AFTER, FLAGS, INSTEAD, Action, FaultKind, Rule
 from consumer.sandbox.simulator.model import POLL_SECONDS, Model
 
 
@@ -48,13 +48,13 @@ class Front:
         rules = await self._struck(request)
         actions = [rule.action for rule in rules]
         instead = next((action for action in actions if action.kind in INSTEAD), None)
-        if instead and instead.kind in (Kind.RESET, Kind.FIN):
-            return wire.cut(request, reset=instead.kind is Kind.RESET)
+        if instead and instead.kind in (FaultKind.RESET, FaultKind.FIN):
+            return wire.cut(request, reset=instead.kind is FaultKind.RESET)
         answer = _said(instead) if instead else NOT_JSON
         if instead is None or instead.apply:
             real = await self._answer(request, frozenset(a.kind for a in actions) & FLAGS)
             answer = answer if instead else real
-        await self._hold(request, rules, Kind.HOLD_AFTER)
+        await self._hold(request, rules, FaultKind.HOLD_AFTER)
         method, path = request.method, request.path
         self._journal.record("request.answered", method=method, path=path, status=answer.status)
         after = next((action for action in actions if action.kind in AFTER), None)
@@ -77,11 +77,13 @@ class Front:
             kind = rule.action.kind
             self._journal.record("fault.fired", kind=kind, method=request.method, path=request.path)
             rules.append(rule)
-        if any(rule.action.kind in (Kind.DELAY, Kind.HOLD) for rule in rules):
+        if any(rule.action.kind in (FaultKind.DELAY, FaultKind.HOLD) for rule in rules):
             # Read before the wait: a client that leaves meanwhile does not stop the real server.
             await request.read()
-        await asyncio.sleep(sum(r.action.seconds for r in rules if r.action.kind is Kind.DELAY))
-        await self._hold(request, rules, Kind.HOLD)
+        await asyncio.sleep(
+            sum(r.action.seconds for r in rules if r.action.kind is FaultKind.DELAY)
+        )
+        await self._hold(request, rules, FaultKind.HOLD)
         return rules
 
     def _taken(self, rules: Sequence[Rule], rule: Rule) -> bool:
@@ -89,7 +91,7 @@ class Front:
         speaking = INSTEAD | AFTER
         return rule.action.kind in speaking and any(r.action.kind in speaking for r in rules)
 
-    async def _hold(self, request: web.Request, rules: Sequence[Rule], kind: Kind) -> None:
+    async def _hold(self, request: web.Request, rules: Sequence[Rule], kind: FaultKind) -> None:
         for rule in rules:
             if rule.action.kind is not kind:
                 continue
@@ -100,11 +102,11 @@ class Front:
     def _holds(self, rule: Rule) -> bool:
         return not rule.released and any(each is rule for each in self._model.faults.rules)
 
-    async def _answer(self, request: web.Request, flags: frozenset[Kind]) -> Answer:
+    async def _answer(self, request: web.Request, flags: frozenset[FaultKind]) -> WireAnswer:
         async with self._model.thread():
             pass
         if request.method == "OPTIONS":
-            return Answer(204, "", b"")
+            return WireAnswer(204, "", b"")
         try:
             body = _body_of(request, await request.read())
         except orjson.JSONDecodeError:
@@ -123,9 +125,9 @@ class Front:
         exchange = Exchange(dict(request.query), body, params, flags)
         return await route.handler(self._endpoints, exchange)
 
-    def _has_key(self, request: web.Request, flags: frozenset[Kind]) -> bool:
+    def _has_key(self, request: web.Request, flags: frozenset[FaultKind]) -> bool:
         """Only the second word of the header is read, whatever the first one is."""
-        if self._model.faults.key_revoked or Kind.KEY_REFUSED in flags:
+        if self._model.faults.key_revoked or FaultKind.KEY_REFUSED in flags:
             return False
         words = request.headers.get("Authorization", "").split(" ")
         return len(words) > 1 and words[1] == self._api_key
@@ -168,13 +170,15 @@ def _said_by(raw: bytes) -> str:
     return "\n".join(str(each) for each in spoken if each is not None)
 
 
-def _said(action: Action) -> Answer:
+def _said(action: Action) -> WireAnswer:
     match action.kind:
-        case Kind.HTML:
+        case FaultKind.HTML:
             return WEB_PAGE
-        case Kind.REDIRECT:
-            return Answer(307, TEXT, b"Temporary Redirect", {"Location": action.body})
+        case FaultKind.REDIRECT:
+            return WireAnswer(307, TEXT, b"Temporary Redirect", {"Location": action.body})
         case _:
             headers = {k: v for k, v in action.headers.items() if k.lower() != "content-type"}
             kinds = [v for k, v in action.headers.items() if k.lower() == "content-type"]
-            return Answer(action.status, kinds[0] if kinds else TEXT, action.body.encode(), headers)
+            return WireAnswer(
+                action.status, kinds[0] if kinds else TEXT, action.body.encode(), headers
+            )

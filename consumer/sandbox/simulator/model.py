@@ -17,16 +17,22 @@ from typing import TYPE_CHECKING, Any
 
 from consumer.sandbox.simulator import names, text
 from consumer.sandbox.simulator.embedder import DIMENSION, Vector, embed, score
-from consumer.sandbox.simulator.faults import Faults, Kind
+from consumer.sandbox.simulator.faults import FaultKind, Faults
 from consumer.sandbox.simulator.journal import Journal
-from consumer.sandbox.simulator.state import Embedded, Row, SourceFile, State, Workspace
+from consumer.sandbox.simulator.state import (
+    Embedded,
+    EmbeddedRow,
+    KeptWorkspace,
+    SimulatorState,
+    SourceFile,
+)
 from consumer.sandbox.simulator.tables import StoredVector, TableError, Tables
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 POLL_SECONDS = 0.01
-NO_FLAGS: frozenset[Kind] = frozenset()
+NO_FLAGS: frozenset[FaultKind] = frozenset()
 
 
 class EmbedderError(Exception):
@@ -76,7 +82,7 @@ class Model:
 
     def __init__(
         self,
-        state: State,
+        state: SimulatorState,
         tables: Tables,
         faults: Faults,
         journal: Journal,
@@ -106,7 +112,7 @@ class Model:
         metadata: dict[str, Any],
         content: str,
         slugs: Sequence[str],
-        flags: Collection[Kind],
+        flags: Collection[FaultKind],
     ) -> SourceFile:
         """Store an upload and embed it into each workspace, one after the other.
 
@@ -132,7 +138,7 @@ class Model:
         return file
 
     async def add(
-        self, workspace: Workspace, file: SourceFile, flags: Collection[Kind] = NO_FLAGS
+        self, workspace: KeptWorkspace, file: SourceFile, flags: Collection[FaultKind] = NO_FLAGS
     ) -> bool:
         """Embed a file into a workspace; false says it failed, which no answer ever tells."""
         try:
@@ -147,7 +153,7 @@ class Model:
             return False
         return True
 
-    async def remove_from(self, row: Row) -> None:
+    async def remove_from(self, row: EmbeddedRow) -> None:
         """Remove a row and its vectors; the file stays."""
         table = self.tables.get(row.workspace)
         if table and self.costs.delete_per_add:
@@ -168,7 +174,7 @@ class Model:
         if self.state.files.pop(location, None) is not None:
             self.journal.record("document.removed", location=location)
 
-    def delete_workspace(self, workspace: Workspace) -> None:
+    def delete_workspace(self, workspace: KeptWorkspace) -> None:
         """Delete a workspace, its rows and its table; files stay."""
         self.state.delete_workspace(workspace)
         self.tables.drop(workspace.slug)
@@ -176,11 +182,11 @@ class Model:
 
     async def search(
         self,
-        workspace: Workspace,
+        workspace: KeptWorkspace,
         query: str,
         limit: int,
         threshold: float,
-        flags: Collection[Kind] = NO_FLAGS,
+        flags: Collection[FaultKind] = NO_FLAGS,
     ) -> list[Hit]:
         """The nearest vectors whose score reaches the threshold.
 
@@ -198,7 +204,7 @@ class Model:
         return [hit for hit in hits if hit.score >= threshold]
 
     async def embed(
-        self, texts: Sequence[str], slug: str = "", flags: Collection[Kind] = NO_FLAGS
+        self, texts: Sequence[str], slug: str = "", flags: Collection[FaultKind] = NO_FLAGS
     ) -> list[Vector]:
         """One embedding call.
 
@@ -210,7 +216,7 @@ class Model:
         turn = self._embeddings
         if faults.embedder_latency:
             await asyncio.sleep(faults.embedder_latency)
-        if faults.embedder_down or Kind.EMBEDDER_FAILS in flags:
+        if faults.embedder_down or FaultKind.EMBEDDER_FAILS in flags:
             raise EmbedderError("the embedder is down")
         if faults.embedder_fails_every and turn % faults.embedder_fails_every == 0:
             raise EmbedderError("the embedder fails now and then")
@@ -229,7 +235,7 @@ class Model:
             await asyncio.sleep(POLL_SECONDS)
 
     async def _embed_into(
-        self, workspace: Workspace, file: SourceFile, flags: Collection[Kind]
+        self, workspace: KeptWorkspace, file: SourceFile, flags: Collection[FaultKind]
     ) -> None:
         from_cache = file.cache is not None
         pieces = file.cache or await self._pieces(workspace.slug, file, flags)
@@ -249,7 +255,7 @@ class Model:
         )
 
     async def _pieces(
-        self, slug: str, file: SourceFile, flags: Collection[Kind]
+        self, slug: str, file: SourceFile, flags: Collection[FaultKind]
     ) -> tuple[Embedded, ...]:
         shown = file.metadata
         head = text.header(shown["title"], shown["published"], shown["chunkSource"])

@@ -26,7 +26,7 @@ from consumer.sandbox.simulator.faults import Faults
 from consumer.sandbox.simulator.front import Front
 from consumer.sandbox.simulator.journal import Journal
 from consumer.sandbox.simulator.model import Costs, Model
-from consumer.sandbox.simulator.state import State
+from consumer.sandbox.simulator.state import SimulatorState
 from consumer.sandbox.simulator.tables import CREATION_SECONDS, StoredVector, Tables
 
 BODY_LIMIT = 3 * 1024**3
@@ -80,7 +80,7 @@ class Simulator:
         self._runner: web.AppRunner | None = None
         self.faults = faults or Faults()
         self.journal = Journal(clock, options.journal)
-        self.state = State(self._now, rng)
+        self.state = SimulatorState(self._now, rng)
         self.tables = Tables(rng, self._wiped, options.creation_seconds)
         self.model = Model(self.state, self.tables, self.faults, self.journal, options.costs, rng)
         self._front = Front(Endpoints(self.model, self._now), self.model, options.api_key)

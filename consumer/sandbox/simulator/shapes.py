@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 import orjson
 
 from consumer.sandbox.simulator import names, text
-from consumer.sandbox.simulator.exchange import Answer, Exchange, json_answer, number
+from consumer.sandbox.simulator.exchange import Exchange, WireAnswer, json_answer, number
 from consumer.sandbox.simulator.model import Hit
-from consumer.sandbox.simulator.state import SourceFile, Workspace
+from consumer.sandbox.simulator.state import KeptWorkspace, SourceFile
 
 TITLE_MISSING = (
     "You are missing required metadata key:value pairs in your request. "
@@ -63,12 +63,12 @@ def shown_metadata(given: Mapping[str, Any], content: str, now: datetime) -> dic
     }
 
 
-def refused(error: str, **more: Any) -> Answer:
+def refused(error: str, **more: Any) -> WireAnswer:
     """A 500 with the collector's words."""
     return json_answer({"success": False, "error": error, **more}, 500)
 
 
-def uploaded(metadata: Any, content: str, location: str) -> Answer:
+def uploaded(metadata: Any, content: str, location: str) -> WireAnswer:
     """The answer to an upload: everything it says stays the same whether it was embedded or not."""
     before = {key: metadata[key] for key in metadata if key != "token_count_estimate"}
     document = {
@@ -111,7 +111,7 @@ def page_size(limit: str | None, default: int | None, total: int) -> int:
     return min(int(wanted), PAGE_MOST) if wanted else (default or PAGE)
 
 
-def search_limits(request: Exchange, workspace: Workspace) -> tuple[int, float]:
+def search_limits(request: Exchange, workspace: KeptWorkspace) -> tuple[int, float]:
     """How many hits, and from which score; nonsense means the workspace's own."""
     limit = number(request.get("topN"))
     wanted = request.get("scoreThreshold")

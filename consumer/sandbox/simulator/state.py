@@ -68,7 +68,7 @@ class SourceFile:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class EmbeddedRow:
     """A file in a workspace (its slug); ``doc_id`` ties vectors to it, ``json`` is its entry."""
 
     id: int
@@ -80,18 +80,18 @@ class Row:
 
 
 @dataclass(slots=True)
-class Workspace:
+class KeptWorkspace:
     """A workspace with its rows in the order they came."""
 
     id: int
     slug: str
     fields: dict[str, Any]
-    rows: dict[str, Row] = field(default_factory=dict)
+    rows: dict[str, EmbeddedRow] = field(default_factory=dict)
     changes: int = 0
     """Goes up with every change, so that a listing is put together once a change."""
 
 
-class State:
+class SimulatorState:
     """Everything stored but the vectors.
 
     Args:
@@ -102,9 +102,9 @@ class State:
     def __init__(self, now: Callable[[], datetime], rng: random.Random) -> None:
         self._now = now
         self._rng = rng
-        self.workspaces: dict[str, Workspace] = {}
+        self.workspaces: dict[str, KeptWorkspace] = {}
         self.files: dict[str, SourceFile] = {}
-        self._rows_of: dict[str, list[Row]] = {}
+        self._rows_of: dict[str, list[EmbeddedRow]] = {}
         self._ids = 0
 
     def clear(self) -> None:
@@ -117,18 +117,18 @@ class State:
         """A new random UUID."""
         return str(uuid.UUID(int=self._rng.getrandbits(128), version=4))
 
-    def create_workspace(self, name: str, settings: Mapping[str, Any]) -> Workspace:
+    def create_workspace(self, name: str, settings: Mapping[str, Any]) -> KeptWorkspace:
         """Make a workspace; a slug in use gets a random suffix, so racing creators get two."""
         slug = names.workspace_slug(name) or self.uuid()
         if slug in self.workspaces:
             suffix = self._rng.randrange(10_000_000, 100_000_000)
             slug = names.workspace_slug(f"{name}-{suffix}")
         self._ids += 1
-        workspace = Workspace(self._ids, slug, self._workspace_fields(name, slug, settings))
+        workspace = KeptWorkspace(self._ids, slug, self._workspace_fields(name, slug, settings))
         self.workspaces[slug] = workspace
         return workspace
 
-    def update_workspace(self, workspace: Workspace, wanted: Mapping[str, Any]) -> None:
+    def update_workspace(self, workspace: KeptWorkspace, wanted: Mapping[str, Any]) -> None:
         """Change name and settings; the slug stays whatever the request says."""
         allowed = {key: wanted[key] for key in ("name", *SETTABLE) if key in wanted}
         workspace.fields.update(allowed, lastUpdatedAt=self._instant())
@@ -141,24 +141,26 @@ class State:
         self.files[file.location] = file
         return file
 
-    def add_row(self, workspace: Workspace, doc_id: str, file: SourceFile, vectors: int) -> Row:
+    def add_row(
+        self, workspace: KeptWorkspace, doc_id: str, file: SourceFile, vectors: int
+    ) -> EmbeddedRow:
         """List a file in a workspace; a file that is listed already is listed once more."""
         self._ids += 1
         shown = self._row_json(workspace, self._ids, doc_id, file)
-        row = Row(self._ids, doc_id, workspace.slug, file, vectors, shown)
+        row = EmbeddedRow(self._ids, doc_id, workspace.slug, file, vectors, shown)
         workspace.rows[doc_id] = row
         workspace.changes += 1
         self._rows_of.setdefault(file.location, []).append(row)
         return row
 
-    def remove_row(self, row: Row) -> None:
+    def remove_row(self, row: EmbeddedRow) -> None:
         """Unlist a file once; the other rows of a double stay."""
         workspace = self.workspaces[row.workspace]
         del workspace.rows[row.doc_id]
         workspace.changes += 1
         self._rows_of[row.file.location].remove(row)
 
-    def replace_row(self, row: Row, shown: bytes) -> None:
+    def replace_row(self, row: EmbeddedRow, shown: bytes) -> None:
         """Show a row with another entry."""
         new = replace(row, json=shown)
         workspace = self.workspaces[row.workspace]
@@ -167,11 +169,11 @@ class State:
         of_file = self._rows_of[row.file.location]
         of_file[of_file.index(row)] = new
 
-    def rows_of(self, location: str) -> tuple[Row, ...]:
+    def rows_of(self, location: str) -> tuple[EmbeddedRow, ...]:
         """Every row of a file in every workspace, oldest first."""
         return tuple(self._rows_of.get(location, ()))
 
-    def delete_workspace(self, workspace: Workspace) -> None:
+    def delete_workspace(self, workspace: KeptWorkspace) -> None:
         """Forget a workspace and its rows; the files stay."""
         for row in tuple(workspace.rows.values()):
             self.remove_row(row)
@@ -212,7 +214,9 @@ class State:
         }
         return fields | {key: settings[key] for key in SETTABLE if key in settings}
 
-    def _row_json(self, workspace: Workspace, row_id: int, doc_id: str, file: SourceFile) -> bytes:
+    def _row_json(
+        self, workspace: KeptWorkspace, row_id: int, doc_id: str, file: SourceFile
+    ) -> bytes:
         instant = self._instant()
         return orjson.dumps(
             {

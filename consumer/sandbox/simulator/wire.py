@@ -8,13 +8,15 @@ import struct
 
 from aiohttp import web
 
-from consumer.sandbox.simulator.exchange import Answer
-from consumer.sandbox.simulator.faults import Action, Kind
+from consumer.sandbox.simulator.exchange import WireAnswer
+from consumer.sandbox.simulator.faults import Action, FaultKind
 
 DRIP_BYTES = 64
 
 
-async def send(request: web.Request, answer: Answer, after: Action | None) -> web.StreamResponse:
+async def send(
+    request: web.Request, answer: WireAnswer, after: Action | None
+) -> web.StreamResponse:
     """Send the answer, spoilt as the action says.
 
     Args:
@@ -23,17 +25,17 @@ async def send(request: web.Request, answer: Answer, after: Action | None) -> we
         after: one of the actions that strike after the request took effect, or None.
     """
     match after.kind if after else None:
-        case Kind.RESET_AFTER:
+        case FaultKind.RESET_AFTER:
             return cut(request, reset=True)
-        case Kind.FIN_AFTER:
+        case FaultKind.FIN_AFTER:
             return cut(request, reset=False)
-        case Kind.HALF_BODY:
+        case FaultKind.HALF_BODY:
             return await _half(request, answer)
-        case Kind.DRIP if after:
+        case FaultKind.DRIP if after:
             return await _drip(request, answer, after.seconds)
-        case Kind.TRUNCATED:
+        case FaultKind.TRUNCATED:
             half = answer.body[: len(answer.body) // 2]
-            return _whole(request, Answer(answer.status, answer.content_type, half))
+            return _whole(request, WireAnswer(answer.status, answer.content_type, half))
         case _:
             return _whole(request, answer)
 
@@ -57,7 +59,7 @@ def _linger_zero(transport: asyncio.Transport) -> None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
-def _whole(request: web.Request, answer: Answer) -> web.Response:
+def _whole(request: web.Request, answer: WireAnswer) -> web.Response:
     headers = _headers(answer)
     if request.method in ("GET", "HEAD") and answer.status == 200:
         wanted = request.headers.get("If-None-Match", "")
@@ -66,7 +68,7 @@ def _whole(request: web.Request, answer: Answer) -> web.Response:
     return web.Response(status=answer.status, body=answer.body, headers=headers)
 
 
-async def _half(request: web.Request, answer: Answer) -> web.StreamResponse:
+async def _half(request: web.Request, answer: WireAnswer) -> web.StreamResponse:
     response = web.StreamResponse(status=answer.status, headers=_headers(answer))
     response.content_length = len(answer.body)
     await response.prepare(request)
@@ -76,7 +78,7 @@ async def _half(request: web.Request, answer: Answer) -> web.StreamResponse:
     return response
 
 
-async def _drip(request: web.Request, answer: Answer, seconds: float) -> web.StreamResponse:
+async def _drip(request: web.Request, answer: WireAnswer, seconds: float) -> web.StreamResponse:
     response = web.StreamResponse(status=answer.status, headers=_headers(answer))
     response.content_length = len(answer.body)
     await response.prepare(request)
@@ -87,7 +89,7 @@ async def _drip(request: web.Request, answer: Answer, seconds: float) -> web.Str
     return response
 
 
-def _headers(answer: Answer) -> dict[str, str]:
+def _headers(answer: WireAnswer) -> dict[str, str]:
     headers = {"X-Powered-By": "Express", "Keep-Alive": "timeout=5", **answer.headers}
     if answer.body:
         headers["ETag"] = answer.etag

@@ -11,7 +11,7 @@ import pytest
 
 from consumer.cli.files import EventLine, UnreadableError, read_events
 from consumer.cli.main import run_line
-from consumer.model.schemas import files as schema_files
+from consumer.contract.schemas import files as schema_files
 from consumer.sandbox.samples import sample_documents, sample_events
 
 GOOD = list(sample_events(3))

@@ -19,10 +19,10 @@ from aiokafka.record.util import calc_crc32c
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consumer.kafka.batches import NoValue, Rules, TolerantRecords, install, rules
+from consumer.kafka.batches import BatchRules, NoValue, TolerantRecords, install, rules
 from consumer.kafka.records import to_record
-from consumer.model.delivery import Record
 from consumer.model.reason import FailureReason
+from consumer.model.record import Record
 
 GZIP, SNAPPY, LZ4, ZSTD = 1, 2, 3, 4
 CODECS = [0, GZIP, SNAPPY, LZ4, ZSTD]
@@ -58,8 +58,8 @@ def _with_crc(data: bytearray) -> bytes:
     return bytes(data)
 
 
-def _read(data: bytes, by: Rules | None = None) -> list[Record]:
-    token = rules.set(by or Rules())
+def _read(data: bytes, by: BatchRules | None = None) -> list[Record]:
+    token = rules.set(by or BatchRules())
     try:
         reader: Any = fetcher.PartitionRecords(
             TopicPartition("documents", 3), TolerantRecords(data), [], 0, None, None, True, 1
@@ -104,7 +104,7 @@ def test_one_bad_record_takes_no_other_with_it(codec: int, bad: list[int]) -> No
 def test_a_bomb_is_not_unfolded(codec: int) -> None:
     """Beyond the limit none of the batch gets into memory; each offset is told; others go on."""
     bomb = _batch([b"a" * (8 * MIB), b"b"], codec)
-    records = _read(bomb + _batch([b"next"], base=102), Rules(unfold_limit=4 * MIB))
+    records = _read(bomb + _batch([b"next"], base=102), BatchRules(unfold_limit=4 * MIB))
 
     assert [record.at.offset for record in records] == [100, 101, 102]
     assert [r.unreadable.reason if r.unreadable else None for r in records] == [
@@ -112,7 +112,7 @@ def test_a_bomb_is_not_unfolded(codec: int) -> None:
         FailureReason.OVERSIZED,
         None,
     ]
-    assert _read(bomb, Rules(unfold_limit=9 * MIB))[0].value == b"a" * (8 * MIB)
+    assert _read(bomb, BatchRules(unfold_limit=9 * MIB))[0].value == b"a" * (8 * MIB)
 
 
 @pytest.mark.parametrize("codec", [GZIP, SNAPPY, LZ4, ZSTD, 5, 7])
@@ -130,7 +130,7 @@ def test_a_checksum_that_does_not_fit_is_believed_the_third_time() -> None:
     """Damage on the way is mended by fetching again; damage on the disk holds nobody up."""
     data = bytearray(_batch([b"x" * 100, b"y"]))
     data[80] ^= 0xFF
-    by = Rules()
+    by = BatchRules()
     for _ in range(2):
         with pytest.raises(CorruptRecordException):
             _read(bytes(data), by)
@@ -159,7 +159,7 @@ def test_any_damage_costs_no_offset(data: st.DataObject, codec: int) -> None:
     for _ in range(data.draw(st.integers(1, 8))):
         batch[data.draw(st.integers(61, len(batch) - 1))] = data.draw(st.integers(0, 255))
 
-    records = _read(_with_crc(batch), Rules(unfold_limit=MIB))
+    records = _read(_with_crc(batch), BatchRules(unfold_limit=MIB))
 
     offsets = [record.at.offset for record in records]
     assert offsets == sorted(set(offsets))

@@ -15,14 +15,14 @@ from structlog.testing import capture_logs
 from consumer.kafka.assignment import Assignment
 from consumer.kafka.batches import install
 from consumer.kafka.connection import KafkaConnection
-from consumer.kafka.source import Source, SourceConfig
+from consumer.kafka.source import KafkaSource, SourceConfig
 from consumer.telemetry.metrics import Metrics
 
 PARTITION = TopicPartition("documents", 0)
 
 
-def _source() -> Source:
-    return Source(
+def _source() -> KafkaSource:
+    return KafkaSource(
         KafkaConnection("127.0.0.1:1"),
         SourceConfig(("documents",), "group"),
         Metrics(),
@@ -58,7 +58,7 @@ async def test_a_record_without_an_assignment_is_left_to_the_next_owner() -> Non
 async def test_who_receives_nothing_while_records_wait_is_starving() -> None:
     """Received records, an assignment, or having no room end the hunger."""
     clock = [100.0]
-    source = Source(
+    source = KafkaSource(
         KafkaConnection("127.0.0.1:1"),
         SourceConfig(("documents",), "group"),
         Metrics(),

@@ -4,9 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from consumer.model.delivery import Coordinates, Headers, Record
 from consumer.model.document import ProcessedDocument
 from consumer.model.origin import Origin, instant_of, origin_of
+from consumer.model.record import Coordinates, Headers, Record
 from consumer.model.version import DocumentVersion, version_of
 
 NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)

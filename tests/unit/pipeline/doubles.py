@@ -10,23 +10,23 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from consumer.model.delivery import Coordinates, Headers, Record
 from consumer.model.document import Chunk, ProcessedDocument
 from consumer.model.fault import Failure
 from consumer.model.identity import IdentityTemplate
 from consumer.model.listing import Listed
 from consumer.model.marker import StoredUnit, Unit, unit_of
+from consumer.model.record import Coordinates, Headers, Record
 from consumer.model.version import DocumentVersion
+from consumer.pipeline.backoff import Backoff
 from consumer.pipeline.circuit import Circuit
 from consumer.pipeline.gates import Gates
 from consumer.pipeline.giving_up import GivingUp
 from consumer.pipeline.index import Index
-from consumer.pipeline.lanes import Lanes
-from consumer.pipeline.own_text import OwnTextTest
-from consumer.pipeline.patience import Patience
+from consumer.pipeline.key_queues import KeyQueues
 from consumer.pipeline.pauses import Pauses
+from consumer.pipeline.poison_probe import PoisonProbe
 from consumer.pipeline.removal import Remover
-from consumer.pipeline.second_look import SecondLook
+from consumer.pipeline.sweep import Sweep
 from consumer.pipeline.upload import Uploader
 from consumer.resilience.breaker import Breaker
 from consumer.resilience.fence import Fence
@@ -258,8 +258,8 @@ def gates_of(
     return Gates(circuit, pauses, Fuse(fuse or FuseRules(share=0.0), clock), metrics=metrics)
 
 
-def patience_of(gates: Gates) -> Patience:
-    return Patience(gates, _POLICY, rng=random.Random(1), metrics=Metrics())
+def patience_of(gates: Gates) -> Backoff:
+    return Backoff(gates, _POLICY, rng=random.Random(1), metrics=Metrics())
 
 
 def remover_of(storage: Storage, index: Index, gates: Gates) -> Remover:
@@ -282,7 +282,7 @@ def uploader_of(
         storage,
         index,
         gates,
-        GivingUp(storage, gates, OwnTextTest(storage, gates, slots=slots, rng=rng), attempts=3),
+        GivingUp(storage, gates, PoisonProbe(storage, gates, slots=slots, rng=rng), attempts=3),
         patience_of(gates),
         remover_of(storage, index, gates),
         slots=slots,
@@ -297,14 +297,14 @@ def second_look_of(
     storage: Storage,
     index: Index,
     gates: Gates,
-    lanes: Lanes,
+    lanes: KeyQueues,
     *,
     clock: Callable[[], float] = time.monotonic,
     is_assigned: Callable[[], bool] = lambda: True,
     permits: Callable[[str], bool] = lambda slug: True,
     metrics: Metrics | None = None,
-) -> SecondLook:
-    return SecondLook(
+) -> Sweep:
+    return Sweep(
         storage,
         index,
         remover_of(storage, index, gates),

@@ -9,9 +9,9 @@ from datetime import UTC, datetime, timedelta
 
 from consumer.model.fault import Failure, Fault
 from consumer.model.version import DocumentVersion
-from consumer.pipeline.lanes import Lanes
+from consumer.pipeline.in_flight import InFlightBounds, InFlightLimit
+from consumer.pipeline.key_queues import KeyQueues
 from consumer.pipeline.pauses import Pauses
-from consumer.pipeline.window import Bounds, Window
 from consumer.resilience.retry import RetryPolicy
 from consumer.telemetry.metrics import PREFIX, Metrics
 
@@ -37,7 +37,7 @@ def _shown(metrics: Metrics, name: str) -> float:
 async def test_what_comes_back_from_aside_needs_no_place_of_the_window() -> None:
     """Those who hold all of them may be waiting for just that one."""
     metrics = Metrics()
-    window = Window(Bounds(1, 1_000, 2 * ROOM), metrics)
+    window = InFlightLimit(InFlightBounds(1, 1_000, 2 * ROOM), metrics)
     place = await window.place()
     await place.fill(100)
     async with place.aside():
@@ -51,13 +51,13 @@ async def test_what_comes_back_from_aside_needs_no_place_of_the_window() -> None
     assert _shown(metrics, "bytes_in_flight") == 0
 
 
-def _free(window: Window) -> bool:
+def _free(window: InFlightLimit) -> bool:
     return window.has_room
 
 
 async def test_room_aside_is_kept_until_the_place_is_left() -> None:
     """Its bytes are in memory until then; without room one waits in its place."""
-    window = Window(Bounds(1, 1_000, ROOM), Metrics())
+    window = InFlightLimit(InFlightBounds(1, 1_000, ROOM), Metrics())
     place = await window.place()
     async with place.aside():
         other = await window.place()
@@ -71,7 +71,7 @@ async def test_room_aside_is_kept_until_the_place_is_left() -> None:
 
 async def test_as_many_come_back_at_once_as_the_window_has_places() -> None:
     """A thousand documents that a healed workspace lets go are not all in work at once."""
-    window = Window(Bounds(2, 1_000, 4 * ROOM), Metrics())
+    window = InFlightLimit(InFlightBounds(2, 1_000, 4 * ROOM), Metrics())
     healed, back = asyncio.Event(), []
 
     async def wait(number: int, done: asyncio.Event) -> None:
@@ -100,7 +100,7 @@ async def test_as_many_come_back_at_once_as_the_window_has_places() -> None:
 
 async def test_who_waits_behind_one_that_stands_aside_is_told() -> None:
     """Those who wait already, and those who come later; not those who come when it is over."""
-    lanes = Lanes()
+    lanes = KeyQueues()
     first = lanes.enter("a", "docs", _version(5))
     older = lanes.enter("a", "docs", _version(1))
     assert await first.come_or_stall()

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.model.event import MAX_PROBLEMS
+from consumer.contract.processed_document import MAX_PROBLEMS
 from consumer.model.outcome import FailureReason
 from consumer.pipeline.decode import DecodeLimits, Malformed, decode
 from consumer.sandbox.samples import sample_events

@@ -10,9 +10,10 @@ import pytest
 from consumer.model.fault import Failure, Fault
 from consumer.model.outcome import FailureReason
 from consumer.pipeline.gates import Gates
-from consumer.pipeline.giving_up import GivingUp, Pending, Work
-from consumer.pipeline.own_text import CONTROL_TEXT, OwnTextTest
+from consumer.pipeline.giving_up import GivingUp
 from consumer.pipeline.plan import make_plan
+from consumer.pipeline.poison_probe import CONTROL_TEXT, PoisonProbe
+from consumer.pipeline.upload_state import PendingUnit, UploadState
 from consumer.resilience.fence import Fence
 from consumer.resilience.fuse import FuseRules
 from tests.unit.pipeline.doubles import (
@@ -39,14 +40,14 @@ class Scene:
         rules = FuseRules(share=0.5, window=20, minimum=1)
         self.gates: Gates = gates_of(self.storage, clock=Clock(), fuse=rules)
         slots = asyncio.Semaphore(1)
-        own_text = OwnTextTest(self.storage, self.gates, slots=slots, rng=random.Random(1))
+        own_text = PoisonProbe(self.storage, self.gates, slots=slots, rng=random.Random(1))
         self.giving_up = GivingUp(self.storage, self.gates, own_text, attempts=3)
         plan = make_plan("docs", document("a", TEXT), version(), ())
         (unit,) = plan.missing
         upload = self.storage.upload("docs", unit, trace_id=TRACE, check=lambda: None)
-        self.pending = Pending(unit, upload)
+        self.pending = PendingUnit(unit, upload)
         fence = Fence("assignment")
-        self.work = Work(plan, PlainWaits(fence), fence, TRACE, [self.pending])
+        self.work = UploadState(plan, PlainWaits(fence), fence, TRACE, [self.pending])
 
     async def round(self, failure: Failure = UNCLEAR, *, attempts: int = 3) -> bool:
         self.pending.attempts += attempts

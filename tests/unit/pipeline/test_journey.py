@@ -10,20 +10,20 @@ from typing import Any
 import orjson
 import pytest
 
-from consumer.model.delivery import Headers, Record
 from consumer.model.fault import Failure, Fault
 from consumer.model.identity import IdentityTemplate
 from consumer.model.marker import Unit
+from consumer.model.record import Headers, Record
 from consumer.model.routing import Routing
 from consumer.pipeline.apply import Applier
 from consumer.pipeline.decode import DecodeLimits
 from consumer.pipeline.hints import RemintedIds
+from consumer.pipeline.in_flight import InFlightBounds
 from consumer.pipeline.journey import Journey
-from consumer.pipeline.lanes import Lanes
+from consumer.pipeline.key_queues import KeyQueues
 from consumer.pipeline.read import Reader
 from consumer.pipeline.settle import Address, Settler
-from consumer.pipeline.settled import Settled
-from consumer.pipeline.window import Bounds
+from consumer.pipeline.settled import SettledVersions
 from consumer.resilience.fence import Fence
 from consumer.telemetry.metrics import Metrics
 from tests.unit.pipeline.doubles import (
@@ -86,7 +86,7 @@ class World:
         self._news = asyncio.Event()
         index = index_of(self.storage)
         self.gates = gates_of(self.storage)
-        lanes = Lanes()
+        lanes = KeyQueues()
         self.journey = Journey(
             self._poll,
             Reader(
@@ -104,7 +104,7 @@ class World:
                 uploader_of(self.storage, index, gates=self.gates),
                 remover_of(self.storage, index, self.gates),
                 patience_of(self.gates),
-                Settled(),
+                SettledVersions(),
                 second_look_of(self.storage, index, self.gates, lanes),
                 RemintedIds(self.metrics),
                 permits=lambda slug: True,
@@ -116,7 +116,7 @@ class World:
                 now=lambda: DAY,
             ),
             lanes=lanes,
-            bounds=Bounds(documents, size),
+            bounds=InFlightBounds(documents, size),
             metrics=self.metrics,
         )
 

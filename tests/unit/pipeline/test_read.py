@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.model.delivery import Coordinates, Headers, Record
+from consumer.model.event import DocumentEvent, Event, TombstoneEvent
 from consumer.model.identity import IdentityTemplate
 from consumer.model.outcome import FailureReason, Refused
+from consumer.model.record import Coordinates, Headers, Record
 from consumer.model.routing import Routing
 from consumer.pipeline.decode import DecodeLimits
-from consumer.pipeline.read import DocumentEvent, Event, Reader, TombstoneEvent
+from consumer.pipeline.read import Reader
 from consumer.telemetry.metrics import Metrics
 from tests.unit.pipeline.doubles import DAY, record
 

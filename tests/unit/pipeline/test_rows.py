@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from consumer.model.identity import IdentityTemplate
 from consumer.model.marker import ChunkMark, Marker, StoredUnit
 from consumer.model.version import DocumentVersion
-from consumer.pipeline.rows import Rows, StoredRow
+from consumer.pipeline.rows import IndexedRows, StoredRow
 
 DAY = datetime(2026, 3, 1, tzinfo=UTC)
 
 
-def _rows(identity: str = "{id}") -> Rows:
-    return Rows(IdentityTemplate.parse(identity))
+def _rows(identity: str = "{id}") -> IndexedRows:
+    return IndexedRows(IdentityTemplate.parse(identity))
 
 
 def _unit(

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import orjson
 import pytest
 
-from consumer.model.delivery import Headers
+from consumer.model.event import Event
 from consumer.model.fault import Fault
 from consumer.model.identity import IdentityTemplate
 from consumer.model.outcome import (
@@ -19,10 +19,12 @@ from consumer.model.outcome import (
     Refused,
     Superseded,
 )
+from consumer.model.record import Headers
 from consumer.model.routing import Routing
 from consumer.pipeline.decode import DecodeLimits
-from consumer.pipeline.read import Event, Reader
-from consumer.pipeline.settle import Address, Settler, TooLarge, cause_of
+from consumer.pipeline.ports import TooLarge
+from consumer.pipeline.read import Reader
+from consumer.pipeline.settle import Address, Settler, cause_of
 from consumer.telemetry.metrics import Metrics
 from tests.unit.pipeline.doubles import DAY, record, version
 

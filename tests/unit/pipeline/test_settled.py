@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from consumer.pipeline.settled import Settled
+from consumer.pipeline.settled import SettledVersions
 from tests.unit.pipeline.doubles import version
 
 
 def test_an_older_document_is_superseded_by_what_was_settled() -> None:
     """Also where the newer one left no marker."""
-    settled = Settled()
+    settled = SettledVersions()
     settled.document("a", "docs", version(5))
 
     assert settled.supersedes("a", "docs", version(4))
@@ -20,7 +20,7 @@ def test_an_older_document_is_superseded_by_what_was_settled() -> None:
 
 def test_the_newest_version_is_kept_whatever_comes_after_it() -> None:
     """Noting an older one again must not make the newer one unknown."""
-    settled = Settled()
+    settled = SettledVersions()
     settled.document("a", "docs", version(5))
     settled.document("a", "docs", version(3))
 
@@ -29,7 +29,7 @@ def test_the_newest_version_is_kept_whatever_comes_after_it() -> None:
 
 def test_a_tombstone_counts_against_what_came_before_it_in_its_partition() -> None:
     """By offset: its date is its record's and later than the date of any document."""
-    settled = Settled()
+    settled = SettledVersions()
     settled.tombstone("a", "docs", version(9, offset=5))
 
     assert settled.supersedes("a", "docs", version(1, offset=4))
@@ -38,7 +38,7 @@ def test_a_tombstone_counts_against_what_came_before_it_in_its_partition() -> No
 
 def test_a_tombstone_of_another_partition_counts_by_date() -> None:
     """There is nothing better to go by."""
-    settled = Settled()
+    settled = SettledVersions()
     settled.tombstone("a", None, version(9, offset=5, partition=1))
 
     assert settled.supersedes("a", "docs", version(8, offset=50))
@@ -47,7 +47,7 @@ def test_a_tombstone_of_another_partition_counts_by_date() -> None:
 
 def test_a_tombstone_for_all_workspaces_counts_in_each() -> None:
     """One for one workspace does not count in another."""
-    settled = Settled()
+    settled = SettledVersions()
     settled.tombstone("a", None, version(9, offset=5))
     settled.tombstone("b", "docs", version(9, offset=5))
 
@@ -57,7 +57,7 @@ def test_a_tombstone_for_all_workspaces_counts_in_each() -> None:
 
 def test_it_forgets_with_the_assignment_and_when_it_is_full() -> None:
     """Bounded, and never more than this assignment's memory."""
-    settled = Settled(kept=2)
+    settled = SettledVersions(kept=2)
     for name in ("a", "b", "c"):
         settled.document(name, "docs", version(5))
     assert not settled.supersedes("a", "docs", version(4))

@@ -11,11 +11,11 @@ import pytest
 from consumer.model.fault import Failure, Fault
 from consumer.model.marker import StoredUnit, Unit
 from consumer.model.outcome import Applied, FailureReason
+from consumer.pipeline.backoff import pause_of
+from consumer.pipeline.in_flight import InFlightBounds, InFlightLimit
 from consumer.pipeline.journey import DocumentWaits
-from consumer.pipeline.patience import pause_of
 from consumer.pipeline.plan import Plan, make_plan
 from consumer.pipeline.upload import PlanOutdated, Uploader
-from consumer.pipeline.window import Bounds, Window
 from consumer.resilience.fence import Fence, FenceClosedError
 from consumer.resilience.fuse import FuseRules
 from consumer.resilience.retry import RetryPolicy
@@ -47,7 +47,7 @@ class Fences:
         self.stop = Fence("stop")
 
     async def carry_out(self, uploader: Uploader, plan: Plan) -> Applied:
-        place = await Window(Bounds(1, 1), Metrics()).place()
+        place = await InFlightLimit(InFlightBounds(1, 1), Metrics()).place()
         waits = DocumentWaits(self.assignment, self.stop, Fence("overtaken"), place)
         return await uploader.carry_out(plan, waits, self.assignment, trace_id=TRACE)
 

@@ -7,14 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.model.delivery import Headers
-from consumer.telemetry.trace import (
-    new_span_id,
-    new_trace_id,
-    normalised,
-    trace_id_of,
-    traceparent,
-)
+from consumer.model.record import Headers
+from consumer.telemetry.trace import new_span_id, new_trace_id, normalised, trace_id_of, traceparent
 
 ID = "4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT = f"00-{ID}-00f067aa0ba902b7-01".encode()

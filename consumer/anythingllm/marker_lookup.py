@@ -1,0 +1,191 @@
+"""Looking for uploads that may still finish: one listing of a workspace serves all who look.
+
+After an outage many uploads of a workspace may be ambiguous at once (`unit_upload`, rule 3), and a
+listing of 20,000 documents keeps AnythingLLM's only thread busy for half a second. So:
+
+1. Of each workspace one listing is read at a time; whoever asks while it runs waits for it.
+2. A listing serves only who was in doubt before it was started: one that is older may have been
+   answered before the upload took effect.
+3. Whoever looks does so ever less often: the next look is due (`due_after`) when as much time has
+   passed since the last listing as lay between the doubt and that listing.
+4. Between the starts of two listings of a workspace that were answered there is a least distance,
+   whoever asks.
+5. Of a listing only what somebody looks for is kept: it may hold 20 MB.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+from consumer.anythingllm.api import Api
+from consumer.anythingllm.errors import AnythingLLMError
+from consumer.anythingllm.models import DocumentRow
+from consumer.anythingllm.readiness import NewErrand
+
+LEAST_DISTANCE = 0.2  # seconds between the starts of two listings of one workspace
+_LONGEST_PAUSE = 30.0  # seconds between two looks of one who is in doubt
+_GIVEN_UP = 900.0  # seconds after which nobody is believed to look for a marker any more
+
+
+class Choice(Enum):
+    """What to do for somebody who looks."""
+
+    USE = "use the last listing"
+    WAIT = "too early for another one"
+    READ = "read another one"
+
+
+@dataclass(frozen=True, slots=True)
+class MarkerListing:
+    """What is kept of a listing.
+
+    Args:
+        started: when it was asked for, on the clock, as is
+        ended: when it was answered.
+        sought: the markers that were looked for in it.
+        found: the locations of those that were there.
+        error: why there is no answer.
+    """
+
+    started: float
+    ended: float
+    sought: frozenset[str] = frozenset()
+    found: Mapping[str, str] = field(default_factory=dict)
+    error: AnythingLLMError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Who looks for what.
+
+    Args:
+        marker: of the unit, encoded.
+        since: when the doubt began, on the clock, as is
+        after: from when on a listing tells what is wanted, and
+        asked: when it is asked.
+    """
+
+    marker: str
+    since: float
+    after: float
+    asked: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """The answer: where the unit is, None where it is not, by a listing started then."""
+
+    started: float
+    location: str | None
+
+
+def due_after(started: float, since: float) -> float:
+    """When the next look is due, after one by a listing started then (rule 3)."""
+    return started + min(max(started - since, LEAST_DISTANCE), _LONGEST_PAUSE)
+
+
+def choose(last: MarkerListing | None, question: Question, now: float) -> Choice:
+    """Rules 1 to 4 of the module docstring, for somebody whose turn has come."""
+    if last is None:
+        return Choice.READ
+    in_time = last.started >= question.after and question.marker in last.sought
+    shared = last.ended >= question.asked
+    young = last.error is None and question.asked < due_after(last.started, question.since)
+    if in_time and (shared or young):
+        return Choice.USE
+    too_early = last.error is None and now - last.started < LEAST_DISTANCE
+    return Choice.WAIT if too_early else Choice.READ
+
+
+@dataclass(slots=True)
+class _Place:
+    """One workspace: its last listing, and the markers looked for, with when last."""
+
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    sought: dict[str, float] = field(default_factory=dict)
+    last: MarkerListing | None = None
+
+
+class MarkerLookup:
+    """See the module's docstring.
+
+    Args:
+        api: the endpoints.
+        errand: makes an errand of so many seconds.
+        timeout: seconds for a listing.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self, api: Api, *, errand: NewErrand, timeout: float, clock: Callable[[], float]
+    ) -> None:
+        self._api = api
+        self._errand = errand
+        self._timeout = timeout
+        self._clock = clock
+        self._places: dict[str, _Place] = {}
+
+    def seek(self, slug: str, marker: str) -> None:
+        """Have every listing from now on tell whether this marker is there."""
+        self._places.setdefault(slug, _Place()).sought[marker] = self._clock()
+
+    async def find(
+        self, slug: str, marker: str, *, since: float, after: float, trace_id: str | None
+    ) -> Sighting | None:
+        """Look for a marker; None where it is too early for that.
+
+        Args:
+            slug: the workspace.
+            marker: of the unit, encoded.
+            since: when the doubt began, on the clock.
+            after: a listing started earlier than that is not good enough.
+            trace_id: of the event.
+
+        Raises:
+            AnythingLLMError: the listing can't be had.
+        """
+        self.seek(slug, marker)
+        place = self._places[slug]
+        question = Question(marker, since, after, asked=self._clock())
+        async with place.turn:
+            choice = choose(place.last, question, self._clock())
+            if choice is Choice.WAIT:
+                return None
+            if choice is Choice.READ or place.last is None:
+                place.last = await self._read(slug, place, trace_id)
+            listing = place.last
+        if listing.error is not None:
+            raise _copy(listing.error)
+        return Sighting(listing.started, listing.found.get(marker))
+
+    async def _read(self, slug: str, place: _Place, trace_id: str | None) -> MarkerListing:
+        started = self._clock()
+        for marker, asked in list(place.sought.items()):
+            if started - asked > _GIVEN_UP:
+                del place.sought[marker]
+        sought = frozenset(place.sought)
+        found: dict[str, str] = {}
+
+        def take(row: DocumentRow) -> None:
+            if row.doc_source in sought:
+                found[row.doc_source] = row.location
+
+        error = None
+        try:
+            await self._api.scan(self._errand(self._timeout, trace_id), slug, take)
+        except AnythingLLMError as problem:
+            error = _copy(problem)
+        return MarkerListing(started, self._clock(), sought, found, error)
+
+
+def _copy(error: AnythingLLMError) -> AnythingLLMError:
+    """The same without its past: what it was raised from may hold the whole listing."""
+    return type(error)(
+        error.message,
+        fault=error.fault,
+        http_status=error.http_status,
+        retry_after=error.retry_after,
+    )

@@ -1,0 +1,235 @@
+"""AnythingLLM as a store of units: what the journey needs, on the client's pool and breaker."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from consumer.anythingllm.api import Api
+from consumer.anythingllm.errors import (
+    AnythingLLMForbiddenError,
+    AnythingLLMProtocolError,
+    AnythingLLMRejectedError,
+)
+from consumer.anythingllm.form import pieces
+from consumer.anythingllm.health import PROBE_SECONDS, deep_probe
+from consumer.anythingllm.models import DocumentRow
+from consumer.anythingllm.readiness import NewErrand, Readiness
+from consumer.anythingllm.unit_upload import RawTextUpload, Ways
+from consumer.anythingllm.views import stored_unit
+from consumer.model.listing import Listed
+from consumer.model.marker import StoredUnit, Unit
+
+log = structlog.get_logger(__name__)
+
+EMBEDDED_AT_ONCE = 100  # pieces a request of the own-text test: its answer has up to 80 kB each
+REMOVED_AT_ONCE = 10  # locations a request: each takes 0.2 to 5 s on a large workspace
+REMOVALS_IN_FLIGHT = 2  # they occupy the server's only thread; more would slow down uploads
+
+
+def _always() -> None:
+    """Going on is always right for who has no partition to lose."""
+
+
+class AnythingLLMStorage:
+    """Prepares workspaces, lists, uploads and removes units. Every method may raise `Failure`.
+
+    Args:
+        api: the endpoints.
+        readiness: makes workspaces ready.
+        ways: what all uploads share.
+        errand: makes an errand of so many seconds.
+        timeout: seconds for an ordinary call.
+        removal_timeout: seconds for one removal request.
+    """
+
+    def __init__(
+        self,
+        api: Api,
+        readiness: Readiness,
+        ways: Ways,
+        *,
+        errand: NewErrand,
+        timeout: float,
+        removal_timeout: float,
+    ) -> None:
+        self._api = api
+        self._readiness = readiness
+        self._ways = ways
+        self._errand = errand
+        self._timeout = timeout
+        self._removal_timeout = removal_timeout
+        # A lane of its own: a removal that takes minutes never keeps an upload waiting.
+        self._removals = asyncio.Semaphore(REMOVALS_IN_FLIGHT)
+
+    async def prepare(self, slug: str, *, trace_id: str | None = None) -> None:
+        """Make sure the workspace exists and takes concurrent uploads without losing any."""
+        await self._readiness.prepare(slug, trace_id)
+
+    def forget(self, slug: str) -> None:
+        """Prepare the workspace anew next time: it turned out to be gone or changed."""
+        self._readiness.forget(slug)
+
+    def when_changed(self, tell: Callable[[str], None]) -> None:
+        """Have ``tell(slug)`` called when others turn out to have emptied or removed a workspace.
+
+        Only of what is noticed before an upload; listings tell for themselves.
+        """
+        self._readiness.when_changed(tell)
+
+    def distrust(self, slug: str) -> None:
+        """Have the next `prepare` prove with a sentinel that the workspace takes uploads.
+
+        Until one succeeds every `prepare` does: a workspace whose vectors have another dimension
+        than the embedder, say, stores nothing although it is full of documents.
+        """
+        self._readiness.distrust(slug)
+
+    async def probe(self, *, trace_id: str | None = None) -> None:
+        """The deep probe: key, collector and embedder; stores nothing, passes no breaker.
+
+        Raises:
+            AnythingLLMError: theirs or busy; its message names what is not well.
+        """
+        seconds = min(self._timeout, PROBE_SECONDS)
+        await deep_probe(self._api, self._errand(seconds, trace_id))
+
+    async def embeds(self, text: str, *, trace_id: str | None = None) -> None:
+        """Have the embedder embed all of a text, in pieces as an upload would; nothing is stored.
+
+        All pieces go in one request, or in several of `EMBEDDED_AT_ONCE` where there are more: what
+        the embedder refuses may stand anywhere in the text.
+
+        Args:
+            text: of a unit.
+            trace_id: of the event.
+
+        Raises:
+            AnythingLLMRejectedError: a blank text; nothing was sent.
+            AnythingLLMError: a piece was not embedded, or the time for an upload is over.
+        """
+        if not (every := pieces(text)):
+            raise AnythingLLMRejectedError("blank text can't be embedded: nothing was sent")
+        errand = self._errand(self._ways.upload_timeout, trace_id)
+        for start in range(0, len(every), EMBEDDED_AT_ONCE):
+            await self._api.embeddings(errand, every[start : start + EMBEDDED_AT_ONCE])
+
+    async def workspaces(self, *, trace_id: str | None = None) -> Sequence[str]:
+        """The slugs of all workspaces."""
+        errand = self._errand(self._timeout, trace_id)
+        return [each.slug for each in await self._api.workspaces(errand)]
+
+    async def listing(self, slug: str, *, trace_id: str | None = None) -> Sequence[StoredUnit]:
+        """All units with our marker, one a location; empty where there is no workspace."""
+        units: list[StoredUnit] = []
+        await self.scan(slug, units.append, trace_id=trace_id)
+        return units
+
+    async def scan(
+        self,
+        slug: str,
+        take: Callable[[StoredUnit], None],
+        *,
+        unless: str | None = None,
+        trace_id: str | None = None,
+    ) -> Listed | None:
+        """Give away all units with our marker, one a location, while the listing arrives.
+
+        They prove nothing before this has returned: the listing may turn out to be cut short.
+
+        Args:
+            slug: the workspace.
+            take: gets the units.
+            unless: the ETag of a listing that was read before.
+            trace_id: of the event.
+
+        Returns:
+            What was listed; None, and no unit was given away, where the ETag is still the same.
+        """
+        errand = self._errand(self._timeout, trace_id)
+        found = await self._api.scan(errand, slug, _Once(slug, take), unless=unless)
+        if found is None:
+            return None
+        if found.workspace is None:
+            self.forget(slug)
+            return Listed(None, found.rows, found.etag)
+        self._readiness.compare(found.workspace, empty=not found.rows)
+        return Listed(found.workspace.id, found.rows, found.etag)
+
+    def upload(
+        self,
+        slug: str,
+        unit: Unit,
+        *,
+        trace_id: str | None = None,
+        check: Callable[[], None] = _always,
+    ) -> RawTextUpload:
+        """A unit's upload, not started yet.
+
+        Args:
+            slug: the workspace.
+            unit: what to store.
+            trace_id: of the event.
+            check: asked before every request that changes something; what it raises gets out.
+        """
+        return RawTextUpload(self._ways, slug, unit, trace_id, check)
+
+    async def remove(
+        self, slug: str, locations: Sequence[str], *, trace_id: str | None = None
+    ) -> None:
+        """Remove units from the server; those that are gone already are no error.
+
+        Args:
+            slug: the workspace they were listed in; AnythingLLM removes them from every one.
+            locations: as listed.
+            trace_id: of the event.
+
+        Raises:
+            AnythingLLMForbiddenError: AnythingLLM does not let us; ``left`` says what is still
+                there, and asking again would change nothing.
+            AnythingLLMError: anything else; may be repeated.
+        """
+        for start in range(0, len(locations), REMOVED_AT_ONCE):
+            async with self._removals:
+                errand = self._errand(self._removal_timeout, trace_id)
+                try:
+                    await self._api.remove(errand, locations[start : start + REMOVED_AT_ONCE])
+                except AnythingLLMForbiddenError as error:
+                    error.left = tuple(locations[start:])
+                    log.warning(
+                        "removal.forbidden",
+                        workspace=slug,
+                        units=len(error.left),
+                        error=error.message,
+                    )
+                    raise
+
+
+class _Once:
+    """Passes on the units among a listing's rows, each location once.
+
+    AnythingLLM lists a document twice that was embedded twice, and who took the second row for a
+    double would remove both.
+    """
+
+    def __init__(self, slug: str, take: Callable[[StoredUnit], None]) -> None:
+        self._slug = slug
+        self._take = take
+        self._seen: dict[str, int] = {}
+
+    def __call__(self, row: DocumentRow) -> None:
+        unit = stored_unit(row)
+        if unit is None:
+            return
+        holds, before = hash(row.doc_source), self._seen.get(row.location)
+        if before is None:
+            self._seen[row.location] = holds
+            self._take(unit)
+        elif before != holds:
+            # Believing either could remove the other.
+            raise AnythingLLMProtocolError(
+                f"AnythingLLM lists {row.location} in workspace {self._slug} as two different ones",
+                http_status=200,
+            )

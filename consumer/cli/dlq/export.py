@@ -1,0 +1,114 @@
+"""``dlq export``: dead letters into a file, byte for byte."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, BinaryIO
+
+import typer
+
+from consumer.cli import output
+from consumer.cli.common import CommandFailed, ConfigOption, ExitCode, settings_for
+from consumer.cli.dlq.list import AllOption, ParkedOption, missing_names, read, selected
+from consumer.cli.dlq.selecting import (
+    EventsArgument,
+    Filters,
+    asked,
+    checked_events,
+    filtered,
+    reading_bar,
+)
+
+if TYPE_CHECKING:
+    from consumer.contract.received_letter import Letter
+    from consumer.settings import Settings
+
+
+@filtered
+def export(
+    filters: Filters,
+    events: EventsArgument = None,
+    all_: AllOption = False,
+    parked: ParkedOption = False,
+    target: Annotated[
+        str,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Where to; gzip if it ends in .gz; - is stdout."
+        ),
+    ] = "-",
+    config: ConfigOption = None,
+) -> None:
+    """Write open dead letters to a file, one JSON object a line. Changes nothing.
+
+    Key, value and headers are in base64, so every byte is kept; they hold whole documents.
+    `dlq replay --from-file FILE` replays them.
+
+    Exit 1: something could not be exported; the file has the others.
+
+    Example: anythingllm-consumer dlq export --all --output letters.ndjson.gz
+    """
+    settings = settings_for(config, needs_anythingllm=False, quiet_kafka=True)
+    names = checked_events(events)
+    selection = filters.selection(names)
+    if target == "-" and sys.stdout.isatty():
+        raise CommandFailed(
+            "whole documents are not for a terminal: say --output FILE", ExitCode.WRONG_USAGE
+        )
+    letters = read(settings)
+    chosen = selected(letters, selection, all_=all_ or bool(names), parked=parked)
+    try:
+        with _opened(target) as file:
+            written = asked(_write(settings, chosen, file))
+    except OSError as error:
+        if target == "-":
+            raise  # the reader has gone: `main` knows what to do
+        raise CommandFailed(f"{target}: {error.strerror or error}") from None
+    output.note(f"{written:,} dead letters{'' if target == '-' else f' in {target}'}")
+    if missing := missing_names(names, letters):
+        raise CommandFailed(f"there is no dead letter {', '.join(missing)}; see `dlq list --all`")
+    if written < len(chosen):
+        raise CommandFailed(
+            f"{len(chosen) - written:,} can't be exported: they are gone, or can't be read at all"
+        )
+
+
+async def _write(settings: Settings, chosen: Sequence[Letter], file: BinaryIO) -> int:
+    from consumer.contract.exported_letter import encode_exported
+    from consumer.operations.letters.payloads import records_of
+
+    written = 0
+    readable = [each for each in chosen if each.unreadable is None]
+    with reading_bar("exporting") as told:
+        async for _, record in records_of(settings, readable, progress=told):
+            file.write(encode_exported(record))
+            file.write(b"\n")
+            written += 1
+    return written
+
+
+@contextmanager
+def _opened(target: str) -> Iterator[BinaryIO]:
+    """Where to write; a file gets its name only when it is whole."""
+    if target == "-":
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    path = Path(target)
+    partly = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        # Whole documents: for nobody but who asked.
+        with open(os.open(partly, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            if path.suffix == ".gz":
+                with gzip.GzipFile(filename="", fileobj=file, mode="wb", mtime=0) as packed:
+                    yield packed  # type: ignore[misc]  # it is one for everybody who writes
+            else:
+                yield file
+        partly.replace(path)
+    finally:
+        with suppress(FileNotFoundError):
+            partly.unlink()

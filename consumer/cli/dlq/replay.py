@@ -1,0 +1,249 @@
+"""``dlq replay``: dead letters back on the road."""
+
+from __future__ import annotations
+
+import getpass
+import re
+import shutil
+import socket
+import sys
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from consumer.cli import output
+from consumer.cli.common import CommandFailed, ConfigOption, ExitCode, JsonOption, end, settings_for
+from consumer.cli.dlq.replay_shown import show_plan, shown, summary
+from consumer.cli.dlq.selecting import (
+    EventsArgument,
+    Filters,
+    asked,
+    checked_events,
+    filtered,
+    reading_bar,
+)
+from consumer.cli.files import read_events
+
+if TYPE_CHECKING:
+    from consumer.operations.replay.look import Wish
+    from consumer.operations.replay.running import RunOutcome
+    from consumer.settings import Settings
+
+T = TypeVar("T")
+
+_PARKED = "parked"
+
+
+@filtered
+def replay(
+    filters: Filters,
+    events: EventsArgument = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do it; without this only say what would be done.")
+    ] = False,
+    rate: Annotated[
+        float | None,
+        typer.Option("--rate", metavar="N", min=0.001, help="Replay at most N letters a second."),
+    ] = None,
+    from_: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="parked",
+            help="Bring parked letters back instead of replaying open ones.",
+        ),
+    ] = None,
+    from_file: Annotated[
+        str | None,
+        typer.Option(
+            "--from-file",
+            metavar="FILE",
+            help="Replay letters of a file that `dlq export` wrote; - is standard input.",
+        ),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Foreign letters, too: whoever wrote them.")
+    ] = False,
+    despite_missing_results: Annotated[
+        bool,
+        typer.Option(
+            "--despite-missing-results",
+            help="Also where the results topic does not reach back far enough to tell which "
+            "letters are stale.",
+        ),
+    ] = False,
+    resume: Annotated[
+        str | None,
+        typer.Option("--resume", metavar="RUN", help="Go on with a run that was interrupted."),
+    ] = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Replay open dead letters: says what it would do, and does it with --yes.
+
+    The original is published again, to the replay topic; the service works it like any other
+    event, and chunks that are stored already are not uploaded again. Left alone are letters that
+    are resolved, stale (a newer version is stored or deleted), in flight (replayed, no result
+    yet) or parked. One that came back REPLAY_MAX_REPLAYS times is parked instead.
+
+    A letter by reference holds no payload: its original is fetched from where it lay. Where that
+    has expired or differs, the letter is skipped, told, and stays open.
+
+    A run can be stopped at any moment, and goes on with --resume RUN. One run at a time.
+    Each record is a line of the log on standard error.
+
+    Exit 0: done, or nothing to do. 3: without --yes, there is something to do. 1: it failed.
+    130: interrupted. Where a run ended early it says how to resume.
+
+    Example: anythingllm-consumer dlq replay --reason rejected --workspace docs --yes
+    """
+    if from_ not in (None, _PARKED):
+        raise _wrong(f"--from {from_!r}: only {_PARKED} is possible")
+    names = checked_events(events)
+    if resume is not None and (filters != Filters() or names or from_ or force):
+        raise _wrong("--resume takes its letters from the run: leave filters, --from, --force out")
+    settings = settings_for(config, needs_anythingllm=False, quiet_kafka=True)
+    with _lines_of(from_file) as (lines, path):
+        from consumer.operations.replay.look import Wish
+
+        wish = Wish(
+            selection=filters.selection(names),
+            from_parked=from_ == _PARKED,
+            force=force,
+            despite_missing_results=despite_missing_results,
+            rate=rate,
+            lines=lines,
+            path=path,
+        )
+        if resume is not None:
+            _resume(settings, resume, wish, as_json=as_json)
+        elif yes:
+            _replay(settings, wish, as_json=as_json)
+        else:
+            _plan(settings, wish, as_json=as_json)
+
+
+# -- the work --------------------------------------------------------------------------------------
+
+
+def _plan(settings: Settings, wish: Wish, *, as_json: bool) -> None:
+    from consumer.operations.replay.starting import plan_replay
+
+    with reading_bar(silent=as_json) as reading:
+        look = _asked(plan_replay(settings, wish, reading))
+    show_plan(look, as_json=as_json)
+    to_do = look.plan.to_do
+    if as_json:
+        output.json_line(summary("planned" if to_do else "nothing to do", look))
+    elif to_do:
+        output.note("nothing was changed; --yes does it")
+    for problem in look.refused:
+        output.note(f"as things are, --yes would refuse: {problem}")
+    end(ExitCode.FOUND if to_do else ExitCode.DONE)
+
+
+def _replay(settings: Settings, wish: Wish, *, as_json: bool) -> None:
+    import random
+
+    from consumer.operations.replay.starting import start_replay
+
+    with shown(settings, as_json=as_json) as told:
+        work = start_replay(settings, wish, told.tell(), operator=_operator(), rng=random.Random())
+        _finish(told.carried(lambda: _asked(work)), as_json=as_json)
+
+
+def _resume(settings: Settings, id: str, wish: Wish, *, as_json: bool) -> None:
+    import random
+    from dataclasses import replace
+
+    from consumer.operations.replay.starting import file_of_run, resume_replay
+
+    with _lines_of(_path_of(asked(file_of_run(settings, id)), wish)) as (lines, path):
+        if wish.lines is None:
+            wish = replace(wish, lines=lines, path=path)
+        with shown(settings, as_json=as_json) as told:
+            work = resume_replay(
+                settings, id, wish, told.tell(), operator=_operator(), rng=random.Random()
+            )
+            _finish(told.carried(lambda: _asked(work)), as_json=as_json)
+
+
+def _path_of(file: Any, wish: Wish) -> str | None:
+    """The file that a run needs and that was not given again."""
+    if file is None or wish.lines is not None:
+        return None
+    if file.path == "-":
+        raise _wrong("this run's letters came from standard input: give them again, --from-file -")
+    return str(file.path)
+
+
+def _finish(replayed: RunOutcome, *, as_json: bool) -> None:
+    run, progress = replayed.run, replayed.progress
+    if run is None:
+        show_plan(replayed.look, as_json=as_json)
+    if as_json:
+        said = summary("nothing to do" if run is None else "done", replayed.look)
+        said |= {
+            "run": run.id if run else None,
+            "selected": run.selected if run else 0,
+            "published": progress.published,
+            "parked": progress.parked,
+            "skipped": progress.all_skipped,
+            "skipped_because": dict(progress.skipped),
+        }
+        output.json_line(said)
+        return
+    for why, count in progress.skipped.items():
+        output.note(f"{count:,} skipped: {why}")
+    if run is not None:
+        output.line(f"run {run.id}: {progress.published:,} replayed, {progress.parked:,} parked")
+        output.note("dlq runs shows how they fare")
+
+
+def _asked(work: Coroutine[Any, Any, T]) -> T:
+    from consumer.cli.files import UnreadableError
+    from consumer.operations.replay.look import WrongFileError
+    from consumer.operations.replay.running import ReplayStopped
+    from consumer.operations.replay.starting import ReplayRefused
+
+    try:
+        return asked(work)
+    except ReplayRefused as error:
+        code = ExitCode.WRONG_USAGE if error.usage else ExitCode.FAILED
+        raise CommandFailed(str(error), code) from None
+    except ReplayStopped as error:
+        raise CommandFailed(str(error)) from None
+    except (WrongFileError, UnreadableError) as error:
+        raise _wrong(str(error)) from None
+
+
+@contextmanager
+def _lines_of(path: str | None) -> Iterator[tuple[Callable[[], Iterator[bytes]] | None, str]]:
+    """Gives a file's lines as often as asked for; standard input is kept in a file meanwhile."""
+    if path is None:
+        yield None, ""
+        return
+    if path != "-":
+        absolute = str(Path(path).absolute())
+        yield (lambda: (each.value for each in read_events([absolute]))), absolute
+        return
+    with NamedTemporaryFile(suffix=".ndjson") as kept:
+        shutil.copyfileobj(sys.stdin.buffer, kept)
+        kept.flush()
+        yield (lambda: (each.value for each in read_events([kept.name]))), path
+
+
+def _operator() -> str:
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):
+        user = "unknown"
+    return re.sub(r"[^A-Za-z0-9._@-]", "_", f"{user}@{socket.gethostname()}")[:100]
+
+
+def _wrong(message: str) -> CommandFailed:
+    return CommandFailed(message, ExitCode.WRONG_USAGE)

@@ -1,0 +1,174 @@
+"""What people and scripts see of a replay: its plan, its progress, its end."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import typer
+
+from consumer.cli import output
+from consumer.cli.common import CommandFailed, ExitCode
+from consumer.cli.dlq.selecting import reading_bar
+
+if TYPE_CHECKING:
+    from consumer.kafka.groups import Member
+    from consumer.operations.replay.look import ReplayLook
+    from consumer.operations.replay.run import ReplayRun
+    from consumer.operations.replay.running import Tell
+    from consumer.settings import Settings
+
+T = TypeVar("T")
+
+_CAUSES_SHOWN = 10
+
+
+@dataclass(slots=True)
+class Shown:
+    """What a person sees of a run, and what is known of it when it ends early."""
+
+    reading: Callable[[int, int], None]
+    read: Callable[[], None]  # closes the bar of the reading
+    bar: Callable[[int], Callable[[int], None]]  # opens the bar of the replaying
+    quiet: bool
+    run: ReplayRun | None = None
+    advance: Callable[[int], None] = field(default=lambda more: None)
+
+    def tell(self) -> Tell:
+        """As the operation takes it."""
+        from consumer.operations.replay.running import Tell
+
+        return Tell(self.reading, self.waiting, self.began, self.done)
+
+    def waiting(self, members: tuple[Member, ...]) -> None:
+        """Say who is at work, and why it is waited for."""
+        from consumer.operations.replay.starting import holders_of
+
+        output.note(
+            f"another replay is at work: {holders_of(members)}; if it was killed, Kafka notices "
+            "within KAFKA_SESSION_TIMEOUT_SECONDS: waiting that long"
+        )
+
+    def began(self, run: ReplayRun, look: ReplayLook) -> None:
+        """Say what the run will do, and how it is resumed."""
+        self.run = run
+        self.read()
+        show_plan(look, as_json=self.quiet)
+        output.note(f"run {run.id}: {look.plan.to_do:,} letters; should it end early, {_how(run)}")
+        self.advance = self.bar(look.plan.to_do)
+
+    def done(self, more: int) -> None:
+        """Move the bar."""
+        self.advance(more)
+
+    def carried(self, carry_out: Callable[[], T]) -> T:
+        """What carrying the run out gives.
+
+        Raises:
+            CommandFailed: it failed; says how to resume.
+            typer.Exit: it was interrupted.
+        """
+        try:
+            return carry_out()
+        except KeyboardInterrupt:
+            how = _how(self.run) if self.run else "nothing was changed"
+            output.note(f"interrupted; {how}")
+            raise typer.Exit(int(ExitCode.INTERRUPTED)) from None
+        except CommandFailed as error:
+            if self.run is None:
+                raise
+            raise CommandFailed(f"{error}\n{_how(self.run)}", error.code) from None
+
+
+def _how(run: ReplayRun) -> str:
+    return f"resume it with: dlq replay --resume {run.id}"
+
+
+@contextmanager
+def shown(settings: Settings, *, as_json: bool) -> Iterator[Shown]:
+    """Shows a run while it lasts.
+
+    Args:
+        settings: how to log.
+        as_json: for scripts: no bars.
+    """
+    with ExitStack() as stack, ExitStack() as first:
+        reading = first.enter_context(reading_bar(silent=as_json))
+
+        def bar(total: int) -> Callable[[int], None]:
+            if as_json:
+                return lambda more: None
+            _log_above_the_bar(settings)
+            return stack.enter_context(output.progress("replaying", total))
+
+        yield Shown(reading, first.close, bar, as_json)
+
+
+class _AboveTheBar:
+    """Lines on the terminal that the bar is on: each in the bar's place, which is drawn again."""
+
+    def write(self, line: bytes) -> int:
+        os.write(sys.stderr.fileno(), b"\r\x1b[2K" + line)
+        return len(line)
+
+
+def _log_above_the_bar(settings: Settings) -> None:
+    from consumer.telemetry.logs import set_up_logging
+
+    if sys.stderr.isatty():
+        set_up_logging(
+            level=settings.log.level,
+            format=settings.log.format,
+            secrets=settings.secrets(),
+            sink=_AboveTheBar(),
+            colors=True,
+        )
+
+
+def show_plan(look: ReplayLook, *, as_json: bool) -> None:
+    """A plan for people; for scripts only what should be known beside it."""
+    from consumer.operations.replay.verdict import ReplayVerdict
+
+    for each in look.plan.notes:
+        output.note(each)
+    if not look.members and look.plan.to_do:
+        output.note("the service does not run: replays wait until it does")
+    if as_json:
+        return
+    plan = look.plan
+    # Older letters of events that a newer one stands for are no news to anybody.
+    no_row = {ReplayVerdict.REPLAY, ReplayVerdict.REPLACED}
+    rows = [("to replay", len(plan.replayed))]
+    rows += [(f"  {reason}", count) for reason, count in plan.reasons.items()]
+    if plan.by_reference:
+        rows += [
+            ("  by reference", plan.by_reference),
+            ("    original still there", plan.originals_there),
+        ]
+    rows += [(each.value, count) for each, count in plan.counts.items() if each not in no_row]
+    output.table(("letters", "number"), rows)
+    causes = list(plan.causes.items())
+    if causes:
+        output.table(("cause", "to replay"), causes[:_CAUSES_SHOWN])
+        if len(causes) > _CAUSES_SHOWN:
+            output.note(f"{len(causes) - _CAUSES_SHOWN:,} more causes; dlq stats shows all")
+
+
+def summary(state: str, look: ReplayLook) -> dict[str, Any]:
+    """The one object of ``--json``, as it is before anything was done."""
+    return {
+        "run": None,
+        "state": state,
+        "selected": 0,
+        "published": 0,
+        "parked": 0,
+        "skipped": 0,
+        "skipped_because": {},
+        "plan": look.plan.told(),
+        "refused": list(look.refused),
+        "instances": look.members,
+    }

@@ -1,0 +1,50 @@
+"""``dlq runs``: replay runs, and how their replays fared."""
+
+from __future__ import annotations
+
+from consumer.cli import output
+from consumer.cli.common import ConfigOption, JsonOption, settings_for
+from consumer.cli.dlq.selecting import asked
+
+_COLUMNS = (
+    "run", "started", "by", "state", "selected", "published", "parked", "skipped", "results"
+)  # fmt: skip
+
+
+def runs(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Show replay runs, newest first, and how their replays fared. Changes nothing.
+
+    A run is running, interrupted (`dlq replay --resume RUN` goes on with it) or done. Kafka keeps
+    runs as long as the offsets of groups without members: 7 days unless the brokers'
+    offsets.retention.minutes says otherwise.
+
+    With --json each run is a line.
+
+    Example: anythingllm-consumer dlq runs
+    """
+    from consumer.operations.replay.run_store import list_runs
+
+    settings = settings_for(config, needs_anythingllm=False, quiet_kafka=True)
+    reports = asked(list_runs(settings))
+    if as_json:
+        for report in reports:
+            output.json_line(report.told())
+        return
+    rows = [
+        (
+            report.run.id,
+            report.run.started_at.isoformat(timespec="seconds").replace("+00:00", "Z"),
+            report.run.operator,
+            report.state,
+            report.run.selected,
+            report.progress.published,
+            report.progress.parked,
+            report.progress.all_skipped,
+            ", ".join(f"{count} {status}" for status, count in report.fared.items()) or "-",
+        )
+        for report in reports
+    ]
+    if rows:
+        output.table(_COLUMNS, rows)
+    else:
+        output.note("no runs")

@@ -1,0 +1,250 @@
+"""Which dead letters a command means: the options that all `dlq` commands share."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import re
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from consumer.cli import output
+from consumer.cli.common import CommandFailed, ExitCode
+
+if TYPE_CHECKING:
+    from consumer.operations.letters.selection import Selection
+
+T = TypeVar("T")
+
+_PANEL = "Which letters"
+_AGO = re.compile(r"([0-9]{1,6}) ?([smhdw])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_RANGE = re.compile(r"([0-9]{0,18}):([0-9]{0,18})")
+_STEPS = 1_000  # of a bar whose end is known only later
+_PLACE = re.compile(r"(.+-)?[0-9]+@[0-9]+")
+
+EventsArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="EVENT",
+        help="Letters by event id or place (partition@offset), as `dlq list` shows them.",
+        show_default=False,
+    ),
+]
+
+
+def _option(*names: str, metavar: str, help: str) -> Any:
+    return typer.Option(
+        *names, metavar=metavar, help=help, show_default=False, rich_help_panel=_PANEL
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """What the options said, unchecked; each field is an option (`filtered`)."""
+
+    reason: Annotated[
+        list[str] | None,
+        _option("--reason", metavar="REASON", help="Of this `dlq.reason`, or foreign; repeatable."),
+    ] = None
+    cause: Annotated[
+        str | None, _option("--cause", metavar="TEXT", help="With this text in their message.")
+    ] = None
+    identity: Annotated[
+        str | None, _option("--identity", metavar="IDENTITY", help="Of exactly this identity.")
+    ] = None
+    document: Annotated[
+        str | None, _option("--document", metavar="ID", help="Of exactly this document id.")
+    ] = None
+    workspace: Annotated[
+        str | None, _option("--workspace", metavar="SLUG", help="For exactly this workspace.")
+    ] = None
+    technology: Annotated[
+        str | None, _option("--technology", metavar="NAME", help="Of exactly this technology.")
+    ] = None
+    since: Annotated[
+        str | None,
+        _option(
+            "--since", metavar="TIME", help="Failed since: 45m, 2h, 3d ago, or 2026-11-22[T10:00]."
+        ),
+    ] = None
+    until: Annotated[
+        str | None, _option("--until", metavar="TIME", help="Failed before; as --since.")
+    ] = None
+    partition: Annotated[
+        int | None,
+        typer.Option(
+            "--partition",
+            min=0,
+            help="In this partition of the topic the letters are on.",
+            show_default=False,
+            rich_help_panel=_PANEL,
+        ),
+    ] = None
+    offsets: Annotated[
+        str | None,
+        _option("--offsets", metavar="FROM:TO", help="At these offsets; either may be left out."),
+    ] = None
+    text: Annotated[
+        str | None,
+        _option(
+            "--text",
+            metavar="TEXT",
+            help="With this text in message, identity, document id, workspace, technology or a "
+            "failed chunk's id.",
+        ),
+    ] = None
+
+    def selection(
+        self, events: Sequence[str] | None = None, *, now: datetime | None = None
+    ) -> Selection:
+        """What they mean.
+
+        Args:
+            events: names of letters.
+            now: aware; what ``2h`` is counted from.
+
+        Raises:
+            CommandFailed: an option makes no sense.
+        """
+        from consumer.contract.received_letter import FOREIGN
+        from consumer.model.reason import FailureReason
+        from consumer.operations.letters.selection import Selection
+
+        reasons = frozenset(self.reason or ())
+        known = [*FailureReason, FOREIGN]
+        if unknown := sorted(reasons - set(known)):
+            raise _wrong(f"--reason {unknown[0]!r}: there are {', '.join(known)}")
+        first, last = _offsets(self.offsets)
+        now = now or datetime.now(UTC)
+        return Selection(
+            reasons=reasons,
+            cause=self.cause,
+            identity=self.identity,
+            document=self.document,
+            workspace=self.workspace,
+            technology=self.technology,
+            since=moment("--since", self.since, now),
+            until=moment("--until", self.until, now),
+            partition=self.partition,
+            first_offset=first,
+            last_offset=last,
+            text=self.text,
+            events=frozenset(events or ()),
+        )
+
+
+def filtered(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command that takes ``filters`` the options that make them."""
+    names = [each.name for each in fields(Filters)]
+    signature = inspect.signature(command, eval_str=True)
+    options = inspect.signature(Filters, eval_str=True).parameters.values()
+    own = [each for name, each in signature.parameters.items() if name != "filters"]
+    taken = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in (*own, *options)]
+
+    @functools.wraps(command)
+    def with_options(**given: Any) -> None:
+        filters = Filters(**{name: given.pop(name) for name in names})
+        command(filters=filters, **given)
+
+    with_options.__signature__ = signature.replace(parameters=taken)  # type: ignore[attr-defined]
+    return with_options
+
+
+def moment(option: str, text: str | None, now: datetime) -> datetime | None:
+    """A time as people write it: ``45m``, ``2h``, ``3d``, ``2w`` ago, or ISO 8601.
+
+    Args:
+        option: names it when it makes no sense.
+        text: None for none. Without a zone it is UTC.
+        now: aware.
+
+    Raises:
+        CommandFailed: it makes no sense.
+    """
+    if text is None:
+        return None
+    try:
+        if ago := _AGO.fullmatch(text.strip()):
+            return now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+        parsed = datetime.fromisoformat(text.strip())
+        return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise _wrong(
+            f"{option} {text!r} is no time: say 45m, 2h, 3d, 2026-11-22 or 2026-11-22T10:00:00Z"
+        ) from None
+
+
+def _offsets(text: str | None) -> tuple[int | None, int | None]:
+    if text is None:
+        return None, None
+    found = _RANGE.fullmatch(text)
+    first, last = (int(part) if part else None for part in found.groups()) if found else (1, 0)
+    if first is not None and last is not None and first > last:
+        raise _wrong(f"--offsets {text!r} is no range: say 100:200, 100: or :200")
+    return first, last
+
+
+def checked_events(events: Sequence[str] | None) -> list[str]:
+    """Names of letters, checked as far as their form tells.
+
+    Raises:
+        CommandFailed: one can't be a name.
+    """
+    from uuid import UUID
+
+    from consumer.contract.received_letter import FOREIGN
+
+    for name in events or ():
+        if _PLACE.fullmatch(name) or name.startswith(f"{FOREIGN}-"):
+            continue
+        try:
+            UUID(name)
+        except ValueError:
+            raise _wrong(
+                f"{name!r} is neither an event id nor a place (partition@offset); "
+                "for a document say --document or --identity"
+            ) from None
+    return list(events or ())
+
+
+def asked(work: Coroutine[Any, Any, T]) -> T:
+    """What the work gives; Kafka's failures become a line.
+
+    Raises:
+        CommandFailed: Kafka can't be reached or refuses.
+    """
+    import asyncio
+
+    from consumer.kafka.connection import KafkaUnavailableError
+
+    try:
+        return asyncio.run(work)
+    except KafkaUnavailableError as error:
+        raise CommandFailed(f"Kafka: {error}") from None
+
+
+@contextmanager
+def reading_bar(title: str = "reading", *, silent: bool = False) -> Iterator[Callable[..., None]]:
+    """A progress bar for `consumer.operations.progress.Progress`: done, and how many in all."""
+    if silent:
+        yield lambda done, total: None
+        return
+    with output.progress(title, _STEPS) as advance:
+        so_far = [0]
+
+        def told(done: int, total: int) -> None:
+            step = _STEPS * done // total if total else _STEPS
+            advance(step - so_far[0])
+            so_far[0] = step
+
+        yield told
+
+
+def _wrong(message: str) -> CommandFailed:
+    return CommandFailed(message, ExitCode.WRONG_USAGE)

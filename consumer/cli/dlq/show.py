@@ -1,0 +1,259 @@
+"""``dlq show``: everything about one dead letter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from consumer.cli import output
+from consumer.cli.common import CommandFailed, ConfigOption, JsonOption, settings_for
+from consumer.cli.dlq.list import as_object, place_object, read, show_table, when
+from consumer.cli.dlq.selecting import asked
+
+if TYPE_CHECKING:
+    from consumer.contract.received_letter import Letter
+    from consumer.model.record import Record
+    from consumer.operations.letters.reading import Letters
+    from consumer.operations.letters.stored_now import StoredNow
+    from consumer.settings import Settings
+
+_CHUNKS_SHOWN = 20
+
+
+def show(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="EVENT",
+            help="An event id, a place (partition@offset or topic-partition@offset), a document "
+            "id or an identity.",
+            show_default=False,
+        ),
+    ],
+    payload: Annotated[
+        bool, typer.Option("--payload", help="Show the event itself, too: it is document text.")
+    ] = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show everything about one dead letter. Changes nothing.
+
+    How it stands and what can be done, why it failed, its replays and their results, its earlier
+    letters, and what of its document AnythingLLM holds now (where ANYTHINGLLM_API_KEY is set).
+
+    Of a document with several letters all are listed; with --json each of them is a line.
+
+    Example: anythingllm-consumer dlq show 3@41
+    """
+    settings = settings_for(config, needs_anythingllm=False, quiet_kafka=True)
+    letters = read(settings, as_json=as_json)
+    found = _found(name, letters)
+    if not found:
+        raise CommandFailed(
+            f"there is no dead letter of {name!r}; `dlq list --all` shows all there are"
+        )
+    if len(found) > 1 and not as_json:
+        show_table(found, letters)
+        output.note(f"{len(found)} letters of {name}: show one by its event id or place")
+        return
+    for letter in found:
+        stored, record = asked(_look(settings, letter, payload))
+        if as_json:
+            output.json_line(_object(settings, letter, letters, stored, record, payload))
+        else:
+            _show(settings, letter, letters, stored)
+            _show_payload(letter, record, payload)
+
+
+def _found(name: str, letters: Letters) -> list[Letter]:
+    """The letters that a name means: of each event the one that stands for it, newest first.
+
+    Who names a place means the letter there, whatever became of its event.
+    """
+    from consumer.operations.letters.selection import is_named
+    from consumer.operations.letters.standing import Standing
+
+    every = (*letters.letters, *letters.parked)
+    exactly = [each for each in every if is_named(each, name) and name != each.event]
+    if exactly:
+        return exactly[:1]
+    named = [each for each in every if name in (each.event, each.identity, each.document_id)]
+    by_event: dict[str, Letter] = {}
+    for each in named:
+        if letters.of(each) is not Standing.REPLACED:
+            by_event.setdefault(letters.standings.name_of(each), each)
+    return list(by_event.values())
+
+
+async def _look(
+    settings: Settings, letter: Letter, payload: bool
+) -> tuple[StoredNow, Record | None]:
+    from consumer.operations.letters.payloads import payload_of
+    from consumer.operations.letters.stored_now import stored_now
+
+    stored = await stored_now(settings, letter)
+    # Of a by-reference letter it has to be known whether its original is still there.
+    wanted = payload or letter.by_reference
+    return stored, await payload_of(settings, letter) if wanted else None
+
+
+# -- for scripts -----------------------------------------------------------------------------------
+
+
+def _object(
+    settings: Settings,
+    letter: Letter,
+    letters: Letters,
+    stored: StoredNow,
+    record: Record | None,
+    payload: bool,
+) -> dict[str, object]:
+    from dataclasses import asdict
+
+    shown = {
+        **as_object(letter, letters),
+        "next_step": _next_step(settings, letter, letters),
+        "letters": [
+            {
+                "at": place_object(each.at),
+                "failed_at": when(each.failed_at),
+                "reason": each.reason,
+                "message": each.message,
+                "replays": each.origin.replays,
+                "standing": letters.of(each),
+            }
+            for each in letters.standings.letters_of(letter)
+        ],
+        "answered": letters.standings.is_answered(letter),
+        "stored_now": asdict(stored),
+    }
+    if letter.by_reference:
+        shown["original_there"] = record is not None
+    if payload:
+        shown["payload"] = _payload(record)
+    return shown
+
+
+def _payload(record: Record | None) -> object:
+    """The event as JSON where it is some, else its bytes in base64."""
+    import base64
+
+    import orjson
+
+    if record is None or record.value is None:
+        return None
+    try:
+        return orjson.loads(record.value)
+    except ValueError:
+        return {"base64": base64.b64encode(record.value).decode()}
+
+
+# -- for people ------------------------------------------------------------------------------------
+
+
+def _next_step(settings: Settings, letter: Letter, letters: Letters) -> str:
+    from consumer.operations.letters.advice import next_step
+
+    return next_step(letter, letters.of(letter), max_replays=settings.replay.max_replays)
+
+
+def _show(settings: Settings, letter: Letter, letters: Letters, stored: StoredNow) -> None:
+    facts = [
+        ("event", letter.event),
+        ("standing", letters.of(letter)),
+        ("what to do", _next_step(settings, letter, letters)),
+        ("reason", letter.reason),
+        ("cause", letter.message or "-"),
+        ("given up at", letter.stage),
+        ("attempts", letter.attempts or None),
+        ("http status", letter.http_status),
+        ("failed chunks", _chunks(letter)),
+        ("stored now", _stored(letter, stored)),
+        ("identity", letter.identity),
+        ("document", letter.document_id),
+        ("workspace", letter.workspace),
+        ("technology", letter.technology),
+        ("failed", when(letter.failed_at)),
+        ("first failed", when(letter.first_failed_at) if letter.first_failed_at else None),
+        ("replays", f"{letter.origin.replays} of {settings.replay.max_replays}"),
+        ("original", f"{letter.origin.at} of {when(letter.origin.timestamp)}"),
+        ("letter", f"{letter.at}, {letter.size:,} bytes{_kind(letter)}"),
+        ("trace", letter.trace_id),
+        ("group", letter.group),
+    ]
+    output.table(("what", "value"), [(name, value) for name, value in facts if value is not None])
+    _show_replays(letter, letters)
+    _show_history(letters.standings.letters_of(letter), letters)
+
+
+def _chunks(letter: Letter) -> str | None:
+    if not letter.failed_chunks:
+        return None
+    ids = letter.failed_chunk_ids[:_CHUNKS_SHOWN]
+    more = letter.failed_chunks - len(ids)
+    return f"{letter.failed_chunks}: {', '.join(ids)}" + (f" and {more} more" if more else "")
+
+
+def _stored(letter: Letter, stored: StoredNow) -> str:
+    if stored.unknown is not None:
+        return stored.unknown
+    if not stored.chunks:
+        return "nothing of this document"
+    text = f"{stored.chunks} chunks; the newest version there, {stored.version}, has "
+    text += f"{stored.total_chunks}"
+    if letter.failed_chunk_ids:
+        now, named = len(stored.failed_stored), len(letter.failed_chunk_ids)
+        text += f"; of the {named} that failed {now} are stored"
+    return text
+
+
+def _kind(letter: Letter) -> str:
+    if letter.by_reference:
+        return ", by reference"
+    return ", a tombstone" if letter.tombstone else ""
+
+
+def _show_replays(letter: Letter, letters: Letters) -> None:
+    replays = letters.standings.replays_of(letter)
+    runs = letters.standings.runs_of(letter)
+    if replays:
+        output.table(
+            ("replay", "run", "result"),
+            [(at, runs.get(at) or "-", status or "none yet") for at, status in replays.items()],
+        )
+
+
+def _show_history(history: Sequence[Letter], letters: Letters) -> None:
+    if len(history) > 1:
+        output.table(
+            ("letter", "failed", "reason", "replays", "standing", "cause"),
+            [
+                (
+                    each.at,
+                    when(each.failed_at),
+                    each.reason,
+                    each.origin.replays,
+                    letters.of(each),
+                    each.message or "-",
+                )
+                for each in history
+            ],
+        )
+
+
+def _show_payload(letter: Letter, record: Record | None, payload: bool) -> None:
+    if letter.by_reference and record is None:
+        output.note("its original is not there any more: it has to be published again")
+    elif letter.by_reference:
+        output.note("its original is still there: it can be replayed")
+    if not payload:
+        return
+    if record is None:
+        output.note("there is no payload to show")
+        return
+    import orjson
+
+    text = orjson.dumps(_payload(record), option=orjson.OPT_INDENT_2).decode()
+    output.whole(text)

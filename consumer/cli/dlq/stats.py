@@ -1,0 +1,101 @@
+"""``dlq stats``: dead letters counted."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from consumer.cli import output
+from consumer.cli.common import ConfigOption, JsonOption, settings_for
+from consumer.cli.dlq.list import AllOption, ParkedOption, read, selected, when
+from consumer.cli.dlq.selecting import Filters, filtered
+
+if TYPE_CHECKING:
+    from consumer.operations.letters.reading import Letters
+    from consumer.operations.letters.tally import LetterTally
+
+_DAYS = 30
+_BAR = 50
+_KINDS = ("reason", "cause", "workspace", "technology", "standing")
+
+
+@filtered
+def stats(
+    filters: Filters,
+    all_: AllOption = False,
+    parked: ParkedOption = False,
+    top: Annotated[int, typer.Option(help="Show so many of each kind; 0: all.", min=0)] = 10,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Count open dead letters by reason, cause, workspace, technology and day. Changes nothing.
+
+    A cause is a message in which ids and numbers are `#`.
+
+    With --json one object has everything.
+
+    Example: anythingllm-consumer dlq stats --since 7d
+    """
+    from consumer.operations.letters.tally import tally
+
+    selection = filters.selection()
+    settings = settings_for(config, needs_anythingllm=False, quiet_kafka=True)
+    letters = read(settings, as_json=as_json)
+    chosen = selected(letters, selection, all_=all_, parked=parked)
+    counted = tally((each, letters.of(each)) for each in chosen)
+    if as_json:
+        output.json_line(_object(counted, letters, top))
+        return
+    for kind in _KINDS:
+        _table(counted, kind, top)
+    _plot(counted)
+    output.line(f"{counted.letters:,} dead letters, {counted.bytes:,} bytes")
+
+
+def _object(counted: LetterTally, letters: Letters, top: int) -> dict[str, object]:
+    reach = letters.reach
+    return {
+        "letters": counted.letters,
+        "bytes": counted.bytes,
+        **{kind: dict(getattr(counted, kind).most_common(top or None)) for kind in _KINDS},
+        "day": dict(sorted(counted.day.items())),
+        "results": {
+            "records": reach.records,
+            "cut": reach.cut,
+            "oldest": when(reach.oldest) if reach.oldest else None,
+            "unreadable": reach.unreadable,
+        },
+    }
+
+
+def _table(counted: LetterTally, kind: str, top: int) -> None:
+    counts = getattr(counted, kind).most_common()
+    shown = counts[: top or None]
+    if not shown or (kind == "standing" and len(counts) == 1):
+        return
+    output.table((kind, "letters"), [(name, f"{count}") for name, count in shown])
+    if len(counts) > len(shown):
+        output.note(f"{len(counts) - len(shown):,} more of {kind}; --top 0 shows all")
+
+
+def _plot(counted: LetterTally) -> None:
+    """A bar a day on a terminal, lines of day and number elsewhere."""
+    days = counted.days(_DAYS)
+    if not days:
+        return
+    if not sys.stdout.isatty():
+        output.table(("day", "letters"), days)
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    most = max(count for _, count in days) or 1
+    drawn = Table("day", "letters", "", box=None)
+    for day, count in days:
+        # Never nothing for something: a single letter among thousands is worth a look.
+        length = max(round(_BAR * count / most), 1) if count else 0
+        drawn.add_row(day, Text(f"{count:,}", justify="right"), Text("█" * length, style="red"))
+    Console().print(drawn)

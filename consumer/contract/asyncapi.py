@@ -1,0 +1,148 @@
+"""The AsyncAPI 3 document over all topics; `consumer.contract.schemas` writes it with the rest.
+
+Checked against AsyncAPI's own JSON Schema of version 3.0.0. A change here must stay valid there.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+EVENT = "processed-document.schema.json"
+RESULT = "upload-result.schema.json"
+REFERENCE = "dead-letter-reference.schema.json"
+HEADERS = "dead-letter-headers.schema.json"
+ASYNCAPI = "asyncapi.json"
+
+_INPUT_BYTES = 8 * 1024 * 1024
+_DEAD_LETTER_BYTES = _INPUT_BYTES + 64 * 1024
+
+Json = dict[str, Any]
+
+
+def asyncapi() -> Json:
+    """All five topics with keys, headers and settings, as AsyncAPI 3."""
+    return {
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "AnythingLLM stream consumer",
+            "version": "1.0.0",
+            "description": "Names are the defaults; settings may change them. "
+            "The contracts in words: schemas/README.md.",
+            "license": {"name": "Apache-2.0"},
+        },
+        "defaultContentType": "application/json",
+        "channels": _channels(),
+        "operations": _operations(),
+        "components": {"messages": _messages()},
+    }
+
+
+def _channels() -> Json:
+    def channel(address: str, why: str, messages: list[str], topic: Json) -> Json:
+        kafka = {"topic": address, **topic, "bindingVersion": "0.5.0"}
+        return {
+            "address": address,
+            "description": why,
+            "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in messages},
+            "bindings": {"kafka": kafka},
+        }
+
+    large = {"partitions": 12, "topicConfiguration": {"max.message.bytes": _INPUT_BYTES}}
+    replays = {"partitions": 12, "topicConfiguration": {"max.message.bytes": _DEAD_LETTER_BYTES}}
+    kept = {
+        "topicConfiguration": {"retention.ms": -1, "max.message.bytes": _DEAD_LETTER_BYTES},
+    }
+    results = {"topicConfiguration": {"cleanup.policy": ["delete"], "retention.ms": -1}}
+    documents, dead = ["document", "tombstone"], ["deadLetter", "deadLetterReference"]
+    return {
+        "documents": channel("documents.processed", "What publishers write.", documents, large),
+        "replay": channel(
+            "documents.processed.replay",
+            "Only replay writes here. As many partitions as the first topic.",
+            documents,
+            replays,
+        ),
+        "results": channel(
+            "documents.upload-results",
+            "One result an event. Kept at least as long as dead letters.",
+            ["result"],
+            results,
+        ),
+        "deadLetters": channel(
+            "documents.processed.dlq", "Events that can't be stored.", dead, kept
+        ),
+        "parked": channel(
+            "documents.processed.parked", "Dead letters that are not to be replayed.", dead, kept
+        ),
+    }
+
+
+def _operations() -> Json:
+    def operation(action: str, channel: str, summary: str) -> Json:
+        return {
+            "action": action,
+            "channel": {"$ref": f"#/channels/{channel}"},
+            "summary": summary,
+        }
+
+    return {
+        "receiveDocuments": operation("receive", "documents", "Store what was published."),
+        "receiveReplays": operation("receive", "replay", "Store what is replayed."),
+        "sendResults": operation("send", "results", "Tell what became of an event."),
+        "sendDeadLetters": operation("send", "deadLetters", "Keep what can't be stored."),
+        "sendReplays": operation("send", "replay", "`dlq replay`."),
+        "sendParked": operation("send", "parked", "`dlq park` and the loop guard."),
+    }
+
+
+def _messages() -> Json:
+    identity = {"type": "string", "description": "The identity of the document."}
+    original = {"type": ["string", "null"], "description": "The original key, byte for byte."}
+    return {
+        "document": {
+            "title": "ProcessedDocument",
+            "headers": _trace_headers(),
+            "payload": {"$ref": f"./{EVENT}"},
+            "bindings": _key(identity),
+        },
+        "tombstone": {
+            "title": "Tombstone: the document is removed",
+            "headers": _trace_headers(
+                {"workspace": {"type": "string", "description": "Only from this workspace."}}
+            ),
+            "payload": {"type": "null"},
+            "bindings": _key(identity),
+        },
+        "result": {
+            "title": "UploadResult",
+            "headers": {"type": "object", "properties": {"trace_id": {"type": "string"}}},
+            "payload": {"$ref": f"./{RESULT}"},
+            "correlationId": {"location": "$message.payload#/trace_id"},
+            "bindings": _key(identity),
+        },
+        "deadLetter": {
+            "title": "Dead letter: the original key, value and headers, and why",
+            "headers": {"$ref": f"./{HEADERS}"},
+            "payload": {"description": "The original value, byte for byte; any bytes."},
+            "contentType": "application/octet-stream",
+            "correlationId": {"location": "$message.header#/dlq.trace-id"},
+            "bindings": _key(original),
+        },
+        "deadLetterReference": {
+            "title": "Dead letter by reference",
+            "headers": {"$ref": f"./{HEADERS}"},
+            "payload": {"$ref": f"./{REFERENCE}"},
+            "correlationId": {"location": "$message.header#/dlq.trace-id"},
+            "bindings": _key(original),
+        },
+    }
+
+
+def _trace_headers(more: Json | None = None) -> Json:
+    any_of = {name: {"type": "string"} for name in ("trace_id", "x-trace-id", "correlation-id")}
+    traceparent = {"type": "string", "description": "W3C Trace Context; comes first."}
+    return {"type": "object", "properties": {"traceparent": traceparent, **any_of, **(more or {})}}
+
+
+def _key(schema: Json) -> Json:
+    return {"kafka": {"key": schema, "bindingVersion": "0.5.0"}}

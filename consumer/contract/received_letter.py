@@ -1,0 +1,273 @@
+"""A dead letter as it is read back: everything about it but its payload.
+
+Anybody can write to a topic, so nothing is taken for granted: a record without our headers, or with
+some that make no sense or stand there twice, is a *foreign* letter. It is shown and can be parked,
+but what it claims to be is not believed: it is replayed only where an operator insists.
+
+A foreign letter has no event id. It is named by its content instead, so that a copy on the parked
+topic is known to be the same letter.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from consumer.contract import dead_letter as ours
+from consumer.contract.processed_document import instant_in
+from consumer.model.origin import Origin, instant_of, origin_of
+from consumer.model.record import Coordinates, Record
+from consumer.model.version import capped
+
+FOREIGN = "foreign"
+
+_OURS = frozenset(ours.ADDED_HEADERS)
+_LONGEST_SHOWN = 1_000
+# Of a payload, to find technology and dates in it: a foreign one of 8 MiB can be crafted to take
+# twenty times as much memory once it is parsed.
+_LARGEST_PARSED = 1024 * 1024
+_REFERENCE = frozenset(
+    {"schema_version", "kind", "topic", "partition", "offset", "value_bytes", "value_sha256"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Referred:
+    """What a by-reference letter says of the record it stands for.
+
+    Args:
+        at: where that record lies, or lay.
+        value_bytes: its value's size; None where its bytes could never be had.
+        value_sha256: hex; None likewise.
+    """
+
+    at: Coordinates
+    value_bytes: int | None
+    value_sha256: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """See the module's docstring.
+
+    Args:
+        at: where it lies, on the dead-letter or the parked topic.
+        timestamp_ms: when it was written there, epoch milliseconds.
+        is_ours: whether its headers are complete and make sense.
+        origin: the event's original record; of a foreign letter the letter itself.
+        event_id: of the event's first result; None for foreign ones.
+        reason: ``dlq.reason``, or ``foreign``.
+        message: why, in one line.
+        stage: the station that gave it up.
+        identity: where known.
+        document_id: where known.
+        workspace: where known.
+        technology: from the payload, where it can be read and has at most 1 MiB.
+        attempts: of the most tried chunk.
+        failed_chunks: how many chunks are not stored.
+        failed_chunk_ids: as many of their ids as the header holds.
+        http_status: of the last answer.
+        first_failed_at: when the event first became a dead letter.
+        last_failed_at: when this one was written.
+        trace_id: of the event.
+        group: consumer group that gave it up.
+        by_reference: whether the payload is only a reference to the original.
+        size: bytes of key, value and headers.
+        referred: the reference, where it is one.
+        version: the date of the document in the payload, where one can be read.
+        tombstone: whether it has no value: the event was a removal.
+        digest: names the content of a foreign letter.
+        unreadable: why Kafka's client can't read the record, where it can't: only its place is
+            known then, so it can be neither parked nor exported nor replayed.
+    """
+
+    at: Coordinates
+    timestamp_ms: int
+    is_ours: bool
+    origin: Origin
+    event_id: str | None
+    reason: str
+    message: str
+    stage: str | None
+    identity: str | None
+    document_id: str | None
+    workspace: str | None
+    technology: str | None
+    attempts: int
+    failed_chunks: int
+    failed_chunk_ids: tuple[str, ...]
+    http_status: int | None
+    first_failed_at: datetime | None
+    last_failed_at: datetime | None
+    trace_id: str | None
+    group: str | None
+    by_reference: bool
+    size: int
+    referred: Referred | None = None
+    version: datetime | None = None
+    tombstone: bool = False
+    digest: str | None = None
+    unreadable: str | None = None
+
+    @property
+    def event(self) -> str:
+        """What names the event: its event id, of a foreign letter its content or place."""
+        return self.event_id or (f"{FOREIGN}-{self.digest}" if self.digest else str(self.at))
+
+    @property
+    def failed_at(self) -> datetime:
+        """When it was written: by its header, of a foreign letter by the record's timestamp."""
+        if self.is_ours and self.last_failed_at is not None:
+            return self.last_failed_at
+        return instant_of(self.timestamp_ms)
+
+
+def letter_of(record: Record) -> Letter:
+    """The letter in a record of the dead-letter or parked topic. Never raises."""
+    headers = _texts(record)
+    origin = origin_of(record, is_replay=True)
+    fields = _payload(record)
+    reason = headers.get(ours.REASON)
+    is_ours = _is_ours(record, origin, reason)
+    count, ids = _chunks(headers.get(ours.FAILED_CHUNKS))
+    referred = _referred(fields) if is_ours else None
+    return Letter(
+        at=record.at,
+        timestamp_ms=record.timestamp_ms,
+        is_ours=is_ours,
+        origin=origin if is_ours else Origin(record.at, record.timestamp_ms),
+        event_id=origin.event_id if is_ours else None,
+        reason=_shared(reason) or FOREIGN if is_ours else FOREIGN,
+        message=_message(record, headers),
+        stage=_shared(headers.get(ours.STAGE)),
+        identity=headers.get(ours.IDENTITY),
+        document_id=headers.get(ours.DOCUMENT_ID),
+        workspace=_shared(headers.get(ours.WORKSPACE)),
+        technology=_shared(_text(fields.get("technology"))),
+        attempts=_number(headers.get(ours.ATTEMPTS)) or 0,
+        failed_chunks=count,
+        failed_chunk_ids=ids,
+        http_status=_number(headers.get(ours.HTTP_STATUS)),
+        first_failed_at=origin.first_failed_at,
+        last_failed_at=_instant(headers.get(ours.LAST_FAILED_AT)),
+        trace_id=headers.get(ours.TRACE_ID),
+        group=_shared(headers.get(ours.GROUP)),
+        by_reference=referred is not None,
+        size=record.size,
+        referred=referred,
+        version=_version(fields, origin) if is_ours and referred is None else None,
+        tombstone=record.value is None and record.unreadable is None,
+        digest=None if is_ours else _digest(record),
+        unreadable=record.unreadable.problem if record.unreadable else None,
+    )
+
+
+def _is_ours(record: Record, origin: Origin, reason: str | None) -> bool:
+    names = [name for name, _ in record.headers if name in _OURS]
+    complete = origin.event_id is not None and origin.at != record.at and bool(reason)
+    # We replace and never append: a name that stands there twice was written by others as well.
+    return complete and len(names) == len(set(names))
+
+
+def _texts(record: Record) -> dict[str, str]:
+    """The first value of each of our headers; bytes that are no text are shown as such."""
+    found: dict[str, str] = {}
+    for name, value in record.headers:
+        if name in _OURS and value is not None:
+            found.setdefault(name, value.decode("utf-8", "replace"))
+    return found
+
+
+def _message(record: Record, headers: Mapping[str, str]) -> str:
+    if record.unreadable is not None:
+        return f"Kafka's client can't read the record: {record.unreadable.problem}"
+    return (headers.get(ours.EXCEPTION_MESSAGE) or "")[:_LONGEST_SHOWN]
+
+
+def _payload(record: Record) -> Mapping[str, Any]:
+    value = record.value
+    if not value or len(value) > _LARGEST_PARSED:
+        return {}
+    try:
+        fields = orjson.loads(value)
+    except ValueError:
+        return {}
+    return fields if isinstance(fields, dict) else {}
+
+
+def _referred(fields: Mapping[str, Any]) -> Referred | None:
+    """The reference in a payload. A document can't pass for one: it has chunks, or is invalid."""
+    if fields.get("kind") != "reference" or not fields.keys() >= _REFERENCE or "chunks" in fields:
+        return None
+    topic, numbers = fields["topic"], (fields["partition"], fields["offset"])
+    if not isinstance(topic, str) or not all(_is_count(number) for number in numbers):
+        return None
+    size, sha256 = fields["value_bytes"], fields["value_sha256"]
+    return Referred(
+        Coordinates(topic, *numbers),
+        size if _is_count(size) else None,
+        sha256 if isinstance(sha256, str) else None,
+    )
+
+
+def _version(fields: Mapping[str, Any], origin: Origin) -> datetime | None:
+    """As `consumer.model.version.version_of`, of a payload that need not be valid."""
+    claimed = instant_in(fields.get("updated_at")) or instant_in(fields.get("created_at"))
+    if claimed is None or origin.timestamp_ms <= 0:
+        return claimed
+    return capped(claimed, origin.timestamp)[0]
+
+
+def _digest(record: Record) -> str | None:
+    if record.unreadable is not None:
+        return None
+    parts = [record.key, record.value]
+    for name, value in record.headers:
+        parts += [name.encode("utf-8", "surrogatepass"), value]
+    found = hashlib.sha256()
+    for part in parts:
+        # With its length, so that no byte can move from one part to the next unnoticed.
+        found.update(b"-" if part is None else b"%d:" % len(part) + part)
+    return found.hexdigest()[:32]
+
+
+def _chunks(text: str | None) -> tuple[int, tuple[str, ...]]:
+    try:
+        fields = orjson.loads(text or "")
+        count, ids = fields["count"], fields["ids"]
+        if not _is_count(count) or not isinstance(ids, list):
+            return 0, ()
+        return count, tuple(each for each in ids if isinstance(each, str))
+    except (ValueError, TypeError, LookupError):
+        return 0, ()
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 19 else None
+
+
+def _instant(text: str | None) -> datetime | None:
+    try:
+        instant = datetime.fromisoformat(text or "")
+        return instant.astimezone(UTC) if instant.tzinfo else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _shared(text: str | None) -> str | None:
+    """The same text object for all letters that say it: thousands say one of a few."""
+    return None if text is None else sys.intern(text)

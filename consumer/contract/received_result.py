@@ -1,0 +1,78 @@
+"""Results as their readers see them (schemas/README.md, "Results").
+
+A reader takes what it knows and leaves alone what a later 1.x adds, so this is a model of its own:
+the strict one in `consumer.contract.upload_result` is for writing.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import orjson
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+
+
+def _aware(instant: datetime) -> datetime:
+    # Ours have a zone; what others write without one could not be compared with it.
+    return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant
+
+
+Instant = Annotated[datetime, AfterValidator(_aware)]
+
+
+class _In(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class ReceivedSource(_In):
+    """``source`` or ``replay_of`` of a result that was read back."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: Instant | None = None
+    event_id: str | None = None
+
+
+class ReceivedResult(_In):
+    """A result as its readers see it: later versions may add fields and statuses.
+
+    ``status`` is plain text on purpose: a reader leaves alone what it does not know.
+    """
+
+    event_id: str
+    trace_id: str | None = None
+    identity: str | None = None
+    document_id: str | None = None
+    workspace_slug: str | None = None
+    status: str
+    total_chunks: int = 0
+    successful_uploads: int = 0
+    failed_uploads: int = 0
+    uploaded_chunk_ids: tuple[str, ...] = ()
+    unchanged_chunk_ids: tuple[str, ...] = ()
+    failed_chunk_ids: tuple[str, ...] = ()
+    removed_chunks: int = 0
+    errors: tuple[str, ...] = ()
+    document_version: Instant | None = None
+    truncated: bool = False
+    source: ReceivedSource
+    replay_of: ReceivedSource | None = None
+    completed_at: Instant | None = None
+    duration_ms: int | None = None
+
+
+def read_result(value: bytes) -> ReceivedResult:
+    """A result from the results topic.
+
+    Raises:
+        ValueError: it is no result; the message says what is wrong without repeating it.
+    """
+    try:
+        return ReceivedResult.model_validate(orjson.loads(value))
+    except ValidationError as error:
+        fields = sorted({".".join(map(str, found["loc"])) for found in error.errors()})
+        raise ValueError(f"not an upload result: wrong or missing {', '.join(fields)}") from None
+    except ValueError:
+        raise ValueError("not an upload result: not JSON") from None

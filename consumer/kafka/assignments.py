@@ -1,0 +1,238 @@
+"""What the group has left to us, from the assignment until it is taken back, lost or run out.
+
+Rules:
+
+- Every assignment has an epoch of its own: a fence, a ledger. On revocation the fence closes, what
+  is in the middle of a request gets time to finish, the prefix is committed, all is forgotten.
+- What was lost is not drained: nothing of it is committed or published, because somebody else has
+  it already. Lost means that the group has gone on without us (a heartbeat or a commit was refused)
+  or did not answer for so long that it may have (`lease.py`). Both are asked for at every step of
+  the work, not only when a task of ours comes round to it.
+- Commits are explicit, per partition, and only of the current assignment. aiokafka rebalances in
+  the background, so a bare ``commit()`` could commit what another member owns by then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+import structlog
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+
+from consumer.kafka.assignment import Assignment
+from consumer.kafka.commits import commit_settled
+from consumer.kafka.lease import Lease
+from consumer.kafka.membership import hear_heartbeats, let_go_of_gone_topics, rejoin, thrown_out
+from consumer.telemetry.metrics import Metrics
+
+log = structlog.get_logger(__name__)
+
+
+class Assignments:
+    """See the module's docstring.
+
+    Args:
+        session_timeout: seconds of silence after which the group gives our partitions away.
+        drain_timeout: seconds that a revocation waits for requests in the middle.
+        commit_timeout: seconds a commit may take; aiokafka itself sets no limit.
+        metrics: counts.
+        on_assigned: called when partitions came.
+        on_revoked: called when partitions went: what was known of them may change behind us.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        session_timeout: float,
+        drain_timeout: float,
+        commit_timeout: float,
+        metrics: Metrics,
+        on_assigned: Callable[[], None],
+        on_revoked: Callable[[], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._drain_timeout = drain_timeout
+        self._commit_timeout = commit_timeout
+        self._metrics = metrics
+        self._on_assigned = on_assigned
+        self._on_revoked = on_revoked
+        self._clock = clock
+        self._lease = Lease(session_timeout, clock)
+        self._consumer: AIOKafkaConsumer | None = None
+        self._commit_lock = asyncio.Lock()
+        self.assignments: dict[TopicPartition, Assignment] = {}
+        self.joined = False
+        self.failure: BaseException | None = None
+
+    @property
+    def over(self) -> bool:
+        """True while what we have may be somebody else's."""
+        if self._lease.over:
+            return True
+        return self._consumer is not None and thrown_out(self._consumer)
+
+    @property
+    def unheard_seconds(self) -> float:
+        """Seconds since the group last proved that it counts us in."""
+        return self._lease.unheard_seconds
+
+    def begin(self, consumer: AIOKafkaConsumer) -> None:
+        """Note that a consumer has joined the group."""
+        hear_heartbeats(consumer, self._lease.heard, self._clock)
+        let_go_of_gone_topics(consumer)
+        self._lease.turn()  # joining may have taken minutes
+        self._lease.begin()
+        self._consumer = consumer
+
+    def end(self) -> None:
+        """Note that the consumer is leaving."""
+        self._consumer = None
+
+    async def commit(self) -> None:
+        """Commit every partition's settled prefix; a failure is told and survived."""
+        async with self._commit_lock:
+            await self._commit(self.assignments)
+
+    async def _commit(self, assignments: dict[TopicPartition, Assignment]) -> None:
+        if self._consumer is None or self.over:
+            return  # these offsets may be somebody else's to commit
+        await commit_settled(self._consumer, assignments, self._metrics, self._commit_timeout)
+
+    def assigned(self, partitions: Iterable[TopicPartition]) -> None:
+        """Take what the group gives."""
+        self.joined = True
+        self._lease.begin()
+        self._on_assigned()
+        self.assignments = {partition: self._new(partition) for partition in partitions}
+        self._metrics.partitions_assigned.set(len(self.assignments))
+        log.info(
+            "assignment.received", partitions=sorted(str(a) for a in self.assignments.values())
+        )
+
+    def _new(self, partition: TopicPartition) -> Assignment:
+        return Assignment(f"{partition.topic}-{partition.partition}", lambda: self.over)
+
+    def begin_again(self, partition: TopicPartition, offset: int) -> Assignment:
+        """A new assignment for a partition whose offsets went back: its topic was made anew.
+
+        Dropping such records instead would lose all of them up to where the old ones ended.
+        """
+        log.error(
+            "partition.went_back",
+            topic=partition.topic,
+            partition=partition.partition,
+            offset=offset,
+            consequence="work on the old records is dropped; the new ones are worked from here",
+        )
+        self.assignments[partition].end()
+        assignment = self.assignments[partition] = self._new(partition)
+        return assignment
+
+    async def revoked(self) -> None:
+        """Drain, commit, forget: aiokafka 0.14 is eager, so a rebalance takes everything."""
+        ending = dict(self.assignments)
+        self.joined = False
+        if not ending:
+            return
+        self._metrics.rebalances.inc()
+        if self.over:
+            self._lose(ending)
+            return
+        started = self._clock()
+        for assignment in ending.values():
+            assignment.fence.close()
+        drained = await _all_idle(ending.values(), self._drain_timeout)
+        for assignment in ending.values():
+            assignment.end()
+        async with self._commit_lock:
+            await self._commit(ending)
+        self._forget()
+        log.info(
+            "assignment.revoked",
+            partitions=len(ending),
+            dropped=_open_in(ending.values()),
+            drained_in_time=drained,
+            duration_ms=int((self._clock() - started) * 1000),
+        )
+
+    def _lose(self, ending: dict[TopicPartition, Assignment]) -> None:
+        """The group has gone on without us: a drain would publish what others publish too."""
+        self._drop(ending)
+        log.warning(
+            "assignment.lost",
+            partitions=len(ending),
+            dropped=_open_in(ending.values()),
+            consequence="nothing of it is committed or published; joining the group anew",
+        )
+
+    async def keep(self) -> None:
+        """Watch the lease for ever; when it ran out, drop everything and join the group anew."""
+        while True:
+            await asyncio.sleep(self._lease.turn_interval)
+            stood_still = self._lease.turn()
+            if self.assignments and self._lease.over:
+                self._expire(stood_still)
+
+    def _expire(self, stood_still: float) -> None:
+        ending = self.assignments
+        self.joined = False
+        self._drop(ending)
+        log.error(
+            "assignment.expired",
+            partitions=len(ending),
+            dropped=_open_in(ending.values()),
+            stood_still_seconds=round(stood_still, 1),
+            unheard_seconds=round(self.unheard_seconds, 1),
+            consequence="nothing of it is committed or published; joining the group anew",
+        )
+        if self._consumer is not None:
+            # Even if the group still counts us in: our position is behind what was dropped.
+            rejoin(self._consumer)
+
+    def _drop(self, ending: dict[TopicPartition, Assignment]) -> None:
+        for assignment in ending.values():
+            assignment.end()
+        self._forget()
+
+    def _forget(self) -> None:
+        self.assignments = {}
+        self._metrics.partitions_assigned.set(0)
+        self._on_revoked()
+
+
+class GroupListener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
+    """Hands rebalances on. aiokafka logs and swallows what a listener raises; poll raises it.
+
+    Args:
+        tenure: whom to tell.
+    """
+
+    def __init__(self, tenure: Assignments) -> None:
+        self._tenure = tenure
+
+    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        """All of them: aiokafka 0.14 never takes a part."""
+        try:
+            await self._tenure.revoked()
+        except Exception as error:
+            self._tenure.failure = error
+
+    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        """All of them."""
+        self._tenure.assigned(assigned)
+
+
+def _open_in(assignments: Iterable[Assignment]) -> int:
+    return sum(assignment.ledger.open_count for assignment in assignments)
+
+
+async def _all_idle(assignments: Iterable[Assignment], timeout: float) -> bool:
+    try:
+        async with asyncio.timeout(timeout):
+            for assignment in assignments:
+                await assignment.idle()
+    except TimeoutError:
+        return False
+    return True

@@ -1,0 +1,110 @@
+"""How far we are: committing it, and how much is left."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import structlog
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+
+from consumer.kafka.assignment import Assignment
+from consumer.kafka.connection import in_short
+from consumer.kafka.membership import TopicGoneError, rejoin
+from consumer.telemetry.metrics import Metrics
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionLag:
+    """How far a partition is from its end, in records.
+
+    Args:
+        unfetched: not received yet.
+        unsettled: those, and what is in work.
+    """
+
+    unfetched: int
+    unsettled: int
+
+
+async def commit_settled(
+    consumer: AIOKafkaConsumer,
+    assignments: Mapping[TopicPartition, Assignment],
+    metrics: Metrics,
+    timeout: float,
+) -> None:
+    """Commit the settled prefix of every partition that moved; a failure is told and survived.
+
+    Args:
+        consumer: of the group.
+        assignments: whose ledgers are asked, and told of the commit.
+        metrics: counts.
+        timeout: seconds; aiokafka itself sets no limit.
+    """
+    for topic in {partition.topic for partition in assignments}:
+        moved = {
+            partition: (assignment, offset)
+            for partition, assignment in assignments.items()
+            if partition.topic == topic
+            and not assignment.topic_gone
+            and (offset := assignment.ledger.committable) is not None
+            and _exists(consumer, partition)
+        }
+        if moved:  # an empty commit would be one of everything aiokafka has handed out
+            await _commit(consumer, moved, metrics, timeout)
+
+
+async def _commit(
+    consumer: AIOKafkaConsumer,
+    moved: Mapping[TopicPartition, tuple[Assignment, int]],
+    metrics: Metrics,
+    timeout: float,
+) -> None:
+    try:
+        async with asyncio.timeout(timeout):
+            await consumer.commit({partition: offset for partition, (_, offset) in moved.items()})
+    except TopicGoneError:
+        metrics.commit_failures.inc()
+        for assignment, _ in moved.values():
+            assignment.topic_gone = True
+        log.warning(
+            "commit.failed",
+            error=f"there is no topic {next(iter(moved)).topic} (any more)",
+            consequence="not tried again: made anew it has other records; it is asked for anew",
+        )
+        rejoin(consumer)
+    except (CommitFailedError, IllegalStateError) as error:
+        # The group has moved on: whoever owns the partition now does this work again.
+        metrics.commit_failures.inc()
+        log.warning("commit.refused", error=in_short(error), partitions=len(moved))
+    except (KafkaError, TimeoutError, OSError) as error:
+        metrics.commit_failures.inc()
+        log.warning("commit.failed", error=in_short(error), consequence="tried again shortly")
+    else:
+        metrics.commits.inc()
+        for assignment, offset in moved.values():
+            assignment.ledger.committed(offset)
+
+
+async def how_far_behind(
+    consumer: AIOKafkaConsumer, assignments: Mapping[TopicPartition, Assignment]
+) -> dict[TopicPartition, PartitionLag]:
+    """Each partition's distance to its end. Raises whatever aiokafka raises."""
+    assigned = [partition for partition in assignments if _exists(consumer, partition)]
+    ends = await consumer.end_offsets(assigned) if assigned else {}
+    behind = {}
+    for partition in assigned:
+        unfetched = max(ends[partition] - await consumer.position(partition), 0)
+        # Asked again after each wait: it may have been taken from us meanwhile.
+        if (assignment := assignments.get(partition)) is not None:
+            behind[partition] = PartitionLag(unfetched, unfetched + assignment.ledger.open_count)
+    return behind
+
+
+def _exists(consumer: AIOKafkaConsumer, partition: TopicPartition) -> bool:
+    """False once its topic is deleted: aiokafka would try for as long as it is let."""
+    return partition.partition in (consumer.partitions_for_topic(partition.topic) or ())

@@ -1,0 +1,114 @@
+"""How much topics hold, and how far a consumer group has come in them: looked at from outside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from aiokafka.partitioner import DefaultPartitioner
+
+from consumer.kafka.connection import KafkaConnection
+from consumer.kafka.offset_reset import OffsetRange
+from consumer.kafka.reader import TopicReader
+from consumer.kafka.topics import open_admin
+from consumer.model.record import Coordinates
+
+
+@dataclass(frozen=True, slots=True)
+class TopicProgress:
+    """A topic at one time.
+
+    Args:
+        topic: its name.
+        extents: what its partitions hold.
+        committed: by partition, the first offset that the group has not committed.
+    """
+
+    topic: str
+    extents: Mapping[int, OffsetRange]
+    committed: Mapping[int, int]
+
+    @property
+    def records(self) -> int:
+        """How many records there are, at most."""
+        return sum(max(each.end - each.start, 0) for each in self.extents.values())
+
+    @property
+    def unsettled(self) -> int:
+        """How many records, at most, the group has not committed."""
+        return sum(
+            max(each.end - max(self.committed.get(number, 0), each.start), 0)
+            for number, each in self.extents.items()
+        )
+
+    @property
+    def reaches_back(self) -> bool:
+        """Whether it still has its first records."""
+        return all(extent.start == 0 for extent in self.extents.values())
+
+    def holds(self, at: Coordinates) -> bool:
+        """Whether a record lies in what it held then."""
+        extent = self.extents.get(at.partition)
+        return extent is not None and extent.start <= at.offset < extent.end
+
+    def is_committed(self, at: Coordinates) -> bool:
+        """Whether the group is done with a record."""
+        return at.offset < self.committed.get(at.partition, 0)
+
+    def in_front_of(self, at: Coordinates) -> int:
+        """How many records, at most, the group has to settle before it comes to this one."""
+        extent = self.extents.get(at.partition)
+        start = extent.start if extent is not None else 0
+        return max(at.offset - max(self.committed.get(at.partition, 0), start), 0)
+
+    def since(self, earlier: TopicProgress | None) -> Mapping[int, OffsetRange]:
+        """What has come since an earlier look: everything where there was none."""
+        before = earlier.extents if earlier is not None else {}
+        return {
+            number: OffsetRange(max(extent.start, before[number].end), extent.end)
+            if number in before
+            else extent
+            for number, extent in self.extents.items()
+        }
+
+    def only(self, partitions: Iterable[int]) -> TopicProgress:
+        """The same topic with these partitions alone."""
+        wanted = frozenset(partitions)
+        extents = {number: each for number, each in self.extents.items() if number in wanted}
+        return TopicProgress(self.topic, extents, self.committed)
+
+
+async def topic_progress_of(
+    reader: TopicReader, connection: KafkaConnection, topics: Sequence[str], group: str
+) -> dict[str, TopicProgress]:
+    """Those of the topics that there are.
+
+    Ends are asked for before commits: a record that counts as not committed may be committed by
+    then, and never the other way round.
+
+    Raises:
+        KafkaUnavailableError: Kafka can't be reached or refuses.
+    """
+    extents = {name: await reader.extents(name) for name in dict.fromkeys(topics)}
+    async with open_admin(connection) as admin:
+        places = await admin.places(group)
+    committed: dict[str, dict[int, int]] = {}
+    for (topic, partition), place in places.items():
+        committed.setdefault(topic, {})[partition] = place.offset
+    return {
+        name: TopicProgress(name, found, committed.get(name, {}))
+        for name, found in extents.items()
+        if found is not None
+    }
+
+
+def partitions_for(keys: Iterable[bytes], count: int) -> frozenset[int]:
+    """Where records with these keys lie, if their producers partition as Kafka's own do (murmur2).
+
+    Args:
+        keys: of records.
+        count: how many partitions the topic has.
+    """
+    partitions = list(range(count))
+    partitioner = DefaultPartitioner()
+    return frozenset(int(partitioner(key, partitions, partitions)) for key in keys)

@@ -1,0 +1,297 @@
+"""Promise "nothing is lost", checked: what the events say against what AnythingLLM lists.
+
+It runs beside a living service, so the order of the looks matters: first where the topics end, then
+what the group has committed, then the events, then the dead letters, and what is stored last. What
+was committed by then is stored by then, or has its dead letter. And whatever seems to be wrong is
+looked at twice, the second time with everything that was published meanwhile: only what is wrong
+both times is told. Changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+
+from consumer.anythingllm.inventory import Inventory, open_inventory
+from consumer.kafka.reader import TopicReader, open_reader
+from consumer.kafka.topic_progress import TopicProgress, topic_progress_of
+from consumer.kafka.topics import no_such_topic
+from consumer.model.record import Coordinates
+from consumer.model.slug import is_slug
+from consumer.operations.audit.findings import AuditFinding, AuditSummary
+from consumer.operations.audit.intake import EventIntake, RowIntake
+from consumer.operations.audit.judgement import (
+    NOTES,
+    UNEXPLAINED,
+    Case,
+    DocumentState,
+    Excuse,
+    Judgement,
+    judge,
+)
+from consumer.operations.audit.register import Entry, Register, open_register
+from consumer.operations.letters.reading import read_letters
+from consumer.operations.letters.standing import Standing
+from consumer.settings import Settings
+from consumer.wiring.anythingllm import anythingllm_config
+from consumer.wiring.kafka import kafka_connection
+
+PAUSE = 1.0  # seconds between the two looks
+_TOLD_EVERY = 200  # records between two times that progress is told
+
+Progress = Callable[[str, int, int], None]
+"""Told what is being done, how much of it is done, and how much there is in all."""
+
+
+def _nothing(stage: str, done: int, total: int) -> None:
+    """Nobody wants to know."""
+
+
+class UnknownWorkspace(Exception):
+    """Neither AnythingLLM nor any event knows the workspace that was named."""
+
+
+class Audit:
+    """See the module's docstring; made by `open_audit`.
+
+    Args:
+        settings: of the service that is audited.
+        reader: of Kafka's topics.
+        inventory: what AnythingLLM holds.
+        register: where things are written down.
+        workspace: only this one.
+        progress: told how far it is.
+        sleep: waits.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        reader: TopicReader,
+        inventory: Inventory,
+        register: Register,
+        *,
+        workspace: str | None = None,
+        progress: Progress = _nothing,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._settings = settings
+        self._reader = reader
+        self._inventory = inventory
+        self._register = register
+        self._workspace = workspace
+        self._progress = progress
+        self._sleep = sleep
+        self._routing = settings.routing.rules()
+        self._events = EventIntake(settings, register, workspace)
+        self._stands: dict[str, TopicProgress] = {}
+        self._letters_reach_back = True
+        self._excuses: dict[Coordinates, Excuse] = {}
+        self._listed: dict[str, datetime] = {}
+        self._notes: tuple[str, ...] = ()
+
+    async def look(self) -> None:
+        """Look at everything; what seems to be wrong is looked at again.
+
+        Raises:
+            KafkaUnavailableError: Kafka can't be reached or refuses, or a topic is missing.
+            AnythingLLMError: AnythingLLM can't be asked.
+            NoSuchWorkspace: see there.
+            RegisterFull: there is too little room for temporary files.
+        """
+        await self._look_at_topics()
+        await self._look_at_letters()
+        await self._look_at_workspaces(await self._slugs())
+        for found in self._judged(AuditSummary()):
+            if not found.is_note:
+                self._register.suspect(found.name, found.workspace or "")
+        suspected = self._register.suspected_slugs()
+        if suspected:
+            await self._sleep(PAUSE)
+            await self._look_at_topics()
+            await self._look_at_letters()
+            await self._look_at_workspaces([slug for slug in suspected if slug])
+
+    def found(self, summary: AuditSummary) -> Iterator[AuditFinding]:
+        """Everything that is not as it should be, notes among it.
+
+        Args:
+            summary: gets the numbers, which are complete at the end.
+        """
+        for found in self._judged(summary):
+            if found.is_note or self._register.is_suspect(found.name, found.workspace or ""):
+                yield found
+            else:
+                # It was in order a moment ago: the service is at it.
+                summary.states[found.state] -= 1
+                summary.states[DocumentState.SETTLING] += 1
+        summary.events, summary.invalid = self._events.read, self._events.invalid
+        summary.not_committed = sum(stand.unsettled for stand in self._stands.values())
+        summary.notices = tuple(self._notices())
+
+    # -- looking -----------------------------------------------------------------------------------
+
+    async def _look_at_topics(self) -> None:
+        """Read what has come since the last look; everything the first time."""
+        kafka = self._settings.kafka
+        topics = (kafka.documents_topic, kafka.replay_topic, kafka.dead_letters_topic)
+        connection = kafka_connection(self._settings)
+        stands = await topic_progress_of(self._reader, connection, topics, kafka.group_id)
+        if kafka.documents_topic not in stands:
+            raise no_such_topic(kafka.documents_topic)
+        letters = stands.pop(kafka.dead_letters_topic, None)
+        self._letters_reach_back = letters is None or letters.reaches_back
+        new = {name: stand.since(self._stands.get(name)) for name, stand in stands.items()}
+        self._stands = stands
+        done, total = 0, sum(each.end - each.start for of in new.values() for each in of.values())
+        for name, extents in new.items():
+            async for record in self._reader.records(name, extents):
+                self._events.take(record, stands[name])
+                done += 1
+                if done % _TOLD_EVERY == 0:
+                    self._progress("reading events", done, total)
+        self._progress("reading events", total, total)
+
+    async def _look_at_letters(self) -> None:
+        def tell(done: int, total: int) -> None:
+            self._progress("reading dead letters", done, total)
+
+        letters = await read_letters(self._settings, progress=tell)
+        self._notes = letters.notes
+        self._excuses = {}
+        for letter in (*letters.letters, *letters.parked):
+            standing = letters.of(letter)
+            if letter.is_ours and standing is not Standing.REPLACED:
+                self._excuses[letter.origin.at] = Excuse(standing, letter.failed_chunks)
+
+    async def _slugs(self) -> Sequence[str]:
+        there = [each.slug for each in await self._inventory.workspaces()]
+        if self._workspace is None:
+            # Others' workspaces are none of ours, and may have slugs that no path can carry.
+            return [slug for slug in there if is_slug(slug) and self._routing.permits(slug)]
+        if self._workspace not in there and not any(self._register.entries(self._workspace)):
+            raise UnknownWorkspace(
+                f"neither AnythingLLM nor any event knows a workspace {self._workspace}"
+            )
+        return [self._workspace]
+
+    async def _look_at_workspaces(self, slugs: Sequence[str]) -> None:
+        for number, slug in enumerate(slugs):
+            self._progress("looking at workspaces", number, len(slugs))
+            self._register.forget_stored(slug)
+            take = RowIntake(self._register, slug, self._settings.document.identity)
+            listed = await self._inventory.scan(slug, take)
+            if listed is not None:
+                self._listed[slug] = listed
+        self._progress("looking at workspaces", len(slugs), len(slugs))
+
+    # -- judging -----------------------------------------------------------------------------------
+
+    def _judged(self, summary: AuditSummary) -> Iterator[AuditFinding]:
+        """Everything that is not in order; what is, is only counted."""
+        for found in self._unanswered():
+            summary.count(found.state, is_note=found.is_note)
+            yield found
+        for entry in self._register.entries(self._workspace):
+            judgement = judge(self._case(entry))
+            found = self._as_found(entry, judgement)
+            summary.count(judgement.state, is_note=found.is_note)
+            if judgement.state in UNEXPLAINED | NOTES:
+                yield found
+
+    def _case(self, entry: Entry) -> Case:
+        listed = self._listed.get(entry.slug)
+        under_way = self._settings.anythingllm.ambiguity_seconds
+        return Case(
+            wanted=entry.wanted,
+            deleted=entry.deleted,
+            waiting=not all(map(self._is_committed, entry.waiting)),
+            excuse=self._excuses.get(entry.wanted.at) if entry.wanted else None,
+            kept=entry.kept,
+            settled_before=listed.timestamp() - under_way if listed else 0.0,
+        )
+
+    def _as_found(self, entry: Entry, judgement: Judgement) -> AuditFinding:
+        wanted, state = entry.wanted, judgement.state
+        reach_back = all(stand.reaches_back for stand in self._stands.values())
+        held = entry.kept[0].document_id if entry.kept else None
+        return AuditFinding(
+            state=state,
+            is_note=state in NOTES or (state is DocumentState.UNEXPECTED and not reach_back),
+            workspace=entry.slug,
+            identity=entry.identity,
+            document_id=wanted.document_id if wanted else held,
+            event=wanted.at if wanted else None,
+            stored=judgement.stored,
+            total=judgement.total,
+            surplus=judgement.surplus,
+            text=judgement.text,
+        )
+
+    def _unanswered(self) -> Iterator[AuditFinding]:
+        """Events that can't be carried out, are committed, and have no dead letter."""
+        if self._workspace is not None:
+            return  # they belong to none
+        for refusal in self._register.refusals():
+            if refusal.at not in self._excuses and self._is_committed(refusal.read_at):
+                yield AuditFinding(
+                    state=DocumentState.NO_DEAD_LETTER,
+                    is_note=not self._letters_reach_back,
+                    workspace=None,
+                    identity=refusal.identity,
+                    document_id=refusal.document_id,
+                    event=refusal.at,
+                    text=f"its event is {refusal.reason} and has no dead letter",
+                )
+
+    def _is_committed(self, at: Coordinates) -> bool:
+        stand = self._stands.get(at.topic)
+        return stand is not None and stand.is_committed(at)
+
+    def _notices(self) -> Iterator[str]:
+        kafka = self._settings.kafka
+        stand = self._stands[kafka.documents_topic]
+        if not stand.records:
+            yield f"{kafka.documents_topic} is empty"
+        if not stand.reaches_back:
+            yield (
+                f"{kafka.documents_topic} has lost its first records: documents that are stored "
+                "and that no event tells of are notes only"
+            )
+        if stand.records and not stand.committed:
+            yield f"the group {kafka.group_id} has committed nothing: every event waits for it"
+        elif kafka.auto_offset_reset == "latest":
+            yield (
+                "KAFKA_AUTO_OFFSET_RESET is latest: what was published before the group first "
+                "started was left out on purpose, and shows as missing"
+            )
+        yield from self._notes
+
+
+@asynccontextmanager
+async def open_audit(
+    settings: Settings, *, workspace: str | None = None, progress: Progress = _nothing
+) -> AsyncIterator[Audit]:
+    """An audit, connected; what it wrote down is gone afterwards.
+
+    Args:
+        settings: of the service that is audited.
+        workspace: only this one.
+        progress: told how far it is.
+
+    Raises:
+        KafkaUnavailableError: Kafka can't be reached.
+        AnythingLLMError: the CA file can't be read.
+    """
+    # What the service can unpack, and no more: it dead-letters the rest by its places.
+    limit = settings.document.max_batch_bytes
+    with open_register() as register:
+        async with (
+            open_reader(kafka_connection(settings), unfold_limit=limit) as reader,
+            open_inventory(anythingllm_config(settings)) as inventory,
+        ):
+            yield Audit(
+                settings, reader, inventory, register, workspace=workspace, progress=progress
+            )

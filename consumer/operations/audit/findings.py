@@ -1,0 +1,97 @@
+"""What an audit found, one by one and in numbers: pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from consumer.model.record import Coordinates
+from consumer.operations.audit.judgement import NOTES, UNEXPLAINED, WHAT_TO_DO, DocumentState
+
+
+@dataclass(frozen=True, slots=True)
+class AuditFinding:
+    """A document, or an event, that is not as it should be.
+
+    Args:
+        state: see `consumer.operations.audit.judgement.State`.
+        is_note: whether it breaks no promise, for all that can be known.
+        workspace: its slug, where known.
+        identity: of the document, where known.
+        document_id: likewise.
+        event: where the event lies that says what should be; None where none does.
+        text: one line for people.
+        stored: how many of the wanted chunks are stored.
+        total: how many chunks are wanted.
+        surplus: how many chunks are stored that are not wanted, or not that often.
+    """
+
+    state: DocumentState
+    is_note: bool
+    workspace: str | None
+    identity: str | None
+    document_id: str | None
+    event: Coordinates | None
+    text: str
+    stored: int = 0
+    total: int = 0
+    surplus: int = 0
+
+    @property
+    def name(self) -> str:
+        """The same for the same thing found twice, within its workspace."""
+        return (
+            str(self.event) if self.state is DocumentState.NO_DEAD_LETTER else self.identity or ""
+        )
+
+    @property
+    def what_to_do(self) -> str:
+        """For people."""
+        return WHAT_TO_DO[self.state]
+
+
+@dataclass(slots=True)
+class AuditSummary:
+    """An audit in numbers.
+
+    Args:
+        events: records that were read.
+        invalid: of those, how many can't be carried out.
+        not_committed: how many the group has not committed.
+        states: how many documents stand how; of `DocumentState.NO_DEAD_LETTER` how many events.
+        notes: how many of these break no promise although their state could.
+        notices: what a person should know about how this was found.
+    """
+
+    events: int = 0
+    invalid: int = 0
+    not_committed: int = 0
+    states: Counter[DocumentState] = field(default_factory=Counter)
+    notes: int = 0
+    notices: tuple[str, ...] = ()
+
+    def count(self, state: DocumentState, *, is_note: bool) -> None:
+        """One more that stands like this."""
+        self.states[state] += 1
+        self.notes += is_note and state in UNEXPLAINED
+
+    @property
+    def documents(self) -> int:
+        """Documents that events want to be stored, each counted once a workspace."""
+        others = (
+            DocumentState.GONE,
+            DocumentState.UNEXPECTED,
+            DocumentState.NOT_REMOVED,
+            DocumentState.NO_DEAD_LETTER,
+        )
+        return self.states.total() - sum(self.states[each] for each in others)
+
+    @property
+    def noted(self) -> int:
+        """How many notes there are."""
+        return self.notes + sum(self.states[each] for each in NOTES)
+
+    @property
+    def unexplained(self) -> int:
+        """How many break a promise."""
+        return sum(self.states[each] for each in UNEXPLAINED) - self.notes

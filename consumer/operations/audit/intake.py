@@ -1,0 +1,89 @@
+"""Writing down for an audit what comes: events as the service reads them, rows as listed."""
+
+from __future__ import annotations
+
+from consumer.anythingllm.models import DocumentRow
+from consumer.kafka.topic_progress import TopicProgress
+from consumer.model.event import DocumentEvent, TombstoneEvent
+from consumer.model.identity import IdentityTemplate
+from consumer.model.marker import decode_marker, hash_of_ids, mark
+from consumer.model.outcome import Refused
+from consumer.model.record import Coordinates, Record
+from consumer.operations.audit.judgement import KeptUnit, WantedDocument
+from consumer.operations.audit.register import Refusal, Register
+from consumer.settings import Settings
+from consumer.wiring.events import event_reader
+
+
+class EventIntake:
+    """Takes what is published, as the service reads it.
+
+    Args:
+        settings: of the service.
+        register: gets it.
+        workspace: only what is about this one.
+    """
+
+    def __init__(self, settings: Settings, register: Register, workspace: str | None) -> None:
+        self._register = register
+        self._workspace = workspace
+        self._reader = event_reader(settings)
+        self.read = self.invalid = 0
+
+    def take(self, record: Record, stand: TopicProgress) -> None:
+        """A record, in the order of its partition."""
+        event = self._reader.read(record)
+        self.read += 1
+        match event.body:
+            case Refused() as body:
+                self.invalid += 1
+                at, reason = event.origin.at, body.reason.value
+                refusal = Refusal(at, record.at, body.document_id, event.identity, reason)
+                self._register.refused(refusal)
+            case DocumentEvent() as body:
+                if self._workspace in (None, body.slug):
+                    wanted = _wanted(body, event.origin.at)
+                    self._register.document(body.identity, body.slug, wanted)
+            case TombstoneEvent() as body:
+                if self._workspace is None or body.slug in (None, self._workspace):
+                    self._register.tombstone(body.identity, body.slug, body.version)
+        if event.identity is not None and not stand.is_committed(record.at):
+            self._register.waits(event.identity, record.at)
+
+
+class RowIntake:
+    """Takes the rows of a workspace's listing.
+
+    Args:
+        register: gets those that are ours.
+        slug: the workspace.
+        identity: which units speak of the same document.
+    """
+
+    def __init__(self, register: Register, slug: str, identity: IdentityTemplate) -> None:
+        self._register = register
+        self._slug = slug
+        self._identity = identity
+
+    def __call__(self, row: DocumentRow) -> None:
+        """A row; those of others are left out."""
+        marker = decode_marker(row.doc_source)
+        if marker is None:
+            return
+        fields = (marker.document_id, marker.source_url, marker.technology)
+        created = row.created_at
+        unit = KeptUnit(
+            location=row.location,
+            version=marker.version,
+            digests=tuple(chunk.digest for chunk in marker.chunks),
+            chunk_ids=hash_of_ids(chunk.id for chunk in marker.chunks),
+            document_id=marker.document_id,
+            created=created.timestamp() if created else None,
+        )
+        self._register.stored(self._identity.of_fields(*fields), self._slug, unit)
+
+
+def _wanted(body: DocumentEvent, at: Coordinates) -> WantedDocument:
+    document = body.document
+    digests = tuple(mark(chunk, document).digest for chunk in document.chunks)
+    return WantedDocument(document.id, at, body.version, digests)

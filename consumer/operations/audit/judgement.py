@@ -1,0 +1,231 @@
+"""Is what the events say what is stored? One document in one workspace at a time: pure.
+
+Rules:
+
+1. What should be stored is what the newest event says that the group is done with. Where one more
+   waits, nothing is judged: the group may be about to change what is there.
+2. Chunks are compared as the service compares them (`consumer.model.difference`).
+3. A chunk that is missing is explained by its event's dead letter, while that is open, parked or
+   under way, and only for as many chunks as the letter says have failed.
+4. What is there too often or too long is a fault only once nothing that is under way can change it
+   any more: until then the service may be about to put it right. What is missing is one at once.
+5. A version that is newer than every event was not published here, or its event is gone: it is
+   told and not judged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from consumer.model.difference import cover
+from consumer.model.record import Coordinates
+from consumer.model.version import DocumentVersion
+from consumer.operations.letters.standing import Standing
+
+EXPLAINING = frozenset({Standing.OPEN, Standing.PARKED, Standing.IN_FLIGHT})
+
+
+class DocumentState(StrEnum):
+    """How a document stands. `UNEXPLAINED` ones break a promise, `NOTES` are worth knowing."""
+
+    STORED = "stored"
+    GONE = "gone"
+    WAITING = "waiting"
+    DEAD_LETTER = "dead-letter"
+    SETTLING = "settling"
+    MISSING = "missing"
+    INCOMPLETE = "incomplete"
+    STALE = "stale"
+    DOUBLE = "double"
+    NOT_REMOVED = "not-removed"
+    NO_DEAD_LETTER = "no-dead-letter"
+    UNEXPECTED = "unexpected"
+    NEWER = "newer"
+
+
+UNEXPLAINED = frozenset(
+    {
+        DocumentState.MISSING,
+        DocumentState.INCOMPLETE,
+        DocumentState.STALE,
+        DocumentState.DOUBLE,
+        DocumentState.NOT_REMOVED,
+        DocumentState.NO_DEAD_LETTER,
+        DocumentState.UNEXPECTED,
+    }
+)
+NOTES = frozenset({DocumentState.NEWER})
+
+_PUBLISH = "publish the document again: the service uploads what is missing, no more"
+WHAT_TO_DO: Mapping[DocumentState, str] = {
+    DocumentState.MISSING: _PUBLISH,
+    DocumentState.INCOMPLETE: _PUBLISH,
+    DocumentState.STALE: "publish the document again: the service then removes what is stale",
+    DocumentState.DOUBLE: "`workspaces repair --yes` removes the second copy",
+    DocumentState.NOT_REMOVED: "publish its tombstone again",
+    DocumentState.NO_DEAD_LETTER: "its event is lost to the service: publish it again, mended",
+    DocumentState.UNEXPECTED: "if it was not meant to be there, publish a tombstone with the "
+    "identity as key and the workspace in its `workspace` header",
+    DocumentState.NEWER: "whoever wrote it did not use this topic, or its event is gone from there",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class WantedDocument:
+    """What the newest event says of a document in one workspace.
+
+    Args:
+        document_id: as published.
+        at: the event's original record.
+        version: of the event.
+        digests: of its chunks, in order; none: the document has no content.
+    """
+
+    document_id: str
+    at: Coordinates
+    version: DocumentVersion
+    digests: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KeptUnit:
+    """A stored unit, as far as judging needs it (`consumer.model.difference.Stored`).
+
+    Args:
+        location: AnythingLLM's handle.
+        version: of the document it was stored with.
+        digests: of its chunks.
+        chunk_ids: a hash of their ids.
+        document_id: of the document it was stored with.
+        created: when its row was made, epoch seconds by the server's clock; None where unknown.
+    """
+
+    location: str
+    version: DocumentVersion
+    digests: tuple[str, ...]
+    chunk_ids: str
+    document_id: str
+    created: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Excuse:
+    """A dead letter, as far as it explains something.
+
+    Args:
+        standing: how it stands.
+        failed_chunks: how many chunks it says are not stored; 0 where it does not say.
+    """
+
+    standing: Standing
+    failed_chunks: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Everything about one document in one workspace.
+
+    Args:
+        wanted: by the newest event; None where it was deleted, or where no event speaks of it.
+        deleted: whether a tombstone came after all events.
+        waiting: whether the group has an event of it before it.
+        excuse: the dead letter of the newest event.
+        kept: what is stored.
+        settled_before: epoch seconds; what is older can't be under way any more.
+    """
+
+    wanted: WantedDocument | None
+    deleted: bool
+    waiting: bool
+    excuse: Excuse | None
+    kept: Sequence[KeptUnit]
+    settled_before: float
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """How a case stands.
+
+    Args:
+        state: see `DocumentState`.
+        stored: how many of the wanted chunks are stored.
+        total: how many are wanted.
+        surplus: how many stored chunks are none of the wanted ones, or are there once more.
+        text: one line for people.
+    """
+
+    state: DocumentState
+    stored: int = 0
+    total: int = 0
+    surplus: int = 0
+    text: str = ""
+
+
+def judge(case: Case) -> Judgement:
+    """How a document stands in a workspace (module docstring)."""
+    if case.wanted is None:
+        return _of_unwanted(case)
+    wanted, found = case.wanted, cover(case.wanted.digests, case.kept)
+    stored, total = found.covered.total(), len(wanted.digests)
+    surplus = sum(len(unit.digests) for unit in found.left)
+    if stored == total and not found.left:
+        state, text = DocumentState.STORED, ""
+    elif case.waiting:
+        state, text = DocumentState.WAITING, ""
+    elif any(unit.version.newer_than(wanted.version) for unit in case.kept):
+        state, text = DocumentState.NEWER, "a newer version is stored than any event tells of"
+    elif stored < total:
+        state, text = _of_missing(case.excuse, stored, total)
+    else:
+        state, text = _of_surplus(case, found.left, surplus)
+    return Judgement(state, stored, total, surplus, text)
+
+
+def _of_unwanted(case: Case) -> Judgement:
+    surplus = sum(len(unit.digests) for unit in case.kept)
+    if not case.kept:
+        state, text = DocumentState.GONE, ""
+    elif case.waiting:
+        state, text = DocumentState.WAITING, ""
+    elif not case.deleted:
+        state, text = (
+            DocumentState.UNEXPECTED,
+            f"{_are(surplus)} stored, and no event tells of them",
+        )
+    elif _is_young(case):
+        state, text = DocumentState.SETTLING, ""
+    else:
+        state, text = DocumentState.NOT_REMOVED, f"it was deleted, and {_are(surplus)} still stored"
+    return Judgement(state, 0, 0, surplus, text)
+
+
+def _of_missing(excuse: Excuse | None, stored: int, total: int) -> tuple[DocumentState, str]:
+    missing = total - stored
+    text = f"{missing} of {total} chunks are not stored"
+    if excuse is not None and excuse.standing in EXPLAINING:
+        if missing <= (excuse.failed_chunks or total):
+            return DocumentState.DEAD_LETTER, ""
+        text += f", and its dead letter explains {excuse.failed_chunks} of them"
+    elif excuse is not None:
+        text += f", and its dead letter is {excuse.standing}"
+    return (DocumentState.INCOMPLETE if stored else DocumentState.MISSING), text
+
+
+def _of_surplus(case: Case, left: Iterable[KeptUnit], surplus: int) -> tuple[DocumentState, str]:
+    if _is_young(case):
+        return DocumentState.SETTLING, ""
+    wanted = frozenset(case.wanted.digests if case.wanted else ())
+    if all(digest in wanted for unit in left for digest in unit.digests):
+        return DocumentState.DOUBLE, f"{_are(surplus)} stored once more"
+    return DocumentState.STALE, f"{_are(surplus)} still stored that are not in its newest version"
+
+
+def _is_young(case: Case) -> bool:
+    """Whether the service may be about to put right what is there too often."""
+    return any(u.created is None or u.created > case.settled_before for u in case.kept)
+
+
+def _are(chunks: int) -> str:
+    return "1 chunk is" if chunks == 1 else f"{chunks} chunks are"

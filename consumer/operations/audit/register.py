@@ -1,0 +1,316 @@
+"""What an audit writes down: what the events say and what is stored, document by document.
+
+A topic can hold millions of events, AnythingLLM millions of chunks. So it is kept in a temporary
+SQLite database: it has no name, so nothing is left of it after a crash, and goes to the disk only
+where it outgrows its cache. In memory there is never more than that cache and one document.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import orjson
+
+from consumer.model.record import Coordinates
+from consumer.model.version import DocumentVersion
+from consumer.operations.audit.judgement import KeptUnit, WantedDocument
+
+CACHE_BYTES = 16 * 1024 * 1024
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_LARGEST = 2**63 - 1
+_EVERY = ""  # the slug of a tombstone for every workspace; no workspace has an empty one
+_SETTINGS = f"""
+PRAGMA cache_size = -{CACHE_BYTES // 1024};
+PRAGMA temp_store = FILE;
+PRAGMA journal_mode = OFF;
+PRAGMA synchronous = OFF;
+"""
+_SCHEMA = """
+CREATE TABLE wanted (
+    identity TEXT, slug TEXT, document_id TEXT, topic TEXT, at_partition INT, at_offset INT,
+    instant INT, partition INT, offset INT, digests BLOB, PRIMARY KEY (identity, slug)
+) WITHOUT ROWID;
+CREATE TABLE tombstones (
+    identity TEXT, slug TEXT, partition INT, instant INT, offset INT,
+    PRIMARY KEY (identity, slug, partition)
+) WITHOUT ROWID;
+CREATE TABLE waiting (
+    identity TEXT, topic TEXT, at_partition INT, at_offset INT,
+    PRIMARY KEY (identity, topic, at_partition, at_offset)
+) WITHOUT ROWID;
+CREATE TABLE refused (
+    topic TEXT, at_partition INT, at_offset INT, document_id TEXT, identity TEXT, reason TEXT,
+    read_topic TEXT, read_partition INT, read_offset INT,
+    PRIMARY KEY (topic, at_partition, at_offset)
+) WITHOUT ROWID;
+CREATE TABLE stored (
+    identity TEXT, slug TEXT, location TEXT, document_id TEXT, instant INT, partition INT,
+    offset INT, chunk_ids TEXT, digests BLOB, created REAL,
+    PRIMARY KEY (identity, slug, location)
+) WITHOUT ROWID;
+CREATE TABLE suspects (name TEXT, slug TEXT, PRIMARY KEY (name, slug)) WITHOUT ROWID;
+BEGIN;
+"""
+_TOMBSTONE = """
+INSERT INTO tombstones VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE
+SET instant = max(instant, excluded.instant), offset = max(offset, excluded.offset)
+"""
+# A row that is listed twice is as young as the younger one (consumer.model.listing).
+_STORED = """
+INSERT INTO stored VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE
+SET created = max(created, excluded.created)
+"""
+_KNOWN = """
+SELECT identity, slug FROM wanted WHERE ?1 IS NULL OR slug = ?1
+UNION SELECT identity, slug FROM stored WHERE ?1 IS NULL OR slug = ?1
+ORDER BY identity, slug
+"""
+
+
+class RegisterFull(Exception):
+    """The disk for temporary files is full, or can't be written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An event that can't be carried out: its dead letter has to be there.
+
+    Args:
+        at: its original record.
+        read_at: the record that was read; another one where that was a replay.
+        document_id: where readable.
+        identity: where known.
+        reason: why.
+    """
+
+    at: Coordinates
+    read_at: Coordinates
+    document_id: str | None
+    identity: str | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One document in one workspace, as it was written down.
+
+    Args:
+        identity: of the document.
+        slug: the workspace.
+        wanted: by the newest event; None where it was deleted, or no event speaks of it.
+        deleted: whether a tombstone came after all events.
+        waiting: records of the document that the group had before it when they were read.
+        kept: what is stored.
+    """
+
+    identity: str
+    slug: str
+    wanted: WantedDocument | None
+    deleted: bool
+    waiting: tuple[Coordinates, ...]
+    kept: tuple[KeptUnit, ...]
+
+
+class Register:
+    """See the module's docstring; made by `open_register`."""
+
+    def __init__(self, database: sqlite3.Connection) -> None:
+        self._database = database
+
+    # -- what the events say, in the order of their partitions -------------------------------------
+
+    def document(self, identity: str, slug: str, wanted: WantedDocument) -> None:
+        """A document's event; it counts unless something newer is known, as the service has it."""
+        known, version = self._wanted(identity, slug), wanted.version
+        if known is not None and known.version.newer_than(version):
+            return
+        if any(tombstone.ends(version) for tombstone in self._tombstones(identity, slug)):
+            return
+        self._database.execute(
+            "INSERT OR REPLACE INTO wanted VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                *(identity, slug, wanted.document_id),
+                *_place(wanted.at),
+                *_numbers(version),
+                orjson.dumps(wanted.digests),
+            ),
+        )
+
+    def tombstone(self, identity: str, slug: str | None, version: DocumentVersion) -> None:
+        """A tombstone; for every workspace where `slug` is None."""
+        instant, partition, offset = _numbers(version)
+        self._database.execute(_TOMBSTONE, (identity, slug or _EVERY, partition, instant, offset))
+        found = self._database.execute(
+            "SELECT slug, instant, partition, offset FROM wanted WHERE identity = ?", (identity,)
+        ).fetchall()
+        ended = [each for each, *known in found if version.ends(_version(*known))]
+        self._database.executemany(
+            "DELETE FROM wanted WHERE identity = ? AND slug = ?",
+            [(identity, each) for each in ended if slug in {None, each}],
+        )
+
+    def refused(self, refusal: Refusal) -> None:
+        """An event that can't be carried out."""
+        self._database.execute(
+            "INSERT OR REPLACE INTO refused VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                *_place(refusal.at),
+                *(refusal.document_id, refusal.identity, refusal.reason),
+                *_place(refusal.read_at),
+            ),
+        )
+
+    def waits(self, identity: str, at: Coordinates) -> None:
+        """A record that the group has before it."""
+        row = (identity, *_place(at))
+        self._database.execute("INSERT OR IGNORE INTO waiting VALUES (?, ?, ?, ?)", row)
+
+    # -- what is stored ----------------------------------------------------------------------------
+
+    def forget_stored(self, slug: str) -> None:
+        """Before a workspace is listed once more."""
+        self._database.execute("DELETE FROM stored WHERE slug = ?", (slug,))
+
+    def stored(self, identity: str, slug: str, unit: KeptUnit) -> None:
+        """A unit that a workspace lists."""
+        self._database.execute(
+            _STORED,
+            (
+                *(identity, slug, unit.location, unit.document_id),
+                *_numbers(unit.version),
+                *(unit.chunk_ids, orjson.dumps(unit.digests), unit.created),
+            ),
+        )
+
+    # -- what was seen to be wrong -----------------------------------------------------------------
+
+    def suspect(self, name: str, slug: str) -> None:
+        """Something wrong that has to be seen twice."""
+        self._database.execute("INSERT OR IGNORE INTO suspects VALUES (?, ?)", (name, slug))
+
+    def is_suspect(self, name: str, slug: str) -> bool:
+        """Whether it was seen to be wrong before."""
+        found = self._database.execute(
+            "SELECT 1 FROM suspects WHERE name = ? AND slug = ?", (name, slug)
+        )
+        return found.fetchone() is not None
+
+    def suspected_slugs(self) -> tuple[str, ...]:
+        """The workspaces in which something was seen to be wrong."""
+        found = self._database.execute("SELECT DISTINCT slug FROM suspects ORDER BY slug")
+        return tuple(slug for (slug,) in found)
+
+    # -- reading it --------------------------------------------------------------------------------
+
+    def entries(self, slug: str | None = None) -> Iterator[Entry]:
+        """Every document that an event wants somewhere or that is stored, sorted by identity.
+
+        Args:
+            slug: only those of this workspace.
+        """
+        for identity, each in self._database.execute(_KNOWN, (slug,)):
+            yield self._entry(identity, each)
+
+    def refusals(self) -> Iterator[Refusal]:
+        """Every event that can't be carried out."""
+        for row in self._database.execute("SELECT * FROM refused"):
+            topic, partition, offset, document_id, identity, reason, *read_at = row
+            at = Coordinates(topic, partition, offset)
+            yield Refusal(at, Coordinates(*read_at), document_id, identity, reason)
+
+    def _entry(self, identity: str, slug: str) -> Entry:
+        wanted = self._wanted(identity, slug)
+        waiting = self._database.execute(
+            "SELECT topic, at_partition, at_offset FROM waiting WHERE identity = ?", (identity,)
+        )
+        return Entry(
+            identity=identity,
+            slug=slug,
+            wanted=wanted,
+            deleted=wanted is None and bool(self._tombstones(identity, slug)),
+            waiting=tuple(Coordinates(*place) for place in waiting),
+            kept=self._kept(identity, slug),
+        )
+
+    def _wanted(self, identity: str, slug: str) -> WantedDocument | None:
+        row = self._database.execute(
+            "SELECT document_id, topic, at_partition, at_offset, instant, partition, offset, "
+            "digests FROM wanted WHERE identity = ? AND slug = ?",
+            (identity, slug),
+        ).fetchone()
+        if row is None:
+            return None
+        document_id, topic, at_partition, at_offset, *version, digests = row
+        at = Coordinates(topic, at_partition, at_offset)
+        return WantedDocument(document_id, at, _version(*version), tuple(orjson.loads(digests)))
+
+    def _tombstones(self, identity: str, slug: str) -> list[DocumentVersion]:
+        found = self._database.execute(
+            "SELECT instant, partition, offset FROM tombstones "
+            "WHERE identity = ? AND slug IN (?, ?)",
+            (identity, slug, _EVERY),
+        )
+        return [_version(*row) for row in found]
+
+    def _kept(self, identity: str, slug: str) -> tuple[KeptUnit, ...]:
+        found = self._database.execute(
+            "SELECT location, document_id, chunk_ids, digests, created, instant, partition, offset "
+            "FROM stored WHERE identity = ? AND slug = ?",
+            (identity, slug),
+        )
+        return tuple(
+            KeptUnit(
+                location=location,
+                version=_version(*version),
+                digests=tuple(orjson.loads(digests)),
+                chunk_ids=chunk_ids,
+                document_id=document_id,
+                created=created,
+            )
+            for location, document_id, chunk_ids, digests, created, *version in found
+        )
+
+
+@contextmanager
+def open_register() -> Iterator[Register]:
+    """A register; gone with everything in it afterwards.
+
+    Raises:
+        RegisterFull: see there.
+    """
+    # An empty name is SQLite's for a database of our own, in a file without a name.
+    with closing(sqlite3.connect("", isolation_level=None)) as database:
+        try:
+            database.executescript(_SETTINGS + _SCHEMA)
+            yield Register(database)
+        except sqlite3.OperationalError as error:
+            raise RegisterFull(str(error)) from error
+
+
+def _place(at: Coordinates) -> tuple[str, int, int]:
+    return at.topic, at.partition, at.offset
+
+
+def _numbers(version: DocumentVersion) -> tuple[int, int, int]:
+    """A version as integers; -1 where it has no partition or offset."""
+    instant = (version.instant - _EPOCH) // _MICROSECOND
+    places = (-1 if each is None else each for each in (version.partition, version.offset))
+    # Markers can be edited by hand; larger numbers than these no database takes.
+    partition, offset = (max(-1, min(place, _LARGEST)) for place in places)
+    return instant, partition, offset
+
+
+def _version(*numbers: Any) -> DocumentVersion:
+    instant, partition, offset = numbers
+    return DocumentVersion(
+        _EPOCH + instant * _MICROSECOND,
+        None if partition < 0 else partition,
+        None if offset < 0 else offset,
+    )

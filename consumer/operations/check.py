@@ -1,0 +1,135 @@
+"""What `check` looks at: Kafka, the topics, AnythingLLM. Looks only; changes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+from consumer.anythingllm import AnythingLLMClient, AnythingLLMError, AnythingLLMStorage
+from consumer.kafka.connection import KafkaUnavailableError
+from consumer.kafka.topics import CheckFinding, findings, open_admin
+from consumer.model.identity import IdentityTemplate
+from consumer.operations.workspaces.finding import SHARED_SOURCE_HELP
+from consumer.operations.workspaces.shared_sources import Shared, SharedSources
+from consumer.settings import Settings
+from consumer.wiring.anythingllm import anythingllm_config
+from consumer.wiring.kafka import kafka_connection
+from consumer.wiring.topics import topic_specs
+
+_MOST_LISTED = 100  # workspaces
+_SOURCES_SECONDS = 15.0  # for all of them: a listing takes 50 ms for 2,000 chunks
+_MOST_NAMED = 3
+
+_COMPONENT_HELP = {
+    "server": "check ANYTHINGLLM_ENDPOINT and that the server runs",
+    "key": "check ANYTHINGLLM_API_KEY: AnythingLLM, Settings, Developer API",
+    "collector": "AnythingLLM's document collector is down: see its log",
+    "embedder": "AnythingLLM can't embed text: check its embedder settings and provider",
+}
+
+
+async def look(settings: Settings) -> list[CheckFinding]:
+    """Every finding, good ones included, in the order in which they should be mended."""
+    return [
+        *(CheckFinding(True, "settings", warning, "") for warning in settings.warnings),
+        CheckFinding(True, "settings", "complete and consistent"),
+        *await look_at_kafka(settings),
+        *await look_at_anythingllm(settings),
+    ]
+
+
+async def look_at_kafka(settings: Settings) -> list[CheckFinding]:
+    """Kafka and the five topics."""
+    specs = topic_specs(settings)
+    try:
+        async with open_admin(kafka_connection(settings)) as admin:
+            cluster_id = await admin.cluster_id()
+            states = await admin.states([spec.name for spec in specs])
+    except KafkaUnavailableError as error:
+        what_to_do = "check KAFKA_BOOTSTRAP_SERVERS and the KAFKA_S… settings"
+        return [CheckFinding(False, "Kafka", str(error), what_to_do)]
+    found = [CheckFinding(True, "Kafka", f"cluster {cluster_id}"), *findings(specs, states)]
+    inputs = settings.kafka.documents_topic, settings.kafka.replay_topic
+    counts = {states[name].partitions for name in inputs if name in states}
+    if len(counts) > 1:
+        found.append(
+            CheckFinding(
+                False,
+                "replay topic",
+                f"has another number of partitions than {inputs[0]}",
+                "give both the same number, or replays lose their order to live events",
+            )
+        )
+    return found
+
+
+async def look_at_anythingllm(settings: Settings) -> list[CheckFinding]:
+    """AnythingLLM with its key, collector and embedder."""
+    async with AnythingLLMClient(anythingllm_config(settings)) as client:
+        found = _health(settings, await client.health_check())
+        if all(each.ok for each in found):
+            found += await look_at_sources(settings, client.storage)
+    return found
+
+
+async def look_at_sources(settings: Settings, storage: AnythingLLMStorage) -> list[CheckFinding]:
+    """Whether pages are stored under several ids: each workspace of ours is listed once.
+
+    A hint and no fault, so it takes neither many workspaces nor long.
+    """
+    subject = "document ids"
+    permits = settings.routing.rules().permits
+    shared: list[str] = []
+    looked = 0
+    try:
+        slugs = [slug for slug in await storage.workspaces() if permits(slug)]
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_SOURCES_SECONDS):
+                for slug in slugs[:_MOST_LISTED]:
+                    found = await _shared_in(storage, slug, settings.document.identity)
+                    looked += 1
+                    if found is not None:
+                        shared.append(f"{slug}: {found}")
+    except AnythingLLMError as error:
+        return [CheckFinding(True, subject, f"not looked at: {error.message}")]
+    seen = f"{looked} of {len(slugs)} workspaces looked at"
+    if not shared:
+        return [CheckFinding(True, subject, f"no page is stored under several; {seen}")]
+    more = f"; and in {len(shared) - _MOST_NAMED} more" if len(shared) > _MOST_NAMED else ""
+    text = "; ".join(shared[:_MOST_NAMED]) + f"{more} ({seen})"
+    return [CheckFinding(True, subject, text, SHARED_SOURCE_HELP)]
+
+
+async def _shared_in(
+    storage: AnythingLLMStorage, slug: str, identity: IdentityTemplate
+) -> Shared | None:
+    sources = SharedSources(identity)
+    await storage.scan(slug, lambda unit: sources.note(unit.marker))
+    return sources.found
+
+
+def _health(settings: Settings, health: dict[str, Any]) -> list[CheckFinding]:
+    subject = "AnythingLLM"
+    where = settings.anythingllm.endpoint
+    components: dict[str, dict[str, Any]] = health["components"]
+    if components["server"]["status"] != "up":
+        # Whatever else is looked at fails for the same reason and would point elsewhere.
+        problem = f"{where}: {components['server']['error']}"
+        return [CheckFinding(False, subject, problem, _COMPONENT_HELP["server"])]
+    version = health.get("version") or "unknown"
+    return [
+        CheckFinding(True, subject, f"{where}, version {version}"),
+        *_components({name: one for name, one in components.items() if name != "server"}),
+    ]
+
+
+def _components(components: dict[str, dict[str, Any]]) -> Iterator[CheckFinding]:
+    """What works; when the key is refused, only that: nothing else can be looked at with it."""
+    for name, state in components.items():
+        ok = state["status"] == "up"
+        help_text = "" if ok else _COMPONENT_HELP.get(name, "see AnythingLLM's log")
+        yield CheckFinding(ok, f"AnythingLLM {name}", state.get("error", "up"), help_text)
+        if name == "key" and not ok:
+            return

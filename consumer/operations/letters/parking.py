@@ -1,0 +1,131 @@
+"""Putting dead letters aside: copies of them on the parked topic, byte for byte.
+
+The letter itself stays where it is: nothing is ever deleted. Parking the same letter twice, by two
+operators at once, leaves two equal copies, which count as one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from consumer.contract.received_letter import Letter
+from consumer.kafka.publisher import OutgoingRecord, Publisher, TooLargeForTopicError
+from consumer.kafka.topics import partitions_of
+from consumer.model.record import Record
+from consumer.operations.letters.payloads import records_of
+from consumer.operations.letters.reading import Letters
+from consumer.operations.letters.standing import Standing
+from consumer.settings import Settings
+from consumer.wiring.kafka import kafka_connection
+from consumer.wiring.topics import DEAD_LETTER_HEADROOM
+
+_RECORDS_IN_FLIGHT = 64
+_BYTES_IN_FLIGHT = 16 * 1024 * 1024
+
+
+class Became(StrEnum):
+    """What became of a letter that was to be parked."""
+
+    PARKED = "parked"
+    GONE = "gone"
+    TOO_LARGE = "too large"
+
+
+@dataclass(frozen=True, slots=True)
+class ParkingPlan:
+    """What parking would do.
+
+    Args:
+        letters: to be parked.
+        left: what was named and is left alone, with why.
+    """
+
+    letters: tuple[Letter, ...]
+    left: tuple[tuple[Letter, str], ...]
+
+
+def plan_parking(letters: Letters, wanted: Sequence[Letter]) -> ParkingPlan:
+    """Which of the wanted letters can be parked: the open ones that Kafka's client can read."""
+    chosen, left = [], []
+    for letter in wanted:
+        standing = letters.of(letter)
+        if standing is not Standing.OPEN:
+            left.append((letter, f"it is {standing.value}"))
+        elif letter.unreadable is not None:
+            left.append((letter, "Kafka's client can't read it"))
+        else:
+            chosen.append(letter)
+    return ParkingPlan(tuple(chosen), tuple(left))
+
+
+async def park(
+    settings: Settings,
+    letters: Sequence[Letter],
+    *,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> AsyncIterator[tuple[Letter, Became]]:
+    """Publish letters to the parked topic, each acknowledged when it is told.
+
+    Args:
+        settings: where.
+        letters: which.
+        progress: told how many are done.
+
+    Raises:
+        KafkaUnavailableError: Kafka went away, or there is no parked topic; what was told so far
+            is parked.
+    """
+    connection = kafka_connection(settings)
+    topic = settings.kafka.parked_topic
+    await partitions_of(connection, topic)
+    publisher = Publisher(
+        connection,
+        max_record_bytes=settings.document.max_bytes + DEAD_LETTER_HEADROOM,
+        delivery_timeout=settings.kafka.delivery_timeout_seconds,
+        give_up=True,
+    )
+    await publisher.start()
+    seen = set()
+    try:
+        records = records_of(settings, letters, progress=progress)
+        async for window in _windows(records):
+            outcomes = await asyncio.gather(
+                *(_publish(publisher, topic, record) for _, record in window),
+                return_exceptions=True,
+            )
+            for (letter, _), became in zip(window, outcomes, strict=True):
+                if isinstance(became, BaseException):
+                    raise became
+                seen.add(letter.at)
+                yield letter, became
+    finally:
+        await publisher.stop()
+    for letter in letters:
+        if letter.at not in seen:
+            yield letter, Became.GONE
+
+
+async def _publish(publisher: Publisher, topic: str, record: Record) -> Became:
+    try:
+        await publisher.publish(OutgoingRecord(topic, record.key, record.value, record.headers))
+    except TooLargeForTopicError:
+        return Became.TOO_LARGE
+    return Became.PARKED
+
+
+async def _windows(
+    records: AsyncIterator[tuple[Letter, Record]],
+) -> AsyncIterator[list[tuple[Letter, Record]]]:
+    window: list[tuple[Letter, Record]] = []
+    size = 0
+    async for letter, record in records:
+        window.append((letter, record))
+        size += record.size
+        if len(window) >= _RECORDS_IN_FLIGHT or size >= _BYTES_IN_FLIGHT:
+            yield window
+            window, size = [], 0
+    if window:
+        yield window

@@ -1,0 +1,90 @@
+"""The bytes of dead letters, read again one by one: a letter in memory is its headers."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+
+from consumer.contract.received_letter import Letter
+from consumer.kafka.reader import TopicReader, open_reader
+from consumer.model.record import Record
+from consumer.operations.progress import Progress, silent
+from consumer.settings import Settings
+from consumer.wiring.kafka import kafka_connection
+
+
+class Payloads:
+    """Records by their places, over one connection; made by `open_payloads`.
+
+    Quick for places of one partition in ascending order, which are read on.
+    """
+
+    def __init__(self, reader: TopicReader) -> None:
+        self._reader = reader
+
+    async def of(self, letter: Letter) -> Record | None:
+        """The letter's own record, or None when it is not there any more."""
+        return await self._reader.record(letter.at)
+
+    async def original_of(self, letter: Letter) -> Record | None:
+        """The record that a by-reference letter stands for, or None when it can't be had.
+
+        It is looked for where the reference says, then at the event's original place. A record
+        whose bytes are not those that the reference tells of is not the one.
+        """
+        if letter.referred is None:
+            return None
+        for at in dict.fromkeys((letter.referred.at, letter.origin.at)):
+            record = await self._reader.record(at)
+            if record is not None and _is_meant(record, letter):
+                return record
+        return None
+
+
+@asynccontextmanager
+async def open_payloads(settings: Settings) -> AsyncIterator[Payloads]:
+    """A connected `Payloads`.
+
+    Raises:
+        KafkaUnavailableError: Kafka can't be reached.
+    """
+    async with open_reader(kafka_connection(settings)) as reader:
+        yield Payloads(reader)
+
+
+async def payload_of(settings: Settings, letter: Letter) -> Record | None:
+    """One letter's record; of a by-reference letter the original that it stands for.
+
+    None when it is not there any more. For many of them see `open_payloads`.
+    """
+    async with open_payloads(settings) as payloads:
+        if letter.by_reference:
+            return await payloads.original_of(letter)
+        return await payloads.of(letter)
+
+
+async def records_of(
+    settings: Settings, letters: Iterable[Letter], *, progress: Progress = silent
+) -> AsyncIterator[tuple[Letter, Record]]:
+    """The records of many letters, place by place; those that are gone are left out.
+
+    Args:
+        settings: where Kafka is.
+        letters: whose; only one record's bytes are in memory at a time.
+        progress: told how many of them are done.
+    """
+    ordered = sorted(letters, key=lambda letter: letter.at)
+    async with open_payloads(settings) as payloads:
+        for number, letter in enumerate(ordered):
+            record = await payloads.of(letter)
+            progress(number + 1, len(ordered))
+            if record is not None:
+                yield letter, record
+
+
+def _is_meant(record: Record, letter: Letter) -> bool:
+    said = letter.referred
+    if said is None or record.unreadable is not None or said.value_sha256 is None:
+        return False
+    return hashlib.sha256(record.value or b"").hexdigest() == said.value_sha256

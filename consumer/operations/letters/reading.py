@@ -1,0 +1,252 @@
+"""Reading the dead letters back, and what the other topics say of them. Changes nothing.
+
+- Each topic is read once, up to the end it had at the start. The ends are taken in the order in
+  which records lead to others (letters, parked, replays, results): whatever a letter that is seen
+  had led to when it was looked at is seen as well.
+- Payloads are not kept: a letter in memory is its headers. Who needs bytes reads the record again.
+- Of the results only those are parsed whose key is that of a letter: the key of a result is the
+  identity (schemas/README.md, "Results").
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from consumer.contract.received_letter import Letter, letter_of
+from consumer.contract.received_result import read_result
+from consumer.kafka.connection import KafkaUnavailableError
+from consumer.kafka.reader import OffsetRanges, TopicReader, open_reader
+from consumer.kafka.topics import no_such_topic, open_admin
+from consumer.model.origin import instant_of
+from consumer.model.record import Record
+from consumer.operations.letters.standing import Standing, Standings, replayed_of
+from consumer.operations.progress import Progress, silent
+from consumer.settings import Settings
+from consumer.wiring.kafka import kafka_connection
+
+_TOLD_EVERY = 500  # records between two times that progress is told
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How far back the results topic reaches.
+
+    Args:
+        records: how many results there are.
+        cut: whether its beginning is gone: retention (or somebody) deleted records.
+        oldest: the timestamp of the oldest record, None where there is none.
+        unreadable: how many records are no results.
+    """
+
+    records: int = 0
+    cut: bool = False
+    oldest: datetime | None = None
+    unreadable: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Letters:
+    """All dead letters and how they stand; made by `read_letters`.
+
+    Args:
+        letters: of the dead-letter topic, newest first.
+        parked: of the parked topic, newest first.
+        standings: how each of both stands.
+        reach: how far back the results topic reaches.
+        replays: how many records the replay topic has.
+        notes: what a person should know about how this was read.
+    """
+
+    letters: tuple[Letter, ...]
+    parked: tuple[Letter, ...]
+    standings: Standings
+    reach: Reach
+    replays: int = 0
+    notes: tuple[str, ...] = ()
+
+    def of(self, letter: Letter) -> Standing:
+        """How a letter stands."""
+        return self.standings.of(letter)
+
+    def standing(self, *wanted: Standing, parked: bool = False) -> tuple[Letter, ...]:
+        """The letters that stand like this, newest first; of the parked topic if so asked."""
+        chosen = self.parked if parked else self.letters
+        return tuple(each for each in chosen if self.of(each) in wanted)
+
+    @property
+    def open(self) -> tuple[Letter, ...]:
+        """The open ones, newest first."""
+        return self.standing(Standing.OPEN)
+
+    def unanswered(self, letters: Iterable[Letter]) -> tuple[Letter, ...]:
+        """Those whose own result the results topic does not have (any more).
+
+        Then it may lack later ones as well, and nobody can tell whether they are stale. Events
+        that show neither identity nor document id get no result and are not among them; foreign
+        letters neither.
+        """
+        return tuple(
+            each
+            for each in letters
+            if each.is_ours
+            and (each.identity is not None or each.document_id is not None)
+            and not self.standings.is_answered(each)
+        )
+
+
+async def read_letters(
+    settings: Settings,
+    *,
+    progress: Progress = silent,
+    also: Sequence[tuple[Letter, bytes | None]] = (),
+) -> Letters:
+    """Read dead letters, parked ones, replays and results, and judge (module docstring).
+
+    Args:
+        settings: which topics, and where.
+        progress: told how far it is.
+        also: letters from elsewhere, with their keys, that are judged as well: of a file.
+
+    Raises:
+        KafkaUnavailableError: Kafka can't be reached or does not let us, or there is no
+            dead-letter or results topic.
+    """
+    async with open_reader(kafka_connection(settings)) as reader:
+        return await _TopicPass(reader, settings, progress).read(also)
+
+
+@dataclass(slots=True)
+class _Keys:
+    """Keys that a result about one of the letters can have."""
+
+    known: set[bytes | None] = field(default_factory=set)
+    all: bool = False  # of some letter nobody knows the key
+
+    def add(self, letter: Letter, key: bytes | None) -> None:
+        self.known.add(key)
+        if letter.identity is not None:
+            self.known.add(letter.identity.encode())
+        elif letter.by_reference and key is None:
+            self.all = True  # both may have been too long to be kept
+
+    def __contains__(self, key: bytes | None) -> bool:
+        return self.all or key in self.known
+
+
+class _TopicPass:
+    """One pass over the topics."""
+
+    def __init__(self, reader: TopicReader, settings: Settings, progress: Progress) -> None:
+        self._reader = reader
+        self._settings = settings
+        self._progress = progress
+        self._keys = _Keys()
+        self._notes: list[str] = []
+        self._done = self._total = 0
+
+    async def read(self, also: Sequence[tuple[Letter, bytes | None]]) -> Letters:
+        kafka = self._settings.kafka
+        letters_in = await self._needed(kafka.dead_letters_topic)
+        parked_in = await self._optional(kafka.parked_topic, "nothing is parked")
+        replays_in = await self._optional(kafka.replay_topic, "nothing was replayed")
+        # Before the results' end: what was committed by then has its result before that.
+        worked = await self._worked(kafka.replay_topic) if _size(replays_in) else {}
+        results_in = await self._needed(kafka.results_topic)
+        everything = (letters_in, parked_in, replays_in, results_in)
+        self._total = sum(map(_size, everything))
+        letters = [each async for each in self._letters(kafka.dead_letters_topic, letters_in)]
+        parked = [each async for each in self._letters(kafka.parked_topic, parked_in)]
+        for letter, key in also:
+            self._keys.add(letter, key)
+        standings = Standings([*letters, *(letter for letter, _ in also)], parked)
+        standings.committed(worked)
+        replays = await self._replays(kafka.replay_topic, replays_in, standings)
+        reach = await self._results(kafka.results_topic, results_in, standings)
+        self._progress(self._total, self._total)
+        return Letters(
+            _newest_first(letters),
+            _newest_first(parked),
+            standings,
+            reach,
+            replays,
+            tuple(self._notes),
+        )
+
+    async def _needed(self, topic: str) -> OffsetRanges:
+        extents = await self._reader.extents(topic)
+        if extents is None:
+            raise no_such_topic(topic)
+        return extents
+
+    async def _optional(self, topic: str, meaning: str) -> OffsetRanges:
+        extents = await self._reader.extents(topic)
+        if extents is None:
+            self._notes.append(f"there is no topic {topic}: taken as {meaning}")
+        return extents or {}
+
+    async def _letters(self, topic: str, extents: OffsetRanges) -> AsyncIterator[Letter]:
+        async for record in self._records(topic, extents):
+            letter = letter_of(record)
+            self._keys.add(letter, record.key)
+            yield letter
+
+    async def _replays(self, topic: str, extents: OffsetRanges, standings: Standings) -> int:
+        count = 0
+        async for record in self._records(topic, extents):
+            count += 1
+            if (replay := replayed_of(record)) is not None:
+                standings.replayed(replay)
+                # A foreign letter's replay is answered under whatever identity its event shows.
+                self._keys.all |= replay.event_id is None
+        return count
+
+    async def _worked(self, topic: str) -> Mapping[int, int]:
+        """How far the service has come on the replay topic."""
+        group = self._settings.kafka.group_id
+        try:
+            async with open_admin(kafka_connection(self._settings)) as admin:
+                places = await admin.places(group)
+        except KafkaUnavailableError as error:
+            self._notes.append(f"it is not known how far {group} is with replays: {error}")
+            return {}
+        return {partition: at.offset for (name, partition), at in places.items() if name == topic}
+
+    async def _results(self, topic: str, extents: OffsetRanges, standings: Standings) -> Reach:
+        count = unreadable = 0
+        oldest: int | None = None
+        async for record in self._records(topic, extents):
+            count += 1
+            if record.timestamp_ms > 0:
+                oldest = min(oldest or record.timestamp_ms, record.timestamp_ms)
+            if record.key not in self._keys:
+                continue
+            try:
+                standings.result(read_result(record.value or b""))
+            except ValueError:
+                unreadable += 1
+        return Reach(
+            records=count,
+            cut=any(extent.start > 0 for extent in extents.values()),
+            oldest=None if oldest is None else instant_of(oldest),
+            unreadable=unreadable,
+        )
+
+    async def _records(self, topic: str, extents: OffsetRanges) -> AsyncIterator[Record]:
+        before, expected = self._done, _size(extents)
+        async for record in self._reader.records(topic, extents):
+            self._done += 1
+            if self._done % _TOLD_EVERY == 0:
+                self._progress(min(self._done, self._total), self._total)
+            yield record
+        # Offsets that transactions and compaction left out count as done.
+        self._done = before + expected
+
+
+def _size(extents: OffsetRanges) -> int:
+    return sum(extent.end - extent.start for extent in extents.values())
+
+
+def _newest_first(letters: Iterable[Letter]) -> tuple[Letter, ...]:
+    return tuple(sorted(letters, key=lambda one: (one.failed_at, one.at), reverse=True))

@@ -1,0 +1,75 @@
+"""What of one dead letter's document AnythingLLM holds at this moment."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, replace
+
+from consumer.anythingllm import AnythingLLMClient, AnythingLLMError, CircuitBreakerConfig
+from consumer.anythingllm.models import StoredDocument
+from consumer.contract.received_letter import Letter
+from consumer.model.slug import is_slug
+from consumer.settings import Settings
+from consumer.wiring.anythingllm import anythingllm_config
+
+_SECONDS = 5.0  # for a person who waits; a workspace that takes longer to list is not looked at
+
+
+@dataclass(frozen=True, slots=True)
+class StoredNow:
+    """What is stored of it, or why that is not known.
+
+    Args:
+        unknown: why nobody can tell; None where it is known.
+        chunks: stored chunks of its document, whatever their version.
+        total_chunks: how many the newest version has of which something is stored.
+        version: that version, ISO 8601, or None.
+        failed_stored: of the failed chunks the letter names, those that are stored now.
+    """
+
+    unknown: str | None = None
+    chunks: int = 0
+    total_chunks: int = 0
+    version: str | None = None
+    failed_stored: tuple[str, ...] = ()
+
+
+async def stored_now(settings: Settings, letter: Letter) -> StoredNow:
+    """Ask AnythingLLM, for a few seconds at most. Never raises for what it answers."""
+    if not settings.anythingllm.api_key.get_secret_value():
+        return StoredNow(unknown="not asked: ANYTHINGLLM_API_KEY is not set")
+    slug = letter.workspace
+    if slug is None or not is_slug(slug):
+        return StoredNow(unknown="not asked: the letter names no workspace")
+    quick = CircuitBreakerConfig(timeout_seconds=_SECONDS)
+    config = replace(anythingllm_config(settings), circuit_breaker=quick)
+    try:
+        async with asyncio.timeout(2 * _SECONDS), AnythingLLMClient(config) as client:
+            documents = await client.list_workspace_documents(slug)
+    except AnythingLLMError as error:
+        return StoredNow(unknown=f"AnythingLLM does not say: {error.message}")
+    except TimeoutError:
+        return StoredNow(unknown="AnythingLLM does not answer")
+    return _found(settings, letter, documents)
+
+
+def _found(settings: Settings, letter: Letter, documents: list[StoredDocument]) -> StoredNow:
+    own = [each for each in documents if not each.foreign and _is_meant(settings, letter, each)]
+    chunks = [chunk.chunk_id for each in own for chunk in each.chunks]
+    newest = max(own, key=lambda each: (each.version is not None, each.version), default=None)
+    version = newest.version if newest is not None else None
+    return StoredNow(
+        chunks=len(set(chunks)),
+        total_chunks=newest.total_chunks if newest is not None else 0,
+        version=version.isoformat().replace("+00:00", "Z") if version is not None else None,
+        failed_stored=tuple(each for each in letter.failed_chunk_ids if each in set(chunks)),
+    )
+
+
+def _is_meant(settings: Settings, letter: Letter, stored: StoredDocument) -> bool:
+    if letter.identity is None:
+        return stored.document_id == letter.document_id
+    identity = settings.document.identity.of_readable(
+        stored.document_id, stored.source_url, stored.technology
+    )
+    return identity == letter.identity

@@ -1,0 +1,248 @@
+"""What there is to replay, and the bytes of it: looked at before a run, read while it runs."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from consumer.contract.exported_letter import decode_exported
+from consumer.contract.received_letter import Letter, letter_of
+from consumer.kafka.reader import TopicReader
+from consumer.kafka.topics import TopicAdmin, no_such_topic
+from consumer.model.record import Coordinates, Record
+from consumer.operations.letters.original import differs, reference_in, wanted_by
+from consumer.operations.letters.reading import Letters, read_letters
+from consumer.operations.letters.selection import Selection
+from consumer.operations.progress import Progress
+from consumer.operations.replay.plan import ReplayPlan, plan_of
+from consumer.operations.replay.verdict import ReplayRules, ReplayVerdict, Skipped
+from consumer.settings import Settings
+
+Lines = Callable[[], Iterable[bytes]]
+"""Gives the lines of an exported file, from its start each time."""
+
+Work = Sequence[tuple[Letter, ReplayVerdict]]
+
+
+class WrongFileError(Exception):
+    """The file holds something else than exported letters; the message says where and what."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What an operator asks for.
+
+    Args:
+        selection: which letters.
+        from_parked: bring parked ones back.
+        force: foreign ones, too.
+        despite_missing_results: also where the results topic does not reach back far enough.
+        rate: replays a second at most, or None.
+        lines: of an exported file that letters come from, instead of a topic.
+        path: of that file, absolute; ``-`` for standard input.
+    """
+
+    selection: Selection
+    from_parked: bool = False
+    force: bool = False
+    despite_missing_results: bool = False
+    rate: float | None = None
+    lines: Lines | None = None
+    path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayLook:
+    """What was found.
+
+    Args:
+        plan: what would be done.
+        source: the topic that letters come from; of a file the dead-letter topic.
+        ends: where each partition of it ends.
+        replay_ends: where each partition of the replay topic ends.
+        members: how many instances of the service run.
+        refused: why nothing can be done as things are, each with what to do.
+        file_sha256: of the file's lines.
+    """
+
+    plan: ReplayPlan
+    source: str
+    ends: Mapping[int, int]
+    replay_ends: Mapping[int, int]
+    members: int
+    refused: tuple[str, ...] = ()
+    file_sha256: str = ""
+
+
+class ReplayLooking:
+    """Looks at everything once.
+
+    Args:
+        settings: which topics.
+        reader: connected.
+        admin: connected.
+        progress: told how far the reading is.
+    """
+
+    def __init__(
+        self, settings: Settings, reader: TopicReader, admin: TopicAdmin, progress: Progress
+    ) -> None:
+        self._settings = settings
+        self._reader = reader
+        self._admin = admin
+        self._progress = progress
+
+    async def look(
+        self,
+        wish: Wish,
+        within: Mapping[int, tuple[int, int]] | None = None,
+        published: frozenset[str] = frozenset(),
+    ) -> ReplayLook:
+        """Find what the wish means now.
+
+        Args:
+            wish: which letters, and how.
+            within: first offset and end by partition of the source, of a run that goes on.
+            published: places of letters that this run has published already.
+
+        Raises:
+            KafkaUnavailableError: Kafka can't be reached, or a topic is missing.
+            WrongFileError: the file is none of ours.
+        """
+        kafka = self._settings.kafka
+        parked = wish.from_parked and wish.lines is None
+        source = kafka.parked_topic if parked else kafka.dead_letters_topic
+        # Before anything is read: what comes later is none of this run's.
+        ends = await self._ends(source)
+        replay_ends = await self._ends(kafka.replay_topic)
+        digest, exported = _exported(wish.lines)
+        letters = await read_letters(self._settings, progress=self._progress, also=exported)
+        limits = within or {number: (0, end) for number, end in ends.items()}
+        if wish.lines is None:
+            chosen = letters.parked if parked else letters.letters
+            candidates = [each for each in chosen if _is_within(each.at, limits)]
+        else:
+            candidates = [letter for letter, _ in exported]
+        candidates = [each for each in candidates if str(each.at) not in published]
+        rules = ReplayRules(self._settings.replay.max_replays, wish.from_parked, wish.force)
+        plan = plan_of(candidates, letters.of, wish.selection, rules)
+        plan = await self._completed(plan, letters)
+        if plan.parked:
+            await self._ends(kafka.parked_topic)
+        members = len(await self._admin.members(kafka.group_id))
+        refused = tuple(self._refusals(plan, letters, len(replay_ends), wish))
+        return ReplayLook(plan, source, ends, replay_ends, members, refused, digest)
+
+    async def _ends(self, topic: str) -> dict[int, int]:
+        extents = await self._reader.extents(topic)
+        if extents is None:
+            raise no_such_topic(topic)
+        return {number: extent.end for number, extent in extents.items()}
+
+    async def _completed(self, plan: ReplayPlan, letters: Letters) -> ReplayPlan:
+        referring = [letter for letter in plan.replayed if letter.by_reference]
+        topics = {at.topic for letter in referring for at in _places(letter)}
+        extents = {topic: await self._reader.extents(topic) or {} for topic in topics}
+        there = 0
+        for letter in referring:
+            found = ((extents[at.topic].get(at.partition), at.offset) for at in _places(letter))
+            there += any(e is not None and e.start <= offset < e.end for e, offset in found)
+        return replace(
+            plan,
+            originals_there=there,
+            unanswered=len(letters.unanswered(plan.replayed)),
+            notes=letters.notes,
+        )
+
+    def _refusals(
+        self, plan: ReplayPlan, letters: Letters, partitions: int, wish: Wish
+    ) -> Iterable[str]:
+        kafka = self._settings.kafka
+        if plan.highest_partition >= partitions:
+            needed = plan.highest_partition + 1
+            yield (
+                f"{kafka.replay_topic} has {partitions} partitions, but letters came from "
+                f"partition {plan.highest_partition}: on another one a replay would lose its order "
+                f"to live events. Give it as many as {kafka.documents_topic}: kafka-topics --alter "
+                f"--topic {kafka.replay_topic} --partitions {needed}"
+            )
+        if plan.unanswered and letters.reach.cut and not wish.despite_missing_results:
+            yield (
+                f"{kafka.results_topic} does not reach back to the results of {plan.unanswered} of "
+                "these letters: nobody can tell whether a newer version was stored or deleted "
+                "since, and replaying an old one could bring back old text. Results must be kept "
+                "as long as dead letters: set retention.ms=-1 (and no retention.bytes) on "
+                f"{kafka.results_topic}. If you know that nothing newer came: "
+                "--despite-missing-results"
+            )
+
+
+def _places(letter: Letter) -> set[Coordinates]:
+    """Where the original of a by-reference letter may lie."""
+    referred = {letter.referred.at} if letter.referred is not None else set()
+    return {letter.origin.at} | referred
+
+
+def _is_within(at: Coordinates, limits: Mapping[int, tuple[int, int]]) -> bool:
+    start, end = limits.get(at.partition, (0, 0))
+    return start <= at.offset < end
+
+
+def _exported(lines: Lines | None) -> tuple[str, list[tuple[Letter, bytes | None]]]:
+    """The letters in a file with their keys, and its digest; payloads are not kept."""
+    digest = hashlib.sha256()
+    found: dict[Coordinates, tuple[Letter, bytes | None]] = {}
+    for number, line in enumerate(lines() if lines is not None else (), 1):
+        digest.update(line + b"\n")
+        try:
+            record = decode_exported(line)
+        except ValueError as error:
+            raise WrongFileError(f"letter {number} of the file: {error}") from None
+        found.setdefault(record.at, (letter_of(record), record.key))
+    return digest.hexdigest(), list(found.values())
+
+
+async def records_for(
+    reader: TopicReader, work: Work, lines: Lines | None
+) -> AsyncIterator[tuple[Letter, ReplayVerdict, Record | None]]:
+    """Each letter with its record, one in memory at a time; None where it is gone.
+
+    Raises:
+        KafkaUnavailableError: Kafka can't be reached.
+    """
+    if lines is None:
+        for letter, verdict in work:
+            yield letter, verdict, await reader.record(letter.at)
+        return
+    wanted = {letter.at: (letter, verdict) for letter, verdict in work}
+    for line in lines():
+        record = decode_exported(line)
+        if (found := wanted.pop(record.at, None)) is not None:
+            yield *found, record
+
+
+async def original_of(reader: TopicReader, letter: Letter, record: Record) -> Record | Skipped:
+    """The record to publish again: the letter's own bytes, or the original it refers to.
+
+    A by-reference letter holds no payload: its original is fetched from where it lay, and is only
+    taken if timestamp, size and SHA-256 are those that the letter tells of.
+
+    Raises:
+        KafkaUnavailableError: Kafka can't be reached.
+    """
+    if not letter.by_reference:
+        return record
+    wanted = wanted_by(letter, reference_in(record.value))
+    outcome = Skipped.ORIGINAL_GONE
+    for at, timestamp_ms in wanted.places:
+        found = await reader.record(at)
+        if found is None:
+            continue
+        if found.unreadable is not None:
+            outcome = Skipped.ORIGINAL_UNREADABLE
+        elif differs(found, wanted, timestamp_ms):
+            outcome = Skipped.ORIGINAL_DIFFERS
+        else:
+            return found
+    return outcome

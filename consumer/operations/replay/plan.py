@@ -1,0 +1,106 @@
+"""What a replay run would do, told before it does anything. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from consumer.contract.received_letter import Letter
+from consumer.operations.letters.selection import Selection
+from consumer.operations.letters.standing import Standing
+from consumer.operations.letters.tally import cause_of
+from consumer.operations.replay.verdict import ReplayRules, ReplayVerdict, partition_of, verdict_of
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayPlan:
+    """See the module's docstring.
+
+    Args:
+        replayed: the letters to replay, by place.
+        parked: the letters to park instead, by place.
+        left: the selected letters that are left and that somebody may have counted on.
+        counts: how many of the selected there are of each verdict.
+        reasons: how many of those to replay there are of each ``dlq.reason``.
+        causes: how many of those to replay there are of each cause, as `dlq stats` counts them.
+        by_reference: how many of those to replay hold only a reference.
+        originals_there: of how many of these the original is still there.
+        unanswered: of how many of those to replay the results topic has no result.
+        notes: what else a person should know.
+    """
+
+    replayed: tuple[Letter, ...] = ()
+    parked: tuple[Letter, ...] = ()
+    left: tuple[tuple[Letter, ReplayVerdict], ...] = ()
+    counts: Mapping[ReplayVerdict, int] = field(default_factory=dict)
+    reasons: Mapping[str, int] = field(default_factory=dict)
+    causes: Mapping[str, int] = field(default_factory=dict)
+    by_reference: int = 0
+    originals_there: int = 0
+    unanswered: int = 0
+    notes: tuple[str, ...] = ()
+
+    @property
+    def to_do(self) -> int:
+        """How many letters would be replayed or parked."""
+        return len(self.replayed) + len(self.parked)
+
+    @property
+    def work(self) -> tuple[tuple[Letter, ReplayVerdict], ...]:
+        """What would be done, in the order in which letters lie."""
+        both = [(letter, ReplayVerdict.REPLAY) for letter in self.replayed]
+        both += [(letter, ReplayVerdict.PARK) for letter in self.parked]
+        return tuple(sorted(both, key=lambda one: one[0].at))
+
+    @property
+    def highest_partition(self) -> int:
+        """The highest partition number that a replay needs; -1 where the keys decide."""
+        numbers = (partition_of(letter) for letter in self.replayed)
+        return max((number for number in numbers if number is not None), default=-1)
+
+    def told(self) -> dict[str, Any]:
+        """For scripts: counts only; every verdict is there."""
+        counts = {each.name.lower(): self.counts.get(each, 0) for each in ReplayVerdict}
+        return {
+            **counts,
+            "reasons": dict(self.reasons),
+            "causes": dict(self.causes),
+            "by_reference": self.by_reference,
+            "originals_there": self.originals_there,
+            "without_own_result": self.unanswered,
+        }
+
+
+# Letters that are not open any more are no news to anybody; these are what is left of the open.
+_TOLD = (ReplayVerdict.STALE, ReplayVerdict.FOREIGN, ReplayVerdict.UNREADABLE)
+
+
+def plan_of(
+    letters: Iterable[Letter],
+    standing: Callable[[Letter], Standing],
+    selection: Selection,
+    rules: ReplayRules,
+) -> ReplayPlan:
+    """The plan for these letters; where originals and results are is not looked at.
+
+    Args:
+        letters: of the topic or file that the run reads.
+        standing: how each of them stands.
+        selection: which of them are meant.
+        rules: how they are chosen.
+    """
+    by_verdict: dict[ReplayVerdict, list[Letter]] = {each: [] for each in ReplayVerdict}
+    for letter in sorted(filter(selection.matches, letters), key=lambda each: each.at):
+        by_verdict[verdict_of(letter, standing(letter), rules)].append(letter)
+    replayed = by_verdict[ReplayVerdict.REPLAY]
+    return ReplayPlan(
+        replayed=tuple(replayed),
+        parked=tuple(by_verdict[ReplayVerdict.PARK]),
+        left=tuple((letter, each) for each in _TOLD for letter in by_verdict[each]),
+        counts={each: len(found) for each, found in by_verdict.items() if found},
+        reasons=dict(Counter(letter.reason for letter in replayed).most_common()),
+        causes=dict(Counter(map(cause_of, replayed)).most_common()),
+        by_reference=sum(letter.by_reference for letter in replayed),
+    )

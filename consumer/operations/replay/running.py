@@ -1,0 +1,345 @@
+"""A replay run under way: reads, publishes, counts, commits.
+
+What is always true:
+
+- Before every publish the lock is looked at; once it is lost nothing more is published or
+  committed. A process that is frozen between the look and the publish may still send one batch
+  when it thaws; the service recognises what is stored already.
+- Progress is committed only after Kafka has acknowledged what was published.
+- Payloads are read one by one; `_AT_ONCE` records or `_BYTES_AT_ONCE` are in memory at most.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+import structlog
+
+from consumer.contract.received_letter import Letter
+from consumer.kafka.connection import KafkaUnavailableError
+from consumer.kafka.group_lock import GroupLock, LockLostError
+from consumer.kafka.groups import Member
+from consumer.kafka.publisher import OutgoingRecord, Publisher, TooLargeForTopicError
+from consumer.kafka.reader import TopicReader
+from consumer.kafka.topics import TopicAdmin
+from consumer.model.record import Record
+from consumer.operations.replay.look import (
+    ReplayLook,
+    ReplayLooking,
+    Wish,
+    original_of,
+    records_for,
+)
+from consumer.operations.replay.plan import ReplayPlan
+from consumer.operations.replay.run import ReplayRun, RunProgress
+from consumer.operations.replay.run_store import RunStore
+from consumer.operations.replay.verdict import ReplayVerdict, Skipped, replay_of
+from consumer.settings import Settings
+from consumer.wiring.kafka import kafka_connection
+from consumer.wiring.topics import DEAD_LETTER_HEADROOM
+
+log = structlog.get_logger(__name__)
+
+_AT_ONCE = 64
+_BYTES_AT_ONCE = 8 * 1024 * 1024
+_PACES = 10  # a limited rate is kept this many times a second
+_COMMIT_EVERY_SECONDS = 0.5
+_LAST_COMMIT_SECONDS = 5.0
+_PATIENCE_SECONDS = 15.0  # with one publish: a person waits, and a run can be resumed
+
+
+class ReplayStopped(Exception):
+    """The run ended before its end, and can be resumed; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """Whom to tell while it goes on.
+
+    Args:
+        reading: how far the looking is: records done, records in all.
+        waiting: that others hold the lock, before they are waited for.
+        began: that a run has begun or goes on; from now on it can be resumed.
+        done: how many more letters are done with.
+    """
+
+    reading: Callable[[int, int], None]
+    waiting: Callable[[tuple[Member, ...]], None]
+    began: Callable[[ReplayRun, ReplayLook], None]
+    done: Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class RunOutcome:
+    """What a run did.
+
+    Args:
+        look: what was found; of a run that had nothing to do as well.
+        run: None where there was nothing to do.
+        progress: how far it is.
+    """
+
+    look: ReplayLook
+    run: ReplayRun | None
+    progress: RunProgress
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayRoom:
+    """Everything a run needs, while it holds the lock."""
+
+    admin: TopicAdmin
+    reader: TopicReader
+    store: RunStore
+    lock: GroupLock
+    looking: ReplayLooking
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A letter with what is published for it."""
+
+    letter: Letter
+    verdict: ReplayVerdict
+    outgoing: OutgoingRecord
+
+
+class RunningReplay:
+    """A run under way.
+
+    Args:
+        settings: which topics.
+        room: what it needs.
+        run: what it is.
+        progress: how far it is.
+        wish: its rate and its file.
+        tell: whom to tell.
+        operator: who carries it out, where that is not who began it.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        room: ReplayRoom,
+        run: ReplayRun,
+        progress: RunProgress,
+        wish: Wish,
+        tell: Tell,
+        operator: str = "",
+    ) -> None:
+        self._settings = settings
+        self._room = room
+        self._run = run
+        self._progress = progress
+        self._wish = wish
+        self._tell = tell
+        self._operator = operator or run.operator
+        self._publisher = _publisher(settings)
+        self._next: dict[int, int] = dict(progress.next)
+        self._committed_at = self._pace_at = time.monotonic()
+        self._limit = 0
+
+    async def carry_out(self, look: ReplayLook) -> RunOutcome:
+        """Do everything that is left.
+
+        Raises:
+            ReplayStopped: not to the end; the run can be resumed.
+        """
+        self._tell.began(self._run, look)
+        tell_left(look.plan, self._run.id, self._operator)
+        try:
+            await self._publisher.start()
+            self._limit = await self._largest()
+            await self._all(look.plan)
+            self._progress = _finished(self._run, self._progress)
+            await self._commit()
+        except LockLostError:
+            # Without the lock not even progress may be committed: somebody else may be at it.
+            raise ReplayStopped(
+                "the lock was lost: Kafka did not hear from us for KAFKA_SESSION_TIMEOUT_SECONDS, "
+                "or did not answer; nothing more was published"
+            ) from None
+        except KafkaUnavailableError as error:
+            raise ReplayStopped(f"Kafka: {error}") from None
+        except asyncio.CancelledError:
+            await self._commit_at_last()
+            raise
+        finally:
+            await self._publisher.stop()
+        self._say_ended()
+        return RunOutcome(look, self._run, self._progress)
+
+    async def _all(self, plan: ReplayPlan) -> None:
+        batch: list[_Job] = []
+        async for letter, verdict, record in records_for(
+            self._room.reader, plan.work, self._wish.lines
+        ):
+            job = await self._job(letter, verdict, record)
+            if isinstance(job, Skipped):
+                # In order: what stands before it is done first.
+                await self._send(batch)
+                batch = []
+                await self._leave(letter, job)
+                continue
+            batch.append(job)
+            if self._is_full(batch):
+                await self._send(batch)
+                batch = []
+        await self._send(batch)
+
+    async def _job(
+        self, letter: Letter, verdict: ReplayVerdict, record: Record | None
+    ) -> _Job | Skipped:
+        if record is None or record.unreadable is not None:
+            return Skipped.GONE
+        kafka = self._settings.kafka
+        if verdict is ReplayVerdict.PARK:
+            parked = OutgoingRecord(kafka.parked_topic, record.key, record.value, record.headers)
+            return _Job(letter, verdict, parked)
+        original = await original_of(self._room.reader, letter, record)
+        if isinstance(original, Skipped):
+            return original
+        made = replay_of(letter, original, self._run.id)
+        partition = made.partition
+        if partition is None and made.key is None:
+            partition = letter.at.partition % len(self._run.replay_ends)
+        outgoing = OutgoingRecord(kafka.replay_topic, made.key, made.value, made.headers, partition)
+        return _Job(letter, verdict, outgoing)
+
+    def _is_full(self, batch: list[_Job]) -> bool:
+        rate = self._wish.rate
+        most = _AT_ONCE if rate is None else max(1, min(_AT_ONCE, int(rate / _PACES)))
+        sizes = [job.outgoing.size for job in batch]
+        # What the topic may refuse goes alone: a refused record takes those with it that are under
+        # way at the same time.
+        return len(batch) >= most or sum(sizes) >= _BYTES_AT_ONCE or max(sizes) > self._limit
+
+    async def _send(self, batch: list[_Job]) -> None:
+        while batch:
+            alone = [job for job in batch if job.outgoing.size > self._limit][:1]
+            part = alone or batch
+            if alone and batch[0] is not alone[0]:
+                part = batch[: batch.index(alone[0])]
+            batch = batch[len(part) :]
+            await self._pace(len(part))
+            await self._room.lock.confirm()
+            sent = await asyncio.gather(
+                *(self._publish(job) for job in part), return_exceptions=True
+            )
+            for job, outcome in zip(part, sent, strict=True):
+                if isinstance(outcome, TooLargeForTopicError):
+                    await self._leave(job.letter, Skipped.TOO_LARGE)
+                elif isinstance(outcome, BaseException):
+                    raise outcome
+                else:
+                    self._count(job)
+            await self._commit_now_and_then()
+
+    async def _publish(self, job: _Job) -> None:
+        await self._publisher.publish(job.outgoing)
+
+    async def _pace(self, records: int) -> None:
+        if self._wish.rate is None:
+            return
+        now = time.monotonic()
+        self._pace_at = max(self._pace_at, now)
+        await asyncio.sleep(self._pace_at - now)
+        self._pace_at += records / self._wish.rate
+
+    def _count(self, job: _Job) -> None:
+        progress = self._progress
+        if job.verdict is ReplayVerdict.PARK:
+            self._progress = replace(progress, parked=progress.parked + 1)
+            log.info("replay.parked", because="it came back too often", **self._facts(job.letter))
+        else:
+            self._progress = replace(progress, published=progress.published + 1)
+            log.info("replay.published", **self._facts(job.letter))
+        self._passed(job.letter)
+
+    async def _leave(self, letter: Letter, why: Skipped) -> None:
+        self._progress = self._progress.left(why.value)
+        log.info("replay.skipped", because=why.value, **self._facts(letter))
+        self._passed(letter)
+        await self._commit_now_and_then()
+
+    def _passed(self, letter: Letter) -> None:
+        self._tell.done(1)
+        if self._wish.lines is None:
+            self._next[letter.at.partition] = letter.at.offset + 1
+            self._progress = replace(self._progress, next=self._next)
+
+    def _facts(self, letter: Letter) -> dict[str, str | None]:
+        return _facts(letter, self._run.id, self._operator)
+
+    async def _commit_now_and_then(self) -> None:
+        if time.monotonic() - self._committed_at >= _COMMIT_EVERY_SECONDS:
+            await self._commit()
+
+    async def _commit(self) -> None:
+        await self._room.lock.confirm()
+        await self._room.store.save(self._run, self._progress)
+        self._committed_at = time.monotonic()
+
+    async def _commit_at_last(self) -> None:
+        """So that `dlq runs` tells the truth; what is not committed is found again anyway."""
+        if self._room.lock.held:
+            with suppress(KafkaUnavailableError, TimeoutError):
+                async with asyncio.timeout(_LAST_COMMIT_SECONDS):
+                    await self._room.store.save(self._run, self._progress)
+
+    async def _largest(self) -> int:
+        """Bytes that the topics take for sure; 0 where we may not know."""
+        kafka = self._settings.kafka
+        states = await self._room.admin.states([kafka.replay_topic, kafka.parked_topic])
+        found = [state.settings.get("max.message.bytes") for state in states.values()]
+        return min((int(each or 0) for each in found), default=0)
+
+    def _say_ended(self) -> None:
+        progress = self._progress
+        log.info(
+            "replay.ended",
+            run=self._run.id,
+            operator=self._operator,
+            published=progress.published,
+            parked=progress.parked,
+            skipped=dict(progress.skipped),
+        )
+
+
+def _finished(run: ReplayRun, progress: RunProgress) -> RunProgress:
+    """Nothing is left to do; what was neither replayed nor left is not open any more."""
+    rest = run.selected - progress.published - progress.parked - progress.all_skipped
+    for _ in range(rest):
+        progress = progress.left(Skipped.SETTLED.value)
+    return replace(progress, next=dict(run.ends), done=True)
+
+
+def tell_left(plan: ReplayPlan, id: str, operator: str) -> None:
+    """Log the selected letters that are left; they may have been counted on."""
+    for letter, verdict in plan.left:
+        log.info("replay.skipped", **_facts(letter, id, operator), because=verdict.value)
+
+
+def _facts(letter: Letter, id: str, operator: str) -> dict[str, str | None]:
+    return {
+        "run": id,
+        "operator": operator,
+        "letter": str(letter.at),
+        "event_id": letter.event_id,
+        "document_id": letter.document_id,
+        "workspace": letter.workspace,
+        "reason": letter.reason,
+    }
+
+
+def _publisher(settings: Settings) -> Publisher:
+    return Publisher(
+        kafka_connection(settings),
+        max_record_bytes=settings.document.max_bytes + DEAD_LETTER_HEADROOM,
+        delivery_timeout=min(settings.kafka.delivery_timeout_seconds, _PATIENCE_SECONDS),
+        give_up=True,
+    )

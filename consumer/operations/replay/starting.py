@@ -1,0 +1,253 @@
+"""Replaying dead letters, as a run that can be stopped at any moment and resumed.
+
+What is always true:
+
+- One run at a time (`consumer.kafka.group_lock`).
+- What was published and not committed is found again by its run's id on the replay topic, and not
+  published twice.
+- A letter is looked at as it stands when the run begins, and again when it is resumed: what became
+  stale, resolved or parked meanwhile is left.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import structlog
+
+from consumer.kafka.group_lock import LockConfig, TakenError, group_lock
+from consumer.kafka.groups import Member
+from consumer.kafka.reader import TopicReader, open_reader
+from consumer.kafka.topics import open_admin
+from consumer.operations.replay.look import ReplayLook, ReplayLooking, Wish
+from consumer.operations.replay.plan import ReplayPlan
+from consumer.operations.replay.run import (
+    ReplayRun,
+    RunFile,
+    RunProgress,
+    RunTooLongError,
+    is_run_id,
+    run_id,
+)
+from consumer.operations.replay.run_store import RunStore, lock_group, replays_since
+from consumer.operations.replay.running import (
+    ReplayRoom,
+    RunningReplay,
+    RunOutcome,
+    Tell,
+    tell_left,
+)
+from consumer.settings import Settings
+from consumer.wiring.kafka import kafka_connection
+
+log = structlog.get_logger(__name__)
+
+
+class ReplayRefused(Exception):
+    """The run is not begun, or does not go on; the message says why and what to do.
+
+    Args:
+        message: for a person.
+        usage: whether the operator asked for something that can't be.
+    """
+
+    def __init__(self, message: str, *, usage: bool = False) -> None:
+        super().__init__(message)
+        self.usage = usage
+
+
+async def plan_replay(
+    settings: Settings, wish: Wish, reading: Callable[[int, int], None]
+) -> ReplayLook:
+    """What a run would do now. Changes nothing.
+
+    Raises:
+        KafkaUnavailableError: Kafka can't be reached, or a topic is missing.
+        WrongFileError: the file holds something else than exported letters.
+    """
+    connection = kafka_connection(settings)
+    async with open_admin(connection) as admin, open_reader(connection) as reader:
+        return await ReplayLooking(settings, reader, admin, reading).look(wish)
+
+
+async def start_replay(
+    settings: Settings, wish: Wish, tell: Tell, *, operator: str, rng: random.Random
+) -> RunOutcome:
+    """Begin a run and carry it to its end.
+
+    Args:
+        settings: which topics.
+        wish: what to replay.
+        tell: whom to tell.
+        operator: ``name@host``.
+        rng: for the run's id and to spread those who come at once.
+
+    Raises:
+        ReplayRefused: another run is at work, or this one would do harm.
+        ReplayStopped: it ended before its end.
+        KafkaUnavailableError: Kafka can't be reached, or a topic is missing.
+        WrongFileError: the file holds something else than exported letters.
+    """
+    now = datetime.now(UTC)
+    id = run_id(now, rng.getrandbits(16))
+    async with _room(settings, id, operator, tell, rng) as room:
+        look = await room.looking.look(wish)
+        if look.refused:
+            raise ReplayRefused("; ".join(look.refused))
+        if not look.plan.to_do:
+            tell_left(look.plan, id, operator)
+            return RunOutcome(look, None, RunProgress(done=True))
+        run = _run_of(settings, id, now, operator, wish, look)
+        progress = RunProgress()
+        for _letter, verdict in look.plan.left:
+            progress = progress.left(verdict.value)
+        try:
+            await room.store.save(run, progress, everything=True)
+        except RunTooLongError as error:
+            problem = (
+                f"the filters are too long to be kept with the run ({error}); use shorter ones"
+            )
+            raise ReplayRefused(problem, usage=True) from None
+        log.info("replay.started", run=id, operator=operator, selected=run.selected)
+        return await RunningReplay(settings, room, run, progress, wish, tell).carry_out(look)
+
+
+async def resume_replay(
+    settings: Settings,
+    id: str,
+    wish: Wish,
+    tell: Tell,
+    *,
+    operator: str,
+    rng: random.Random,
+) -> RunOutcome:
+    """Go on with a run that was interrupted. Of one that is done nothing is left to do.
+
+    Args:
+        settings: which topics.
+        id: the run's.
+        wish: of it only `lines`, `path`, `rate` and `despite_missing_results` count: all else is
+            as it was when the run began.
+        tell: whom to tell.
+        operator: ``name@host``, who resumes it.
+        rng: to spread those who come at once.
+
+    Raises:
+        ReplayRefused: there is no such run, another one is at work, or it would do harm.
+        ReplayStopped: it ended before its end.
+        KafkaUnavailableError: Kafka can't be reached, or a topic is missing.
+        WrongFileError: the file holds something else than exported letters.
+    """
+    if not is_run_id(id):
+        raise ReplayRefused(f"{id!r} is no run; dlq runs lists them", usage=True)
+    async with _room(settings, id, operator, tell, rng) as room:
+        found = await room.store.load(id)
+        if found is None:
+            raise ReplayRefused(f"there is no run {id} (any more); dlq runs lists them", usage=True)
+        run, progress = found
+        if progress.done:
+            return RunOutcome(
+                ReplayLook(ReplayPlan(), run.source, run.ends, run.replay_ends, 0), run, progress
+            )
+        wish = replace(
+            wish,
+            selection=run.selection,
+            from_parked=run.from_parked,
+            force=run.force,
+            rate=wish.rate or run.rate,
+            despite_missing_results=wish.despite_missing_results or run.despite_missing_results,
+        )
+        published = await _published(room.reader, run)
+        within = {n: (progress.next.get(n, 0), end) for n, end in run.ends.items()}
+        look = await room.looking.look(wish, within, published)
+        if run.file is not None and look.file_sha256 != run.file.sha256:
+            raise ReplayRefused(f"the file {run.file.path} is not what it was when the run began")
+        if look.refused:
+            raise ReplayRefused("; ".join(look.refused))
+        # What was acknowledged and not committed counts as well.
+        progress = replace(progress, published=max(progress.published, len(published)))
+        log.info("replay.started", run=id, operator=operator, selected=run.selected, resumed=True)
+        return await RunningReplay(settings, room, run, progress, wish, tell, operator).carry_out(
+            look
+        )
+
+
+async def file_of_run(settings: Settings, id: str) -> RunFile | None:
+    """The file that a run takes its letters from, if any.
+
+    Raises:
+        KafkaUnavailableError: Kafka can't be reached.
+    """
+    async with open_admin(kafka_connection(settings)) as admin:
+        found = await RunStore(admin, settings).load(id)
+    return found[0].file if found is not None else None
+
+
+@asynccontextmanager
+async def _room(
+    settings: Settings, id: str, operator: str, tell: Tell, rng: random.Random
+) -> AsyncIterator[ReplayRoom]:
+    kafka = settings.kafka
+    connection = kafka_connection(settings)
+    config = LockConfig(
+        group=lock_group(settings),
+        topic=kafka.dead_letters_topic,
+        client_id=f"dlq-replay.{id}.{operator}",
+        session_timeout=kafka.session_timeout_seconds,
+    )
+    try:
+        async with (
+            group_lock(connection, config, waiting=tell.waiting, rng=rng) as lock,
+            open_admin(connection) as admin,
+            open_reader(connection) as reader,
+        ):
+            looking = ReplayLooking(settings, reader, admin, tell.reading)
+            yield ReplayRoom(admin, reader, RunStore(admin, settings), lock, looking)
+    except TakenError as error:
+        raise ReplayRefused(
+            f"another replay is at work: {holders_of(error.holders)}. Two at once would replay "
+            "letters twice; wait for it or stop it (dlq runs shows how far it is)"
+        ) from None
+
+
+def holders_of(members: tuple[Member, ...]) -> str:
+    """Who holds the lock, for a person."""
+    return "; ".join(_holder(member) for member in members) or "somebody"
+
+
+def _holder(member: Member) -> str:
+    _, _, rest = member.client_id.partition(".")
+    id, _, operator = rest.partition(".")
+    who = f"run {id} of {operator}" if is_run_id(id) and operator else member.client_id
+    return f"{who}, from {member.host}"
+
+
+async def _published(reader: TopicReader, run: ReplayRun) -> frozenset[str]:
+    """Places of the letters that the run has published."""
+    found = replays_since(reader, run.replay_topic, [run.replay_ends])
+    return frozenset([letter async for _, id, letter in found if id == run.id and letter])
+
+
+def _run_of(
+    settings: Settings, id: str, now: datetime, operator: str, wish: Wish, look: ReplayLook
+) -> ReplayRun:
+    return ReplayRun(
+        id=id,
+        started_at=now,
+        operator=operator,
+        source=look.source,
+        ends=look.ends,
+        replay_topic=settings.kafka.replay_topic,
+        replay_ends=look.replay_ends,
+        selection=wish.selection,
+        from_parked=wish.from_parked,
+        force=wish.force,
+        despite_missing_results=wish.despite_missing_results,
+        rate=wish.rate,
+        selected=look.plan.to_do + len(look.plan.left),
+        file=RunFile(wish.path, look.file_sha256) if wish.lines is not None else None,
+    )

@@ -1,0 +1,148 @@
+"""Replaying a dead letter: whether, and as what. Pure.
+
+- Only what is open is replayed. What is parked is brought back only where that is asked for.
+- A foreign letter says nothing about itself that could be believed, so it is replayed only where
+  an operator insists, as an event that begins where it lies.
+- A letter that came back too often is parked instead: sent round and round it would only hide the
+  others. One that is brought back from there has been looked at, so it is let through.
+- The replayed record is the original one again, and says in headers where that lay
+  (`consumer.model.origin`); without them it would be a new event, newer than everything.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from consumer.contract.dead_letter import restored, rfc3339
+from consumer.contract.received_letter import Letter
+from consumer.model import origin as of
+from consumer.model.record import Headers, Record
+from consumer.operations.letters.standing import Standing
+
+
+class ReplayVerdict(StrEnum):
+    """What is done with a letter, as it is reported.
+
+    REPLAY      it is published to the replay topic.
+    PARK        it came back too often: it is published to the parked topic.
+    STALE       left: a newer version of its document is stored or deleted.
+    RESOLVED    left: a later result of its event says so.
+    IN_FLIGHT   left: it was replayed, and that has no result yet.
+    PARKED      left: it was put aside.
+    FOREIGN     left: its headers are not ours.
+    UNREADABLE  left: Kafka's client can't read the letter itself.
+    REPLACED    left: a newer letter of its event stands for it.
+    """
+
+    REPLAY = "to replay"
+    PARK = "over the replay limit"
+    STALE = "stale"
+    RESOLVED = "resolved"
+    IN_FLIGHT = "in flight"
+    PARKED = "parked"
+    FOREIGN = "foreign"
+    UNREADABLE = "unreadable"
+    REPLACED = "replaced"
+
+
+class Skipped(StrEnum):
+    """Why a letter that was to be replayed was left after all."""
+
+    GONE = "its dead letter is not there any more"
+    ORIGINAL_GONE = "by reference, and the original is not there any more"
+    ORIGINAL_DIFFERS = "by reference, and another record lies where the original did"
+    ORIGINAL_UNREADABLE = "by reference, and the original can't be read"
+    TOO_LARGE = "too large for its topic"
+    SETTLED = "not open any more when the run came to it"
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayRules:
+    """How a run chooses.
+
+    Args:
+        max_replays: letters that came back this often are parked (``REPLAY_MAX_REPLAYS``).
+        from_parked: parked letters are brought back, and only these.
+        force: foreign letters are replayed, too.
+    """
+
+    max_replays: int
+    from_parked: bool = False
+    force: bool = False
+
+
+_LEFT = {
+    Standing.STALE: ReplayVerdict.STALE,
+    Standing.RESOLVED: ReplayVerdict.RESOLVED,
+    Standing.IN_FLIGHT: ReplayVerdict.IN_FLIGHT,
+    Standing.PARKED: ReplayVerdict.PARKED,
+    Standing.REPLACED: ReplayVerdict.REPLACED,
+}
+
+
+def verdict_of(letter: Letter, standing: Standing, rules: ReplayRules) -> ReplayVerdict:
+    """What is done with a letter that stands like this."""
+    if standing is not Standing.OPEN and not (rules.from_parked and standing is Standing.PARKED):
+        return _LEFT[standing]
+    if letter.unreadable is not None:
+        return ReplayVerdict.UNREADABLE
+    if not letter.is_ours:
+        return ReplayVerdict.REPLAY if rules.force else ReplayVerdict.FOREIGN
+    if letter.origin.replays >= rules.max_replays and not rules.from_parked:
+        return ReplayVerdict.PARK
+    return ReplayVerdict.REPLAY
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """A record as it is published to the replay topic.
+
+    Args:
+        key: of the original.
+        value: of the original; None is a tombstone.
+        headers: those of the original, then where it came from.
+        partition: the original's number, None where the key has to decide.
+    """
+
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+    partition: int | None
+
+
+def replay_of(letter: Letter, original: Record, run: str) -> Replay:
+    """The letter as it is replayed.
+
+    Args:
+        letter: what is known of it.
+        original: key, value and headers of the original: of the letter, or fetched by reference.
+        run: the run's id.
+    """
+    origin = letter.origin
+    added: dict[str, str | None] = {
+        of.TOPIC: origin.at.topic,
+        of.PARTITION: str(origin.at.partition),
+        of.OFFSET: str(origin.at.offset),
+        of.TIMESTAMP: str(origin.timestamp_ms),
+        of.EVENT_ID: letter.event_id,
+        of.FIRST_FAILED_AT: rfc3339(letter.first_failed_at) if letter.first_failed_at else None,
+        of.REPLAYS: str(origin.replays + 1 if letter.is_ours else 1),
+        of.RUN: run,
+        of.LETTER: str(letter.at),
+    }
+    headers = tuple((name, text.encode()) for name, text in added.items() if text is not None)
+    return Replay(
+        key=original.key,
+        value=original.value,
+        headers=restored(original.headers) + headers,
+        partition=partition_of(letter),
+    )
+
+
+def partition_of(letter: Letter) -> int | None:
+    """The number of the partition that its event was on; unknown of a foreign one.
+
+    The same number keeps a document's replays and its live events with one instance, in order.
+    """
+    return letter.origin.at.partition if letter.is_ours else None

@@ -1,0 +1,192 @@
+"""What AnythingLLM has of one document, and whether searches find it. Changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from consumer.anythingllm import AnythingLLMError
+from consumer.anythingllm.inventory import Inventory, SickWorkspace, open_inventory
+from consumer.anythingllm.models import DocumentRow
+from consumer.model.document import ProcessedDocument
+from consumer.model.event import DocumentEvent, Event, TombstoneEvent
+from consumer.model.listing import ListedRow, Listing, by_identity
+from consumer.model.marker import decode_marker
+from consumer.model.slug import is_slug
+from consumer.operations.where.held import Held, Searched, held_of, looked_for
+from consumer.operations.where.story import Names, SameSource
+from consumer.settings import Settings
+from consumer.wiring.anythingllm import anythingllm_config
+
+MOST_SAME = 20  # others of the same source that are named
+
+Progress = Callable[[str, int, int], None]
+"""Told what is being done, how much of it is done, and how much there is in all."""
+
+
+class WhereStored:
+    """Looks into the workspaces.
+
+    Args:
+        settings: of the service.
+        names: of the document.
+        newest: what its newest events want.
+        quick: look only into the workspaces that its events and results name.
+        progress: told how far it is.
+
+    Attributes:
+        held: what each workspace has.
+        same_source: others of the same source.
+        narrowed: what was left out, for people.
+    """
+
+    def __init__(
+        self, settings: Settings, names: Names, newest: Newest, *, quick: bool, progress: Progress
+    ) -> None:
+        self._settings = settings
+        self._names = names
+        self._newest = newest
+        self._quick = quick
+        self._progress = progress
+        self.held: list[Held] = []
+        self.same_source: list[SameSource] = []
+        self.narrowed: list[str] = []
+
+    async def look(self, told: Iterable[str]) -> None:
+        """Look; what was found before a failure is kept.
+
+        Args:
+            told: workspaces that results name.
+
+        Raises:
+            AnythingLLMError: AnythingLLM can't be asked.
+        """
+        async with open_inventory(anythingllm_config(self._settings)) as inventory:
+            slugs = await self._slugs(inventory, told)
+            for number, slug in enumerate(slugs):
+                self._progress("looking at workspaces", number, len(slugs))
+                await self._of_workspace(inventory, slug)
+            self._progress("looking at workspaces", len(slugs), len(slugs))
+
+    async def _slugs(self, inventory: Inventory, told: Iterable[str]) -> Sequence[str]:
+        """Those that its events and results name first, then all that routing permits."""
+        named = [slug for slug in dict.fromkeys((*self._newest.slugs, *told)) if is_slug(slug)]
+        if self._quick and named:
+            self.narrowed.append(f"workspaces: only {', '.join(named)}")
+            return named
+        permits = self._settings.routing.rules().permits
+        there = [each.slug for each in await inventory.workspaces()]
+        return [*named, *(slug for slug in there if permits(slug) and slug not in named)]
+
+    async def _of_workspace(self, inventory: Inventory, slug: str) -> None:
+        take = _Taking(self._names, self._newest.sources, slug)
+        listed = await inventory.scan(slug, take)
+        documents = self._newest.of_slug(slug)
+        if listed is None and not documents:
+            return
+        now = listed or datetime.now(UTC)
+        rows = tuple(_row(each, now) for each in take.ours)
+        template = self._settings.document.identity
+        of_rows = by_identity(rows, template)
+        for held in held_of(Listing(slug, rows, now), template, documents):
+            document = documents.get(held.identity)
+            searched = await _searched(inventory, slug, document, of_rows.get(held.identity, ()))
+            self.held.append(replace(held, searched=searched))
+        self.same_source += take.same.values()
+
+
+class Newest:
+    """What the newest events want, by identity and workspace, with the text."""
+
+    def __init__(self) -> None:
+        self._newest: dict[tuple[str, str], DocumentEvent] = {}
+        self._tombstones: list[TombstoneEvent] = []
+
+    def add(self, event: Event) -> None:
+        """An event, in the order of its partition."""
+        match event.body:
+            case DocumentEvent() as body:
+                known = self._newest.get((body.identity, body.slug))
+                newer = known is None or not known.version.newer_than(body.version)
+                if newer and not any(_ends(each, body) for each in self._tombstones):
+                    self._newest[body.identity, body.slug] = body
+            case TombstoneEvent() as body:
+                self._tombstones.append(body)
+                self._newest = {
+                    key: known for key, known in self._newest.items() if not _ends(body, known)
+                }
+
+    @property
+    def slugs(self) -> tuple[str, ...]:
+        """Where they belong."""
+        return tuple(slug for _, slug in self._newest)
+
+    @property
+    def sources(self) -> frozenset[str]:
+        """Where they come from."""
+        return frozenset(body.document.source_url for body in self._newest.values())
+
+    def of_slug(self, wanted: str) -> dict[str, ProcessedDocument]:
+        """Those of one workspace, by identity."""
+        return {
+            identity: body.document
+            for (identity, slug), body in self._newest.items()
+            if slug == wanted
+        }
+
+
+class _Taking:
+    """Takes the rows of a workspace's listing, and keeps those of the document.
+
+    Args:
+        names: of the document.
+        sources: where it comes from.
+        slug: the workspace.
+    """
+
+    def __init__(self, names: Names, sources: frozenset[str], slug: str) -> None:
+        self._names = names
+        self._sources = sources
+        self._slug = slug
+        self.ours: list[DocumentRow] = []
+        self.same: dict[str, SameSource] = {}
+
+    def __call__(self, row: DocumentRow) -> None:
+        marker = decode_marker(row.doc_source)
+        if marker is None:
+            return
+        identity = self._names.identity_of(marker)
+        if self._names.is_meant(marker.document_id, identity):
+            self.ours.append(row)
+        elif marker.source_url in self._sources and len(self.same) < MOST_SAME:
+            self.same[identity] = SameSource(self._slug, identity, marker.source_url)
+
+
+def _ends(tombstone: TombstoneEvent, document: DocumentEvent) -> bool:
+    meant = tombstone.identity == document.identity and tombstone.slug in (None, document.slug)
+    return meant and tombstone.version.ends(document.version)
+
+
+def _row(row: DocumentRow, now: datetime) -> ListedRow:
+    created = row.created_at
+    age = (now - created).total_seconds() if created else None
+    return ListedRow(
+        row.location, row.doc_source, age, decode_marker(row.doc_source), sentinel=False
+    )
+
+
+async def _searched(
+    inventory: Inventory, slug: str, document: ProcessedDocument | None, rows: Sequence[ListedRow]
+) -> Searched:
+    """Whether searches find some of its chunks by their own text."""
+    if document is None:
+        return Searched(why_not="its text is in no event that is left")
+    checked = found = 0
+    try:
+        for text, sources in looked_for(document, rows):
+            found += bool(sources & await inventory.near(slug, text))
+            checked += 1
+    except (AnythingLLMError, SickWorkspace) as error:
+        return Searched(checked, found, str(error))
+    return Searched(checked, found)

@@ -1,0 +1,275 @@
+"""Everything that is known of one document, from the topics and from AnythingLLM. Changes nothing.
+
+- Each topic is read up to the end it had at the start; the partitions that a producer would have
+  chosen for its key are not enough, because producers may key otherwise (`quick` trusts in it).
+- Only records that may be about the document are read in full, and only the newest `KEPT` are kept.
+- If reading shows an identity that was not known at first, what came before it is read once more.
+- What can't be had is said, and the rest is told. Only without Kafka there is no story.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import AsyncIterator
+from typing import Generic, TypeVar
+
+from consumer.anythingllm import AnythingLLMError
+from consumer.contract.received_result import ReceivedResult, read_result
+from consumer.kafka.reader import TopicReader, open_reader
+from consumer.kafka.topic_progress import TopicProgress, partitions_for, topic_progress_of
+from consumer.model.event import DocumentEvent, Event, TombstoneEvent
+from consumer.model.origin import instant_of
+from consumer.model.outcome import Refused
+from consumer.model.record import Record
+from consumer.operations.letters.reading import read_letters
+from consumer.operations.where.held import Held
+from consumer.operations.where.stored import MOST_SAME, Newest, Progress, WhereStored
+from consumer.operations.where.story import (
+    DOCUMENT,
+    TOMBSTONE,
+    WHAT_IS_STORED,
+    LetterTold,
+    Names,
+    SameSource,
+    Story,
+    Told,
+    Untold,
+)
+from consumer.settings import Settings
+from consumer.wiring.events import event_reader
+from consumer.wiring.kafka import kafka_connection
+
+KEPT = 1_000  # of events and of results each
+_TOLD_EVERY = 200  # records between two times that progress is told
+
+T = TypeVar("T")
+
+
+def _nothing(stage: str, done: int, total: int) -> None:
+    """Nobody wants to know."""
+
+
+async def story_of(
+    settings: Settings, word: str, *, quick: bool = False, progress: Progress = _nothing
+) -> Story:
+    """Everything that is known of a document (module docstring).
+
+    Args:
+        settings: of the service.
+        word: a document id or an identity.
+        quick: look only into the partitions that its identity as a key leads to, and into the
+            workspaces that its events name.
+        progress: told how far it is.
+
+    Raises:
+        KafkaUnavailableError: Kafka can't be reached or refuses.
+    """
+    limit = settings.document.max_batch_bytes
+    async with open_reader(kafka_connection(settings), unfold_limit=limit) as reader:
+        telling = _Telling(settings, reader, word, quick, progress)
+        await telling.of_topics()
+        await telling.of_letters()
+    await telling.of_workspaces()
+    return telling.story()
+
+
+class _Latest(Generic[T]):
+    """Keeps the newest of what it is given, and counts the others."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, T]] = []
+        self.count = 0
+
+    def add(self, when: float, what: T) -> None:
+        self.count += 1
+        push = heapq.heappush if len(self._heap) < KEPT else heapq.heappushpop
+        push(self._heap, (when, self.count, what))
+
+    @property
+    def left_out(self) -> int:
+        return self.count - len(self._heap)
+
+    def in_order(self) -> tuple[T, ...]:
+        """Oldest first."""
+        return tuple(what for _, _, what in sorted(self._heap))
+
+
+class _Telling:
+    """One look, station by station."""
+
+    def __init__(
+        self, settings: Settings, reader: TopicReader, word: str, quick: bool, progress: Progress
+    ) -> None:
+        self._settings = settings
+        self._topics = reader
+        self._quick = quick
+        self._progress = progress
+        self._names = Names(word, settings.document.identity)
+        self._wanted = Newest()
+        self._events: _Latest[Told] = _Latest()
+        self._results: _Latest[ReceivedResult] = _Latest()
+        self._letters: tuple[LetterTold, ...] = ()
+        self._held: list[Held] = []
+        self._same_source: list[SameSource] = []
+        self._untold: list[Untold] = []
+        self._narrowed: list[str] = []
+        self._stands: dict[str, TopicProgress] = {}
+        self._reader = event_reader(settings)
+
+    # -- Kafka -------------------------------------------------------------------------------------
+
+    async def of_topics(self) -> None:
+        """Events, replays and results."""
+        kafka = self._settings.kafka
+        topics = (kafka.documents_topic, kafka.replay_topic, kafka.results_topic)
+        others = (kafka.dead_letters_topic, kafka.parked_topic)
+        connection = kafka_connection(self._settings)
+        self._stands = await topic_progress_of(
+            self._topics, connection, (*topics, *others), kafka.group_id
+        )
+        for topic in (*topics, *others):
+            if topic not in self._stands:
+                self._untold.append(Untold(topic, "there is no such topic"))
+        known: frozenset[str] = frozenset()
+        while known != self._names.identities:
+            known = self._names.identities
+            self._events, self._results, self._wanted = _Latest(), _Latest(), Newest()
+            async for record in self._records(kafka.results_topic):
+                self._take_result(record)
+            for topic in (kafka.documents_topic, kafka.replay_topic):
+                async for record in self._records(topic):
+                    self._take_event(record)
+
+    async def of_letters(self) -> None:
+        """Dead letters, and what became of them."""
+        kafka = self._settings.kafka
+        if not {kafka.dead_letters_topic, kafka.results_topic} <= self._stands.keys():
+            return  # one of them is missing, which is said already
+        letters = await read_letters(
+            self._settings,
+            progress=lambda done, total: self._progress("reading dead letters", done, total),
+        )
+        # An event that nobody can name is known by its place alone.
+        places = {told.original or told.at for told in self._events.in_order()}
+        told = [
+            LetterTold(letter, letters.of(letter), letters.standings.replays_of(letter))
+            for letter in (*letters.letters, *letters.parked)
+            if self._names.is_meant(letter.document_id, letter.identity)
+            or letter.origin.at in places
+        ]
+        self._letters = tuple(sorted(told, key=lambda each: each.letter.failed_at))
+
+    async def _records(self, topic: str) -> AsyncIterator[Record]:
+        stand = self._stands.get(topic)
+        if stand is None:
+            return
+        if self._quick:
+            stand = self._narrow(stand)
+        done = 0
+        async for record in self._topics.records(topic, stand.extents):
+            done += 1
+            if done % _TOLD_EVERY == 0:
+                self._progress(f"reading {topic}", done, stand.records)
+            yield record
+
+    def _narrow(self, stand: TopicProgress) -> TopicProgress:
+        keys = (identity.encode(errors="replace") for identity in self._names.identities)
+        narrowed = stand.only(partitions_for(keys, len(stand.extents)))
+        numbers = ", ".join(str(number) for number in sorted(narrowed.extents))
+        text = f"{stand.topic}: only partition {numbers} of {len(stand.extents)}"
+        self._narrowed = [each for each in self._narrowed if not each.startswith(stand.topic + ":")]
+        self._narrowed.append(text)
+        return narrowed
+
+    def _take_result(self, record: Record) -> None:
+        if not self._names.may_be_answered_by(record):
+            return
+        try:
+            result = read_result(record.value or b"")
+        except ValueError:
+            return
+        # Its lists can be half a megabyte, and are not told.
+        lean = result.model_copy(update={"uploaded_chunk_ids": (), "unchanged_chunk_ids": ()})
+        when = result.completed_at.timestamp() if result.completed_at else 0.0
+        self._results.add(when, lean)
+
+    def _take_event(self, record: Record) -> None:
+        if not self._names.may_be_told_by(record):
+            return
+        event = self._reader.read(record)
+        document_id = _document_id(event)
+        nameless = document_id is None and event.identity is None
+        if nameless or self._names.is_meant(document_id, event.identity):
+            self._wanted.add(event)
+            self._events.add(record.timestamp_ms, self._told(event, document_id))
+
+    def _told(self, event: Event, document_id: str | None) -> Told:
+        record, body = event.record, event.body
+        stand = self._stands[record.at.topic]
+        workspace, version, chunks = None, None, None
+        match body:
+            case DocumentEvent():
+                kind, workspace, version = DOCUMENT, body.slug, body.version
+                chunks = len(body.document.chunks)
+            case TombstoneEvent():
+                kind, workspace, version = TOMBSTONE, body.slug, body.version
+            case Refused():
+                kind = body.reason.value
+        return Told(
+            at=record.at,
+            timestamp=instant_of(record.timestamp_ms),
+            kind=kind,
+            document_id=document_id,
+            identity=event.identity,
+            workspace=workspace,
+            version=version,
+            chunks=chunks,
+            key=None if record.key is None else record.key.decode(errors="replace"),
+            original=event.origin.at if event.is_replay else None,
+            committed=stand.is_committed(record.at),
+            in_front=stand.in_front_of(record.at),
+        )
+
+    async def of_workspaces(self) -> None:
+        """What is stored, and whether searches find it."""
+        slugs = tuple(each.workspace_slug for each in self._results.in_order())
+        stored = WhereStored(
+            self._settings, self._names, self._wanted, quick=self._quick, progress=self._progress
+        )
+        try:
+            await stored.look(slug for slug in slugs if slug is not None)
+        except AnythingLLMError as error:
+            self._untold.append(Untold(WHAT_IS_STORED, error.message))
+        self._held, self._same_source = stored.held, stored.same_source
+        self._narrowed += stored.narrowed
+
+    # -- all of it ---------------------------------------------------------------------------------
+
+    def story(self) -> Story:
+        """What was found."""
+        events, results = self._events.in_order(), self._results.in_order()
+        told = (
+            *(each.identity for each in events),
+            *(each.identity for each in results),
+            *(each.letter.identity for each in self._letters),
+            *(each.identity for each in self._held),
+        )
+        identities = dict.fromkeys(each for each in told if each is not None)
+        return Story(
+            word=self._names.word,
+            identities=tuple(identities),
+            events=events,
+            results=results,
+            letters=self._letters,
+            held=tuple(self._held),
+            same_source=tuple(self._same_source[:MOST_SAME]),
+            untold=tuple(self._untold),
+            left_out=self._events.left_out + self._results.left_out,
+            narrowed=tuple(self._narrowed),
+        )
+
+
+def _document_id(event: Event) -> str | None:
+    if event.document is not None:
+        return event.document.id
+    return event.body.document_id if isinstance(event.body, Refused) else None

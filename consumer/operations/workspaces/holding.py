@@ -1,0 +1,117 @@
+"""Which documents the workspaces hold, seen together: pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from consumer.model.identity import IdentityTemplate
+from consumer.model.listing import ListedFile, Listing, by_identity, newest_of
+from consumer.operations.workspaces.examination import about, name_of
+from consumer.operations.workspaces.finding import FindingKind, WorkspaceFinding, found, untouchable
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """That a workspace holds a document; the fields are those of its newest unit there."""
+
+    workspace: str
+    document_id: str
+    technology: str
+    instant: datetime
+
+
+def holdings(listing: Listing, identity: IdentityTemplate) -> dict[str, Holding]:
+    """Which documents a workspace holds, by identity."""
+    held = {}
+    for name, rows in by_identity(listing.rows, identity).items():
+        newest = newest_of(rows)
+        held[name] = Holding(
+            listing.slug, newest.document_id, newest.technology, newest.version.instant
+        )
+    return held
+
+
+def in_several(
+    held: Iterable[Sequence[Holding]], route: Callable[[str], str | None]
+) -> Iterator[WorkspaceFinding]:
+    """Documents that are in several workspaces.
+
+    Args:
+        held: for each identity, the workspaces that hold it.
+        route: where routing sends a technology today; None for nowhere.
+    """
+    for several in held:
+        if len(several) < 2:
+            continue
+        target = route(max(several, key=lambda holding: holding.instant).technology)
+        names = {holding.workspace for holding in several}
+        for holding in several:
+            where = ", ".join(sorted(names - {holding.workspace}))
+            if target not in names:
+                kind, text = (
+                    FindingKind.ALSO_IN,
+                    f"document {holding.document_id} is also in {where}",
+                )
+            elif target != holding.workspace:
+                text = f"document {holding.document_id} is also in {target}, where routing leads"
+                kind = FindingKind.MOVED
+            else:
+                continue
+            yield found(kind, holding.workspace, text, document_id=holding.document_id)
+
+
+def orphan(file: ListedFile, *, findable_in: str | None) -> WorkspaceFinding:
+    """A file of ours that no workspace lists.
+
+    Args:
+        file: the file.
+        findable_in: a workspace where its text is found all the same: then something is wrong with
+            what is listed there, and the file stays.
+    """
+    text = f"the file of {name_of(file)} is in no workspace"
+    finding = about(file, FindingKind.ORPHANED_FILE, None, text)
+    if findable_in is None:
+        return finding
+    return untouchable(finding, f", but its text is found in {findable_in}")
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What is in a workspace, in numbers.
+
+    Args:
+        slug: its key.
+        name: for people.
+        documents: logical documents of ours.
+        chunks: chunks of ours, doubles included.
+        foreign: documents that others put there.
+        sentinels: test documents.
+    """
+
+    slug: str
+    name: str
+    documents: int
+    chunks: int
+    foreign: int
+    sentinels: int
+
+
+def contents(listing: Listing, name: str, identity: IdentityTemplate) -> Contents:
+    """Count what a workspace lists."""
+    by_location = {row.location: row for row in listing.rows}
+    kinds = Counter(
+        "sentinel" if row.sentinel else "ours" if row.marker else "foreign"
+        for row in by_location.values()
+    )
+    markers = (row.marker for row in by_location.values() if row.marker)
+    return Contents(
+        slug=listing.slug,
+        name=name,
+        documents=len(by_identity(listing.rows, identity)),
+        chunks=sum(len(marker.chunks) for marker in markers),
+        foreign=kinds["foreign"],
+        sentinels=kinds["sentinel"],
+    )

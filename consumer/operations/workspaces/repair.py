@@ -1,0 +1,241 @@
+"""Putting right what `verify` found, beside a running service.
+
+1. Nothing is done that was not planned, and nothing that is not still so right before it is done.
+2. Embedding again adds first and takes out the old row afterwards: should it fail, everything is as
+   it was. AnythingLLM 1.16 takes out the oldest row of a file.
+3. Of a double nothing is removed before the copy that stays is known to be found by searches.
+4. A file that another workspace lists as well is left to people: AnythingLLM removes it from all.
+5. Nobody tells how old a file in no workspace is. So it is removed only when it was there, and in
+   no workspace, for as long as an upload without an answer may still take effect.
+6. The first failure ends it. It can always be run again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from consumer.anythingllm.inventory import Inventory
+from consumer.model.slug import is_slug
+from consumer.operations.workspaces.examination import SENTINEL_SECONDS
+from consumer.operations.workspaces.finding import FindingKind, Remedy, WorkspaceFinding
+from consumer.operations.workspaces.verify import Orphans, Upkeep, WorkspaceLook, WorkspacesReport
+
+_EMBEDDED_AT_ONCE = 25  # up to 5 s each on a large workspace, and each answer lists all of it
+_REMOVED_AT_ONCE = 10
+_RELISTED_EVERY = 100  # orphans removed between two looks at all workspaces
+
+T = TypeVar("T")
+
+
+def _nothing(more: int) -> None:
+    """Nobody wants to know."""
+
+
+class Repair:
+    """Does what a report says can be done, by the rules above; may raise `AnythingLLMError`.
+
+    Args:
+        inventory: what AnythingLLM holds.
+        upkeep: looks at it.
+        report: what was found.
+        settled: seconds after which nothing that is under way can take effect any more.
+        tell: told in a line what people should know meanwhile.
+        done: told how many more of `planned` are over, done or not.
+        sleep: waits.
+    """
+
+    def __init__(
+        self,
+        inventory: Inventory,
+        upkeep: Upkeep,
+        report: WorkspacesReport,
+        *,
+        settled: float,
+        tell: Callable[[str], None],
+        done: Callable[[int], None] = _nothing,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._inventory = inventory
+        self._upkeep = upkeep
+        self._report = report
+        self._settled = settled
+        self._tell = tell
+        self._done = done
+        self._sleep = sleep
+        self.renewed: set[str] = set()
+        """Locations that were embedded again: their rows are young, and nobody else's."""
+
+    async def run(self) -> None:
+        """Do it; what was really done tells another look."""
+        by_workspace: dict[str, list[WorkspaceFinding]] = {}
+        for each in planned(self._report):
+            if each.workspace is not None:
+                by_workspace.setdefault(each.workspace, []).append(each)
+        shared = await self._shared(by_workspace)
+        for slug, findings in by_workspace.items():
+            await self._repair(slug, findings, shared)
+        await self._remove_orphans()
+
+    async def _shared(self, by_workspace: dict[str, list[WorkspaceFinding]]) -> frozenset[str]:
+        """Locations to be removed that another workspace lists as well."""
+        home = {
+            each.location: slug
+            for slug, findings in by_workspace.items()
+            for each in findings
+            if each.remedy is Remedy.REMOVE and each.location is not None
+        }
+        shared: set[str] = set()
+        for each in await self._inventory.workspaces() if home else ():
+            if is_slug(each.slug):
+                listed = await self._inventory.locations(each.slug)
+                shared.update(at for at, slug in home.items() if slug != each.slug and at in listed)
+        return frozenset(shared)
+
+    async def _repair(
+        self, slug: str, findings: Sequence[WorkspaceFinding], shared: frozenset[str]
+    ) -> None:
+        wanted = {each.key: each for each in findings}
+        for remedy, act in ((Remedy.EMBED, self._embed), (Remedy.UNLIST, self._unlist)):
+            if any(each.remedy is remedy for each in findings):
+                look = await self._upkeep.look(slug, self.renewed)
+                now = _still(look, wanted, remedy)
+                for batch in _batches(now, _EMBEDDED_AT_ONCE):
+                    await act(slug, batch)
+                self._done(sum(each.remedy is remedy for each in findings))
+        removals = [each for each in findings if each.remedy is Remedy.REMOVE]
+        if removals:
+            await self._remove(slug, removals, shared)
+
+    async def _embed(self, slug: str, batch: Sequence[str]) -> None:
+        before = await self._inventory.locations(slug)
+        adds = [location for location in batch if before[location]]
+        after = await self._inventory.relist(slug, adds=adds)
+        grown = [location for location in adds if after[location] > before[location]]
+        surplus = [each for each in grown for _ in range(after[each] - 1)]
+        if surplus:
+            await self._inventory.relist(slug, deletes=surplus)
+        self.renewed.update(grown)
+
+    async def _unlist(self, slug: str, batch: Sequence[str]) -> None:
+        listed = await self._inventory.locations(slug)
+        surplus = [each for each in batch for _ in range(listed[each] - 1)]
+        if surplus:
+            await self._inventory.relist(slug, deletes=surplus)
+
+    async def _remove(
+        self, slug: str, removals: Sequence[WorkspaceFinding], shared: frozenset[str]
+    ) -> None:
+        look = await self._upkeep.look(slug, self.renewed)
+        if look is None:
+            return
+        lost = {each.location for each in look.findings if each.kind is FindingKind.VECTORS_GONE}
+        for batch in _batches(removals, _REMOVED_AT_ONCE):
+            there = await self._upkeep.glance(slug, self.renewed)
+            locations = []
+            for each in batch:
+                if each.location is None or each.key not in there:
+                    continue
+                if each.location in shared:
+                    self._tell(f"left: {each.text}; other workspaces list its file as well")
+                elif each.keeps is not None and not self._is_found(look, each.keeps, lost):
+                    self._tell(f"left: {each.text}; the copy to keep is not known to be found")
+                else:
+                    locations.append(each.location)
+            if locations:
+                await self._inventory.remove(locations)
+            self._done(len(batch))
+
+    def _is_found(self, look: WorkspaceLook, location: str, lost: set[str | None]) -> bool:
+        return location in self.renewed or (look.vectors_known and location not in lost)
+
+    # -- files in no workspace ---------------------------------------------------------------------
+
+    async def _remove_orphans(self) -> None:
+        removable = {each.location for each in planned(self._report) if each.workspace is None}
+        orphans: Orphans = {
+            at: known for at, known in self._report.orphans.items() if at in removable
+        }
+        if not orphans:
+            return
+        if not await self._waited(orphans):
+            self._tell("left: the files in no workspace; the server's clock does not go on")
+            return
+        for some in _batches(sorted(orphans), _RELISTED_EVERY):
+            still = await self._upkeep.unlisted({at: orphans[at] for at in some})
+            for batch in _batches(sorted(still), _REMOVED_AT_ONCE):
+                locations = [
+                    at for at in batch if await self._inventory.is_unchanged(orphans[at][0])
+                ]
+                if locations:
+                    await self._inventory.remove(locations)
+            self._done(len(some))
+
+    async def _waited(self, orphans: Orphans) -> bool:
+        """Wait until every one of them is old enough, by the server's clock."""
+        sentinels = any(file.sentinel for file, _ in orphans.values())
+        age = max(self._settled, SENTINEL_SECONDS if sentinels else 0.0)
+        seen = max(moment for _, moment in orphans.values())
+        for is_last in (False, True):
+            now = await self._inventory.now()
+            left = age - (now - seen).total_seconds() if now is not None else age
+            if left <= 0 or is_last:
+                return left <= 0
+            self._tell(
+                f"waiting {left:.0f} s: until then an upload may still bring "
+                f"{len(orphans)} files into a workspace (Ctrl-C leaves them)"
+            )
+            await self._sleep(left + 1)
+        return False
+
+
+def planned(report: WorkspacesReport) -> tuple[WorkspaceFinding, ...]:
+    """What repairing would do, of everything that was found."""
+    return tuple(each for each in report.findings if each.remedy is not Remedy.NONE)
+
+
+@dataclass(frozen=True, slots=True)
+class RepairOutcome:
+    """What a repair came to; `after` is `before` where nothing was done."""
+
+    before: WorkspacesReport
+    after: WorkspacesReport
+
+    def lines(self) -> Iterator[tuple[WorkspaceFinding, str]]:
+        """Every finding of before and after, with what became of it."""
+        left = {each.key for each in self.after.findings}
+        for each in self.before.findings:
+            if each.remedy is Remedy.NONE:
+                yield each, "reported"
+            elif self.after is self.before:
+                yield each, "planned"
+            else:
+                yield each, "left" if each.key in left else "done"
+        known = {each.key for each in self.before.findings}
+        yield from ((each, "new") for each in self.after.findings if each.key not in known)
+
+    def counts(self) -> dict[str, int]:
+        """How many were planned, and done as the look afterwards shows."""
+        became = Counter(word for _, word in self.lines())
+        return {"planned": len(planned(self.before)), "done": became["done"]}
+
+
+def _still(
+    look: WorkspaceLook | None, wanted: dict[tuple[object, ...], WorkspaceFinding], remedy: Remedy
+) -> list[str]:
+    """Locations of what is wanted and still so."""
+    now = look.findings if look is not None else ()
+    return [
+        each.location
+        for each in now
+        if each.remedy is remedy and each.key in wanted and each.location is not None
+    ]
+
+
+def _batches(things: Iterable[T], size: int) -> Iterator[list[T]]:
+    everything = list(things)
+    for start in range(0, len(everything), size):
+        yield everything[start : start + size]

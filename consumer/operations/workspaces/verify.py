@@ -1,0 +1,324 @@
+"""Looking at workspaces with a person's eyes: what is in them and what is wrong. Changes nothing.
+
+What looks missing may only be under way (an upload's vectors are there a moment before its row), so
+whatever is concluded from an absence is looked at twice, and must be so both times.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from consumer.anythingllm import AnythingLLMNotFoundError
+from consumer.anythingllm.inventory import Inventory, SickWorkspace
+from consumer.anythingllm.models import Workspace
+from consumer.model.document import ProcessedDocument
+from consumer.model.identity import IdentityTemplate
+from consumer.model.listing import ListedFile, Listing
+from consumer.model.routing import Unroutable
+from consumer.model.slug import is_slug
+from consumer.operations.workspaces.examination import examine
+from consumer.operations.workspaces.finding import FindingKind, WorkspaceFinding, found
+from consumer.operations.workspaces.holding import (
+    Contents,
+    Holding,
+    contents,
+    holdings,
+    in_several,
+    orphan,
+)
+from consumer.operations.workspaces.shared_sources import shared_sources
+from consumer.settings import Settings
+
+PAUSE = 1.0  # seconds between two looks at what seems to be missing
+
+_FROM_ABSENCE = frozenset({FindingKind.VECTORS_GONE, FindingKind.VECTORS_WITHOUT_ROW})
+_ODD_SLUG = (
+    "it is not looked at: its slug can't be part of a request; "
+    "files in no workspace are not looked for then"
+)
+_RERANKED = "its searches are reranked: AnythingLLM then tells of 50 vectors at most"
+_NONE: frozenset[object] = frozenset()
+_TOO_LARGE = "it has more vectors than can be listed: whether all are there is not known"
+
+Orphans = Mapping[str, tuple[ListedFile, datetime]]
+"""Files of ours in no workspace, by location, each with the server's time when it was seen."""
+
+
+class NoSuchWorkspace(Exception):
+    """A workspace that was named is not there."""
+
+
+@dataclass(frozen=True, slots=True)
+class UpkeepRules:
+    """What the settings say about what is right.
+
+    Args:
+        identity: which units speak of the same document.
+        route: where routing sends a technology; None for nowhere.
+        settled: seconds after which nothing that is under way can take effect any more.
+    """
+
+    identity: IdentityTemplate
+    route: Callable[[str], str | None]
+    settled: float
+
+
+@dataclass(frozen=True, slots=True)
+class WorkspaceLook:
+    """One workspace, looked at."""
+
+    listing: Listing
+    findings: tuple[WorkspaceFinding, ...]
+    vectors_known: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WorkspacesReport:
+    """Everything that was found, in the order of the workspaces, files in none last."""
+
+    findings: tuple[WorkspaceFinding, ...]
+    contents: tuple[Contents, ...]
+    orphans: Orphans
+
+    @property
+    def faults(self) -> tuple[WorkspaceFinding, ...]:
+        """Without notes."""
+        return tuple(each for each in self.findings if not each.is_note)
+
+
+class Upkeep:
+    """Looks at workspaces. Every method raises `AnythingLLMError`.
+
+    Args:
+        inventory: what AnythingLLM holds.
+        rules: what is right.
+        sleep: waits.
+    """
+
+    def __init__(
+        self,
+        inventory: Inventory,
+        rules: UpkeepRules,
+        *,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._inventory = inventory
+        self._rules = rules
+        self._sleep = sleep
+        self._reranked: frozenset[str] = frozenset()
+
+    async def choose(self, slugs: Sequence[str]) -> tuple[Workspace, ...]:
+        """The workspaces of these slugs, or all.
+
+        Raises:
+            NoSuchWorkspace: one of them is not there.
+        """
+        there = {each.slug: each for each in await self._inventory.workspaces()}
+        if missing := [slug for slug in slugs if slug not in there]:
+            raise NoSuchWorkspace(f"AnythingLLM has no workspace {', '.join(missing)}")
+        return tuple(there[slug] for slug in dict.fromkeys(slugs or there))
+
+    async def contents(
+        self, chosen: Sequence[Workspace]
+    ) -> AsyncIterator[tuple[Workspace, Contents | None]]:
+        """What is in each, one after the other; None where it can't be asked for."""
+        for each in chosen:
+            if not is_slug(each.slug):
+                yield each, None
+            elif (listing := await self._inventory.listing(each.slug)) is not None:
+                yield each, contents(listing, each.name, self._rules.identity)
+
+    async def verify(
+        self,
+        chosen: Sequence[Workspace],
+        *,
+        whole: bool,
+        mine: Collection[str] = (),
+        done: Callable[[int], None] = lambda more: None,
+    ) -> WorkspacesReport:
+        """Look at workspaces and, if those are all, at what only all of them tell.
+
+        Args:
+            chosen: from `choose`.
+            whole: whether those are all.
+            mine: see `look`.
+            done: told how many more were looked at.
+        """
+        survey = _Survey(await self._inventory.row_counts() if whole else {})
+        self._reranked = await self._inventory.reranked()
+        for each in chosen:
+            if not is_slug(each.slug):
+                survey.findings.append(found(FindingKind.NOT_LOOKED_AT, each.slug, _ODD_SLUG))
+                survey.is_whole = False
+            elif (look := await self.look(each.slug, mine)) is not None:
+                survey.add(look, each.name, self._rules.identity, whole=whole)
+            done(1)
+        orphans: Orphans = {}
+        if whole:
+            survey.compare(await self._inventory.row_counts())
+            survey.findings += in_several(survey.held.values(), self._rules.route)
+            orphans = await self._orphans(survey)
+            survey.findings += (
+                orphan(file, findable_in=survey.rowless.get(file.source))
+                for file, _ in orphans.values()
+            )
+        return WorkspacesReport(tuple(survey.findings), tuple(survey.contents), orphans)
+
+    async def look(self, slug: str, mine: Collection[str] = ()) -> WorkspaceLook | None:
+        """One workspace; None where it is gone.
+
+        Args:
+            slug: the workspace.
+            mine: locations whose rows count as settled however young they are: whoever made them
+                knows that nothing else is under way.
+        """
+        first = await self._look(slug, mine)
+        if first is None or not any(each.kind in _FROM_ABSENCE for each in first.findings):
+            return first
+        await self._sleep(PAUSE)
+        second = await self._look(slug, mine)
+        if second is None:
+            return None
+        known = {each.key for each in first.findings}
+        return replace(
+            second,
+            findings=tuple(
+                each
+                for each in second.findings
+                if each.kind not in _FROM_ABSENCE or each.key in known
+            ),
+        )
+
+    async def glance(self, slug: str, mine: Collection[str] = ()) -> frozenset[object]:
+        """The keys of what a workspace's rows alone prove, right now."""
+        listing = await self._listing(slug, mine)
+        return frozenset(each.key for each in self._examined(listing, None)) if listing else _NONE
+
+    async def unlisted(self, files: Orphans) -> Orphans:
+        """Which of these files no workspace lists; none of them where that can't be proven."""
+        before = await self._inventory.row_counts()
+        left, rows = dict(files), {}
+        for each in await self._inventory.workspaces():
+            if not is_slug(each.slug):
+                return {}
+            locations = await self._inventory.locations(each.slug)
+            rows[each.slug] = locations.total()
+            for location in locations:
+                left.pop(location, None)
+        after = await self._inventory.row_counts()
+        return {} if _short(rows, before, after) else left
+
+    async def _orphans(self, survey: _Survey) -> Orphans:
+        if not survey.is_whole:
+            return {}
+        files: Orphans = {
+            file.location: (file, seen)
+            async for file, seen in self._inventory.files()
+            if hash(file.location) not in survey.listed
+        }
+        if not files:
+            return {}
+        await self._sleep(PAUSE)
+        return await self.unlisted(files)
+
+    async def _look(self, slug: str, mine: Collection[str]) -> WorkspaceLook | None:
+        # First the rows, then the vectors: a row that is there by then has had its vectors before.
+        listing = await self._listing(slug, mine)
+        if listing is None:
+            return None
+        vectors: Mapping[str, int] | None = None
+        beside: list[WorkspaceFinding] = []
+        try:
+            if slug in self._reranked:
+                beside.append(found(FindingKind.NOT_LOOKED_AT, slug, _RERANKED))
+            elif (vectors := await self._inventory.vectors(slug)) is None:
+                beside.append(found(FindingKind.NOT_LOOKED_AT, slug, _TOO_LARGE))
+        except SickWorkspace as error:
+            text = f"nothing in it can be found: {error}, although the embedder works"
+            beside.append(found(FindingKind.UNSEARCHABLE, slug, text))
+        except AnythingLLMNotFoundError:
+            return None
+        findings = (*self._examined(listing, vectors), *beside)
+        return WorkspaceLook(listing, findings, vectors is not None)
+
+    async def _listing(self, slug: str, mine: Collection[str]) -> Listing | None:
+        listing = await self._inventory.listing(slug)
+        if listing is None or not mine:
+            return listing
+        rows = (replace(r, age=math.inf) if r.location in mine else r for r in listing.rows)
+        return replace(listing, rows=tuple(rows))
+
+    def _examined(
+        self, listing: Listing, vectors: Mapping[str, int] | None
+    ) -> list[WorkspaceFinding]:
+        rules = self._rules
+        return [
+            *examine(listing, vectors, identity=rules.identity, settled=rules.settled),
+            *shared_sources(listing, rules.identity),
+        ]
+
+
+class _Survey:
+    """What is kept of each workspace while all are looked at; no listing is.
+
+    Args:
+        counted: how many rows each workspace had before, by the server's own count.
+    """
+
+    def __init__(self, counted: Mapping[str, int]) -> None:
+        self.findings: list[WorkspaceFinding] = []
+        self.contents: list[Contents] = []
+        self.held: dict[str, list[Holding]] = {}
+        self.rowless: dict[str, str] = {}
+        self.is_whole = True
+        # Hashes, because a million locations would take 150 MB. Two equal ones hide an orphan.
+        self.listed: set[int] = set()
+        self._counted = counted
+        self._rows: dict[str, int] = {}
+
+    def add(
+        self, look: WorkspaceLook, name: str, identity: IdentityTemplate, *, whole: bool
+    ) -> None:
+        """Take over what one look found."""
+        slug = look.listing.slug
+        self.findings += look.findings
+        self.contents.append(contents(look.listing, name, identity))
+        if not whole:
+            return
+        self._rows[slug] = len(look.listing.rows)
+        self.listed.update(hash(row.location) for row in look.listing.rows)
+        for each in look.findings:
+            if each.kind is FindingKind.VECTORS_WITHOUT_ROW:
+                self.rowless[each.source] = slug
+        for document, holding in holdings(look.listing, identity).items():
+            self.held.setdefault(document, []).append(holding)
+
+    def compare(self, counted: Mapping[str, int]) -> None:
+        """Find listings that were shorter than the server's own counts before and after."""
+        for slug in _short(self._rows, self._counted, counted):
+            text = f"{self._rows[slug]} documents are listed, fewer than AnythingLLM counts"
+            self.findings.append(found(FindingKind.SHORT_LISTING, slug, text))
+            self.is_whole = False
+
+
+def _short(
+    rows: Mapping[str, int], before: Mapping[str, int], after: Mapping[str, int]
+) -> list[str]:
+    return [s for s, n in rows.items() if n < min(before.get(s, 0), after.get(s, 0))]
+
+
+def rules_of(settings: Settings) -> UpkeepRules:
+    """The rules of these settings."""
+    routing = settings.routing.rules()
+
+    def route(technology: str) -> str | None:
+        try:
+            return routing.slug_for(ProcessedDocument("", "", technology, "", ()))
+        except Unroutable:
+            return None
+
+    return UpkeepRules(settings.document.identity, route, settings.anythingllm.ambiguity_seconds)

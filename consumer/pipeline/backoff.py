@@ -1,0 +1,82 @@
+"""How long work that failed waits before its next round.
+
+Growing and jittered, and never shorter than somebody asked for. Who has failed a few rounds stands
+aside meanwhile: a chunk whose upload may still come for ten minutes, and then fails once more,
+would keep its document's place in the window for hours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Sequence
+
+import structlog
+
+from consumer.model.fault import Failure
+from consumer.pipeline.gates import Gates
+from consumer.pipeline.ports import Waits
+from consumer.resilience.retry import RetryPolicy
+from consumer.telemetry.metrics import Metrics
+
+log = structlog.get_logger(__name__)
+
+_AFTER_ASKED_SECONDS = 5.0  # at most so much later than asked, so that not all come at once
+
+
+class Backoff:
+    """See the module's docstring.
+
+    Args:
+        gates: while they hold it is waited there instead.
+        policy: pauses between rounds; with its number of attempts in vain it is stood aside.
+        rng: for jitter.
+        metrics: counts.
+    """
+
+    def __init__(
+        self, gates: Gates, policy: RetryPolicy, *, rng: random.Random, metrics: Metrics
+    ) -> None:
+        self._gates = gates
+        self._policy = policy
+        self._rng = rng
+        self._metrics = metrics
+
+    async def pause(
+        self, rounds: int, failures: Sequence[Failure], waits: Waits, slug: str | None
+    ) -> None:
+        """Wait before the next round.
+
+        Args:
+            rounds: in vain so far, this one included.
+            failures: of this round.
+            waits: how to wait.
+            slug: the workspace; None where it is about no single one.
+        """
+        if self._gates.holds(slug):
+            return  # it is waited there, and no longer than need be
+        asked = [f.retry_after for f in failures if f.retry_after is not None]
+        delay = pause_of(self._policy, rounds, asked, self._rng)
+        worst = failures[-1] if failures else None
+        log.warning(
+            "document.waiting",
+            round=rounds,
+            chunks=len(failures),
+            seconds=round(delay, 3),
+            fault=worst.fault if worst else None,
+            error=worst.message if worst else None,
+        )
+        long = rounds >= self._policy.attempts
+        with self._metrics.documents_waiting.track_inprogress():
+            async with waits.aside() if long else waits.long():
+                await asyncio.sleep(delay)
+
+
+def pause_of(policy: RetryPolicy, rounds: int, asked: Sequence[float], rng: random.Random) -> float:
+    """Seconds between two rounds: growing and jittered, or what was asked for and little more.
+
+    Who says when to come again is asked then: a backoff that has grown over a long outage would
+    keep work waiting after its end.
+    """
+    delay = policy.delay(rounds, rng)
+    return max(asked) + min(delay, _AFTER_ASKED_SECONDS) if asked else delay

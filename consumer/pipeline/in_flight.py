@@ -1,0 +1,162 @@
+"""The window: how much may be in work at once, and the places that records have in it.
+
+What is always true:
+- A place is one of so many documents and a part of so many bytes; both are taken before a record is
+  worked on and given back together.
+- A document that waits for a paused workspace, that has failed a few rounds
+  (`consumer.pipeline.backoff`), or that waits for its turn behind such a one, stands aside: it
+  gives its place up and takes room aside instead, within a budget of its own. Without room aside
+  it waits in its place, and the intake stops when all places are taken like that: memory has its
+  bounds also then.
+- What comes back from there goes on in places that only such documents take, as many again as the
+  window has, and keeps its room aside until it is done. Had it to wait for a place of the window,
+  those behind it in its lane, or of another paused workspace, could hold all of them for ever.
+- What stands aside is never polled again: its offset stays open, and the commit behind it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+
+from consumer.resilience.limits import Budget
+from consumer.telemetry.metrics import Metrics
+
+
+@dataclass(frozen=True, slots=True)
+class InFlightBounds:
+    """How much may be in work.
+
+    Args:
+        documents: records in the window.
+        bytes: their sizes together; one larger record is admitted alone.
+        aside_bytes: memory, estimated, of what stands aside; 0: nothing does.
+    """
+
+    documents: int
+    bytes: int
+    aside_bytes: int = 0
+
+
+class InFlightLimit:
+    """See the module's docstring.
+
+    Args:
+        bounds: how much.
+        metrics: counts.
+    """
+
+    def __init__(self, bounds: InFlightBounds, metrics: Metrics) -> None:
+        self._documents = asyncio.Semaphore(bounds.documents)
+        self._returned = asyncio.Semaphore(bounds.documents)
+        self._bytes = Budget(bounds.bytes)
+        self._aside_left = bounds.aside_bytes
+        self._metrics = metrics
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another record would be taken in at once."""
+        return not self._documents.locked() and not self._bytes.waiting
+
+    async def place(self) -> Place:
+        """A place for one more record, of no size yet."""
+        place = Place(self)
+        await place._enter()
+        return place
+
+    @asynccontextmanager
+    async def _document(self) -> AsyncIterator[None]:
+        async with self._documents:
+            yield
+
+    @asynccontextmanager
+    async def _size(self, size: int) -> AsyncIterator[None]:
+        async with self._bytes.take(size):
+            self._metrics.bytes_in_flight.inc(size)
+            try:
+                yield
+            finally:
+                self._metrics.bytes_in_flight.dec(size)
+
+    @asynccontextmanager
+    async def _place_of_returned(self, size: int) -> AsyncIterator[None]:
+        async with self._returned:
+            self._metrics.bytes_in_flight.inc(size)
+            try:
+                yield
+            finally:
+                self._metrics.bytes_in_flight.dec(size)
+
+    def _room_aside(self, size: int) -> Callable[[], None] | None:
+        """Take room aside; what gives it back, or None where there is none."""
+        weight = room_aside(size)
+        if weight > self._aside_left:
+            return None
+        self._aside_left -= weight
+
+        def give_back() -> None:
+            self._aside_left += weight
+
+        return give_back
+
+    @contextmanager
+    def _counted_aside(self, size: int) -> Iterator[None]:
+        self._metrics.documents_aside.inc()
+        self._metrics.bytes_aside.inc(size)
+        try:
+            yield
+        finally:
+            self._metrics.documents_aside.dec()
+            self._metrics.bytes_aside.dec(size)
+
+
+def room_aside(size: int) -> int:
+    """What a record of so many bytes takes of the room aside: its memory, within a factor of two.
+
+    Measured with CPython 3.11 (tests/virtual/test_memory_aside.py): the task with all that it waits
+    in, and the record twice, once as bytes and once decoded.
+    """
+    return 16 * 1024 + 2 * size
+
+
+class Place:
+    """One record's place; made by `InFlightLimit.place`, given back by `leave`."""
+
+    def __init__(self, window: InFlightLimit) -> None:
+        self._window = window
+        self._size = 0
+        self._held = AsyncExitStack()
+        self._give_back_room: Callable[[], None] | None = None
+
+    async def fill(self, size: int) -> None:
+        """Wait for so many bytes and take them."""
+        await self._held.enter_async_context(self._window._size(size))
+        self._size = size
+
+    async def leave(self) -> None:
+        """Give it back; twice changes nothing."""
+        await self._held.aclose()
+        if (give_back := self._give_back_room) is not None:
+            self._give_back_room = None
+            give_back()
+
+    @asynccontextmanager
+    async def aside(self) -> AsyncIterator[None]:
+        """Give the place up while the block waits, where there is room aside; then take another.
+
+        Only waits belong around it: a wait for another place may be long as well.
+        """
+        window, size = self._window, self._size
+        self._give_back_room = self._give_back_room or window._room_aside(size)
+        if self._give_back_room is None:
+            yield
+            return
+        with window._counted_aside(size):
+            await self._held.aclose()
+            yield
+            await self._held.enter_async_context(window._place_of_returned(size))
+
+    async def _enter(self) -> None:
+        await self._held.enter_async_context(self._window._document())

@@ -1,0 +1,153 @@
+"""One after the other where order matters: events of one identity take turns, in offset order.
+
+What is always true:
+- A lane has one turn running; the others wait in the order in which they entered.
+- A waiting turn that a newer one for the same workspace overtakes is superseded: its state would
+  be replaced at once, so applying it costs uploads and gains nothing. Likewise a newcomer that is
+  older than one that waits.
+- A tombstone and a document never overtake each other: a tombstone's version is its record's date
+  and a document's its publisher's, so by dates a document that is published again after its
+  tombstone would be superseded, or not, by the accident of which one still waits.
+- The running one is carried through while it makes progress. Once it only waits, for an outage to
+  end or for a chunk that fails again and again, a newer one for the same workspace ends that wait:
+  a document that can't be stored must not keep its own mended version out.
+- While the running one stands aside, those behind it are told, and do so as well: they would fill
+  the window of places until nobody could go on (`consumer.pipeline.in_flight`).
+- Deciding is synchronous; only `Turn.come` and `Turn.come_or_stall` wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from consumer.model.version import DocumentVersion
+from consumer.resilience.fence import Fence
+
+
+class Turn:
+    """A place in a lane; made by `KeyQueues.enter`, given back by `leave`.
+
+    Args:
+        lanes: where it stands.
+        identity: the lane.
+        target: the workspace, or None for every one; only equal targets overtake each other.
+        version: what is compared.
+        removes: whether it is a tombstone's; only equals overtake each other.
+    """
+
+    def __init__(
+        self,
+        lanes: KeyQueues,
+        identity: str,
+        target: str | None,
+        version: DocumentVersion,
+        *,
+        removes: bool = False,
+    ) -> None:
+        self._lanes = lanes
+        self._identity = identity
+        self._come = asyncio.Event()
+        self._come_or_stall = asyncio.Event()
+        self._stalls = False
+        self.target = target
+        self.version = version
+        self.removes = removes
+        self.superseded = False
+        self.overtaken = Fence(f"a newer event of {identity}")
+
+    async def come(self) -> None:
+        """Return when it is this turn's turn, or when it was superseded."""
+        await self._come.wait()
+
+    async def come_or_stall(self) -> bool:
+        """Return when `come` would, or when it may take long; whether the turn has come."""
+        await self._come_or_stall.wait()
+        return self._come.is_set()
+
+    @contextmanager
+    def stalling(self) -> Iterator[None]:
+        """Around a wait of the running one in which it stands aside."""
+        self._stalls = True
+        self._lanes._stalled(self._identity)
+        try:
+            yield
+        finally:
+            self._stalls = False
+
+    def competes_with(self, other: Turn) -> bool:
+        """Whether one of the two makes the other pointless."""
+        return self.target == other.target and self.removes == other.removes
+
+    def leave(self) -> None:
+        """Let the next one begin; leaving twice changes nothing."""
+        self._lanes._leave(self._identity, self)
+
+    def _begin(self) -> None:
+        self._come.set()
+        self._come_or_stall.set()
+
+    def _supersede(self) -> None:
+        self.superseded = True
+        self._begin()
+
+
+class KeyQueues:
+    """All lanes; memory goes by the turns in them, not by identities ever seen."""
+
+    def __init__(self) -> None:
+        self._lanes: dict[str, deque[Turn]] = {}
+
+    def enter(
+        self,
+        identity: str,
+        target: str | None,
+        version: DocumentVersion,
+        *,
+        removes: bool = False,
+    ) -> Turn:
+        """Take a place at the end of the identity's lane. Call in offset order."""
+        turn = Turn(self, identity, target, version, removes=removes)
+        lane = self._lanes.setdefault(identity, deque())
+        if not lane:
+            turn._begin()
+        elif lane[0].competes_with(turn) and version.newer_than(lane[0].version):
+            lane[0].overtaken.close()
+        for waiting in [t for t in list(lane)[1:] if t.competes_with(turn)]:
+            if waiting.version.newer_than(version):
+                turn._supersede()
+                return turn
+            waiting._supersede()
+            lane.remove(waiting)
+        lane.append(turn)
+        if lane[0]._stalls:
+            turn._come_or_stall.set()
+        return turn
+
+    def _stalled(self, identity: str) -> None:
+        for turn in self._lanes.get(identity, ()):
+            turn._come_or_stall.set()
+
+    def _leave(self, identity: str, turn: Turn) -> None:
+        lane = self._lanes.get(identity)
+        if lane is None or turn not in lane:
+            return
+        was_running = lane[0] is turn
+        lane.remove(turn)
+        if not lane:
+            del self._lanes[identity]
+        elif was_running:
+            lane[0]._begin()
+
+    def __contains__(self, identity: str) -> bool:
+        """Whether an event of this identity is in work or waits."""
+        return identity in self._lanes
+
+    def __len__(self) -> int:
+        return len(self._lanes)
+
+    def __repr__(self) -> str:
+        waiting = sum(len(lane) - 1 for lane in self._lanes.values())
+        return f"<Lanes running={len(self._lanes)} waiting={waiting}>"

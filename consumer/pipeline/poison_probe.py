@@ -1,0 +1,116 @@
+"""The own-text test: is it this chunk's text that AnythingLLM's embedder can't take?
+
+Asked when a chunk has used up its attempts. Its own text and a control text are sent to the
+embedder in random alternation; nothing is stored. What is always true:
+
+- Its text passes once: it is acquitted. Whatever is wrong, it is not what the chunk says.
+- It is blamed only when chance can't explain that it failed each time while the control passed
+  (`consumer.resilience.blame`).
+- When the control fails as well, nobody can tell: the circuit hears of it and the chunk waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from consumer.model.fault import Failure, Fault
+from consumer.pipeline.gates import Gates
+from consumer.pipeline.ports import Storage, Waits
+from consumer.resilience.blame import Tally, is_blamed
+from consumer.resilience.fence import Fence
+
+CONTROL_TEXT = "A plain sentence that every embedder can embed."
+_MOST_PAIRS = 60  # beside a poison text the control fails at random; more would take minutes
+_DOWN = Tally(3, 3)  # controls in a row without one success: this is an outage
+
+
+class ProbeVerdict(Enum):
+    """What the test says of the chunk."""
+
+    BLAMED = auto()
+    ACQUITTED = auto()
+    UNDECIDED = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeEvidence:
+    """A verdict and what it rests on."""
+
+    verdict: ProbeVerdict
+    own_failures: int
+    controls: Tally
+
+    def __str__(self) -> str:
+        passed = self.controls.attempts - self.controls.failures
+        return (
+            f"the embedder refused its text {self.own_failures} of {self.own_failures} times"
+            f" while {passed} of {self.controls.attempts} control texts passed"
+        )
+
+
+class PoisonProbe:
+    """See the module's docstring.
+
+    Args:
+        storage: AnythingLLM.
+        gates: asked before every request, told of every control.
+        slots: request slots shared with uploads.
+        rng: shuffles own text and control.
+    """
+
+    def __init__(
+        self, storage: Storage, gates: Gates, *, slots: asyncio.Semaphore, rng: random.Random
+    ) -> None:
+        self._storage = storage
+        self._gates = gates
+        self._slots = slots
+        self._rng = rng
+
+    async def judge(
+        self, slug: str, text: str, waits: Waits, fence: Fence, *, trace_id: str
+    ) -> ProbeEvidence:
+        """Test until it is clear whose fault it is, or that nobody can tell now.
+
+        Raises:
+            FenceClosedError: the right to go on ended.
+        """
+        own, controls = 0, Tally()
+        for _ in range(_MOST_PAIRS):
+            for is_own in self._rng.sample((True, False), 2):
+                asked = text if is_own else CONTROL_TEXT
+                failure = await self._ask(slug, asked, waits, fence, trace_id)
+                if failure is not None and failure.fault in {Fault.THEIRS, Fault.BUSY}:
+                    return ProbeEvidence(ProbeVerdict.UNDECIDED, own, controls)
+                if not is_own:
+                    controls = controls.with_one(failed=failure is not None)
+                elif failure is None:
+                    return ProbeEvidence(ProbeVerdict.ACQUITTED, own, controls)
+                else:
+                    own += 1
+            if is_blamed(own, controls):
+                return ProbeEvidence(ProbeVerdict.BLAMED, own, controls)
+            if controls == _DOWN:
+                break
+        return ProbeEvidence(ProbeVerdict.UNDECIDED, own, controls)
+
+    async def _ask(
+        self, slug: str, text: str, waits: Waits, fence: Fence, trace_id: str
+    ) -> Failure | None:
+        async with waits.short():
+            await self._slots.acquire()
+        try:
+            fence.check()
+            self._gates.check(slug)
+            await self._storage.embeds(text, trace_id=trace_id)
+        except Failure as failure:
+            if text is CONTROL_TEXT or failure.fault in {Fault.THEIRS, Fault.BUSY}:
+                self._gates.note(failure)
+            return failure
+        else:
+            self._gates.note(None)
+            return None
+        finally:
+            self._slots.release()

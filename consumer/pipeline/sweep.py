@@ -1,0 +1,263 @@
+"""The second look: what uploads left behind that nobody waited for is removed when they are over.
+
+Whoever had our partitions before may have died with uploads under way, and AnythingLLM goes on with
+them for up to the ambiguity time. We upload the same chunks, and then the former owner's copies
+arrive: doubles, and chunks of versions that are gone. So every workspace is listed once more when
+that time has passed since the assignment. The same goes for a document of our own that a newer
+version ended while its uploads were in doubt: its workspace alone is listed. What is always true:
+
+- Of a document that was carried out since then, everything goes that its newest version is stored
+  without, by the same rule as in a plan. Of the others only what is there twice: uploaded for the
+  same chunks of the same event.
+- Only units whose event came from a partition of ours are touched; never newer ones, never what
+  others have uploaded.
+- It takes the documents' turns in their lanes for deciding and removing: nobody plans with a copy
+  that is about to go, not even with one that a listing still shows. A document that is in work is
+  looked at later.
+- A workspace is done when all of it was in memory while it was looked at.
+- A workspace that does not remove anything keeps nobody else waiting: it is looked at later.
+- What a revocation interrupts is forgotten: the next owner looks for itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, ExitStack, suppress
+from dataclasses import dataclass
+
+import structlog
+
+from consumer.model.difference import ComparableUnit, cover, is_double
+from consumer.model.fault import Failure
+from consumer.model.version import DocumentVersion
+from consumer.pipeline.gates import Gates
+from consumer.pipeline.index import Index
+from consumer.pipeline.key_queues import KeyQueues
+from consumer.pipeline.ports import Storage
+from consumer.pipeline.removal import Remover
+from consumer.pipeline.rows import StoredRow
+from consumer.pipeline.wanted import WantedMemory, WantedState
+from consumer.resilience.fence import Fence, FenceClosedError
+from consumer.telemetry.metrics import Metrics
+
+log = structlog.get_logger(__name__)
+
+_LOOK_SECONDS = 30.0  # between two looks at what is due
+_AGAIN_SECONDS = 60.0  # until a workspace is looked at again of which a document was in work
+_AFTER_FAILURE_SECONDS = 300.0  # until a workspace is looked at again that could not be mended
+_TRIES = 3  # of one removal; documents wait for it
+_BATCH = 50  # units removed with one waiting
+_SLICE = 500  # documents looked at between two turns of the event loop
+_NO_TRACE = ""  # it is about no single event
+_NOBODYS_TARGET = "*"  # no workspace's slug: its turns compete with no document's
+
+
+class Sweep:
+    """See the module's docstring.
+
+    Args:
+        storage: knows the workspaces.
+        index: what is stored.
+        remover: removes.
+        gates: where it waits.
+        lanes: which identities are in work.
+        permits: whether a workspace may be touched.
+        is_assigned: whether we have partitions.
+        is_ours: whether a partition of the documents topic is ours.
+        ambiguity: seconds in which an upload without an answer may still take effect.
+        clock: monotonic seconds.
+        metrics: counts.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        index: Index,
+        remover: Remover,
+        gates: Gates,
+        lanes: KeyQueues,
+        *,
+        permits: Callable[[str], bool],
+        is_assigned: Callable[[], bool],
+        is_ours: Callable[[int | None], bool],
+        ambiguity: float,
+        clock: Callable[[], float],
+        metrics: Metrics,
+    ) -> None:
+        self._storage = storage
+        self._index = index
+        self._remover = remover
+        self._gates = gates
+        self._lanes = lanes
+        self._permits = permits
+        self._is_assigned = is_assigned
+        self._is_ours = is_ours
+        self._ambiguity = ambiguity
+        self._clock = clock
+        self._metrics = metrics
+        self._begin()
+
+    def _begin(self) -> None:
+        self._tenure = Fence("assignment")
+        self._memory = WantedMemory()
+        self._due: float | None = None  # of all workspaces; None before there is an assignment
+        self._knows_all = False  # whether `_left` has all workspaces that are to be looked at
+        self._left: dict[str, float] = {}  # when each is due
+        self._doubts: dict[str, float] = {}  # when the last upload in doubt is over in each
+
+    def begin(self) -> None:
+        """Our partitions went: forget, and look when the time has passed since the next ones."""
+        self._tenure.close()
+        self._begin()
+
+    def applied(self, slug: str, identity: str, wanted: WantedState) -> None:
+        """A document was carried out in a workspace, and this is what should be there now."""
+        if not self._knows_all or slug in self._left:
+            self._memory.note(slug, identity, wanted)
+
+    def deleted(
+        self, identity: str, slug: str | None, may_go: Callable[[ComparableUnit], bool]
+    ) -> None:
+        """A tombstone was carried out in a workspace, or (None) in all."""
+        wanted = WantedState((), may_go)
+        if slug is not None:
+            self.applied(slug, identity, wanted)
+        elif not self._knows_all or self._left:
+            self._memory.note_everywhere(identity, wanted)
+
+    def doubt(self, slug: str) -> None:
+        """Uploads may be under way to a workspace that no document waits for any more."""
+        over = self._doubts[slug] = self._clock() + self._ambiguity
+        self._left.setdefault(slug, over)
+
+    async def keep_looking(self) -> None:
+        """Look when the time has come, and again at what could not be seen to then. For ever."""
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            if self._due is None and self._is_assigned():
+                # Not when the former partitions went: a former owner may go on until these came.
+                self._due = self._clock() + self._ambiguity
+            if self._is_due():
+                with suppress(FenceClosedError):
+                    await self._look(self._tenure)
+
+    def _is_due(self) -> bool:
+        if self._due is None or not self._is_assigned():
+            return False
+        now = self._clock()
+        return (not self._knows_all and now >= self._due) or any(
+            now >= due for due in self._left.values()
+        )
+
+    async def _look(self, tenure: Fence) -> None:
+        if not self._knows_all and self._due is not None and self._clock() >= self._due:
+            await self._gates.clear_of_outage(_AssignmentWaits(tenure))
+            try:
+                every = await self._storage.workspaces(trace_id=_NO_TRACE)
+            except Failure as failure:
+                log.info("second_look.failed", error=failure.message)
+                return
+            tenure.check()
+            # Also those that are due later for a doubt: they are looked at twice then.
+            self._left.update(dict.fromkeys(filter(self._permits, every), self._due))
+            self._knows_all = True
+            # Of a workspace that is gone nothing is noted from now on: what was would grow stale.
+            for slug in self._memory.by_slug.keys() - self._left.keys():
+                self._memory.forget(slug)
+        now = self._clock()
+        for slug in sorted(slug for slug, due in self._left.items() if due <= now):
+            await self._gates.clear_of_outage(_AssignmentWaits(tenure))
+            begun = self._clock()
+            try:
+                is_done = await self._look_into(slug, tenure)
+            except Failure as failure:
+                log.info("second_look.failed", workspace=slug, error=failure.message)
+                again: float | None = _AFTER_FAILURE_SECONDS
+            else:
+                again = None if is_done else _AGAIN_SECONDS
+            tenure.check()
+            if again is None:
+                self._done(slug, begun)
+            else:
+                self._left[slug] = self._clock() + again
+
+    def _done(self, slug: str, begun: float) -> None:
+        if self._doubts.get(slug, begun) > begun:
+            self._left[slug] = self._doubts[slug]
+            return
+        self._doubts.pop(slug, None)
+        del self._left[slug]
+        if self._knows_all:
+            self._memory.forget(slug)
+            if not self._left:
+                self._memory.forget_everywhere()
+
+    async def _look_into(self, slug: str, tenure: Fence) -> bool:
+        """Mend a workspace; whether all of it could be looked at."""
+        await self._index.read_anew(slug, trace_id=_NO_TRACE)
+        tenure.check()
+        is_done = slug in self._index
+        surplus: list[StoredRow] = []
+        with ExitStack() as turns:
+            for n, identity in enumerate(self._index.identities(slug), 1):
+                if n % _SLICE == 0:
+                    await asyncio.sleep(0)
+                    tenure.check()
+                is_done = is_done and slug in self._index
+                if identity in self._lanes:
+                    is_done = False
+                    continue
+                found = self._surplus(slug, identity)
+                if found:
+                    self._take_turn(identity, found[0].version, turns)
+                    surplus += found
+                if len(surplus) >= _BATCH:
+                    await self._remove(slug, surplus, tenure)
+                    surplus = []
+                    turns.close()
+            if surplus:
+                await self._remove(slug, surplus, tenure)
+        return is_done
+
+    def _take_turn(self, identity: str, version: DocumentVersion, turns: ExitStack) -> None:
+        turn = self._lanes.enter(identity, _NOBODYS_TARGET, version)
+        turns.callback(turn.leave)
+        turns.enter_context(turn.stalling())
+
+    async def _remove(self, slug: str, units: list[StoredRow], tenure: Fence) -> None:
+        try:
+            removed = await self._remover.remove(
+                slug, units, _AssignmentWaits(tenure), tenure, trace_id=_NO_TRACE, rounds=_TRIES
+            )
+        except Failure:
+            self._index.forget(slug)  # nobody knows what is gone
+            raise
+        self._metrics.chunks.labels("removed").inc(removed)
+        log.warning("second_look.removed", workspace=slug, chunks=removed)
+
+    def _surplus(self, slug: str, identity: str) -> list[StoredRow]:
+        stored = self._index.known(slug, identity)
+        wanted = self._memory.wanted(slug, identity)
+        if wanted is not None:
+            return [unit for unit in cover(wanted.digests, stored).left if wanted.may_go(unit)]
+        seen: set[object] = set()
+        in_order = sorted(stored, key=lambda each: each.location)
+        doubles = [unit for unit in in_order if is_double(unit, seen)]
+        return [unit for unit in doubles if self._is_ours(unit.version.partition)]
+
+
+@dataclass(frozen=True, slots=True)
+class _AssignmentWaits:
+    """Waits that the end of the assignment ends (`consumer.pipeline.ports.Waits`)."""
+
+    tenure: Fence
+
+    def short(self) -> AbstractAsyncContextManager[None]:
+        return self.tenure.waiting()
+
+    def long(self) -> AbstractAsyncContextManager[None]:
+        return self.tenure.waiting()
+
+    def aside(self) -> AbstractAsyncContextManager[None]:
+        return self.tenure.waiting()

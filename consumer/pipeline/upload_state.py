@@ -1,0 +1,81 @@
+"""A plan being carried out: what has become of each of its units so far."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from consumer.model.fault import Failure, Fault
+from consumer.model.marker import Unit
+from consumer.model.outcome import FailedChunk, FailureReason
+from consumer.pipeline.plan import Plan
+from consumer.pipeline.ports import UnitUpload, Waits
+from consumer.resilience.blame import Tally
+from consumer.resilience.fence import Fence
+
+_NOBODYS = frozenset({Fault.THEIRS, Fault.BUSY})
+
+
+@dataclass(frozen=True, slots=True)
+class Acquittal:
+    """When a unit's text first passed.
+
+    Args:
+        attempts: of the unit, until then.
+        proofs: of its workspace, until then.
+    """
+
+    attempts: int
+    proofs: Tally
+
+
+@dataclass(slots=True)
+class PendingUnit:
+    """A unit that is not stored yet, and what happened to it so far."""
+
+    unit: Unit
+    upload: UnitUpload
+    attempts: int = 0
+    last: Failure | None = None  # of this round
+    acquitted: Acquittal | None = None
+    given_up: list[FailedChunk] = field(default_factory=list)
+
+    @property
+    def met_outage(self) -> bool:
+        """Whether its siblings would fail in the same way; an ambiguous failure is its own."""
+        last = self.last
+        return last is not None and last.fault in _NOBODYS and not last.ambiguous
+
+    def failed(
+        self, failure: Failure, reason: FailureReason, message: str | None = None
+    ) -> list[FailedChunk]:
+        """Its chunks' fate."""
+        return [
+            FailedChunk(
+                chunk_id=chunk.id,
+                reason=reason,
+                message=message or failure.message,
+                http_status=failure.http_status,
+                attempts=self.attempts,
+                fault=failure.fault,
+            )
+            for chunk in self.unit.chunks
+        ]
+
+
+@dataclass(slots=True)
+class UploadState:
+    """A plan being carried out: what is needed for it, and what has become of it so far."""
+
+    plan: Plan
+    waits: Waits
+    fence: Fence
+    trace_id: str
+    pending: list[PendingUnit]
+    uploaded: list[str] = field(default_factory=list)
+    failed: list[FailedChunk] = field(default_factory=list)
+    used_up: bool = False  # in this round
+
+    @property
+    def slug(self) -> str:
+        """The workspace."""
+        return self.plan.slug

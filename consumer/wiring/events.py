@@ -1,0 +1,32 @@
+"""How events are read, by the settings: the same for the service and for who only looks."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from consumer.pipeline.decode import DecodeLimits
+from consumer.pipeline.read import Reader
+from consumer.settings import Settings
+from consumer.telemetry.metrics import Metrics
+
+
+def decode_limits(settings: Settings) -> DecodeLimits:
+    """What is too large for an event."""
+    document = settings.document
+    return DecodeLimits(
+        max_chunks=document.max_chunks,
+        max_chunk_bytes=document.max_chunk_bytes,
+        max_bytes=document.max_bytes,
+    )
+
+
+def event_reader(settings: Settings) -> Reader:
+    """A reader by the service's settings, whose counts nobody sees."""
+    return Reader(
+        limits=decode_limits(settings),
+        identity=settings.document.identity,
+        routing=settings.routing.rules(),
+        replay_topic=settings.kafka.replay_topic,
+        metrics=Metrics(),
+        now=lambda: datetime.now(UTC),
+    )

@@ -1,0 +1,169 @@
+"""Filters on the command line: what people write, and what they get wrong."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import fields
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from consumer.cli.common import CommandFailed, ExitCode
+from consumer.cli.dlq.selecting import Filters, checked_events, moment
+from consumer.cli.main import run_line
+from consumer.operations.letters.selection import Selection
+
+NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
+COMMANDS = ["list", "stats", "park", "export"]
+
+
+@pytest.fixture(autouse=True)
+def aiokafka_as_loud_as_before() -> Iterator[None]:
+    """Commands that tell Kafka's failures themselves silence it for the rest of the process."""
+    log = logging.getLogger("aiokafka")
+    propagates, handlers = log.propagate, list(log.handlers)
+    yield
+    log.propagate, log.handlers[:] = propagates, handlers
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("45m", NOW - timedelta(minutes=45)),
+        ("2h", NOW - timedelta(hours=2)),
+        ("3d", NOW - timedelta(days=3)),
+        ("2w", NOW - timedelta(weeks=2)),
+        ("90s", NOW - timedelta(seconds=90)),
+        ("0h", NOW),
+        ("2026-11-20", datetime(2026, 11, 20, tzinfo=UTC)),
+        ("2026-11-20T08:00", datetime(2026, 11, 20, 8, tzinfo=UTC)),
+        ("2026-11-20T08:00:00Z", datetime(2026, 11, 20, 8, tzinfo=UTC)),
+        ("2026-11-20 08:00+02:00", datetime(2026, 11, 20, 6, tzinfo=UTC)),
+        (None, None),
+    ],
+)
+def test_times_are_read_as_people_write_them(text: str | None, expected: datetime | None) -> None:
+    """Ago, or ISO 8601; without a zone UTC, as everything we show."""
+    assert moment("--since", text, NOW) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "2", "h", "2y", "-2h", "yesterday", "2026-13-01", "999999w", "2h ago",
+     "0001-01-01T00:00:00+09:00", "١h"],
+)  # fmt: skip
+def test_what_is_no_time_is_told(text: str) -> None:
+    """With the option's name and examples; never a traceback."""
+    with pytest.raises(CommandFailed, match="--since") as failed:
+        moment("--since", text, NOW)
+
+    assert failed.value.code is ExitCode.WRONG_USAGE
+
+
+@pytest.mark.parametrize(
+    ("offsets", "first", "last"),
+    [("5:9", 5, 9), ("5:", 5, None), (":9", None, 9), ("7:7", 7, 7), (":", None, None)],
+)
+def test_offsets_are_a_range(offsets: str, first: int | None, last: int | None) -> None:
+    """Both ends belong to it; either may be left out."""
+    selection = Filters(offsets=offsets).selection(now=NOW)
+
+    assert (selection.first_offset, selection.last_offset) == (first, last)
+
+
+def test_every_option_reaches_the_selection() -> None:
+    """A filter that is dropped on the way would replay everything."""
+    filters = Filters(
+        ["invalid", "foreign"], "c", "i", "d", "w", "t", "2h", "1h", 3, "5:9", "x"
+    )  # fmt: skip
+
+    assert all(getattr(filters, each.name) is not None for each in fields(Filters))
+    assert filters.selection(["0@1"], now=NOW) == Selection(
+        frozenset({"invalid", "foreign"}), "c", "i", "d", "w", "t",
+        NOW - timedelta(hours=2), NOW - timedelta(hours=1), 3, 5, 9, "x", frozenset({"0@1"}),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (["--reason", "rejcted"], "there are undecodable, invalid"),
+        (["--since", "yesterday"], "--since 'yesterday' is no time"),
+        (["--until", "5"], "--until '5' is no time"),
+        (["--offsets", "9:5"], "--offsets '9:5' is no range"),
+        (["--offsets", "5"], "--offsets '5' is no range"),
+        (["--partition", "-1"], "--partition"),
+        (["--partition", "x"], "--partition"),
+        (["--unknown"], "--unknown"),
+    ],
+)
+def test_wrong_filters_end_before_kafka_is_asked(
+    command: str,
+    options: list[str],
+    problem: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    """Exit 2 and a line with what is allowed. There is no Kafka here: asking it would be 1."""
+    target = ["--output", str(tmp_path / "x")] if command == "export" else []
+
+    assert run_line(["dlq", command, *options, *target]) == 2
+    told = capsys.readouterr()
+    assert problem in " ".join(told.err.split())
+    assert told.out == ""
+
+
+@pytest.mark.parametrize("command", ["park", "export"])
+@pytest.mark.parametrize("name", ["doc-1", "", "1@", "@5", "90e54ce4", "foreign"])
+def test_a_name_that_can_be_none_is_told(
+    command: str, name: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Who means a document says --document: acting on it by accident is worse than asking."""
+    target = ["--output", str(tmp_path / "x")] if command == "export" else []
+
+    assert run_line(["dlq", command, name, *target]) == 2
+    assert "--document" in capsys.readouterr().err
+
+
+def test_names_that_can_be_some_are_kept() -> None:
+    """Event ids, places, with and without the topic, and names of foreign letters."""
+    names = [
+        "90e54ce4-6a57-5116-a27b-e2d683b0241c", "3@41", "documents.processed.dlq-3@41", "foreign-ab"
+    ]  # fmt: skip
+
+    assert checked_events(names) == names
+    assert checked_events(None) == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["list", "--limit", "-1"], ["stats", "--top", "x"], ["show"], ["show", "a", "b"], [],
+        ["bury"], ["export", "--output"],
+    ],
+)  # fmt: skip
+def test_wrong_usage_is_2(words: list[str]) -> None:
+    """As everywhere."""
+    assert run_line(["dlq", *words]) == 2
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "show"])
+def test_a_kafka_that_is_not_there_is_a_line(
+    command: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Exit 1 with what was tried; an export leaves no file behind."""
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1")
+    target = tmp_path / "letters.ndjson"
+    more = {"export": ["--output", str(target)], "show": ["0@0"]}.get(command, [])
+
+    assert run_line(["dlq", command, *more]) == 1
+    told = capsys.readouterr()
+    assert told.err.startswith("error: Kafka: ")
+    assert "127.0.0.1:1" in told.err
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,129 @@
+"""How one document is judged: every rule of `consumer.operations.audit.judgement`, one by one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from consumer.model.record import Coordinates
+from consumer.model.version import DocumentVersion
+from consumer.operations.audit.judgement import (
+    NOTES,
+    UNEXPLAINED,
+    WHAT_TO_DO,
+    Case,
+    DocumentState,
+    Excuse,
+    KeptUnit,
+    WantedDocument,
+)
+from consumer.operations.audit.judgement import judge as judged
+from consumer.operations.letters.standing import Standing
+
+DAY = datetime(2026, 3, 1, tzinfo=UTC)
+OLD, NOW = 100.0, 1_000.0
+
+
+def version(day: int = 0) -> DocumentVersion:
+    return DocumentVersion(DAY + timedelta(days=day), 0, day)
+
+
+def wanted(*digests: str) -> WantedDocument:
+    return WantedDocument("doc", Coordinates("docs", 0, 5), version(5), digests)
+
+
+def kept(*digests: str, day: int = 5, created: float | None = OLD) -> tuple[KeptUnit, ...]:
+    """A unit a chunk."""
+    return tuple(
+        KeptUnit(f"{day}-{number}.json", version(day), (digest,), f"ids{number}", "doc", created)
+        for number, digest in enumerate(digests)
+    )
+
+
+def judge(
+    of: WantedDocument | None,
+    *units: KeptUnit,
+    deleted: bool = False,
+    waiting: bool = False,
+    excuse: Excuse | None = None,
+) -> DocumentState:
+    return judged(Case(of, deleted, waiting, excuse, units, settled_before=NOW)).state
+
+
+def excused(standing: Standing, chunks: int = 0) -> Excuse:
+    return Excuse(standing, chunks)
+
+
+def test_stored_completely_once() -> None:
+    """Whatever versions the chunks come from, and equal texts as often as wanted."""
+    units = (*kept("a", "b"), *kept("b", day=1))
+    assert judge(wanted("a", "b", "b"), *units) is DocumentState.STORED
+    assert judge(wanted()) is DocumentState.STORED
+    assert judge(wanted("a"), *kept("a"), waiting=True) is DocumentState.STORED
+    assert judge(wanted("a"), *kept("a"), excuse=excused(Standing.OPEN, 1)) is DocumentState.STORED
+
+
+def test_missing_is_missing_at_once() -> None:
+    """However young the others are: it was committed, so it should be there."""
+    assert judge(wanted("a", "b")) is DocumentState.MISSING
+    assert judge(wanted("a", "b"), *kept("a", created=NOW + 1)) is DocumentState.INCOMPLETE
+    assert judge(wanted("a", "a"), *kept("a")) is DocumentState.INCOMPLETE
+
+
+def test_what_waits_is_not_judged() -> None:
+    """The group may be about to change it."""
+    for units in ((), kept("a"), kept("x", day=1), kept("a", "b", "b")):
+        assert judge(wanted("a", "b"), *units, waiting=True) is DocumentState.WAITING
+    assert judge(None, *kept("a"), deleted=True, waiting=True) is DocumentState.WAITING
+
+
+@pytest.mark.parametrize("standing", Standing)
+def test_a_dead_letter_explains_while_somebody_may_act_on_it(standing: Standing) -> None:
+    """Open, parked or under way; resolved or stale ones explain nothing."""
+    explains = standing in {Standing.OPEN, Standing.PARKED, Standing.IN_FLIGHT}
+    expected = DocumentState.DEAD_LETTER if explains else DocumentState.INCOMPLETE
+    assert judge(wanted("a", "b"), *kept("a"), excuse=excused(standing, 1)) is expected
+
+
+def test_a_dead_letter_explains_no_more_than_it_says() -> None:
+    """One chunk failed and two are missing: one is lost. What it does not say counts as all."""
+    of = wanted("a", "b", "c")
+    assert judge(of, *kept("a"), excuse=excused(Standing.OPEN, 2)) is DocumentState.DEAD_LETTER
+    assert judge(of, *kept("a"), excuse=excused(Standing.OPEN, 1)) is DocumentState.INCOMPLETE
+    assert judge(of, excuse=excused(Standing.OPEN, 0)) is DocumentState.DEAD_LETTER
+    stale = kept("x", "y", day=1)
+    assert (
+        judge(of, *kept("a"), *stale, excuse=excused(Standing.OPEN, 2)) is DocumentState.DEAD_LETTER
+    )
+
+
+def test_what_is_there_too_often_is_judged_when_nothing_is_under_way() -> None:
+    """Doubles and stale chunks; young ones, and those of unknown age, may still go."""
+    double = replace(kept("a")[0], location="z.json")
+    assert judge(wanted("a"), *kept("a"), double) is DocumentState.DOUBLE
+    assert judge(wanted("a"), *kept("a"), *kept("x", day=1)) is DocumentState.STALE
+    assert judge(wanted(), *kept("x", day=1)) is DocumentState.STALE
+    for created in (None, NOW + 1):
+        young = replace(double, created=created)
+        assert judge(wanted("a"), *kept("a"), young) is DocumentState.SETTLING
+
+
+def test_a_newer_version_is_not_judged() -> None:
+    """Neither where it is whole nor where it lacks what the older one had."""
+    assert judge(wanted("a", "b"), *kept("c", day=6)) is DocumentState.NEWER
+    assert judge(wanted("a"), *kept("a"), *kept("c", day=6)) is DocumentState.NEWER
+
+
+def test_what_nothing_wants() -> None:
+    """Deleted and gone, deleted and still there, and what no event tells of."""
+    assert judge(None, deleted=True) is DocumentState.GONE
+    assert judge(None, *kept("a"), deleted=True) is DocumentState.NOT_REMOVED
+    assert judge(None, *kept("a", created=NOW + 1), deleted=True) is DocumentState.SETTLING
+    assert judge(None, *kept("a")) is DocumentState.UNEXPECTED
+
+
+def test_whatever_is_told_says_what_to_do() -> None:
+    """Nobody is left alone with a word."""
+    assert set(WHAT_TO_DO) == UNEXPLAINED | NOTES

@@ -1,0 +1,304 @@
+"""Whether a dead letter is replayed, and as what: tables."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from consumer.contract.dead_letter import Cause, DeadLetter
+from consumer.contract.received_letter import Letter, letter_of
+from consumer.model.origin import Origin, origin_of
+from consumer.model.outcome import FailureReason
+from consumer.model.record import Coordinates, Headers, Record, Unreadable
+from consumer.operations.letters.original import differs, reference_in, wanted_by
+from consumer.operations.letters.selection import Selection
+from consumer.operations.letters.standing import Standing, replayed_of
+from consumer.operations.replay.plan import plan_of
+from consumer.operations.replay.run import (
+    Commit,
+    NoRunError,
+    ReplayRun,
+    RunFile,
+    RunProgress,
+    RunTooLongError,
+    commits_of,
+    is_run_id,
+    run_id,
+    run_in,
+)
+from consumer.operations.replay.verdict import (
+    ReplayRules,
+    ReplayVerdict,
+    partition_of,
+    replay_of,
+    verdict_of,
+)
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+EVENT_ID = "90e54ce4-6a57-5116-a27b-e2d683b0241c"
+ORIGINAL = Record(
+    at=Coordinates("documents", 3, 41),
+    timestamp_ms=1_795_000_000_000,
+    key=b"\xff key",
+    value=b'{"id": "x"}',
+    headers=(("a", b"1"), ("a", b"\x00"), ("dlq.replays", b"forged")),
+)
+
+
+def a_letter(
+    offset: int = 7, *, replays: int = 0, record: Record = ORIGINAL, reason: str = "rejected"
+) -> tuple[Letter, Record]:
+    """A dead letter as the service writes it, and as it is read back."""
+    written = DeadLetter(
+        record=record,
+        origin=Origin(ORIGINAL.at, ORIGINAL.timestamp_ms, replays=replays, event_id=EVENT_ID),
+        cause=Cause(FailureReason(reason), "refused 17", "upload", "x"),
+        event_id=EVENT_ID,
+        trace_id="1" * 32,
+        group="group",
+        task="task",
+        failed_at=NOW,
+        identity="x",
+        document_id="x",
+    )
+    lies = Record(
+        Coordinates("letters", 0, offset), 1_795_000_100_000, written.key, written.value,
+        written.headers,
+    )  # fmt: skip
+    return letter_of(lies), lies
+
+
+def a_foreign_one(headers: Headers = ()) -> tuple[Letter, Record]:
+    lies = Record(Coordinates("letters", 1, 9), 5, b"k", b"v", headers)
+    return letter_of(lies), lies
+
+
+# -- verdicts --------------------------------------------------------------------------------------
+
+OURS = a_letter()[0]
+WORN = a_letter(replays=3)[0]
+FOREIGN = a_foreign_one()[0]
+UNREADABLE = letter_of(
+    Record(
+        Coordinates("letters", 0, 1), 5, None, None,
+        unreadable=Unreadable(FailureReason.UNDECODABLE, "damaged"),
+    )
+)  # fmt: skip
+USUAL = ReplayRules(max_replays=3)
+FORCED = ReplayRules(max_replays=3, force=True)
+BACK = ReplayRules(max_replays=3, from_parked=True)
+
+
+@pytest.mark.parametrize(
+    ("letter", "standing", "rules", "verdict"),
+    [
+        (OURS, Standing.OPEN, USUAL, ReplayVerdict.REPLAY),
+        (OURS, Standing.RESOLVED, USUAL, ReplayVerdict.RESOLVED),
+        (OURS, Standing.STALE, USUAL, ReplayVerdict.STALE),
+        (OURS, Standing.IN_FLIGHT, USUAL, ReplayVerdict.IN_FLIGHT),
+        (OURS, Standing.PARKED, USUAL, ReplayVerdict.PARKED),
+        (OURS, Standing.REPLACED, USUAL, ReplayVerdict.REPLACED),
+        (WORN, Standing.OPEN, USUAL, ReplayVerdict.PARK),
+        (WORN, Standing.OPEN, ReplayRules(max_replays=4), ReplayVerdict.REPLAY),
+        (OURS, Standing.OPEN, ReplayRules(max_replays=0), ReplayVerdict.PARK),
+        (WORN, Standing.STALE, USUAL, ReplayVerdict.STALE),
+        (FOREIGN, Standing.OPEN, USUAL, ReplayVerdict.FOREIGN),
+        (FOREIGN, Standing.OPEN, FORCED, ReplayVerdict.REPLAY),
+        (FOREIGN, Standing.RESOLVED, FORCED, ReplayVerdict.RESOLVED),
+        (UNREADABLE, Standing.OPEN, FORCED, ReplayVerdict.UNREADABLE),
+        (WORN, Standing.PARKED, BACK, ReplayVerdict.REPLAY),
+        (OURS, Standing.STALE, BACK, ReplayVerdict.STALE),
+        (OURS, Standing.IN_FLIGHT, BACK, ReplayVerdict.IN_FLIGHT),
+        (OURS, Standing.RESOLVED, BACK, ReplayVerdict.RESOLVED),
+        (FOREIGN, Standing.PARKED, BACK, ReplayVerdict.FOREIGN),
+        (FOREIGN, Standing.PARKED, replace(BACK, force=True), ReplayVerdict.REPLAY),
+    ],
+)
+def test_only_what_is_open_is_replayed(
+    letter: Letter, standing: Standing, rules: ReplayRules, verdict: ReplayVerdict
+) -> None:
+    """Parked ones only where asked for; foreign ones only by force; worn ones are put aside."""
+    assert verdict_of(letter, standing, rules) is verdict
+
+
+def test_a_plan_counts_and_keeps_the_order_of_the_topic() -> None:
+    """What is left of the open is told by name, everything else by number."""
+    letters = [a_letter(offset)[0] for offset in (9, 4, 6)] + [WORN, FOREIGN]
+    stale = letters[1]
+
+    def standing(letter: Letter) -> Standing:
+        return Standing.STALE if letter is stale else Standing.OPEN
+
+    plan = plan_of(letters, standing, Selection(), USUAL)
+    few = plan_of(letters, standing, Selection(last_offset=6), USUAL)
+
+    assert [letter.at.offset for letter in plan.replayed] == [6, 9]
+    assert plan.left == ((stale, ReplayVerdict.STALE), (FOREIGN, ReplayVerdict.FOREIGN))
+    assert [(each.at.offset, verdict) for each, verdict in plan.work] == [
+        (6, ReplayVerdict.REPLAY),
+        (7, ReplayVerdict.PARK),
+        (9, ReplayVerdict.REPLAY),
+    ]
+    assert (plan.to_do, plan.highest_partition) == (3, 3)
+    assert (plan.reasons, plan.causes) == ({"rejected": 2}, {"refused #": 2})
+    assert plan.told()["stale"] == 1
+    assert [letter.at.offset for letter in few.replayed] == [6]
+
+
+# -- the replay ------------------------------------------------------------------------------------
+
+
+def test_a_replay_is_the_original_and_says_where_it_came_from() -> None:
+    """Every byte of the original; the headers that `origin_of` reads; run and letter."""
+    letter, lies = a_letter(replays=1)
+    made = replay_of(letter, lies, "run-1")
+    back = Record(Coordinates("replay", 3, 0), 9, made.key, made.value, made.headers)
+    origin = origin_of(back, is_replay=True)
+    seen = replayed_of(back)
+
+    assert (made.key, made.value, made.partition) == (ORIGINAL.key, ORIGINAL.value, 3)
+    assert made.headers[:2] == (("a", b"1"), ("a", b"\x00"))
+    assert origin == Origin(ORIGINAL.at, ORIGINAL.timestamp_ms, 2, EVENT_ID, NOW)
+    assert seen is not None
+    assert (seen.run, seen.letter, seen.event_id) == ("run-1", "letters-0@7", EVENT_ID)
+    names = [name for name, _ in made.headers]
+    assert len(names) - len(set(names)) == 1, "only the original's own header stands there twice"
+
+
+def test_a_foreign_letter_begins_where_it_lies() -> None:
+    """What it claims about itself is not believed: neither id nor count nor place."""
+    letter, lies = a_foreign_one((("dlq.replays", b"99"), ("dlq.event-id", b"x"), ("own", b"1")))
+    made = replay_of(letter, lies, "run-1")
+    back = Record(Coordinates("replay", 0, 0), 9, made.key, made.value, made.headers)
+
+    assert origin_of(back, is_replay=True) == Origin(lies.at, lies.timestamp_ms, 1)
+    assert made.headers[0] == ("own", b"1")
+    assert (made.partition, partition_of(letter)) == (None, None)
+
+
+def test_a_reference_says_how_its_original_is_recognised() -> None:
+    """The first original before the replay that became a letter; nonsense counts for nothing."""
+    letter, _ = a_letter()
+    wanted = wanted_by(
+        letter,
+        {"topic": "replay", "partition": 3, "offset": 5, "timestamp_ms": 17, "value_bytes": 11,
+         "value_sha256": "ab", "key_sha256": None},
+    )  # fmt: skip
+    odd = wanted_by(letter, {"topic": 7, "partition": "x", "value_bytes": True})
+
+    assert wanted.places == (
+        (ORIGINAL.at, ORIGINAL.timestamp_ms),
+        (Coordinates("replay", 3, 5), 17),
+    )
+    assert (wanted.value_bytes, wanted.value_sha256, wanted.key_sha256) == (11, "ab", None)
+    assert odd.places == ((ORIGINAL.at, ORIGINAL.timestamp_ms),)
+    assert (odd.value_bytes, odd.value_sha256) == (None, None)
+
+
+RIGHT = {
+    "value_bytes": 11,
+    "value_sha256": hashlib.sha256(b'{"id": "x"}').hexdigest(),
+    "key_sha256": hashlib.sha256(b"\xff key").hexdigest(),
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "timestamp_ms", "another"),
+    [
+        ({}, ORIGINAL.timestamp_ms, False),
+        ({}, None, False),
+        ({"value_bytes": None, "value_sha256": None, "key_sha256": None}, None, False),
+        ({}, 1, True),
+        ({"value_bytes": 12}, None, True),
+        ({"value_sha256": "0" * 64}, None, True),
+        ({"key_sha256": "0" * 64}, None, True),
+    ],
+)
+def test_another_record_at_the_same_place_is_noticed(
+    changes: dict[str, object], timestamp_ms: int | None, another: bool
+) -> None:
+    """A topic that was made anew counts from 0 again; what is not known can't differ."""
+    wanted = wanted_by(a_letter()[0], {**RIGHT, **changes})
+
+    assert differs(ORIGINAL, wanted, timestamp_ms) is another
+
+
+@pytest.mark.parametrize("value", [None, b"", b"\xff", b"[]", b"17"])
+def test_a_value_that_is_no_reference_is_none(value: bytes | None) -> None:
+    """Anybody can write to the topic."""
+    assert reference_in(value) == {}
+
+
+# -- runs ------------------------------------------------------------------------------------------
+
+RUN = ReplayRun(
+    id="20260301-120000-00ff",
+    started_at=NOW,
+    operator="alice@one",
+    source="letters",
+    ends={0: 10, 1: 0, 2: 7},
+    replay_topic="replay",
+    replay_ends={0: 5, 1: 0},
+    selection=Selection(reasons=frozenset({"rejected", "foreign"}), since=NOW, partition=0),
+    from_parked=True,
+    rate=2.5,
+    selected=9,
+    file=RunFile("/a/file", "ab"),
+)
+PROGRESS = RunProgress({0: 3, 1: 0, 2: 0}, published=2, parked=1, skipped={"stale": 4}, done=False)
+
+
+def kept(run: ReplayRun, progress: RunProgress) -> dict[tuple[str, int], Commit]:
+    return dict(commits_of(run, progress))
+
+
+def test_a_run_is_read_back_from_what_was_committed() -> None:
+    """Nothing else is needed to resume it: filters, ends, counts, progress."""
+    assert run_in(kept(RUN, PROGRESS)) == (RUN, PROGRESS)
+    plain = ReplayRun("20260301-120000-0000", NOW, "a@b", "letters", {0: 0}, "replay", {0: 0})
+    assert run_in(kept(plain, RunProgress({0: 0}))) == (plain, RunProgress({0: 0}))
+
+
+def test_a_later_commit_leaves_what_never_changes() -> None:
+    """Only the source's partitions, whose offsets are the progress."""
+    later = commits_of(RUN, PROGRESS, everything=False)
+    both = kept(RUN, RunProgress()) | later
+
+    assert {topic for topic, _ in later} == {"letters"}
+    assert run_in(both) == (RUN, PROGRESS)
+
+
+@pytest.mark.parametrize(
+    "commits",
+    [
+        {},
+        {("letters", 0): Commit(3, "")},
+        {("letters", 0): Commit(3, "not json")},
+        {("letters", 0): Commit(3, '{"end": 3}')},
+        {("letters", 0): Commit(3, '{"run": {"v": 99}, "counts": {}}')},
+        {("letters", 0): Commit(3, '{"run": 17}')},
+    ],
+)
+def test_a_group_that_is_no_run_is_told_from_one(commits: dict[tuple[str, int], Commit]) -> None:
+    """Anybody may have a group of such a name."""
+    with pytest.raises(NoRunError):
+        run_in(commits)
+
+
+def test_filters_that_do_not_fit_are_refused() -> None:
+    """Kafka keeps 4 KiB beside an offset."""
+    names = frozenset(f"{number:040}" for number in range(200))
+    with pytest.raises(RunTooLongError):
+        commits_of(replace(RUN, selection=Selection(events=names)), PROGRESS)
+
+
+def test_ids_sort_by_time_and_are_recognised() -> None:
+    """They stand in names of groups, which are anybody's."""
+    earlier, later = run_id(NOW, 65_535), run_id(NOW.replace(hour=13), 0)
+
+    assert sorted([later, earlier]) == [earlier, later]
+    assert is_run_id(earlier)
+    assert not any(map(is_run_id, ["", "x", earlier + "0", earlier[:-1] + "g", "a" * 20]))

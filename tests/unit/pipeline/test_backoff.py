@@ -1,0 +1,82 @@
+"""Pauses between rounds: who waits where, and how long."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+import pytest
+
+from consumer.model.fault import Failure, Fault
+from consumer.pipeline.backoff import Backoff
+from consumer.resilience.retry import RetryPolicy
+from consumer.telemetry.metrics import Metrics
+from tests.unit.pipeline.doubles import Storage, gates_of
+from tests.virtual.loop import virtual_clock, virtually
+
+
+class Ways:
+    """Notes how it is waited."""
+
+    def __init__(self) -> None:
+        self.taken: list[str] = []
+
+    def short(self) -> AbstractAsyncContextManager[None]:
+        return self._taking("short")
+
+    def long(self) -> AbstractAsyncContextManager[None]:
+        return self._taking("long")
+
+    def aside(self) -> AbstractAsyncContextManager[None]:
+        return self._taking("aside")
+
+    @asynccontextmanager
+    async def _taking(self, way: str) -> AsyncIterator[None]:
+        self.taken.append(way)
+        yield
+
+
+async def _pauses(
+    rounds: int, *failures: Failure, slug: str | None = "docs"
+) -> tuple[float, list[str]]:
+    clock = virtual_clock()
+    gates = gates_of(Storage(), clock=clock)
+    for failure in failures:
+        gates.note(failure)
+    patience = Backoff(gates, RetryPolicy(3, 1.0, 60.0), rng=random.Random(1), metrics=Metrics())
+    ways, begun = Ways(), clock()
+    await patience.pause(rounds, failures, ways, slug)
+    return clock() - begun, ways.taken
+
+
+@pytest.mark.parametrize(("rounds", "way"), [(1, "long"), (2, "long"), (3, "aside"), (99, "aside")])
+def test_who_has_failed_a_few_rounds_stands_aside(rounds: int, way: str) -> None:
+    """Its place is for those who get on."""
+
+    @virtually
+    async def run() -> None:
+        seconds, ways = await _pauses(rounds, Failure("500"))
+
+        assert ways == [way]
+        assert 0 < seconds <= min(60, 2 ** (rounds - 1))
+
+    run()
+
+
+@virtually
+async def test_it_is_never_shorter_than_somebody_asked_for() -> None:
+    """And hardly longer, however long it has failed."""
+    asked = [Failure("pending", retry_after=seconds) for seconds in (30.0, 12.0)]
+    seconds, _ = await _pauses(20, *asked)
+
+    assert 30 <= seconds <= 35
+
+
+@virtually
+async def test_where_the_gates_hold_it_is_not_waited_twice() -> None:
+    """The end of a rest or an outage is waited for there, by all together."""
+    busy = Failure("429", fault=Fault.BUSY, retry_after=60.0)
+
+    assert await _pauses(3, busy) == (0, [])
+    assert await _pauses(3, busy, slug=None) == (0, [])

@@ -1,0 +1,460 @@
+"""The second look: late copies go, and no text that is wanted goes with them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from consumer.model.document import ProcessedDocument
+from consumer.model.fault import Failure, Fault
+from consumer.model.marker import StoredUnit, unit_of
+from consumer.model.version import DocumentVersion
+from consumer.pipeline.key_queues import KeyQueues
+from consumer.pipeline.plan import make_plan
+from consumer.pipeline.wanted import WantedState, of_version
+from tests.unit.pipeline.doubles import (
+    Storage,
+    document,
+    finishing,
+    gates_of,
+    index_of,
+    second_look_of,
+    version,
+)
+from tests.virtual.loop import virtual_clock, virtually
+
+AMBIGUITY = 600.0
+SOON = 100.0  # virtual seconds in which a look that is due is over
+DOWN = Failure("refused", fault=Fault.THEIRS)
+
+
+def _unit(
+    whole: ProcessedDocument, chunk: int, copy: str = "", *, day: float = 0, partition: int = 0
+) -> StoredUnit:
+    """A chunk of a document as it is stored; ``copy`` tells equal ones apart."""
+    made = unit_of((whole.chunks[chunk],), whole, version(day, partition=partition))
+    return StoredUnit(f"custom-documents/{whole.id}-{chunk}-{day}{copy}.json", made.marker)
+
+
+A = document("a", "one", "two")
+ONE, TWO = _unit(A, 0), _unit(A, 1)
+ONE_AGAIN, TWO_AGAIN = _unit(A, 0, "-again"), _unit(A, 1, "-again")
+
+
+def _wanted(whole: ProcessedDocument, day: float = 0) -> WantedState:
+    plan = make_plan("docs", whole, version(day), ())
+    return of_version(version(day), plan.digests)
+
+
+def _ended(day: float) -> WantedState:
+    return WantedState((), lambda unit: not unit.version.newer_than(version(day)))
+
+
+class Scene:
+    """A second look over one workspace in memory."""
+
+    def __init__(self, units: Iterable[StoredUnit], *, max_bytes: int = 2**30) -> None:
+        self.storage = Storage(units=list(units))
+        self.clock = virtual_clock()
+        self.index = index_of(self.storage, max_bytes=max_bytes)
+        self.gates = gates_of(self.storage, clock=self.clock)
+        self.lanes = KeyQueues()
+        self.assigned = True
+        self.permitted = True
+        self.look = second_look_of(
+            self.storage,
+            self.index,
+            self.gates,
+            self.lanes,
+            clock=self.clock,
+            is_assigned=lambda: self.assigned,
+            permits=lambda slug: self.permitted,
+        )
+
+    @property
+    def locations(self) -> set[str]:
+        return {unit.location for unit in self.storage.units}
+
+    @property
+    def listings(self) -> int:
+        return sum(call.startswith("listing") for call in self.storage.calls)
+
+    async def pass_by(self) -> None:
+        await asyncio.sleep(AMBIGUITY + SOON)
+
+
+@asynccontextmanager
+async def looking(*units: StoredUnit, max_bytes: int = 2**30) -> AsyncIterator[Scene]:
+    scene = Scene(units, max_bytes=max_bytes)
+    task: asyncio.Task[object] = asyncio.create_task(scene.look.keep_looking())
+    async with finishing(task):
+        yield scene
+        if task.done():
+            task.result()
+
+
+def _at(*units: StoredUnit) -> set[str]:
+    return {unit.location for unit in units}
+
+
+@virtually
+async def test_of_what_is_there_twice_the_first_location_stays() -> None:
+    """The service and whoever repairs keep the same copy, whatever order it was listed in."""
+    async with looking(ONE_AGAIN, TWO, TWO_AGAIN, ONE) as scene:
+        await scene.pass_by()
+
+        assert scene.locations == {min(_at(ONE, ONE_AGAIN)), min(_at(TWO, TWO_AGAIN))}
+
+
+@virtually
+async def test_the_same_text_of_two_chunks_is_no_double() -> None:
+    """A document may say the same thing twice."""
+    whole = document("a", "same", "same")
+    units = (_unit(whole, 0), _unit(whole, 1))
+    async with looking(*units) as scene:
+        await scene.pass_by()
+
+        assert scene.locations == _at(*units)
+
+
+@virtually
+async def test_what_a_plan_kept_no_second_look_takes() -> None:
+    """A text that stands in a document twice, one of them stored twice: two copies stay for ever.
+
+    The plan has one uploaded for the other chunk rather than count the double for it: a later owner
+    would take the double away.
+    """
+    whole = document("a", "same", "same")
+    stored = [_unit(whole, 0), _unit(whole, 0, "-again")]
+    plan = make_plan("docs", whole, version(1), stored)
+    uploaded = [StoredUnit(f"new-{n}", unit.marker) for n, unit in enumerate(plan.missing)]
+    left = [unit for unit in stored if unit not in plan.stale] + uploaded
+    async with looking(*left) as scene:
+        await scene.pass_by()
+
+        assert len(scene.locations) == 2
+
+
+@virtually
+async def test_equal_chunks_of_different_events_are_no_doubles() -> None:
+    """Which of them is wanted, only the newest version could tell; nobody has heard of it."""
+    units = (ONE, _unit(A, 0, day=1))
+    async with looking(*units) as scene:
+        await scene.pass_by()
+
+        assert scene.locations == _at(*units)
+
+
+@virtually
+async def test_others_partitions_are_theirs_to_look_at() -> None:
+    """Whoever owns them may be in the middle of it."""
+    theirs = (_unit(A, 0, partition=7), _unit(A, 0, "-again", partition=7))
+    async with looking(*theirs) as scene:
+        await scene.pass_by()
+
+        assert scene.locations == _at(*theirs)
+
+
+@virtually
+async def test_a_workspace_that_may_not_be_touched_is_not_even_listed() -> None:
+    """``ROUTING_ALLOWED_WORKSPACES``."""
+    async with looking(ONE, ONE_AGAIN) as scene:
+        scene.permitted = False
+        await scene.pass_by()
+
+        assert (scene.listings, len(scene.locations)) == (0, 2)
+
+
+@virtually
+async def test_of_a_document_that_was_carried_out_everything_goes_that_it_does_not_want() -> None:
+    """Late chunks of older versions, and copies of its own; newer ones stay."""
+    newer = _unit(document("a", "three"), 0, day=5)
+    late = _unit(document("a", "old"), 0, day=-1)
+    async with looking(ONE, TWO, ONE_AGAIN, late, newer) as scene:
+        scene.look.applied("docs", "a", _wanted(A, day=1))
+        await scene.pass_by()
+
+        assert scene.locations == _at(TWO, newer) | {min(_at(ONE, ONE_AGAIN))}
+
+
+@virtually
+async def test_the_last_version_carried_out_is_the_one_that_counts() -> None:
+    """Also when it is a smaller one."""
+    async with looking(ONE, TWO) as scene:
+        scene.look.applied("docs", "a", _wanted(A, day=1))
+        scene.look.applied("docs", "a", _wanted(document("a", "two"), day=2))
+        await scene.pass_by()
+
+        assert scene.locations == _at(TWO)
+
+
+@pytest.mark.parametrize("slug", ["docs", None], ids=["of one workspace", "of every workspace"])
+@pytest.mark.parametrize("noted", [True, False], ids=["stored before", "unheard of"])
+def test_late_chunks_of_a_deleted_document_go(slug: str | None, noted: bool) -> None:
+    """Whether or not we ever carried that document out."""
+
+    @virtually
+    async def run() -> None:
+        async with looking(ONE, TWO) as scene:
+            if noted:
+                scene.look.applied("docs", "a", _wanted(A))
+            scene.look.deleted("a", slug, _ended(1).may_go)
+            await scene.pass_by()
+
+            assert scene.locations == set()
+
+    run()
+
+
+@pytest.mark.parametrize("slug", ["docs", None], ids=["of one workspace", "of every workspace"])
+def test_a_document_that_came_after_its_tombstone_stays(slug: str | None) -> None:
+    """What it wants is asked, not what the tombstone ended."""
+
+    @virtually
+    async def run() -> None:
+        async with looking(ONE, TWO) as scene:
+            scene.look.deleted("a", slug, _ended(1).may_go)
+            scene.look.applied("docs", "a", _wanted(A, day=2))
+            await scene.pass_by()
+
+            assert scene.locations == _at(ONE, TWO)
+
+    run()
+
+
+@virtually
+async def test_a_tombstone_of_every_workspace_ends_what_others_stored_later_nowhere() -> None:
+    """What is newer than the tombstone outlives it."""
+    newer = _unit(A, 0, day=5)
+    async with looking(ONE, newer) as scene:
+        scene.look.deleted("a", None, _ended(1).may_go)
+        await scene.pass_by()
+
+        assert scene.locations == _at(newer)
+
+
+@virtually
+async def test_a_document_in_work_is_looked_at_when_it_is_done() -> None:
+    """Nobody plans with a copy that is about to go."""
+    async with looking(ONE, ONE_AGAIN) as scene:
+        turn = scene.lanes.enter("a", "docs", version())
+        await scene.pass_by()
+        assert len(scene.locations) == 2
+        turn.leave()
+        await asyncio.sleep(SOON)
+
+        assert len(scene.locations) == 1
+        assert "a" not in scene.lanes
+
+
+@virtually
+async def test_documents_wait_while_their_copies_are_removed() -> None:
+    """And only those, and they stand aside."""
+    async with looking(ONE, ONE_AGAIN, _unit(document("b", "x"), 0)) as scene:
+        scene.storage.removing.close()
+        await scene.pass_by()
+        turn = scene.lanes.enter("a", "docs", version(1))
+        assert "b" not in scene.lanes
+        assert await turn.come_or_stall() is False
+        scene.storage.removing.open()
+        await turn.come()
+
+        assert not turn.superseded
+        assert len(scene.locations) == 2
+
+
+@virtually
+async def test_it_looks_when_the_time_has_passed_since_the_assignment() -> None:
+    """Not since the start: Kafka may have been away, and the former owner at work until then."""
+    async with looking(ONE) as scene:
+        scene.assigned = False
+        await asyncio.sleep(2 * AMBIGUITY)
+        scene.assigned = True
+        await asyncio.sleep(AMBIGUITY - 1)
+        assert scene.listings == 0
+        await asyncio.sleep(SOON)
+
+        assert scene.listings == 1
+
+
+@virtually
+async def test_it_looks_once() -> None:
+    """A listing of a large workspace keeps AnythingLLM busy."""
+    async with looking(ONE, ONE_AGAIN) as scene:
+        await asyncio.sleep(20 * AMBIGUITY)
+
+        assert scene.listings == 1
+
+
+@virtually
+async def test_a_new_assignment_begins_the_time_anew_and_forgets() -> None:
+    """Somebody else may have carried the documents out meanwhile."""
+    async with looking(ONE, TWO) as scene:
+        scene.look.applied("docs", "a", _wanted(document("a", "one"), day=1))
+        await asyncio.sleep(AMBIGUITY - 50)
+        scene.look.begin()
+        await asyncio.sleep(AMBIGUITY - 50)
+        assert scene.listings == 0
+        await asyncio.sleep(SOON + 50)
+
+        assert scene.listings == 1
+        assert scene.locations == _at(ONE, TWO)
+
+
+@virtually
+async def test_a_revocation_while_it_lists_has_nothing_removed() -> None:
+    """What comes after belongs to the next owner, and if that is us it is looked at anew."""
+    async with looking(ONE, ONE_AGAIN) as scene:
+        scene.storage.listing_gate.close()
+        await scene.pass_by()
+        assert scene.listings == 1
+        scene.look.begin()
+        scene.storage.listing_gate.open()
+        await asyncio.sleep(SOON)
+        assert len(scene.locations) == 2
+        await scene.pass_by()
+
+        assert len(scene.locations) == 1
+
+
+@virtually
+async def test_a_revocation_while_it_removes_lets_the_request_finish() -> None:
+    """Nobody would know of one that was broken off; until then its documents wait."""
+    async with looking(ONE, ONE_AGAIN) as scene:
+        scene.storage.removing.close()
+        await scene.pass_by()
+        scene.look.begin()
+        await asyncio.sleep(1)
+        assert "a" in scene.lanes
+        scene.storage.removing.open()
+        await asyncio.sleep(1)
+        assert "a" not in scene.lanes
+        assert len(scene.locations) == 1
+        await scene.pass_by()
+
+        assert scene.listings == 2
+
+
+@virtually
+async def test_a_removal_that_fails_is_tried_again_later_from_a_new_listing() -> None:
+    """Until then the documents are not kept waiting."""
+    async with looking(ONE, ONE_AGAIN) as scene:
+        scene.storage.removal_fails = [Failure("500")] * 3
+        await scene.pass_by()
+        assert len(scene.locations) == 2
+        assert "a" not in scene.lanes
+        await asyncio.sleep(400)
+
+        assert len(scene.locations) == 1
+        assert scene.listings == 2
+
+
+@virtually
+async def test_a_listing_that_fails_is_read_again_later() -> None:
+    """Whatever is wrong with it."""
+    async with looking(ONE, ONE_AGAIN) as scene:
+        scene.storage.listing_fails = [DOWN]
+        await scene.pass_by()
+        assert len(scene.locations) == 2
+        await asyncio.sleep(400)
+
+        assert len(scene.locations) == 1
+
+
+@virtually
+async def test_a_workspace_that_went_out_of_memory_meanwhile_is_looked_at_again() -> None:
+    """What is not in memory looks as if there were nothing."""
+    units = [_unit(document(f"d{n}", "x"), 0) for n in range(2_000)]
+    async with looking(*units, ONE, ONE_AGAIN) as scene:
+        scene.storage.listing_gate.close()
+        await scene.pass_by()
+        scene.index.forget()  # the listing on its way is not kept
+        scene.storage.listing_gate.open()
+        await asyncio.sleep(1)
+        assert len(scene.locations) == 2_002
+        await asyncio.sleep(SOON)
+
+        assert len(scene.locations) == 2_001
+
+
+@virtually
+async def test_a_doubt_has_its_workspace_looked_at_when_it_is_over() -> None:
+    """Long after the assignment, and for each doubt once."""
+    async with looking(ONE, TWO) as scene:
+        await scene.pass_by()
+        scene.look.doubt("docs")
+        scene.look.applied("docs", "a", _wanted(document("a", "one"), day=1))
+        await asyncio.sleep(AMBIGUITY - 1)
+        assert scene.locations == _at(ONE, TWO)
+        await asyncio.sleep(SOON)
+        assert scene.locations == _at(ONE)
+        before = scene.listings
+        await asyncio.sleep(10 * AMBIGUITY)
+
+        assert scene.listings == before
+
+
+@virtually
+async def test_doubts_in_a_row_put_the_look_off_for_nobody() -> None:
+    """Each is seen to soon after it is over, however many come meanwhile."""
+    async with looking(ONE, ONE_AGAIN) as scene:
+        for _ in range(30):
+            scene.look.doubt("docs")
+            await asyncio.sleep(60)
+        assert len(scene.locations) == 1
+        scene.storage.units.append(ONE_AGAIN)
+        scene.index.forget()
+        await asyncio.sleep(AMBIGUITY + SOON)
+
+        assert len(scene.locations) == 1
+
+
+@virtually
+async def test_what_is_carried_out_after_the_look_is_not_remembered() -> None:
+    """Memory goes by the time after an assignment, not by history."""
+    async with looking(ONE) as scene:
+        await scene.pass_by()
+        for n in range(1000):
+            scene.look.applied("docs", f"d{n}", _wanted(A))
+            scene.look.deleted(f"d{n}", None, _ended(1).may_go)
+        memory = scene.look._memory
+
+        assert (memory.by_slug, memory.everywhere, memory.digests) == ({}, {}, 0)
+
+
+@virtually
+async def test_of_a_workspace_that_is_gone_nothing_is_remembered() -> None:
+    """It may come back, and hold other versions then."""
+    async with looking(ONE, TWO) as scene:
+        scene.look.applied("gone", "a", _wanted(document("a", "one"), day=1))
+        await scene.pass_by()
+
+        assert scene.look._memory.digests == 0
+
+
+@virtually
+async def test_what_it_remembers_has_a_bound() -> None:
+    """Beyond it only doubles go."""
+    async with looking(ONE, ONE_AGAIN) as scene:
+        many = of_version(version(), ["x"] * 1_000)
+        for n in range(500):
+            scene.look.applied("docs", f"d{n}", many)
+            scene.look.applied("docs", f"d{n}", many)
+        assert len(scene.look._memory.by_slug["docs"]) == 200
+        scene.look.applied("docs", "a", of_version(version(9), ()))
+        await scene.pass_by()
+
+        assert scene.locations == {min(_at(ONE, ONE_AGAIN))}
+        assert scene.look._memory.digests == 0
+
+
+def test_of_a_version_everything_may_go_but_what_is_newer() -> None:
+    """Equal and older units that it does not want."""
+    wanted = of_version(DocumentVersion(version(3).instant, 0, 7), ["x"])
+    may_go = [wanted.may_go(_unit(A, 0, day=day)) for day in (2, 3, 4)]
+
+    assert may_go == [True, True, False]
+    assert wanted.weight == 2
