@@ -43,13 +43,17 @@ class Referred:
 
     Args:
         at: where that record lies, or lay.
+        timestamp_ms: its timestamp there, epoch milliseconds; None where unknown.
         value_bytes: its value's size; None where its bytes could never be had.
         value_sha256: hex; None likewise.
+        key_sha256: hex; None likewise, and where it had no key.
     """
 
     at: Coordinates
+    timestamp_ms: int | None
     value_bytes: int | None
     value_sha256: str | None
+    key_sha256: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,11 +212,13 @@ def _referred(fields: Mapping[str, Any]) -> Referred | None:
     topic, numbers = fields["topic"], (fields["partition"], fields["offset"])
     if not isinstance(topic, str) or not all(_is_count(number) for number in numbers):
         return None
-    size, sha256 = fields["value_bytes"], fields["value_sha256"]
+    sha256, key_sha256 = fields["value_sha256"], fields.get("key_sha256")
     return Referred(
         Coordinates(topic, *numbers),
-        size if _is_count(size) else None,
-        sha256 if isinstance(sha256, str) else None,
+        timestamp_ms=_whole(fields.get("timestamp_ms")),
+        value_bytes=_whole(fields["value_bytes"]),
+        value_sha256=sha256 if isinstance(sha256, str) else None,
+        key_sha256=key_sha256 if isinstance(key_sha256, str) else None,
     )
 
 
@@ -248,8 +254,12 @@ def _chunks(text: str | None) -> tuple[int, tuple[str, ...]]:
         return 0, ()
 
 
+def _whole(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
 def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
+    return (number := _whole(value)) is not None and 0 <= number < 2**63
 
 
 def _number(text: str | None) -> int | None:

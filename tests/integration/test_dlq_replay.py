@@ -11,12 +11,14 @@ import orjson
 import pytest
 
 from consumer.contract.dead_letter import Cause, DeadLetter, Reference, reference_to
+from consumer.contract.received_letter import letter_of
 from consumer.contract.upload_result import event_id_of
 from consumer.kafka.connection import KafkaUnavailableError
 from consumer.kafka.topics import TopicSpec, open_admin
 from consumer.model.origin import Origin
 from consumer.model.outcome import FailureReason
 from consumer.model.record import Record
+from consumer.operations.letters.payloads import payload_of
 from consumer.operations.letters.selection import Selection
 from consumer.operations.replay.look import WrongFileError
 from consumer.operations.replay.run import RunProgress
@@ -317,7 +319,7 @@ async def by_reference(stage: Stage, record: Record, **changes: object) -> None:
         reference = Reference(**(fields | changes))
     letter = DeadLetter(
         record=reference,
-        origin=Origin(record.at, record.timestamp_ms),
+        origin=Origin(record.at, reference.timestamp_ms or 0),
         cause=Cause(FailureReason.OVERSIZED, "too large for its topic", "settle", "x"),
         event_id=event_id_of(record, cluster),
         trace_id="0" * 31 + "1",
@@ -336,10 +338,12 @@ async def test_a_letter_by_reference_replays_its_original(stage: Stage) -> None:
     await stage.publish(document("large", ["a text"]), headers=(("kind", b"large"),), partition=2)
     (original,) = await stage.everything(stage.documents)
     await by_reference(stage, original)
-    await stage.wait_dead_letters(1)
+    (letter,) = map(letter_of, await stage.wait_dead_letters(1))
+    shown = await payload_of(stage.settings, letter)
     looked = await plan(stage)
     done = await replay(stage)
 
+    assert shown == original
     assert (looked.plan.by_reference, looked.plan.originals_there) == (1, 1)
     assert done.progress.published == 1
     (record,) = await replays(stage)
@@ -355,24 +359,27 @@ async def test_a_letter_by_reference_replays_its_original(stage: Stage) -> None:
         ({"value_sha256": "0" * 64}, "another record"),
         ({"value_bytes": 3}, "another record"),
         ({"key": b"another"}, "another record"),
+        ({"timestamp_ms": 1}, "another record"),
     ],
-    ids=["expired", "other bytes", "other size", "other key"],
+    ids=["expired", "other bytes", "other size", "other key", "other timestamp"],
 )
 async def test_a_letter_whose_original_can_not_be_had_stays_open(
     stage: Stage, changes: Json, why: str
 ) -> None:
-    """Skipped and told; nothing is published in its place, and it can be looked at again."""
+    """Skipped and told; nothing is published in its place; `dlq show` says the same beforehand."""
     await stage.publish(document("large", ["a text"]))
     (original,) = await stage.everything(stage.documents)
     await by_reference(stage, original, **changes)
-    await stage.wait_dead_letters(1)
+    (letter,) = map(letter_of, await stage.wait_dead_letters(1))
     if not changes:
         await emptied(stage, stage.documents)
+    shown = await payload_of(stage.settings, letter)
     looked = await plan(stage)
     done = await replay(stage)
     again = await plan(stage)
 
-    assert looked.plan.originals_there == (1 if changes else 0)
+    assert shown is None
+    assert looked.plan.originals_there == (1 if changes else 0), "by the place alone"
     ((reason, count),) = done.progress.skipped.items()
     assert why in reason
     assert (count, done.progress.published, done.progress.done) == (1, 0, True)

@@ -1,86 +1,80 @@
-"""The record that a by-reference dead letter stands for: where it may lie, how it is known."""
+"""The record that a by-reference dead letter stands for: where it may lie, how it is known. Pure.
+
+This is the one rule for everybody: `dlq show`, the plan of a replay and the replay itself. What the
+letter does not say can't differ: of a record whose bytes could never be had only the place and the
+timestamp are known.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
-
-import orjson
+from enum import Enum, auto
 
 from consumer.contract.received_letter import Letter
 from consumer.model.record import Coordinates, Record
 
 
+class NoOriginal(Enum):
+    """Why the original of a by-reference letter can't be had.
+
+    GONE        nothing lies at any of its places any more.
+    DIFFERS     another record lies there: a topic that was made anew counts its offsets from 0.
+    UNREADABLE  a record lies there, and Kafka's client can't read it.
+    """
+
+    GONE = auto()
+    DIFFERS = auto()
+    UNREADABLE = auto()
+
+
 @dataclass(frozen=True, slots=True)
-class OriginalMark:
-    """How the original of a by-reference letter is recognised.
+class OriginalPlace:
+    """Where an original may lie; its timestamp there in epoch milliseconds, None where unknown."""
+
+    at: Coordinates
+    timestamp_ms: int | None
+
+
+def places_of(letter: Letter) -> tuple[OriginalPlace, ...]:
+    """Where the original of a letter may lie, best first; nowhere for a letter with a payload.
+
+    The letter's headers name the first original. The reference names the record that became the
+    letter, which may have been a replay of it with the same bytes.
+    """
+    referred = letter.referred
+    if referred is None:
+        return ()
+    first = OriginalPlace(letter.origin.at, letter.origin.timestamp_ms)
+    if referred.at == first.at:
+        return (first,)
+    return (first, OriginalPlace(referred.at, referred.timestamp_ms))
+
+
+def judged(letter: Letter, place: OriginalPlace, found: Record | None) -> Record | NoOriginal:
+    """The record found at one of a letter's places, where that is the original; else why not.
 
     Args:
-        places: where it may lie with the timestamp it must have there (None: unknown), best first.
-        value_bytes: its size, where known.
-        value_sha256: hex, where known.
-        key_sha256: hex; None where it had no key, or that is unknown.
+        letter: by reference.
+        place: one of `places_of` it.
+        found: the record there, None where there is none.
     """
-
-    places: tuple[tuple[Coordinates, int | None], ...]
-    value_bytes: int | None
-    value_sha256: str | None
-    key_sha256: str | None
-
-
-def wanted_by(letter: Letter, reference: Mapping[str, Any]) -> OriginalMark:
-    """What a by-reference letter refers to.
-
-    Args:
-        letter: its headers name the first original.
-        reference: its value, decoded; names the record that became a letter, which may have been
-            a replay already. Anything in it may be missing or wrong.
-    """
-    places: list[tuple[Coordinates, int | None]] = []
-    if letter.is_ours:
-        places.append((letter.origin.at, letter.origin.timestamp_ms))
-    topic, partition, offset = (reference.get(n) for n in ("topic", "partition", "offset"))
-    if isinstance(topic, str) and isinstance(partition, int) and isinstance(offset, int):
-        place = Coordinates(topic, partition, offset)
-        if place not in [known for known, _ in places]:
-            places.append((place, _number(reference.get("timestamp_ms"))))
-    return OriginalMark(
-        places=tuple(places),
-        value_bytes=_number(reference.get("value_bytes")),
-        value_sha256=_text(reference.get("value_sha256")),
-        key_sha256=_text(reference.get("key_sha256")),
-    )
+    if found is None:
+        return NoOriginal.GONE
+    if found.unreadable is not None:
+        return NoOriginal.UNREADABLE
+    return NoOriginal.DIFFERS if _differs(letter, place, found) else found
 
 
-def reference_in(value: bytes | None) -> dict[str, Any]:
-    """The reference that a letter's value is; empty when it is none."""
-    try:
-        fields = orjson.loads(value or b"null")
-    except ValueError:
-        return {}
-    return fields if isinstance(fields, dict) else {}
-
-
-def differs(found: Record, wanted: OriginalMark, timestamp_ms: int | None) -> bool:
-    """Whether a record that lies at the original's place is another one.
-
-    A topic that was made anew counts its offsets from 0 again.
-    """
+def _differs(letter: Letter, place: OriginalPlace, found: Record) -> bool:
+    referred = letter.referred
+    if referred is None:
+        return True
     value = found.value or b""
     known: list[tuple[object, object]] = [
-        (timestamp_ms, found.timestamp_ms),
-        (wanted.value_bytes, len(value)),
-        (wanted.value_sha256, hashlib.sha256(value).hexdigest()),
-        (wanted.key_sha256, hashlib.sha256(found.key or b"").hexdigest()),
+        (place.timestamp_ms, found.timestamp_ms),
+        (referred.value_bytes, len(value)),
+        (referred.value_sha256, hashlib.sha256(value).hexdigest()),
+        (referred.key_sha256, hashlib.sha256(found.key or b"").hexdigest()),
     ]
     return any(expected is not None and expected != seen for expected, seen in known)
-
-
-def _number(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
 from consumer.contract.received_letter import Letter
 from consumer.kafka.reader import TopicReader, open_reader
 from consumer.model.record import Record
+from consumer.operations.letters.original import NoOriginal, judged, places_of
 from consumer.operations.progress import Progress, silent
 from consumer.settings import Settings
 from consumer.wiring.kafka import kafka_connection
@@ -27,19 +27,19 @@ class Payloads:
         """The letter's own record, or None when it is not there any more."""
         return await self._reader.record(letter.at)
 
-    async def original_of(self, letter: Letter) -> Record | None:
-        """The record that a by-reference letter stands for, or None when it can't be had.
+    async def original_of(self, letter: Letter) -> Record | NoOriginal:
+        """The record that a by-reference letter stands for, or why it can't be had.
 
-        It is looked for where the reference says, then at the event's original place. A record
-        whose bytes are not those that the reference tells of is not the one.
+        See `consumer.operations.letters.original` for how it is recognised.
         """
-        if letter.referred is None:
-            return None
-        for at in dict.fromkeys((letter.referred.at, letter.origin.at)):
-            record = await self._reader.record(at)
-            if record is not None and _is_meant(record, letter):
-                return record
-        return None
+        why = NoOriginal.GONE
+        for place in places_of(letter):
+            found = judged(letter, place, await self._reader.record(place.at))
+            if isinstance(found, Record):
+                return found
+            # What lies at one place says more than that nothing lies at the other.
+            why = why if found is NoOriginal.GONE else found
+        return why
 
 
 @asynccontextmanager
@@ -56,12 +56,13 @@ async def open_payloads(settings: Settings) -> AsyncIterator[Payloads]:
 async def payload_of(settings: Settings, letter: Letter) -> Record | None:
     """One letter's record; of a by-reference letter the original that it stands for.
 
-    None when it is not there any more. For many of them see `open_payloads`.
+    None when it can't be had (any more). For many of them see `open_payloads`.
     """
     async with open_payloads(settings) as payloads:
-        if letter.by_reference:
-            return await payloads.original_of(letter)
-        return await payloads.of(letter)
+        if not letter.by_reference:
+            return await payloads.of(letter)
+        original = await payloads.original_of(letter)
+        return None if isinstance(original, NoOriginal) else original
 
 
 async def records_of(
@@ -81,10 +82,3 @@ async def records_of(
             progress(number + 1, len(ordered))
             if record is not None:
                 yield letter, record
-
-
-def _is_meant(record: Record, letter: Letter) -> bool:
-    said = letter.referred
-    if said is None or record.unreadable is not None or said.value_sha256 is None:
-        return False
-    return hashlib.sha256(record.value or b"").hexdigest() == said.value_sha256

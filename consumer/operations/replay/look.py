@@ -11,7 +11,8 @@ from consumer.contract.received_letter import Letter, letter_of
 from consumer.kafka.reader import TopicReader
 from consumer.kafka.topics import TopicAdmin, no_such_topic
 from consumer.model.record import Coordinates, Record
-from consumer.operations.letters.original import differs, reference_in, wanted_by
+from consumer.operations.letters.original import NoOriginal, places_of
+from consumer.operations.letters.payloads import Payloads
 from consumer.operations.letters.reading import Letters, read_letters
 from consumer.operations.letters.selection import Selection
 from consumer.operations.progress import Progress
@@ -141,19 +142,28 @@ class ReplayLooking:
         return {number: extent.end for number, extent in extents.items()}
 
     async def _completed(self, plan: ReplayPlan, letters: Letters) -> ReplayPlan:
-        referring = [letter for letter in plan.replayed if letter.by_reference]
-        topics = {at.topic for letter in referring for at in _places(letter)}
-        extents = {topic: await self._reader.extents(topic) or {} for topic in topics}
-        there = 0
-        for letter in referring:
-            found = ((extents[at.topic].get(at.partition), at.offset) for at in _places(letter))
-            there += any(e is not None and e.start <= offset < e.end for e, offset in found)
         return replace(
             plan,
-            originals_there=there,
+            originals_there=await self._originals_there(plan),
             unanswered=len(letters.unanswered(plan.replayed)),
             notes=letters.notes,
         )
+
+    async def _originals_there(self, plan: ReplayPlan) -> int:
+        """How many by-reference letters have a place that their topic still reaches back to.
+
+        No original is read for it: a plan may hold thousands, of megabytes each. Whether the record
+        that lies there is the original is found out when it is replayed (`original_for`).
+        """
+        places = [places_of(letter) for letter in plan.replayed if letter.by_reference]
+        topics = {place.at.topic for several in places for place in several}
+        extents = {topic: await self._reader.extents(topic) or {} for topic in topics}
+
+        def is_there(at: Coordinates) -> bool:
+            extent = extents[at.topic].get(at.partition)
+            return extent is not None and extent.start <= at.offset < extent.end
+
+        return sum(any(is_there(place.at) for place in several) for several in places)
 
     def _refusals(
         self, plan: ReplayPlan, letters: Letters, partitions: int, wish: Wish
@@ -176,12 +186,6 @@ class ReplayLooking:
                 f"{kafka.results_topic}. If you know that nothing newer came: "
                 "--despite-missing-results"
             )
-
-
-def _places(letter: Letter) -> set[Coordinates]:
-    """Where the original of a by-reference letter may lie."""
-    referred = {letter.referred.at} if letter.referred is not None else set()
-    return {letter.origin.at} | referred
 
 
 def _is_within(at: Coordinates, limits: Mapping[int, tuple[int, int]]) -> bool:
@@ -222,27 +226,25 @@ async def records_for(
             yield *found, record
 
 
-async def original_of(reader: TopicReader, letter: Letter, record: Record) -> Record | Skipped:
+_SKIPPED = {
+    NoOriginal.GONE: Skipped.ORIGINAL_GONE,
+    NoOriginal.DIFFERS: Skipped.ORIGINAL_DIFFERS,
+    NoOriginal.UNREADABLE: Skipped.ORIGINAL_UNREADABLE,
+}
+
+
+async def original_for(reader: TopicReader, letter: Letter, record: Record) -> Record | Skipped:
     """The record to publish again: the letter's own bytes, or the original it refers to.
 
-    A by-reference letter holds no payload: its original is fetched from where it lay, and is only
-    taken if timestamp, size and SHA-256 are those that the letter tells of.
+    Args:
+        reader: connected.
+        letter: which one.
+        record: the letter's own.
 
     Raises:
         KafkaUnavailableError: Kafka can't be reached.
     """
     if not letter.by_reference:
         return record
-    wanted = wanted_by(letter, reference_in(record.value))
-    outcome = Skipped.ORIGINAL_GONE
-    for at, timestamp_ms in wanted.places:
-        found = await reader.record(at)
-        if found is None:
-            continue
-        if found.unreadable is not None:
-            outcome = Skipped.ORIGINAL_UNREADABLE
-        elif differs(found, wanted, timestamp_ms):
-            outcome = Skipped.ORIGINAL_DIFFERS
-        else:
-            return found
-    return outcome
+    found = await Payloads(reader).original_of(letter)
+    return _SKIPPED[found] if isinstance(found, NoOriginal) else found

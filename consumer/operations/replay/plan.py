@@ -26,7 +26,7 @@ class ReplayPlan:
         reasons: how many of those to replay there are of each ``dlq.reason``.
         causes: how many of those to replay there are of each cause, as `dlq stats` counts them.
         by_reference: how many of those to replay hold only a reference.
-        originals_there: of how many of these the original is still there.
+        originals_there: of how many of these something still lies at the original's place.
         unanswered: of how many of those to replay the results topic has no result.
         notes: what else a person should know.
     """

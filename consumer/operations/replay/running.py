@@ -31,7 +31,7 @@ from consumer.operations.replay.look import (
     ReplayLook,
     ReplayLooking,
     Wish,
-    original_of,
+    original_for,
     records_for,
 )
 from consumer.operations.replay.plan import ReplayPlan
@@ -200,7 +200,7 @@ class RunningReplay:
         if verdict is ReplayVerdict.PARK:
             parked = OutgoingRecord(kafka.parked_topic, record.key, record.value, record.headers)
             return _Job(letter, verdict, parked)
-        original = await original_of(self._room.reader, letter, record)
+        original = await original_for(self._room.reader, letter, record)
         if isinstance(original, Skipped):
             return original
         made = replay_of(letter, original, self._run.id)

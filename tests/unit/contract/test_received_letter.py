@@ -180,8 +180,19 @@ def test_a_reference_names_its_record() -> None:
     assert read.referred is not None
     assert read.referred.at == original.at
     assert read.referred.value_bytes == 1000
+    assert read.referred.timestamp_ms == original.timestamp_ms
     assert len(read.referred.value_sha256 or "") == 64
+    assert len(read.referred.key_sha256 or "") == 64
     assert read.version is None
+
+
+@pytest.mark.parametrize("value", [None, b"", b"\xff", b"[]", b"17"])
+def test_a_value_that_is_no_object_is_no_reference(value: bytes | None) -> None:
+    """Anybody can write to the topic."""
+    record = replace(letter_record(by_reference=True), value=value)
+
+    assert letter_of(record).is_ours
+    assert not letter_of(record).by_reference
 
 
 @pytest.mark.parametrize(

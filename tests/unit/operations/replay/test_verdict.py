@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -13,7 +12,6 @@ from consumer.contract.received_letter import Letter, letter_of
 from consumer.model.origin import Origin, origin_of
 from consumer.model.outcome import FailureReason
 from consumer.model.record import Coordinates, Headers, Record, Unreadable
-from consumer.operations.letters.original import differs, reference_in, wanted_by
 from consumer.operations.letters.selection import Selection
 from consumer.operations.letters.standing import Standing, replayed_of
 from consumer.operations.replay.plan import plan_of
@@ -177,59 +175,6 @@ def test_a_foreign_letter_begins_where_it_lies() -> None:
     assert origin_of(back, is_replay=True) == Origin(lies.at, lies.timestamp_ms, 1)
     assert made.headers[0] == ("own", b"1")
     assert (made.partition, partition_of(letter)) == (None, None)
-
-
-def test_a_reference_says_how_its_original_is_recognised() -> None:
-    """The first original before the replay that became a letter; nonsense counts for nothing."""
-    letter, _ = a_letter()
-    wanted = wanted_by(
-        letter,
-        {"topic": "replay", "partition": 3, "offset": 5, "timestamp_ms": 17, "value_bytes": 11,
-         "value_sha256": "ab", "key_sha256": None},
-    )  # fmt: skip
-    odd = wanted_by(letter, {"topic": 7, "partition": "x", "value_bytes": True})
-
-    assert wanted.places == (
-        (ORIGINAL.at, ORIGINAL.timestamp_ms),
-        (Coordinates("replay", 3, 5), 17),
-    )
-    assert (wanted.value_bytes, wanted.value_sha256, wanted.key_sha256) == (11, "ab", None)
-    assert odd.places == ((ORIGINAL.at, ORIGINAL.timestamp_ms),)
-    assert (odd.value_bytes, odd.value_sha256) == (None, None)
-
-
-RIGHT = {
-    "value_bytes": 11,
-    "value_sha256": hashlib.sha256(b'{"id": "x"}').hexdigest(),
-    "key_sha256": hashlib.sha256(b"\xff key").hexdigest(),
-}
-
-
-@pytest.mark.parametrize(
-    ("changes", "timestamp_ms", "another"),
-    [
-        ({}, ORIGINAL.timestamp_ms, False),
-        ({}, None, False),
-        ({"value_bytes": None, "value_sha256": None, "key_sha256": None}, None, False),
-        ({}, 1, True),
-        ({"value_bytes": 12}, None, True),
-        ({"value_sha256": "0" * 64}, None, True),
-        ({"key_sha256": "0" * 64}, None, True),
-    ],
-)
-def test_another_record_at_the_same_place_is_noticed(
-    changes: dict[str, object], timestamp_ms: int | None, another: bool
-) -> None:
-    """A topic that was made anew counts from 0 again; what is not known can't differ."""
-    wanted = wanted_by(a_letter()[0], {**RIGHT, **changes})
-
-    assert differs(ORIGINAL, wanted, timestamp_ms) is another
-
-
-@pytest.mark.parametrize("value", [None, b"", b"\xff", b"[]", b"17"])
-def test_a_value_that_is_no_reference_is_none(value: bytes | None) -> None:
-    """Anybody can write to the topic."""
-    assert reference_in(value) == {}
 
 
 # -- runs ------------------------------------------------------------------------------------------
