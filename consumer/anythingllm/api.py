@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from consumer.anythingllm.answers import Answer, Call
+from consumer.anythingllm.calls import Answer, Call
 from consumer.anythingllm.errors import (
     AnythingLLMAuthenticationError,
     AnythingLLMError,
@@ -22,7 +22,7 @@ from consumer.anythingllm.errors import (
     AnythingLLMProtocolError,
     AnythingLLMRejectedError,
 )
-from consumer.anythingllm.listing import ListingParser, first_text, metadata_of, workspace_of
+from consumer.anythingllm.listing_parser import ListingParser, first_text, metadata_of, workspace_of
 from consumer.anythingllm.models import (
     DocumentRow,
     FilePage,

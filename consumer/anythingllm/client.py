@@ -25,10 +25,11 @@ from consumer.anythingllm.health import PROBE_SECONDS, breaker_status, check_hea
 from consumer.anythingllm.marker_lookup import MarkerLookup
 from consumer.anythingllm.models import DocumentUploadResult, SearchHit, StoredDocument, Workspace
 from consumer.anythingllm.readiness import Readiness
+from consumer.anythingllm.search_hits import search_hits
+from consumer.anythingllm.stored_documents import stored_documents
 from consumer.anythingllm.transport import SPARE_CONNECTIONS, Errand, Transport
 from consumer.anythingllm.unit_store import REMOVALS_IN_FLIGHT, AnythingLLMStorage
 from consumer.anythingllm.unit_upload import Ways
-from consumer.anythingllm.views import search_hits, stored_documents
 from consumer.anythingllm.workspaces import Workspaces
 from consumer.model.document import ProcessedDocument
 from consumer.model.identity import IdentityTemplate
@@ -334,10 +335,10 @@ class AnythingLLMClient:
         return Ways(
             api=self._api,
             readiness=self._readiness,
-            looks=MarkerLookup(
+            lookup=MarkerLookup(
                 self._api, errand=self._errand, timeout=self._config.timeout, clock=self._clock
             ),
-            lane=asyncio.Semaphore(self._config.max_chunks_in_flight),
+            slots=asyncio.Semaphore(self._config.max_chunks_in_flight),
             errand=self._errand,
             clock=self._clock,
             refused_at=lambda: self._transport.refused_at,

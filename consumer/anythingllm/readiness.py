@@ -33,9 +33,9 @@ import structlog
 
 from consumer.anythingllm.api import Api, checked_slug
 from consumer.anythingllm.errors import AnythingLLMConnectionError, AnythingLLMError
-from consumer.anythingllm.form import is_sentinel, sentinel_source
 from consumer.anythingllm.models import DocumentRow, Workspace, WorkspaceListing
 from consumer.anythingllm.transport import Errand
+from consumer.anythingllm.upload_body import is_sentinel, sentinel_source
 from consumer.anythingllm.workspaces import Workspaces
 from consumer.model.fault import Fault
 
@@ -232,9 +232,9 @@ class Readiness:
             if slug in self._distrusted or not is_in_use(listing):
                 await self._prove(slug, trace_id, litter)
         except Exception:
-            await self._sweep(slug, trace_id, litter)
+            await self._remove_sentinels(slug, trace_id, litter)
             raise
-        await self._sweep(slug, trace_id, litter)
+        await self._remove_sentinels(slug, trace_id, litter)
         log.info("workspace.ready", workspace=slug, documents=len(listing.rows))
         return _Ready(listing.workspace.id, used=bool(listing.rows))
 
@@ -284,7 +284,7 @@ class Readiness:
         vectors = await self._api.search(errand, slug, _sentinel_text(sentinel), _TOP)
         return any(vector.doc_source == sentinel_source(sentinel) for vector in vectors)
 
-    async def _sweep(self, slug: str, trace_id: str | None, litter: _Litter) -> None:
+    async def _remove_sentinels(self, slug: str, trace_id: str | None, litter: _Litter) -> None:
         try:
             if litter.unplaced:
                 await self._place(slug, trace_id, litter)

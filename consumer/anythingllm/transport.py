@@ -7,7 +7,7 @@ Always true of every call:
 2. It passes the breaker, unless it is a health probe.
 3. What comes back is JSON with the expected keys, or an `AnythingLLMError`. An unknown path of
    AnythingLLM 1.16 answers 200 with a web page and does nothing.
-4. No aiohttp name gets out of here (`consumer.anythingllm.border`).
+4. No aiohttp name gets out of here (`consumer.anythingllm.http_errors`).
 5. Redirects are not followed: a 307 would send document text to another host.
 """
 
@@ -26,8 +26,7 @@ from typing import Any, TypeVar
 import aiohttp
 import structlog
 
-from consumer.anythingllm.answers import Answer, Call, encoded, judged
-from consumer.anythingllm.border import border, watch_sending
+from consumer.anythingllm.calls import Answer, Call, encoded, judged
 from consumer.anythingllm.config import AnythingLLMConfig
 from consumer.anythingllm.errors import (
     AnythingLLMError,
@@ -36,6 +35,7 @@ from consumer.anythingllm.errors import (
     AnythingLLMTimeoutError,
     CircuitOpenError,
 )
+from consumer.anythingllm.http_errors import translating_errors, watch_sending
 from consumer.model.fault import Fault
 from consumer.resilience.breaker import Breaker, BreakerOpen
 from consumer.telemetry.trace import new_span_id, traceparent
@@ -271,7 +271,7 @@ class Transport:
         call = outgoing.call
         seconds = max(outgoing.errand.left, 0.001)
         async with (
-            border(call, seconds, self._note_refused) as sent,
+            translating_errors(call, seconds, self._note_refused) as sent,
             asyncio.timeout(seconds),
             session.request(
                 call.method,

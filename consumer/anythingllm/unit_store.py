@@ -13,12 +13,12 @@ from consumer.anythingllm.errors import (
     AnythingLLMProtocolError,
     AnythingLLMRejectedError,
 )
-from consumer.anythingllm.form import pieces
 from consumer.anythingllm.health import PROBE_SECONDS, deep_probe
 from consumer.anythingllm.models import DocumentRow
 from consumer.anythingllm.readiness import NewErrand, Readiness
+from consumer.anythingllm.stored_documents import stored_unit
 from consumer.anythingllm.unit_upload import RawTextUpload, Ways
-from consumer.anythingllm.views import stored_unit
+from consumer.anythingllm.upload_body import pieces
 from consumer.model.listing import Listed
 from consumer.model.marker import StoredUnit, Unit
 

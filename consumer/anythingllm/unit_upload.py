@@ -27,9 +27,9 @@ from consumer.anythingllm.errors import (
     AnythingLLMProtocolError,
     AnythingLLMRejectedError,
 )
-from consumer.anythingllm.form import upload_body
 from consumer.anythingllm.marker_lookup import LEAST_DISTANCE, MarkerLookup, Sighting, due_after
 from consumer.anythingllm.readiness import NewErrand, Readiness
+from consumer.anythingllm.upload_body import upload_body
 from consumer.model.fault import Fault
 from consumer.model.marker import StoredUnit, Unit
 
@@ -45,8 +45,8 @@ class Ways:
     Args:
         api: the endpoints.
         readiness: makes workspaces ready.
-        looks: for uploads that may still finish.
-        lane: as many uploads at a time.
+        lookup: for uploads that may still finish.
+        slots: as many uploads at a time.
         errand: makes an errand of so many seconds.
         clock: monotonic seconds.
         refused_at: when a connection was last refused, on that clock.
@@ -57,8 +57,8 @@ class Ways:
 
     api: Api
     readiness: Readiness
-    looks: MarkerLookup
-    lane: asyncio.Semaphore
+    lookup: MarkerLookup
+    slots: asyncio.Semaphore
     errand: NewErrand
     clock: Callable[[], float]
     refused_at: Callable[[], float]
@@ -107,7 +107,7 @@ class RawTextUpload:
         try:
             location = await self._found()
             if location is None:
-                async with self._ways.lane:
+                async with self._ways.slots:
                     location = await self._store()
         except AnythingLLMNotFoundError as error:
             # The workspace vanished: that is nobody's document's fault. The next attempt makes it
@@ -190,7 +190,7 @@ class RawTextUpload:
 
     def _doubt(self) -> None:
         self._ambiguous_since = self._ways.clock()
-        self._ways.looks.seek(self._slug, self._marker)
+        self._ways.lookup.seek(self._slug, self._marker)
 
     async def _found(self) -> str | None:
         """Where an ambiguous earlier attempt's result is; None when it may be sent (again).
@@ -217,7 +217,7 @@ class RawTextUpload:
         if self._location is not None:
             there = await self._is_embedded(self._location)
             return Sighting(started, self._location if there else None)
-        return await self._ways.looks.find(
+        return await self._ways.lookup.find(
             self._slug,
             self._marker,
             since=since,

@@ -19,7 +19,6 @@ from consumer.pipeline.backoff import Backoff
 from consumer.pipeline.circuit import Circuit
 from consumer.pipeline.gates import Gates
 from consumer.pipeline.giving_up import GivingUp
-from consumer.pipeline.hints import RemintedIds
 from consumer.pipeline.in_flight import InFlightBounds
 from consumer.pipeline.index import Index
 from consumer.pipeline.journey import Journey
@@ -28,9 +27,10 @@ from consumer.pipeline.pauses import Pauses
 from consumer.pipeline.poison_probe import PoisonProbe
 from consumer.pipeline.ports import Poll, Publish, TooLarge
 from consumer.pipeline.read import Reader
+from consumer.pipeline.reminted_ids import RemintedIds
 from consumer.pipeline.removal import Remover
 from consumer.pipeline.settle import Address, Settler
-from consumer.pipeline.settled import SettledVersions
+from consumer.pipeline.settled_versions import SettledVersions
 from consumer.pipeline.sweep import Sweep
 from consumer.pipeline.upload import Uploader
 from consumer.resilience.breaker import Breaker
@@ -81,7 +81,7 @@ class Pipeline:
         self._settings = settings
         self._rooms = rooms
         self._settled = SettledVersions()
-        self._lanes = KeyQueues()
+        self._queues = KeyQueues()
         self.gates = _gates(settings, rooms)
         self.index = Index(
             rooms.storage,
@@ -94,17 +94,17 @@ class Pipeline:
         # People reset a workspace because it is sick, or unasked: what is known of it is worthless.
         self.gates.pauses.when_paused(self.index.forget)
         rooms.storage.when_changed(self.index.forget)
-        self._patience = Backoff(
+        self._backoff = Backoff(
             self.gates, _patient_policy(settings), rng=rooms.rng, metrics=rooms.metrics
         )
-        self._remover = Remover(rooms.storage, self.index, self.gates, self._patience)
+        self._remover = Remover(rooms.storage, self.index, self.gates, self._backoff)
         self._routing = settings.routing.rules()
-        self._second_look = Sweep(
+        self._sweep = Sweep(
             rooms.storage,
             self.index,
             self._remover,
             self.gates,
-            self._lanes,
+            self._queues,
             permits=self._routing.permits,
             is_assigned=rooms.is_assigned,
             is_ours=rooms.is_ours,
@@ -128,9 +128,9 @@ class Pipeline:
             self.gates,
             self._uploader(),
             self._remover,
-            self._patience,
+            self._backoff,
             self._settled,
-            self._second_look,
+            self._sweep,
             self.reminted,
             permits=routing.permits,
         )
@@ -140,7 +140,7 @@ class Pipeline:
             _reader(settings, rooms, routing).read,
             applier,
             _settler(settings, rooms, cluster_id),
-            lanes=self._lanes,
+            queues=self._queues,
             bounds=InFlightBounds(
                 intake.max_documents_in_flight, intake.max_bytes_in_flight, intake.max_aside_bytes
             ),
@@ -151,14 +151,14 @@ class Pipeline:
     def _uploader(self) -> Uploader:
         rooms, gates, upload = self._rooms, self.gates, self._settings.upload
         slots = asyncio.Semaphore(upload.max_chunks_in_flight)
-        own_text = PoisonProbe(rooms.storage, gates, slots=slots, rng=rooms.rng)
+        poison_probe = PoisonProbe(rooms.storage, gates, slots=slots, rng=rooms.rng)
         policy = _patient_policy(self._settings)
         return Uploader(
             rooms.storage,
             self.index,
             gates,
-            GivingUp(rooms.storage, gates, own_text, attempts=policy.attempts),
-            self._patience,
+            GivingUp(rooms.storage, gates, poison_probe, attempts=policy.attempts),
+            self._backoff,
             self._remover,
             slots=slots,
             per_document=upload.max_chunks_per_document,
@@ -171,14 +171,14 @@ class Pipeline:
         """What runs beside the journey, by name; each ends only with an exception."""
         return {
             "circuit": self.gates.circuit.watch(),
-            "second look": self._second_look.keep_looking(),
+            "sweep": self._sweep.keep_looking(),
         }
 
     def forget(self) -> None:
         """Partitions went: whoever has them now may change what we know of them."""
         self.index.forget()
         self._settled.forget()
-        self._second_look.begin()
+        self._sweep.begin()
         # Those who would have tried are gone: a workspace would be called paused for ever.
         self.gates.pauses.excuse()
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from consumer.anythingllm import AnythingLLMClient
+from consumer.app.anythingllm_watch import AnythingLLMWatch
 from consumer.app.starting import Starting
-from consumer.app.watch import AnythingLLMWatch
 from consumer.kafka.publisher import Publisher
 from consumer.kafka.source import KafkaSource
 from consumer.pipeline.gates import Gates

@@ -17,10 +17,10 @@ import structlog
 
 from consumer.admin.server import AdminServer
 from consumer.anythingllm import AnythingLLMClient
+from consumer.app.anythingllm_watch import AnythingLLMWatch
 from consumer.app.assembly import Pipeline, Rooms, publishing_by
 from consumer.app.condition import Condition
 from consumer.app.starting import Starting, cluster_id_of, topics_are_there
-from consumer.app.watch import AnythingLLMWatch
 from consumer.kafka.connection import KafkaUnavailableError
 from consumer.kafka.publisher import Publisher
 from consumer.kafka.source import KafkaSource

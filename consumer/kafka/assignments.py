@@ -62,7 +62,7 @@ class Assignments:
         self._lease = Lease(session_timeout, clock)
         self._consumer: AIOKafkaConsumer | None = None
         self._commit_lock = asyncio.Lock()
-        self.assignments: dict[TopicPartition, Assignment] = {}
+        self.by_partition: dict[TopicPartition, Assignment] = {}
         self.joined = False
         self.failure: BaseException | None = None
 
@@ -93,7 +93,7 @@ class Assignments:
     async def commit(self) -> None:
         """Commit every partition's settled prefix; a failure is told and survived."""
         async with self._commit_lock:
-            await self._commit(self.assignments)
+            await self._commit(self.by_partition)
 
     async def _commit(self, assignments: dict[TopicPartition, Assignment]) -> None:
         if self._consumer is None or self.over:
@@ -105,10 +105,10 @@ class Assignments:
         self.joined = True
         self._lease.begin()
         self._on_assigned()
-        self.assignments = {partition: self._new(partition) for partition in partitions}
-        self._metrics.partitions_assigned.set(len(self.assignments))
+        self.by_partition = {partition: self._new(partition) for partition in partitions}
+        self._metrics.partitions_assigned.set(len(self.by_partition))
         log.info(
-            "assignment.received", partitions=sorted(str(a) for a in self.assignments.values())
+            "assignment.received", partitions=sorted(str(a) for a in self.by_partition.values())
         )
 
     def _new(self, partition: TopicPartition) -> Assignment:
@@ -126,13 +126,13 @@ class Assignments:
             offset=offset,
             consequence="work on the old records is dropped; the new ones are worked from here",
         )
-        self.assignments[partition].end()
-        assignment = self.assignments[partition] = self._new(partition)
+        self.by_partition[partition].end()
+        assignment = self.by_partition[partition] = self._new(partition)
         return assignment
 
     async def revoked(self) -> None:
         """Drain, commit, forget: aiokafka 0.14 is eager, so a rebalance takes everything."""
-        ending = dict(self.assignments)
+        ending = dict(self.by_partition)
         self.joined = False
         if not ending:
             return
@@ -172,11 +172,11 @@ class Assignments:
         while True:
             await asyncio.sleep(self._lease.turn_interval)
             stood_still = self._lease.turn()
-            if self.assignments and self._lease.over:
+            if self.by_partition and self._lease.over:
                 self._expire(stood_still)
 
     def _expire(self, stood_still: float) -> None:
-        ending = self.assignments
+        ending = self.by_partition
         self.joined = False
         self._drop(ending)
         log.error(
@@ -197,7 +197,7 @@ class Assignments:
         self._forget()
 
     def _forget(self) -> None:
-        self.assignments = {}
+        self.by_partition = {}
         self._metrics.partitions_assigned.set(0)
         self._on_revoked()
 
@@ -206,22 +206,22 @@ class GroupListener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
     """Hands rebalances on. aiokafka logs and swallows what a listener raises; poll raises it.
 
     Args:
-        tenure: whom to tell.
+        assignments: whom to tell.
     """
 
-    def __init__(self, tenure: Assignments) -> None:
-        self._tenure = tenure
+    def __init__(self, assignments: Assignments) -> None:
+        self._assignments = assignments
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         """All of them: aiokafka 0.14 never takes a part."""
         try:
-            await self._tenure.revoked()
+            await self._assignments.revoked()
         except Exception as error:
-            self._tenure.failure = error
+            self._assignments.failure = error
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """All of them."""
-        self._tenure.assigned(assigned)
+        self._assignments.assigned(assigned)
 
 
 def _open_in(assignments: Iterable[Assignment]) -> int:

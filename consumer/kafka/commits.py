@@ -1,10 +1,9 @@
-"""How far we are: committing it, and how much is left."""
+"""Committing what is settled."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -12,23 +11,10 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from consumer.kafka.assignment import Assignment
 from consumer.kafka.connection import in_short
-from consumer.kafka.membership import TopicGoneError, rejoin
+from consumer.kafka.membership import TopicGoneError, exists, rejoin
 from consumer.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class PartitionLag:
-    """How far a partition is from its end, in records.
-
-    Args:
-        unfetched: not received yet.
-        unsettled: those, and what is in work.
-    """
-
-    unfetched: int
-    unsettled: int
 
 
 async def commit_settled(
@@ -52,7 +38,7 @@ async def commit_settled(
             if partition.topic == topic
             and not assignment.topic_gone
             and (offset := assignment.ledger.committable) is not None
-            and _exists(consumer, partition)
+            and exists(consumer, partition)
         }
         if moved:  # an empty commit would be one of everything aiokafka has handed out
             await _commit(consumer, moved, metrics, timeout)
@@ -88,23 +74,3 @@ async def _commit(
         metrics.commits.inc()
         for assignment, offset in moved.values():
             assignment.ledger.committed(offset)
-
-
-async def how_far_behind(
-    consumer: AIOKafkaConsumer, assignments: Mapping[TopicPartition, Assignment]
-) -> dict[TopicPartition, PartitionLag]:
-    """Each partition's distance to its end. Raises whatever aiokafka raises."""
-    assigned = [partition for partition in assignments if _exists(consumer, partition)]
-    ends = await consumer.end_offsets(assigned) if assigned else {}
-    behind = {}
-    for partition in assigned:
-        unfetched = max(ends[partition] - await consumer.position(partition), 0)
-        # Asked again after each wait: it may have been taken from us meanwhile.
-        if (assignment := assignments.get(partition)) is not None:
-            behind[partition] = PartitionLag(unfetched, unfetched + assignment.ledger.open_count)
-    return behind
-
-
-def _exists(consumer: AIOKafkaConsumer, partition: TopicPartition) -> bool:
-    """False once its topic is deleted: aiokafka would try for as long as it is let."""
-    return partition.partition in (consumer.partitions_for_topic(partition.topic) or ())

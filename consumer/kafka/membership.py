@@ -102,6 +102,11 @@ def partitions_of(consumer: AIOKafkaConsumer, topic: str) -> list[TopicPartition
     ]
 
 
+def exists(consumer: AIOKafkaConsumer, partition: TopicPartition) -> bool:
+    """False once its topic is deleted: aiokafka would try for as long as it is let."""
+    return partition in partitions_of(consumer, partition.topic)
+
+
 def without_place(consumer: AIOKafkaConsumer, topic: str) -> list[TopicPartition]:
     """The topic's partitions that are ours and have no position to fetch from yet."""
     assignment = consumer._subscription.subscription.assignment

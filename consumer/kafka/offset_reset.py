@@ -50,16 +50,16 @@ class OffsetRange:
         return max(position, self.start) if position <= self.end else self.start
 
 
-def place_out_of_range(extent: OffsetRange, setting: str, *, committed: bool) -> int:
+def place_out_of_range(offsets: OffsetRange, setting: str, *, committed: bool) -> int:
     """Where to go on from an offset that the partition does not have. Pure.
 
     Args:
-        extent: what it has.
+        offsets: what it has.
         setting: ``earliest`` or ``latest``.
         committed: whether the group has a committed offset there; Kafka deletes those of a topic
             that is deleted, and then all of its records are new.
     """
-    return extent.end if committed and setting == _LATEST else extent.start
+    return offsets.end if committed and setting == _LATEST else offsets.start
 
 
 class OffsetReset:
@@ -119,20 +119,20 @@ class OffsetReset:
         starts, ends = await asyncio.gather(
             consumer.beginning_offsets([partition]), consumer.end_offsets([partition])
         )
-        extent = OffsetRange(starts[partition], ends[partition])
+        offsets = OffsetRange(starts[partition], ends[partition])
         committed = bool(await _committed(consumer, [partition]))
-        place = place_out_of_range(extent, self._setting, committed=committed)
+        place = place_out_of_range(offsets, self._setting, committed=committed)
         self._metrics.offsets_out_of_range.inc()
         log.error(
             "offset.out_of_range",
             topic=partition.topic,
             partition=partition.partition,
             offset=wanted,
-            first=extent.start,
-            end=extent.end,
+            first=offsets.start,
+            end=offsets.end,
             goes_on_at=place,
-            lost=max(extent.start - wanted, 0),
-            skipped=max(place - extent.first_after(wanted), 0),
+            lost=max(offsets.start - wanted, 0),
+            skipped=max(place - offsets.first_after(wanted), 0),
             consequence="records may have been lost; it goes on by KAFKA_AUTO_OFFSET_RESET",
             what_to_do="was the topic made anew, or does it delete records before we work them? "
             "publish again what is missing",

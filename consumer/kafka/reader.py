@@ -61,7 +61,7 @@ class TopicReader:
         self._connection = connection
         self._topics: dict[str, OffsetRanges] = {}
 
-    async def extents(self, topic: str) -> OffsetRanges | None:
+    async def offset_ranges(self, topic: str) -> OffsetRanges | None:
         """What the topic's partitions hold now, or None when there is no such topic.
 
         Raises:
@@ -82,16 +82,16 @@ class TopicReader:
         self._topics[topic] = found
         return found
 
-    async def records(self, topic: str, extents: OffsetRanges) -> Records:
-        """Every record of these extents, partition by partition, oldest first in each.
+    async def records(self, topic: str, ranges: OffsetRanges) -> Records:
+        """Every record of these ranges, partition by partition, oldest first in each.
 
         Raises:
             KafkaUnavailableError: Kafka went away; what came so far is not all.
         """
-        for number, extent in sorted(extents.items()):
-            if extent.end > extent.start:
+        for number, offsets in sorted(ranges.items()):
+            if offsets.end > offsets.start:
                 partition = TopicPartition(topic, number)
-                async with aclosing(self._partition(partition, extent)) as records:
+                async with aclosing(self._partition(partition, offsets)) as records:
                     async for record in records:
                         yield record
 
@@ -101,11 +101,11 @@ class TopicReader:
         Raises:
             KafkaUnavailableError: Kafka can't be reached or does not let us.
         """
-        known = self._topics.get(at.topic) or await self.extents(at.topic) or {}
-        extent = known.get(at.partition)
-        if extent is not None and at.offset >= extent.end:
-            extent = (await self.extents(at.topic) or {}).get(at.partition)
-        if extent is None or not extent.start <= at.offset < extent.end:
+        known = self._topics.get(at.topic) or await self.offset_ranges(at.topic) or {}
+        offsets = known.get(at.partition)
+        if offsets is not None and at.offset >= offsets.end:
+            offsets = (await self.offset_ranges(at.topic) or {}).get(at.partition)
+        if offsets is None or not offsets.start <= at.offset < offsets.end:
             return None
         partition = TopicPartition(at.topic, at.partition)
         near = False
@@ -121,11 +121,11 @@ class TopicReader:
                     return record if record.at == at else None
         return None
 
-    async def _partition(self, partition: TopicPartition, extent: OffsetRange) -> Records:
-        self._go_to(partition, extent.start)
-        async with aclosing(self._on(partition, extent, at_once=_AT_ONCE)) as records:
+    async def _partition(self, partition: TopicPartition, offsets: OffsetRange) -> Records:
+        self._go_to(partition, offsets.start)
+        async with aclosing(self._on(partition, offsets, at_once=_AT_ONCE)) as records:
             async for record in records:
-                if record.at.offset < extent.end:
+                if record.at.offset < offsets.end:
                     yield record
 
     def _go_to(self, partition: TopicPartition, offset: int) -> None:
@@ -133,14 +133,16 @@ class TopicReader:
             self._consumer.assign([partition])
         self._consumer.seek(partition, offset)
 
-    async def _on(self, partition: TopicPartition, extent: OffsetRange, *, at_once: int) -> Records:
-        """From where the partition's position is to the extent's end."""
+    async def _on(
+        self, partition: TopicPartition, offsets: OffsetRange, *, at_once: int
+    ) -> Records:
+        """From where the partition's position is to the end of these offsets."""
         empty = 0
         while empty < _EMPTY_POLLS:
             records = await self._poll(partition, at_once)
             for record in records:
                 yield to_record(record)
-            if await self._position(partition) >= extent.end:
+            if await self._position(partition) >= offsets.end:
                 return
             empty = 0 if records else empty + 1
         async with (
@@ -234,10 +236,10 @@ async def read_topic(connection: KafkaConnection, topic: str, *, follow: bool = 
                 yield record
         return
     async with open_reader(connection) as reader:
-        extents = await reader.extents(topic)
-        if extents is None:
+        ranges = await reader.offset_ranges(topic)
+        if ranges is None:
             raise no_such_topic(topic)
-        async with aclosing(reader.records(topic, extents)) as records:
+        async with aclosing(reader.records(topic, ranges)) as records:
             async for record in records:
                 yield record
 

@@ -7,8 +7,8 @@ What is always true:
   simply not poll while the window is full: pausing would throw prefetched records away. It also
   lets us give up a poll that waits for an assignment; nothing is drained then, and the idle
   detection that a cancelled ``getmany`` switches off for good is off already.
-- What is ours, how it ends and what may be committed is kept in `tenure.py`.
-- Where to begin is decided in `beginning.py`, never by aiokafka, which does it silently.
+- What is ours, how it ends and what may be committed is kept in `assignments.py`.
+- Where to begin is decided in `offset_reset.py`, never by aiokafka, which does it silently.
 - Partitions that a topic is given are noticed within ``metadata_max_age``, a topic that was deleted
   and is back within `lags`' interval: no restart, and no record of theirs is skipped.
 
@@ -37,8 +37,8 @@ from aiokafka.errors import (
 from consumer.kafka.assignment import KafkaDelivery
 from consumer.kafka.assignments import Assignments, GroupListener
 from consumer.kafka.batches import UNFOLD_LIMIT, install
-from consumer.kafka.commits import PartitionLag, how_far_behind
 from consumer.kafka.connection import KafkaConnection, KafkaUnavailableError, explained, in_short
+from consumer.kafka.lag import PartitionLag, how_far_behind
 from consumer.kafka.membership import topics_gone
 from consumer.kafka.offset_reset import OffsetReset
 from consumer.kafka.records import to_record
@@ -50,7 +50,7 @@ log = structlog.get_logger(__name__)
 # Idle detection by aiokafka is replaced by the app's watchdog (module docstring). About 24 days.
 _NO_POLL_LIMIT_MS = 2**31 - 1
 _FAILED_SECONDS = 1.0
-_ASSIGNMENT_PATIENCE_SECONDS = 1.0
+_ASSIGNMENT_WAIT_SECONDS = 1.0
 _PLACE_SECONDS = 10.0
 _ENDS_SECONDS = 2.0
 # A partition of no topic: asking for it takes no record and still has aiokafka tell its errors.
@@ -69,7 +69,7 @@ class SourceConfig:
     Args:
         topics: input topics; the range assignor keeps equal partition numbers together.
         group_id: consumer group.
-        auto_offset_reset: ``earliest`` or ``latest``; what that means is in `beginning.py`.
+        auto_offset_reset: ``earliest`` or ``latest``; what that means is in `offset_reset.py`.
         session_timeout: seconds without heartbeat until the group takes our partitions away.
         drain_timeout: seconds that a revocation waits for requests in the middle.
         commit_timeout: seconds a commit may take; aiokafka itself sets no limit.
@@ -119,7 +119,7 @@ class KafkaSource:
         self._metrics = metrics
         self._clock = clock
         self._consumer: AIOKafkaConsumer | None = None
-        self._tenure = Assignments(
+        self._assignments = Assignments(
             session_timeout=config.session_timeout,
             drain_timeout=config.drain_timeout,
             commit_timeout=config.commit_timeout,
@@ -129,7 +129,7 @@ class KafkaSource:
             clock=clock,
         )
         self._fed_at = clock()
-        self._beginnings = OffsetReset(config.auto_offset_reset, metrics)
+        self._offset_reset = OffsetReset(config.auto_offset_reset, metrics)
         self._gone: list[str] = []
 
     async def start(self) -> None:
@@ -153,38 +153,38 @@ class KafkaSource:
                 max_poll_interval_ms=_NO_POLL_LIMIT_MS,
                 metadata_max_age_ms=int(self._config.metadata_max_age * 1000),
             )
-            consumer.subscribe(list(self._config.topics), listener=GroupListener(self._tenure))
+            consumer.subscribe(list(self._config.topics), listener=GroupListener(self._assignments))
             try:
                 await consumer.start()
             except BaseException:
                 await consumer.stop()
                 raise
-        self._tenure.begin(consumer)
+        self._assignments.begin(consumer)
         self._consumer = consumer
 
     @property
     def joined(self) -> bool:
         """True while the group counts us in and has said what is ours, be it nothing."""
-        return self._tenure.joined
+        return self._assignments.joined
 
     @property
     def assigned(self) -> bool:
         """True while the group has given us partitions (it may give a spare member none)."""
-        return bool(self._tenure.assignments)
+        return bool(self._assignments.by_partition)
 
     def owns(self, topic: str, partition: int | None) -> bool:
         """Whether a partition is ours at the moment."""
-        owned = self._tenure.assignments
+        owned = self._assignments.by_partition
         return any(each.topic == topic and each.partition == partition for each in owned)
 
     @property
     def open_count(self) -> int:
         """Records handed out and not settled, over all partitions."""
-        return sum(a.ledger.open_count for a in self._tenure.assignments.values())
+        return sum(a.ledger.open_count for a in self._assignments.by_partition.values())
 
     def oldest_open_age(self) -> float:
         """Seconds since the longest unsettled record was received; 0 when nothing is open."""
-        since = [a.ledger.oldest_open_since for a in self._tenure.assignments.values()]
+        since = [a.ledger.oldest_open_since for a in self._assignments.by_partition.values()]
         return max((self._clock() - at for at in since if at is not None), default=0.0)
 
     @property
@@ -202,11 +202,11 @@ class KafkaSource:
 
     async def poll(self, timeout: float = 0.2) -> KafkaDelivery | None:
         """The next record, or None when there was none for `timeout` seconds."""
-        if self._tenure.failure is not None:
-            raise RuntimeError("the rebalance listener failed") from self._tenure.failure
+        if self._assignments.failure is not None:
+            raise RuntimeError("the rebalance listener failed") from self._assignments.failure
         try:
             # Without an assignment as well: only there does aiokafka tell what keeps it from one.
-            batch = await self._ask(list(self._tenure.assignments), timeout)
+            batch = await self._ask(list(self._assignments.by_partition), timeout)
         except (CorruptRecordException, UnsupportedCodecError) as error:
             # A checksum that did not fit: aiokafka has thrown the batch away and fetches it again.
             # What the other partitions have fetched stays where it is (``max_records=1``).
@@ -248,7 +248,7 @@ class KafkaSource:
         """One ``getmany``; nothing when a rebalance makes it wait much longer than asked."""
         milliseconds = int(timeout * 1000)
         try:
-            async with asyncio.timeout(timeout + _ASSIGNMENT_PATIENCE_SECONDS):
+            async with asyncio.timeout(timeout + _ASSIGNMENT_WAIT_SECONDS):
                 answer: dict[TopicPartition, list[ConsumerRecord]] = await self._joined().getmany(
                     *partitions, timeout_ms=milliseconds, max_records=1
                 )
@@ -269,12 +269,12 @@ class KafkaSource:
 
     async def _find_place(self, error: NoOffsetForPartitionError | OffsetOutOfRangeError) -> None:
         """Go on where a committed offset is missing or out of range."""
-        before = dict(self._tenure.assignments)
+        before = dict(self._assignments.by_partition)
         if not before:
             return  # whoever has the partition now is told the same
         try:
             async with asyncio.timeout(_PLACE_SECONDS):
-                places = await self._beginnings.after(self._joined(), error)
+                places = await self._offset_reset.after(self._joined(), error)
         except (KafkaError, TimeoutError, OSError) as trouble:
             log.warning("source.poll_failed", error=in_short(trouble))
             await asyncio.sleep(_FAILED_SECONDS)
@@ -282,11 +282,14 @@ class KafkaSource:
         for partition, place in places.items():
             assignment = before.get(partition)
             # Given to us anew meanwhile, it has a place of its own.
-            if assignment is None or self._tenure.assignments.get(partition) is not assignment:
+            if (
+                assignment is None
+                or self._assignments.by_partition.get(partition) is not assignment
+            ):
                 continue
             self._joined().seek(partition, place)
             if isinstance(error, OffsetOutOfRangeError) and place < error.args[0][partition]:
-                self._tenure.begin_again(partition, place)
+                self._assignments.begin_again(partition, place)
 
     async def _step_back(self, error: RecordTooLargeError) -> None:
         """Return to a record that the broker did not send whole: aiokafka 0.14 has stepped past it.
@@ -303,7 +306,7 @@ class KafkaSource:
             consequence="fetched again; its partition waits until the broker sends it whole",
             what_to_do="check the version of the brokers: Kafka since 0.10.1 does",
         )
-        if partition in self._tenure.assignments:
+        if partition in self._assignments.by_partition:
             self._joined().seek(partition, offset)
         await asyncio.sleep(_FAILED_SECONDS)
 
@@ -311,12 +314,12 @@ class KafkaSource:
         for partition, records in batch.items():
             for record in records:
                 # Without an assignment the record belongs to the next owner, who fetches it again.
-                if (assignment := self._tenure.assignments.get(partition)) is None:
+                if (assignment := self._assignments.by_partition.get(partition)) is None:
                     continue
                 self.not_hungry()
-                self._beginnings.worked(partition.topic)
+                self._offset_reset.worked(partition.topic)
                 if not assignment.ledger.receive(record.offset, self._clock()):
-                    assignment = self._tenure.begin_again(partition, record.offset)
+                    assignment = self._assignments.begin_again(partition, record.offset)
                     assignment.ledger.receive(record.offset, self._clock())
                 return KafkaDelivery(self._told(to_record(record)), assignment)
         return None
@@ -335,7 +338,7 @@ class KafkaSource:
 
     async def commit(self) -> None:
         """Commit every partition's settled prefix; a failure is told and survived."""
-        await self._tenure.commit()
+        await self._assignments.commit()
 
     async def lags(self) -> dict[tuple[str, int], int]:
         """Records between the committable position and the end, by topic and partition.
@@ -355,11 +358,11 @@ class KafkaSource:
         self._tell_gone(await topics_gone(self._joined(), self._config.topics))
         try:
             async with asyncio.timeout(_ENDS_SECONDS):
-                return await how_far_behind(self._joined(), self._tenure.assignments)
+                return await how_far_behind(self._joined(), self._assignments.by_partition)
         except TimeoutError:
             # aiokafka goes on asking for the end of a partition that has just been deleted.
             self._tell_gone(await topics_gone(self._joined(), self._config.topics))
-            return await how_far_behind(self._joined(), self._tenure.assignments)
+            return await how_far_behind(self._joined(), self._assignments.by_partition)
 
     def _tell_gone(self, gone: list[str]) -> None:
         before, self._gone = self._gone, gone
@@ -388,7 +391,7 @@ class KafkaSource:
         except TimeoutError:
             log.warning("commit.failed", error="no answer", consequence="work is done again")
         consumer, self._consumer = self._consumer, None
-        self._tenure.end()
+        self._assignments.end()
         try:
             async with asyncio.timeout(_LEAVE_SECONDS):
                 await consumer.stop()
@@ -403,12 +406,12 @@ class KafkaSource:
 
     def close_fences(self) -> None:
         """End every wait of all current work; requests in the middle go on."""
-        for assignment in self._tenure.assignments.values():
+        for assignment in self._assignments.by_partition.values():
             assignment.fence.close()
 
     async def keep_lease(self) -> None:
         """Watch for ever that the group can still be counting us in (`lease.py`)."""
-        await self._tenure.keep()
+        await self._assignments.keep()
 
     def _joined(self) -> AIOKafkaConsumer:
         if self._consumer is None:

@@ -20,36 +20,36 @@ class TopicProgress:
 
     Args:
         topic: its name.
-        extents: what its partitions hold.
+        ranges: what its partitions hold.
         committed: by partition, the first offset that the group has not committed.
     """
 
     topic: str
-    extents: Mapping[int, OffsetRange]
+    ranges: Mapping[int, OffsetRange]
     committed: Mapping[int, int]
 
     @property
     def records(self) -> int:
         """How many records there are, at most."""
-        return sum(max(each.end - each.start, 0) for each in self.extents.values())
+        return sum(max(each.end - each.start, 0) for each in self.ranges.values())
 
     @property
     def unsettled(self) -> int:
         """How many records, at most, the group has not committed."""
         return sum(
             max(each.end - max(self.committed.get(number, 0), each.start), 0)
-            for number, each in self.extents.items()
+            for number, each in self.ranges.items()
         )
 
     @property
     def reaches_back(self) -> bool:
         """Whether it still has its first records."""
-        return all(extent.start == 0 for extent in self.extents.values())
+        return all(offsets.start == 0 for offsets in self.ranges.values())
 
     def holds(self, at: Coordinates) -> bool:
         """Whether a record lies in what it held then."""
-        extent = self.extents.get(at.partition)
-        return extent is not None and extent.start <= at.offset < extent.end
+        offsets = self.ranges.get(at.partition)
+        return offsets is not None and offsets.start <= at.offset < offsets.end
 
     def is_committed(self, at: Coordinates) -> bool:
         """Whether the group is done with a record."""
@@ -57,25 +57,25 @@ class TopicProgress:
 
     def in_front_of(self, at: Coordinates) -> int:
         """How many records, at most, the group has to settle before it comes to this one."""
-        extent = self.extents.get(at.partition)
-        start = extent.start if extent is not None else 0
+        offsets = self.ranges.get(at.partition)
+        start = offsets.start if offsets is not None else 0
         return max(at.offset - max(self.committed.get(at.partition, 0), start), 0)
 
     def since(self, earlier: TopicProgress | None) -> Mapping[int, OffsetRange]:
         """What has come since an earlier look: everything where there was none."""
-        before = earlier.extents if earlier is not None else {}
+        before = earlier.ranges if earlier is not None else {}
         return {
-            number: OffsetRange(max(extent.start, before[number].end), extent.end)
+            number: OffsetRange(max(offsets.start, before[number].end), offsets.end)
             if number in before
-            else extent
-            for number, extent in self.extents.items()
+            else offsets
+            for number, offsets in self.ranges.items()
         }
 
     def only(self, partitions: Iterable[int]) -> TopicProgress:
         """The same topic with these partitions alone."""
         wanted = frozenset(partitions)
-        extents = {number: each for number, each in self.extents.items() if number in wanted}
-        return TopicProgress(self.topic, extents, self.committed)
+        ranges = {number: each for number, each in self.ranges.items() if number in wanted}
+        return TopicProgress(self.topic, ranges, self.committed)
 
 
 async def topic_progress_of(
@@ -89,7 +89,7 @@ async def topic_progress_of(
     Raises:
         KafkaUnavailableError: Kafka can't be reached or refuses.
     """
-    extents = {name: await reader.extents(name) for name in dict.fromkeys(topics)}
+    ranges = {name: await reader.offset_ranges(name) for name in dict.fromkeys(topics)}
     async with open_admin(connection) as admin:
         places = await admin.places(group)
     committed: dict[str, dict[int, int]] = {}
@@ -97,7 +97,7 @@ async def topic_progress_of(
         committed.setdefault(topic, {})[partition] = place.offset
     return {
         name: TopicProgress(name, found, committed.get(name, {}))
-        for name, found in extents.items()
+        for name, found in ranges.items()
         if found is not None
     }
 

@@ -12,16 +12,16 @@ from consumer.model.fault import Failure
 from consumer.model.outcome import Applied, Deleted, Outcome, Refused, Superseded
 from consumer.pipeline.backoff import Backoff
 from consumer.pipeline.gates import Gates
-from consumer.pipeline.hints import RemintedIds
 from consumer.pipeline.index import Index
+from consumer.pipeline.index_rows import StoredRow
 from consumer.pipeline.plan import Plan, is_superseded, make_plan
 from consumer.pipeline.ports import Storage, Waits
+from consumer.pipeline.reminted_ids import RemintedIds
 from consumer.pipeline.removal import Remover
-from consumer.pipeline.rows import StoredRow
-from consumer.pipeline.settled import SettledVersions
+from consumer.pipeline.settled_versions import SettledVersions
 from consumer.pipeline.sweep import Sweep
+from consumer.pipeline.sweep_memory import of_version
 from consumer.pipeline.upload import PlanOutdated, Uploader
-from consumer.pipeline.wanted import of_version
 from consumer.resilience.fence import Fence, FenceClosedError
 
 T = TypeVar("T")
@@ -36,9 +36,9 @@ class Applier:
         gates: where documents wait.
         uploader: carries out plans.
         remover: carries out tombstones.
-        patience: waits between two tries of what is about no workspace's health.
+        backoff: waits between two tries of what is about no workspace's health.
         settled: what is known beyond the markers.
-        second_look: told of every document that was changed.
+        sweep: told of every document that was changed.
         reminted: told of documents that are stored under another identity.
         permits: whether a workspace may be touched; asked before a tombstone looks into it.
     """
@@ -50,9 +50,9 @@ class Applier:
         gates: Gates,
         uploader: Uploader,
         remover: Remover,
-        patience: Backoff,
+        backoff: Backoff,
         settled: SettledVersions,
-        second_look: Sweep,
+        sweep: Sweep,
         reminted: RemintedIds,
         *,
         permits: Callable[[str], bool],
@@ -62,9 +62,9 @@ class Applier:
         self._gates = gates
         self._uploader = uploader
         self._remover = remover
-        self._patience = patience
+        self._backoff = backoff
         self._settled = settled
-        self._second_look = second_look
+        self._sweep = sweep
         self._reminted = reminted
         self._permits = permits
 
@@ -115,7 +115,7 @@ class Applier:
                 continue
             except FenceClosedError:
                 # What it has sent may still take effect, and nobody waits for that any more.
-                self._second_look.doubt(body.slug)
+                self._sweep.doubt(body.slug)
                 raise
             applied = _with_uploaded(applied, uploaded)
             self._note_applied(body, plan, applied)
@@ -134,7 +134,7 @@ class Applier:
         # Where a chunk failed, nothing stale was removed: it is wanted until the replay.
         kept = plan.stale if applied.failed else ()
         digests = (*plan.digests, *(digest for unit in kept for digest in unit.digests))
-        self._second_look.applied(body.slug, body.identity, of_version(body.version, digests))
+        self._sweep.applied(body.slug, body.identity, of_version(body.version, digests))
 
     def _is_superseded(self, body: DocumentEvent, stored: tuple[StoredRow, ...]) -> bool:
         known = self._settled.supersedes(body.identity, body.slug, body.version)
@@ -167,7 +167,7 @@ class Applier:
         if newer and not removed:
             return Superseded(body.slug, body.version)
         self._settled.tombstone(body.identity, body.slug, body.version)
-        self._second_look.deleted(body.identity, body.slug, lambda unit: _ends(body, unit))
+        self._sweep.deleted(body.identity, body.slug, lambda unit: _ends(body, unit))
         return Deleted(body.slug, removed)
 
     async def _in_workspace(
@@ -200,7 +200,7 @@ class Applier:
             except Failure as failure:
                 self._gates.note(failure)
                 rounds += 1
-                await self._patience.pause(rounds, [failure], waits, None)
+                await self._backoff.pause(rounds, [failure], waits, None)
 
 
 def _with_uploaded(applied: Applied, before: Collection[str]) -> Applied:

@@ -17,7 +17,7 @@ from consumer.model.fault import Failure, Fault
 from consumer.pipeline.circuit import Circuit
 from consumer.pipeline.pauses import Pauses
 from consumer.pipeline.ports import Waits
-from consumer.pipeline.proofs import Proofs
+from consumer.pipeline.workspace_proofs import WorkspaceProofs
 from consumer.resilience.fuse import Fuse
 from consumer.telemetry.metrics import Metrics
 
@@ -45,7 +45,7 @@ class Gates:
         self.circuit = circuit
         self.pauses = pauses
         self.fuse = fuse
-        self.proofs = Proofs()
+        self.proofs = WorkspaceProofs()
         self._metrics = metrics
         self._whole = asyncio.Event()
         self._whole.set()

@@ -30,16 +30,16 @@ class GivingUp:
     Args:
         storage: told of workspaces that have to prove themselves.
         gates: the fuse, and what proofs there were.
-        own_text: tells a poison text from a sick server.
+        poison_probe: tells a poison text from a sick server.
         attempts: of one round.
     """
 
     def __init__(
-        self, storage: Storage, gates: Gates, own_text: PoisonProbe, *, attempts: int
+        self, storage: Storage, gates: Gates, poison_probe: PoisonProbe, *, attempts: int
     ) -> None:
         self._storage = storage
         self._gates = gates
-        self._own_text = own_text
+        self._poison_probe = poison_probe
         self._attempts = attempts
 
     async def decide(self, pending: PendingUnit, failure: Failure, work: UploadState) -> bool:
@@ -62,7 +62,7 @@ class GivingUp:
         return True
 
     async def _why(self, pending: PendingUnit, work: UploadState) -> str | None:
-        evidence = await self._own_text.judge(
+        evidence = await self._poison_probe.judge(
             work.slug, pending.unit.text, work.waits, work.fence, trace_id=work.trace_id
         )
         log.info(

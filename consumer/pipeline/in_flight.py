@@ -10,7 +10,7 @@ What is always true:
   bounds also then.
 - What comes back from there goes on in places that only such documents take, as many again as the
   window has, and keeps its room aside until it is done. Had it to wait for a place of the window,
-  those behind it in its lane, or of another paused workspace, could hold all of them for ever.
+  those behind it in its queue, or of another paused workspace, could hold all of them for ever.
 - What stands aside is never polled again: its offset stays open, and the commit behind it.
 """
 
@@ -21,7 +21,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
-from consumer.resilience.limits import Budget
+from consumer.resilience.budget import Budget
 from consumer.telemetry.metrics import Metrics
 
 
@@ -124,15 +124,15 @@ def room_aside(size: int) -> int:
 class Place:
     """One record's place; made by `InFlightLimit.place`, given back by `leave`."""
 
-    def __init__(self, window: InFlightLimit) -> None:
-        self._window = window
+    def __init__(self, limit: InFlightLimit) -> None:
+        self._limit = limit
         self._size = 0
         self._held = AsyncExitStack()
         self._give_back_room: Callable[[], None] | None = None
 
     async def fill(self, size: int) -> None:
         """Wait for so many bytes and take them."""
-        await self._held.enter_async_context(self._window._size(size))
+        await self._held.enter_async_context(self._limit._size(size))
         self._size = size
 
     async def leave(self) -> None:
@@ -148,15 +148,15 @@ class Place:
 
         Only waits belong around it: a wait for another place may be long as well.
         """
-        window, size = self._window, self._size
-        self._give_back_room = self._give_back_room or window._room_aside(size)
+        limit, size = self._limit, self._size
+        self._give_back_room = self._give_back_room or limit._room_aside(size)
         if self._give_back_room is None:
             yield
             return
-        with window._counted_aside(size):
+        with limit._counted_aside(size):
             await self._held.aclose()
             yield
-            await self._held.enter_async_context(window._place_of_returned(size))
+            await self._held.enter_async_context(limit._place_of_returned(size))
 
     async def _enter(self) -> None:
-        await self._held.enter_async_context(self._window._document())
+        await self._held.enter_async_context(self._limit._document())

@@ -31,8 +31,8 @@ from consumer.model.fault import Failure
 from consumer.model.identity import IdentityTemplate
 from consumer.model.listing import Listed
 from consumer.model.marker import StoredUnit
+from consumer.pipeline.index_rows import AnyStored, IndexedRows, StoredRow, identity_of
 from consumer.pipeline.ports import Storage
-from consumer.pipeline.rows import AnyStored, IndexedRows, StoredRow, identity_of
 from consumer.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)

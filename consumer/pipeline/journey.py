@@ -3,7 +3,7 @@
 What is always true:
 - A record takes a place in the window before it is worked on, and gives it back when it is settled
   or dropped, or stands aside (`consumer.pipeline.in_flight`). There is no other queue.
-- Lanes are entered in the order of polling, synchronously, so order by identity is offset order.
+- Queues are entered in the order of polling, synchronously, so order by identity is offset order.
 - `Delivery.settled` is called in one place, after Kafka acknowledged everything there is to tell.
 - Work whose fence closes is dropped without a word to Kafka: the next owner does it again.
 """
@@ -85,7 +85,7 @@ class Journey:
         read: bytes to event; never raises.
         applier: brings an event's state into AnythingLLM.
         settler: tells Kafka what became of it.
-        lanes: the order of each identity.
+        queues: the order of each identity.
         bounds: the window.
         metrics: counts.
         clock: monotonic seconds.
@@ -98,7 +98,7 @@ class Journey:
         applier: Applier,
         settler: Settler,
         *,
-        lanes: KeyQueues,
+        queues: KeyQueues,
         bounds: InFlightBounds,
         metrics: Metrics,
         clock: Callable[[], float] = time.monotonic,
@@ -107,10 +107,10 @@ class Journey:
         self._read = read
         self._applier = applier
         self._settler = settler
-        self._window = InFlightLimit(bounds, metrics)
+        self._in_flight = InFlightLimit(bounds, metrics)
         self._metrics = metrics
         self._clock = clock
-        self._lanes = lanes
+        self._queues = queues
         self._stop = Fence("stop")
         self._polling_since: float | None = None
 
@@ -135,7 +135,7 @@ class Journey:
     @property
     def has_room(self) -> bool:
         """Whether another record would be taken in at once."""
-        return self._window.has_room
+        return self._in_flight.has_room
 
     def polling_for(self) -> float:
         """Seconds that the current poll has taken; 0 while none is running. For the watchdog."""
@@ -144,7 +144,7 @@ class Journey:
     async def _intake(self, work: asyncio.TaskGroup) -> None:
         while True:
             async with self._stop.waiting():
-                place = await self._window.place()
+                place = await self._in_flight.place()
             async with AsyncExitStack() as unless_started:
                 unless_started.push_async_callback(place.leave)
                 delivery = await self._next()
@@ -182,7 +182,7 @@ class Journey:
         body = event.body
         if isinstance(body, DocumentEvent | TombstoneEvent):
             removes = isinstance(body, TombstoneEvent)
-            return self._lanes.enter(body.identity, body.slug, body.version, removes=removes)
+            return self._queues.enter(body.identity, body.slug, body.version, removes=removes)
         return None
 
     async def _carry(

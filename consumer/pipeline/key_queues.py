@@ -1,7 +1,7 @@
 """One after the other where order matters: events of one identity take turns, in offset order.
 
 What is always true:
-- A lane has one turn running; the others wait in the order in which they entered.
+- A queue has one turn running; the others wait in the order in which they entered.
 - A waiting turn that a newer one for the same workspace overtakes is superseded: its state would
   be replaced at once, so applying it costs uploads and gains nothing. Likewise a newcomer that is
   older than one that waits.
@@ -28,11 +28,11 @@ from consumer.resilience.fence import Fence
 
 
 class Turn:
-    """A place in a lane; made by `KeyQueues.enter`, given back by `leave`.
+    """A place in a queue; made by `KeyQueues.enter`, given back by `leave`.
 
     Args:
-        lanes: where it stands.
-        identity: the lane.
+        queues: where it stands.
+        identity: the queue.
         target: the workspace, or None for every one; only equal targets overtake each other.
         version: what is compared.
         removes: whether it is a tombstone's; only equals overtake each other.
@@ -40,14 +40,14 @@ class Turn:
 
     def __init__(
         self,
-        lanes: KeyQueues,
+        queues: KeyQueues,
         identity: str,
         target: str | None,
         version: DocumentVersion,
         *,
         removes: bool = False,
     ) -> None:
-        self._lanes = lanes
+        self._queues = queues
         self._identity = identity
         self._come = asyncio.Event()
         self._come_or_stall = asyncio.Event()
@@ -71,7 +71,7 @@ class Turn:
     def stalling(self) -> Iterator[None]:
         """Around a wait of the running one in which it stands aside."""
         self._stalls = True
-        self._lanes._stalled(self._identity)
+        self._queues._stalled(self._identity)
         try:
             yield
         finally:
@@ -83,7 +83,7 @@ class Turn:
 
     def leave(self) -> None:
         """Let the next one begin; leaving twice changes nothing."""
-        self._lanes._leave(self._identity, self)
+        self._queues._leave(self._identity, self)
 
     def _begin(self) -> None:
         self._come.set()
@@ -95,10 +95,10 @@ class Turn:
 
 
 class KeyQueues:
-    """All lanes; memory goes by the turns in them, not by identities ever seen."""
+    """All queues; memory goes by the turns in them, not by identities ever seen."""
 
     def __init__(self) -> None:
-        self._lanes: dict[str, deque[Turn]] = {}
+        self._queues: dict[str, deque[Turn]] = {}
 
     def enter(
         self,
@@ -108,46 +108,46 @@ class KeyQueues:
         *,
         removes: bool = False,
     ) -> Turn:
-        """Take a place at the end of the identity's lane. Call in offset order."""
+        """Take a place at the end of the identity's queue. Call in offset order."""
         turn = Turn(self, identity, target, version, removes=removes)
-        lane = self._lanes.setdefault(identity, deque())
-        if not lane:
+        queue = self._queues.setdefault(identity, deque())
+        if not queue:
             turn._begin()
-        elif lane[0].competes_with(turn) and version.newer_than(lane[0].version):
-            lane[0].overtaken.close()
-        for waiting in [t for t in list(lane)[1:] if t.competes_with(turn)]:
+        elif queue[0].competes_with(turn) and version.newer_than(queue[0].version):
+            queue[0].overtaken.close()
+        for waiting in [t for t in list(queue)[1:] if t.competes_with(turn)]:
             if waiting.version.newer_than(version):
                 turn._supersede()
                 return turn
             waiting._supersede()
-            lane.remove(waiting)
-        lane.append(turn)
-        if lane[0]._stalls:
+            queue.remove(waiting)
+        queue.append(turn)
+        if queue[0]._stalls:
             turn._come_or_stall.set()
         return turn
 
     def _stalled(self, identity: str) -> None:
-        for turn in self._lanes.get(identity, ()):
+        for turn in self._queues.get(identity, ()):
             turn._come_or_stall.set()
 
     def _leave(self, identity: str, turn: Turn) -> None:
-        lane = self._lanes.get(identity)
-        if lane is None or turn not in lane:
+        queue = self._queues.get(identity)
+        if queue is None or turn not in queue:
             return
-        was_running = lane[0] is turn
-        lane.remove(turn)
-        if not lane:
-            del self._lanes[identity]
+        was_running = queue[0] is turn
+        queue.remove(turn)
+        if not queue:
+            del self._queues[identity]
         elif was_running:
-            lane[0]._begin()
+            queue[0]._begin()
 
     def __contains__(self, identity: str) -> bool:
         """Whether an event of this identity is in work or waits."""
-        return identity in self._lanes
+        return identity in self._queues
 
     def __len__(self) -> int:
-        return len(self._lanes)
+        return len(self._queues)
 
     def __repr__(self) -> str:
-        waiting = sum(len(lane) - 1 for lane in self._lanes.values())
-        return f"<Lanes running={len(self._lanes)} waiting={waiting}>"
+        waiting = sum(len(queue) - 1 for queue in self._queues.values())
+        return f"<KeyQueues running={len(self._queues)} waiting={waiting}>"

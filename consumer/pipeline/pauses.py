@@ -27,7 +27,7 @@ _SHORTEST_TIMER = 0.001  # seconds; a timer may go off a little early, and nobod
 
 
 @dataclass(slots=True)
-class _Backoff:
+class _TroubledWorkspace:
     """A workspace that failed the last time."""
 
     since: float
@@ -70,7 +70,7 @@ class Pauses:
         self._rng = rng
         self._clock = clock
         self._metrics = metrics
-        self._backoffs: dict[str, _Backoff] = {}
+        self._troubled: dict[str, _TroubledWorkspace] = {}
         self._tell: Callable[[str], None] = lambda slug: None
 
     def when_paused(self, tell: Callable[[str], None]) -> None:
@@ -83,52 +83,52 @@ class Pauses:
     @property
     def paused(self) -> dict[str, str]:
         """Why each paused workspace is paused."""
-        return {slug: each.error for slug, each in self._backoffs.items() if each.paused}
+        return {slug: each.error for slug, each in self._troubled.items() if each.paused}
 
     def is_paused(self, slug: str) -> bool:
         """Whether documents for it should stand aside."""
-        backoff = self._backoffs.get(slug)
-        return backoff is not None and backoff.paused
+        trouble = self._troubled.get(slug)
+        return trouble is not None and trouble.paused
 
     def troubled(self, slug: str) -> bool:
         """Whether it failed the last time."""
-        return slug in self._backoffs
+        return slug in self._troubled
 
     def holds(self, slug: str) -> bool:
         """Whether nothing is to be sent to it now, because nobody is trying it."""
-        backoff = self._backoffs.get(slug)
-        return backoff is not None and not backoff.trying
+        trouble = self._troubled.get(slug)
+        return trouble is not None and not trouble.trying
 
     def failed(self, slug: str, failure: Failure) -> None:
         """The workspace itself could not be prepared or listed."""
         now = self._clock()
-        backoff = self._backoffs.get(slug)
-        if backoff is None:
-            backoff = self._backoffs[slug] = _Backoff(now, now, failure.message)
-        elif not backoff.trying:
+        trouble = self._troubled.get(slug)
+        if trouble is None:
+            trouble = self._troubled[slug] = _TroubledWorkspace(now, now, failure.message)
+        elif not trouble.trying:
             return  # the same failure, told by another of those who waited for it
         else:
-            backoff.rounds += 1
-        backoff.trying = False
-        backoff.error = failure.message
-        self._judge(slug, backoff)
-        delay = self._recovery if backoff.paused else self._policy.delay(backoff.rounds, self._rng)
+            trouble.rounds += 1
+        trouble.trying = False
+        trouble.error = failure.message
+        self._judge(slug, trouble)
+        delay = self._recovery if trouble.paused else self._policy.delay(trouble.rounds, self._rng)
         delay = max(delay, failure.retry_after or 0.0)
-        backoff.until = now + delay
-        self._set_timer(backoff, anew=True)
+        trouble.until = now + delay
+        self._set_timer(trouble, anew=True)
         log.warning(
             "workspace.waiting", workspace=slug, error=failure.message, seconds=round(delay, 1)
         )
 
     def well(self, slug: str) -> None:
         """It was prepared and listed. Where somebody was trying it, everybody goes on."""
-        backoff = self._backoffs.get(slug)
-        if backoff is not None and backoff.trying:
+        trouble = self._troubled.get(slug)
+        if trouble is not None and trouble.trying:
             self._resume(slug)
 
     def excuse(self) -> None:
         """AnythingLLM as a whole is down: no workspace is to blame for what failed so far."""
-        for slug in list(self._backoffs):
+        for slug in list(self._troubled):
             self._resume(slug)
 
     async def clear(self, slug: str, *, aside: bool = True) -> bool:
@@ -139,83 +139,83 @@ class Pauses:
             aside: false for who has not given up its place: for that one it returns, with false,
                 as soon as the workspace is paused.
         """
-        backoff = self._backoffs.get(slug)
-        if backoff is None:
+        trouble = self._troubled.get(slug)
+        if trouble is None:
             return True
-        if backoff.paused and not aside:
+        if trouble.paused and not aside:
             return False
-        if not backoff.waiting and backoff.until <= self._clock():
-            self._begin_try(backoff)
+        if not trouble.waiting and trouble.until <= self._clock():
+            self._begin_try(trouble)
             return True
         turn: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        backoff.waiting[turn] = aside
-        self._set_timer(backoff)
+        trouble.waiting[turn] = aside
+        self._set_timer(trouble)
         try:
             return await turn
         finally:
-            backoff.waiting.pop(turn, None)
+            trouble.waiting.pop(turn, None)
 
-    def _begin_try(self, backoff: _Backoff) -> None:
-        backoff.trying = True
+    def _begin_try(self, trouble: _TroubledWorkspace) -> None:
+        trouble.trying = True
         # Should this one be dropped before it finds anything out, the next one tries.
-        backoff.until = self._clock() + self._recovery
+        trouble.until = self._clock() + self._recovery
 
-    def _set_timer(self, backoff: _Backoff, *, anew: bool = False) -> None:
+    def _set_timer(self, trouble: _TroubledWorkspace, *, anew: bool = False) -> None:
         """One for all who wait: ten thousand would hold the event loop at the end of each pause."""
-        if backoff.timer is not None:
+        if trouble.timer is not None:
             if not anew:
                 return
-            backoff.timer.cancel()
-            backoff.timer = None
-        if backoff.waiting:
-            left = max(backoff.until - self._clock(), _SHORTEST_TIMER)
-            backoff.timer = asyncio.get_running_loop().call_later(left, self._is_due, backoff)
+            trouble.timer.cancel()
+            trouble.timer = None
+        if trouble.waiting:
+            left = max(trouble.until - self._clock(), _SHORTEST_TIMER)
+            trouble.timer = asyncio.get_running_loop().call_later(left, self._is_due, trouble)
 
-    def _is_due(self, backoff: _Backoff) -> None:
-        backoff.timer = None
-        if backoff.until <= self._clock():
-            self._let_one_try(backoff)
-        self._set_timer(backoff)
+    def _is_due(self, trouble: _TroubledWorkspace) -> None:
+        trouble.timer = None
+        if trouble.until <= self._clock():
+            self._let_one_try(trouble)
+        self._set_timer(trouble)
 
-    def _let_one_try(self, backoff: _Backoff) -> None:
-        while backoff.waiting:
-            turn = next(iter(backoff.waiting))
-            del backoff.waiting[turn]
+    def _let_one_try(self, trouble: _TroubledWorkspace) -> None:
+        while trouble.waiting:
+            turn = next(iter(trouble.waiting))
+            del trouble.waiting[turn]
             if not turn.done():  # cancelled, and its task has not run yet
-                self._begin_try(backoff)
+                self._begin_try(trouble)
                 turn.set_result(True)
                 return
 
-    def _send_aside(self, backoff: _Backoff) -> None:
+    def _send_aside(self, trouble: _TroubledWorkspace) -> None:
         """Those who wait already, in their places, fill the window of the others."""
-        for turn in [turn for turn, aside in backoff.waiting.items() if not aside]:
-            del backoff.waiting[turn]
+        for turn in [turn for turn, aside in trouble.waiting.items() if not aside]:
+            del trouble.waiting[turn]
             if not turn.done():
                 turn.set_result(False)
 
     def _resume(self, slug: str) -> None:
-        backoff = self._backoffs.pop(slug)
-        for turn in backoff.waiting:
+        trouble = self._troubled.pop(slug)
+        for turn in trouble.waiting:
             if not turn.done():
                 turn.set_result(True)
-        backoff.waiting.clear()
-        self._set_timer(backoff, anew=True)
-        if backoff.paused:
+        trouble.waiting.clear()
+        self._set_timer(trouble, anew=True)
+        if trouble.paused:
             log.info("workspace.resumed", workspace=slug)
         self._count()
 
-    def _judge(self, slug: str, backoff: _Backoff) -> None:
-        in_vain = backoff.rounds >= self._policy.attempts
-        if backoff.paused or not in_vain or self._well_at() < backoff.since:
+    def _judge(self, slug: str, trouble: _TroubledWorkspace) -> None:
+        in_vain = trouble.rounds >= self._policy.attempts
+        if trouble.paused or not in_vain or self._well_at() < trouble.since:
             return
-        backoff.paused = True
-        self._send_aside(backoff)
+        trouble.paused = True
+        self._send_aside(trouble)
         self._tell(slug)
         self._count()
         log.error(
             "workspace.paused",
             workspace=slug,
-            error=backoff.error,
+            error=trouble.error,
             consequence="its documents wait, the others go on; it is tried again by itself",
             what_to_do="`workspaces verify` says more about it",
         )

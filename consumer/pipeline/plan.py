@@ -12,7 +12,7 @@ from consumer.model.difference import ComparableUnit, difference
 from consumer.model.document import ProcessedDocument
 from consumer.model.marker import Unit, hash_of_ids, mark, unit_of
 from consumer.model.version import DocumentVersion
-from consumer.pipeline.rows import AnyStored
+from consumer.pipeline.index_rows import AnyStored
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ from consumer.model.fault import Failure
 from consumer.pipeline.backoff import Backoff
 from consumer.pipeline.gates import Gates
 from consumer.pipeline.index import Index
+from consumer.pipeline.index_rows import AnyStored
 from consumer.pipeline.ports import Storage, Waits
-from consumer.pipeline.rows import AnyStored
 from consumer.resilience.fence import Fence
 
 
@@ -23,14 +23,14 @@ class Remover:
         storage: AnythingLLM.
         index: told of everything removed.
         gates: asked before every request, told how it went.
-        patience: waits between two rounds.
+        backoff: waits between two rounds.
     """
 
-    def __init__(self, storage: Storage, index: Index, gates: Gates, patience: Backoff) -> None:
+    def __init__(self, storage: Storage, index: Index, gates: Gates, backoff: Backoff) -> None:
         self._storage = storage
         self._index = index
         self._gates = gates
-        self._patience = patience
+        self._backoff = backoff
 
     async def remove(
         self,
@@ -67,7 +67,7 @@ class Remover:
                 failed += 1
                 if failed == rounds:
                     raise
-                await self._patience.pause(failed, [failure], waits, None)
+                await self._backoff.pause(failed, [failure], waits, None)
 
     async def _once(self, slug: str, units: Sequence[AnyStored], trace_id: str) -> int:
         try:

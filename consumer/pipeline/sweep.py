@@ -11,7 +11,7 @@ version ended while its uploads were in doubt: its workspace alone is listed. Wh
   same chunks of the same event.
 - Only units whose event came from a partition of ours are touched; never newer ones, never what
   others have uploaded.
-- It takes the documents' turns in their lanes for deciding and removing: nobody plans with a copy
+- It takes the documents' turns in their queues for deciding and removing: nobody plans with a copy
   that is about to go, not even with one that a listing still shows. A document that is in work is
   looked at later.
 - A workspace is done when all of it was in memory while it was looked at.
@@ -33,11 +33,11 @@ from consumer.model.fault import Failure
 from consumer.model.version import DocumentVersion
 from consumer.pipeline.gates import Gates
 from consumer.pipeline.index import Index
+from consumer.pipeline.index_rows import StoredRow
 from consumer.pipeline.key_queues import KeyQueues
 from consumer.pipeline.ports import Storage
 from consumer.pipeline.removal import Remover
-from consumer.pipeline.rows import StoredRow
-from consumer.pipeline.wanted import WantedMemory, WantedState
+from consumer.pipeline.sweep_memory import SweepMemory, WantedState
 from consumer.resilience.fence import Fence, FenceClosedError
 from consumer.telemetry.metrics import Metrics
 
@@ -61,7 +61,7 @@ class Sweep:
         index: what is stored.
         remover: removes.
         gates: where it waits.
-        lanes: which identities are in work.
+        queues: which identities are in work.
         permits: whether a workspace may be touched.
         is_assigned: whether we have partitions.
         is_ours: whether a partition of the documents topic is ours.
@@ -76,7 +76,7 @@ class Sweep:
         index: Index,
         remover: Remover,
         gates: Gates,
-        lanes: KeyQueues,
+        queues: KeyQueues,
         *,
         permits: Callable[[str], bool],
         is_assigned: Callable[[], bool],
@@ -89,7 +89,7 @@ class Sweep:
         self._index = index
         self._remover = remover
         self._gates = gates
-        self._lanes = lanes
+        self._queues = queues
         self._permits = permits
         self._is_assigned = is_assigned
         self._is_ours = is_ours
@@ -99,8 +99,8 @@ class Sweep:
         self._begin()
 
     def _begin(self) -> None:
-        self._tenure = Fence("assignment")
-        self._memory = WantedMemory()
+        self._fence = Fence("assignment")
+        self._memory = SweepMemory()
         self._due: float | None = None  # of all workspaces; None before there is an assignment
         self._knows_all = False  # whether `_left` has all workspaces that are to be looked at
         self._left: dict[str, float] = {}  # when each is due
@@ -108,7 +108,7 @@ class Sweep:
 
     def begin(self) -> None:
         """Our partitions went: forget, and look when the time has passed since the next ones."""
-        self._tenure.close()
+        self._fence.close()
         self._begin()
 
     def applied(self, slug: str, identity: str, wanted: WantedState) -> None:
@@ -140,7 +140,7 @@ class Sweep:
                 self._due = self._clock() + self._ambiguity
             if self._is_due():
                 with suppress(FenceClosedError):
-                    await self._look(self._tenure)
+                    await self._look(self._fence)
 
     def _is_due(self) -> bool:
         if self._due is None or not self._is_assigned():
@@ -150,15 +150,15 @@ class Sweep:
             now >= due for due in self._left.values()
         )
 
-    async def _look(self, tenure: Fence) -> None:
+    async def _look(self, fence: Fence) -> None:
         if not self._knows_all and self._due is not None and self._clock() >= self._due:
-            await self._gates.clear_of_outage(_AssignmentWaits(tenure))
+            await self._gates.clear_of_outage(_AssignmentWaits(fence))
             try:
                 every = await self._storage.workspaces(trace_id=_NO_TRACE)
             except Failure as failure:
                 log.info("second_look.failed", error=failure.message)
                 return
-            tenure.check()
+            fence.check()
             # Also those that are due later for a doubt: they are looked at twice then.
             self._left.update(dict.fromkeys(filter(self._permits, every), self._due))
             self._knows_all = True
@@ -167,16 +167,16 @@ class Sweep:
                 self._memory.forget(slug)
         now = self._clock()
         for slug in sorted(slug for slug, due in self._left.items() if due <= now):
-            await self._gates.clear_of_outage(_AssignmentWaits(tenure))
+            await self._gates.clear_of_outage(_AssignmentWaits(fence))
             begun = self._clock()
             try:
-                is_done = await self._look_into(slug, tenure)
+                is_done = await self._look_into(slug, fence)
             except Failure as failure:
                 log.info("second_look.failed", workspace=slug, error=failure.message)
                 again: float | None = _AFTER_FAILURE_SECONDS
             else:
                 again = None if is_done else _AGAIN_SECONDS
-            tenure.check()
+            fence.check()
             if again is None:
                 self._done(slug, begun)
             else:
@@ -193,19 +193,19 @@ class Sweep:
             if not self._left:
                 self._memory.forget_everywhere()
 
-    async def _look_into(self, slug: str, tenure: Fence) -> bool:
+    async def _look_into(self, slug: str, fence: Fence) -> bool:
         """Mend a workspace; whether all of it could be looked at."""
         await self._index.read_anew(slug, trace_id=_NO_TRACE)
-        tenure.check()
+        fence.check()
         is_done = slug in self._index
         surplus: list[StoredRow] = []
         with ExitStack() as turns:
             for n, identity in enumerate(self._index.identities(slug), 1):
                 if n % _SLICE == 0:
                     await asyncio.sleep(0)
-                    tenure.check()
+                    fence.check()
                 is_done = is_done and slug in self._index
-                if identity in self._lanes:
+                if identity in self._queues:
                     is_done = False
                     continue
                 found = self._surplus(slug, identity)
@@ -213,22 +213,22 @@ class Sweep:
                     self._take_turn(identity, found[0].version, turns)
                     surplus += found
                 if len(surplus) >= _BATCH:
-                    await self._remove(slug, surplus, tenure)
+                    await self._remove(slug, surplus, fence)
                     surplus = []
                     turns.close()
             if surplus:
-                await self._remove(slug, surplus, tenure)
+                await self._remove(slug, surplus, fence)
         return is_done
 
     def _take_turn(self, identity: str, version: DocumentVersion, turns: ExitStack) -> None:
-        turn = self._lanes.enter(identity, _NOBODYS_TARGET, version)
+        turn = self._queues.enter(identity, _NOBODYS_TARGET, version)
         turns.callback(turn.leave)
         turns.enter_context(turn.stalling())
 
-    async def _remove(self, slug: str, units: list[StoredRow], tenure: Fence) -> None:
+    async def _remove(self, slug: str, units: list[StoredRow], fence: Fence) -> None:
         try:
             removed = await self._remover.remove(
-                slug, units, _AssignmentWaits(tenure), tenure, trace_id=_NO_TRACE, rounds=_TRIES
+                slug, units, _AssignmentWaits(fence), fence, trace_id=_NO_TRACE, rounds=_TRIES
             )
         except Failure:
             self._index.forget(slug)  # nobody knows what is gone
@@ -251,13 +251,13 @@ class Sweep:
 class _AssignmentWaits:
     """Waits that the end of the assignment ends (`consumer.pipeline.ports.Waits`)."""
 
-    tenure: Fence
+    fence: Fence
 
     def short(self) -> AbstractAsyncContextManager[None]:
-        return self.tenure.waiting()
+        return self.fence.waiting()
 
     def long(self) -> AbstractAsyncContextManager[None]:
-        return self.tenure.waiting()
+        return self.fence.waiting()
 
     def aside(self) -> AbstractAsyncContextManager[None]:
-        return self.tenure.waiting()
+        return self.fence.waiting()

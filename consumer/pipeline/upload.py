@@ -64,7 +64,7 @@ class Uploader:
         index: told of everything stored and removed.
         gates: where documents wait.
         giving_up: decides when a unit's failures are its own.
-        patience: waits between two rounds.
+        backoff: waits between two rounds.
         remover: removes what is stale.
         slots: request slots shared by all documents.
         per_document: chunks of one document in flight at once.
@@ -79,7 +79,7 @@ class Uploader:
         index: Index,
         gates: Gates,
         giving_up: GivingUp,
-        patience: Backoff,
+        backoff: Backoff,
         remover: Remover,
         *,
         slots: asyncio.Semaphore,
@@ -92,7 +92,7 @@ class Uploader:
         self._index = index
         self._gates = gates
         self._giving_up = giving_up
-        self._patience = patience
+        self._backoff = backoff
         self._remover = remover
         self._slots = slots
         self._per_document = per_document
@@ -164,7 +164,7 @@ class Uploader:
                 return
             rounds += 1
             failures = [pending.last for pending in work.pending if pending.last]
-            await self._patience.pause(rounds, failures, work.waits, work.slug)
+            await self._backoff.pause(rounds, failures, work.waits, work.slug)
             if any(failure.workspace_gone for failure in failures):
                 self._index.forget(work.slug)
                 # Where only uploads say so, the workspace would be found and tried for ever.

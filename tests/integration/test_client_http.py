@@ -21,7 +21,7 @@ from consumer.anythingllm import (
     CircuitBreakerConfig,
     CircuitOpenError,
 )
-from consumer.anythingllm.answers import Call
+from consumer.anythingllm.calls import Call
 from consumer.anythingllm.transport import Errand
 from consumer.model.fault import Fault
 from tests.integration.client_support import (

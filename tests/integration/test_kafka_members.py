@@ -93,7 +93,7 @@ async def test_a_short_cut_changes_nothing(stage: Stage) -> None:
             await publish(stage, 6)
             await first.has_open(6)
             proxy.cut()
-            await eventually(lambda: source_of(first)._tenure.unheard_seconds > 1.5)
+            await eventually(lambda: source_of(first)._assignments.unheard_seconds > 1.5)
             proxy.mend()
             stage.simulator.faults.clear()
             await stage.wait_results(6)

@@ -61,12 +61,12 @@ async def test_what_retention_took_is_not_missed(
     await publish(connection, topic, *"abcdef")
     await delete_records(connection, topic, {0: 2})
     async with open_reader(connection) as reader:
-        extents = await reader.extents(topic)
-        assert extents is not None
-        assert (extents[0].start, extents[0].end) == (2, 6)
+        ranges = await reader.offset_ranges(topic)
+        assert ranges is not None
+        assert (ranges[0].start, ranges[0].end) == (2, 6)
         await delete_records(connection, topic, {0: 4})
         async with asyncio.timeout(20):
-            found = [record.value async for record in reader.records(topic, extents)]
+            found = [record.value async for record in reader.records(topic, ranges)]
 
     assert found == [b"e", b"f"]
 

@@ -20,8 +20,8 @@ from consumer.anythingllm import (
     AnythingLLMTimeoutError,
     CircuitBreakerConfig,
 )
-from consumer.anythingllm.answers import Call
-from consumer.anythingllm.form import sentinel_source
+from consumer.anythingllm.calls import Call
+from consumer.anythingllm.upload_body import sentinel_source
 from consumer.model.marker import StoredUnit, Unit, unit_of
 from consumer.model.version import DocumentVersion
 from consumer.sandbox.simulator import Rule, Simulator

@@ -472,7 +472,7 @@ async def test_what_people_put_there_outlives_documents_and_tombstones(stage: St
 
 
 @virtually
-async def test_what_people_put_there_outlives_the_second_look() -> None:
+async def test_what_people_put_there_outlives_the_sweep() -> None:
     """Even where it is there twice, and after a new owner has changed the document."""
     async with world() as w:
         w.sim.faults.latency = 0.02

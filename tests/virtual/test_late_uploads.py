@@ -13,7 +13,7 @@ def _texts(w: World, slug: str = "docs") -> list[str]:
 
 
 async def _old_assignment(w: World) -> None:
-    """So long after the assignment that the second look after it is over."""
+    """So long after the assignment that the sweep after it is over."""
     w.sim.faults.latency = 0.02
     w.publish(event("warm", ["up"]))
     await w.settled()
@@ -55,7 +55,7 @@ async def test_a_late_upload_of_an_overtaken_version_doubles_nothing() -> None:
 
 
 @virtually
-async def test_a_workspace_that_removes_nothing_keeps_no_other_from_its_second_look() -> None:
+async def test_a_workspace_that_removes_nothing_keeps_no_other_from_its_sweep() -> None:
     """Doubles stay where AnythingLLM fails to remove them, go elsewhere, and go there later."""
     async with world() as w:
         w.sim.faults.latency = 0.02
@@ -99,7 +99,7 @@ async def test_a_document_that_comes_while_a_late_chunk_is_removed_keeps_that_te
         assert "odd" in _texts(w), "it came late"
         slow = w.sim.faults.add("delay", path="*/remove-documents", seconds=300)
         await w.idle(400)
-        assert slow.seen == 1, "the second look is removing"
+        assert slow.seen == 1, "the sweep is removing"
         w.pipeline.index.forget()
         w.publish(event("a", ["one", "two", "odd"], day=3))
         await w.settled(within=900)

@@ -38,7 +38,7 @@ async def test_an_upload_that_the_server_finishes_after_our_timeout_makes_one_co
 
 
 @pytest.mark.parametrize("seconds", [0.3, 0.7, 1.1, 1.5, 1.9, 2.3, 2.7, 3.1, 4.0, 6.0])
-def test_killed_at_any_point_each_chunk_is_there_once_after_the_second_look(
+def test_killed_at_any_point_each_chunk_is_there_once_after_the_sweep(
     seconds: float,
 ) -> None:
     """A process dies with uploads under way, which the server goes on with for five minutes."""
@@ -67,7 +67,7 @@ def test_killed_at_any_point_each_chunk_is_there_once_after_the_second_look(
 
 
 @virtually
-async def test_a_stale_chunk_that_arrives_late_goes_with_the_second_look() -> None:
+async def test_a_stale_chunk_that_arrives_late_goes_with_the_sweep() -> None:
     """The old version's upload ends after the new version is stored, by a new owner."""
     async with world() as w:
         w.sim.faults.latency = 0.02
@@ -86,7 +86,7 @@ async def test_a_stale_chunk_that_arrives_late_goes_with_the_second_look() -> No
 
 
 @virtually
-async def test_a_deleted_documents_chunk_that_arrives_late_goes_with_the_second_look() -> None:
+async def test_a_deleted_documents_chunk_that_arrives_late_goes_with_the_sweep() -> None:
     """A tombstone is carried out while a former owner's upload is still under way."""
     async with world() as w:
         w.sim.faults.latency = 0.02
@@ -134,7 +134,7 @@ async def _many_kills(seed: int) -> None:
 
 
 @virtually
-async def test_the_second_look_touches_nothing_of_others_and_nothing_newer() -> None:
+async def test_the_sweep_touches_nothing_of_others_and_nothing_newer() -> None:
     """What people uploaded, other documents and newer versions stay."""
     async with world() as w:
         w.sim.faults.latency = 0.02

@@ -86,7 +86,7 @@ class Audit:
         self._sleep = sleep
         self._routing = settings.routing.rules()
         self._events = EventIntake(settings, register, workspace)
-        self._stands: dict[str, TopicProgress] = {}
+        self._topic_progress: dict[str, TopicProgress] = {}
         self._letters_reach_back = True
         self._excuses: dict[Coordinates, Excuse] = {}
         self._listed: dict[str, datetime] = {}
@@ -128,7 +128,9 @@ class Audit:
                 summary.states[found.state] -= 1
                 summary.states[DocumentState.SETTLING] += 1
         summary.events, summary.invalid = self._events.read, self._events.invalid
-        summary.not_committed = sum(stand.unsettled for stand in self._stands.values())
+        summary.not_committed = sum(
+            progress.unsettled for progress in self._topic_progress.values()
+        )
         summary.notices = tuple(self._notices())
 
     # -- looking -----------------------------------------------------------------------------------
@@ -138,17 +140,20 @@ class Audit:
         kafka = self._settings.kafka
         topics = (kafka.documents_topic, kafka.replay_topic, kafka.dead_letters_topic)
         connection = kafka_connection(self._settings)
-        stands = await topic_progress_of(self._reader, connection, topics, kafka.group_id)
-        if kafka.documents_topic not in stands:
+        topic_progress = await topic_progress_of(self._reader, connection, topics, kafka.group_id)
+        if kafka.documents_topic not in topic_progress:
             raise no_such_topic(kafka.documents_topic)
-        letters = stands.pop(kafka.dead_letters_topic, None)
+        letters = topic_progress.pop(kafka.dead_letters_topic, None)
         self._letters_reach_back = letters is None or letters.reaches_back
-        new = {name: stand.since(self._stands.get(name)) for name, stand in stands.items()}
-        self._stands = stands
+        new = {
+            name: progress.since(self._topic_progress.get(name))
+            for name, progress in topic_progress.items()
+        }
+        self._topic_progress = topic_progress
         done, total = 0, sum(each.end - each.start for of in new.values() for each in of.values())
-        for name, extents in new.items():
-            async for record in self._reader.records(name, extents):
-                self._events.take(record, stands[name])
+        for name, ranges in new.items():
+            async for record in self._reader.records(name, ranges):
+                self._events.take(record, topic_progress[name])
                 done += 1
                 if done % _TOLD_EVERY == 0:
                     self._progress("reading events", done, total)
@@ -215,7 +220,7 @@ class Audit:
 
     def _as_found(self, entry: Entry, judgement: Judgement) -> AuditFinding:
         wanted, state = entry.wanted, judgement.state
-        reach_back = all(stand.reaches_back for stand in self._stands.values())
+        reach_back = all(progress.reaches_back for progress in self._topic_progress.values())
         held = entry.kept[0].document_id if entry.kept else None
         return AuditFinding(
             state=state,
@@ -247,20 +252,20 @@ class Audit:
                 )
 
     def _is_committed(self, at: Coordinates) -> bool:
-        stand = self._stands.get(at.topic)
-        return stand is not None and stand.is_committed(at)
+        progress = self._topic_progress.get(at.topic)
+        return progress is not None and progress.is_committed(at)
 
     def _notices(self) -> Iterator[str]:
         kafka = self._settings.kafka
-        stand = self._stands[kafka.documents_topic]
-        if not stand.records:
+        progress = self._topic_progress[kafka.documents_topic]
+        if not progress.records:
             yield f"{kafka.documents_topic} is empty"
-        if not stand.reaches_back:
+        if not progress.reaches_back:
             yield (
                 f"{kafka.documents_topic} has lost its first records: documents that are stored "
                 "and that no event tells of are notes only"
             )
-        if stand.records and not stand.committed:
+        if progress.records and not progress.committed:
             yield f"the group {kafka.group_id} has committed nothing: every event waits for it"
         elif kafka.auto_offset_reset == "latest":
             yield (

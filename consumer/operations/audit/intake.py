@@ -30,7 +30,7 @@ class EventIntake:
         self._reader = event_reader(settings)
         self.read = self.invalid = 0
 
-    def take(self, record: Record, stand: TopicProgress) -> None:
+    def take(self, record: Record, progress: TopicProgress) -> None:
         """A record, in the order of its partition."""
         event = self._reader.read(record)
         self.read += 1
@@ -47,7 +47,7 @@ class EventIntake:
             case TombstoneEvent() as body:
                 if self._workspace is None or body.slug in (None, self._workspace):
                     self._register.tombstone(body.identity, body.slug, body.version)
-        if event.identity is not None and not stand.is_committed(record.at):
+        if event.identity is not None and not progress.is_committed(record.at):
             self._register.waits(event.identity, record.at)
 
 

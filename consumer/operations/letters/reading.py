@@ -175,26 +175,26 @@ class _TopicPass:
         )
 
     async def _needed(self, topic: str) -> OffsetRanges:
-        extents = await self._reader.extents(topic)
-        if extents is None:
+        ranges = await self._reader.offset_ranges(topic)
+        if ranges is None:
             raise no_such_topic(topic)
-        return extents
+        return ranges
 
     async def _optional(self, topic: str, meaning: str) -> OffsetRanges:
-        extents = await self._reader.extents(topic)
-        if extents is None:
+        ranges = await self._reader.offset_ranges(topic)
+        if ranges is None:
             self._notes.append(f"there is no topic {topic}: taken as {meaning}")
-        return extents or {}
+        return ranges or {}
 
-    async def _letters(self, topic: str, extents: OffsetRanges) -> AsyncIterator[Letter]:
-        async for record in self._records(topic, extents):
+    async def _letters(self, topic: str, ranges: OffsetRanges) -> AsyncIterator[Letter]:
+        async for record in self._records(topic, ranges):
             letter = letter_of(record)
             self._keys.add(letter, record.key)
             yield letter
 
-    async def _replays(self, topic: str, extents: OffsetRanges, standings: Standings) -> int:
+    async def _replays(self, topic: str, ranges: OffsetRanges, standings: Standings) -> int:
         count = 0
-        async for record in self._records(topic, extents):
+        async for record in self._records(topic, ranges):
             count += 1
             if (replay := replayed_of(record)) is not None:
                 standings.replayed(replay)
@@ -213,10 +213,10 @@ class _TopicPass:
             return {}
         return {partition: at.offset for (name, partition), at in places.items() if name == topic}
 
-    async def _results(self, topic: str, extents: OffsetRanges, standings: Standings) -> Reach:
+    async def _results(self, topic: str, ranges: OffsetRanges, standings: Standings) -> Reach:
         count = unreadable = 0
         oldest: int | None = None
-        async for record in self._records(topic, extents):
+        async for record in self._records(topic, ranges):
             count += 1
             if record.timestamp_ms > 0:
                 oldest = min(oldest or record.timestamp_ms, record.timestamp_ms)
@@ -228,14 +228,14 @@ class _TopicPass:
                 unreadable += 1
         return Reach(
             records=count,
-            cut=any(extent.start > 0 for extent in extents.values()),
+            cut=any(offsets.start > 0 for offsets in ranges.values()),
             oldest=None if oldest is None else instant_of(oldest),
             unreadable=unreadable,
         )
 
-    async def _records(self, topic: str, extents: OffsetRanges) -> AsyncIterator[Record]:
-        before, expected = self._done, _size(extents)
-        async for record in self._reader.records(topic, extents):
+    async def _records(self, topic: str, ranges: OffsetRanges) -> AsyncIterator[Record]:
+        before, expected = self._done, _size(ranges)
+        async for record in self._reader.records(topic, ranges):
             self._done += 1
             if self._done % _TOLD_EVERY == 0:
                 self._progress(min(self._done, self._total), self._total)
@@ -244,8 +244,8 @@ class _TopicPass:
         self._done = before + expected
 
 
-def _size(extents: OffsetRanges) -> int:
-    return sum(extent.end - extent.start for extent in extents.values())
+def _size(ranges: OffsetRanges) -> int:
+    return sum(offsets.end - offsets.start for offsets in ranges.values())
 
 
 def _newest_first(letters: Iterable[Letter]) -> tuple[Letter, ...]:

@@ -136,10 +136,10 @@ class ReplayLooking:
         return ReplayLook(plan, source, ends, replay_ends, members, refused, digest)
 
     async def _ends(self, topic: str) -> dict[int, int]:
-        extents = await self._reader.extents(topic)
-        if extents is None:
+        ranges = await self._reader.offset_ranges(topic)
+        if ranges is None:
             raise no_such_topic(topic)
-        return {number: extent.end for number, extent in extents.items()}
+        return {number: offsets.end for number, offsets in ranges.items()}
 
     async def _completed(self, plan: ReplayPlan, letters: Letters) -> ReplayPlan:
         return replace(
@@ -157,11 +157,11 @@ class ReplayLooking:
         """
         places = [places_of(letter) for letter in plan.replayed if letter.by_reference]
         topics = {place.at.topic for several in places for place in several}
-        extents = {topic: await self._reader.extents(topic) or {} for topic in topics}
+        ranges = {topic: await self._reader.offset_ranges(topic) or {} for topic in topics}
 
         def is_there(at: Coordinates) -> bool:
-            extent = extents[at.topic].get(at.partition)
-            return extent is not None and extent.start <= at.offset < extent.end
+            offsets = ranges[at.topic].get(at.partition)
+            return offsets is not None and offsets.start <= at.offset < offsets.end
 
         return sum(any(is_there(place.at) for place in several) for several in places)
 

@@ -179,12 +179,12 @@ async def replays_since(
     Yields:
         Coordinates on the replay topic, the run's id and the letter's place as text.
     """
-    extents = await reader.extents(topic) or {}
+    ranges = await reader.offset_ranges(topic) or {}
     starts = list(starts)
     wanted = {}
-    for number, extent in extents.items():
+    for number, offsets in ranges.items():
         first = min((ends.get(number, 0) for ends in starts), default=0)
-        wanted[number] = OffsetRange(max(first, extent.start), extent.end)
+        wanted[number] = OffsetRange(max(first, offsets.start), offsets.end)
     async for record in reader.records(topic, wanted):
         replay = replayed_of(record)
         if replay is not None and replay.run is not None:
@@ -194,9 +194,9 @@ async def replays_since(
 async def _join_results(
     reader: TopicReader, topic: str, statuses: dict[Coordinates, tuple[str, str]]
 ) -> None:
-    extents = await reader.extents(topic) if statuses else None
+    ranges = await reader.offset_ranges(topic) if statuses else None
     topics = {place.topic.encode() for place in statuses}
-    async for record in reader.records(topic, extents or {}):
+    async for record in reader.records(topic, ranges or {}):
         value = record.value or b""
         if not any(name in value for name in topics):
             continue  # parsing is what takes the time, and most results are of no replay

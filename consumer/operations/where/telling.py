@@ -113,7 +113,7 @@ class _Telling:
         self._same_source: list[SameSource] = []
         self._untold: list[Untold] = []
         self._narrowed: list[str] = []
-        self._stands: dict[str, TopicProgress] = {}
+        self._topic_progress: dict[str, TopicProgress] = {}
         self._reader = event_reader(settings)
 
     # -- Kafka -------------------------------------------------------------------------------------
@@ -124,11 +124,11 @@ class _Telling:
         topics = (kafka.documents_topic, kafka.replay_topic, kafka.results_topic)
         others = (kafka.dead_letters_topic, kafka.parked_topic)
         connection = kafka_connection(self._settings)
-        self._stands = await topic_progress_of(
+        self._topic_progress = await topic_progress_of(
             self._topics, connection, (*topics, *others), kafka.group_id
         )
         for topic in (*topics, *others):
-            if topic not in self._stands:
+            if topic not in self._topic_progress:
                 self._untold.append(Untold(topic, "there is no such topic"))
         known: frozenset[str] = frozenset()
         while known != self._names.identities:
@@ -143,7 +143,7 @@ class _Telling:
     async def of_letters(self) -> None:
         """Dead letters, and what became of them."""
         kafka = self._settings.kafka
-        if not {kafka.dead_letters_topic, kafka.results_topic} <= self._stands.keys():
+        if not {kafka.dead_letters_topic, kafka.results_topic} <= self._topic_progress.keys():
             return  # one of them is missing, which is said already
         letters = await read_letters(
             self._settings,
@@ -160,24 +160,26 @@ class _Telling:
         self._letters = tuple(sorted(told, key=lambda each: each.letter.failed_at))
 
     async def _records(self, topic: str) -> AsyncIterator[Record]:
-        stand = self._stands.get(topic)
-        if stand is None:
+        progress = self._topic_progress.get(topic)
+        if progress is None:
             return
         if self._quick:
-            stand = self._narrow(stand)
+            progress = self._narrow(progress)
         done = 0
-        async for record in self._topics.records(topic, stand.extents):
+        async for record in self._topics.records(topic, progress.ranges):
             done += 1
             if done % _TOLD_EVERY == 0:
-                self._progress(f"reading {topic}", done, stand.records)
+                self._progress(f"reading {topic}", done, progress.records)
             yield record
 
-    def _narrow(self, stand: TopicProgress) -> TopicProgress:
+    def _narrow(self, progress: TopicProgress) -> TopicProgress:
         keys = (identity.encode(errors="replace") for identity in self._names.identities)
-        narrowed = stand.only(partitions_for(keys, len(stand.extents)))
-        numbers = ", ".join(str(number) for number in sorted(narrowed.extents))
-        text = f"{stand.topic}: only partition {numbers} of {len(stand.extents)}"
-        self._narrowed = [each for each in self._narrowed if not each.startswith(stand.topic + ":")]
+        narrowed = progress.only(partitions_for(keys, len(progress.ranges)))
+        numbers = ", ".join(str(number) for number in sorted(narrowed.ranges))
+        text = f"{progress.topic}: only partition {numbers} of {len(progress.ranges)}"
+        self._narrowed = [
+            each for each in self._narrowed if not each.startswith(progress.topic + ":")
+        ]
         self._narrowed.append(text)
         return narrowed
 
@@ -205,7 +207,7 @@ class _Telling:
 
     def _told(self, event: Event, document_id: str | None) -> Told:
         record, body = event.record, event.body
-        stand = self._stands[record.at.topic]
+        progress = self._topic_progress[record.at.topic]
         workspace, version, chunks = None, None, None
         match body:
             case DocumentEvent():
@@ -226,8 +228,8 @@ class _Telling:
             chunks=chunks,
             key=None if record.key is None else record.key.decode(errors="replace"),
             original=event.origin.at if event.is_replay else None,
-            committed=stand.is_committed(record.at),
-            in_front=stand.in_front_of(record.at),
+            committed=progress.is_committed(record.at),
+            in_front=progress.in_front_of(record.at),
         )
 
     async def of_workspaces(self) -> None:

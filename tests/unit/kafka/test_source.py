@@ -38,7 +38,7 @@ def _batch(offset: int) -> dict[TopicPartition, list[ConsumerRecord[bytes, bytes
 async def test_offsets_that_go_back_begin_anew() -> None:
     """A topic made anew starts at 0: its records are worked, work on the old ones is over."""
     source = _source()
-    before = source._tenure.assignments[PARTITION] = Assignment("documents-0")
+    before = source._assignments.by_partition[PARTITION] = Assignment("documents-0")
     assert source._first(_batch(500)) is not None
 
     delivery = source._first(_batch(0))
@@ -47,7 +47,7 @@ async def test_offsets_that_go_back_begin_anew() -> None:
     assert delivery is not None
     assert not delivery.ended
     delivery.settled()
-    assert source._tenure.assignments[PARTITION].ledger.committable == 1
+    assert source._assignments.by_partition[PARTITION].ledger.committable == 1
 
 
 async def test_a_record_without_an_assignment_is_left_to_the_next_owner() -> None:
@@ -65,7 +65,7 @@ async def test_who_receives_nothing_while_records_wait_is_starving() -> None:
         on_revoked=lambda: None,
         clock=lambda: clock[0],
     )
-    source._tenure.assigned([PARTITION])
+    source._assignments.assigned([PARTITION])
     clock[0] += 30.0
     hungry = [source.starved_seconds]
     source._first(_batch(0))
@@ -117,7 +117,7 @@ async def test_a_record_that_was_cut_off_is_not_stepped_past(cut_off: AIOKafkaCo
     """Aiokafka steps past it and says so in passing: the next commit would have lost it."""
     source = _source()
     source._consumer = cut_off
-    source._tenure.assignments[PARTITION] = Assignment("documents-0")
+    source._assignments.by_partition[PARTITION] = Assignment("documents-0")
     stepped_to = await cut_off.position(PARTITION)
     with capture_logs() as logs:
         delivery = await source.poll(0.01)

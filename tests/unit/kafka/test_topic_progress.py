@@ -27,8 +27,8 @@ def test_what_is_committed_and_what_is_in_front() -> None:
 
 def test_a_commit_before_the_first_record_counts_from_there() -> None:
     """Retention deleted what was in between: it will never be worked."""
-    stand = TopicProgress("in", {0: OffsetRange(100, 110)}, {0: 50})
-    assert (stand.unsettled, stand.in_front_of(at(0, 103))) == (10, 3)
+    progress = TopicProgress("in", {0: OffsetRange(100, 110)}, {0: 50})
+    assert (progress.unsettled, progress.in_front_of(at(0, 103))) == (10, 3)
 
 
 def test_only_a_topic_with_its_first_records_reaches_back() -> None:
@@ -47,7 +47,7 @@ def test_what_has_come_since() -> None:
         1: OffsetRange(25, 30),
         2: OffsetRange(0, 3),
     }
-    assert later.since(None) == later.extents
+    assert later.since(None) == later.ranges
 
 
 @pytest.mark.parametrize(

@@ -258,12 +258,12 @@ def gates_of(
     return Gates(circuit, pauses, Fuse(fuse or FuseRules(share=0.0), clock), metrics=metrics)
 
 
-def patience_of(gates: Gates) -> Backoff:
+def backoff_of(gates: Gates) -> Backoff:
     return Backoff(gates, _POLICY, rng=random.Random(1), metrics=Metrics())
 
 
 def remover_of(storage: Storage, index: Index, gates: Gates) -> Remover:
-    return Remover(storage, index, gates, patience_of(gates))
+    return Remover(storage, index, gates, backoff_of(gates))
 
 
 def uploader_of(
@@ -283,7 +283,7 @@ def uploader_of(
         index,
         gates,
         GivingUp(storage, gates, PoisonProbe(storage, gates, slots=slots, rng=rng), attempts=3),
-        patience_of(gates),
+        backoff_of(gates),
         remover_of(storage, index, gates),
         slots=slots,
         per_document=per_document,
@@ -293,11 +293,11 @@ def uploader_of(
     )
 
 
-def second_look_of(
+def sweep_of(
     storage: Storage,
     index: Index,
     gates: Gates,
-    lanes: KeyQueues,
+    queues: KeyQueues,
     *,
     clock: Callable[[], float] = time.monotonic,
     is_assigned: Callable[[], bool] = lambda: True,
@@ -309,7 +309,7 @@ def second_look_of(
         index,
         remover_of(storage, index, gates),
         gates,
-        lanes,
+        queues,
         permits=permits,
         is_assigned=is_assigned,
         is_ours=lambda partition: partition == 0,

@@ -37,11 +37,11 @@ def _shown(metrics: Metrics, name: str) -> float:
 async def test_what_comes_back_from_aside_needs_no_place_of_the_window() -> None:
     """Those who hold all of them may be waiting for just that one."""
     metrics = Metrics()
-    window = InFlightLimit(InFlightBounds(1, 1_000, 2 * ROOM), metrics)
-    place = await window.place()
+    limit = InFlightLimit(InFlightBounds(1, 1_000, 2 * ROOM), metrics)
+    place = await limit.place()
     await place.fill(100)
     async with place.aside():
-        other = await window.place()  # the only one
+        other = await limit.place()  # the only one
         await other.fill(100)
         assert _shown(metrics, "documents_aside") == 1
     assert _shown(metrics, "documents_aside") == 0
@@ -51,31 +51,31 @@ async def test_what_comes_back_from_aside_needs_no_place_of_the_window() -> None
     assert _shown(metrics, "bytes_in_flight") == 0
 
 
-def _free(window: InFlightLimit) -> bool:
-    return window.has_room
+def _free(limit: InFlightLimit) -> bool:
+    return limit.has_room
 
 
 async def test_room_aside_is_kept_until_the_place_is_left() -> None:
     """Its bytes are in memory until then; without room one waits in its place."""
-    window = InFlightLimit(InFlightBounds(1, 1_000, ROOM), Metrics())
-    place = await window.place()
+    limit = InFlightLimit(InFlightBounds(1, 1_000, ROOM), Metrics())
+    place = await limit.place()
     async with place.aside():
-        other = await window.place()
+        other = await limit.place()
     async with other.aside():
-        assert not _free(window)
+        assert not _free(limit)
     await place.leave()
     async with other.aside():
-        assert _free(window)
+        assert _free(limit)
     await other.leave()
 
 
 async def test_as_many_come_back_at_once_as_the_window_has_places() -> None:
     """A thousand documents that a healed workspace lets go are not all in work at once."""
-    window = InFlightLimit(InFlightBounds(2, 1_000, 4 * ROOM), Metrics())
+    limit = InFlightLimit(InFlightBounds(2, 1_000, 4 * ROOM), Metrics())
     healed, back = asyncio.Event(), []
 
     async def wait(number: int, done: asyncio.Event) -> None:
-        place = await window.place()
+        place = await limit.place()
         async with place.aside():
             await healed.wait()
         back.append(number)
@@ -95,23 +95,23 @@ async def test_as_many_come_back_at_once_as_the_window_has_places() -> None:
         assert back == [0, 1, 2]
 
 
-# -- lanes -----------------------------------------------------------------------------------------
+# -- the queues of keys ----------------------------------------------------------------------------
 
 
 async def test_who_waits_behind_one_that_stands_aside_is_told() -> None:
     """Those who wait already, and those who come later; not those who come when it is over."""
-    lanes = KeyQueues()
-    first = lanes.enter("a", "docs", _version(5))
-    older = lanes.enter("a", "docs", _version(1))
+    queues = KeyQueues()
+    first = queues.enter("a", "docs", _version(5))
+    older = queues.enter("a", "docs", _version(1))
     assert await first.come_or_stall()
     told = asyncio.create_task(older.come_or_stall())
     await _soon()
     assert not told.done()
     with first.stalling():
         assert await told is False
-        tombstone = lanes.enter("a", "docs", _version(6), removes=True)
+        tombstone = queues.enter("a", "docs", _version(6), removes=True)
         assert await tombstone.come_or_stall() is False
-    later = lanes.enter("a", "more", _version(2))
+    later = queues.enter("a", "more", _version(2))
     waiting = asyncio.create_task(later.come_or_stall())
     await _soon()
     assert not waiting.done()

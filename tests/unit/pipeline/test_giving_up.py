@@ -40,8 +40,8 @@ class Scene:
         rules = FuseRules(share=0.5, window=20, minimum=1)
         self.gates: Gates = gates_of(self.storage, clock=Clock(), fuse=rules)
         slots = asyncio.Semaphore(1)
-        own_text = PoisonProbe(self.storage, self.gates, slots=slots, rng=random.Random(1))
-        self.giving_up = GivingUp(self.storage, self.gates, own_text, attempts=3)
+        poison_probe = PoisonProbe(self.storage, self.gates, slots=slots, rng=random.Random(1))
+        self.giving_up = GivingUp(self.storage, self.gates, poison_probe, attempts=3)
         plan = make_plan("docs", document("a", TEXT), version(), ())
         (unit,) = plan.missing
         upload = self.storage.upload("docs", unit, trace_id=TRACE, check=lambda: None)

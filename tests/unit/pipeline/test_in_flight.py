@@ -22,7 +22,7 @@ class Scene:
     def __init__(self, documents: int = 2, size: int = 1000, aside: int = 0) -> None:
         self.metrics = Metrics()
         self.held: list[Place] = []
-        self.window = InFlightLimit(InFlightBounds(documents, size, aside), self.metrics)
+        self.limit = InFlightLimit(InFlightBounds(documents, size, aside), self.metrics)
 
     def gauge(self, name: str) -> float:
         value = self.metrics.registry.get_sample_value(f"anythingllm_consumer_{name}")
@@ -38,10 +38,10 @@ class Scene:
         ]
 
     def has_room(self) -> bool:
-        return self.window.has_room
+        return self.limit.has_room
 
     async def taken(self, size: int = 100) -> Place:
-        place = await self.window.place()
+        place = await self.limit.place()
         await place.fill(size)
         self.held.append(place)
         return place
@@ -203,7 +203,7 @@ async def test_a_fence_that_closes_leaves_nothing_behind(when: str) -> None:
     assert FenceClosedError in {type(each) for each in ended}
     assert scene.gauges() == [0, 0, 0]
     assert scene.has_room()
-    assert scene.window._aside_left == 2 * ROOM
+    assert scene.limit._aside_left == 2 * ROOM
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -218,7 +218,7 @@ def test_whatever_happens_the_sums_are_right_and_everybody_gets_on(seed: int) ->
 
         async def document(size: int, fence: Fence) -> None:
             nonlocal working, most, finished
-            place = await scene.window.place()
+            place = await scene.limit.place()
             try:
                 async with fence.waiting():
                     await place.fill(size)
@@ -251,8 +251,8 @@ def test_whatever_happens_the_sums_are_right_and_everybody_gets_on(seed: int) ->
         assert finished > 100
         assert most <= 2 * 4
         assert scene.gauges() == [0, 0, 0]
-        assert scene.window._aside_left == 6 * ROOM
-        assert scene.window._bytes.in_use == 0
+        assert scene.limit._aside_left == 6 * ROOM
+        assert scene.limit._bytes.in_use == 0
         for _ in range(4):
             await scene.taken(250)
         assert not scene.has_room()

@@ -13,7 +13,7 @@ from consumer.model.identity import IdentityTemplate
 from consumer.model.listing import Listed
 from consumer.model.marker import StoredUnit
 from consumer.pipeline.index import Index
-from consumer.pipeline.rows import IndexedRows
+from consumer.pipeline.index_rows import IndexedRows
 from consumer.telemetry.metrics import PREFIX, Metrics
 from tests.unit.pipeline.doubles import TRACE, Clock, Gate, Storage, index_of, stored
 

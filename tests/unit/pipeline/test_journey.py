@@ -17,13 +17,13 @@ from consumer.model.record import Headers, Record
 from consumer.model.routing import Routing
 from consumer.pipeline.apply import Applier
 from consumer.pipeline.decode import DecodeLimits
-from consumer.pipeline.hints import RemintedIds
 from consumer.pipeline.in_flight import InFlightBounds
 from consumer.pipeline.journey import Journey
 from consumer.pipeline.key_queues import KeyQueues
 from consumer.pipeline.read import Reader
+from consumer.pipeline.reminted_ids import RemintedIds
 from consumer.pipeline.settle import Address, Settler
-from consumer.pipeline.settled import SettledVersions
+from consumer.pipeline.settled_versions import SettledVersions
 from consumer.resilience.fence import Fence
 from consumer.telemetry.metrics import Metrics
 from tests.unit.pipeline.doubles import (
@@ -31,12 +31,12 @@ from tests.unit.pipeline.doubles import (
     Gate,
     Storage,
     always_stored,
+    backoff_of,
     gates_of,
     index_of,
-    patience_of,
     record,
     remover_of,
-    second_look_of,
+    sweep_of,
     uploader_of,
 )
 
@@ -86,7 +86,7 @@ class World:
         self._news = asyncio.Event()
         index = index_of(self.storage)
         self.gates = gates_of(self.storage)
-        lanes = KeyQueues()
+        queues = KeyQueues()
         self.journey = Journey(
             self._poll,
             Reader(
@@ -103,9 +103,9 @@ class World:
                 self.gates,
                 uploader_of(self.storage, index, gates=self.gates),
                 remover_of(self.storage, index, self.gates),
-                patience_of(self.gates),
+                backoff_of(self.gates),
                 SettledVersions(),
-                second_look_of(self.storage, index, self.gates, lanes),
+                sweep_of(self.storage, index, self.gates, queues),
                 RemintedIds(self.metrics),
                 permits=lambda slug: True,
             ),
@@ -115,7 +115,7 @@ class World:
                 metrics=self.metrics,
                 now=lambda: DAY,
             ),
-            lanes=lanes,
+            queues=queues,
             bounds=InFlightBounds(documents, size),
             metrics=self.metrics,
         )

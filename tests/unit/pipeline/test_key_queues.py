@@ -1,4 +1,4 @@
-"""Lanes: order by identity, and what is overtaken."""
+"""Queues: order by identity, and what is overtaken."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def _has_come(turn: Turn) -> bool:
 
 def test_identities_do_not_wait_for_each_other() -> None:
     """Different documents run at once."""
-    lanes = KeyQueues()
-    first, second = lanes.enter("a", "w", _version(1)), lanes.enter("b", "w", _version(1))
+    queues = KeyQueues()
+    first, second = queues.enter("a", "w", _version(1)), queues.enter("b", "w", _version(1))
 
     assert _has_come(first)
     assert _has_come(second)
@@ -28,8 +28,8 @@ def test_identities_do_not_wait_for_each_other() -> None:
 
 async def test_one_identity_takes_turns_in_order() -> None:
     """The next of an identity begins when the one before has left."""
-    lanes = KeyQueues()
-    first, second = lanes.enter("a", "w", _version(1)), lanes.enter("a", "w", _version(2))
+    queues = KeyQueues()
+    first, second = queues.enter("a", "w", _version(1)), queues.enter("a", "w", _version(2))
     assert not _has_come(second)
 
     first.leave()
@@ -40,10 +40,10 @@ async def test_one_identity_takes_turns_in_order() -> None:
 
 def test_a_waiting_older_version_is_superseded_by_a_newer_one() -> None:
     """Of three versions only the running and the newest are applied."""
-    lanes = KeyQueues()
-    running = lanes.enter("a", "w", _version(1))
-    waiting = lanes.enter("a", "w", _version(2))
-    newest = lanes.enter("a", "w", _version(3))
+    queues = KeyQueues()
+    running = queues.enter("a", "w", _version(1))
+    waiting = queues.enter("a", "w", _version(2))
+    newest = queues.enter("a", "w", _version(3))
 
     assert waiting.superseded
     assert _has_come(waiting)
@@ -54,10 +54,10 @@ def test_a_waiting_older_version_is_superseded_by_a_newer_one() -> None:
 
 def test_a_newcomer_older_than_one_that_waits_is_superseded() -> None:
     """An event from the past does not replace a newer one that waits."""
-    lanes = KeyQueues()
-    lanes.enter("a", "w", _version(1))
-    waiting = lanes.enter("a", "w", _version(5))
-    late = lanes.enter("a", "w", _version(2))
+    queues = KeyQueues()
+    queues.enter("a", "w", _version(1))
+    waiting = queues.enter("a", "w", _version(5))
+    late = queues.enter("a", "w", _version(2))
 
     assert late.superseded
     assert not waiting.superseded
@@ -65,10 +65,10 @@ def test_a_newcomer_older_than_one_that_waits_is_superseded() -> None:
 
 def test_equal_versions_of_one_partition_go_by_offset() -> None:
     """The same document published twice: the later record counts."""
-    lanes = KeyQueues()
-    lanes.enter("a", "w", _version(1, offset=1))
-    waiting = lanes.enter("a", "w", _version(2, offset=2))
-    again = lanes.enter("a", "w", _version(2, offset=3))
+    queues = KeyQueues()
+    queues.enter("a", "w", _version(1, offset=1))
+    waiting = queues.enter("a", "w", _version(2, offset=2))
+    again = queues.enter("a", "w", _version(2, offset=3))
 
     assert waiting.superseded
     assert not again.superseded
@@ -76,10 +76,10 @@ def test_equal_versions_of_one_partition_go_by_offset() -> None:
 
 def test_another_workspace_is_never_overtaken() -> None:
     """One document in two workspaces: both are applied, in order."""
-    lanes = KeyQueues()
-    running = lanes.enter("a", "one", _version(1))
-    other = lanes.enter("a", "two", _version(2))
-    third = lanes.enter("a", "one", _version(3))
+    queues = KeyQueues()
+    running = queues.enter("a", "one", _version(1))
+    other = queues.enter("a", "two", _version(2))
+    third = queues.enter("a", "one", _version(3))
 
     assert not other.superseded
     running.leave()
@@ -91,23 +91,23 @@ def test_another_workspace_is_never_overtaken() -> None:
 
 def test_the_running_one_is_never_superseded() -> None:
     """What has begun is carried through: half a version must not stay."""
-    lanes = KeyQueues()
-    running = lanes.enter("a", "w", _version(1))
-    lanes.enter("a", "w", _version(2))
+    queues = KeyQueues()
+    running = queues.enter("a", "w", _version(1))
+    queues.enter("a", "w", _version(2))
 
     assert not running.superseded
 
 
 def test_a_newer_version_ends_the_wait_of_the_running_one_alone() -> None:
     """A document that can't be stored does not keep its own mended version out."""
-    lanes = KeyQueues()
-    running = lanes.enter("a", "w", _version(2))
-    lanes.enter("a", "w", _version(1))
-    lanes.enter("a", "elsewhere", _version(3))
-    lanes.enter("a", "w", _version(3), removes=True)
+    queues = KeyQueues()
+    running = queues.enter("a", "w", _version(2))
+    queues.enter("a", "w", _version(1))
+    queues.enter("a", "elsewhere", _version(3))
+    queues.enter("a", "w", _version(3), removes=True)
     assert [running.overtaken.closed] == [False]
 
-    lanes.enter("a", "w", _version(3))
+    queues.enter("a", "w", _version(3))
 
     assert running.overtaken.closed
     assert not running.superseded
@@ -115,10 +115,10 @@ def test_a_newer_version_ends_the_wait_of_the_running_one_alone() -> None:
 
 def test_one_that_gives_up_waiting_leaves_no_hole() -> None:
     """A turn dropped while it waited (revocation) does not hold up the next."""
-    lanes = KeyQueues()
-    running = lanes.enter("a", "one", _version(1))
-    gone = lanes.enter("a", "two", _version(2))
-    last = lanes.enter("a", "three", _version(3))
+    queues = KeyQueues()
+    running = queues.enter("a", "one", _version(1))
+    gone = queues.enter("a", "two", _version(2))
+    last = queues.enter("a", "three", _version(3))
 
     gone.leave()
     assert not _has_come(last)
@@ -127,31 +127,31 @@ def test_one_that_gives_up_waiting_leaves_no_hole() -> None:
 
 
 def test_memory_goes_by_turns() -> None:
-    """A lane that everybody left is gone."""
-    lanes = KeyQueues()
+    """A queue that everybody left is gone."""
+    queues = KeyQueues()
     for day in range(1, 20):
-        lanes.enter(f"identity-{day}", "w", _version(day)).leave()
+        queues.enter(f"identity-{day}", "w", _version(day)).leave()
 
-    assert len(lanes) == 0
+    assert len(queues) == 0
 
 
 def test_a_waiting_tombstone_and_a_later_document_both_have_their_turn() -> None:
     """Their versions are dates of different things and say nothing against each other."""
-    lanes = KeyQueues()
-    lanes.enter("a", "w", _version(1))
-    tombstone = lanes.enter("a", "w", _version(9, offset=1), removes=True)
-    again = lanes.enter("a", "w", _version(1, offset=2))
+    queues = KeyQueues()
+    queues.enter("a", "w", _version(1))
+    tombstone = queues.enter("a", "w", _version(9, offset=1), removes=True)
+    again = queues.enter("a", "w", _version(1, offset=2))
 
     assert (tombstone.superseded, again.superseded) == (False, False)
 
 
 def test_a_tombstone_is_overtaken_by_a_newer_one() -> None:
-    """A lane stays short however often somebody deletes and publishes."""
-    lanes = KeyQueues()
-    running = lanes.enter("a", "w", _version(1))
-    first = lanes.enter("a", "w", _version(2, offset=1), removes=True)
-    document = lanes.enter("a", "w", _version(3, offset=2))
-    second = lanes.enter("a", "w", _version(4, offset=3), removes=True)
+    """A queue stays short however often somebody deletes and publishes."""
+    queues = KeyQueues()
+    running = queues.enter("a", "w", _version(1))
+    first = queues.enter("a", "w", _version(2, offset=1), removes=True)
+    document = queues.enter("a", "w", _version(3, offset=2))
+    second = queues.enter("a", "w", _version(4, offset=3), removes=True)
 
     assert first.superseded
     running.leave()

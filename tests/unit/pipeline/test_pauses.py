@@ -252,7 +252,7 @@ async def test_a_trial_given_to_one_that_is_cancelled_costs_one_period() -> None
     first = asyncio.create_task(scene.pauses.clear("sick"))
     second = asyncio.create_task(scene.pauses.clear("sick"))
     await asyncio.sleep(1)
-    due = scene.pauses._backoffs["sick"].until
+    due = scene.pauses._troubled["sick"].until
     asyncio.get_running_loop().call_at(due, first.cancel)
     await second
 

@@ -1,4 +1,4 @@
-"""The second look: late copies go, and no text that is wanted goes with them."""
+"""The sweep: late copies go, and no text that is wanted goes with them."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from consumer.model.marker import StoredUnit, unit_of
 from consumer.model.version import DocumentVersion
 from consumer.pipeline.key_queues import KeyQueues
 from consumer.pipeline.plan import make_plan
-from consumer.pipeline.wanted import WantedState, of_version
+from consumer.pipeline.sweep_memory import WantedState, of_version
 from tests.unit.pipeline.doubles import (
     Storage,
     document,
     finishing,
     gates_of,
     index_of,
-    second_look_of,
+    sweep_of,
     version,
 )
 from tests.virtual.loop import virtual_clock, virtually
@@ -54,21 +54,21 @@ def _ended(day: float) -> WantedState:
 
 
 class Scene:
-    """A second look over one workspace in memory."""
+    """A sweep over one workspace in memory."""
 
     def __init__(self, units: Iterable[StoredUnit], *, max_bytes: int = 2**30) -> None:
         self.storage = Storage(units=list(units))
         self.clock = virtual_clock()
         self.index = index_of(self.storage, max_bytes=max_bytes)
         self.gates = gates_of(self.storage, clock=self.clock)
-        self.lanes = KeyQueues()
+        self.queues = KeyQueues()
         self.assigned = True
         self.permitted = True
-        self.look = second_look_of(
+        self.look = sweep_of(
             self.storage,
             self.index,
             self.gates,
-            self.lanes,
+            self.queues,
             clock=self.clock,
             is_assigned=lambda: self.assigned,
             permits=lambda slug: self.permitted,
@@ -121,7 +121,7 @@ async def test_the_same_text_of_two_chunks_is_no_double() -> None:
 
 
 @virtually
-async def test_what_a_plan_kept_no_second_look_takes() -> None:
+async def test_what_a_plan_kept_no_sweep_takes() -> None:
     """A text that stands in a document twice, one of them stored twice: two copies stay for ever.
 
     The plan has one uploaded for the other chunk rather than count the double for it: a later owner
@@ -240,14 +240,14 @@ async def test_a_tombstone_of_every_workspace_ends_what_others_stored_later_nowh
 async def test_a_document_in_work_is_looked_at_when_it_is_done() -> None:
     """Nobody plans with a copy that is about to go."""
     async with looking(ONE, ONE_AGAIN) as scene:
-        turn = scene.lanes.enter("a", "docs", version())
+        turn = scene.queues.enter("a", "docs", version())
         await scene.pass_by()
         assert len(scene.locations) == 2
         turn.leave()
         await asyncio.sleep(SOON)
 
         assert len(scene.locations) == 1
-        assert "a" not in scene.lanes
+        assert "a" not in scene.queues
 
 
 @virtually
@@ -256,8 +256,8 @@ async def test_documents_wait_while_their_copies_are_removed() -> None:
     async with looking(ONE, ONE_AGAIN, _unit(document("b", "x"), 0)) as scene:
         scene.storage.removing.close()
         await scene.pass_by()
-        turn = scene.lanes.enter("a", "docs", version(1))
-        assert "b" not in scene.lanes
+        turn = scene.queues.enter("a", "docs", version(1))
+        assert "b" not in scene.queues
         assert await turn.come_or_stall() is False
         scene.storage.removing.open()
         await turn.come()
@@ -328,10 +328,10 @@ async def test_a_revocation_while_it_removes_lets_the_request_finish() -> None:
         await scene.pass_by()
         scene.look.begin()
         await asyncio.sleep(1)
-        assert "a" in scene.lanes
+        assert "a" in scene.queues
         scene.storage.removing.open()
         await asyncio.sleep(1)
-        assert "a" not in scene.lanes
+        assert "a" not in scene.queues
         assert len(scene.locations) == 1
         await scene.pass_by()
 
@@ -345,7 +345,7 @@ async def test_a_removal_that_fails_is_tried_again_later_from_a_new_listing() ->
         scene.storage.removal_fails = [Failure("500")] * 3
         await scene.pass_by()
         assert len(scene.locations) == 2
-        assert "a" not in scene.lanes
+        assert "a" not in scene.queues
         await asyncio.sleep(400)
 
         assert len(scene.locations) == 1

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from consumer.model.identity import IdentityTemplate
 from consumer.model.marker import ChunkMark, Marker, StoredUnit
 from consumer.model.version import DocumentVersion
-from consumer.pipeline.rows import IndexedRows, StoredRow
+from consumer.pipeline.index_rows import IndexedRows, StoredRow
 
 DAY = datetime(2026, 3, 1, tzinfo=UTC)
 

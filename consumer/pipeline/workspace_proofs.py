@@ -11,7 +11,7 @@ from consumer.model.fault import Failure
 from consumer.resilience.blame import Tally
 
 
-class Proofs:
+class WorkspaceProofs:
     """Memory goes by the workspaces that were ever doubted."""
 
     def __init__(self) -> None:

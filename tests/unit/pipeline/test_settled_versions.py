@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from consumer.pipeline.settled import SettledVersions
+from consumer.pipeline.settled_versions import SettledVersions
 from tests.unit.pipeline.doubles import version
 
 

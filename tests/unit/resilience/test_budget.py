@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from consumer.resilience.limits import Budget
+from consumer.resilience.budget import Budget
 
 
 async def _turns(times: int = 5) -> None:

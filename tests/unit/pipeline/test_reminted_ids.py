@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from structlog.testing import capture_logs
 
-from consumer.pipeline.hints import RemintedIds
+from consumer.pipeline.reminted_ids import RemintedIds
 from consumer.telemetry.metrics import PREFIX, Metrics
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.anythingllm.listing import ListingParser
+from consumer.anythingllm.listing_parser import ListingParser
 from consumer.anythingllm.models import DocumentRow, Workspace
 
 SLUG = "docs"

@@ -19,8 +19,8 @@ from consumer.model.identity import IdentityTemplate
 from consumer.model.marker import StoredUnit
 from consumer.model.version import DocumentVersion
 
-# Beside their content, measured with CPython 3.11 to 3.13 (tests/unit/pipeline/test_rows.py): an
-# identity with its byte array and their places in the dictionary; a source with its place; a
+# Beside their content, measured with CPython 3.11 to 3.13 (tests/unit/pipeline/test_index_rows.py):
+# an identity with its byte array and their places in the dictionary; a source with its place; a
 # workspace with nothing in it.
 _DOCUMENT_BYTES = 160
 _SOURCE_BYTES = 100

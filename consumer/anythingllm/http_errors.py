@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import aiohttp
 
-from consumer.anythingllm.answers import Call
+from consumer.anythingllm.calls import Call
 from consumer.anythingllm.errors import (
     AnythingLLMConnectionError,
     AnythingLLMError,
@@ -26,7 +26,7 @@ _NEVER_CONNECTED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError
 
 
 @asynccontextmanager
-async def border(
+async def translating_errors(
     call: Call, seconds: float, refused: Callable[[], None]
 ) -> AsyncIterator[SimpleNamespace]:
     """Turn what aiohttp raises into our errors; tells apart by whether anything was sent.

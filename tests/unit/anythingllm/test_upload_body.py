@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.anythingllm.form import (
+from consumer.anythingllm.upload_body import (
     PIECE,
     PIECE_OVERLAP,
     TITLE_BYTES,

@@ -35,7 +35,7 @@ def of_version(version: DocumentVersion, digests: Iterable[str]) -> WantedState:
 
 
 @dataclass(slots=True)
-class WantedMemory:
+class SweepMemory:
     """What documents want that were carried out lately, as far as there is room."""
 
     digests: int = 0
