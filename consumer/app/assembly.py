@@ -25,7 +25,7 @@ from consumer.pipeline.journey import Journey
 from consumer.pipeline.key_queues import KeyQueues
 from consumer.pipeline.pauses import Pauses
 from consumer.pipeline.poison_probe import PoisonProbe
-from consumer.pipeline.ports import Poll, Publish, TooLarge
+from consumer.pipeline.ports import IsAssigned, IsOurs, Poll, Publish, TooLarge
 from consumer.pipeline.read import Reader
 from consumer.pipeline.reminted_ids import RemintedIds
 from consumer.pipeline.removal import Remover
@@ -62,8 +62,8 @@ class Rooms:
     storage: AnythingLLMStorage
     breaker: Breaker
     publish: Publish
-    is_assigned: Callable[[], bool]
-    is_ours: Callable[[int | None], bool]
+    is_assigned: IsAssigned
+    is_ours: IsOurs
     metrics: Metrics
     rng: random.Random
     clock: Callable[[], float]

@@ -15,14 +15,14 @@ from consumer.pipeline.gates import Gates
 from consumer.pipeline.index import Index
 from consumer.pipeline.index_rows import StoredRow
 from consumer.pipeline.plan import Plan, is_superseded, make_plan
-from consumer.pipeline.ports import Storage, Waits
+from consumer.pipeline.ports import Permits, RightToWork, Storage
 from consumer.pipeline.reminted_ids import RemintedIds
 from consumer.pipeline.removal import Remover
 from consumer.pipeline.settled_versions import SettledVersions
 from consumer.pipeline.sweep import Sweep
 from consumer.pipeline.sweep_memory import of_version
 from consumer.pipeline.upload import PlanOutdated, Uploader
-from consumer.resilience.fence import Fence, FenceClosedError
+from consumer.resilience.fence import FenceClosedError
 
 T = TypeVar("T")
 
@@ -55,7 +55,7 @@ class Applier:
         sweep: Sweep,
         reminted: RemintedIds,
         *,
-        permits: Callable[[str], bool],
+        permits: Permits,
     ) -> None:
         self._storage = storage
         self._index = index
@@ -68,7 +68,7 @@ class Applier:
         self._reminted = reminted
         self._permits = permits
 
-    async def apply(self, event: Event, waits: Waits, fence: Fence) -> Outcome:
+    async def apply(self, event: Event, right: RightToWork) -> Outcome:
         """What became of the event.
 
         Raises:
@@ -78,12 +78,12 @@ class Applier:
             case Refused() as refused:
                 return refused
             case DocumentEvent() as body:
-                return await self._store(event, body, waits, fence)
+                return await self._store(event, body, right)
             case TombstoneEvent() as body:
-                return await self._delete(body, waits, fence, event.trace_id)
+                return await self._delete(body, right, event.trace_id)
 
     async def _store(
-        self, event: Event, body: DocumentEvent, waits: Waits, fence: Fence
+        self, event: Event, body: DocumentEvent, right: RightToWork
     ) -> Applied | Superseded:
         trace_id = event.trace_id
 
@@ -99,16 +99,16 @@ class Applier:
         uploaded: set[str] = set()
         while True:
             if body.document.chunks:
-                stored = await self._in_workspace(body.slug, prepare_and_look, waits, fence)
+                stored = await self._in_workspace(body.slug, prepare_and_look, right)
             else:  # it needs no workspace: none is made for it
-                stored = await self._patiently(look, waits, fence)
+                stored = await self._patiently(look, right)
             if self._is_superseded(body, stored):
                 return Superseded(body.slug, body.version)
             plan = make_plan(body.slug, body.document, body.version, stored)
             self._note_reminted(body, plan)
             try:
                 applied = await self._uploader.carry_out(
-                    plan, waits, fence, trace_id=trace_id, is_replay=event.is_replay
+                    plan, right, trace_id=trace_id, is_replay=event.is_replay
                 )
             except PlanOutdated as outdated:
                 uploaded.update(outdated.uploaded)
@@ -141,7 +141,7 @@ class Applier:
         return known or is_superseded(body.version, stored)
 
     async def _delete(
-        self, body: TombstoneEvent, waits: Waits, fence: Fence, trace_id: str
+        self, body: TombstoneEvent, right: RightToWork, trace_id: str
     ) -> Deleted | Superseded:
         async def slugs() -> tuple[str, ...]:
             if body.slug is not None:
@@ -152,18 +152,16 @@ class Applier:
 
         removed = 0
         newer = False
-        for slug in await self._patiently(slugs, waits, fence):
+        for slug in await self._patiently(slugs, right):
 
             async def look(slug: str = slug) -> tuple[StoredRow, ...]:
                 return await self._index.units(slug, body.identity, trace_id=trace_id)
 
-            stored = await self._patiently(look, waits, fence)
+            stored = await self._patiently(look, right)
             outlived = [unit for unit in stored if _ends(body, unit)]
             newer = newer or len(outlived) < len(stored)
             if outlived:
-                removed += await self._remover.remove(
-                    slug, outlived, waits, fence, trace_id=trace_id
-                )
+                removed += await self._remover.remove(slug, outlived, right, trace_id=trace_id)
         if newer and not removed:
             return Superseded(body.slug, body.version)
         self._settled.tombstone(body.identity, body.slug, body.version)
@@ -171,12 +169,12 @@ class Applier:
         return Deleted(body.slug, removed)
 
     async def _in_workspace(
-        self, slug: str, ask: Callable[[], Awaitable[T]], waits: Waits, fence: Fence
+        self, slug: str, ask: Callable[[], Awaitable[T]], right: RightToWork
     ) -> T:
         """What proves a workspace well, for as long as it takes."""
         while True:
-            await self._gates.clear(slug, waits)
-            fence.check()
+            await self._gates.clear(slug, right)
+            right.check()
             try:
                 answer = await ask()
             except Failure as failure:
@@ -185,7 +183,7 @@ class Applier:
                 self._gates.workspace_well(slug)
                 return answer
 
-    async def _patiently(self, ask: Callable[[], Awaitable[T]], waits: Waits, fence: Fence) -> T:
+    async def _patiently(self, ask: Callable[[], Awaitable[T]], right: RightToWork) -> T:
         """What proves nothing about a workspace, for as long as it takes.
 
         It waits for no paused one either: who only removes does not mind that nothing can be
@@ -193,14 +191,14 @@ class Applier:
         """
         rounds = 0
         while True:
-            await self._gates.clear_of_outage(waits)
-            fence.check()
+            await self._gates.clear_of_outage(right)
+            right.check()
             try:
                 return await ask()
             except Failure as failure:
                 self._gates.note(failure)
                 rounds += 1
-                await self._backoff.pause(rounds, [failure], waits, None)
+                await self._backoff.pause(rounds, [failure], right, None)
 
 
 def _with_uploaded(applied: Applied, before: Collection[str]) -> Applied:

@@ -15,7 +15,7 @@ import structlog
 
 from consumer.model.fault import Failure
 from consumer.pipeline.gates import Gates
-from consumer.pipeline.ports import Waits
+from consumer.pipeline.ports import RightToWork
 from consumer.resilience.retry import RetryPolicy
 from consumer.telemetry.metrics import Metrics
 
@@ -43,14 +43,14 @@ class Backoff:
         self._metrics = metrics
 
     async def pause(
-        self, rounds: int, failures: Sequence[Failure], waits: Waits, slug: str | None
+        self, rounds: int, failures: Sequence[Failure], right: RightToWork, slug: str | None
     ) -> None:
         """Wait before the next round.
 
         Args:
             rounds: in vain so far, this one included.
             failures: of this round.
-            waits: how to wait.
+            right: how to wait.
             slug: the workspace; None where it is about no single one.
         """
         if self._gates.holds(slug):
@@ -68,7 +68,7 @@ class Backoff:
         )
         long = rounds >= self._policy.attempts
         with self._metrics.documents_waiting.track_inprogress():
-            async with waits.aside() if long else waits.long():
+            async with right.aside() if long else right.long():
                 await asyncio.sleep(delay)
 
 

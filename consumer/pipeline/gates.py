@@ -16,7 +16,7 @@ import structlog
 from consumer.model.fault import Failure, Fault
 from consumer.pipeline.circuit import Circuit
 from consumer.pipeline.pauses import Pauses
-from consumer.pipeline.ports import Waits
+from consumer.pipeline.ports import RightToWork
 from consumer.pipeline.workspace_proofs import WorkspaceProofs
 from consumer.resilience.fuse import Fuse
 from consumer.telemetry.metrics import Metrics
@@ -80,39 +80,39 @@ class Gates:
         if self.holds(slug):
             raise NotSent(f"not sent: AnythingLLM, or workspace {slug}, does not work now")
 
-    async def clear_of_outage(self, waits: Waits) -> None:
+    async def clear_of_outage(self, right: RightToWork) -> None:
         """Return when requests may be sent that are about no workspace's health."""
         while self.circuit.blocked:
             with self._metrics.documents_waiting.track_inprogress():
-                async with waits.long():
+                async with right.long():
                     await self.circuit.clear()
 
-    async def clear(self, slug: str, waits: Waits) -> None:
+    async def clear(self, slug: str, right: RightToWork) -> None:
         """Return when requests about this workspace may be sent.
 
         Who returns while the workspace is in trouble is the one who tries it, and has to tell:
         `note_workspace`, or `workspace_well`.
         """
         while True:
-            await self.clear_of_outage(waits)
+            await self.clear_of_outage(right)
             if not self.pauses.troubled(slug):
                 return
             aside = self.pauses.is_paused(slug)
             with self._metrics.documents_waiting.track_inprogress():
-                async with waits.aside() if aside else waits.long():
+                async with right.aside() if aside else right.long():
                     await self.pauses.clear(slug, aside=aside)
             if not self.pauses.holds(slug):
-                await self.clear_of_outage(waits)
+                await self.clear_of_outage(right)
                 return
 
-    async def enter(self, slug: str, waits: Waits) -> bool:
+    async def enter(self, slug: str, right: RightToWork) -> bool:
         """Return when a document may upload; true when it is the trial of a blown fuse."""
         while True:
-            await self.clear(slug, waits)
+            await self.clear(slug, right)
             if self.fuse.admit():
                 return self.fuse.blown
             with self._metrics.documents_waiting.track_inprogress(), suppress(TimeoutError):
-                async with waits.long(), asyncio.timeout(self.fuse.trial_in):
+                async with right.long(), asyncio.timeout(self.fuse.trial_in):
                     await self._whole.wait()
 
     def document_done(self, *, used_up: bool, is_trial: bool) -> None:

@@ -63,7 +63,7 @@ class GivingUp:
 
     async def _why(self, pending: PendingUnit, work: UploadState) -> str | None:
         evidence = await self._poison_probe.judge(
-            work.slug, pending.unit.text, work.waits, work.fence, trace_id=work.trace_id
+            work.slug, pending.unit.text, work.right, trace_id=work.trace_id
         )
         log.info(
             "chunk.judged",

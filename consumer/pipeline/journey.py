@@ -12,16 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import (
-    AbstractAsyncContextManager,
-    AbstractContextManager,
-    AsyncExitStack,
-    asynccontextmanager,
-    nullcontext,
-    suppress,
-)
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import AsyncExitStack, suppress
 
 import structlog
 
@@ -31,7 +23,8 @@ from consumer.model.record import Record
 from consumer.pipeline.apply import Applier
 from consumer.pipeline.in_flight import InFlightBounds, InFlightLimit, Place
 from consumer.pipeline.key_queues import KeyQueues, Turn
-from consumer.pipeline.ports import Delivery, Poll
+from consumer.pipeline.ports import Delivery, Poll, RightToWork
+from consumer.pipeline.right_to_work import DocumentRight
 from consumer.pipeline.settle import Settler
 from consumer.resilience.fence import Fence, FenceClosedError
 from consumer.telemetry.metrics import Metrics
@@ -39,42 +32,6 @@ from consumer.telemetry.metrics import Metrics
 log = structlog.get_logger(__name__)
 
 _POLL_SECONDS = 0.2
-
-
-@dataclass(frozen=True, slots=True)
-class DocumentWaits:
-    """How one document waits, as the gates ask for it (`consumer.pipeline.ports.Waits`).
-
-    Args:
-        assignment: closed when the partition goes.
-        stop: closed when the process stops: waiting on would only use up the drain.
-        overtaken: closed when a newer event makes this one pointless.
-        place: given up while it stands aside.
-        stalling: entered while it stands aside.
-    """
-
-    assignment: Fence
-    stop: Fence
-    overtaken: Fence
-    place: Place
-    stalling: Callable[[], AbstractContextManager[None]] = nullcontext
-
-    def short(self) -> AbstractAsyncContextManager[None]:
-        """See `Waits`."""
-        return self.assignment.waiting()
-
-    @asynccontextmanager
-    async def long(self) -> AsyncIterator[None]:
-        """See `Waits`."""
-        async with self.stop.waiting(), self.assignment.waiting(), self.overtaken.waiting():
-            yield
-
-    @asynccontextmanager
-    async def aside(self) -> AsyncIterator[None]:
-        """See `Waits`."""
-        async with self.long(), self.place.aside():
-            with self.stalling():
-                yield
 
 
 class Journey:
@@ -209,15 +166,15 @@ class Journey:
     async def _outcome(
         self, delivery: Delivery, event: Event, turn: Turn | None, place: Place
     ) -> Outcome:
-        waits = DocumentWaits(delivery.fence, self._stop, Fence("never"), place)
+        right = DocumentRight(delivery.fence, self._stop, Fence("never"), place)
         if turn is not None:
-            waits = DocumentWaits(delivery.fence, self._stop, turn.overtaken, place, turn.stalling)
+            right = DocumentRight(delivery.fence, self._stop, turn.overtaken, place, turn.stalling)
         try:
-            if turn is not None and not await _comes(turn, waits):
+            if turn is not None and not await _comes(turn, right):
                 return Superseded(turn.target, turn.version)
-            outcome = await self._applier.apply(event, waits, delivery.fence)
+            outcome = await self._applier.apply(event, right)
         except FenceClosedError:
-            if turn is None or delivery.fence.closed or not turn.overtaken.closed:
+            if turn is None or right.closed or not turn.overtaken.closed:
                 raise
             return Superseded(turn.target, turn.version)
         if delivery.ended:
@@ -225,11 +182,11 @@ class Journey:
         return outcome
 
 
-async def _comes(turn: Turn, waits: DocumentWaits) -> bool:
+async def _comes(turn: Turn, right: RightToWork) -> bool:
     """Wait for the turn; false where it was superseded."""
-    async with waits.short():
+    async with right.short():
         has_come = await turn.come_or_stall()
     if not has_come:
-        async with waits.aside():
+        async with right.aside():
             await turn.come()
     return not turn.superseded

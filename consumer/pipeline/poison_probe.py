@@ -18,9 +18,8 @@ from enum import Enum, auto
 
 from consumer.model.fault import Failure, Fault
 from consumer.pipeline.gates import Gates
-from consumer.pipeline.ports import Storage, Waits
+from consumer.pipeline.ports import RightToWork, Storage
 from consumer.resilience.blame import Tally, is_blamed
-from consumer.resilience.fence import Fence
 
 CONTROL_TEXT = "A plain sentence that every embedder can embed."
 _MOST_PAIRS = 60  # beside a poison text the control fails at random; more would take minutes
@@ -70,7 +69,7 @@ class PoisonProbe:
         self._rng = rng
 
     async def judge(
-        self, slug: str, text: str, waits: Waits, fence: Fence, *, trace_id: str
+        self, slug: str, text: str, right: RightToWork, *, trace_id: str
     ) -> ProbeEvidence:
         """Test until it is clear whose fault it is, or that nobody can tell now.
 
@@ -81,7 +80,7 @@ class PoisonProbe:
         for _ in range(_MOST_PAIRS):
             for is_own in self._rng.sample((True, False), 2):
                 asked = text if is_own else CONTROL_TEXT
-                failure = await self._ask(slug, asked, waits, fence, trace_id)
+                failure = await self._ask(slug, asked, right, trace_id)
                 if failure is not None and failure.fault in {Fault.THEIRS, Fault.BUSY}:
                     return ProbeEvidence(ProbeVerdict.UNDECIDED, own, controls)
                 if not is_own:
@@ -96,13 +95,11 @@ class PoisonProbe:
                 break
         return ProbeEvidence(ProbeVerdict.UNDECIDED, own, controls)
 
-    async def _ask(
-        self, slug: str, text: str, waits: Waits, fence: Fence, trace_id: str
-    ) -> Failure | None:
-        async with waits.short():
+    async def _ask(self, slug: str, text: str, right: RightToWork, trace_id: str) -> Failure | None:
+        async with right.short():
             await self._slots.acquire()
         try:
-            fence.check()
+            right.check()
             self._gates.check(slug)
             await self._storage.embeds(text, trace_id=trace_id)
         except Failure as failure:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import (
-    AbstractAsyncContextManager,
-)
+from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from consumer.model.listing import Listed
@@ -104,8 +102,17 @@ class Storage(Protocol):
         ...
 
 
-class Waits(Protocol):
-    """How a document waits."""
+class RightToWork(Protocol):
+    """The right to go on with a piece of work, and the ways to wait that its end cuts short."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether it has ended; it never begins anew."""
+        ...
+
+    def check(self) -> None:
+        """Raise `FenceClosedError` once it has ended. To be asked before every request."""
+        ...
 
     def short(self) -> AbstractAsyncContextManager[None]:
         """A wait between attempts, which a revocation ends."""
@@ -116,7 +123,7 @@ class Waits(Protocol):
         ...
 
     def aside(self) -> AbstractAsyncContextManager[None]:
-        """A long wait that gives up the document's place in the window, where there is room."""
+        """A long wait that gives up the document's place in flight, where there is room aside."""
         ...
 
 
@@ -162,3 +169,13 @@ class Delivery(Protocol):
 
 
 Poll = Callable[[float], Awaitable[Delivery | None]]
+"""The next record, or None when there was none for so many seconds."""
+
+Permits = Callable[[str], bool]
+"""Whether a workspace may be touched, by its slug."""
+
+IsAssigned = Callable[[], bool]
+"""Whether any partition is ours at the moment."""
+
+IsOurs = Callable[[int | None], bool]
+"""Whether this partition of the documents topic is ours at the moment."""

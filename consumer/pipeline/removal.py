@@ -9,8 +9,7 @@ from consumer.pipeline.backoff import Backoff
 from consumer.pipeline.gates import Gates
 from consumer.pipeline.index import Index
 from consumer.pipeline.index_rows import AnyStored
-from consumer.pipeline.ports import Storage, Waits
-from consumer.resilience.fence import Fence
+from consumer.pipeline.ports import RightToWork, Storage
 
 
 class Remover:
@@ -36,8 +35,7 @@ class Remover:
         self,
         slug: str,
         units: Sequence[AnyStored],
-        waits: Waits,
-        fence: Fence,
+        right: RightToWork,
         *,
         trace_id: str,
         rounds: int | None = None,
@@ -47,8 +45,7 @@ class Remover:
         Args:
             slug: the workspace.
             units: what goes.
-            waits: how to wait.
-            fence: asked before every request.
+            right: asked before every request.
             trace_id: sent to AnythingLLM.
             rounds: tries at most; None: for as long as it takes.
 
@@ -58,8 +55,8 @@ class Remover:
         """
         failed = 0
         while True:
-            await self._gates.clear_of_outage(waits)
-            fence.check()
+            await self._gates.clear_of_outage(right)
+            right.check()
             try:
                 return await self._once(slug, units, trace_id)
             except Failure as failure:
@@ -67,7 +64,7 @@ class Remover:
                 failed += 1
                 if failed == rounds:
                     raise
-                await self._backoff.pause(failed, [failure], waits, None)
+                await self._backoff.pause(failed, [failure], right, None)
 
     async def _once(self, slug: str, units: Sequence[AnyStored], trace_id: str) -> int:
         try:

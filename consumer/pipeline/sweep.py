@@ -23,8 +23,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, ExitStack, suppress
-from dataclasses import dataclass
+from contextlib import ExitStack, suppress
 
 import structlog
 
@@ -35,8 +34,9 @@ from consumer.pipeline.gates import Gates
 from consumer.pipeline.index import Index
 from consumer.pipeline.index_rows import StoredRow
 from consumer.pipeline.key_queues import KeyQueues
-from consumer.pipeline.ports import Storage
+from consumer.pipeline.ports import IsAssigned, IsOurs, Permits, RightToWork, Storage
 from consumer.pipeline.removal import Remover
+from consumer.pipeline.right_to_work import AssignmentRight
 from consumer.pipeline.sweep_memory import SweepMemory, WantedState
 from consumer.resilience.fence import Fence, FenceClosedError
 from consumer.telemetry.metrics import Metrics
@@ -78,9 +78,9 @@ class Sweep:
         gates: Gates,
         queues: KeyQueues,
         *,
-        permits: Callable[[str], bool],
-        is_assigned: Callable[[], bool],
-        is_ours: Callable[[int | None], bool],
+        permits: Permits,
+        is_assigned: IsAssigned,
+        is_ours: IsOurs,
         ambiguity: float,
         clock: Callable[[], float],
         metrics: Metrics,
@@ -99,7 +99,7 @@ class Sweep:
         self._begin()
 
     def _begin(self) -> None:
-        self._fence = Fence("assignment")
+        self._assignment = Fence("assignment")
         self._memory = SweepMemory()
         self._due: float | None = None  # of all workspaces; None before there is an assignment
         self._knows_all = False  # whether `_left` has all workspaces that are to be looked at
@@ -108,7 +108,7 @@ class Sweep:
 
     def begin(self) -> None:
         """Our partitions went: forget, and look when the time has passed since the next ones."""
-        self._fence.close()
+        self._assignment.close()
         self._begin()
 
     def applied(self, slug: str, identity: str, wanted: WantedState) -> None:
@@ -140,7 +140,7 @@ class Sweep:
                 self._due = self._clock() + self._ambiguity
             if self._is_due():
                 with suppress(FenceClosedError):
-                    await self._look(self._fence)
+                    await self._look(AssignmentRight(self._assignment))
 
     def _is_due(self) -> bool:
         if self._due is None or not self._is_assigned():
@@ -150,15 +150,15 @@ class Sweep:
             now >= due for due in self._left.values()
         )
 
-    async def _look(self, fence: Fence) -> None:
+    async def _look(self, right: RightToWork) -> None:
         if not self._knows_all and self._due is not None and self._clock() >= self._due:
-            await self._gates.clear_of_outage(_AssignmentWaits(fence))
+            await self._gates.clear_of_outage(right)
             try:
                 every = await self._storage.workspaces(trace_id=_NO_TRACE)
             except Failure as failure:
                 log.info("second_look.failed", error=failure.message)
                 return
-            fence.check()
+            right.check()
             # Also those that are due later for a doubt: they are looked at twice then.
             self._left.update(dict.fromkeys(filter(self._permits, every), self._due))
             self._knows_all = True
@@ -167,16 +167,16 @@ class Sweep:
                 self._memory.forget(slug)
         now = self._clock()
         for slug in sorted(slug for slug, due in self._left.items() if due <= now):
-            await self._gates.clear_of_outage(_AssignmentWaits(fence))
+            await self._gates.clear_of_outage(right)
             begun = self._clock()
             try:
-                is_done = await self._look_into(slug, fence)
+                is_done = await self._look_into(slug, right)
             except Failure as failure:
                 log.info("second_look.failed", workspace=slug, error=failure.message)
                 again: float | None = _AFTER_FAILURE_SECONDS
             else:
                 again = None if is_done else _AGAIN_SECONDS
-            fence.check()
+            right.check()
             if again is None:
                 self._done(slug, begun)
             else:
@@ -193,17 +193,17 @@ class Sweep:
             if not self._left:
                 self._memory.forget_everywhere()
 
-    async def _look_into(self, slug: str, fence: Fence) -> bool:
+    async def _look_into(self, slug: str, right: RightToWork) -> bool:
         """Mend a workspace; whether all of it could be looked at."""
         await self._index.read_anew(slug, trace_id=_NO_TRACE)
-        fence.check()
+        right.check()
         is_done = slug in self._index
         surplus: list[StoredRow] = []
         with ExitStack() as turns:
             for n, identity in enumerate(self._index.identities(slug), 1):
                 if n % _SLICE == 0:
                     await asyncio.sleep(0)
-                    fence.check()
+                    right.check()
                 is_done = is_done and slug in self._index
                 if identity in self._queues:
                     is_done = False
@@ -213,11 +213,11 @@ class Sweep:
                     self._take_turn(identity, found[0].version, turns)
                     surplus += found
                 if len(surplus) >= _BATCH:
-                    await self._remove(slug, surplus, fence)
+                    await self._remove(slug, surplus, right)
                     surplus = []
                     turns.close()
             if surplus:
-                await self._remove(slug, surplus, fence)
+                await self._remove(slug, surplus, right)
         return is_done
 
     def _take_turn(self, identity: str, version: DocumentVersion, turns: ExitStack) -> None:
@@ -225,10 +225,10 @@ class Sweep:
         turns.callback(turn.leave)
         turns.enter_context(turn.stalling())
 
-    async def _remove(self, slug: str, units: list[StoredRow], fence: Fence) -> None:
+    async def _remove(self, slug: str, units: list[StoredRow], right: RightToWork) -> None:
         try:
             removed = await self._remover.remove(
-                slug, units, _AssignmentWaits(fence), fence, trace_id=_NO_TRACE, rounds=_TRIES
+                slug, units, right, trace_id=_NO_TRACE, rounds=_TRIES
             )
         except Failure:
             self._index.forget(slug)  # nobody knows what is gone
@@ -245,19 +245,3 @@ class Sweep:
         in_order = sorted(stored, key=lambda each: each.location)
         doubles = [unit for unit in in_order if is_double(unit, seen)]
         return [unit for unit in doubles if self._is_ours(unit.version.partition)]
-
-
-@dataclass(frozen=True, slots=True)
-class _AssignmentWaits:
-    """Waits that the end of the assignment ends (`consumer.pipeline.ports.Waits`)."""
-
-    fence: Fence
-
-    def short(self) -> AbstractAsyncContextManager[None]:
-        return self.fence.waiting()
-
-    def long(self) -> AbstractAsyncContextManager[None]:
-        return self.fence.waiting()
-
-    def aside(self) -> AbstractAsyncContextManager[None]:
-        return self.fence.waiting()

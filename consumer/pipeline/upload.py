@@ -26,10 +26,9 @@ from consumer.pipeline.gates import Gates
 from consumer.pipeline.giving_up import GivingUp
 from consumer.pipeline.index import Index
 from consumer.pipeline.plan import Plan
-from consumer.pipeline.ports import Storage, Waits
+from consumer.pipeline.ports import RightToWork, Storage
 from consumer.pipeline.removal import Remover
 from consumer.pipeline.upload_state import PendingUnit, UploadState
-from consumer.resilience.fence import Fence
 from consumer.resilience.retry import RetryPolicy
 from consumer.telemetry.metrics import Metrics
 
@@ -101,14 +100,13 @@ class Uploader:
         self._metrics = metrics
 
     async def carry_out(
-        self, plan: Plan, waits: Waits, fence: Fence, *, trace_id: str, is_replay: bool = False
+        self, plan: Plan, right: RightToWork, *, trace_id: str, is_replay: bool = False
     ) -> Applied:
         """Store what is missing, then remove what is stale.
 
         Args:
             plan: what to do.
-            waits: how to wait.
-            fence: asked before every request; closed, nothing new is sent.
+            right: asked before every request; once it has ended nothing new is sent.
             trace_id: sent to AnythingLLM.
             is_replay: whether the fuse ignores how it goes: who replays knows that it failed.
 
@@ -118,16 +116,14 @@ class Uploader:
                 work: what was stored there may be gone.
         """
         known = self._index.mistakes(plan.slug)
-        work = UploadState(plan, waits, fence, trace_id, self._pending(plan, fence, trace_id))
+        work = UploadState(plan, right, trace_id, self._pending(plan, right, trace_id))
         if work.pending:
             await self._upload(work, is_replay=is_replay)
             if self._index.mistakes(plan.slug) != known:
                 raise PlanOutdated(plan.slug, work.uploaded)
         removed = 0
         if plan.stale and not work.failed:
-            removed = await self._remover.remove(
-                plan.slug, plan.stale, waits, fence, trace_id=trace_id
-            )
+            removed = await self._remover.remove(plan.slug, plan.stale, right, trace_id=trace_id)
         return Applied(
             slug=plan.slug,
             version=plan.version,
@@ -137,10 +133,10 @@ class Uploader:
             removed_chunks=removed,
         )
 
-    def _pending(self, plan: Plan, fence: Fence, trace_id: str) -> list[PendingUnit]:
+    def _pending(self, plan: Plan, right: RightToWork, trace_id: str) -> list[PendingUnit]:
         def pending(unit: Unit) -> PendingUnit:
             def check() -> None:
-                fence.check()
+                right.check()
                 if made.given_up:
                     raise _GivenUp(made.given_up[0].message)
 
@@ -154,7 +150,7 @@ class Uploader:
         """Round after round, until every chunk's fate is known."""
         rounds, told = 0, False
         while True:
-            is_trial = await self._gates.enter(work.slug, work.waits)
+            is_trial = await self._gates.enter(work.slug, work.right)
             await self._round(work)
             done = not work.pending
             if _is_told(work, is_trial=is_trial, told=told, is_replay=is_replay):
@@ -164,7 +160,7 @@ class Uploader:
                 return
             rounds += 1
             failures = [pending.last for pending in work.pending if pending.last]
-            await self._backoff.pause(rounds, failures, work.waits, work.slug)
+            await self._backoff.pause(rounds, failures, work.right, work.slug)
             if any(failure.workspace_gone for failure in failures):
                 self._index.forget(work.slug)
                 # Where only uploads say so, the workspace would be found and tried for ever.
@@ -203,7 +199,7 @@ class Uploader:
         failure: Failure | None = None
         for attempt in range(1, self._policy.attempts + 1):
             if attempt > 1:
-                async with work.waits.short():
+                async with work.right.short():
                     await asyncio.sleep(self._policy.delay(attempt - 1, self._rng))
             failure = await self._attempt(pending, work)
             if failure is None:
@@ -226,7 +222,7 @@ class Uploader:
     async def _give_up(
         self, pending: PendingUnit, work: UploadState, failed: Sequence[FailedChunk]
     ) -> None:
-        work.fence.check()
+        work.right.check()
         await pending.upload.abandon()
         work.failed.extend(failed)
 
@@ -254,7 +250,7 @@ class Uploader:
 
     async def _prepared(self, work: UploadState) -> Failure | None:
         """Prepare the workspace, holding no slot: one that takes minutes must not hold them all."""
-        work.fence.check()
+        work.right.check()
         try:
             self._gates.check(work.slug)
             await self._storage.prepare(work.slug, trace_id=work.trace_id)
@@ -265,10 +261,10 @@ class Uploader:
         return None
 
     async def _sent(self, pending: PendingUnit, work: UploadState) -> Failure | None:
-        async with work.waits.short():
+        async with work.right.short():
             await self._slots.acquire()
         try:
-            work.fence.check()
+            work.right.check()
             self._gates.check(work.slug)
             with (
                 self._metrics.chunks_in_flight.track_inprogress(),

@@ -8,9 +8,8 @@ from consumer.model.fault import Failure, Fault
 from consumer.model.marker import Unit
 from consumer.model.outcome import FailedChunk, FailureReason
 from consumer.pipeline.plan import Plan
-from consumer.pipeline.ports import UnitUpload, Waits
+from consumer.pipeline.ports import RightToWork, UnitUpload
 from consumer.resilience.blame import Tally
-from consumer.resilience.fence import Fence
 
 _NOBODYS = frozenset({Fault.THEIRS, Fault.BUSY})
 
@@ -67,8 +66,7 @@ class UploadState:
     """A plan being carried out: what is needed for it, and what has become of it so far."""
 
     plan: Plan
-    waits: Waits
-    fence: Fence
+    right: RightToWork
     trace_id: str
     pending: list[PendingUnit]
     uploaded: list[str] = field(default_factory=list)

@@ -319,20 +319,34 @@ def sweep_of(
     )
 
 
-@dataclass(frozen=True)
-class PlainWaits:
-    """`Waits` behind one fence; standing aside is waiting."""
+@dataclass
+class WatchedRight:
+    """A `RightToWork` that notes how it is waited."""
 
     fence: Fence = field(default_factory=lambda: Fence("test"))
+    ways: list[str] = field(default_factory=list)
+
+    @property
+    def closed(self) -> bool:
+        return self.fence.closed
+
+    def check(self) -> None:
+        self.fence.check()
 
     def short(self) -> AbstractAsyncContextManager[None]:
-        return self.fence.waiting()
+        return self._waiting("short")
 
     def long(self) -> AbstractAsyncContextManager[None]:
-        return self.fence.waiting()
+        return self._waiting("long")
 
     def aside(self) -> AbstractAsyncContextManager[None]:
-        return self.fence.waiting()
+        return self._waiting("aside")
+
+    @asynccontextmanager
+    async def _waiting(self, way: str) -> AsyncIterator[None]:
+        self.ways.append(way)
+        async with self.fence.waiting():
+            yield
 
 
 @asynccontextmanager

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import pytest
 
@@ -12,29 +10,8 @@ from consumer.model.fault import Failure, Fault
 from consumer.pipeline.backoff import Backoff
 from consumer.resilience.retry import RetryPolicy
 from consumer.telemetry.metrics import Metrics
-from tests.unit.pipeline.doubles import Storage, gates_of
+from tests.unit.pipeline.doubles import Storage, WatchedRight, gates_of
 from tests.virtual.loop import virtual_clock, virtually
-
-
-class Ways:
-    """Notes how it is waited."""
-
-    def __init__(self) -> None:
-        self.taken: list[str] = []
-
-    def short(self) -> AbstractAsyncContextManager[None]:
-        return self._taking("short")
-
-    def long(self) -> AbstractAsyncContextManager[None]:
-        return self._taking("long")
-
-    def aside(self) -> AbstractAsyncContextManager[None]:
-        return self._taking("aside")
-
-    @asynccontextmanager
-    async def _taking(self, way: str) -> AsyncIterator[None]:
-        self.taken.append(way)
-        yield
 
 
 async def _pauses(
@@ -44,10 +21,10 @@ async def _pauses(
     gates = gates_of(Storage(), clock=clock)
     for failure in failures:
         gates.note(failure)
-    patience = Backoff(gates, RetryPolicy(3, 1.0, 60.0), rng=random.Random(1), metrics=Metrics())
-    ways, begun = Ways(), clock()
-    await patience.pause(rounds, failures, ways, slug)
-    return clock() - begun, ways.taken
+    backoff = Backoff(gates, RetryPolicy(3, 1.0, 60.0), rng=random.Random(1), metrics=Metrics())
+    right, begun = WatchedRight(), clock()
+    await backoff.pause(rounds, failures, right, slug)
+    return clock() - begun, right.ways
 
 
 @pytest.mark.parametrize(("rounds", "way"), [(1, "long"), (2, "long"), (3, "aside"), (99, "aside")])

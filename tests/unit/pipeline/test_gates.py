@@ -4,46 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
+from contextlib import asynccontextmanager
 
 import pytest
 
 from consumer.model.fault import Failure, Fault
 from consumer.pipeline.gates import Gates, NotSent
 from consumer.resilience.blame import Tally
-from consumer.resilience.fence import Fence, FenceClosedError
+from consumer.resilience.fence import FenceClosedError
 from consumer.resilience.fuse import FuseRules
 from consumer.resilience.retry import RetryPolicy
 from consumer.telemetry.metrics import Metrics
-from tests.unit.pipeline.doubles import Storage, finishing, gates_of
+from tests.unit.pipeline.doubles import Storage, WatchedRight, finishing, gates_of
 from tests.virtual.loop import virtual_clock, virtually
 
 RECOVERY = 60.0
 SICK = Failure("it takes no documents", fault=Fault.THEIRS)
-
-
-@dataclass
-class Waits:
-    """How a document waits, and what it was asked to do."""
-
-    fence: Fence = field(default_factory=lambda: Fence("test"))
-    ways: list[str] = field(default_factory=list)
-
-    def short(self) -> AbstractAsyncContextManager[None]:
-        return self._waiting("short")
-
-    def long(self) -> AbstractAsyncContextManager[None]:
-        return self._waiting("long")
-
-    def aside(self) -> AbstractAsyncContextManager[None]:
-        return self._waiting("aside")
-
-    @asynccontextmanager
-    async def _waiting(self, way: str) -> AsyncIterator[None]:
-        self.ways.append(way)
-        async with self.fence.waiting():
-            yield
 
 
 class Scene:
@@ -75,7 +51,7 @@ class Scene:
     async def pause(self, slug: str = "sick") -> None:
         self.gates.note(None)
         while not self.gates.pauses.is_paused(slug):
-            await self.gates.clear(slug, Waits())
+            await self.gates.clear(slug, WatchedRight())
             self.gates.circuit.well_at = self.clock()
             self.gates.pauses.failed(slug, SICK)
 
@@ -98,11 +74,11 @@ async def _seconds(scene: Scene, waiting: Awaitable[object]) -> float:
 async def test_all_is_well_and_nobody_waits() -> None:
     """Nor is anybody counted as waiting."""
     async with scene_of() as scene:
-        waits = Waits()
-        assert await _seconds(scene, scene.gates.clear("docs", waits)) == 0
-        assert not await scene.gates.enter("docs", waits)
+        right = WatchedRight()
+        assert await _seconds(scene, scene.gates.clear("docs", right)) == 0
+        assert not await scene.gates.enter("docs", right)
 
-        assert waits.ways == []
+        assert right.ways == []
 
 
 @virtually
@@ -110,16 +86,16 @@ async def test_who_waits_for_a_paused_workspace_stands_aside_and_for_an_outage_d
     """In an outage nobody could take the place anyway."""
     async with scene_of() as scene:
         await scene.pause()
-        waits = Waits()
-        await scene.gates.clear("sick", waits)
-        assert waits.ways == ["aside"]
+        right = WatchedRight()
+        await scene.gates.clear("sick", right)
+        assert right.ways == ["aside"]
         scene.gates.workspace_well("sick")
 
         await scene.open()
-        waits = Waits()
+        right = WatchedRight()
         scene.mend()
-        await scene.gates.clear("docs", waits)
-        assert set(waits.ways) == {"long"}
+        await scene.gates.clear("docs", right)
+        assert set(right.ways) == {"long"}
 
 
 @virtually
@@ -127,14 +103,14 @@ async def test_an_outage_sends_those_who_stand_aside_to_wait_for_its_end() -> No
     """They are excused, and come back one wait later, not with a request in the outage."""
     async with scene_of() as scene:
         await scene.pause()
-        waits = Waits()
-        task: asyncio.Task[object] = asyncio.create_task(scene.gates.clear("sick", waits))
+        right = WatchedRight()
+        task: asyncio.Task[object] = asyncio.create_task(scene.gates.clear("sick", right))
         async with finishing(task):
             await asyncio.sleep(1)
             await scene.open()
             await asyncio.sleep(3600)
             assert not task.done()
-            assert waits.ways == ["aside", "long"]
+            assert right.ways == ["aside", "long"]
             scene.mend()
 
             assert await _seconds(scene, task) <= RECOVERY
@@ -145,22 +121,22 @@ async def test_who_waits_in_its_place_stands_aside_as_soon_as_the_workspace_is_p
     """Thirty-two documents that wait already would fill the window for half an hour."""
     async with scene_of() as scene:
         scene.gates.pauses.failed("sick", SICK)
-        every = [Waits() for _ in range(10)]
+        every = [WatchedRight() for _ in range(10)]
 
-        async def document(waits: Waits) -> None:
+        async def document(right: WatchedRight) -> None:
             while True:
-                await scene.gates.clear("sick", waits)
+                await scene.gates.clear("sick", right)
                 scene.gates.circuit.well_at = scene.clock()
                 scene.gates.pauses.failed("sick", SICK)
 
         tasks: list[asyncio.Task[object]] = [
-            asyncio.create_task(document(waits)) for waits in every
+            asyncio.create_task(document(right)) for right in every
         ]
         async with finishing(*tasks):
             await asyncio.sleep(10)
 
-            assert {waits.ways[0] for waits in every} == {"long"}
-            assert {waits.ways[-1] for waits in every} == {"aside"}
+            assert {right.ways[0] for right in every} == {"long"}
+            assert {right.ways[-1] for right in every} == {"aside"}
 
 
 @virtually
@@ -168,7 +144,7 @@ async def test_the_one_that_tries_waits_out_a_rest_that_was_asked_for_meanwhile(
     """And is still the one that tries: its trial is not lost."""
     async with scene_of() as scene:
         await scene.pause()
-        task: asyncio.Task[object] = asyncio.create_task(scene.gates.clear("sick", Waits()))
+        task: asyncio.Task[object] = asyncio.create_task(scene.gates.clear("sick", WatchedRight()))
         async with finishing(task):
             await asyncio.sleep(1)
             scene.gates.note(Failure("busy", fault=Fault.BUSY, retry_after=RECOVERY + 20))
@@ -183,7 +159,7 @@ async def test_who_removes_minds_no_paused_workspace() -> None:
     async with scene_of() as scene:
         await scene.pause()
 
-        assert await _seconds(scene, scene.gates.clear_of_outage(Waits())) == 0
+        assert await _seconds(scene, scene.gates.clear_of_outage(WatchedRight())) == 0
         assert scene.gates.holds("sick")
         assert not scene.gates.holds(None)
 
@@ -238,7 +214,7 @@ async def test_in_an_outage_no_workspace_is_at_fault() -> None:
 
 @pytest.mark.parametrize("why", ["outage", "rest", "paused", "fuse"])
 def test_a_closed_fence_ends_every_wait_at_once(why: str) -> None:
-    """A revocation or a stop waits for nobody who waits."""
+    """A revocation or a stop waits for nobody who right."""
 
     @virtually
     async def run() -> None:
@@ -252,11 +228,11 @@ def test_a_closed_fence_ends_every_wait_at_once(why: str) -> None:
                 await scene.pause()
             else:
                 scene.gates.document_done(used_up=True, is_trial=False)
-            waits = Waits()
-            tasks = [asyncio.create_task(scene.gates.enter("sick", waits)) for _ in range(50)]
+            right = WatchedRight()
+            tasks = [asyncio.create_task(scene.gates.enter("sick", right)) for _ in range(50)]
             await asyncio.sleep(1)
             begun = scene.clock()
-            waits.fence.close()
+            right.fence.close()
             ended = await asyncio.gather(*tasks, return_exceptions=True)
 
             assert [type(each) for each in ended] == [FenceClosedError] * 50
@@ -276,7 +252,7 @@ async def test_blown_one_document_enters_a_recovery_period_and_all_when_it_is_wh
         entered: list[tuple[float, bool]] = []
 
         async def document() -> None:
-            is_trial = await scene.gates.enter("docs", Waits())
+            is_trial = await scene.gates.enter("docs", WatchedRight())
             entered.append((scene.clock(), is_trial))
             if is_trial:
                 await asyncio.sleep(5)

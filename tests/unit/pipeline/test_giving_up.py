@@ -13,13 +13,13 @@ from consumer.pipeline.gates import Gates
 from consumer.pipeline.giving_up import GivingUp
 from consumer.pipeline.plan import make_plan
 from consumer.pipeline.poison_probe import CONTROL_TEXT, PoisonProbe
+from consumer.pipeline.right_to_work import AssignmentRight
 from consumer.pipeline.upload_state import PendingUnit, UploadState
 from consumer.resilience.fence import Fence
 from consumer.resilience.fuse import FuseRules
 from tests.unit.pipeline.doubles import (
     TRACE,
     Clock,
-    PlainWaits,
     Storage,
     document,
     gates_of,
@@ -47,7 +47,7 @@ class Scene:
         upload = self.storage.upload("docs", unit, trace_id=TRACE, check=lambda: None)
         self.pending = PendingUnit(unit, upload)
         fence = Fence("assignment")
-        self.work = UploadState(plan, PlainWaits(fence), fence, TRACE, [self.pending])
+        self.work = UploadState(plan, AssignmentRight(fence), TRACE, [self.pending])
 
     async def round(self, failure: Failure = UNCLEAR, *, attempts: int = 3) -> bool:
         self.pending.attempts += attempts

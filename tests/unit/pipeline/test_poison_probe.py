@@ -11,9 +11,10 @@ import pytest
 from consumer.model.fault import Failure, Fault
 from consumer.pipeline.gates import Gates
 from consumer.pipeline.poison_probe import CONTROL_TEXT, PoisonProbe, ProbeEvidence, ProbeVerdict
+from consumer.pipeline.right_to_work import AssignmentRight
 from consumer.resilience.blame import Tally
 from consumer.resilience.fence import Fence, FenceClosedError
-from tests.unit.pipeline.doubles import TRACE, PlainWaits, Storage, finishing, gates_of
+from tests.unit.pipeline.doubles import TRACE, Storage, finishing, gates_of
 
 OWN = "the text of a chunk"
 UNCLEAR = Failure("answered 500")
@@ -34,8 +35,7 @@ class Scene:
         self.test = PoisonProbe(self.storage, self.gates, slots=self.slots, rng=random.Random(seed))
 
     async def judge(self) -> ProbeEvidence:
-        waits = PlainWaits(self.fence)
-        return await self.test.judge("docs", OWN, waits, self.fence, trace_id=TRACE)
+        return await self.test.judge("docs", OWN, AssignmentRight(self.fence), trace_id=TRACE)
 
     def asked(self, text: str) -> int:
         return self.storage.calls.count(f"embed {text}")

@@ -13,8 +13,8 @@ from consumer.model.marker import StoredUnit, Unit
 from consumer.model.outcome import Applied, FailureReason
 from consumer.pipeline.backoff import pause_of
 from consumer.pipeline.in_flight import InFlightBounds, InFlightLimit
-from consumer.pipeline.journey import DocumentWaits
 from consumer.pipeline.plan import Plan, make_plan
+from consumer.pipeline.right_to_work import AssignmentRight, DocumentRight
 from consumer.pipeline.upload import PlanOutdated, Uploader
 from consumer.resilience.fence import Fence, FenceClosedError
 from consumer.resilience.fuse import FuseRules
@@ -24,7 +24,6 @@ from tests.unit.pipeline.doubles import (
     TRACE,
     Answer,
     Clock,
-    PlainWaits,
     Storage,
     document,
     finishing,
@@ -48,8 +47,8 @@ class Fences:
 
     async def carry_out(self, uploader: Uploader, plan: Plan) -> Applied:
         place = await InFlightLimit(InFlightBounds(1, 1), Metrics()).place()
-        waits = DocumentWaits(self.assignment, self.stop, Fence("overtaken"), place)
-        return await uploader.carry_out(plan, waits, self.assignment, trace_id=TRACE)
+        right = DocumentRight(self.assignment, self.stop, Fence("overtaken"), place)
+        return await uploader.carry_out(plan, right, trace_id=TRACE)
 
 
 def _failing(text: str, times: int, **failure: object) -> Answer:
@@ -342,7 +341,7 @@ async def test_replays_do_not_use_up_the_trials_of_a_blown_fuse_without_a_word()
     uploader, fence = uploader_of(storage, gates=gates), Fence("assignment")
     replays = [
         uploader.carry_out(
-            _plan(f"a{n}", "one"), PlainWaits(fence), fence, trace_id=TRACE, is_replay=True
+            _plan(f"a{n}", "one"), AssignmentRight(fence), trace_id=TRACE, is_replay=True
         )
         for n in range(10)
     ]
@@ -362,7 +361,7 @@ async def test_replays_that_fail_do_not_blow_the_fuse() -> None:
     for n in range(10):
         plan = _plan(f"a{n}", "one")
         applied = await uploader.carry_out(
-            plan, PlainWaits(fence), fence, trace_id=TRACE, is_replay=True
+            plan, AssignmentRight(fence), trace_id=TRACE, is_replay=True
         )
         assert len(applied.failed) == 1
 

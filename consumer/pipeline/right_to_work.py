@@ -1,0 +1,74 @@
+"""The right to go on with a piece of work, and how it waits (`consumer.pipeline.ports`)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+    nullcontext,
+)
+from dataclasses import dataclass
+
+from consumer.pipeline.in_flight import Place
+from consumer.resilience.fence import Fence
+
+
+@dataclass(frozen=True, slots=True)
+class AssignmentRight:
+    """Ends with the assignment. Work with this right holds no place, so it has none to give up."""
+
+    assignment: Fence
+
+    @property
+    def closed(self) -> bool:
+        """See `RightToWork`."""
+        return self.assignment.closed
+
+    def check(self) -> None:
+        """See `RightToWork`."""
+        self.assignment.check()
+
+    def short(self) -> AbstractAsyncContextManager[None]:
+        """See `RightToWork`."""
+        return self.assignment.waiting()
+
+    def long(self) -> AbstractAsyncContextManager[None]:
+        """See `RightToWork`."""
+        return self.assignment.waiting()
+
+    def aside(self) -> AbstractAsyncContextManager[None]:
+        """See `RightToWork`."""
+        return self.assignment.waiting()
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentRight(AssignmentRight):
+    """Ends with the assignment; more than that ends a document's long waits.
+
+    Args:
+        assignment: closed when the partition goes.
+        stop: closed when the process stops: waiting on would only use up the drain.
+        overtaken: closed when a newer event makes this one pointless.
+        place: given up while the document stands aside.
+        stalling: entered while it stands aside.
+    """
+
+    stop: Fence
+    overtaken: Fence
+    place: Place
+    stalling: Callable[[], AbstractContextManager[None]] = nullcontext
+
+    @asynccontextmanager
+    async def long(self) -> AsyncIterator[None]:
+        """See `RightToWork`."""
+        async with self.stop.waiting(), self.assignment.waiting(), self.overtaken.waiting():
+            yield
+
+    @asynccontextmanager
+    async def aside(self) -> AsyncIterator[None]:
+        """See `RightToWork`."""
+        async with self.long(), self.place.aside():
+            with self.stalling():
+                yield
