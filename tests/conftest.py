@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import secrets
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -12,11 +11,11 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
-import structlog
 
 from consumer.kafka.connection import KafkaConnection
 from consumer.kafka.topics import TopicSpec, open_admin
 from consumer.sandbox.kafka import LocalKafka, SandboxUnavailable, choose_kafka
+from tests.commands import Commands, logging_kept
 from tests.simulator_fixtures import simulator as simulator
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -38,14 +37,16 @@ def pytest_configure() -> None:
 @pytest.fixture(autouse=True)
 def logging_as_before() -> Iterator[None]:
     """Logging is the process's own state: every test gives it back as it was."""
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    logging.captureWarnings(False)
-    structlog.contextvars.clear_contextvars()
-    structlog.reset_defaults()
+    with logging_kept():
+        yield
+
+
+@pytest.fixture
+def commands(tmp_path: Path) -> Iterator[Commands]:
+    """Runs commands of ours in this process; none may have shown the API key."""
+    made = Commands(tmp_path)
+    yield made
+    made.close()
 
 
 def _run_apart(coroutine: Coroutine[object, object, None]) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
 import sys
 import time
@@ -33,10 +32,12 @@ from consumer.model.marker import decode_marker
 from consumer.sandbox.simulator import Simulator
 from consumer.settings import load_settings
 from consumer.wiring.topics import topic_specs
+from tests.commands import CANARY as CANARY
+from tests.commands import PATIENCE as PATIENCE
+from tests.commands import Ended as Ended
+from tests.commands import clean_environment as clean_environment
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-CANARY = "CANARY-4f1d9a-never-shown"
-PATIENCE = 60.0  # seconds; a loaded machine is slow, a wrong one never gets there
 _POLL = 0.03
 
 Json = dict[str, Any]
@@ -53,34 +54,6 @@ async def until(condition: Callable[[], Any], what: str, seconds: float = PATIEN
         assert time.monotonic() < give_up, f"not within {seconds:.0f} s: {what}"
         await asyncio.sleep(_POLL)
     return value
-
-
-def clean_environment(folder: Path, settings: Mapping[str, str]) -> dict[str, str]:
-    """What a process of ours sees: nothing but what a test gives it."""
-    ours = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-    temporary = folder / "tmp"
-    temporary.mkdir(exist_ok=True)
-    return {**ours, "TMPDIR": str(temporary), **settings}
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """A command that has ended."""
-
-    code: int
-    out: str
-    err: str
-    seconds: float
-
-    @property
-    def lines(self) -> list[str]:
-        return self.out.removesuffix("\n").split("\n") if self.out else []
-
-    @property
-    def json(self) -> Any:
-        """The only line of its output."""
-        (line,) = self.lines
-        return json.loads(line)
 
 
 class Process:

@@ -1,0 +1,228 @@
+"""Commands of ours in this process: `run_line` with what only a process of its own would have.
+
+A command meets nothing of the tester's: its environment is what the test gives it, its output is
+caught, its working folder and its temporary files are the test's. What it does to the process
+(logging, streams, variables) is taken back when it ends. Nobody looks at it: no stream is a
+terminal, and it is 80 columns wide.
+
+Signals, terminals, closed pipes and the start of a process are not to be had here; those tests use
+`tests.e2e.support.Programs`, whose `run` has the same form.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import gc
+import io
+import json
+import logging
+import os
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
+from contextlib import ExitStack, chdir, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+from unittest.mock import patch
+
+import structlog
+
+from consumer.cli.main import run_line
+
+T = TypeVar("T")
+
+CANARY = "CANARY-4f1d9a-never-shown"
+PATIENCE = 60.0  # seconds; a loaded machine is slow, a wrong one never gets there
+
+# What a command changes belongs to the whole process: one command at a time.
+_PROCESS = threading.Lock()
+_WIDTH = {"COLUMNS": "80"}  # else the terminal of whoever runs the tests would decide
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A command that has ended."""
+
+    code: int
+    out: str
+    err: str
+    seconds: float
+
+    @property
+    def lines(self) -> list[str]:
+        return self.out.removesuffix("\n").split("\n") if self.out else []
+
+    @property
+    def json(self) -> Any:
+        """The only line of its output."""
+        (line,) = self.lines
+        return json.loads(line)
+
+
+def clean_environment(folder: Path, settings: Mapping[str, str]) -> dict[str, str]:
+    """What a command of ours sees: nothing but what a test gives it."""
+    ours = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    temporary = folder / "tmp"
+    temporary.mkdir(exist_ok=True)
+    return {**ours, "TMPDIR": str(temporary), **settings}
+
+
+@dataclass(slots=True)
+class Commands:
+    """Runs commands in this process and remembers what they said, so that no secret leaks."""
+
+    folder: Path
+    said: list[str] = field(default_factory=list)
+
+    async def run(
+        self,
+        *words: str,
+        settings: Mapping[str, str],
+        stdin: bytes = b"",
+        seconds: float = PATIENCE,
+    ) -> Ended:
+        """Run a command to its end, on a thread and a loop of its own; the test's loop goes on."""
+        ended = await _on_a_thread(lambda: self._run(words, settings, stdin), seconds)
+        self.said += [ended.out, ended.err]
+        return ended
+
+    def run_here(self, *words: str, settings: Mapping[str, str], stdin: bytes = b"") -> Ended:
+        """`run` for tests without a loop."""
+        ended = self._run(words, settings, stdin)
+        self.said += [ended.out, ended.err]
+        return ended
+
+    def close(self) -> None:
+        """See that nobody has told the API key."""
+        assert not any(CANARY in text for text in self.said), "the API key was shown"
+
+    def _run(self, words: tuple[str, ...], settings: Mapping[str, str], stdin: bytes) -> Ended:
+        environment = clean_environment(self.folder, {**_WIDTH, **settings})
+        out, err = io.BytesIO(), io.BytesIO()
+        with _PROCESS, _process_of_its_own(environment, self.folder, stdin), _caught():
+            began = time.monotonic()
+            # An empty context: no variable of the test's reaches the command.
+            code = contextvars.Context().run(_speaking, _Voices(out, err), words)
+            taken = time.monotonic() - began
+        return Ended(code, out.getvalue().decode(), err.getvalue().decode(), taken)
+
+
+@contextmanager
+def logging_kept() -> Iterator[None]:
+    """Logging is the process's own state: it is given back as it was."""
+    root = logging.getLogger()
+    kafka = logging.getLogger("aiokafka")
+    handlers, level, of_kafka = list(root.handlers), root.level, kafka.level
+    configured, configuration = structlog.is_configured(), structlog.get_config()
+    captured = logging._warnings_showwarning is not None  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+        kafka.setLevel(of_kafka)
+        logging.captureWarnings(captured)
+        structlog.contextvars.clear_contextvars()
+        structlog.reset_defaults()
+        if configured:
+            structlog.configure(**configuration)
+
+
+async def _on_a_thread(work: Callable[[], T], seconds: float) -> T:
+    """What the work returns. Its thread is no reason to stay: a command that hangs is left behind.
+
+    Raises:
+        TimeoutError: it takes longer.
+    """
+    done: Future[T] = Future()
+
+    def carried() -> None:
+        try:
+            done.set_result(work())
+        except BaseException as error:
+            done.set_exception(error)
+
+    threading.Thread(target=carried, name="command", daemon=True).start()
+    async with asyncio.timeout(seconds):
+        return await asyncio.wrap_future(done)
+
+
+@contextmanager
+def _process_of_its_own(
+    environment: Mapping[str, str], folder: Path, stdin: bytes
+) -> Iterator[None]:
+    """Variables, folder, temporary files, standard input and logging of a new process."""
+    with ExitStack() as stack:
+        stack.enter_context(patch.dict(os.environ, environment, clear=True))
+        stack.enter_context(chdir(folder))
+        stack.enter_context(patch.object(tempfile, "tempdir", None))
+        stack.enter_context(patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin))))
+        stack.enter_context(logging_kept())
+        structlog.reset_defaults()
+        yield
+
+
+# -- output ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Voices:
+    """Where a command's output goes."""
+
+    stdout: io.BytesIO
+    stderr: io.BytesIO
+
+
+_voices: contextvars.ContextVar[_Voices] = contextvars.ContextVar("voices")
+
+
+def _speaking(voices: _Voices, words: tuple[str, ...]) -> int:
+    _voices.set(voices)
+    # What the command leaves behind must complain now, as it would at a process's end. Frozen:
+    # all that was there before it need not be looked at.
+    gc.freeze()
+    try:
+        code = run_line(words)
+        gc.collect()
+    finally:
+        gc.unfreeze()
+    return code
+
+
+@contextmanager
+def _caught() -> Iterator[None]:
+    """Standard output and standard error of the command alone.
+
+    The rest of the process goes on beside it: a simulated server's words are not the command's.
+    """
+    with ExitStack() as stack:
+        for name, errors in (("stdout", "strict"), ("stderr", "backslashreplace")):
+            stream = _Stream(name, getattr(sys, name))
+            text = io.TextIOWrapper(stream, "utf-8", errors, newline="\n", write_through=True)
+            stack.enter_context(patch.object(sys, name, text))
+        yield
+
+
+class _Stream(io.BufferedIOBase):
+    """Takes what a command writes for itself and hands on what others write."""
+
+    def __init__(self, name: str, outside: io.TextIOBase) -> None:
+        super().__init__()
+        self._name = name
+        self._outside = outside
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any, /) -> int:
+        voices = _voices.get(None)
+        if voices is None:
+            self._outside.write(bytes(data).decode(errors="backslashreplace"))
+        else:
+            getattr(voices, self._name).write(data)
+        return len(data)
