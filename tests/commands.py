@@ -213,7 +213,7 @@ class _Stream(io.BufferedIOBase):
 
     def __init__(self, name: str, outside: io.TextIOBase) -> None:
         super().__init__()
-        self._name = name
+        self.name = name
         self._outside = outside
 
     def writable(self) -> bool:
@@ -224,5 +224,5 @@ class _Stream(io.BufferedIOBase):
         if voices is None:
             self._outside.write(bytes(data).decode(errors="backslashreplace"))
         else:
-            getattr(voices, self._name).write(data)
+            getattr(voices, self.name).write(data)
         return len(data)
