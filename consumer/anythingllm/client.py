@@ -289,9 +289,8 @@ class AnythingLLMClient:
         """
 
         def is_meant(marker: Marker) -> bool:
-            fields = (marker.document_id, marker.source_url, marker.technology)
-            of_marker = self._identity.of_fields(*fields)
-            return marker.document_id == document_id or of_marker == identity
+            is_same = self._identity.of_marker(marker) == identity
+            return is_same or marker.document_id == document_id
 
         async with self._within_document_timeout("delete_document"):
             units = await self._storage.listing(workspace_slug, trace_id=trace_id)

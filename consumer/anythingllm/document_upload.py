@@ -23,7 +23,7 @@ from consumer.model.difference import Difference, difference
 from consumer.model.document import Chunk, ProcessedDocument
 from consumer.model.fault import Fault
 from consumer.model.identity import IdentityTemplate
-from consumer.model.marker import Marker, StoredUnit, hash_of_ids, mark, unit_of
+from consumer.model.marker import StoredUnit, hash_of_ids, mark, unit_of
 from consumer.model.outcome import FailedChunk, FailureReason
 from consumer.model.version import DocumentVersion
 from consumer.resilience.retry import RetryPolicy
@@ -64,7 +64,7 @@ class DocumentUploads:
         """Store it as far as the attempts go (`AnythingLLMClient.upload_document`)."""
         units = await self._storage.listing(slug, trace_id=trace_id)
         identity = self._identity.of(document)
-        stored = [unit for unit in units if self._identity_of(unit.marker) == identity]
+        stored = [unit for unit in units if self._identity.of_marker(unit.marker) == identity]
         changes = compare(document, stored, version)
         failed: dict[str, FailedChunk] = {}
         if changes.missing:
@@ -76,9 +76,6 @@ class DocumentUploads:
         if changes.stale and not failed:
             removed = await self._remove(slug, changes.stale, errors, trace_id)
         return _result(slug, document, changes, failed, removed, errors)
-
-    def _identity_of(self, marker: Marker) -> str:
-        return self._identity.of_fields(marker.document_id, marker.source_url, marker.technology)
 
     async def _upload(
         self,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from consumer.model import template
 from consumer.model.document import ProcessedDocument
+from consumer.model.marker import Marker
 
 PLACEHOLDERS = ("id", "source_url", "technology")
 
@@ -36,7 +37,11 @@ class IdentityTemplate:
 
     def of(self, document: ProcessedDocument) -> str:
         """The identity of a document."""
-        return self.of_fields(document.id, document.source_url, document.technology)
+        return self._of_fields(document.id, document.source_url, document.technology)
+
+    def of_marker(self, marker: Marker) -> str:
+        """The identity of the document whose chunks a marker names."""
+        return self._of_fields(marker.document_id, marker.source_url, marker.technology)
 
     def of_readable(
         self, document_id: str | None, source_url: str | None, technology: str | None
@@ -48,8 +53,7 @@ class IdentityTemplate:
             return None
         return self.template.fill(dict.fromkeys(PLACEHOLDERS, "") | known)
 
-    def of_fields(self, document_id: str, source_url: str, technology: str) -> str:
-        """The identity of what a marker names."""
+    def _of_fields(self, document_id: str, source_url: str, technology: str) -> str:
         return self.template.fill(
             {"id": document_id, "source_url": source_url, "technology": technology}
         )

@@ -85,8 +85,7 @@ def by_identity(
     documents: dict[str, list[ListedRow]] = {}
     for _, row in sorted(units.items()):
         if (marker := row.marker) is not None:
-            fields = (marker.document_id, marker.source_url, marker.technology)
-            documents.setdefault(identity.of_fields(*fields), []).append(row)
+            documents.setdefault(identity.of_marker(marker), []).append(row)
     return documents
 
 

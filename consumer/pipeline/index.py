@@ -31,7 +31,7 @@ from consumer.model.fault import Failure
 from consumer.model.identity import IdentityTemplate
 from consumer.model.listing import Listed
 from consumer.model.marker import StoredUnit
-from consumer.pipeline.index_rows import AnyStored, IndexedRows, StoredRow, identity_of
+from consumer.pipeline.index_rows import AnyStored, IndexedRows, StoredRow
 from consumer.pipeline.ports import Storage
 from consumer.telemetry.metrics import Metrics
 
@@ -192,7 +192,9 @@ class Index:
             reading.forgotten = reading.forgotten or slug in (None, name)
 
     def _of(self, unit: AnyStored) -> str:
-        return unit.identity if isinstance(unit, StoredRow) else identity_of(unit, self._identity)
+        if isinstance(unit, StoredRow):
+            return unit.identity
+        return self._identity.of_marker(unit.marker)
 
     def _lock(self, slug: str) -> asyncio.Lock:
         # Weak: a lock lives while somebody holds or awaits it, not as long as the process.

@@ -90,7 +90,7 @@ class IndexedRows:
 
     def put(self, unit: StoredUnit) -> None:
         """Add a unit; a location that is there already is replaced."""
-        identity, source_url = identity_of(unit, self._identity), unit.marker.source_url
+        identity, source_url = self._identity.of_marker(unit.marker), unit.marker.source_url
         packed = _packed(unit)
         if (rows := self._packed.get(identity)) is None:
             self._packed[identity] = bytearray(packed)
@@ -120,12 +120,6 @@ class IndexedRows:
         """Another identity that a document of this source is stored under, the newest one."""
         found = self._sources.get(_hash(source_url))
         return found if found != identity and found in self._packed else None
-
-
-def identity_of(unit: StoredUnit, template: IdentityTemplate) -> str:
-    """The identity of the document whose chunks a unit holds."""
-    marker = unit.marker
-    return template.of_fields(marker.document_id, marker.source_url, marker.technology)
 
 
 def _packed(unit: StoredUnit) -> bytes:

@@ -70,7 +70,6 @@ class RowIntake:
         marker = decode_marker(row.doc_source)
         if marker is None:
             return
-        fields = (marker.document_id, marker.source_url, marker.technology)
         created = row.created_at
         unit = KeptUnit(
             location=row.location,
@@ -80,7 +79,7 @@ class RowIntake:
             document_id=marker.document_id,
             created=created.timestamp() if created else None,
         )
-        self._register.stored(self._identity.of_fields(*fields), self._slug, unit)
+        self._register.stored(self._identity.of_marker(marker), self._slug, unit)
 
 
 def _wanted(body: DocumentEvent, at: Coordinates) -> WantedDocument:

@@ -58,8 +58,7 @@ class Names:
 
     def identity_of(self, marker: Marker) -> str:
         """The identity of what a marker names."""
-        fields = (marker.document_id, marker.source_url, marker.technology)
-        return self._template.of_fields(*fields)
+        return self._template.of_marker(marker)
 
     def is_key(self, record: Record) -> bool:
         """Whether a record's key is one of the identities."""

@@ -57,7 +57,7 @@ class SharedSources:
         source = marker.source_url
         if not source or "source_url" in self._identity.template.placeholders:
             return
-        name = self._identity.of_fields(marker.document_id, source, marker.technology)
+        name = self._identity.of_marker(marker)
         first, _ = self._first.setdefault(source, (name, marker.document_id))
         if first != name:
             self._others.setdefault(source, {})[name] = marker.document_id

@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
 from consumer.model.document import ProcessedDocument
 from consumer.model.identity import IdentityTemplate
+from consumer.model.marker import unit_of
+from consumer.model.version import DocumentVersion
 
 DOCUMENT = ProcessedDocument("d1", "T", "kafka", "https://x/{id}", ())
+VERSION = DocumentVersion(datetime(2026, 3, 1, tzinfo=UTC))
 
 
 @pytest.mark.parametrize(
@@ -22,7 +27,7 @@ def test_an_identity_is_the_template_filled(text: str, identity: str) -> None:
     """Values go in verbatim: a brace in a URL is no placeholder."""
     template = IdentityTemplate.parse(text)
     assert template.of(DOCUMENT) == identity
-    assert template.of_fields("d1", "https://x/{id}", "kafka") == identity
+    assert template.of_marker(unit_of((), DOCUMENT, VERSION).marker) == identity
     assert template.text == text
 
 
