@@ -11,8 +11,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,18 +18,17 @@ from datetime import UTC, datetime
 
 import orjson
 
+from consumer.contract.reference import Reference, encode_reference
 from consumer.contract.upload_result import one_line
 from consumer.model import origin as of
 from consumer.model.outcome import FailureReason
-from consumer.model.record import Coordinates, Headers, Record
+from consumer.model.record import Headers, Record
 
-REFERENCE_VERSION = "1.0"
 CONNECTOR = "anythingllm-consumer"
 MAX_MESSAGE_CHARACTERS = 1_000
 MAX_STACKTRACE_BYTES = 8_192
 MAX_CHUNK_ID_BYTES = 8_192
 MAX_IDENTITY_BYTES = 16_384
-PREVIEW_BYTES = 256
 # What a by-reference dead letter still carries of key and original headers, each in bytes.
 MAX_KEPT_BYTES = 16_384
 
@@ -91,29 +88,6 @@ class Cause:
 
 
 @dataclass(frozen=True, slots=True)
-class Reference:
-    """A record that is too large or can't be had: where it lies and how to recognise it.
-
-    Args:
-        at: its coordinates.
-        timestamp_ms: its timestamp, where known.
-        key: its key; kept on the dead letter up to `MAX_KEPT_BYTES`.
-        headers: its headers; kept up to `MAX_KEPT_BYTES` together.
-        value_bytes: the value's size, where the value could be had.
-        value_sha256: hex, where the value could be had.
-        preview: the first `PREVIEW_BYTES` of the value, where it could be had.
-    """
-
-    at: Coordinates
-    timestamp_ms: int | None = None
-    key: bytes | None = None
-    headers: Headers = ()
-    value_bytes: int | None = None
-    value_sha256: str | None = None
-    preview: bytes | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class DeadLetter:
     """One dead letter.
 
@@ -155,15 +129,13 @@ class DeadLetter:
     def value(self) -> bytes | None:
         """The original value, or the reference's JSON; None for a tombstone."""
         if isinstance(self.record, Reference):
-            return _encode_reference(self.record)
+            return encode_reference(self.record, headers_kept=self._keeps_headers)
         return self.record.value
 
     @property
     def headers(self) -> Headers:
         """The original headers without older ones of ours, then ours."""
-        original = restored(self.record.headers)
-        if isinstance(self.record, Reference) and _size(original) > MAX_KEPT_BYTES:
-            original = ()
+        original = restored(self.record.headers) if self._keeps_headers else ()
         added = self._places() | self._causes() | self._facts()
         return original + tuple(
             (name, added[name].encode("utf-8", "backslashreplace"))
@@ -175,6 +147,12 @@ class DeadLetter:
     def size(self) -> int:
         """Bytes of key, value and headers together."""
         return len(self.key or b"") + len(self.value or b"") + _size(self.headers)
+
+    @property
+    def _keeps_headers(self) -> bool:
+        if not isinstance(self.record, Reference):
+            return True
+        return _size(restored(self.record.headers)) <= MAX_KEPT_BYTES
 
     def _places(self) -> dict[str, str]:
         at = self.origin.at
@@ -226,22 +204,6 @@ def restored(headers: Headers) -> Headers:
     return tuple((name, value) for name, value in headers if name not in _ADDED)
 
 
-def reference_to(record: Record) -> Reference:
-    """A record that no topic would take as a dead letter, or that can't be had, by reference."""
-    if record.unreadable is not None:
-        return Reference(at=record.at, timestamp_ms=record.timestamp_ms)
-    value = record.value or b""
-    return Reference(
-        at=record.at,
-        timestamp_ms=record.timestamp_ms,
-        key=record.key,
-        headers=record.headers,
-        value_bytes=len(value),
-        value_sha256=hashlib.sha256(value).hexdigest(),
-        preview=value[:PREVIEW_BYTES],
-    )
-
-
 def stacktrace_of(error: BaseException) -> str:
     """Where an exception was raised: classes, files, lines and functions, for it and its causes.
 
@@ -270,30 +232,6 @@ def qualified(error: BaseException) -> str:
 def _frame(path: str, function: str) -> str:
     # The last three parts: enough to find the file, nothing about the machine.
     return "/".join(path.replace("\\", "/").split("/")[-3:]) + f" {function}"
-
-
-def _encode_reference(reference: Reference) -> bytes:
-    key = reference.key
-    at = reference.at
-    preview = reference.preview
-    return orjson.dumps(
-        {
-            "schema_version": REFERENCE_VERSION,
-            "kind": "reference",
-            "topic": at.topic,
-            "partition": at.partition,
-            "offset": at.offset,
-            "timestamp_ms": reference.timestamp_ms,
-            "value_bytes": reference.value_bytes,
-            "value_sha256": reference.value_sha256,
-            "key_bytes": None if key is None else len(key),
-            "key_sha256": None if key is None else hashlib.sha256(key).hexdigest(),
-            "headers_kept": _size(restored(reference.headers)) <= MAX_KEPT_BYTES,
-            "preview_base64": (
-                None if preview is None else base64.b64encode(preview[:PREVIEW_BYTES]).decode()
-            ),
-        }
-    )
 
 
 def _chunk_ids(chunk_ids: tuple[str, ...]) -> str:

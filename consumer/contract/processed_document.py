@@ -14,7 +14,7 @@ only in optional fields, so one model reads both and any mixture. Rules:
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -223,8 +223,8 @@ class ProcessedDocumentEvent(_Wire):
         )
 
 
-def read_event(raw: dict[str, Any]) -> ProcessedDocumentEvent:
-    """Check a parsed JSON object against the contract.
+def read_event(raw: Mapping[str, Any]) -> ProcessedDocumentEvent:
+    """Check the fields of an event against the contract.
 
     Raises:
         ContractError: with every problem that was found, the first `MAX_PROBLEMS` of them.
@@ -284,7 +284,7 @@ def _field_problems(error: ValidationError) -> Iterator[ContractProblem]:
         yield ContractProblem(pointer(found["loc"]), message)
 
 
-def _cross_problems(raw: dict[str, Any]) -> Iterator[ContractProblem]:
+def _cross_problems(raw: Mapping[str, Any]) -> Iterator[ContractProblem]:
     """What no single field shows; on the raw event, so that it is reported with all the rest."""
     chunks = raw.get("chunks")
     if not isinstance(chunks, list):

@@ -20,7 +20,9 @@ from typing import Any
 import orjson
 
 from consumer.contract import dead_letter as ours
+from consumer.contract.envelope import fields_in
 from consumer.contract.processed_document import instant_in
+from consumer.contract.reference import ReceivedReference, decode_reference
 from consumer.model.origin import Origin, instant_of, origin_of
 from consumer.model.record import Coordinates, Record
 from consumer.model.version import capped
@@ -32,28 +34,6 @@ _LONGEST_SHOWN = 1_000
 # Of a payload, to find technology and dates in it: a foreign one of 8 MiB can be crafted to take
 # twenty times as much memory once it is parsed.
 _LARGEST_PARSED = 1024 * 1024
-_REFERENCE = frozenset(
-    {"schema_version", "kind", "topic", "partition", "offset", "value_bytes", "value_sha256"}
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Referred:
-    """What a by-reference letter says of the record it stands for.
-
-    Args:
-        at: where that record lies, or lay.
-        timestamp_ms: its timestamp there, epoch milliseconds; None where unknown.
-        value_bytes: its value's size; None where its bytes could never be had.
-        value_sha256: hex; None likewise.
-        key_sha256: hex; None likewise, and where it had no key.
-    """
-
-    at: Coordinates
-    timestamp_ms: int | None
-    value_bytes: int | None
-    value_sha256: str | None
-    key_sha256: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +93,7 @@ class Letter:
     group: str | None
     by_reference: bool
     size: int
-    referred: Referred | None = None
+    referred: ReceivedReference | None = None
     version: datetime | None = None
     tombstone: bool = False
     digest: str | None = None
@@ -136,11 +116,11 @@ def letter_of(record: Record) -> Letter:
     """The letter in a record of the dead-letter or parked topic. Never raises."""
     headers = _texts(record)
     origin = origin_of(record, is_replay=True)
-    fields = _payload(record)
+    fields = fields_in(record.value, at_most=_LARGEST_PARSED)
     reason = headers.get(ours.REASON)
     is_ours = _is_ours(record, origin, reason)
     count, ids = _chunks(headers.get(ours.FAILED_CHUNKS))
-    referred = _referred(fields) if is_ours else None
+    referred = decode_reference(record.value) if is_ours else None
     return Letter(
         at=record.at,
         timestamp_ms=record.timestamp_ms,
@@ -194,34 +174,6 @@ def _message(record: Record, headers: Mapping[str, str]) -> str:
     return (headers.get(ours.EXCEPTION_MESSAGE) or "")[:_LONGEST_SHOWN]
 
 
-def _payload(record: Record) -> Mapping[str, Any]:
-    value = record.value
-    if not value or len(value) > _LARGEST_PARSED:
-        return {}
-    try:
-        fields = orjson.loads(value)
-    except ValueError:
-        return {}
-    return fields if isinstance(fields, dict) else {}
-
-
-def _referred(fields: Mapping[str, Any]) -> Referred | None:
-    """The reference in a payload. A document can't pass for one: it has chunks, or is invalid."""
-    if fields.get("kind") != "reference" or not fields.keys() >= _REFERENCE or "chunks" in fields:
-        return None
-    topic, numbers = fields["topic"], (fields["partition"], fields["offset"])
-    if not isinstance(topic, str) or not all(_is_count(number) for number in numbers):
-        return None
-    sha256, key_sha256 = fields["value_sha256"], fields.get("key_sha256")
-    return Referred(
-        Coordinates(topic, *numbers),
-        timestamp_ms=_whole(fields.get("timestamp_ms")),
-        value_bytes=_whole(fields["value_bytes"]),
-        value_sha256=sha256 if isinstance(sha256, str) else None,
-        key_sha256=key_sha256 if isinstance(key_sha256, str) else None,
-    )
-
-
 def _version(fields: Mapping[str, Any], origin: Origin) -> datetime | None:
     """As `consumer.model.version.version_of`, of a payload that need not be valid."""
     claimed = instant_in(fields.get("updated_at")) or instant_in(fields.get("created_at"))
@@ -254,12 +206,8 @@ def _chunks(text: str | None) -> tuple[int, tuple[str, ...]]:
         return 0, ()
 
 
-def _whole(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
 def _is_count(value: object) -> bool:
-    return (number := _whole(value)) is not None and 0 <= number < 2**63
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
 
 
 def _number(text: str | None) -> int | None:

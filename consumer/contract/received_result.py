@@ -76,3 +76,18 @@ def read_result(value: bytes) -> ReceivedResult:
         raise ValueError(f"not an upload result: wrong or missing {', '.join(fields)}") from None
     except ValueError:
         raise ValueError("not an upload result: not JSON") from None
+
+
+def names_in(value: bytes | None) -> tuple[str | None, str | None]:
+    """Document id and identity in a result; quick, of one that need not be whole."""
+    try:
+        fields = orjson.loads(value or b"")
+    except ValueError:
+        return None, None
+    if not isinstance(fields, dict):
+        return None, None
+    document_id, identity = fields.get("document_id"), fields.get("identity")
+    return (
+        document_id if isinstance(document_id, str) else None,
+        identity if isinstance(identity, str) else None,
+    )

@@ -12,8 +12,9 @@ import orjson
 from pydantic import BaseModel
 
 from consumer.contract.asyncapi import ASYNCAPI, EVENT, HEADERS, REFERENCE, RESULT, Json, asyncapi
-from consumer.contract.dead_letter import ADDED_HEADERS, PREVIEW_BYTES
+from consumer.contract.dead_letter import ADDED_HEADERS
 from consumer.contract.processed_document import ProcessedDocumentEvent
+from consumer.contract.reference import PREVIEW_BYTES
 from consumer.contract.upload_result import UploadResult
 from consumer.model.outcome import FailureReason
 

@@ -1,32 +1,23 @@
 """Decode: a record's value becomes a document, or is `Malformed`; nothing else ever happens.
 
-- orjson reads: it refuses what Python's own parser lets through (NaN, ``1e400``, lone surrogates,
-  UTF-16) and stops at 1,024 levels instead of exhausting the stack.
-- What orjson refuses is shown to Python's parser once more. If that can read it, the event is
-  `invalid` with a pointer and an id, and its publisher gets an answer; else it is `undecodable`.
+- `consumer.contract.envelope` reads the value: what is JSON only to Python's parser is `invalid`
+  with a pointer and an id, so that its publisher gets an answer; what is no JSON is `undecodable`.
 - Limits are checked before anything is built that is larger than the value itself.
 """
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any, NoReturn
+from typing import Any
 
-import orjson
-
+from consumer.contract.envelope import NoEventError, fields_in, has_surrogate, read_fields
 from consumer.contract.processed_document import (
     MAX_ID_BYTES,
-    MAX_PROBLEMS,
     MAX_TEXT_BYTES,
-    SURROGATE,
     ContractError,
     ContractProblem,
     bounded,
-    pointer,
     read_event,
     text_problem,
 )
@@ -36,11 +27,6 @@ from consumer.model.outcome import FailureReason
 # The id of an event that is too large is still looked for up to this many times the limit; beyond
 # it, parsing could take more memory than the bounds of the intake allow for.
 _ID_IS_READ_UP_TO = 2
-
-# Integers with more bits than this are infinite as a double, which is where orjson refuses them.
-_DOUBLE_BITS = 1024
-
-_UNREADABLE = (ValueError, RecursionError, MemoryError, OverflowError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,25 +92,24 @@ def decode(value: bytes, limits: DecodeLimits) -> ProcessedDocument:
         Malformed: for any bytes that are no valid event. No other exception.
     """
     if len(value) > limits.max_bytes:
-        _refuse_oversized(value, limits)
-    raw = _load(value, limits)
-    if not isinstance(raw, dict):
-        hint = "; a tombstone is a record without a value" if raw is None else ""
-        problem = ContractProblem("", f"must be a JSON object, is {_kind(raw)}{hint}")
-        raise Malformed(FailureReason.INVALID, (problem,))
-    return _document(raw, limits)
+        raise _oversized(value, limits)
+    try:
+        fields = read_fields(value)
+    except NoEventError as error:
+        raise _no_event(error, limits) from None
+    return _document(fields, limits)
 
 
-def _document(raw: dict[str, Any], limits: DecodeLimits) -> ProcessedDocument:
-    readable = _readable(raw)
-    chunks = raw.get("chunks")
+def _document(fields: dict[str, Any], limits: DecodeLimits) -> ProcessedDocument:
+    readable = _readable(fields)
+    chunks = fields.get("chunks")
     if isinstance(chunks, list) and not _countable(chunks, limits):
         # Before the models see it: they would build every chunk.
         too_many = f"has {len(chunks):,} chunks, at most {limits.max_chunks:,} are allowed"
         raise Malformed(FailureReason.OVERSIZED, (ContractProblem("/chunks", too_many),), readable)
     oversized = tuple(_oversized_chunks(chunks, limits))
     try:
-        event = read_event(raw)
+        event = read_event(fields)
     except ContractError as error:
         problems = bounded((*error.problems, *oversized))
         raise Malformed(FailureReason.INVALID, problems, readable) from None
@@ -145,54 +130,27 @@ def _oversized_chunks(chunks: object, limits: DecodeLimits) -> Iterator[Contract
             yield ContractProblem(f"/chunks/{number}/content", f"has {size:,} bytes, {allowed}")
 
 
-def _refuse_oversized(value: bytes, limits: DecodeLimits) -> NoReturn:
+def _oversized(value: bytes, limits: DecodeLimits) -> Malformed:
     problem = ContractProblem(
         "", f"has {len(value):,} bytes, at most {limits.max_bytes:,} are allowed"
     )
-    readable = Readable()
-    if len(value) <= limits.max_bytes * _ID_IS_READ_UP_TO:
-        try:
-            readable = _readable(orjson.loads(value))
-        except _UNREADABLE:
-            readable = Readable()
-    raise Malformed(FailureReason.OVERSIZED, (problem,), readable)
+    fields = fields_in(value, at_most=limits.max_bytes * _ID_IS_READ_UP_TO)
+    return Malformed(FailureReason.OVERSIZED, (problem,), _readable(fields))
 
 
-def _load(value: bytes, limits: DecodeLimits) -> object:
-    try:
-        return orjson.loads(value)
-    except _UNREADABLE as error:
-        refusal = _refusal(value, error)
-    raise _second_opinion(value, limits) or refusal
-
-
-def _refusal(value: bytes, error: BaseException) -> Malformed:
-    if not value.strip():
-        message = "is empty; a tombstone is a record without a value"
-    elif value.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
-        message = "starts with a byte order mark; UTF-8 without one is expected"
-    else:
-        message = f"is not JSON in UTF-8: {error}"
-    return Malformed(FailureReason.UNDECODABLE, (ContractProblem("", message[:300]),))
-
-
-def _second_opinion(value: bytes, limits: DecodeLimits) -> Malformed | None:
-    try:
-        raw = json.loads(value.decode())
-    except _UNREADABLE:
-        return None
-    problems = list(islice(_unspeakable(raw), MAX_PROBLEMS + 1))
-    if not problems:
-        return None
-    if isinstance(raw, dict) and _countable(raw.get("chunks"), limits):
+def _no_event(error: NoEventError, limits: DecodeLimits) -> Malformed:
+    if not error.is_json:
+        return Malformed(FailureReason.UNDECODABLE, error.problems)
+    problems, fields = list(error.problems), error.fields or {}
+    if fields and _countable(fields.get("chunks"), limits):
         seen = {problem.pointer for problem in problems}
-        problems += [problem for problem in _broken(raw) if problem.pointer not in seen]
-    return Malformed(FailureReason.INVALID, bounded(problems), _readable(raw))
+        problems += [problem for problem in _broken(fields) if problem.pointer not in seen]
+    return Malformed(FailureReason.INVALID, bounded(problems), _readable(fields))
 
 
-def _broken(raw: dict[str, Any]) -> tuple[ContractProblem, ...]:
+def _broken(fields: Mapping[str, Any]) -> tuple[ContractProblem, ...]:
     try:
-        read_event(raw)
+        read_event(fields)
     except ContractError as error:
         return error.problems
     return ()
@@ -202,66 +160,16 @@ def _countable(chunks: object, limits: DecodeLimits) -> bool:
     return not isinstance(chunks, list) or len(chunks) <= limits.max_chunks
 
 
-def _unspeakable(raw: object) -> Iterator[ContractProblem]:
-    """Every value that Python's parser lets through although JSON has no such thing.
-
-    A loop with a stack of its own, as deep as the nesting and no larger: both the nesting and the
-    number of values are the publisher's to choose.
-    """
-    path: list[str | int] = []
-    left: list[Iterator[tuple[str | int, object]]] = [iter([("", raw)])]
-    while left:
-        step, value = next(left[-1], (None, None))
-        if step is None:
-            left.pop()
-            del path[-1:]
-            continue
-        if isinstance(value, dict):
-            if any(map(_has_surrogate, value)):
-                yield ContractProblem(_at(path, step), "has a field name with a lone surrogate")
-            path.append(step)
-            left.append(item for item in value.items() if not _has_surrogate(item[0]))
-        elif isinstance(value, list):
-            path.append(step)
-            left.append(iter(enumerate(value)))
-        elif isinstance(value, str) and _has_surrogate(value):
-            yield ContractProblem(_at(path, step), SURROGATE)
-        elif isinstance(value, float) and not math.isfinite(value):
-            yield ContractProblem(_at(path, step), "is no JSON number (NaN or infinite)")
-        elif isinstance(value, int) and value.bit_length() > _DOUBLE_BITS:
-            yield ContractProblem(_at(path, step), "is a number too large for any reader")
-
-
-def _at(path: list[str | int], step: str | int) -> str:
-    """The pointer; made only for a problem, because as deep as the nesting it costs as much."""
-    return pointer([*path, step][1:])
-
-
-def _has_surrogate(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return True
-    return False
-
-
-def _readable(raw: object) -> Readable:
-    if not isinstance(raw, dict):
-        return Readable()
+def _readable(fields: Mapping[str, Any]) -> Readable:
     return Readable(
-        document_id=_usable(raw.get("id"), MAX_ID_BYTES),
-        source_url=_usable(raw.get("source_url"), MAX_TEXT_BYTES),
-        technology=_usable(raw.get("technology"), MAX_ID_BYTES),
-        trace_id=_usable(raw.get("trace_id"), MAX_ID_BYTES),
+        document_id=_usable(fields.get("id"), MAX_ID_BYTES),
+        source_url=_usable(fields.get("source_url"), MAX_TEXT_BYTES),
+        technology=_usable(fields.get("technology"), MAX_ID_BYTES),
+        trace_id=_usable(fields.get("trace_id"), MAX_ID_BYTES),
     )
 
 
 def _usable(value: object, max_bytes: int) -> str | None:
-    if not isinstance(value, str) or _has_surrogate(value):
+    if not isinstance(value, str) or has_surrogate(value):
         return None
     return value if text_problem(value, max_bytes) is None else None
-
-
-def _kind(raw: object) -> str:
-    kinds = {bool: "a boolean", str: "a string", list: "a list", int: "a number", float: "a number"}
-    return "null" if raw is None else kinds.get(type(raw), "something else")

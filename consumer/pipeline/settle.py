@@ -14,7 +14,8 @@ from datetime import datetime
 
 import structlog
 
-from consumer.contract.dead_letter import Cause, DeadLetter, Reference, reference_to
+from consumer.contract.dead_letter import Cause, DeadLetter
+from consumer.contract.reference import Reference, reference_to
 from consumer.contract.upload_result import About, UploadResult, result_of
 from consumer.model.event import Event
 from consumer.model.outcome import Applied, Deleted, FailureReason, Outcome, Refused, Superseded

@@ -10,8 +10,9 @@ from datetime import UTC, datetime
 import orjson
 import pytest
 
-from consumer.contract.dead_letter import Cause, DeadLetter, Reference, reference_to
+from consumer.contract.dead_letter import Cause, DeadLetter
 from consumer.contract.received_letter import letter_of
+from consumer.contract.reference import Reference, reference_to
 from consumer.contract.upload_result import event_id_of
 from consumer.kafka.connection import KafkaUnavailableError
 from consumer.kafka.topics import TopicSpec, open_admin

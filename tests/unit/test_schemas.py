@@ -10,7 +10,8 @@ import orjson
 import pytest
 from jsonschema import Draft202012Validator
 
-from consumer.contract.dead_letter import ADDED_HEADERS, Cause, DeadLetter, Reference, reference_to
+from consumer.contract.dead_letter import ADDED_HEADERS, Cause, DeadLetter
+from consumer.contract.reference import Reference, reference_to
 from consumer.contract.schemas import files
 from consumer.contract.upload_result import UploadResult
 from consumer.model.origin import instant_of, origin_of

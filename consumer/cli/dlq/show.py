@@ -140,12 +140,12 @@ def _payload(record: Record | None) -> object:
     """The event as JSON where it is some, else its bytes in base64."""
     import base64
 
-    import orjson
+    from consumer.contract.envelope import as_json
 
     if record is None or record.value is None:
         return None
     try:
-        return orjson.loads(record.value)
+        return as_json(record.value)
     except ValueError:
         return {"base64": base64.b64encode(record.value).decode()}
 

@@ -10,12 +10,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
 
-import orjson
-
+from consumer.contract.envelope import fields_in
 from consumer.contract.received_letter import Letter
-from consumer.contract.received_result import ReceivedResult
+from consumer.contract.received_result import ReceivedResult, names_in
 from consumer.model.identity import IdentityTemplate
 from consumer.model.marker import Marker
 from consumer.model.record import Coordinates, Record
@@ -71,14 +69,13 @@ class Names:
         """
         if self.is_key(record):
             return True
-        fields = fields_of(record.value)
+        fields = fields_in(record.value)
         id_, url, technology = (_text(fields.get(k)) for k in ("id", "source_url", "technology"))
         return self.is_meant(id_, self._template.of_readable(id_, url, technology))
 
     def may_be_answered_by(self, record: Record) -> bool:
         """The same for a result."""
-        fields = fields_of(record.value)
-        return self.is_meant(_text(fields.get("document_id")), _text(fields.get("identity")))
+        return self.is_meant(*names_in(record.value))
 
 
 class EventProgress(StrEnum):
@@ -251,15 +248,6 @@ def _some(lines: list[str]) -> Iterator[str]:
     yield from lines[-_MOST_LINES:]
     if len(lines) > _MOST_LINES:
         yield f"and {len(lines) - _MOST_LINES} more like these"
-
-
-def fields_of(value: bytes | None) -> Mapping[str, Any]:
-    """The fields of a JSON object; none of anything else."""
-    try:
-        fields = orjson.loads(value or b"")
-    except ValueError:
-        return {}
-    return fields if isinstance(fields, dict) else {}
 
 
 def _text(value: object) -> str | None:

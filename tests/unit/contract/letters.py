@@ -10,9 +10,10 @@ from typing import Any
 
 import orjson
 
-from consumer.contract.dead_letter import Cause, DeadLetter, Reference, reference_to
+from consumer.contract.dead_letter import Cause, DeadLetter
 from consumer.contract.received_letter import Letter, letter_of
 from consumer.contract.received_result import ReceivedResult, read_result
+from consumer.contract.reference import Reference, reference_to
 from consumer.model.origin import Origin
 from consumer.model.outcome import FailureReason
 from consumer.model.record import Coordinates, Headers, Record

@@ -15,14 +15,12 @@ from hypothesis import strategies as st
 from consumer.contract.dead_letter import (
     ADDED_HEADERS,
     MAX_KEPT_BYTES,
-    PREVIEW_BYTES,
     Cause,
     DeadLetter,
-    Reference,
-    reference_to,
     restored,
     stacktrace_of,
 )
+from consumer.contract.reference import PREVIEW_BYTES, Reference, reference_to
 from consumer.model.origin import origin_of
 from consumer.model.outcome import FailureReason
 from consumer.model.record import Coordinates, Headers, Record
