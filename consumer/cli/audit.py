@@ -11,7 +11,7 @@ from consumer.cli import output
 from consumer.cli.common import CommandFailed, ConfigOption, ExitCode, JsonOption, end, settings_for
 from consumer.cli.stages import stages
 from consumer.model.slug import is_slug
-from consumer.operations.audit.judgement import DocumentState
+from consumer.operations.audit.states import DocumentState
 
 if TYPE_CHECKING:
     from consumer.operations.audit.findings import AuditFinding, AuditSummary

@@ -1,6 +1,6 @@
 """What all commands share: exit codes, the common options, and how to end with an error.
 
-Command modules import little at their top: ``--help`` loads all of them. What is heavy (aiokafka,
+Command modules import little at their top: ``--help`` needs no more. What is heavy (aiokafka,
 aiohttp, the rooms that use them) is imported inside the command.
 """
 

@@ -1,4 +1,4 @@
-"""The command line: which commands there are, and what becomes of their errors.
+"""The command line over the table of `consumer.cli.commands`, and what becomes of errors.
 
 Commands end by returning (0), by `consumer.cli.common.end` (3: a check found something) or by an
 exception, which this file alone turns into a line on standard error and an exit code.
@@ -10,14 +10,15 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib import import_module
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from consumer import __version__
 from consumer.cli import output
+from consumer.cli.commands import COMMANDS, GROUPS, Command
 from consumer.cli.common import CommandFailed, ExitCode, Invocation
 
 PROGRAM = "anythingllm-consumer"
@@ -33,50 +34,33 @@ Exit codes: 0 done, 1 failed, 2 wrong settings or usage, 3 a check found somethi
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
-    """A command: the words that call it, and the function that does it."""
+class LateCommand(TyperCommand):
+    """A command whose module is imported when it is called.
 
-    words: str
-    module: str
-    function: str
+    A list of commands needs only its name and its summary. If all modules were imported for that,
+    the start of every command would take twice as long.
 
+    Args:
+        command: what to import.
+    """
 
-# In the order of the help: what a newcomer needs, day to day, what helps others with their tests.
-COMMANDS: tuple[Command, ...] = (
-    Command("demo", "consumer.cli.demo", "demo"),
-    Command("run", "consumer.cli.run", "run"),
-    Command("check", "consumer.cli.check", "check"),
-    Command("validate", "consumer.cli.validate", "validate"),
-    Command("publish", "consumer.cli.publish", "publish"),
-    Command("results", "consumer.cli.results", "results"),
-    Command("where", "consumer.cli.where", "where"),
-    Command("audit", "consumer.cli.audit", "audit"),
-    Command("dlq list", "consumer.cli.dlq.list", "list_"),
-    Command("dlq show", "consumer.cli.dlq.show", "show"),
-    Command("dlq stats", "consumer.cli.dlq.stats", "stats"),
-    Command("dlq replay", "consumer.cli.dlq.replay", "replay"),
-    Command("dlq runs", "consumer.cli.dlq.runs", "runs"),
-    Command("dlq park", "consumer.cli.dlq.list", "park"),
-    Command("dlq export", "consumer.cli.dlq.export", "export"),
-    Command("topics create", "consumer.cli.topics", "create"),
-    Command("workspaces list", "consumer.cli.workspaces", "list_"),
-    Command("workspaces verify", "consumer.cli.workspaces", "verify"),
-    Command("workspaces repair", "consumer.cli.workspaces", "repair"),
-    Command("schemas export", "consumer.cli.schemas", "export"),
-    Command("simulate", "consumer.cli.simulate", "simulate"),
-)
+    def __init__(self, command: Command) -> None:
+        super().__init__(command.name, help=command.summary)
+        self._command = command
 
-GROUPS = {
-    "dlq": "Dead letters: what could not be stored, why, and what can be done about it.",
-    "topics": "The Kafka topics the service needs.",
-    "workspaces": "What AnythingLLM holds: looking, finding faults, mending them.",
-    "schemas": "The JSON Schemas of all messages.",
-}
+    def make_context(self, *args: Any, **more: Any) -> Any:
+        """Import the command, and let it read its words."""
+        return self._imported().make_context(*args, **more)
+
+    def _imported(self) -> Any:
+        module, _, function = self._command.target.partition(":")
+        app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+        app.command(self._command.name)(getattr(import_module(module), function))
+        return typer.main.get_command(app)
 
 
-def build(commands: Sequence[Command] = COMMANDS) -> typer.Typer:
-    """The command line over these commands."""
+def build(commands: Sequence[Command] = COMMANDS) -> TyperGroup:
+    """The command line over these commands; none of them is imported."""
     app = typer.Typer(
         name=PROGRAM,
         help=_HELP,
@@ -86,15 +70,16 @@ def build(commands: Sequence[Command] = COMMANDS) -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_options)
-    groups: dict[str, typer.Typer] = {}
+    program = typer.main.get_group(app)
+    groups = {
+        name: TyperGroup(name=name, help=GROUPS[name], no_args_is_help=True)
+        for name in dict.fromkeys(command.group for command in commands if command.group)
+    }
     for command in commands:
-        group, _, name = command.words.rpartition(" ")
-        if group and group not in groups:
-            groups[group] = typer.Typer(no_args_is_help=True, help=GROUPS[group])
-            app.add_typer(groups[group], name=group)
-        function = getattr(import_module(command.module), command.function)
-        (groups[group] if group else app).command(name)(function)
-    return app
+        groups.get(command.group, program).add_command(LateCommand(command))
+    for group in groups.values():
+        program.add_command(group)
+    return program
 
 
 def run_line(args: Sequence[str], commands: Sequence[Command] = COMMANDS) -> int:
@@ -106,7 +91,7 @@ def run_line(args: Sequence[str], commands: Sequence[Command] = COMMANDS) -> int
     """
     invocation = Invocation()
     try:
-        typer.main.get_command(build(commands))(list(args), prog_name=PROGRAM, obj=invocation)
+        build(commands)(list(args), prog_name=PROGRAM, obj=invocation)
     except SystemExit as ended:
         # typer ends this way always: with 2 for wrong usage, 130 for Ctrl-C.
         return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
@@ -153,16 +138,16 @@ def _options(
 
 
 def _told(error: Exception, invocation: Invocation) -> ExitCode:
-    # Imported only now: help and version come without the settings.
+    if isinstance(error, CommandFailed):
+        output.error(str(error))
+        return error.code
+    # Imported only now: most commands end without the settings, or have imported them themselves.
     from consumer.settings import SettingsError
     from consumer.telemetry.logs import debugging
 
     if isinstance(error, SettingsError):
         output.error(str(error))
         return ExitCode.WRONG_USAGE
-    if isinstance(error, CommandFailed):
-        output.error(str(error))
-        return error.code
     if invocation.debug or debugging():
         traceback.print_exception(error)
     output.error(

@@ -11,10 +11,10 @@ import typer
 from consumer.cli import output
 from consumer.cli.common import CommandFailed, ConfigOption, ExitCode, JsonOption, end, settings_for
 from consumer.cli.files import EventLine, UnreadableError, read_events
-from consumer.operations.publish import Publishable, checked, publish_all
-from consumer.pipeline.decode import Malformed
 
 if TYPE_CHECKING:
+    from consumer.operations.publish import Publishable
+    from consumer.pipeline.decode import Malformed
     from consumer.settings import Settings
 
 _MAX_LISTED = 20
@@ -75,6 +75,7 @@ class _Events:
 
 
 def _checked(events: _Events, settings: Settings) -> Iterator[Publishable | Malformed]:
+    from consumer.operations.publish import checked
     from consumer.wiring.events import decode_limits
 
     values = (event.value for event in events)
@@ -82,6 +83,8 @@ def _checked(events: _Events, settings: Settings) -> Iterator[Publishable | Malf
 
 
 def _count(events: _Events, settings: Settings) -> tuple[int, int]:
+    from consumer.operations.publish import Publishable
+
     valid = invalid = 0
     for event, outcome in zip(events, _checked(events, settings), strict=True):
         if isinstance(outcome, Publishable):
@@ -101,6 +104,7 @@ def _publish(events: _Events, settings: Settings, total: int) -> int:
 
     from consumer.kafka.connection import KafkaUnavailableError
     from consumer.kafka.publisher import TooLargeForTopicError
+    from consumer.operations.publish import Publishable
 
     counted = _Published()
     valid = (one for one in _checked(events, settings) if isinstance(one, Publishable))
@@ -121,6 +125,7 @@ def _publish(events: _Events, settings: Settings, total: int) -> int:
 async def _send(events: Iterable[Publishable], settings: Settings, counted: _Published) -> int:
     from consumer.kafka.publisher import OutgoingRecord, Publisher
     from consumer.kafka.topics import partitions_of
+    from consumer.operations.publish import publish_all
     from consumer.wiring.kafka import kafka_connection
     from consumer.wiring.topics import DEAD_LETTER_HEADROOM
 

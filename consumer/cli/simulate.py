@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import secrets
 import signal
@@ -31,6 +30,8 @@ def simulate(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line.")] = False,
 ) -> None:
     """Run a simulated AnythingLLM 1.16; faults are switched through /_sim/faults."""
+    import asyncio
+
     from consumer.sandbox.simulator import Costs, Options
 
     options = Options(
@@ -48,6 +49,8 @@ def simulate(
 
 
 async def _serve(options: Options, embedder_latency: float, *, as_json: bool) -> None:
+    import asyncio
+
     from consumer.sandbox.simulator import Faults, Simulator
 
     stop = asyncio.Event()

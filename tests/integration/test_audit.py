@@ -17,7 +17,7 @@ from consumer.model.marker import decode_marker
 from consumer.model.record import Coordinates
 from consumer.operations.audit.audit import UnknownWorkspace, open_audit
 from consumer.operations.audit.findings import AuditFinding, AuditSummary
-from consumer.operations.audit.judgement import DocumentState
+from consumer.operations.audit.states import DocumentState
 from consumer.sandbox.simulator import Damage
 from consumer.sandbox.simulator.state import SourceFile
 from tests.e2e.support import Ended, Programs

@@ -50,7 +50,7 @@ def _commands() -> list[list[str]]:
 @pytest.mark.parametrize("words", _commands(), ids=" ".join)
 def test_every_command_exists_with_its_options(words: list[str]) -> None:
     """A command that is shown can be pasted: the command and each option are known."""
-    command: Any = typer.main.get_command(build())
+    command: Any = build()
     while hasattr(command, "get_command"):
         found = command.get_command(typer.Context(command), words.pop(0))
         assert found is not None

@@ -22,16 +22,9 @@ from consumer.model.record import Coordinates
 from consumer.model.slug import is_slug
 from consumer.operations.audit.findings import AuditFinding, AuditSummary
 from consumer.operations.audit.intake import EventIntake, RowIntake
-from consumer.operations.audit.judgement import (
-    NOTES,
-    UNEXPLAINED,
-    Case,
-    DocumentState,
-    Excuse,
-    Judgement,
-    judge,
-)
+from consumer.operations.audit.judgement import Case, Excuse, Judgement, judge
 from consumer.operations.audit.register import Entry, Register, open_register
+from consumer.operations.audit.states import NOTES, UNEXPLAINED, DocumentState
 from consumer.operations.letters.reading import read_letters
 from consumer.operations.letters.standing import Standing
 from consumer.settings import Settings

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from consumer.model.record import Coordinates
-from consumer.operations.audit.judgement import NOTES, UNEXPLAINED, WHAT_TO_DO, DocumentState
+from consumer.operations.audit.states import NOTES, UNEXPLAINED, WHAT_TO_DO, DocumentState
 
 
 @dataclass(frozen=True, slots=True)

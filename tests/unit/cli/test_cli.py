@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import inspect
+import json
 import os
+import re
 import subprocess
 import sys
+import tomllib
 import types
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from importlib import import_module
+from pathlib import Path
 
 import orjson
 import pytest
 
 from consumer import __version__
 from consumer.cli import output
+from consumer.cli.commands import COMMANDS, GROUPS, Command
 from consumer.cli.common import CommandFailed, ExitCode, end
-from consumer.cli.main import COMMANDS, GROUPS, Command, run_line
+from consumer.cli.main import run_line
 
+REPOSITORY = Path(__file__).resolve().parents[3]
 SAMPLE = "tests_sample_commands"
 
 
@@ -60,7 +68,7 @@ def commands() -> Iterator[tuple[Command, ...]]:
     for function in functions:
         setattr(module, function.__name__, function)
     sys.modules[SAMPLE] = module
-    yield tuple(Command(one.__name__, SAMPLE, one.__name__) for one in functions)
+    yield tuple(Command(one.__name__, f"{SAMPLE}:{one.__name__}", "") for one in functions)
     del sys.modules[SAMPLE]
 
 
@@ -171,18 +179,70 @@ def test_a_reader_that_has_gone_is_no_traceback(unbuffered: str) -> None:
     assert ended.returncode == 1
 
 
-def test_help_loads_nothing_heavy() -> None:
-    """Help that takes a second is not read; brokers and servers are not needed for it."""
-    script = (
-        "import sys\n"
-        "from consumer.cli.main import run_line\n"
-        "code = run_line(['--help'])\n"
-        "heavy = {'aiokafka', 'aiohttp', 'prometheus_client', 'pybreaker'} & set(sys.modules)\n"
-        "sys.exit(f'loaded {heavy}' if heavy else code)\n"
-    )
-    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60)
+# Rooms that a list of commands, the help of a command, and `validate` may load anything of.
+_FOR_A_LIST = {"cli", "telemetry"}
+_FOR_HELP = _FOR_A_LIST | {"model", "operations"}
+_FOR_VALIDATE = _FOR_HELP | {"contract", "pipeline"}
+# Of the libraries in pyproject.toml; not asyncio either, which takes as long to import as typer.
+_FOR_ALL = {"orjson", "pydantic", "rich", "typer"}
+_LOOKS_AT_IMPORTS = """
+import contextlib, io, json, sys
+from consumer.cli.main import run_line
 
-    assert (ended.returncode, ended.stderr.decode()) == (0, "")
+lines, into, loaded = json.loads(sys.argv[1]), io.StringIO(), []
+for line in lines:
+    with contextlib.redirect_stdout(into):
+        code = run_line(line)
+    loaded.append([code, sorted(sys.modules)])
+print(json.dumps(loaded))
+"""
+
+
+def test_short_commands_load_only_what_they_need(tmp_path: Path) -> None:
+    """Help that takes a second is not read: no command's help needs a client of any server.
+
+    `validate` needs the contract and no more. All in one process, whose modules only grow.
+    """
+    file = tmp_path / "events.ndjson"
+    file.write_text("{}")
+    groups = [[*group.split(), "--help"] for group in ("", *GROUPS)]
+    lines = [*groups, *([*one.words.split(), "--help"] for one in COMMANDS)]
+    script = [sys.executable, "-c", _LOOKS_AT_IMPORTS]
+    words = json.dumps([*lines, ["validate", str(file)]])
+    ended = subprocess.run([*script, words], capture_output=True, timeout=60)
+
+    assert ended.returncode == 0, ended.stderr.decode()
+    *helps, (code, for_validate) = json.loads(ended.stdout)
+    for_a_list, for_help = helps[len(groups) - 1][1], helps[-1][1]
+    assert [*(each[0] for each in helps), code] == [*(0 for _ in helps), ExitCode.FOUND]
+    assert _rooms(for_a_list) <= _FOR_A_LIST
+    assert {one.target.partition(":")[0] for one in COMMANDS}.isdisjoint(for_a_list)
+    assert _rooms(for_help) <= _FOR_HELP
+    assert _rooms(for_validate) <= _FOR_VALIDATE
+    assert ({"asyncio", *_libraries()} & set(for_validate)) <= _FOR_ALL
+
+
+def _rooms(loaded: Iterable[str]) -> set[str]:
+    """The rooms of ours that something was loaded of."""
+    return {name.split(".")[1] for name in loaded if name.startswith("consumer.")}
+
+
+def _libraries() -> set[str]:
+    """The top-level packages that pyproject.toml names as dependencies."""
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    names = (re.match(r"[\w-]+", each) for each in project["dependencies"])
+    return {name[0].replace("-", "_") for name in names if name}
+
+
+def test_summaries_are_those_of_the_commands() -> None:
+    """A list of commands says of each what its own help begins with."""
+    for command in COMMANDS:
+        module, _, function = command.target.partition(":")
+        paragraph = (inspect.getdoc(getattr(import_module(module), function)) or "").split("\n\n")[
+            0
+        ]
+
+        assert command.summary == " ".join(paragraph.split()), command.words
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.words)

@@ -9,17 +9,9 @@ import pytest
 
 from consumer.model.record import Coordinates
 from consumer.model.version import DocumentVersion
-from consumer.operations.audit.judgement import (
-    NOTES,
-    UNEXPLAINED,
-    WHAT_TO_DO,
-    Case,
-    DocumentState,
-    Excuse,
-    KeptUnit,
-    WantedDocument,
-)
+from consumer.operations.audit.judgement import Case, Excuse, KeptUnit, WantedDocument
 from consumer.operations.audit.judgement import judge as judged
+from consumer.operations.audit.states import NOTES, UNEXPLAINED, WHAT_TO_DO, DocumentState
 from consumer.operations.letters.standing import Standing
 
 DAY = datetime(2026, 3, 1, tzinfo=UTC)

@@ -1,0 +1,51 @@
+"""How a document can stand in an audit, and what a person can do about each state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+
+class DocumentState(StrEnum):
+    """How a document stands. `UNEXPLAINED` ones break a promise, `NOTES` are worth knowing."""
+
+    STORED = "stored"
+    GONE = "gone"
+    WAITING = "waiting"
+    DEAD_LETTER = "dead-letter"
+    SETTLING = "settling"
+    MISSING = "missing"
+    INCOMPLETE = "incomplete"
+    STALE = "stale"
+    DOUBLE = "double"
+    NOT_REMOVED = "not-removed"
+    NO_DEAD_LETTER = "no-dead-letter"
+    UNEXPECTED = "unexpected"
+    NEWER = "newer"
+
+
+UNEXPLAINED = frozenset(
+    {
+        DocumentState.MISSING,
+        DocumentState.INCOMPLETE,
+        DocumentState.STALE,
+        DocumentState.DOUBLE,
+        DocumentState.NOT_REMOVED,
+        DocumentState.NO_DEAD_LETTER,
+        DocumentState.UNEXPECTED,
+    }
+)
+NOTES = frozenset({DocumentState.NEWER})
+
+_PUBLISH = "publish the document again: the service uploads what is missing, no more"
+WHAT_TO_DO: Mapping[DocumentState, str] = {
+    DocumentState.MISSING: _PUBLISH,
+    DocumentState.INCOMPLETE: _PUBLISH,
+    DocumentState.STALE: "publish the document again: the service then removes what is stale",
+    DocumentState.DOUBLE: "`workspaces repair --yes` removes the second copy",
+    DocumentState.NOT_REMOVED: "publish its tombstone again",
+    DocumentState.NO_DEAD_LETTER: "its event is lost to the service: publish it again, mended",
+    DocumentState.UNEXPECTED: "if it was not meant to be there, publish a tombstone with the "
+    "identity as key and the workspace in its `workspace` header",
+    DocumentState.NEWER: "whoever wrote it did not use this topic, or its event is gone from there",
+}
