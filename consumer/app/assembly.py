@@ -29,6 +29,7 @@ from consumer.pipeline.ports import IsAssigned, IsOurs, Poll, Publish, TooLarge
 from consumer.pipeline.read import Reader
 from consumer.pipeline.reminted_ids import RemintedIds
 from consumer.pipeline.removal import Remover
+from consumer.pipeline.request_slots import RequestSlots
 from consumer.pipeline.settle import Address, Settler
 from consumer.pipeline.settled_versions import SettledVersions
 from consumer.pipeline.sweep import Sweep
@@ -150,8 +151,8 @@ class Pipeline:
 
     def _uploader(self) -> Uploader:
         rooms, gates, upload = self._rooms, self.gates, self._settings.upload
-        slots = asyncio.Semaphore(upload.max_chunks_in_flight)
-        poison_probe = PoisonProbe(rooms.storage, gates, slots=slots, rng=rooms.rng)
+        slots = RequestSlots(asyncio.Semaphore(upload.max_chunks_in_flight), gates)
+        poison_probe = PoisonProbe(rooms.storage, slots, rooms.rng)
         policy = _patient_policy(self._settings)
         return Uploader(
             rooms.storage,

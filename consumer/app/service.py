@@ -85,7 +85,7 @@ class Service:
             watch=self._watch,
             gates=self._pipeline.gates,
             metrics=self._metrics,
-            poll_limit=source_config(settings).rebalance_timeout,
+            poll_limit=settings.rebalance_timeout_seconds,
         )
 
     def stop(self) -> None:

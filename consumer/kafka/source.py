@@ -73,6 +73,8 @@ class SourceConfig:
         session_timeout: seconds without heartbeat until the group takes our partitions away.
         drain_timeout: seconds that a revocation waits for requests in the middle.
         commit_timeout: seconds a commit may take; aiokafka itself sets no limit.
+        rebalance_timeout: seconds the group waits for us in a rebalance: the drain and the commit
+            must fit in.
         unfold_limit: bytes that a compressed batch may unfold to; beyond, it is dead-lettered.
         metadata_max_age: seconds after which the topics are looked at again. New partitions wait
             that long; aiokafka's own 5 minutes are long for a publisher, and one small request
@@ -85,13 +87,9 @@ class SourceConfig:
     session_timeout: float = 45.0
     drain_timeout: float = 130.0
     commit_timeout: float = 30.0
+    rebalance_timeout: float = 165.0
     unfold_limit: int = UNFOLD_LIMIT
     metadata_max_age: float = 30.0
-
-    @property
-    def rebalance_timeout(self) -> float:
-        """Seconds the group waits for us in a rebalance: the drain and the commit must fit in."""
-        return max(self.session_timeout, self.drain_timeout + self.commit_timeout + 5.0)
 
 
 class KafkaSource:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection
+from contextlib import suppress
 from dataclasses import replace
 from typing import TypeVar
 
@@ -101,7 +102,7 @@ class Applier:
             if body.document.chunks:
                 stored = await self._in_workspace(body.slug, prepare_and_look, right)
             else:  # it needs no workspace: none is made for it
-                stored = await self._patiently(look, right)
+                stored = await self._backoff.retry(look, right)
             if self._is_superseded(body, stored):
                 return Superseded(body.slug, body.version)
             plan = make_plan(body.slug, body.document, body.version, stored)
@@ -152,12 +153,12 @@ class Applier:
 
         removed = 0
         newer = False
-        for slug in await self._patiently(slugs, right):
+        for slug in await self._backoff.retry(slugs, right):
 
             async def look(slug: str = slug) -> tuple[StoredRow, ...]:
                 return await self._index.units(slug, body.identity, trace_id=trace_id)
 
-            stored = await self._patiently(look, right)
+            stored = await self._backoff.retry(look, right)
             outlived = [unit for unit in stored if _ends(body, unit)]
             newer = newer or len(outlived) < len(stored)
             if outlived:
@@ -175,30 +176,8 @@ class Applier:
         while True:
             await self._gates.clear(slug, right)
             right.check()
-            try:
-                answer = await ask()
-            except Failure as failure:
-                self._gates.note_workspace(slug, failure)
-            else:
-                self._gates.workspace_well(slug)
-                return answer
-
-    async def _patiently(self, ask: Callable[[], Awaitable[T]], right: RightToWork) -> T:
-        """What proves nothing about a workspace, for as long as it takes.
-
-        It waits for no paused one either: who only removes does not mind that nothing can be
-        stored there, and that it went well must not call back those who do.
-        """
-        rounds = 0
-        while True:
-            await self._gates.clear_of_outage(right)
-            right.check()
-            try:
+            with suppress(Failure), self._gates.trying(slug):
                 return await ask()
-            except Failure as failure:
-                self._gates.note(failure)
-                rounds += 1
-                await self._backoff.pause(rounds, [failure], right, None)
 
 
 def _with_uploaded(applied: Applied, before: Collection[str]) -> Applied:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 import structlog
 
@@ -20,6 +21,8 @@ from consumer.resilience.retry import RetryPolicy
 from consumer.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
 
 _AFTER_ASKED_SECONDS = 5.0  # at most so much later than asked, so that not all come at once
 
@@ -41,6 +44,41 @@ class Backoff:
         self._policy = policy
         self._rng = rng
         self._metrics = metrics
+
+    async def retry(
+        self,
+        ask: Callable[[], Awaitable[T]],
+        right: RightToWork,
+        *,
+        rounds: int | None = None,
+    ) -> T:
+        """Ask for what proves nothing about a workspace: clear, check, ask, note, pause, again.
+
+        It waits for AnythingLLM as a whole and for no paused workspace. Removing does not mind
+        that nothing can be stored there, and that it went well must not call back the documents
+        that wait to store something.
+
+        Args:
+            ask: what is asked; a `Failure` of it ends the round.
+            right: checked before every round.
+            rounds: tries at most; None: for as long as it takes.
+
+        Raises:
+            FenceClosedError: the right has ended.
+            Failure: the rounds are used up.
+        """
+        failed = 0
+        while True:
+            await self._gates.clear_of_outage(right)
+            right.check()
+            try:
+                return await ask()
+            except Failure as failure:
+                self._gates.note(failure)
+                failed += 1
+                if failed == rounds:
+                    raise
+                await self.pause(failed, [failure], right, None)
 
     async def pause(
         self, rounds: int, failures: Sequence[Failure], right: RightToWork, slug: str | None

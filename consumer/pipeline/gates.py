@@ -9,7 +9,8 @@ one sick workspace does not stop the others.
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import structlog
 
@@ -70,6 +71,16 @@ class Gates:
         """It was prepared, and where that was wanted listed."""
         self.proofs.well(slug)
         self.pauses.well(slug)
+
+    @contextmanager
+    def trying(self, slug: str) -> Iterator[None]:
+        """Note how a workspace is by how the block goes: it prepares it, or lists it as well."""
+        try:
+            yield
+        except Failure as failure:
+            self.note_workspace(slug, failure)
+            raise
+        self.workspace_well(slug)
 
     def holds(self, slug: str | None) -> bool:
         """Whether nothing is to be sent now; None: about no single workspace."""

@@ -11,18 +11,18 @@ embedder in random alternation; nothing is stored. What is always true:
 
 from __future__ import annotations
 
-import asyncio
 import random
 from dataclasses import dataclass
 from enum import Enum, auto
 
 from consumer.model.fault import Failure, Fault
-from consumer.pipeline.gates import Gates
 from consumer.pipeline.ports import RightToWork, Storage
+from consumer.pipeline.request_slots import RequestSlots
 from consumer.resilience.blame import Tally, is_blamed
 
 CONTROL_TEXT = "A plain sentence that every embedder can embed."
 _MOST_PAIRS = 60  # beside a poison text the control fails at random; more would take minutes
+_NOBODYS = frozenset({Fault.THEIRS, Fault.BUSY})
 _DOWN = Tally(3, 3)  # controls in a row without one success: this is an outage
 
 
@@ -55,16 +55,12 @@ class PoisonProbe:
 
     Args:
         storage: AnythingLLM.
-        gates: asked before every request, told of every control.
-        slots: request slots shared with uploads.
+        slots: shared with uploads.
         rng: shuffles own text and control.
     """
 
-    def __init__(
-        self, storage: Storage, gates: Gates, *, slots: asyncio.Semaphore, rng: random.Random
-    ) -> None:
+    def __init__(self, storage: Storage, slots: RequestSlots, rng: random.Random) -> None:
         self._storage = storage
-        self._gates = gates
         self._slots = slots
         self._rng = rng
 
@@ -81,7 +77,7 @@ class PoisonProbe:
             for is_own in self._rng.sample((True, False), 2):
                 asked = text if is_own else CONTROL_TEXT
                 failure = await self._ask(slug, asked, right, trace_id)
-                if failure is not None and failure.fault in {Fault.THEIRS, Fault.BUSY}:
+                if failure is not None and failure.fault in _NOBODYS:
                     return ProbeEvidence(ProbeVerdict.UNDECIDED, own, controls)
                 if not is_own:
                     controls = controls.with_one(failed=failure is not None)
@@ -96,18 +92,14 @@ class PoisonProbe:
         return ProbeEvidence(ProbeVerdict.UNDECIDED, own, controls)
 
     async def _ask(self, slug: str, text: str, right: RightToWork, trace_id: str) -> Failure | None:
-        async with right.short():
-            await self._slots.acquire()
-        try:
-            right.check()
-            self._gates.check(slug)
+        async def embed() -> None:
             await self._storage.embeds(text, trace_id=trace_id)
+
+        def counts(failure: Failure) -> bool:
+            return text is CONTROL_TEXT or failure.fault in _NOBODYS
+
+        try:
+            await self._slots.send(slug, embed, right, counts=counts)
         except Failure as failure:
-            if text is CONTROL_TEXT or failure.fault in {Fault.THEIRS, Fault.BUSY}:
-                self._gates.note(failure)
             return failure
-        else:
-            self._gates.note(None)
-            return None
-        finally:
-            self._slots.release()
+        return None

@@ -53,18 +53,11 @@ class Remover:
             FenceClosedError: the right to go on ended.
             Failure: the rounds are used up; some of the units may be gone.
         """
-        failed = 0
-        while True:
-            await self._gates.clear_of_outage(right)
-            right.check()
-            try:
-                return await self._once(slug, units, trace_id)
-            except Failure as failure:
-                self._gates.note(failure)
-                failed += 1
-                if failed == rounds:
-                    raise
-                await self._backoff.pause(failed, [failure], right, None)
+
+        async def once() -> int:
+            return await self._once(slug, units, trace_id)
+
+        return await self._backoff.retry(once, right, rounds=rounds)
 
     async def _once(self, slug: str, units: Sequence[AnyStored], trace_id: str) -> int:
         try:

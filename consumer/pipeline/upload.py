@@ -19,7 +19,7 @@ from collections.abc import Sequence
 import structlog
 
 from consumer.model.fault import Failure, Fault
-from consumer.model.marker import Unit
+from consumer.model.marker import StoredUnit, Unit
 from consumer.model.outcome import Applied, FailedChunk, FailureReason
 from consumer.pipeline.backoff import Backoff
 from consumer.pipeline.gates import Gates
@@ -28,6 +28,7 @@ from consumer.pipeline.index import Index
 from consumer.pipeline.plan import Plan
 from consumer.pipeline.ports import RightToWork, Storage
 from consumer.pipeline.removal import Remover
+from consumer.pipeline.request_slots import RequestSlots
 from consumer.pipeline.upload_state import PendingUnit, UploadState
 from consumer.resilience.retry import RetryPolicy
 from consumer.telemetry.metrics import Metrics
@@ -81,7 +82,7 @@ class Uploader:
         backoff: Backoff,
         remover: Remover,
         *,
-        slots: asyncio.Semaphore,
+        slots: RequestSlots,
         per_document: int,
         policy: RetryPolicy,
         rng: random.Random,
@@ -227,12 +228,18 @@ class Uploader:
         work.failed.extend(failed)
 
     async def _attempt(self, pending: PendingUnit, work: UploadState) -> Failure | None:
-        failure = await self._prepared(work) or await self._sent(pending, work)
-        if failure is None:
-            return None
+        try:
+            await self._prepare(work)
+            await self._send(pending, work)
+        except Failure as failure:
+            self._note_failed(pending, work, failure)
+            return failure
+        return None
+
+    def _note_failed(self, pending: PendingUnit, work: UploadState, failure: Failure) -> None:
         pending.last = failure
         if failure.pending:
-            return failure
+            return
         if failure.fault in {Fault.UNCLEAR, Fault.DOCUMENT}:
             pending.attempts += 1
         self._metrics.upload_failures.labels(failure.fault.value).inc()
@@ -246,40 +253,23 @@ class Uploader:
             attempts=pending.attempts,
             error=failure.message,
         )
-        return failure
 
-    async def _prepared(self, work: UploadState) -> Failure | None:
+    async def _prepare(self, work: UploadState) -> None:
         """Prepare the workspace, holding no slot: one that takes minutes must not hold them all."""
         work.right.check()
-        try:
+        with self._gates.trying(work.slug):
             self._gates.check(work.slug)
             await self._storage.prepare(work.slug, trace_id=work.trace_id)
-        except Failure as failure:
-            self._gates.note_workspace(work.slug, failure)
-            return failure
-        self._gates.workspace_well(work.slug)
-        return None
 
-    async def _sent(self, pending: PendingUnit, work: UploadState) -> Failure | None:
-        async with work.right.short():
-            await self._slots.acquire()
-        try:
-            work.right.check()
-            self._gates.check(work.slug)
-            with (
-                self._metrics.chunks_in_flight.track_inprogress(),
-                self._metrics.upload_seconds.time(),
-            ):
-                stored = await pending.upload.attempt()
-        except Failure as failure:
-            self._gates.note(failure)
-            return failure
-        finally:
-            self._slots.release()
-        self._gates.note(None)
+    async def _send(self, pending: PendingUnit, work: UploadState) -> None:
+        async def attempt() -> StoredUnit:
+            metrics = self._metrics
+            with metrics.chunks_in_flight.track_inprogress(), metrics.upload_seconds.time():
+                return await pending.upload.attempt()
+
+        stored = await self._slots.send(work.slug, attempt, work.right)
         self._index.stored(work.slug, stored)
         work.uploaded.extend(chunk.id for chunk in pending.unit.chunks)
-        return None
 
 
 def _is_told(work: UploadState, *, is_trial: bool, told: bool, is_replay: bool) -> bool:

@@ -54,18 +54,22 @@ class Settings:
     warnings: tuple[str, ...] = ()
 
     @property
+    def revocation_seconds(self) -> float:
+        """How long a revocation waits for work that is in the middle of a request.
+
+        Uploads that were already sent answer in this time, and their results are published.
+        """
+        return self.upload.timeout_seconds + self.kafka.delivery_timeout_seconds
+
+    @property
     def rebalance_timeout_seconds(self) -> float:
         """How long the group must wait for us when it deals out partitions anew.
 
-        A revoked partition is given back when the uploads that were already sent have answered and
-        their results are published. Were the group less patient, another instance would start on
-        the same documents meanwhile.
+        If it waited for less than a revocation takes, another instance would start on the same
+        documents meanwhile.
         """
-        return (
-            self.upload.timeout_seconds
-            + self.kafka.delivery_timeout_seconds
-            + REBALANCE_MARGIN_SECONDS
-        )
+        needed = self.revocation_seconds + REBALANCE_MARGIN_SECONDS
+        return max(self.kafka.session_timeout_seconds, needed)
 
     def secrets(self) -> tuple[str, ...]:
         """The values that must never be seen, for the log's mask."""

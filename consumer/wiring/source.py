@@ -15,5 +15,6 @@ def source_config(settings: Settings) -> SourceConfig:
         auto_offset_reset=kafka.auto_offset_reset,
         session_timeout=kafka.session_timeout_seconds,
         unfold_limit=settings.document.max_batch_bytes,
-        drain_timeout=settings.upload.timeout_seconds + kafka.delivery_timeout_seconds,
+        drain_timeout=settings.revocation_seconds,
+        rebalance_timeout=settings.rebalance_timeout_seconds,
     )

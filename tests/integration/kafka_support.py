@@ -20,7 +20,12 @@ SECONDS = 40.0  # a deadline, not a wait
 _OBSERVE_SECONDS = 0.2
 
 GROUP = SourceConfig(
-    topics=(), group_id="", session_timeout=6.0, drain_timeout=5.0, metadata_max_age=0.5
+    topics=(),
+    group_id="",
+    session_timeout=6.0,
+    drain_timeout=5.0,
+    rebalance_timeout=40.0,
+    metadata_max_age=0.5,
 )
 
 

@@ -382,6 +382,8 @@ def test_the_group_waits_for_uploads_of_a_revoked_partition() -> None:
     env = KEY | {"UPLOAD_TIMEOUT_SECONDS": "500"}
 
     assert load_settings(env).rebalance_timeout_seconds == 500 + 120 + 35
+    silent = KEY | {"KAFKA_SESSION_TIMEOUT_SECONDS": "900"}
+    assert load_settings(silent).rebalance_timeout_seconds == 900, "not shorter than a session"
     found = names_of(
         env
         | {

@@ -26,6 +26,7 @@ from consumer.pipeline.key_queues import KeyQueues
 from consumer.pipeline.pauses import Pauses
 from consumer.pipeline.poison_probe import PoisonProbe
 from consumer.pipeline.removal import Remover
+from consumer.pipeline.request_slots import RequestSlots
 from consumer.pipeline.sweep import Sweep
 from consumer.pipeline.upload import Uploader
 from consumer.resilience.breaker import Breaker
@@ -277,15 +278,16 @@ def uploader_of(
     slots = asyncio.Semaphore(slots) if isinstance(slots, int) else slots
     gates = gates or gates_of(storage)
     index = index or index_of(storage)
+    shared = RequestSlots(slots, gates)
     rng = random.Random(1)
     return Uploader(
         storage,
         index,
         gates,
-        GivingUp(storage, gates, PoisonProbe(storage, gates, slots=slots, rng=rng), attempts=3),
+        GivingUp(storage, gates, PoisonProbe(storage, shared, rng), attempts=3),
         backoff_of(gates),
         remover_of(storage, index, gates),
-        slots=slots,
+        slots=shared,
         per_document=per_document,
         policy=_POLICY,
         rng=rng,

@@ -13,6 +13,7 @@ from consumer.pipeline.gates import Gates
 from consumer.pipeline.giving_up import GivingUp
 from consumer.pipeline.plan import make_plan
 from consumer.pipeline.poison_probe import CONTROL_TEXT, PoisonProbe
+from consumer.pipeline.request_slots import RequestSlots
 from consumer.pipeline.right_to_work import AssignmentRight
 from consumer.pipeline.upload_state import PendingUnit, UploadState
 from consumer.resilience.fence import Fence
@@ -39,8 +40,8 @@ class Scene:
         self.storage = Storage(embedding=lambda text: UNCLEAR if text in refused else None)
         rules = FuseRules(share=0.5, window=20, minimum=1)
         self.gates: Gates = gates_of(self.storage, clock=Clock(), fuse=rules)
-        slots = asyncio.Semaphore(1)
-        poison_probe = PoisonProbe(self.storage, self.gates, slots=slots, rng=random.Random(1))
+        slots = RequestSlots(asyncio.Semaphore(1), self.gates)
+        poison_probe = PoisonProbe(self.storage, slots, random.Random(1))
         self.giving_up = GivingUp(self.storage, self.gates, poison_probe, attempts=3)
         plan = make_plan("docs", document("a", TEXT), version(), ())
         (unit,) = plan.missing

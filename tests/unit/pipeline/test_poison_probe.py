@@ -11,6 +11,7 @@ import pytest
 from consumer.model.fault import Failure, Fault
 from consumer.pipeline.gates import Gates
 from consumer.pipeline.poison_probe import CONTROL_TEXT, PoisonProbe, ProbeEvidence, ProbeVerdict
+from consumer.pipeline.request_slots import RequestSlots
 from consumer.pipeline.right_to_work import AssignmentRight
 from consumer.resilience.blame import Tally
 from consumer.resilience.fence import Fence, FenceClosedError
@@ -32,7 +33,8 @@ class Scene:
         self.gates: Gates = gates_of(self.storage, threshold=threshold)
         self.slots = asyncio.Semaphore(slots)
         self.fence = Fence("assignment")
-        self.test = PoisonProbe(self.storage, self.gates, slots=self.slots, rng=random.Random(seed))
+        slots_of_uploads = RequestSlots(self.slots, self.gates)
+        self.test = PoisonProbe(self.storage, slots_of_uploads, random.Random(seed))
 
     async def judge(self) -> ProbeEvidence:
         return await self.test.judge("docs", OWN, AssignmentRight(self.fence), trace_id=TRACE)

@@ -1,0 +1,67 @@
+"""Request slots: how many requests about chunks run at a time, over all documents."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from consumer.model.fault import Failure
+from consumer.pipeline.gates import Gates
+from consumer.pipeline.ports import RightToWork
+
+T = TypeVar("T")
+
+
+def _every(failure: Failure) -> bool:
+    return True
+
+
+class RequestSlots:
+    """The only way in which a request about a chunk is sent.
+
+    Args:
+        free: the slots.
+        gates: asked before every request, and they hear how it went.
+    """
+
+    def __init__(self, free: asyncio.Semaphore, gates: Gates) -> None:
+        self._free = free
+        self._gates = gates
+
+    async def send(
+        self,
+        slug: str,
+        request: Callable[[], Awaitable[T]],
+        right: RightToWork,
+        *,
+        counts: Callable[[Failure], bool] = _every,
+    ) -> T:
+        """Take a slot, check the right and the gates, send the request, note how it went.
+
+        A waiting chunk holds no slot: the slot is given back before anybody waits for anything.
+
+        Args:
+            slug: the workspace.
+            request: sends it.
+            right: checked when the slot is there, which may take long.
+            counts: whether a failure says anything about AnythingLLM.
+
+        Raises:
+            FenceClosedError: the right has ended; nothing was sent.
+            Failure: `NotSent`, or what the request met.
+        """
+        async with right.short():
+            await self._free.acquire()
+        try:
+            right.check()
+            self._gates.check(slug)
+            answer = await request()
+        except Failure as failure:
+            if counts(failure):
+                self._gates.note(failure)
+            raise
+        finally:
+            self._free.release()
+        self._gates.note(None)
+        return answer
