@@ -21,6 +21,20 @@ README = REPOSITORY / "consumer" / "README.md"
 ENTRANCE = "__main__"  # `python -m consumer` is a door of the room `cli`
 ENVIRONMENT_OF_SANDBOX = re.compile(r"(ANYTHINGLLM_)?TEST_[A-Z_]+|XDG_CACHE_HOME")
 
+# Rooms that see records, and who may parse JSON there, of what.
+ROOMS_OF_RECORDS = ("contract", "pipeline", "operations", "cli")
+PARSERS = {
+    "consumer.contract.envelope": "events",
+    "consumer.contract.exported_letter": "lines of exported files",
+    "consumer.contract.received_letter": "the header of failed chunks",
+    "consumer.contract.received_result": "results",
+    "consumer.contract.reference": "values of by-reference letters",
+    "consumer.pipeline.index_rows": "rows of the index",
+    "consumer.operations.audit.register": "rows of the register",
+    "consumer.operations.replay.run": "what a run has committed",
+    "consumer.cli.results": "results, shown as they are",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Import:
@@ -174,6 +188,24 @@ def _harmless_looks(tree: ast.Module) -> set[int]:
     return found
 
 
+def strange_parsers(modules: Mapping[str, Module]) -> Iterator[str]:
+    """Whoever else parses JSON: it may be an event, which only its envelope may be asked for."""
+    for module in modules.values():
+        if module.room not in ROOMS_OF_RECORDS or module.name in PARSERS:
+            continue
+        for node in ast.walk(module.tree):
+            if isinstance(node, ast.Call) and "loads" in (_called(node.func), *_given(node)):
+                yield f"{module.name}:{node.lineno} parses JSON"
+
+
+def _called(function: ast.expr) -> str:
+    return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+
+
+def _given(call: ast.Call) -> Iterator[str]:
+    yield from map(_called, call.args)
+
+
 def late_imports(modules: Mapping[str, Module]) -> Iterator[str]:
     """Imports inside functions: `cli` starts faster by them, elsewhere they only hide cycles."""
     for module in modules.values():
@@ -221,6 +253,12 @@ def test_settings_is_the_only_reader_of_the_environment(house: Mapping[str, Modu
     assert [] == list(strange_environment(house))
 
 
+def test_only_the_envelope_reads_events(house: Mapping[str, Module]) -> None:
+    """Whoever parses values on its own would misread another envelope in silence."""
+    assert [] == list(strange_parsers(house))
+    assert house.keys() >= PARSERS.keys()
+
+
 def test_imports_stand_at_the_top(house: Mapping[str, Module]) -> None:
     """Only commands import late, for the time they take to start."""
     assert [] == list(late_imports(house))
@@ -264,7 +302,7 @@ def rooms_rule(modules: Mapping[str, Module]) -> Iterable[str]:
 
 
 ALL_RULES: list[Rule] = [
-    rooms_rule, strange_libraries, strange_environment, late_imports, cycles,
+    rooms_rule, strange_libraries, strange_environment, strange_parsers, late_imports, cycles,
 ]  # fmt: skip
 
 
@@ -314,6 +352,9 @@ def test_a_sound_house_passes(tmp_path: Path) -> None:
         (strange_environment, "sandbox/demo.py", "import os\nos.environ[name]"),
         (strange_environment, "sandbox/demo.py", "import os\nos.environ['TEST_X'] = 'y'"),
         (strange_environment, "sandbox/demo.py", "import os\ndict(os.environ)"),
+        (strange_parsers, "cli/__init__.py", "import orjson\norjson.loads(record.value)"),
+        (strange_parsers, "cli/__init__.py", "from json import loads\nloads(value)"),
+        (strange_parsers, "cli/__init__.py", "import json\nlist(map(json.loads, lines))"),
         (late_imports, "model/value.py", "def f():\n    import json"),
         (late_imports, "kafka/source.py", "class A:\n    async def f(self):\n        import json"),
         (cycles, "model/value.py", "from consumer.kafka import source"),

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import consumer
 from consumer.contract.envelope import NoEventError, as_json, fields_in, read_fields
 from consumer.contract.processed_document import MAX_PROBLEMS, ContractProblem
 
@@ -113,30 +110,3 @@ def test_any_bytes_have_fields_or_a_reason(value: bytes) -> None:
 
     assert fields_in(value) == fields
     assert fields or problems or orjson.loads(value) == {}
-
-
-# Who parses JSON in the rooms that see records, and what it is there.
-PARSERS = {
-    "contract/envelope.py": "events",
-    "contract/exported_letter.py": "lines of exported files",
-    "contract/received_letter.py": "the header of failed chunks",
-    "contract/received_result.py": "results",
-    "contract/reference.py": "values of by-reference letters",
-    "pipeline/rows.py": "rows of the index",
-    "operations/audit/register.py": "rows of the register",
-    "operations/replay/run.py": "what a run has committed",
-    "cli/results.py": "results, shown as they are",
-}
-
-
-def test_nobody_else_reads_events() -> None:
-    """Another envelope would be misread in silence by whoever parses values on its own."""
-    root = Path(consumer.__file__).parent
-    parsers = {
-        path.relative_to(root).as_posix()
-        for room in ("contract", "pipeline", "operations", "cli")
-        for path in (root / room).rglob("*.py")
-        if "json.loads(" in path.read_text()
-    }
-
-    assert parsers == set(PARSERS)
