@@ -24,6 +24,7 @@ from consumer.anythingllm.errors import AnythingLLMRejectedError, AnythingLLMTim
 from consumer.anythingllm.health import PROBE_SECONDS, breaker_status, check_health
 from consumer.anythingllm.marker_lookup import MarkerLookup
 from consumer.anythingllm.models import DocumentUploadResult, SearchHit, StoredDocument, Workspace
+from consumer.anythingllm.proof import StorageProof
 from consumer.anythingllm.readiness import Readiness
 from consumer.anythingllm.search_hits import search_hits
 from consumer.anythingllm.stored_documents import stored_documents
@@ -98,10 +99,12 @@ class AnythingLLMClient:
             connections=config.max_chunks_in_flight + REMOVALS_IN_FLIGHT + SPARE_CONNECTIONS,
         )
         self._api = Api(self._transport)
+        self._proof = StorageProof(self._api, errand=self._errand, timeout=config.timeout)
         self._workspaces = Workspaces(self._api, may_create=config.create_workspaces)
         self._readiness = Readiness(
             self._api,
             self._workspaces,
+            self._proof,
             errand=self._errand,
             timeout=config.timeout,
             upload_timeout=config.upload_timeout,
@@ -334,9 +337,8 @@ class AnythingLLMClient:
         return Ways(
             api=self._api,
             readiness=self._readiness,
-            lookup=MarkerLookup(
-                self._api, errand=self._errand, timeout=self._config.timeout, clock=self._clock
-            ),
+            proof=self._proof,
+            lookup=MarkerLookup(self._proof, self._clock),
             slots=asyncio.Semaphore(self._config.max_chunks_in_flight),
             errand=self._errand,
             clock=self._clock,

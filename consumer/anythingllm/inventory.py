@@ -23,8 +23,8 @@ from consumer.anythingllm.config import AnythingLLMConfig
 from consumer.anythingllm.errors import AnythingLLMServerError, is_sick
 from consumer.anythingllm.models import DocumentRow, StoredFile, Workspace
 from consumer.anythingllm.search_hits import text_of
+from consumer.anythingllm.sentinel import is_sentinel
 from consumer.anythingllm.transport import Errand, Transport
-from consumer.anythingllm.upload_body import is_sentinel
 from consumer.model.listing import ListedFile, ListedRow, Listing
 from consumer.model.marker import decode_marker
 from consumer.resilience.breaker import Breaker

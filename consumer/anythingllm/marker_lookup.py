@@ -20,10 +20,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
-from consumer.anythingllm.api import Api
 from consumer.anythingllm.errors import AnythingLLMError
-from consumer.anythingllm.models import DocumentRow
-from consumer.anythingllm.readiness import NewErrand
+from consumer.anythingllm.proof import StorageProof
 
 LEAST_DISTANCE = 0.2  # seconds between the starts of two listings of one workspace
 _LONGEST_PAUSE = 30.0  # seconds between two looks of one who is in doubt
@@ -113,18 +111,12 @@ class MarkerLookup:
     """See the module's docstring.
 
     Args:
-        api: the endpoints.
-        errand: makes an errand of so many seconds.
-        timeout: seconds for a listing.
+        proof: reads the listings.
         clock: monotonic seconds.
     """
 
-    def __init__(
-        self, api: Api, *, errand: NewErrand, timeout: float, clock: Callable[[], float]
-    ) -> None:
-        self._api = api
-        self._errand = errand
-        self._timeout = timeout
+    def __init__(self, proof: StorageProof, clock: Callable[[], float]) -> None:
+        self._proof = proof
         self._clock = clock
         self._places: dict[str, _Place] = {}
 
@@ -168,14 +160,9 @@ class MarkerLookup:
                 del place.sought[marker]
         sought = frozenset(place.sought)
         found: dict[str, str] = {}
-
-        def take(row: DocumentRow) -> None:
-            if row.doc_source in sought:
-                found[row.doc_source] = row.location
-
         error = None
         try:
-            await self._api.scan(self._errand(self._timeout, trace_id), slug, take)
+            found = await self._proof.by_listing(slug, sought, trace_id)
         except AnythingLLMError as problem:
             error = _copy(problem)
         return MarkerListing(started, self._clock(), sought, found, error)

@@ -34,8 +34,14 @@ import structlog
 from consumer.anythingllm.api import Api, checked_slug
 from consumer.anythingllm.errors import AnythingLLMConnectionError, AnythingLLMError
 from consumer.anythingllm.models import DocumentRow, Workspace, WorkspaceListing
-from consumer.anythingllm.transport import Errand
-from consumer.anythingllm.upload_body import is_sentinel, sentinel_source
+from consumer.anythingllm.proof import StorageProof
+from consumer.anythingllm.sentinel import (
+    is_sentinel,
+    sentinel_body,
+    sentinel_source,
+    sentinel_text,
+)
+from consumer.anythingllm.transport import NewErrand
 from consumer.anythingllm.workspaces import Workspaces
 from consumer.model.fault import Fault
 
@@ -46,8 +52,6 @@ ABANDONED_AGE = timedelta(minutes=10)  # a sentinel this old belongs to a proces
 ROUNDS = 5  # sentinels tried; each loss means that another process was creating the table
 CONFIRMED_SECONDS = 5.0  # between two looks at the counts (rule 5); they are cheap, not free
 _TOP = 1_000  # more than a workspace can hold that is not yet in use (13 uploads/s for 60 s)
-
-NewErrand = Callable[[float, str | None], Errand]
 
 
 @dataclass(slots=True)
@@ -82,6 +86,7 @@ class Readiness:
     Args:
         api: the endpoints.
         workspaces: finds and creates them.
+        proof: of a sentinel.
         errand: makes an errand of so many seconds.
         timeout: seconds for an ordinary call.
         upload_timeout: seconds for a sentinel's upload.
@@ -94,6 +99,7 @@ class Readiness:
         self,
         api: Api,
         workspaces: Workspaces,
+        proof: StorageProof,
         *,
         errand: NewErrand,
         timeout: float,
@@ -104,6 +110,7 @@ class Readiness:
     ) -> None:
         self._api = api
         self._workspaces = workspaces
+        self._proof = proof
         self._errand = errand
         self._timeout = timeout
         self._upload_timeout = upload_timeout
@@ -220,7 +227,7 @@ class Readiness:
         try:
             return await self._make_ready(slug, trace_id)
         except AnythingLLMError as error:
-            if error.fault in (Fault.UNCLEAR, Fault.DOCUMENT):
+            if error.fault.is_counted:
                 error.fault = Fault.THEIRS
             error.ambiguous = False  # about a sentinel, which nobody will send again
             raise
@@ -262,8 +269,8 @@ class Readiness:
         source = sentinel_source(sentinel)
         litter.unplaced.add(source)
         errand = self._errand(self._upload_timeout, trace_id)
-        file = await self._api.raw_text(errand, _sentinel_body(slug, sentinel))
-        embedded = await self._is_embedded(file.location, source, trace_id)
+        file = await self._api.raw_text(errand, sentinel_body(slug, sentinel))
+        embedded = await self._proof.by_file(file.location, source, trace_id)
         if embedded is None:
             return
         litter.placed(source, file.location)
@@ -271,18 +278,12 @@ class Readiness:
             return
         errand = self._errand(self._upload_timeout, trace_id)
         await self._api.embed(errand, slug, [file.location])
-        if not await self._is_embedded(file.location, source, trace_id):
+        if not await self._proof.by_file(file.location, source, trace_id):
             raise _takes_nothing(slug)
 
-    async def _is_embedded(self, location: str, source: str, trace_id: str | None) -> bool | None:
-        """None where that sentinel is not there, whatever the upload's answer said."""
-        file = await self._api.file(self._errand(self._timeout, trace_id), location)
-        return file.cached is True if file and file.doc_source == source else None
-
     async def _seen(self, slug: str, sentinel: str, trace_id: str | None) -> bool:
-        errand = self._errand(self._timeout, trace_id)
-        vectors = await self._api.search(errand, slug, _sentinel_text(sentinel), _TOP)
-        return any(vector.doc_source == sentinel_source(sentinel) for vector in vectors)
+        source, text = sentinel_source(sentinel), sentinel_text(sentinel)
+        return await self._proof.by_search(slug, source, text, trace_id, nearest=_TOP)
 
     async def _remove_sentinels(self, slug: str, trace_id: str | None, litter: _Litter) -> None:
         try:
@@ -297,13 +298,7 @@ class Readiness:
 
     async def _place(self, slug: str, trace_id: str | None, litter: _Litter) -> None:
         """Find own sentinels whose answers were lost, or told another location."""
-        found: dict[str, str] = {}
-
-        def take(row: DocumentRow) -> None:
-            if row.doc_source in litter.unplaced:
-                found[row.doc_source] = row.location
-
-        await self._api.scan(self._errand(self._timeout, trace_id), slug, take)
+        found = await self._proof.by_listing(slug, litter.unplaced, trace_id)
         for source, location in found.items():
             litter.placed(source, location)
 
@@ -334,23 +329,6 @@ def _is_abandoned(row: DocumentRow, listing: WorkspaceListing) -> bool:
 def _older(row: DocumentRow, listing: WorkspaceListing, age: timedelta) -> bool:
     created = row.created_at
     return created is not None and listing.date - created > age
-
-
-def _sentinel_text(sentinel: str) -> str:
-    return f"readiness check {sentinel}"
-
-
-def _sentinel_body(slug: str, sentinel: str) -> dict[str, object]:
-    metadata = {
-        "title": "readiness check",
-        "description": "a test document of anythingllm-consumer, removed within minutes",
-        "docSource": sentinel_source(sentinel),
-    }
-    return {
-        "textContent": _sentinel_text(sentinel),
-        "addToWorkspaces": slug,
-        "metadata": metadata,
-    }
 
 
 def _cancelling() -> bool:

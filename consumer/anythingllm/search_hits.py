@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 
 from consumer.anythingllm.models import SearchHit, VectorHit
-from consumer.anythingllm.upload_body import is_sentinel
+from consumer.anythingllm.sentinel import is_sentinel
 from consumer.model.marker import ChunkMark, Marker, decode_marker
 
 _PREFIX = re.compile(r"<document_metadata>\n.*?\n</document_metadata>\n\n", re.DOTALL)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from consumer.anythingllm.models import DocumentRow, StoredChunk, StoredDocument
-from consumer.anythingllm.upload_body import is_sentinel
+from consumer.anythingllm.sentinel import is_sentinel
 from consumer.model.marker import Marker, StoredUnit, decode_marker
 
 

@@ -73,6 +73,10 @@ class Errand:
         return self.deadline - self.clock()
 
 
+NewErrand = Callable[[float, str | None], Errand]
+"""Makes an errand of so many seconds, with a trace id or none."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Outgoing:
     """A request, ready for the wire; ``headers`` on top of those that every request has."""

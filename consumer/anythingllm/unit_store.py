@@ -15,8 +15,9 @@ from consumer.anythingllm.errors import (
 )
 from consumer.anythingllm.health import PROBE_SECONDS, deep_probe
 from consumer.anythingllm.models import DocumentRow
-from consumer.anythingllm.readiness import NewErrand, Readiness
+from consumer.anythingllm.readiness import Readiness
 from consumer.anythingllm.stored_documents import stored_unit
+from consumer.anythingllm.transport import NewErrand
 from consumer.anythingllm.unit_upload import RawTextUpload, Ways
 from consumer.anythingllm.upload_body import pieces
 from consumer.model.listing import Listed

@@ -28,7 +28,9 @@ from consumer.anythingllm.errors import (
     AnythingLLMRejectedError,
 )
 from consumer.anythingllm.marker_lookup import LEAST_DISTANCE, MarkerLookup, Sighting, due_after
-from consumer.anythingllm.readiness import NewErrand, Readiness
+from consumer.anythingllm.proof import StorageProof
+from consumer.anythingllm.readiness import Readiness
+from consumer.anythingllm.transport import NewErrand
 from consumer.anythingllm.upload_body import upload_body
 from consumer.model.fault import Fault
 from consumer.model.marker import StoredUnit, Unit
@@ -45,7 +47,8 @@ class Ways:
     Args:
         api: the endpoints.
         readiness: makes workspaces ready.
-        lookup: for uploads that may still finish.
+        proof: that a unit is stored.
+        lookup: looks for uploads that may still finish.
         slots: as many uploads at a time.
         errand: makes an errand of so many seconds.
         clock: monotonic seconds.
@@ -57,6 +60,7 @@ class Ways:
 
     api: Api
     readiness: Readiness
+    proof: StorageProof
     lookup: MarkerLookup
     slots: asyncio.Semaphore
     errand: NewErrand
@@ -162,10 +166,9 @@ class RawTextUpload:
         return file.location
 
     async def _is_embedded(self, location: str) -> bool:
-        errand = self._ways.errand(self._ways.timeout, self._trace_id)
-        file = await self._ways.api.file(errand, location)
-        if file is not None and file.doc_source == self._marker:
-            return file.cached is True
+        embedded = await self._ways.proof.by_file(location, self._marker, self._trace_id)
+        if embedded is not None:
+            return embedded
         # Removed by somebody, or never ours: the next attempt looks for the marker and uploads.
         self._location = None
         self._doubt()

@@ -13,7 +13,7 @@ import unicodedata
 from typing import Any
 from urllib.parse import urlsplit
 
-from consumer.model.marker import SENTINEL_KEY, Unit
+from consumer.model.marker import Unit
 
 TITLE_BYTES = 200
 PIECE = 1_000  # characters that the server embeds at once unless it is set otherwise
@@ -23,7 +23,6 @@ FALLBACK_TITLE = "document"
 _WORDS = "$%&<>|"  # each becomes a word of up to 7 letters in the server's slug
 _WORD_BYTES = 8
 _LETTER_BYTES = 4  # what the server spells a letter of another script with, at most
-_SENTINEL_START = f'{{"{SENTINEL_KEY}":'
 
 
 def safe_title(title: str) -> str:
@@ -102,13 +101,3 @@ def pieces(text: str) -> list[str]:
     step = PIECE - PIECE_OVERLAP
     starts = range(0, max(len(text) - PIECE_OVERLAP, 1), step)
     return [piece for start in starts if (piece := text[start : start + PIECE].strip())]
-
-
-def sentinel_source(sentinel_id: str) -> str:
-    """The ``docSource`` of a sentinel: a throw-away document that proves a workspace ready."""
-    return f'{_SENTINEL_START}1,"id":"{sentinel_id}"}}'
-
-
-def is_sentinel(doc_source: str) -> bool:
-    """Whether a ``docSource`` is a sentinel's, of whichever process."""
-    return doc_source.startswith(_SENTINEL_START)

@@ -19,6 +19,11 @@ class Fault(StrEnum):
     DOCUMENT = "document"
     UNCLEAR = "unclear"
 
+    @property
+    def is_counted(self) -> bool:
+        """Whether it may count against a document: an outage and a wish for time never do."""
+        return self in (Fault.DOCUMENT, Fault.UNCLEAR)
+
 
 class Failure(Exception):
     """An operation towards AnythingLLM failed, and this is all anybody needs to know to decide.

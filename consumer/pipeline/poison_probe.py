@@ -15,14 +15,13 @@ import random
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from consumer.model.fault import Failure, Fault
+from consumer.model.fault import Failure
 from consumer.pipeline.ports import RightToWork, Storage
 from consumer.pipeline.request_slots import RequestSlots
 from consumer.resilience.blame import Tally, is_blamed
 
 CONTROL_TEXT = "A plain sentence that every embedder can embed."
 _MOST_PAIRS = 60  # beside a poison text the control fails at random; more would take minutes
-_NOBODYS = frozenset({Fault.THEIRS, Fault.BUSY})
 _DOWN = Tally(3, 3)  # controls in a row without one success: this is an outage
 
 
@@ -77,7 +76,7 @@ class PoisonProbe:
             for is_own in self._rng.sample((True, False), 2):
                 asked = text if is_own else CONTROL_TEXT
                 failure = await self._ask(slug, asked, right, trace_id)
-                if failure is not None and failure.fault in _NOBODYS:
+                if failure is not None and not failure.fault.is_counted:
                     return ProbeEvidence(ProbeVerdict.UNDECIDED, own, controls)
                 if not is_own:
                     controls = controls.with_one(failed=failure is not None)
@@ -96,7 +95,7 @@ class PoisonProbe:
             await self._storage.embeds(text, trace_id=trace_id)
 
         def counts(failure: Failure) -> bool:
-            return text is CONTROL_TEXT or failure.fault in _NOBODYS
+            return text is CONTROL_TEXT or not failure.fault.is_counted
 
         try:
             await self._slots.send(slug, embed, right, counts=counts)

@@ -240,7 +240,7 @@ class Uploader:
         pending.last = failure
         if failure.pending:
             return
-        if failure.fault in {Fault.UNCLEAR, Fault.DOCUMENT}:
+        if failure.fault.is_counted:
             pending.attempts += 1
         self._metrics.upload_failures.labels(failure.fault.value).inc()
         log.info(

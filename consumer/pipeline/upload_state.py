@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from consumer.model.fault import Failure, Fault
+from consumer.model.fault import Failure
 from consumer.model.marker import Unit
 from consumer.model.outcome import FailedChunk, FailureReason
 from consumer.pipeline.plan import Plan
 from consumer.pipeline.ports import RightToWork, UnitUpload
 from consumer.resilience.blame import Tally
-
-_NOBODYS = frozenset({Fault.THEIRS, Fault.BUSY})
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +40,7 @@ class PendingUnit:
     def met_outage(self) -> bool:
         """Whether its siblings would fail in the same way; an ambiguous failure is its own."""
         last = self.last
-        return last is not None and last.fault in _NOBODYS and not last.ambiguous
+        return last is not None and not last.fault.is_counted and not last.ambiguous
 
     def failed(
         self, failure: Failure, reason: FailureReason, message: str | None = None

@@ -19,7 +19,7 @@ import orjson
 import pytest
 
 from consumer.anythingllm import AnythingLLMClient, AnythingLLMConfig, DocumentUploadResult
-from consumer.anythingllm.upload_body import is_sentinel
+from consumer.anythingllm.sentinel import is_sentinel
 from consumer.model.document import Chunk, ProcessedDocument
 from consumer.model.marker import decode_marker
 from tests.contract.conftest import PUBLISHED, REAL_ENDPOINT, Server

@@ -23,7 +23,7 @@ import aiohttp
 from aiokafka.admin import AIOKafkaAdminClient
 from prometheus_client.parser import text_string_to_metric_families
 
-from consumer.anythingllm.upload_body import is_sentinel
+from consumer.anythingllm.sentinel import is_sentinel
 from consumer.contract.upload_result import ReceivedResult, read_result
 from consumer.kafka.connection import KafkaConnection, KafkaUnavailableError
 from consumer.kafka.reader import read_topic

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 import pytest
 
-from consumer.anythingllm.upload_body import is_sentinel
+from consumer.anythingllm.sentinel import is_sentinel
 from consumer.kafka.connection import KafkaConnection
 from consumer.kafka.publisher import OutgoingRecord, Publisher
 from consumer.sandbox.kafka import LocalKafka

@@ -14,7 +14,7 @@ from consumer.anythingllm import (
     AnythingLLMNotFoundError,
     CircuitBreakerConfig,
 )
-from consumer.anythingllm.upload_body import sentinel_source
+from consumer.anythingllm.sentinel import sentinel_source
 from consumer.model.fault import Fault
 from consumer.sandbox.simulator import Simulator
 from tests.integration.client_support import (

@@ -21,7 +21,7 @@ from consumer.anythingllm import (
     CircuitBreakerConfig,
 )
 from consumer.anythingllm.calls import Call
-from consumer.anythingllm.upload_body import sentinel_source
+from consumer.anythingllm.sentinel import sentinel_source
 from consumer.model.marker import StoredUnit, Unit, unit_of
 from consumer.model.version import DocumentVersion
 from consumer.sandbox.simulator import Rule, Simulator

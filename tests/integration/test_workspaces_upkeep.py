@@ -13,7 +13,7 @@ import pytest
 from consumer.anythingllm import AnythingLLMConfig, AnythingLLMError, CircuitBreakerConfig
 from consumer.anythingllm.errors import AnythingLLMForbiddenError
 from consumer.anythingllm.inventory import Inventory, open_inventory
-from consumer.anythingllm.upload_body import sentinel_source
+from consumer.anythingllm.sentinel import sentinel_source
 from consumer.model.document import ProcessedDocument
 from consumer.model.identity import IdentityTemplate
 from consumer.operations.workspaces.finding import FindingKind

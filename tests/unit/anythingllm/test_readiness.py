@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from consumer.anythingllm.models import DocumentRow, Workspace, WorkspaceListing
 from consumer.anythingllm.readiness import is_in_use
-from consumer.anythingllm.upload_body import sentinel_source
+from consumer.anythingllm.sentinel import sentinel_source
 from tests.unit.anythingllm.units import NOW, row
 
 

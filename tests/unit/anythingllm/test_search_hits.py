@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from consumer.anythingllm.search_hits import search_hits, text_of
-from consumer.anythingllm.upload_body import sentinel_source
+from consumer.anythingllm.sentinel import sentinel_source
 from consumer.model.marker import unit_of
 from tests.unit.anythingllm.units import PREFIX, VERSION, document, hit, stored
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from consumer.anythingllm.sentinel import sentinel_source
 from consumer.anythingllm.stored_documents import stored_documents, stored_unit
-from consumer.anythingllm.upload_body import sentinel_source
 from tests.unit.anythingllm.units import NOW, document, row, rows_of, stored
 
 

@@ -6,14 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from consumer.anythingllm.sentinel import is_sentinel, sentinel_source
 from consumer.anythingllm.upload_body import (
     PIECE,
     PIECE_OVERLAP,
     TITLE_BYTES,
-    is_sentinel,
     pieces,
     safe_title,
-    sentinel_source,
     upload_body,
 )
 from consumer.model.document import Chunk, ProcessedDocument

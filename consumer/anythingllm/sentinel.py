@@ -1,0 +1,36 @@
+"""Sentinels: throw-away documents that prove a workspace ready (`readiness`). Pure."""
+
+from __future__ import annotations
+
+from consumer.model.marker import SENTINEL_KEY
+
+_START = f'{{"{SENTINEL_KEY}":'
+
+
+def sentinel_source(sentinel_id: str) -> str:
+    """The ``docSource`` of a sentinel."""
+    return f'{_START}1,"id":"{sentinel_id}"}}'
+
+
+def is_sentinel(doc_source: str) -> bool:
+    """Whether a ``docSource`` is a sentinel's, of whichever process."""
+    return doc_source.startswith(_START)
+
+
+def sentinel_text(sentinel_id: str) -> str:
+    """Its text; no two are the same."""
+    return f"readiness check {sentinel_id}"
+
+
+def sentinel_body(slug: str, sentinel_id: str) -> dict[str, object]:
+    """The body of its ``raw-text``."""
+    metadata = {
+        "title": "readiness check",
+        "description": "a test document of anythingllm-consumer, removed within minutes",
+        "docSource": sentinel_source(sentinel_id),
+    }
+    return {
+        "textContent": sentinel_text(sentinel_id),
+        "addToWorkspaces": slug,
+        "metadata": metadata,
+    }
