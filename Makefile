@@ -12,7 +12,10 @@ PYTEST := $(BIN)/pytest
 COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-annotate --no-header --quiet
 
-.PHONY: help setup demo test test-all check bench settings-table lock clean
+# How often `make test-kafka` runs them.
+REPEAT := 10
+
+.PHONY: help setup demo test test-kafka test-slow test-all check bench settings-table lock clean
 
 help: ## what can be made
 	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1\t\2/p' Makefile | expand -t 18
@@ -32,18 +35,15 @@ demo: $(STAMP) ## the whole way on this machine: a real Kafka, a simulated Anyth
 	$(BIN)/anythingllm-consumer demo
 
 test: $(STAMP) ## all but the slow tests, the journey on a real Kafka among them
-	@# Two halves side by side: one computes, the other mostly waits for Kafka and processes.
-	@said=$$(mktemp); \
-	$(PYTEST) -m "not slow" -p no:cacheprovider tests/unit tests/virtual tests/contract \
-		>"$$said" 2>&1 & half=$$!; \
-	$(PYTEST) -m "not slow" tests/integration tests/e2e; code=$$?; \
-	wait $$half; other=$$?; cat "$$said"; rm -f "$$said"; \
-	[ $$code = 0 ] && [ $$other = 0 ]
+	@$(BIN)/python -m tests.runs.side_by_side quick
 
-# AFTER_TEST=1: only what `make test` left out. pytest's 5 means that nothing is marked slow.
-test-all: $(STAMP) ## every test
-	@$(PYTEST) $(if $(AFTER_TEST),-m slow) || { code=$$?; \
-		[ "$(AFTER_TEST)" ] && [ $$code -eq 5 ] && echo "no test is marked slow" || exit $$code; }
+test-kafka: $(STAMP) ## REPEAT=10 runs of the tests on Kafka, with a busy loop on each core
+	@$(BIN)/python -m tests.runs.under_load $(REPEAT)
+
+test-slow: $(STAMP) ## what `make test` leaves out
+	@$(BIN)/python -m tests.runs.side_by_side slow
+
+test-all: test test-slow ## every test
 
 check: $(STAMP) ## format, lint, types, architecture; changes nothing
 	$(BIN)/ruff format --check .

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import signal
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -25,13 +26,28 @@ _SETTINGS_OF_RUN = (
     "LOG_FORMAT", "LOG_LEVEL", "REMOVAL_", "REPLAY_", "ROUTING_", "SHUTDOWN_", "UPLOAD_",
 )  # fmt: skip
 _SETTINGS_OF_TESTS = ("ANYTHINGLLM_TEST_", "TEST_")
+_BROKERS = frozenset({"kafka", "own_kafka"})
 
 
 def pytest_configure() -> None:
-    """Forget the settings of `run`: no test, nor a process it starts, may reach for production."""
+    """Give the tests, and the processes they start, a world that does not depend on who starts us.
+
+    Without settings of `run`: nothing may reach for production. With a SIGINT that ends things:
+    shells let their background jobs ignore it, and a process hands that on to those it starts.
+    """
     for name in list(os.environ):
         if name.startswith(_SETTINGS_OF_RUN) and not name.startswith(_SETTINGS_OF_TESTS):
             del os.environ[name]
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what uses a broker, before anything is chosen by markers."""
+    for item in items:
+        if not _BROKERS.isdisjoint(getattr(item, "fixturenames", ())):
+            item.add_marker("kafka")
 
 
 @pytest.fixture(autouse=True)
@@ -56,8 +72,10 @@ def _run_apart(coroutine: Coroutine[object, object, None]) -> None:
 
 
 @pytest.fixture(scope="session")
-def kafka() -> Iterator[LocalKafka]:
-    """One real Kafka for the session. A test that stops it has to start it again."""
+def kafka(request: pytest.FixtureRequest) -> Iterator[LocalKafka]:
+    """One real Kafka for the session, which no test stops; see `own_kafka`."""
+    if "not kafka" in request.config.option.markexpr:
+        pytest.fail("asked for by a name that is not in its test: mark the test with kafka")
     try:
         broker = asyncio.run(choose_kafka())
     except SandboxUnavailable as error:
@@ -67,6 +85,19 @@ def kafka() -> Iterator[LocalKafka]:
         yield broker
     finally:
         _run_apart(broker.close())
+
+
+@pytest.fixture
+async def own_kafka() -> AsyncIterator[LocalKafka]:
+    """A real Kafka that a test may stop, kill and start again."""
+    broker = await choose_kafka()
+    if broker.mode == "external":
+        pytest.skip("an external Kafka is not ours to stop")
+    try:
+        await broker.start()
+        yield broker
+    finally:
+        await broker.close()
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ import pytest
 from consumer.sandbox.samples import sample_documents
 from tests.e2e.support import REPOSITORY, Ended, Stage, write_events
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.timeout(180)]
 
 README = (REPOSITORY / "README.md").read_text()
 KILLS = 4

@@ -33,8 +33,6 @@ from tests.e2e.support import (
     write_events,
 )
 
-pytestmark = pytest.mark.kafka
-
 SUMMARY = {"valid", "invalid", "published", "dry_run"}
 
 

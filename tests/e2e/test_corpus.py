@@ -15,8 +15,6 @@ import pytest
 from consumer.sandbox.simulator.names import workspace_slug
 from tests.e2e.support import Json, Process, Stage, stored, uploads, write_events
 
-pytestmark = pytest.mark.kafka
-
 DOCUMENTS, CHUNKS, WORKSPACES = 300, 4252, 21
 MEMORY = 200 * 1000 * 1000
 

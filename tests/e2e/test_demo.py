@@ -16,8 +16,6 @@ from consumer.sandbox.simulator import Simulator
 from tests.e2e.support import CANARY, Ended, Json, Programs, until
 from tests.integration.test_local_kafka import needs_java, needs_own_kafka
 
-pytestmark = pytest.mark.kafka
-
 FIELDS = {
     *("published", "results", "dead_letters", "replayed"),
     *("chunks_stored", "chunks_searchable", "seconds"),
@@ -62,6 +60,7 @@ async def nothing_left(programs: Programs) -> None:
     assert list((programs.folder / "tmp").iterdir()) == []
 
 
+@pytest.mark.kafka
 @needs_java
 @needs_own_kafka
 async def test_the_demo_runs_the_main_job(programs: Programs) -> None:

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import signal
 
-import pytest
-
 from consumer.kafka.publisher import OutgoingRecord, Publisher
 from consumer.sandbox.samples import sample_documents
 from tests.e2e.support import Stage, write_events
-
-pytestmark = pytest.mark.kafka
 
 
 def lag(metrics: dict[str, float]) -> float:

@@ -20,8 +20,6 @@ from consumer.sandbox.kafka import LocalKafka
 from tests.conftest import MakeTopic
 from tests.e2e.support import REPOSITORY, Json, Process, Stage, stored, until, uploads, write_events
 
-pytestmark = pytest.mark.kafka
-
 RUN = re.compile(r"^run (\d{8}-\d{6}-[0-9a-f]{4}): ", re.MULTILINE)
 
 

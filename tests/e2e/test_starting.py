@@ -20,8 +20,6 @@ from consumer.sandbox.samples import sample_documents
 from tests.e2e.support import CANARY, Process, Programs, Stage, topics_of, write_events
 from tests.integration.test_local_kafka import needs_java
 
-pytestmark = pytest.mark.kafka
-
 
 @pytest.fixture
 def free_port() -> int:

@@ -14,8 +14,6 @@ from consumer.sandbox.samples import sample_documents
 from consumer.sandbox.simulator import Rule
 from tests.e2e.support import Json, Process, Stage, chunk_ids, stored, until, uploads, write_events
 
-pytestmark = pytest.mark.kafka
-
 PUT = "/api/v1/document/raw-text"
 # Uploads that pass before the others are held: enough for some results in three fresh workspaces.
 PASS = 40

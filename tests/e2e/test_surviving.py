@@ -16,7 +16,7 @@ import pytest
 
 from consumer.contract.upload_result import ReceivedResult
 from consumer.kafka.connection import KafkaConnection
-from consumer.sandbox.kafka import local_kafka
+from consumer.sandbox.kafka import LocalKafka
 from consumer.sandbox.samples import sample_documents
 from consumer.sandbox.simulator import Simulator
 from tests.e2e.crew import Crew, Event, Instance, publishing, trespasses
@@ -32,7 +32,7 @@ from tests.e2e.support import (
     uploads,
 )
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 MIB = 2**20
 WORKSPACES = ("lanterns", "looms", "bells")
@@ -133,33 +133,31 @@ async def test_members_come_and_go(wide_stage: Stage) -> None:
 
 
 async def test_brokers_restart(
+    own_kafka: LocalKafka,
     unique_name: Callable[[str], str],
     simulated: Simulator,
     programs: Programs,
 ) -> None:
     """Five clean restarts and five power cuts in mid-work, and the process goes on by itself."""
     documents = sample_documents(1_000, seed=19, technologies=WORKSPACES, max_chunks=4)
-    async with local_kafka() as broker:
-        if broker.mode == "external":
-            pytest.skip("an external Kafka is not ours to restart")
-        settings = settings_for(unique_name, broker.bootstrap_servers, simulated)
-        settings["KAFKA_DELIVERY_TIMEOUT_SECONDS"] = "5"
-        stage = Stage(settings, KafkaConnection(broker.bootstrap_servers), simulated, programs)
-        async with topics_of(settings, 12):
-            async with publishing(stage) as publish:
-                await publish(by_identity(documents))
-            simulated.faults.latency = 0.02
-            service = await stage.run()
-            for turn in range(10):
-                await until_uploaded(stage, 100)
-                await broker.stop(hard=turn % 2 == 1)
-                await broker.start()
-            assert uploaded(stage) < len(chunk_ids(documents))  # all of them were in mid-work
-            await stage.until_results(len(documents), seconds=90)
-            assert len(service.logged("service.started")) == 1
-            await stopped(service)
-            results = await all_is_well(stage, documents)
-            print("repeated", len(results) - len(documents))
+    settings = settings_for(unique_name, own_kafka.bootstrap_servers, simulated)
+    settings["KAFKA_DELIVERY_TIMEOUT_SECONDS"] = "5"
+    stage = Stage(settings, KafkaConnection(own_kafka.bootstrap_servers), simulated, programs)
+    async with topics_of(settings, 12):
+        async with publishing(stage) as publish:
+            await publish(by_identity(documents))
+        simulated.faults.latency = 0.02
+        service = await stage.run()
+        for turn in range(10):
+            await until_uploaded(stage, 100)
+            await own_kafka.stop(hard=turn % 2 == 1)
+            await own_kafka.start()
+        assert uploaded(stage) < len(chunk_ids(documents))  # all of them were in mid-work
+        await stage.until_results(len(documents), seconds=90)
+        assert len(service.logged("service.started")) == 1
+        await stopped(service)
+        results = await all_is_well(stage, documents)
+        print("repeated", len(results) - len(documents))
 
 
 def large_document(chunks: int) -> Json:

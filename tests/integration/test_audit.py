@@ -25,8 +25,6 @@ from tests.integration.client_support import client_for
 from tests.integration.client_support import document as uploadable
 from tests.integration.service_fixtures import MakeStage, Stage, document, texts
 
-pytestmark = pytest.mark.kafka
-
 Json = dict[str, Any]
 
 SECOND = {"ANYTHINGLLM_AMBIGUITY_SECONDS": "1", "UPLOAD_TIMEOUT_SECONDS": "1"}

@@ -26,7 +26,7 @@ from tests.e2e.support import clean_environment
 from tests.integration import index_load
 from tests.integration.service_fixtures import MakeStage, Stage, document
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DOCUMENTS = 50_000

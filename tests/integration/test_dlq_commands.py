@@ -34,8 +34,6 @@ from tests.e2e.support import Ended, Json, Programs, clean_environment
 from tests.integration.kafka_support import delete, delete_records
 from tests.integration.service_fixtures import MakeStage, Stage, document, texts
 
-pytestmark = pytest.mark.kafka
-
 MIB = 2**20
 FIELDS = {
     "event", "standing", "at", "foreign", "reason", "message", "stage", "identity", "document_id",

@@ -49,8 +49,6 @@ from tests.integration.service_fixtures import (
     texts,
 )
 
-pytestmark = pytest.mark.kafka
-
 
 def refuse(stage: Stage, word: str = "REFUSED", status: int = 422) -> None:
     """Have AnythingLLM refuse every text with this word."""

@@ -17,8 +17,6 @@ from consumer.kafka.topics import open_admin
 from consumer.sandbox.kafka import LocalKafka
 from tests.conftest import MakeTopic
 
-pytestmark = pytest.mark.kafka
-
 SESSION = 2.0
 
 

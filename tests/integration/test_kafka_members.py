@@ -17,8 +17,6 @@ from tests.integration.kafka_proxy import proxy_to
 from tests.integration.kafka_support import delete
 from tests.integration.service_fixtures import Running, Stage, document, eventually, texts
 
-pytestmark = pytest.mark.kafka
-
 CHUNKS = 2
 
 

@@ -14,8 +14,6 @@ from tests.conftest import MakeTopic
 from tests.integration.kafka_proxy import proxy_to
 from tests.integration.kafka_support import delete_records, publish
 
-pytestmark = pytest.mark.kafka
-
 
 @pytest.fixture
 def connection(kafka: LocalKafka) -> KafkaConnection:

@@ -23,8 +23,6 @@ from tests.integration.kafka_support import (
     reading,
 )
 
-pytestmark = pytest.mark.kafka
-
 SETTINGS = pytest.mark.parametrize("setting", ["earliest", "latest"])
 
 

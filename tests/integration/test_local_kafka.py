@@ -25,8 +25,6 @@ from consumer.sandbox.kafka.jars import missing_for_java
 from consumer.sandbox.kafka.java import JavaKafka
 from tests.conftest import REPOSITORY, MakeTopic
 
-pytestmark = pytest.mark.kafka
-
 PATIENCE = 30.0  # seconds; a loaded machine is slow, a wrong one never gets there
 
 needs_own_kafka = pytest.mark.skipif(
@@ -130,27 +128,26 @@ async def test_nothing_comes_into_being_by_asking(
         await asker.stop()
 
 
-@needs_own_kafka
-async def test_a_restart_keeps_port_and_data() -> None:
+async def test_a_restart_keeps_port_and_data(own_kafka: LocalKafka) -> None:
     """After a clean stop as after a power cut the broker is back where it was, with its records."""
-    async with local_kafka() as kafka:
-        address = kafka.bootstrap_servers
-        async with open_admin(KafkaConnection(address)) as admin:
-            await admin.create([TopicSpec("test-restart", "a test", 1)], replication_factor=1)
-        sent = []
-        for hard in (False, True):
-            sent.append(f"before a restart, hard={hard}".encode())
-            async with producer_at(kafka) as producer:
-                await producer.send_and_wait("test-restart", sent[-1])
+    address = own_kafka.bootstrap_servers
+    async with open_admin(KafkaConnection(address)) as admin:
+        await admin.create([TopicSpec("test-restart", "a test", 1)], replication_factor=1)
+    sent = []
+    for hard in (False, True):
+        sent.append(f"before a restart, hard={hard}".encode())
+        async with producer_at(own_kafka) as producer:
+            await producer.send_and_wait("test-restart", sent[-1])
 
-            await kafka.stop(hard=hard)
-            assert not await broker_answers(KafkaConnection(address))
-            await kafka.start()
+        await own_kafka.stop(hard=hard)
+        assert not await broker_answers(KafkaConnection(address))
+        await own_kafka.start()
 
-            assert address == kafka.bootstrap_servers
-            assert sent == await read_all(kafka, "test-restart", len(sent))
+        assert address == own_kafka.bootstrap_servers
+        assert sent == await read_all(own_kafka, "test-restart", len(sent))
 
 
+@pytest.mark.kafka
 @needs_java
 async def test_the_end_leaves_no_process_and_no_file() -> None:
     """Leaving `local_kafka` by an exception too ends broker and watchdog and removes the data."""
@@ -174,6 +171,7 @@ async def test_the_end_leaves_no_process_and_no_file() -> None:
     assert not folder.exists()
 
 
+@pytest.mark.kafka
 @needs_java
 async def test_the_broker_dies_with_us() -> None:
     """Killed without a chance to clean up, we leave no broker behind and no data."""
@@ -194,6 +192,7 @@ async def test_the_broker_dies_with_us() -> None:
     assert await until(lambda: not Path(folder).exists())
 
 
+@pytest.mark.kafka
 @needs_java
 async def test_a_broker_that_dies_says_why() -> None:
     """A broker that does not come up is an error with its last words, at once, not a timeout."""

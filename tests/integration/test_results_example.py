@@ -10,11 +10,7 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.integration.service_fixtures import MakeStage, document, first_by_event
-
-pytestmark = pytest.mark.kafka
 
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text()
 

@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import pytest
 from structlog.testing import capture_logs
 
 from consumer.telemetry.metrics import PREFIX
@@ -24,7 +23,6 @@ from tests.virtual.world import HOUR, RECOVERY, World, event, world
 SICK = {"sick": 12}  # vectors of another width than those in its table
 WORKSPACES = ("sick", "docs", "more")
 LEAST_ROOM = 17 * 1024  # bytes aside that a small document takes
-needs_kafka = pytest.mark.kafka
 
 Json = dict[str, Any]
 
@@ -73,7 +71,6 @@ def _assert_whole(stage: Stage, events: Sequence[Json]) -> None:
     assert stage.dead_letters == []
 
 
-@needs_kafka
 async def test_a_sick_workspace_is_named_and_the_others_are_answered(
     make_stage: MakeStage,
 ) -> None:
@@ -105,7 +102,6 @@ async def test_a_sick_workspace_is_named_and_the_others_are_answered(
     assert [_gauge(running, name) for name in shown] == [0, 0, 0, 0]
 
 
-@needs_kafka
 async def test_without_room_aside_the_intake_stops_and_goes_on_when_it_is_healed(
     make_stage: MakeStage,
 ) -> None:
@@ -130,7 +126,6 @@ async def test_without_room_aside_the_intake_stops_and_goes_on_when_it_is_healed
     _assert_whole(stage, [*events, behind])
 
 
-@needs_kafka
 async def test_what_stands_aside_is_dropped_at_once_in_a_rebalance(make_stage: MakeStage) -> None:
     """The next owner gets it again: each stored once, in the end."""
     stage, events = await _stage(make_stage), _events(30)
@@ -165,7 +160,6 @@ def _failed_uploads(stage: Stage) -> int:
     return sum(e["location"] not in listed and e["doc_source"][:7] == '{"alc":' for e in stored)
 
 
-@needs_kafka
 async def test_a_stop_ends_at_once_while_documents_stand_aside(make_stage: MakeStage) -> None:
     """They are neither settled nor committed, and come again at the next start."""
     stage, events = await _stage(make_stage), _events(30)

@@ -10,12 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-import pytest
 
 from consumer.model.record import Headers, Record
 from tests.integration.service_fixtures import MakeStage, Stage, document, header, statuses, texts
-
-pytestmark = pytest.mark.kafka
 
 CONNECT = "__connect.errors."
 DEEP = b'{"id": "deep", "x": ' + b"[" * 5_000 + b"]" * 5_000 + b"}"

@@ -7,7 +7,6 @@ from typing import Any
 from uuid import UUID, uuid5
 
 import orjson
-import pytest
 
 from consumer.contract.upload_result import read_result
 from consumer.kafka.topics import open_admin
@@ -15,8 +14,6 @@ from consumer.model.record import Headers
 from consumer.sandbox.samples import sample_documents
 from consumer.sandbox.simulator import simulator as running_simulator
 from tests.integration.service_fixtures import MakeStage, Stage, document, texts
-
-pytestmark = pytest.mark.kafka
 
 Json = dict[str, Any]
 TRACE = "0af7651916cd43dd8448eb211c80319c"

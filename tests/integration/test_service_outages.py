@@ -18,8 +18,6 @@ from tests.integration.service_fixtures import (
     texts,
 )
 
-pytestmark = pytest.mark.kafka
-
 EVENTS = [document(f"doc-{n}", texts(f"doc-{n}", 6)) for n in range(8)]
 WANTED = {event["id"]: sorted(texts(event["id"], 6)) for event in EVENTS}
 

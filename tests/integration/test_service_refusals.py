@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import orjson
-import pytest
 
 from tests.integration.service_fixtures import Stage, document, header, texts
-
-pytestmark = pytest.mark.kafka
 
 
 def _with_refused(count: int, refused: tuple[int, ...]) -> list[str]:

@@ -32,7 +32,6 @@ from tests.virtual.world import event, world
 
 Json = dict[str, Any]
 
-needs_kafka = pytest.mark.kafka
 TEXTS = texts("guide", 8)
 SETTLED_SECONDS = 90.0  # a workspace is in use then
 
@@ -78,7 +77,6 @@ COSTS = {
 }
 
 
-@needs_kafka
 @pytest.mark.parametrize("restarted", [False, True])
 async def test_a_crawl_costs_what_has_changed(stage: Stage, restarted: bool) -> None:
     """Sample documents with all their oddities, texts that occur several times among them.
@@ -124,7 +122,6 @@ def _reminted(each: Json, day: int) -> Json:
     return again
 
 
-@needs_kafka
 async def test_new_ids_for_the_same_pages_cost_nothing_where_the_source_is_the_identity(
     make_stage: MakeStage,
 ) -> None:
@@ -151,7 +148,6 @@ async def test_new_ids_for_the_same_pages_cost_nothing_where_the_source_is_the_i
     assert stage.stored() == {}
 
 
-@needs_kafka
 async def test_new_ids_for_the_same_pages_are_hinted_at_once(stage: Stage) -> None:
     """By default they are other documents: the log names the setting once, the metric counts."""
     with capture_logs() as logs:
@@ -234,7 +230,6 @@ def test_what_people_took_out_comes_back_when_it_is_published_again(name: str) -
     run()
 
 
-@needs_kafka
 async def test_how_long_nothing_need_be_uploaded_is_believed_has_an_end(
     make_stage: MakeStage,
 ) -> None:
@@ -286,7 +281,6 @@ def test_an_upload_notices_within_seconds_what_people_did_to_the_workspace(
     run()
 
 
-@needs_kafka
 async def test_an_upload_that_finds_the_workspace_gone_brings_the_whole_document_back(
     stage: Stage,
 ) -> None:
@@ -302,7 +296,6 @@ async def test_an_upload_that_finds_the_workspace_gone_brings_the_whole_document
     assert stage.stored() == {"guide": sorted(["edited", *TEXTS[1:]])}
 
 
-@needs_kafka
 async def test_a_sick_workspace_may_be_mended_by_a_reset(stage: Stage) -> None:
     """That is what we advise: what waited for it, and was stored there before, is whole again."""
     await stage.publish(document("guide", TEXTS, day=1))
@@ -322,7 +315,6 @@ async def test_a_sick_workspace_may_be_mended_by_a_reset(stage: Stage) -> None:
 # -- an older version comes back -------------------------------------------------------------------
 
 
-@needs_kafka
 @pytest.mark.parametrize("newest", ["only removes", "emptied", "unchanged", "tombstone"])
 async def test_a_dead_letter_that_something_newer_followed_comes_back_too_late(
     stage: Stage, newest: str
@@ -366,7 +358,6 @@ async def test_a_dead_letter_that_something_newer_followed_comes_back_too_late(
 # -- dates -----------------------------------------------------------------------------------------
 
 
-@needs_kafka
 async def test_a_date_from_2099_does_not_lock_a_document_for_73_years(stage: Stage) -> None:
     """A publisher's clock is wrong once: its event counts as of its record's time.
 
@@ -392,7 +383,6 @@ async def test_a_date_from_2099_does_not_lock_a_document_for_73_years(stage: Sta
     assert stage.stored() == {}
 
 
-@needs_kafka
 async def test_versions_that_go_back_end_with_the_newest_by_its_own_date(stage: Stage) -> None:
     """One after the other, each settled before the next: only what is newer is stored."""
     await stage.start()
@@ -449,7 +439,6 @@ def _held(chunks: Sequence[tuple[str, str, int]]) -> list[str]:
     return sorted(text for _, text, copies in chunks for _ in range(copies) if text in known)
 
 
-@needs_kafka
 async def test_what_people_put_there_outlives_documents_and_tombstones(stage: Stage) -> None:
     """No marker, a later format, a broken one, one from the future: never removed.
 

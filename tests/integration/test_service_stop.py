@@ -11,10 +11,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from consumer.app import Service
-from consumer.sandbox.kafka import local_kafka
+from consumer.sandbox.kafka import LocalKafka
 from tests.integration.service_fixtures import MakeStage, Stage, document, open_stage, texts
-
-pytestmark = pytest.mark.kafka
 
 Logs = Iterable[MutableMapping[str, Any]]
 
@@ -152,34 +150,33 @@ async def test_a_stop_before_kafka_answers_ends(make_stage: MakeStage) -> None:
 
 
 @pytest.mark.slow
-async def test_a_stop_while_kafka_is_away_ends_in_time(unique_name: Callable[[str], str]) -> None:
+async def test_a_stop_while_kafka_is_away_ends_in_time(
+    own_kafka: LocalKafka, unique_name: Callable[[str], str]
+) -> None:
     """Results that can't be published hold up a stop for the drain and some seconds, not more.
 
     The next start finds everything as it was and goes on.
     """
-    async with local_kafka() as broker:
-        if broker.mode == "external":
-            pytest.skip("an external Kafka is not ours to stop")
-        async with open_stage(broker, unique_name, {"SHUTDOWN_DRAIN_SECONDS": "2"}) as stage:
-            stage.simulator.faults.embedder_latency = 0.02
-            await stage.publish_all(_events(30))
-            before = _senders()
-            first = await stage.start()
-            await stage.wait_results(3)
-            await broker.stop(hard=True)
-            await stage.simulator.journal.wait_for("document.embedded", 30)
-            began = time.monotonic()
-            await first.stop()
-            assert time.monotonic() - began < 25
-            assert _senders() <= before, "a producer of the stopped service goes on"
-            await broker.start()
-            await stage.start()
-            await stage.wait_results(30, seconds=90)
-            await stage.wait_committed()
-            await stage.stop()
+    async with open_stage(own_kafka, unique_name, {"SHUTDOWN_DRAIN_SECONDS": "2"}) as stage:
+        stage.simulator.faults.embedder_latency = 0.02
+        await stage.publish_all(_events(30))
+        before = _senders()
+        first = await stage.start()
+        await stage.wait_results(3)
+        await own_kafka.stop(hard=True)
+        await stage.simulator.journal.wait_for("document.embedded", 30)
+        began = time.monotonic()
+        await first.stop()
+        assert time.monotonic() - began < 25
+        assert _senders() <= before, "a producer of the stopped service goes on"
+        await own_kafka.start()
+        await stage.start()
+        await stage.wait_results(30, seconds=90)
+        await stage.wait_committed()
+        await stage.stop()
 
-            assert stage.stored() == _wanted(30)
-            assert len({result["event_id"] for result in stage.results}) == 30
+        assert stage.stored() == _wanted(30)
+        assert len({result["event_id"] for result in stage.results}) == 30
 
 
 def _senders() -> int:

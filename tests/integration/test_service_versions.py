@@ -14,8 +14,6 @@ from tests.integration.service_fixtures import (
     texts,
 )
 
-pytestmark = pytest.mark.kafka
-
 TEXTS = texts("guide", 8)
 
 

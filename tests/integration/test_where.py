@@ -5,16 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import pytest
-
 from consumer.kafka.topics import open_admin
 from consumer.sandbox.simulator import Damage
 from tests.e2e.support import Ended, Programs
 from tests.integration.client_support import client_for
 from tests.integration.client_support import document as uploadable
 from tests.integration.service_fixtures import MakeStage, Stage, document, texts
-
-pytestmark = pytest.mark.kafka
 
 Json = dict[str, Any]
 
