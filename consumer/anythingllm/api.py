@@ -33,6 +33,7 @@ from consumer.anythingllm.models import (
     WorkspaceListing,
 )
 from consumer.anythingllm.transport import Errand, Transport
+from consumer.model.fields import need_list, need_text
 from consumer.model.slug import is_slug
 
 FOLDER = "custom-documents/"  # where every raw text goes
@@ -52,7 +53,7 @@ class Api:
         call = Call("GET", "/v1/workspaces", expect=("workspaces",))
         fields = await self._call(errand, call)
         with _shape(call):
-            return tuple(workspace_of(each) for each in _list(fields["workspaces"]))
+            return tuple(workspace_of(each) for each in need_list(fields["workspaces"]))
 
     async def workspace(self, errand: Errand, slug: str) -> WorkspaceListing | None:
         """One workspace with its documents; None where there is none (200 with an empty list)."""
@@ -125,8 +126,8 @@ class Api:
         call = Call("POST", "/v1/document/raw-text", body, expect=("success", "documents"))
         fields = await self._call(errand, call)
         with _shape(call):
-            document = _list(fields["documents"])[0]
-            location, doc_source = _text(document["location"]), _text(document["docSource"])
+            document = need_list(fields["documents"])[0]
+            location, doc_source = need_text(document["location"]), need_text(document["docSource"])
             _name_of(location)
             return StoredFile(location, doc_source)
 
@@ -142,7 +143,9 @@ class Api:
             document = fields["document"]
             if document["name"] != name:
                 raise ValueError("another file")
-            return StoredFile(location, _text(document["docSource"]), document["cached"] is True)
+            return StoredFile(
+                location, need_text(document["docSource"]), document["cached"] is True
+            )
 
     async def embed(self, errand: Errand, slug: str, locations: Sequence[str]) -> None:
         """Embed stored files into a workspace; says nothing about which of them failed."""
@@ -175,8 +178,8 @@ class Api:
         with _missing(slug):
             fields = await self._call(errand, call)
         with _shape(call):
-            rows = _list(fields["workspace"]["documents"])
-            return tuple(_text(row["docpath"]) for row in rows)
+            rows = need_list(fields["workspace"]["documents"])
+            return tuple(need_text(row["docpath"]) for row in rows)
 
     async def files(self, errand: Errand, offset: int, limit: int) -> FilePage:
         """A page of the files where every raw text goes; older servers give all at once."""
@@ -189,7 +192,7 @@ class Api:
         with _shape(call):
             files = tuple(
                 StoredFile(FOLDER + name, first_text(each.get("docSource")), each["cached"] is True)
-                for each in _list(answer.fields["documents"])
+                for each in need_list(answer.fields["documents"])
                 if isinstance(name := each["name"], str)
             )
             return FilePage(files, more=answer.fields.get("hasMore") is True, date=answer.date)
@@ -200,8 +203,8 @@ class Api:
         fields = await self._call(errand, call)
         with _shape(call):
             return {
-                _text(each["id"]): int(each["file_counts"]["total"])
-                for each in _list(fields["data"])
+                need_text(each["id"]): int(each["file_counts"]["total"])
+                for each in need_list(fields["data"])
             }
 
     async def reranked(self, errand: Errand) -> frozenset[str]:
@@ -210,8 +213,8 @@ class Api:
         fields = await self._call(errand, call)
         with _shape(call):
             return frozenset(
-                _text(each["slug"])
-                for each in _list(fields["workspaces"])
+                need_text(each["slug"])
+                for each in need_list(fields["workspaces"])
                 if each.get("vectorSearchMode") == "rerank"
             )
 
@@ -225,7 +228,7 @@ class Api:
         with _missing(slug):
             fields = await self._call(errand, call)
         with _shape(call):
-            hits = [_hit(each) for each in _list(fields["results"])]
+            hits = [_hit(each) for each in need_list(fields["results"])]
         return tuple(sorted(hits, key=lambda hit: hit.distance))
 
     async def ping(self, errand: Errand) -> None:
@@ -267,7 +270,7 @@ class Api:
         )
         fields = await self._call(errand, call)
         with _shape(call):
-            vectors = [_list(each["embedding"]) for each in _list(fields["data"])]
+            vectors = [need_list(each["embedding"]) for each in need_list(fields["data"])]
             if len(vectors) != len(texts) or not all(vectors):
                 raise ValueError("not a vector a text")
 
@@ -345,7 +348,7 @@ def _hit(result: dict[str, Any]) -> VectorHit:
         # Only LanceDB tells the distance; other vector databases give the score alone.
         distance = 1.0 - float(result["score"])
     return VectorHit(
-        text=_text(result["text"]),
+        text=need_text(result["text"]),
         distance=float(distance),
         doc_source=first_text(metadata.get("docSource")),
         title=first_text(metadata.get("description"), metadata.get("title")),
@@ -358,15 +361,3 @@ def _name_of(location: str) -> str:
     if not location.startswith(FOLDER) or not name.endswith(".json") or "/" in name:
         raise ValueError("no location of a raw text")
     return name
-
-
-def _list(value: object) -> list[Any]:
-    if not isinstance(value, list):
-        raise TypeError("no list")
-    return value
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError("no text")
-    return value

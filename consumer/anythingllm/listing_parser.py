@@ -18,6 +18,7 @@ import ijson
 import orjson
 
 from consumer.anythingllm.models import DocumentRow, Workspace
+from consumer.model.fields import need_text, text_of
 
 _DEEPEST = 1_000  # characters of a path; AnythingLLM's are at most 40, nesting without end has more
 
@@ -111,17 +112,16 @@ class _Found:
 
 def workspace_of(fields: dict[str, Any]) -> Workspace:
     """A workspace from its fields in an answer."""
-    return Workspace(int(fields["id"]), _text(fields["name"]), _text(fields["slug"]))
+    return Workspace(int(fields["id"]), need_text(fields["name"]), need_text(fields["slug"]))
 
 
 def row_of(document: dict[str, Any]) -> DocumentRow:
     """A listing's row from its fields in an answer."""
     metadata = metadata_of(document.get("metadata"))
     titles = (metadata.get("description"), metadata.get("title"), document.get("filename"))
-    doc_source = metadata.get("docSource")
     return DocumentRow(
-        location=_text(document["docpath"]),
-        doc_source=doc_source if isinstance(doc_source, str) else "",
+        location=need_text(document["docpath"]),
+        doc_source=text_of(metadata.get("docSource")) or "",
         title=first_text(*titles),
         created=first_text(document.get("createdAt")),
     )
@@ -140,9 +140,3 @@ def first_text(*values: object) -> str:
     """The first text that is more than a default of AnythingLLM's, else ""."""
     texts = (value for value in values if isinstance(value, str))
     return next((text for text in texts if text and text != "no description found"), "")
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError("no text")
-    return value

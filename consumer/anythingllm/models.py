@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from consumer.model.fields import aware_instant_in
 from consumer.model.outcome import FailedChunk
 
 
@@ -35,12 +36,8 @@ class DocumentRow:
 
     @property
     def created_at(self) -> datetime | None:
-        """`created`, aware, or None."""
-        try:
-            moment = datetime.fromisoformat(self.created)
-        except ValueError:
-            return None
-        return moment if moment.tzinfo else None
+        """`created`, in UTC; None where it is no date with a zone."""
+        return aware_instant_in(self.created)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from consumer.cli.common import CommandFailed, ConfigOption, JsonOption, setting
 from consumer.cli.dlq.selecting import moment
 
 if TYPE_CHECKING:
-    from consumer.contract.upload_result import ReceivedResult
+    from consumer.contract.received_result import ReceivedResult
     from consumer.settings import Settings
 
 _COLUMNS = ("completed", "status", "workspace", "document", "stored", "failed", "trace", "errors")
@@ -82,7 +82,7 @@ async def _read(
     matches: Callable[[ReceivedResult], bool],
     show: Callable[[ReceivedResult, bytes], None],
 ) -> None:
-    from consumer.contract.upload_result import read_result
+    from consumer.contract.received_result import read_result
     from consumer.kafka.reader import read_topic
     from consumer.wiring.kafka import kafka_connection
 

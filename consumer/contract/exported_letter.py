@@ -15,13 +15,13 @@ from typing import Any
 
 import orjson
 
+from consumer.model.fields import MAX_WHOLE, whole_of
 from consumer.model.record import Coordinates, Record
 
 SCHEMA_VERSION = "1.0"
 
 _MAX_TOPIC = 249
 _MAX_PARTITION = 2**31 - 1
-_MAX_NUMBER = 2**63 - 1
 
 
 def encode_exported(record: Record) -> bytes:
@@ -68,7 +68,7 @@ def decode_exported(line: bytes) -> Record:
         at=Coordinates(
             topic, _number(fields, "partition", 0, _MAX_PARTITION), _number(fields, "offset", 0)
         ),
-        timestamp_ms=_number(fields, "timestamp_ms", -_MAX_NUMBER - 1),
+        timestamp_ms=_number(fields, "timestamp_ms", -MAX_WHOLE - 1),
         key=_bytes(fields, "key"),
         value=_bytes(fields, "value"),
         headers=tuple(_headers(fields)),
@@ -109,8 +109,8 @@ def _in_base64(value: bytes | None) -> orjson.Fragment | None:
     return None if value is None else orjson.Fragment(b'"%b"' % base64.b64encode(value))
 
 
-def _number(fields: dict[str, Any], name: str, least: int, most: int = _MAX_NUMBER) -> int:
-    number = fields.get(name)
-    if not isinstance(number, int) or isinstance(number, bool) or not least <= number <= most:
+def _number(fields: dict[str, Any], name: str, least: int, most: int = MAX_WHOLE) -> int:
+    number = whole_of(fields.get(name))
+    if number is None or not least <= number <= most:
         raise ValueError(f"{name} is missing or out of range")
     return number

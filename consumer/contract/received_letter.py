@@ -14,7 +14,7 @@ import hashlib
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import orjson
@@ -23,6 +23,7 @@ from consumer.contract import dead_letter as ours
 from consumer.contract.envelope import fields_in
 from consumer.contract.processed_document import instant_in
 from consumer.contract.reference import ReceivedReference, decode_reference
+from consumer.model.fields import aware_instant_in, count_of, text_of, whole_in
 from consumer.model.origin import Origin, instant_of, origin_of
 from consumer.model.record import Coordinates, Record
 from consumer.model.version import capped
@@ -133,13 +134,13 @@ def letter_of(record: Record) -> Letter:
         identity=headers.get(ours.IDENTITY),
         document_id=headers.get(ours.DOCUMENT_ID),
         workspace=_shared(headers.get(ours.WORKSPACE)),
-        technology=_shared(_text(fields.get("technology"))),
-        attempts=_number(headers.get(ours.ATTEMPTS)) or 0,
+        technology=_shared(text_of(fields.get("technology")) or None),
+        attempts=whole_in(headers.get(ours.ATTEMPTS)) or 0,
         failed_chunks=count,
         failed_chunk_ids=ids,
-        http_status=_number(headers.get(ours.HTTP_STATUS)),
+        http_status=whole_in(headers.get(ours.HTTP_STATUS)),
         first_failed_at=origin.first_failed_at,
-        last_failed_at=_instant(headers.get(ours.LAST_FAILED_AT)),
+        last_failed_at=aware_instant_in(headers.get(ours.LAST_FAILED_AT)),
         trace_id=headers.get(ours.TRACE_ID),
         group=_shared(headers.get(ours.GROUP)),
         by_reference=referred is not None,
@@ -199,31 +200,11 @@ def _chunks(text: str | None) -> tuple[int, tuple[str, ...]]:
     try:
         fields = orjson.loads(text or "")
         count, ids = fields["count"], fields["ids"]
-        if not _is_count(count) or not isinstance(ids, list):
+        if count_of(count) is None or not isinstance(ids, list):
             return 0, ()
         return count, tuple(each for each in ids if isinstance(each, str))
     except (ValueError, TypeError, LookupError):
         return 0, ()
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
-
-
-def _number(text: str | None) -> int | None:
-    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 19 else None
-
-
-def _instant(text: str | None) -> datetime | None:
-    try:
-        instant = datetime.fromisoformat(text or "")
-        return instant.astimezone(UTC) if instant.tzinfo else None
-    except (ValueError, OverflowError):
-        return None
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None
 
 
 def _shared(text: str | None) -> str | None:

@@ -12,6 +12,8 @@ from typing import Annotated
 import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
+from consumer.model.fields import text_of
+
 
 def _aware(instant: datetime) -> datetime:
     # Ours have a zone; what others write without one could not be compared with it.
@@ -86,8 +88,4 @@ def names_in(value: bytes | None) -> tuple[str | None, str | None]:
         return None, None
     if not isinstance(fields, dict):
         return None, None
-    document_id, identity = fields.get("document_id"), fields.get("identity")
-    return (
-        document_id if isinstance(document_id, str) else None,
-        identity if isinstance(identity, str) else None,
-    )
+    return text_of(fields.get("document_id")), text_of(fields.get("identity"))

@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 
+from consumer.model.fields import count_of, text_of, whole_of
 from consumer.model.record import Coordinates, Headers, Record
 
 REFERENCE_VERSION = "1.0"
@@ -124,14 +125,14 @@ def decode_reference(value: bytes | None) -> ReceivedReference | None:
     if fields.get("kind") != _KIND or not fields.keys() >= _NEEDED or "chunks" in fields:
         return None
     topic, numbers = fields["topic"], (fields["partition"], fields["offset"])
-    if not isinstance(topic, str) or not all(_is_count(number) for number in numbers):
+    if not isinstance(topic, str) or any(count_of(number) is None for number in numbers):
         return None
     return ReceivedReference(
         Coordinates(topic, *numbers),
-        timestamp_ms=_whole(fields.get("timestamp_ms")),
-        value_bytes=_whole(fields["value_bytes"]),
-        value_sha256=_text(fields["value_sha256"]),
-        key_sha256=_text(fields.get("key_sha256")),
+        timestamp_ms=whole_of(fields.get("timestamp_ms")),
+        value_bytes=whole_of(fields["value_bytes"]),
+        value_sha256=text_of(fields["value_sha256"]),
+        key_sha256=text_of(fields.get("key_sha256")),
     )
 
 
@@ -143,15 +144,3 @@ def _object(value: bytes | None) -> dict[str, Any]:
     except ValueError:
         return {}
     return fields if isinstance(fields, dict) else {}
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
-
-
-def _whole(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def _is_count(value: object) -> bool:
-    return (number := _whole(value)) is not None and 0 <= number < 2**63

@@ -16,8 +16,6 @@ from uuid import UUID, uuid5
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from consumer.contract.received_result import ReceivedResult as ReceivedResult
-from consumer.contract.received_result import read_result as read_result
 from consumer.model.document import ProcessedDocument
 from consumer.model.origin import instant_of, origin_of
 from consumer.model.outcome import (

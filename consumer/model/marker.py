@@ -27,6 +27,7 @@ from typing import Any
 import orjson
 
 from consumer.model.document import Chunk, ProcessedDocument
+from consumer.model.fields import need_text
 from consumer.model.version import DocumentVersion
 
 FORMAT = 1
@@ -168,29 +169,23 @@ def decode_marker(doc_source: object) -> Marker | None:
 
 def _from_fields(fields: dict[str, Any]) -> Marker:
     return Marker(
-        document_id=_text(fields["d"]),
-        source_url=_text(fields["u"]),
-        technology=_text(fields["t"]),
+        document_id=need_text(fields["d"]),
+        source_url=need_text(fields["u"]),
+        technology=need_text(fields["t"]),
         total_chunks=int(fields["n"]),
         version=_version(fields["v"], fields["o"]),
         chunks=tuple(
-            ChunkMark(_text(id_), int(index), _text(digest), _text(sha256))
+            ChunkMark(need_text(id_), int(index), need_text(digest), need_text(sha256))
             for id_, index, digest, sha256 in fields["c"]
         ),
     )
 
 
 def _version(instant: object, origin: Any) -> DocumentVersion:
-    parsed = datetime.fromisoformat(_text(instant))
+    parsed = datetime.fromisoformat(need_text(instant))
     if parsed.tzinfo is None:
         raise ValueError("a marker's instant has no zone and can't be compared")
     if origin is None:
         return DocumentVersion(parsed)
     partition, offset = origin
     return DocumentVersion(parsed, int(partition), int(offset))
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError("a marker's text field holds something else")
-    return value

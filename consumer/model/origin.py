@@ -7,11 +7,10 @@ of replays to get past the loop guard.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from uuid import UUID
 
+from consumer.model.fields import aware_instant_in, uuid_in, whole_in
 from consumer.model.record import Coordinates, Record
 
 TOPIC = "__connect.errors.topic"
@@ -24,7 +23,8 @@ REPLAYS = "dlq.replays"
 RUN = "dlq.run"  # on replayed records: the run that published it
 LETTER = "dlq.letter"  # on replayed records: the letter it was made of
 
-_MAX_OFFSET = 2**63 - 1
+_READ = frozenset({TOPIC, PARTITION, OFFSET, TIMESTAMP, EVENT_ID, FIRST_FAILED_AT, REPLAYS})
+_LONGEST_HEADER = 512  # bytes of a header that is believed
 _MIN_INSTANT = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_INSTANT = datetime(9999, 12, 31, tzinfo=UTC)
 _MAX_MS = int(_MAX_INSTANT.timestamp() * 1000)
@@ -66,18 +66,18 @@ def origin_of(record: Record, *, is_replay: bool = False) -> Origin:
     if not is_replay:
         return own
     # Ten thousand letters are read at once: one pass over the headers of each, the first counts.
-    headers = dict(reversed(record.headers))
-    topic = _text(headers, TOPIC)
-    partition, offset = _number(headers, PARTITION), _number(headers, OFFSET)
-    timestamp = _number(headers, TIMESTAMP, minimum=-1)
+    headers = {name: _text(value) for name, value in reversed(record.headers) if name in _READ}
+    topic = headers.get(TOPIC)
+    partition, offset = whole_in(headers.get(PARTITION)), whole_in(headers.get(OFFSET))
+    timestamp = whole_in(headers.get(TIMESTAMP), least=-1)
     if not topic or partition is None or offset is None or timestamp is None:
         return own
     return Origin(
         at=Coordinates(topic, partition, offset),
         timestamp_ms=timestamp,
-        replays=_number(headers, REPLAYS) or 0,
-        event_id=_uuid(_text(headers, EVENT_ID)),
-        first_failed_at=_instant(_text(headers, FIRST_FAILED_AT)),
+        replays=whole_in(headers.get(REPLAYS)) or 0,
+        event_id=uuid_in(headers.get(EVENT_ID)),
+        first_failed_at=aware_instant_in(headers.get(FIRST_FAILED_AT)),
     )
 
 
@@ -93,35 +93,10 @@ def instant_of(timestamp_ms: int) -> datetime:
     return datetime.fromtimestamp(timestamp_ms / 1000, UTC)
 
 
-def _text(headers: Mapping[str, bytes], name: str) -> str | None:
-    value = headers.get(name)
-    if not value or len(value) > 512:
+def _text(value: bytes | None) -> str | None:
+    if not value or len(value) > _LONGEST_HEADER:
         return None
     try:
         return value.decode()
     except UnicodeDecodeError:
-        return None
-
-
-def _number(headers: Mapping[str, bytes], name: str, minimum: int = 0) -> int | None:
-    text = _text(headers, name) or ""
-    digits = text.removeprefix("-")
-    if not (digits.isascii() and digits.isdigit()) or len(digits) > 19:
-        return None
-    number = int(text)
-    return number if minimum <= number <= _MAX_OFFSET else None
-
-
-def _uuid(text: str | None) -> str | None:
-    try:
-        return str(UUID(text)) if text else None
-    except ValueError:
-        return None
-
-
-def _instant(text: str | None) -> datetime | None:
-    try:
-        parsed = datetime.fromisoformat(text) if text else None
-        return parsed.astimezone(UTC) if parsed and parsed.tzinfo else None
-    except (ValueError, OverflowError):
         return None

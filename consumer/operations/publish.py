@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from consumer.model.identity import IdentityTemplate
+from consumer.operations.progress import Advance, silent
 from consumer.pipeline.decode import DecodeLimits, Malformed, decode
 
 _IN_FLIGHT = 64
@@ -35,7 +36,7 @@ async def publish_all(
     events: Iterable[Publishable],
     send: Callable[[bytes, bytes], Awaitable[None]],
     *,
-    done: Callable[[int], None] = lambda more: None,
+    done: Advance = silent,
 ) -> int:
     """Publish events in order, each acknowledged; how many were published.
 
@@ -46,7 +47,7 @@ async def publish_all(
         events: what to publish.
         send: publishes a key and a value and returns when that is acknowledged; what it raises
             ends the publishing, after those in flight.
-        done: told how many more were published.
+        done: takes how many more were published.
     """
     published = 0
     for window in _windows(events):

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field, replace
 import orjson
 
 from consumer.anythingllm import AnythingLLMClient
-from consumer.contract.upload_result import read_result
+from consumer.contract.received_result import read_result
 from consumer.kafka.connection import KafkaUnavailableError
 from consumer.kafka.publisher import OutgoingRecord, Publisher
 from consumer.kafka.reader import read_topic

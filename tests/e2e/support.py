@@ -24,7 +24,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from prometheus_client.parser import text_string_to_metric_families
 
 from consumer.anythingllm.sentinel import is_sentinel
-from consumer.contract.upload_result import ReceivedResult, read_result
+from consumer.contract.received_result import ReceivedResult, read_result
 from consumer.kafka.connection import KafkaConnection, KafkaUnavailableError
 from consumer.kafka.reader import read_topic
 from consumer.kafka.topics import TopicAdmin, open_admin

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from consumer.contract.upload_result import ReceivedResult
+from consumer.contract.received_result import ReceivedResult
 from consumer.kafka.connection import KafkaConnection
 from consumer.sandbox.kafka import LocalKafka
 from consumer.sandbox.samples import sample_documents

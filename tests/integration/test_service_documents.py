@@ -8,7 +8,7 @@ from uuid import UUID, uuid5
 
 import orjson
 
-from consumer.contract.upload_result import read_result
+from consumer.contract.received_result import read_result
 from consumer.kafka.topics import open_admin
 from consumer.model.record import Headers
 from consumer.sandbox.samples import sample_documents

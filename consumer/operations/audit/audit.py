@@ -27,19 +27,13 @@ from consumer.operations.audit.register import Entry, Register, open_register
 from consumer.operations.audit.states import NOTES, UNEXPLAINED, DocumentState
 from consumer.operations.letters.reading import read_letters
 from consumer.operations.letters.standing import Standing
+from consumer.operations.progress import StageProgress, silent
 from consumer.settings import Settings
 from consumer.wiring.anythingllm import anythingllm_config
 from consumer.wiring.kafka import kafka_connection
 
 PAUSE = 1.0  # seconds between the two looks
 _TOLD_EVERY = 200  # records between two times that progress is told
-
-Progress = Callable[[str, int, int], None]
-"""Told what is being done, how much of it is done, and how much there is in all."""
-
-
-def _nothing(stage: str, done: int, total: int) -> None:
-    """Nobody wants to know."""
 
 
 class UnknownWorkspace(Exception):
@@ -67,7 +61,7 @@ class Audit:
         register: Register,
         *,
         workspace: str | None = None,
-        progress: Progress = _nothing,
+        progress: StageProgress = silent,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._settings = settings
@@ -270,7 +264,7 @@ class Audit:
 
 @asynccontextmanager
 async def open_audit(
-    settings: Settings, *, workspace: str | None = None, progress: Progress = _nothing
+    settings: Settings, *, workspace: str | None = None, progress: StageProgress = silent
 ) -> AsyncIterator[Audit]:
     """An audit, connected; what it wrote down is gone afterwards.
 

@@ -7,7 +7,7 @@ operators at once, leaves two equal copies, which count as one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -18,6 +18,7 @@ from consumer.model.record import Record
 from consumer.operations.letters.payloads import records_of
 from consumer.operations.letters.reading import Letters
 from consumer.operations.letters.standing import Standing
+from consumer.operations.progress import Progress, silent
 from consumer.settings import Settings
 from consumer.wiring.kafka import kafka_connection
 from consumer.wiring.topics import DEAD_LETTER_HEADROOM
@@ -65,7 +66,7 @@ async def park(
     settings: Settings,
     letters: Sequence[Letter],
     *,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = silent,
 ) -> AsyncIterator[tuple[Letter, Became]]:
     """Publish letters to the parked topic, each acknowledged when it is told.
 

@@ -27,6 +27,7 @@ from consumer.kafka.publisher import OutgoingRecord, Publisher, TooLargeForTopic
 from consumer.kafka.reader import TopicReader
 from consumer.kafka.topics import TopicAdmin
 from consumer.model.record import Record
+from consumer.operations.progress import Advance, Progress
 from consumer.operations.replay.look import (
     ReplayLook,
     ReplayLooking,
@@ -67,10 +68,10 @@ class Tell:
         done: how many more letters are done with.
     """
 
-    reading: Callable[[int, int], None]
+    reading: Progress
     waiting: Callable[[tuple[Member, ...]], None]
     began: Callable[[ReplayRun, ReplayLook], None]
-    done: Callable[[int], None]
+    done: Advance
 
 
 @dataclass(frozen=True, slots=True)

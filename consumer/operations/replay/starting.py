@@ -12,7 +12,7 @@ What is always true:
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -23,6 +23,7 @@ from consumer.kafka.group_lock import LockConfig, TakenError, group_lock
 from consumer.kafka.groups import Member
 from consumer.kafka.reader import TopicReader, open_reader
 from consumer.kafka.topics import open_admin
+from consumer.operations.progress import Progress
 from consumer.operations.replay.look import ReplayLook, ReplayLooking, Wish
 from consumer.operations.replay.plan import ReplayPlan
 from consumer.operations.replay.run import (
@@ -60,9 +61,7 @@ class ReplayRefused(Exception):
         self.usage = usage
 
 
-async def plan_replay(
-    settings: Settings, wish: Wish, reading: Callable[[int, int], None]
-) -> ReplayLook:
+async def plan_replay(settings: Settings, wish: Wish, reading: Progress) -> ReplayLook:
     """What a run would do now. Changes nothing.
 
     Raises:

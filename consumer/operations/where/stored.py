@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -14,15 +14,13 @@ from consumer.model.event import DocumentEvent, Event, TombstoneEvent
 from consumer.model.listing import ListedRow, Listing, by_identity
 from consumer.model.marker import decode_marker
 from consumer.model.slug import is_slug
+from consumer.operations.progress import StageProgress
 from consumer.operations.where.held import Held, Searched, held_of, looked_for
 from consumer.operations.where.story import Names, SameSource
 from consumer.settings import Settings
 from consumer.wiring.anythingllm import anythingllm_config
 
 MOST_SAME = 20  # others of the same source that are named
-
-Progress = Callable[[str, int, int], None]
-"""Told what is being done, how much of it is done, and how much there is in all."""
 
 
 class WhereStored:
@@ -42,7 +40,13 @@ class WhereStored:
     """
 
     def __init__(
-        self, settings: Settings, names: Names, newest: Newest, *, quick: bool, progress: Progress
+        self,
+        settings: Settings,
+        names: Names,
+        newest: Newest,
+        *,
+        quick: bool,
+        progress: StageProgress,
     ) -> None:
         self._settings = settings
         self._names = names

@@ -14,6 +14,7 @@ from enum import StrEnum
 from consumer.contract.envelope import fields_in
 from consumer.contract.received_letter import Letter
 from consumer.contract.received_result import ReceivedResult, names_in
+from consumer.model.fields import text_of
 from consumer.model.identity import IdentityTemplate
 from consumer.model.marker import Marker
 from consumer.model.record import Coordinates, Record
@@ -70,7 +71,7 @@ class Names:
         if self.is_key(record):
             return True
         fields = fields_in(record.value)
-        id_, url, technology = (_text(fields.get(k)) for k in ("id", "source_url", "technology"))
+        id_, url, technology = (text_of(fields.get(k)) for k in ("id", "source_url", "technology"))
         return self.is_meant(id_, self._template.of_readable(id_, url, technology))
 
     def may_be_answered_by(self, record: Record) -> bool:
@@ -248,7 +249,3 @@ def _some(lines: list[str]) -> Iterator[str]:
     yield from lines[-_MOST_LINES:]
     if len(lines) > _MOST_LINES:
         yield f"and {len(lines) - _MOST_LINES} more like these"
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None

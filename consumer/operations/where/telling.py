@@ -22,8 +22,9 @@ from consumer.model.origin import instant_of
 from consumer.model.outcome import Refused
 from consumer.model.record import Record
 from consumer.operations.letters.reading import read_letters
+from consumer.operations.progress import StageProgress, silent
 from consumer.operations.where.held import Held
-from consumer.operations.where.stored import MOST_SAME, Newest, Progress, WhereStored
+from consumer.operations.where.stored import MOST_SAME, Newest, WhereStored
 from consumer.operations.where.story import (
     DOCUMENT,
     TOMBSTONE,
@@ -45,12 +46,8 @@ _TOLD_EVERY = 200  # records between two times that progress is told
 T = TypeVar("T")
 
 
-def _nothing(stage: str, done: int, total: int) -> None:
-    """Nobody wants to know."""
-
-
 async def story_of(
-    settings: Settings, word: str, *, quick: bool = False, progress: Progress = _nothing
+    settings: Settings, word: str, *, quick: bool = False, progress: StageProgress = silent
 ) -> Story:
     """Everything that is known of a document (module docstring).
 
@@ -98,7 +95,12 @@ class _Telling:
     """One look, station by station."""
 
     def __init__(
-        self, settings: Settings, reader: TopicReader, word: str, quick: bool, progress: Progress
+        self,
+        settings: Settings,
+        reader: TopicReader,
+        word: str,
+        quick: bool,
+        progress: StageProgress,
     ) -> None:
         self._settings = settings
         self._topics = reader

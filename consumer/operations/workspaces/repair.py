@@ -20,6 +20,7 @@ from typing import TypeVar
 
 from consumer.anythingllm.inventory import Inventory
 from consumer.model.slug import is_slug
+from consumer.operations.progress import Advance, silent
 from consumer.operations.workspaces.examination import SENTINEL_SECONDS
 from consumer.operations.workspaces.finding import FindingKind, Remedy, WorkspaceFinding
 from consumer.operations.workspaces.verify import Orphans, Upkeep, WorkspaceLook, WorkspacesReport
@@ -31,10 +32,6 @@ _RELISTED_EVERY = 100  # orphans removed between two looks at all workspaces
 T = TypeVar("T")
 
 
-def _nothing(more: int) -> None:
-    """Nobody wants to know."""
-
-
 class Repair:
     """Does what a report says can be done, by the rules above; may raise `AnythingLLMError`.
 
@@ -44,7 +41,7 @@ class Repair:
         report: what was found.
         settled: seconds after which nothing that is under way can take effect any more.
         tell: told in a line what people should know meanwhile.
-        done: told how many more of `planned` are over, done or not.
+        done: takes how many more of `planned` are over, done or not.
         sleep: waits.
     """
 
@@ -56,7 +53,7 @@ class Repair:
         *,
         settled: float,
         tell: Callable[[str], None],
-        done: Callable[[int], None] = _nothing,
+        done: Advance = silent,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._inventory = inventory

@@ -20,6 +20,7 @@ from consumer.model.identity import IdentityTemplate
 from consumer.model.listing import ListedFile, Listing
 from consumer.model.routing import Unroutable
 from consumer.model.slug import is_slug
+from consumer.operations.progress import Advance, silent
 from consumer.operations.workspaces.examination import examine
 from consumer.operations.workspaces.finding import FindingKind, WorkspaceFinding, found
 from consumer.operations.workspaces.holding import (
@@ -138,7 +139,7 @@ class Upkeep:
         *,
         whole: bool,
         mine: Collection[str] = (),
-        done: Callable[[int], None] = lambda more: None,
+        done: Advance = silent,
     ) -> WorkspacesReport:
         """Look at workspaces and, if those are all, at what only all of them tell.
 
@@ -146,7 +147,7 @@ class Upkeep:
             chosen: from `choose`.
             whole: whether those are all.
             mine: see `look`.
-            done: told how many more were looked at.
+            done: takes how many more were looked at.
         """
         survey = _Survey(await self._inventory.row_counts() if whole else {})
         self._reranked = await self._inventory.reranked()
