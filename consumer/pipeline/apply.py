@@ -1,4 +1,4 @@
-"""Apply: bring the state that an event tells into AnythingLLM, however long an outage lasts."""
+"""Apply: bring the state of an event into AnythingLLM, however long an outage lasts."""
 
 from __future__ import annotations
 
@@ -32,16 +32,10 @@ class Applier:
     """Carries out events.
 
     Args:
-        storage: AnythingLLM.
-        index: what is stored.
-        gates: where documents wait.
-        uploader: carries out plans.
-        remover: carries out tombstones.
-        backoff: waits between two tries of what is about no workspace's health.
         settled: what is known beyond the markers.
-        sweep: told of every document that was changed.
-        reminted: told of documents that are stored under another identity.
-        permits: whether a workspace may be touched; asked before a tombstone looks into it.
+        sweep: hears of every document that was changed.
+        reminted: hears of documents that are stored under another identity.
+        permits: asked before a tombstone looks into a workspace that it does not name.
     """
 
     def __init__(
@@ -93,7 +87,7 @@ class Applier:
 
         async def prepare_and_look() -> tuple[StoredRow, ...]:
             await self._storage.prepare(body.slug, trace_id=trace_id)
-            # Of those who come back from a rest at once the first one may have been sent off again.
+            # Many documents come back from a pause at once, and the first may have failed again.
             self._gates.check(body.slug)
             return await look()
 
@@ -101,7 +95,7 @@ class Applier:
         while True:
             if body.document.chunks:
                 stored = await self._in_workspace(body.slug, prepare_and_look, right)
-            else:  # it needs no workspace: none is made for it
+            else:  # a document without chunks needs no workspace, so none is made for it
                 stored = await self._backoff.retry(look, right)
             if self._is_superseded(body, stored):
                 return Superseded(body.slug, body.version)
@@ -115,7 +109,7 @@ class Applier:
                 uploaded.update(outdated.uploaded)
                 continue
             except FenceClosedError:
-                # What it has sent may still take effect, and nobody waits for that any more.
+                # Its uploads may still take effect, and nothing waits for them any more.
                 self._sweep.doubt(body.slug)
                 raise
             applied = _with_uploaded(applied, uploaded)
@@ -132,7 +126,7 @@ class Applier:
     def _note_applied(self, body: DocumentEvent, plan: Plan, applied: Applied) -> None:
         if not applied.uploaded and not applied.failed:
             self._settled.document(body.identity, body.slug, body.version)
-        # Where a chunk failed, nothing stale was removed: it is wanted until the replay.
+        # Where a chunk failed, nothing stale was removed: stale units are wanted until the replay.
         kept = plan.stale if applied.failed else ()
         digests = (*plan.digests, *(digest for unit in kept for digest in unit.digests))
         self._sweep.applied(body.slug, body.identity, of_version(body.version, digests))
@@ -147,7 +141,7 @@ class Applier:
         async def slugs() -> tuple[str, ...]:
             if body.slug is not None:
                 return (body.slug,)
-            # Others' workspaces are none of ours, and may have slugs that no path can carry.
+            # Workspaces of others are none of ours, and no path can carry some of their slugs.
             every = await self._storage.workspaces(trace_id=trace_id)
             return tuple(slug for slug in every if self._permits(slug))
 
@@ -172,7 +166,7 @@ class Applier:
     async def _in_workspace(
         self, slug: str, ask: Callable[[], Awaitable[T]], right: RightToWork
     ) -> T:
-        """What proves a workspace well, for as long as it takes."""
+        """Ask for what proves a workspace well, for as long as it takes."""
         while True:
             await self._gates.clear(slug, right)
             right.check()
@@ -181,7 +175,7 @@ class Applier:
 
 
 def _with_uploaded(applied: Applied, before: Collection[str]) -> Applied:
-    """What was uploaded by earlier plans of the same event, and is unchanged in the last one."""
+    """Count as uploaded what earlier plans of the same event uploaded."""
     if not before:
         return applied
     return replace(

@@ -1,8 +1,8 @@
 """How long work that failed waits before its next round.
 
-Growing and jittered, and never shorter than somebody asked for. Who has failed a few rounds stands
-aside meanwhile: a chunk whose upload may still come for ten minutes, and then fails once more,
-would keep its document's place in the window for hours.
+The pause grows, has jitter, and is never shorter than AnythingLLM asked for. Work that has failed
+a few rounds stands aside while it waits: an upload may still come for ten minutes and then fail
+again, and its document would keep its place in flight for hours.
 """
 
 from __future__ import annotations
@@ -24,17 +24,15 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
-_AFTER_ASKED_SECONDS = 5.0  # at most so much later than asked, so that not all come at once
+_AFTER_ASKED_SECONDS = 5.0  # at most this much later than asked, so that not all come at once
 
 
 class Backoff:
     """See the module's docstring.
 
     Args:
-        gates: while they hold it is waited there instead.
-        policy: pauses between rounds; with its number of attempts in vain it is stood aside.
-        rng: for jitter.
-        metrics: counts.
+        gates: while they hold, work waits there instead.
+        policy: pauses between rounds. After its number of attempts work stands aside.
     """
 
     def __init__(
@@ -52,14 +50,14 @@ class Backoff:
         *,
         rounds: int | None = None,
     ) -> T:
-        """Ask for what proves nothing about a workspace: clear, check, ask, note, pause, again.
+        """Ask until it goes well, for what proves nothing about a workspace.
 
-        It waits for AnythingLLM as a whole and for no paused workspace. Removing does not mind
-        that nothing can be stored there, and that it went well must not call back the documents
-        that wait to store something.
+        It waits for AnythingLLM as a whole and for no paused workspace. A removal works although
+        nothing can be stored there, and its success must not call back the documents that wait to
+        store something.
 
         Args:
-            ask: what is asked; a `Failure` of it ends the round.
+            ask: a `Failure` of it ends the round.
             right: checked before every round.
             rounds: tries at most; None: for as long as it takes.
 
@@ -86,13 +84,13 @@ class Backoff:
         """Wait before the next round.
 
         Args:
-            rounds: in vain so far, this one included.
+            rounds: how many failed so far, this one included.
             failures: of this round.
             right: how to wait.
             slug: the workspace; None where it is about no single one.
         """
         if self._gates.holds(slug):
-            return  # it is waited there, and no longer than need be
+            return  # the work waits at the gates, and no longer than it has to
         asked = [f.retry_after for f in failures if f.retry_after is not None]
         delay = pause_of(self._policy, rounds, asked, self._rng)
         worst = failures[-1] if failures else None
@@ -111,10 +109,10 @@ class Backoff:
 
 
 def pause_of(policy: RetryPolicy, rounds: int, asked: Sequence[float], rng: random.Random) -> float:
-    """Seconds between two rounds: growing and jittered, or what was asked for and little more.
+    """Seconds between two rounds: growing, with jitter, or what was asked for and little more.
 
-    Who says when to come again is asked then: a backoff that has grown over a long outage would
-    keep work waiting after its end.
+    A server that says when to come again is asked then. A pause that has grown over a long outage
+    would keep work waiting after its end.
     """
     delay = policy.delay(rounds, rng)
     return max(asked) + min(delay, _AFTER_ASKED_SECONDS) if asked else delay

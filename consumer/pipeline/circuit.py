@@ -1,11 +1,13 @@
 """Is AnythingLLM as a whole down? The breaker, fed by what the documents meet, opened by a probe.
 
 What is always true:
-- A failure of a document opens nothing. So many outcomes in a row that were theirs or unclear only
-  raise a suspicion, and then the deep probe decides: a run of poison documents passes it.
-- While it is open nothing is sent but one probe a recovery period, and everybody waits in one
-  place; when a probe passes, everybody goes on at once.
-- Who asks for a rest (429, Retry-After) gets it from everybody, and that opens nothing.
+- A failure of a document does not open the breaker. Many failures in a row that were theirs or
+  unclear only raise a suspicion, and then the deep probe decides: it passes during a run of poison
+  documents.
+- While the breaker is open, nothing is sent but one probe a recovery period, and all documents wait
+  in one place. When a probe passes, all of them go on at once.
+- When AnythingLLM asks for a rest (429, Retry-After), all documents keep it. A rest does not open
+  the breaker.
 """
 
 from __future__ import annotations
@@ -20,14 +22,14 @@ from consumer.resilience.breaker import CLOSED, OPEN, Breaker
 
 log = structlog.get_logger(__name__)
 
-_REST_SECONDS = 2.0  # for who is busy and does not say for how long
+_REST_SECONDS = 2.0  # for a busy server that does not say for how long
 
 
 class Circuit:
     """See the module's docstring.
 
     Args:
-        breaker: keeps the state; nobody else feeds it.
+        breaker: keeps the state; nothing else may feed it.
         probe: the deep probe; raises `Failure`.
         clock: monotonic seconds.
     """
@@ -60,14 +62,15 @@ class Circuit:
         """Whether nothing may be sent now."""
         return not self.is_closed or self._clock() < self._busy_until
 
-    def when_it_opens(self, tell: Callable[[], None]) -> None:
-        """Have ``tell()`` called: what failed until then is explained by an outage."""
-        self._on_open.append(tell)
+    def when_it_opens(self, listener: Callable[[], None]) -> None:
+        """Have the listener called: an outage explains what failed until then."""
+        self._on_open.append(listener)
 
     def note(self, failure: Failure | None) -> None:
-        """How a request went; None: well.
+        """Note how a request went; None: well.
 
-        A refusal counts as well: who refuses is alive. While it is not closed, only probes count.
+        A refusal counts as success: a server that refuses is alive. While the breaker is not
+        closed, only probes count.
         """
         if not self.is_closed:
             return
@@ -88,7 +91,7 @@ class Circuit:
             await asyncio.sleep(max(0.0, self._busy_until - self._clock()))
 
     async def watch(self) -> None:
-        """Probe where there is suspicion, and once a recovery period while it is open. For ever."""
+        """Probe on suspicion, and once a recovery period while the breaker is open. For ever."""
         while True:
             await self._suspected.wait()
             await self._judge()
@@ -107,8 +110,8 @@ class Circuit:
                 self._breaker.note(None)
             else:
                 log.warning("breaker.probe_failed", error=failure.message)
-                # Not counted: a success that came in meanwhile, of a removal say, began the count
-                # anew, and then nothing would open it.
+                # Not counted: a success of a removal, say, may have reset the count meanwhile, and
+                # then nothing would open the breaker.
                 self._breaker.open(failure)
         else:
             self.well_at = self._clock()
@@ -124,5 +127,5 @@ class Circuit:
             return
         self._going.clear()
         if new == OPEN and old == CLOSED:
-            for tell in self._on_open:
-                tell()
+            for listener in self._on_open:
+                listener()

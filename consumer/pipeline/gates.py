@@ -1,9 +1,9 @@
 """Where documents wait: one place for every reason not to send anything now.
 
-In this order: AnythingLLM as a whole is down or asked for a rest (`circuit`), this workspace is
-paused (`pauses`), most documents fail for no visible reason (`resilience.fuse`). A document passes
-before each of its rounds, holding no slot; who waits for a paused workspace stands aside, so that
-one sick workspace does not stop the others.
+The reasons, in this order: AnythingLLM as a whole is down or asked for a rest (`circuit`), this
+workspace is paused (`pauses`), most documents fail for no visible reason (`resilience.fuse`). A
+document passes the gates before each of its rounds and holds no slot while it waits. A document of
+a paused workspace stands aside, so that one sick workspace does not stop the others.
 """
 
 from __future__ import annotations
@@ -26,21 +26,14 @@ log = structlog.get_logger(__name__)
 
 
 class NotSent(Failure):
-    """Nothing was sent, because nothing is to be sent now: it says nothing about anybody."""
+    """Nothing was sent, because nothing is to be sent now. It says nothing about AnythingLLM."""
 
     fault = Fault.THEIRS
     pending = True
 
 
 class Gates:
-    """See the module's docstring.
-
-    Args:
-        circuit: AnythingLLM as a whole.
-        pauses: its workspaces.
-        fuse: the documents.
-        metrics: counts.
-    """
+    """See the module's docstring."""
 
     def __init__(self, circuit: Circuit, pauses: Pauses, fuse: Fuse, *, metrics: Metrics) -> None:
         self.circuit = circuit
@@ -50,17 +43,17 @@ class Gates:
         self._metrics = metrics
         self._whole = asyncio.Event()
         self._whole.set()
-        # What failed until then is explained by an outage.
+        # An outage explains what failed until then.
         circuit.when_it_opens(pauses.excuse)
         circuit.when_it_opens(fuse.excuse)
 
     def note(self, failure: Failure | None) -> None:
-        """How a request about a document went; None: well."""
+        """Note how a request about a document went; None: well."""
         if failure is None or not failure.pending:
             self.circuit.note(failure)
 
     def note_workspace(self, slug: str, failure: Failure) -> None:
-        """Preparing or listing a workspace failed."""
+        """Note that preparing or listing a workspace failed."""
         self.note(failure)
         if failure.pending or failure.fault is Fault.BUSY or not self.circuit.is_closed:
             return
@@ -68,13 +61,13 @@ class Gates:
         self.pauses.failed(slug, failure)
 
     def workspace_well(self, slug: str) -> None:
-        """It was prepared, and where that was wanted listed."""
+        """Note that a workspace was prepared, and listed where that was asked for."""
         self.proofs.well(slug)
         self.pauses.well(slug)
 
     @contextmanager
     def trying(self, slug: str) -> Iterator[None]:
-        """Note how a workspace is by how the block goes: it prepares it, or lists it as well."""
+        """Note how a workspace is by how the block goes, which prepares it and may list it."""
         try:
             yield
         except Failure as failure:
@@ -83,7 +76,7 @@ class Gates:
         self.workspace_well(slug)
 
     def holds(self, slug: str | None) -> bool:
-        """Whether nothing is to be sent now; None: about no single workspace."""
+        """Whether nothing is to be sent now, to this workspace or (None) to any."""
         return self.circuit.blocked or (slug is not None and self.pauses.holds(slug))
 
     def check(self, slug: str) -> None:
@@ -92,7 +85,7 @@ class Gates:
             raise NotSent(f"not sent: AnythingLLM, or workspace {slug}, does not work now")
 
     async def clear_of_outage(self, right: RightToWork) -> None:
-        """Return when requests may be sent that are about no workspace's health."""
+        """Return when requests may be sent that say nothing about a workspace's health."""
         while self.circuit.blocked:
             with self._metrics.documents_waiting.track_inprogress():
                 async with right.long():
@@ -101,8 +94,8 @@ class Gates:
     async def clear(self, slug: str, right: RightToWork) -> None:
         """Return when requests about this workspace may be sent.
 
-        Who returns while the workspace is in trouble is the one who tries it, and has to tell:
-        `note_workspace`, or `workspace_well`.
+        The caller that returns while the workspace is in trouble is the one that tries it. It has
+        to note how that went (`trying`), or the others wait for a whole recovery period.
         """
         while True:
             await self.clear_of_outage(right)
@@ -127,7 +120,7 @@ class Gates:
                     await self._whole.wait()
 
     def document_done(self, *, used_up: bool, is_trial: bool) -> None:
-        """How a document fared that had to upload something (`Fuse.note`)."""
+        """Note how a document fared that had to upload something (`Fuse.note`)."""
         share, remembered = self.fuse.share, self.fuse.remembered + 1
         if not self.fuse.note(used_up=used_up, is_trial=is_trial):
             return

@@ -1,8 +1,8 @@
 """Giving a unit up: only when it is proven that its failures are its own.
 
 What is always true:
-- While the fuse is blown nobody is given up.
-- An ambiguous failure may be none: only a long row of them is looked into.
+- While the fuse is blown no unit is given up.
+- An ambiguous failure may be a success. Only a long row of them is looked into.
 - A text that the embedder takes is acquitted, and the workspace has to prove itself. If it does,
   and this unit alone fails on and on, the unit is at fault in a way that its text does not show.
 """
@@ -21,16 +21,16 @@ from consumer.resilience.blame import is_blamed
 
 log = structlog.get_logger(__name__)
 
-_AMBIGUOUS_ROUNDS = 2  # times the attempts; each took until it was certain that it came to nothing
+_AMBIGUOUS_ROUNDS = 2  # times the attempts; each lasts until its upload can no longer take effect
 
 
 class GivingUp:
     """See the module's docstring.
 
     Args:
-        storage: told of workspaces that have to prove themselves.
-        gates: the fuse, and what proofs there were.
-        poison_probe: tells a poison text from a sick server.
+        storage: hears which workspaces have to prove themselves.
+        gates: have the fuse, and the proofs so far.
+        poison_probe: tests a unit's text.
         attempts: of one round.
     """
 
@@ -43,7 +43,7 @@ class GivingUp:
         self._attempts = attempts
 
     async def decide(self, pending: PendingUnit, failure: Failure, work: UploadState) -> bool:
-        """Whether the unit's failures are its own; they are in ``given_up`` then.
+        """Whether the unit's failures are its own. Then ``given_up`` has its chunks' fate.
 
         Raises:
             FenceClosedError: the right to go on ended.
@@ -77,7 +77,7 @@ class GivingUp:
             return str(evidence)
         if evidence.verdict is ProbeVerdict.ACQUITTED:
             return self._at_fault_all_the_same(pending, work.slug)
-        # What an outage cut short says nothing about the document.
+        # A probe that an outage cut short says nothing about the document.
         work.used_up = work.used_up or not self._gates.holds(work.slug)
         return None
 

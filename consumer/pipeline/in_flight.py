@@ -1,17 +1,17 @@
-"""The window: how much may be in work at once, and the places that records have in it.
+"""The in-flight limit: how much may be in work at once, and the places that records have in it.
 
 What is always true:
-- A place is one of so many documents and a part of so many bytes; both are taken before a record is
-  worked on and given back together.
-- A document that waits for a paused workspace, that has failed a few rounds
-  (`consumer.pipeline.backoff`), or that waits for its turn behind such a one, stands aside: it
-  gives its place up and takes room aside instead, within a budget of its own. Without room aside
-  it waits in its place, and the intake stops when all places are taken like that: memory has its
-  bounds also then.
-- What comes back from there goes on in places that only such documents take, as many again as the
-  window has, and keeps its room aside until it is done. Had it to wait for a place of the window,
-  those behind it in its queue, or of another paused workspace, could hold all of them for ever.
-- What stands aside is never polled again: its offset stays open, and the commit behind it.
+- A place is one of a number of documents and a share of a number of bytes. Both are taken before a
+  record is worked on, and given back together.
+- A document stands aside while it waits for a paused workspace, when it has failed a few rounds
+  (`consumer.pipeline.backoff`), or while it waits for its turn behind such a document. It gives its
+  place up and takes room aside, which has a budget of its own. Without room aside it waits in its
+  place. When all places are taken like that the intake stops, so memory keeps its bounds.
+- A document that comes back from aside takes a returned place. There are as many of these as the
+  limit has places, and only such documents take them. It keeps its room aside until it is done. If
+  it had to wait for an ordinary place, documents behind it in its queue, or of another paused
+  workspace, could hold all of them for ever.
+- A document that stands aside is not polled again. Its offset stays open, so no commit passes it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class InFlightBounds:
     """How much may be in work.
 
     Args:
-        documents: records in the window.
+        documents: records in flight.
         bytes: their sizes together; one larger record is admitted alone.
         aside_bytes: memory, estimated, of what stands aside; 0: nothing does.
     """
@@ -41,12 +41,7 @@ class InFlightBounds:
 
 
 class InFlightLimit:
-    """See the module's docstring.
-
-    Args:
-        bounds: how much.
-        metrics: counts.
-    """
+    """See the module's docstring."""
 
     def __init__(self, bounds: InFlightBounds, metrics: Metrics) -> None:
         self._documents = asyncio.Semaphore(bounds.documents)
@@ -90,7 +85,7 @@ class InFlightLimit:
                 self._metrics.bytes_in_flight.dec(size)
 
     def _room_aside(self, size: int) -> Callable[[], None] | None:
-        """Take room aside; what gives it back, or None where there is none."""
+        """Take room aside: a function that gives it back, or None where there is no room."""
         weight = room_aside(size)
         if weight > self._aside_left:
             return None
@@ -113,10 +108,10 @@ class InFlightLimit:
 
 
 def room_aside(size: int) -> int:
-    """What a record of so many bytes takes of the room aside: its memory, within a factor of two.
+    """What a record of this size takes of the room aside: its memory, within a factor of two.
 
-    Measured with CPython 3.11 (tests/virtual/test_memory_aside.py): the task with all that it waits
-    in, and the record twice, once as bytes and once decoded.
+    Measured with CPython 3.11 (tests/virtual/test_memory_aside.py): the task with everything that
+    it waits in, and the record twice, once as bytes and once decoded.
     """
     return 16 * 1024 + 2 * size
 
@@ -131,12 +126,12 @@ class Place:
         self._give_back_room: Callable[[], None] | None = None
 
     async def fill(self, size: int) -> None:
-        """Wait for so many bytes and take them."""
+        """Wait until this many bytes are free, and take them."""
         await self._held.enter_async_context(self._limit._size(size))
         self._size = size
 
     async def leave(self) -> None:
-        """Give it back; twice changes nothing."""
+        """Give the place back; a second call changes nothing."""
         await self._held.aclose()
         if (give_back := self._give_back_room) is not None:
             self._give_back_room = None
@@ -144,9 +139,9 @@ class Place:
 
     @asynccontextmanager
     async def aside(self) -> AsyncIterator[None]:
-        """Give the place up while the block waits, where there is room aside; then take another.
+        """Give the place up while the block waits, if there is room aside, then take another.
 
-        Only waits belong around it: a wait for another place may be long as well.
+        Only waits that may be ended belong around it: the wait for another place may be long, too.
         """
         limit, size = self._limit, self._size
         self._give_back_room = self._give_back_room or limit._room_aside(size)

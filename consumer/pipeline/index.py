@@ -2,19 +2,20 @@
 
 AnythingLLM is the only source of truth: a database of ours could disagree with it. So:
 
-1. A workspace's listing is read on its first document, again when it is older than `max_age`
-   (people reset workspaces in AnythingLLM's pages), and forgotten when partitions change hands:
-   somebody else writes then.
-2. All who ask for a workspace at once share one reading, and its failure: each asking once more of
-   a server that is down would only be more of the same. None of them is answered from a reading
-   that began before their reason to look anew (`forget`, `read_anew`).
-3. What was written while a listing was on its way is done to it as well: the answer may be older.
-   Where a workspace turns out to be another one, or emptied, nobody can tell; it is read again.
+1. A workspace's listing is read on its first document, and again when it is older than `max_age`,
+   because people reset workspaces in AnythingLLM's pages. It is forgotten when partitions change
+   hands, because others write then.
+2. All callers that ask for a workspace at once share one reading, and its failure: if each of them
+   asked a server that is down, each would only fail in the same way. No caller gets an answer from
+   a reading that began before its reason to look anew (`forget`, `read_anew`).
+3. What was written while a listing was on its way is written into it as well, because the listing
+   may be older. If the workspace turns out to be another one, or emptied, this is not possible, and
+   it is read again.
 4. A listing is asked for by its ETag only while nothing was written since. Afterwards "unchanged"
    would mean that our own writes are gone.
-5. What does not fit into the memory budget goes, the longest unused first, and is read again when
-   it is asked for. A workspace that alone is larger than the budget is kept all the same: without
-   it every chunk of its documents would be uploaded again.
+5. Workspaces that do not fit into the memory budget are dropped, the longest unused first, and are
+   read again when they are asked for. A workspace that alone is larger than the budget is kept:
+   without it every chunk of its documents would be uploaded again.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class _Workspace:
     Args:
         rows: its units, with everything written since.
         begun: the number of the reading it comes from.
-        read_at: monotonic seconds at which that began.
+        read_at: monotonic seconds at which that reading began.
         workspace_id: AnythingLLM's number; None where there was no workspace.
         etag: names the listing that the rows are; None where there is none, or they changed since.
     """
@@ -61,7 +62,7 @@ class _Workspace:
 
 @dataclass(slots=True)
 class _ListingRead:
-    """A listing on its way: what was written meanwhile, and whether it is wanted no more."""
+    """A listing on its way: what was written meanwhile, and whether it may still be kept."""
 
     writes: list[_Write] = field(default_factory=list)
     forgotten: bool = False
@@ -73,10 +74,9 @@ class Index:
     Args:
         storage: where listings come from.
         identity: which markers speak of the same document.
-        max_age: seconds a listing is believed.
+        max_age: seconds for which a listing is believed.
         max_bytes: memory for all workspaces, as estimated by `IndexedRows.size`.
         clock: monotonic seconds.
-        metrics: shows what is kept and counts readings.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Index:
         self._begun = 0
         self._mistakes: Counter[str] = Counter()
         self._bytes = 0
-        self._told = False
+        self._warned = False
 
     async def units(self, slug: str, identity: str, *, trace_id: str) -> tuple[StoredRow, ...]:
         """The stored units of one identity in one workspace.
@@ -123,7 +123,7 @@ class Index:
             return workspace.rows.of(identity)
 
     async def read_anew(self, slug: str, *, trace_id: str) -> None:
-        """Read the listing now, whatever its age; `units` answers from this reading or a later one.
+        """Read the listing now, whatever its age. `units` then answers from this or a later one.
 
         Raises:
             Failure: the listing can't be had; the former one stays as it was.
@@ -135,20 +135,20 @@ class Index:
                 await self._read(slug, trace_id)
 
     def mistakes(self, slug: str) -> int:
-        """How often what was known of a workspace turned out to be no reason for anything.
+        """How often the knowledge of a workspace turned out to be wrong.
 
-        Who made a plan from it and sees another number afterwards has to look again: what the plan
-        took for stored may be gone.
+        A caller whose plan was made at another number has to look again: what the plan took for
+        stored may be gone.
         """
         return self._mistakes[slug]
 
     def known(self, slug: str, identity: str) -> tuple[StoredRow, ...]:
-        """What is in memory of one identity, at once: nothing where the workspace is not."""
+        """What is in memory of one identity; empty where the workspace is not in memory."""
         workspace = self._workspaces.get(slug)
         return workspace.rows.of(identity) if workspace else ()
 
     def __contains__(self, slug: str) -> bool:
-        """Whether a workspace is in memory; if not, `known` and `identities` say nothing of it."""
+        """Whether a workspace is in memory. If not, `known` and `identities` say nothing of it."""
         return slug in self._workspaces
 
     def identities(self, slug: str) -> tuple[str, ...]:
@@ -159,9 +159,9 @@ class Index:
     def sharing_source(self, slug: str, source_url: str, identity: str) -> str | None:
         """Another identity that a document of this source is stored under in this workspace.
 
-        For the hint that publishers make new ids for the same page: to be asked before the document
-        is uploaded. None where the workspace is not in memory, and always where identities are made
-        of the source.
+        To be asked before the document is uploaded, for the hint that publishers make new ids for
+        the same page. None where the workspace is not in memory, and always where identities are
+        made of the source.
         """
         workspace = self._workspaces.get(slug)
         return workspace.rows.sharing(source_url, identity) if workspace else None
@@ -187,7 +187,7 @@ class Index:
         for each in list(self._workspaces) if slug is None else [slug]:
             self._mistakes[each] += 1
             self._drop(each)
-        # A listing on its way is not kept either: it may be older than the reason to forget.
+        # A listing on its way may be older than the reason to forget, so it is not kept either.
         for name, reading in self._readings.items():
             reading.forgotten = reading.forgotten or slug in (None, name)
 
@@ -197,7 +197,7 @@ class Index:
         return self._identity.of_marker(unit.marker)
 
     def _lock(self, slug: str) -> asyncio.Lock:
-        # Weak: a lock lives while somebody holds or awaits it, not as long as the process.
+        # Weak: a lock lives while a task holds or awaits it, not as long as the process.
         return self._locks.setdefault(slug, asyncio.Lock())
 
     async def _read(self, slug: str, trace_id: str) -> _Workspace:
@@ -261,20 +261,20 @@ class Index:
         self._show()
         if self._bytes <= self._max_bytes:
             return
-        # One that is being read stays: "unchanged" would have nothing to speak of.
+        # A workspace that is being read stays, or "unchanged" would have nothing to refer to.
         others = self._workspaces.keys() - self._readings.keys() - {slug}
         for other in [each for each in self._workspaces if each in others]:
             self._drop(other)
             self._metrics.index_evictions.inc()
             if self._bytes <= self._max_bytes:
                 return
-        self._tell_once(slug)
+        self._warn_once(slug)
 
-    def _tell_once(self, slug: str) -> None:
+    def _warn_once(self, slug: str) -> None:
         size = self._workspaces[slug].rows.size
-        if self._told or size <= self._max_bytes:
+        if self._warned or size <= self._max_bytes:
             return
-        self._told = True
+        self._warned = True
         log.warning(
             "index.over_budget",
             workspace=slug,
@@ -295,7 +295,7 @@ class Index:
 
 
 def _is_another(former: _Workspace | None, listed: Listed) -> bool:
-    """Whether a workspace was made anew or emptied by somebody since it was listed before."""
+    """Whether a workspace was made anew or emptied since it was listed before."""
     if former is None:
         return False
     emptied = bool(former.rows) and not listed.rows

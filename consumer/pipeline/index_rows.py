@@ -1,8 +1,8 @@
 """What the index keeps of one workspace: packed rows by identity. Pure.
 
 20,000 units as objects are 100,000 Python objects and 25 MB or more, and the garbage collector
-walks through them again and again. Here a document is two objects, its identity and its rows packed
-into one byte array; they are unpacked when the document is asked for.
+walks through them again and again. Here a document is two objects: its identity, and its rows
+packed into one byte array. They are unpacked when the document is asked for.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from consumer.model.identity import IdentityTemplate
 from consumer.model.marker import StoredUnit
 from consumer.model.version import DocumentVersion
 
-# Beside their content, measured with CPython 3.11 to 3.13 (tests/unit/pipeline/test_index_rows.py):
-# an identity with its byte array and their places in the dictionary; a source with its place; a
-# workspace with nothing in it.
+# Memory beside the content, measured with CPython 3.11 to 3.13
+# (tests/unit/pipeline/test_index_rows.py): of an identity with its byte array and their places in
+# the dictionary, of a source with its place, of a workspace with nothing in it.
 _DOCUMENT_BYTES = 160
 _SOURCE_BYTES = 100
 _WORKSPACE_BYTES = 2_000
@@ -29,7 +29,7 @@ _WORKSPACE_BYTES = 2_000
 
 @dataclass(frozen=True, slots=True)
 class StoredRow:
-    """A stored unit, as far as deciding needs it (`consumer.model.difference.Stored`).
+    """A stored unit, as far as deciding needs it (`consumer.model.difference.ComparableUnit`).
 
     Args:
         location: AnythingLLM's handle.
@@ -59,7 +59,7 @@ class IndexedRows:
 
     def __init__(self, identity: IdentityTemplate) -> None:
         self._identity = identity
-        # Where identities follow the source, no source can ever be under two of them.
+        # Where identities follow the source, no source can be stored under two of them.
         self._follows_source = "source_url" in identity.template.placeholders
         self._packed: dict[str, bytearray] = {}
         self._sources: dict[bytes, str] = {}
@@ -96,8 +96,8 @@ class IndexedRows:
             self._packed[identity] = bytearray(packed)
             self._bytes += len(identity) + len(packed)
         else:
-            # Appended even if it is there: looking for it would make a document of n chunks cost
-            # n² steps. `of` takes the last one.
+            # Appended even if it is there, because looking for it would make a document of n chunks
+            # cost n² steps. `of` takes the last one.
             rows += packed
             self._bytes += len(packed)
         if not self._follows_source and source_url:

@@ -1,11 +1,12 @@
 """The journey: carries each record through the stations, a bounded number at a time.
 
 What is always true:
-- A record takes a place in the window before it is worked on, and gives it back when it is settled
-  or dropped, or stands aside (`consumer.pipeline.in_flight`). There is no other queue.
-- Queues are entered in the order of polling, synchronously, so order by identity is offset order.
-- `Delivery.settled` is called in one place, after Kafka acknowledged everything there is to tell.
-- Work whose fence closes is dropped without a word to Kafka: the next owner does it again.
+- A record takes a place in flight before it is worked on, and gives it back when it is settled or
+  dropped, or stands aside (`consumer.pipeline.in_flight`). Records wait nowhere else.
+- A record enters the queue of its key synchronously, in the order of polling, so the order by
+  identity is offset order.
+- `Delivery.settled` is called in one place, after Kafka acknowledged result and dead letter.
+- Work whose fence closes is dropped, and nothing of it is published: the next owner does it again.
 """
 
 from __future__ import annotations
@@ -38,13 +39,9 @@ class Journey:
     """See the module's docstring.
 
     Args:
-        poll: the next record, or None after so many seconds.
         read: bytes to event; never raises.
-        applier: brings an event's state into AnythingLLM.
-        settler: tells Kafka what became of it.
-        queues: the order of each identity.
-        bounds: the window.
-        metrics: counts.
+        queues: keep the order of each identity.
+        bounds: how much may be in flight.
         clock: monotonic seconds.
     """
 
@@ -74,14 +71,14 @@ class Journey:
     async def run(self) -> None:
         """Work until `stop`, then until everything in flight is settled or dropped.
 
-        A fault in the program, in whatever task, ends it with that exception.
+        A fault in the program, in whichever task, ends the run with that exception.
         """
         async with asyncio.TaskGroup() as work:
             with suppress(FenceClosedError):
                 await self._intake(work)
 
     def stop(self) -> None:
-        """Take nothing more in; what waits for an outage to end is dropped, the rest goes on."""
+        """Take no more records in. Work that waits for an outage is dropped, the rest goes on."""
         self._stop.close()
 
     @property
@@ -110,7 +107,7 @@ class Journey:
                     unless_started.pop_all()
 
     async def _next(self) -> Delivery:
-        """The next record. The poll itself is never cancelled (kafka/source.py says why)."""
+        """The next record. The poll is never cancelled (kafka/source.py says why)."""
         while True:
             self._stop.check()
             self._polling_since = self._clock()
@@ -120,7 +117,7 @@ class Journey:
                 return delivery
 
     async def _admitted(self, delivery: Delivery, place: Place) -> bool:
-        """Take the record's bytes out of the budget; False when it was lost meanwhile."""
+        """Take the record's bytes out of the budget; False when its partition went meanwhile."""
         try:
             async with self._stop.waiting(), delivery.fence.waiting():
                 await place.fill(delivery.record.size)

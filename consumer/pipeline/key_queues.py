@@ -1,18 +1,18 @@
 """One after the other where order matters: events of one identity take turns, in offset order.
 
 What is always true:
-- A queue has one turn running; the others wait in the order in which they entered.
-- A waiting turn that a newer one for the same workspace overtakes is superseded: its state would
-  be replaced at once, so applying it costs uploads and gains nothing. Likewise a newcomer that is
+- A queue has one running turn. The others wait in the order in which they entered.
+- A waiting turn is superseded when a newer one for the same workspace enters: its state would be
+  replaced at once, so applying it costs uploads and gains nothing. So is a turn that enters and is
   older than one that waits.
-- A tombstone and a document never overtake each other: a tombstone's version is its record's date
-  and a document's its publisher's, so by dates a document that is published again after its
+- A tombstone and a document never supersede each other. A tombstone's version is its record's date,
+  and a document's is its publisher's. By dates a document that is published again after its
   tombstone would be superseded, or not, by the accident of which one still waits.
-- The running one is carried through while it makes progress. Once it only waits, for an outage to
-  end or for a chunk that fails again and again, a newer one for the same workspace ends that wait:
-  a document that can't be stored must not keep its own mended version out.
-- While the running one stands aside, those behind it are told, and do so as well: they would fill
-  the window of places until nobody could go on (`consumer.pipeline.in_flight`).
+- The running turn goes on while it makes progress. When it only waits, for an outage to end or for
+  a chunk that fails again and again, a newer turn for the same workspace ends that wait: a document
+  that can't be stored must not keep its own mended version out.
+- While the running turn stands aside, the turns behind it stand aside as well. Otherwise they would
+  take all places until no document could go on (`consumer.pipeline.in_flight`).
 - Deciding is synchronous; only `Turn.come` and `Turn.come_or_stall` wait.
 """
 
@@ -31,11 +31,8 @@ class Turn:
     """A place in a queue; made by `KeyQueues.enter`, given back by `leave`.
 
     Args:
-        queues: where it stands.
-        identity: the queue.
-        target: the workspace, or None for every one; only equal targets overtake each other.
-        version: what is compared.
-        removes: whether it is a tombstone's; only equals overtake each other.
+        target: the workspace, or None for every one; only equal targets supersede each other.
+        removes: whether it is a tombstone's; only equals supersede each other.
     """
 
     def __init__(
@@ -59,17 +56,17 @@ class Turn:
         self.overtaken = Fence(f"a newer event of {identity}")
 
     async def come(self) -> None:
-        """Return when it is this turn's turn, or when it was superseded."""
+        """Return when this turn runs, or when it was superseded."""
         await self._come.wait()
 
     async def come_or_stall(self) -> bool:
-        """Return when `come` would, or when it may take long; whether the turn has come."""
+        """Return when `come` would, or when that may take long; whether the turn has come."""
         await self._come_or_stall.wait()
         return self._come.is_set()
 
     @contextmanager
     def stalling(self) -> Iterator[None]:
-        """Around a wait of the running one in which it stands aside."""
+        """Belongs around a wait in which the running turn stands aside."""
         self._stalls = True
         self._queues._stalled(self._identity)
         try:
@@ -82,7 +79,7 @@ class Turn:
         return self.target == other.target and self.removes == other.removes
 
     def leave(self) -> None:
-        """Let the next one begin; leaving twice changes nothing."""
+        """Let the next turn run; a second call changes nothing."""
         self._queues._leave(self._identity, self)
 
     def _begin(self) -> None:
@@ -95,7 +92,7 @@ class Turn:
 
 
 class KeyQueues:
-    """All queues; memory goes by the turns in them, not by identities ever seen."""
+    """One queue a key (identity). Memory goes by the turns in them, not by identities ever seen."""
 
     def __init__(self) -> None:
         self._queues: dict[str, deque[Turn]] = {}

@@ -1,11 +1,11 @@
 """Workspaces that do not work while AnythingLLM does: paused one by one, the others go on.
 
 What is always true:
-- One clock a workspace, however many documents wait for it: they are not each other's retries.
-- When its time is over one document tries, the one that has waited longest; what it finds out
-  holds for all of them.
+- A workspace has one clock, however many documents wait for it: they are not each other's retries.
+- When the time is over, the document that has waited longest tries. What it finds out holds for all
+  of them.
 - A failure is the workspace's own only when AnythingLLM did something for us meanwhile. Until that
-  is known it is only a backoff; an outage excuses every workspace.
+  is known its documents only back off. An outage excuses every workspace.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from consumer.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)
 
-_SHORTEST_TIMER = 0.001  # seconds; a timer may go off a little early, and nobody should spin
+_SHORTEST_TIMER = 0.001  # seconds; a timer may go off a little early, which must not make a spin
 
 
 @dataclass(slots=True)
@@ -36,7 +36,7 @@ class _TroubledWorkspace:
     rounds: int = 1
     trying: bool = False
     paused: bool = False
-    # In the order in which they came; false for who returns when it is paused.
+    # In the order in which they came; False for those that return when it is paused.
     waiting: dict[asyncio.Future[bool], bool] = field(default_factory=dict)
     timer: asyncio.TimerHandle | None = None
 
@@ -45,13 +45,11 @@ class Pauses:
     """See the module's docstring.
 
     Args:
-        policy: pauses between tries, up to a recovery period; with its number of attempts in vain
-            a workspace is called paused.
+        policy: pauses between tries, up to a recovery period. After its number of failed attempts a
+            workspace is paused.
         recovery: seconds between two tries of a paused workspace.
         well_at: when AnythingLLM last did something for us, monotonic seconds.
-        rng: for jitter.
         clock: monotonic seconds.
-        metrics: counts.
     """
 
     def __init__(
@@ -71,14 +69,14 @@ class Pauses:
         self._clock = clock
         self._metrics = metrics
         self._troubled: dict[str, _TroubledWorkspace] = {}
-        self._tell: Callable[[str], None] = lambda slug: None
+        self._on_pause: Callable[[str], None] = lambda slug: None
 
-    def when_paused(self, tell: Callable[[str], None]) -> None:
-        """Have ``tell(slug)`` called whenever a workspace is paused.
+    def when_paused(self, listener: Callable[[str], None]) -> None:
+        """Have the listener called with the slug whenever a workspace is paused.
 
         People will do something to it, such as resetting it.
         """
-        self._tell = tell
+        self._on_pause = listener
 
     @property
     def paused(self) -> dict[str, str]:
@@ -95,18 +93,18 @@ class Pauses:
         return slug in self._troubled
 
     def holds(self, slug: str) -> bool:
-        """Whether nothing is to be sent to it now, because nobody is trying it."""
+        """Whether nothing is to be sent to it now: it failed, and no document is trying it."""
         trouble = self._troubled.get(slug)
         return trouble is not None and not trouble.trying
 
     def failed(self, slug: str, failure: Failure) -> None:
-        """The workspace itself could not be prepared or listed."""
+        """Note that the workspace itself could not be prepared or listed."""
         now = self._clock()
         trouble = self._troubled.get(slug)
         if trouble is None:
             trouble = self._troubled[slug] = _TroubledWorkspace(now, now, failure.message)
         elif not trouble.trying:
-            return  # the same failure, told by another of those who waited for it
+            return  # the same failure, noted by another document that waited for it
         else:
             trouble.rounds += 1
         trouble.trying = False
@@ -121,13 +119,13 @@ class Pauses:
         )
 
     def well(self, slug: str) -> None:
-        """It was prepared and listed. Where somebody was trying it, everybody goes on."""
+        """Note that it was prepared and listed. If a document was trying it, all of them go on."""
         trouble = self._troubled.get(slug)
         if trouble is not None and trouble.trying:
             self._resume(slug)
 
     def excuse(self) -> None:
-        """AnythingLLM as a whole is down: no workspace is to blame for what failed so far."""
+        """Let all go on: AnythingLLM as a whole is down, so no workspace is to blame."""
         for slug in list(self._troubled):
             self._resume(slug)
 
@@ -136,7 +134,7 @@ class Pauses:
 
         Args:
             slug: the workspace.
-            aside: false for who has not given up its place: for that one it returns, with false,
+            aside: False for a document that has not given up its place. For it this returns False
                 as soon as the workspace is paused.
         """
         trouble = self._troubled.get(slug)
@@ -157,11 +155,11 @@ class Pauses:
 
     def _begin_try(self, trouble: _TroubledWorkspace) -> None:
         trouble.trying = True
-        # Should this one be dropped before it finds anything out, the next one tries.
+        # If this document is dropped before it finds anything out, the next one tries.
         trouble.until = self._clock() + self._recovery
 
     def _set_timer(self, trouble: _TroubledWorkspace, *, anew: bool = False) -> None:
-        """One for all who wait: ten thousand would hold the event loop at the end of each pause."""
+        """One timer for all: ten thousand would hold the event loop at the end of each pause."""
         if trouble.timer is not None:
             if not anew:
                 return
@@ -187,7 +185,7 @@ class Pauses:
                 return
 
     def _send_aside(self, trouble: _TroubledWorkspace) -> None:
-        """Those who wait already, in their places, fill the window of the others."""
+        """End the waits of documents in their places, which they would keep from others."""
         for turn in [turn for turn, aside in trouble.waiting.items() if not aside]:
             del trouble.waiting[turn]
             if not turn.done():
@@ -210,7 +208,7 @@ class Pauses:
             return
         trouble.paused = True
         self._send_aside(trouble)
-        self._tell(slug)
+        self._on_pause(slug)
         self._count()
         log.error(
             "workspace.paused",

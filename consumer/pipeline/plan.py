@@ -1,6 +1,6 @@
 """What has to be done so that a workspace holds exactly this version of a document. Pure.
 
-What counts as stored, and what is stale, `consumer.model.difference` decides.
+`consumer.model.difference` decides what counts as stored, and what is stale.
 """
 
 from __future__ import annotations
@@ -20,9 +20,7 @@ class Plan:
     """The way from what is stored to what is wanted.
 
     Args:
-        slug: the workspace.
         document: the wanted state.
-        version: its version.
         missing: units to upload.
         unchanged: ids of chunks whose text is stored already.
         stale: units to remove once nothing is missing any more.
@@ -49,14 +47,7 @@ def make_plan(
     version: DocumentVersion,
     stored: Iterable[AnyStored],
 ) -> Plan:
-    """Compare the wanted chunks with the stored units of the same identity.
-
-    Args:
-        slug: the workspace.
-        document: the wanted state.
-        version: its version.
-        stored: units of the same identity in that workspace.
-    """
+    """Compare the wanted chunks with the stored units of the same identity in that workspace."""
     digests = [mark(chunk, document).digest for chunk in document.chunks]
     ids = [hash_of_ids((chunk.id,)) for chunk in document.chunks]
     found = difference(digests, stored, version, ids=ids)

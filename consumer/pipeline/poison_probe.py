@@ -1,12 +1,13 @@
-"""The own-text test: is it this chunk's text that AnythingLLM's embedder can't take?
+"""The poison probe: is it this chunk's text that AnythingLLM's embedder can't take?
 
-Asked when a chunk has used up its attempts. Its own text and a control text are sent to the
-embedder in random alternation; nothing is stored. What is always true:
+It is made when a chunk has used up its attempts. The chunk's own text and a control text are sent
+to the embedder in random alternation; nothing is stored. What is always true:
 
-- Its text passes once: it is acquitted. Whatever is wrong, it is not what the chunk says.
-- It is blamed only when chance can't explain that it failed each time while the control passed
-  (`consumer.resilience.blame`).
-- When the control fails as well, nobody can tell: the circuit hears of it and the chunk waits.
+- If the own text passes once, the chunk is acquitted. Whatever is wrong, it is not what it says.
+- The chunk is blamed only when chance can't explain that its text failed each time while the
+  control passed (`consumer.resilience.blame`).
+- If the control fails as well, it is not known whose fault it is. The circuit notes it, and the
+  chunk waits.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ from consumer.pipeline.request_slots import RequestSlots
 from consumer.resilience.blame import Tally, is_blamed
 
 CONTROL_TEXT = "A plain sentence that every embedder can embed."
-_MOST_PAIRS = 60  # beside a poison text the control fails at random; more would take minutes
+_MOST_PAIRS = 60  # beside a poison text the control fails at random; more pairs would take minutes
 _DOWN = Tally(3, 3)  # controls in a row without one success: this is an outage
 
 
 class ProbeVerdict(Enum):
-    """What the test says of the chunk."""
+    """What the probe says of the chunk."""
 
     BLAMED = auto()
     ACQUITTED = auto()
@@ -53,7 +54,7 @@ class PoisonProbe:
     """See the module's docstring.
 
     Args:
-        storage: AnythingLLM.
+        storage: has the embedder.
         slots: shared with uploads.
         rng: shuffles own text and control.
     """
@@ -66,7 +67,7 @@ class PoisonProbe:
     async def judge(
         self, slug: str, text: str, right: RightToWork, *, trace_id: str
     ) -> ProbeEvidence:
-        """Test until it is clear whose fault it is, or that nobody can tell now.
+        """Probe until it is clear whose fault it is, or that this can't be known now.
 
         Raises:
             FenceClosedError: the right to go on ended.

@@ -1,4 +1,4 @@
-"""What the stations need from the other rooms, as they see it; `consumer.app` provides it."""
+"""Ports: what the stations need from the other rooms, as they see it. `consumer.app` fills them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from consumer.resilience.fence import Fence
 
 
 class UnitUpload(Protocol):
-    """One unit on its way into one workspace; remembers between attempts what the last one did."""
+    """One unit on its way into one workspace. It remembers what its last attempt did."""
 
     async def attempt(self) -> StoredUnit:
         """Try once to get the unit stored and embedded.
 
-        An ambiguous earlier attempt is looked for before anything is sent again, and a file that
-        is there but not embedded is only embedded again, so that attempts never make doubles.
+        Attempts never make doubles: an ambiguous earlier attempt is looked for before anything is
+        sent again, and a file that is there but not embedded is only embedded again.
 
         Raises:
             Failure: with whose fault it is.
@@ -49,8 +49,8 @@ class Storage(Protocol):
     ) -> Listed | None:
         """Give away everything in the workspace with our marker, each location once.
 
-        The units arrive one by one and prove nothing before this has returned: a listing may turn
-        out to be cut short, and then raises. Nothing arrives where there is no workspace.
+        The units arrive one by one and prove nothing before this has returned: if the listing turns
+        out to be cut short, it raises. Nothing arrives where there is no workspace.
 
         Args:
             slug: the workspace.
@@ -72,13 +72,13 @@ class Storage(Protocol):
     ) -> UnitUpload:
         """A unit's upload, not started yet.
 
-        ``check`` is asked before every request that changes something, and raises where the right
-        to go on has ended: what it raises leaves `UnitUpload.attempt`.
+        ``check`` is called before every request that changes something. It raises where the right
+        to go on has ended, and its exception leaves `UnitUpload.attempt`.
         """
         ...
 
     async def remove(self, slug: str, locations: Sequence[str], *, trace_id: str) -> None:
-        """Remove units from the server; those that are gone already are no error."""
+        """Remove units from the server. It is no error if they are gone already."""
         ...
 
     async def probe(self, *, trace_id: str | None = None) -> None:
@@ -90,11 +90,7 @@ class Storage(Protocol):
         ...
 
     async def embeds(self, text: str, *, trace_id: str) -> None:
-        """Have the embedder embed a text as an upload would; nothing is stored.
-
-        Raises:
-            Failure: it did not.
-        """
+        """Have the embedder embed a text as an upload would; nothing is stored."""
         ...
 
     def distrust(self, slug: str) -> None:
@@ -128,11 +124,11 @@ class RightToWork(Protocol):
 
 
 class TooLarge(Exception):
-    """The record can never be published as it is; raised by the `Publish` handed in."""
+    """The record can never be published as it is; `Publish` raises it."""
 
 
 class Publish(Protocol):
-    """Publishes a record and waits, for ever if need be, until Kafka has acknowledged it."""
+    """Publishes a record and waits, for ever if it has to, until Kafka has acknowledged it."""
 
     async def __call__(
         self, topic: str, key: bytes | None, value: bytes | None, headers: Headers
@@ -156,11 +152,11 @@ class Delivery(Protocol):
 
     @property
     def ended(self) -> bool:
-        """True when somebody else may own it by now."""
+        """True when another member may own its partition by now."""
         ...
 
     def carried_by(self, task: asyncio.Task[object]) -> None:
-        """Who works on it."""
+        """Note the task that works on it."""
         ...
 
     def settled(self) -> None:

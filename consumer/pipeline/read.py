@@ -1,7 +1,7 @@
 """Read: from bytes to an event whose identity, workspace and version are known. Never raises.
 
-This is the decode station together with the part of planning that needs no server: what the order
-of events depends on has to be known before anything waits.
+This is the decode station, and the part of planning that needs no server: what decides the order
+of events has to be known before anything waits.
 """
 
 from __future__ import annotations
@@ -34,10 +34,7 @@ class Reader:
 
     Args:
         limits: what is too large.
-        identity: how identities are made.
-        routing: which workspace.
         replay_topic: the only topic whose records may name original coordinates in headers.
-        metrics: counts oddities.
         now: wall clock, aware.
     """
 
@@ -153,7 +150,7 @@ class Reader:
 
 
 def _text(value: bytes | None) -> str:
-    """Bytes as text; what is no UTF-8 is no usable text."""
+    """Bytes as text; empty for what is no UTF-8."""
     try:
         return (value or b"").decode()
     except UnicodeDecodeError:
@@ -161,5 +158,5 @@ def _text(value: bytes | None) -> str:
 
 
 def _trace_id_from(origin: Origin) -> str:
-    """A trace id for an event that brings none: the same again when it is read again."""
+    """A trace id for an event that brings none: the same one whenever the event is read."""
     return hashlib.sha256(f"{origin.at} {origin.timestamp_ms}".encode()).hexdigest()[:32]

@@ -8,31 +8,28 @@ from consumer.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)
 
-_MOST_WORKSPACES = 1_000  # remembered at most; more of them have the same cause, and are counted
+_MOST_WORKSPACES = 1_000  # remembered at most; more have the same cause, and the metric has them
 
 
 class RemintedIds:
-    """Says, once a workspace, that documents come again under new ids.
+    """Warns, once a workspace, that documents come again under new ids.
 
-    A publisher that gives a page a new id whenever it processes it makes a new document each time:
-    the former one stays beside it, and every search finds both (schemas/README.md, "Identity and
+    A publisher that gives a page a new id whenever it processes it makes a new document each time.
+    The former one stays beside it, and every search finds both (schemas/README.md, "Identity and
     key").
-
-    Args:
-        metrics: counts every such document.
     """
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._told: dict[str, None] = {}
+        self._warned: dict[str, None] = {}
 
     @property
     def workspaces(self) -> tuple[str, ...]:
-        """The workspaces it was said of, the first one first."""
-        return tuple(self._told)
+        """The workspaces it warned of, the first one first."""
+        return tuple(self._warned)
 
     def note(self, slug: str, document_id: str, stored_as: str) -> None:
-        """A document is about to be stored whose source is stored under another identity.
+        """Note a document whose source is stored under another identity, before it is stored.
 
         Args:
             slug: the workspace.
@@ -40,9 +37,9 @@ class RemintedIds:
             stored_as: the identity that its source is stored under (`Index.sharing_source`).
         """
         self._metrics.reminted_documents.inc()
-        if slug in self._told or len(self._told) >= _MOST_WORKSPACES:
+        if slug in self._warned or len(self._warned) >= _MOST_WORKSPACES:
             return
-        self._told[slug] = None
+        self._warned[slug] = None
         log.warning(
             "identity.reminted",
             workspace=slug,

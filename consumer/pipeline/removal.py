@@ -1,4 +1,4 @@
-"""Removing what is stored and not wanted: for as long as it takes, or as long as it is worth."""
+"""Removing what is stored and not wanted: for as long as it takes, or for a few rounds."""
 
 from __future__ import annotations
 
@@ -13,16 +13,10 @@ from consumer.pipeline.ports import RightToWork, Storage
 
 
 class Remover:
-    """Removes units and tells the index.
+    """Removes units from AnythingLLM and from the index.
 
-    It waits for AnythingLLM as a whole, not for a paused workspace: a workspace that takes no
-    documents can still lose some, and that it does proves nothing about taking any.
-
-    Args:
-        storage: AnythingLLM.
-        index: told of everything removed.
-        gates: asked before every request, told how it went.
-        backoff: waits between two rounds.
+    It waits for AnythingLLM as a whole, not for a paused workspace: units can be removed from a
+    workspace that takes none, and that proves nothing about taking any.
     """
 
     def __init__(self, storage: Storage, index: Index, gates: Gates, backoff: Backoff) -> None:
@@ -45,7 +39,7 @@ class Remover:
         Args:
             slug: the workspace.
             units: what goes.
-            right: asked before every request.
+            right: checked before every request.
             trace_id: sent to AnythingLLM.
             rounds: tries at most; None: for as long as it takes.
 
@@ -65,7 +59,7 @@ class Remover:
         except Failure as failure:
             if not failure.left:
                 raise
-            # AnythingLLM lets nobody remove these: they stay for good.
+            # AnythingLLM does not let us remove these: they stay for good.
             units = [unit for unit in units if unit.location not in failure.left]
         self._gates.note(None)
         self._index.removed(slug, units)

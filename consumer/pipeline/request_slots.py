@@ -22,7 +22,7 @@ class RequestSlots:
 
     Args:
         free: the slots.
-        gates: asked before every request, and they hear how it went.
+        gates: checked before every request, and they note how it went.
     """
 
     def __init__(self, free: asyncio.Semaphore, gates: Gates) -> None:
@@ -39,12 +39,10 @@ class RequestSlots:
     ) -> T:
         """Take a slot, check the right and the gates, send the request, note how it went.
 
-        A waiting chunk holds no slot: the slot is given back before anybody waits for anything.
-
         Args:
             slug: the workspace.
             request: sends it.
-            right: checked when the slot is there, which may take long.
+            right: checked once there is a slot, which may take long.
             counts: whether a failure says anything about AnythingLLM.
 
         Raises:

@@ -17,7 +17,7 @@ from consumer.resilience.fence import Fence
 
 @dataclass(frozen=True, slots=True)
 class AssignmentRight:
-    """Ends with the assignment. Work with this right holds no place, so it has none to give up."""
+    """Ends with the assignment. Work with this right has no place to give up: aside is waiting."""
 
     assignment: Fence
 
@@ -49,7 +49,7 @@ class DocumentRight(AssignmentRight):
 
     Args:
         assignment: closed when the partition goes.
-        stop: closed when the process stops: waiting on would only use up the drain.
+        stop: closed when the process stops; a longer wait would only use up the drain.
         overtaken: closed when a newer event makes this one pointless.
         place: given up while the document stands aside.
         stalling: entered while it stands aside.

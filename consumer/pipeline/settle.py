@@ -1,8 +1,8 @@
-"""Settle: tell Kafka what became of an event, and return when it is acknowledged.
+"""Settle: publish what became of an event, and return when Kafka has acknowledged it.
 
-The dead letter goes first: whoever reads a result that says "failed" can then be sure that the
-letter is there to be looked at. Should the process die between the two, the event is worked again
-and both are repeated under the same event id.
+The dead letter goes first: a reader of a result that says "failed" can be sure that the letter is
+there. If the process dies between the two, the event is worked again, and both are repeated under
+the same event id.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where results and dead letters go, and who they say they are from.
+    """Where results and dead letters go, and what they name as their origin.
 
     Args:
         results: topic.
@@ -51,9 +51,6 @@ class Settler:
     """See the module's docstring.
 
     Args:
-        publish: see `Publish`.
-        address: where to.
-        metrics: counts.
         now: wall clock, aware.
         refused_pause: seconds until a topic that takes nothing is tried again.
     """
@@ -89,7 +86,7 @@ class Settler:
             key = event.record.key if event.identity is None else event.identity.encode()
             await self._publish_result(key, result)
         self._count(outcome, result, seconds)
-        self._tell(event, result, cause)
+        self._log_settled(event, result, cause)
 
     def _about(self, event: Event, outcome: Outcome) -> About:
         document_id = event.document.id if event.document else None
@@ -114,7 +111,7 @@ class Settler:
             await self._publish(topic, key, result.encode(), headers)
         except TooLarge as error:
             # Its topic takes less than it should. Without an answer the event would come again
-            # and again, and the process die of it each time.
+            # and again, and the process would die of it each time.
             log.warning("result.cut", event_id=result.event_id, error=str(error))
             await self._publish_small(topic, key, result.without_lists().encode(), headers)
 
@@ -133,7 +130,7 @@ class Settler:
     async def _publish_small(
         self, topic: str, key: bytes | None, value: bytes | None, headers: Headers
     ) -> None:
-        """Publish what every topic should take, and wait for the one that does not."""
+        """Publish what every topic should take, and wait for a topic that does not."""
         while True:
             try:
                 await self._publish(topic, key, value, headers)
@@ -177,10 +174,10 @@ class Settler:
         if isinstance(outcome, Applied | Deleted):
             self._metrics.chunks.labels("removed").inc(outcome.removed_chunks)
 
-    def _tell(self, event: Event, result: UploadResult, cause: Cause | None) -> None:
-        """The one line a document: everything an operator searches for stands in it."""
-        tell = log.info if cause is None else log.warning
-        tell(
+    def _log_settled(self, event: Event, result: UploadResult, cause: Cause | None) -> None:
+        """Log the one line of a document, with everything that an operator searches for."""
+        line = log.info if cause is None else log.warning
+        line(
             "document.settled",
             status=result.status.value,
             identity=event.identity,

@@ -1,11 +1,11 @@
 """Versions that left no marker, and still count as known while we have the partition.
 
-A version that uploads nothing (unchanged, only shorter, emptied, deleted) leaves nothing in
-AnythingLLM that tells of it. Without this memory an older version that comes late would bring back
-what the newer one removed.
+A version that uploads nothing (unchanged, only shorter, emptied, deleted) leaves no trace in
+AnythingLLM. Without this memory an older version that comes late would bring back what the newer
+one removed.
 
-It is a memory of this process: another owner of the partition may go on from there, so it is
-forgotten with the assignment. The results topic is the record that lasts.
+It is a memory of this process, forgotten with the assignment: another owner of the partition may go
+on from there. The results topic is the record that lasts.
 """
 
 from __future__ import annotations

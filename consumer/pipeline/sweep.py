@@ -1,22 +1,23 @@
-"""The second look: what uploads left behind that nobody waited for is removed when they are over.
+"""The sweep: it removes what uploads left behind that no document waited for.
 
-Whoever had our partitions before may have died with uploads under way, and AnythingLLM goes on with
-them for up to the ambiguity time. We upload the same chunks, and then the former owner's copies
-arrive: doubles, and chunks of versions that are gone. So every workspace is listed once more when
-that time has passed since the assignment. The same goes for a document of our own that a newer
-version ended while its uploads were in doubt: its workspace alone is listed. What is always true:
+The former owner of our partitions may have died with uploads under way, and AnythingLLM goes on
+with them for up to the ambiguity time. We upload the same chunks, and then the former owner's
+copies arrive: doubles, and chunks of versions that are gone. So every workspace is listed once more
+when that time has passed since the assignment. The same goes for a document of our own that a newer
+version ended while its uploads were in doubt; then only its workspace is listed.
 
-- Of a document that was carried out since then, everything goes that its newest version is stored
-  without, by the same rule as in a plan. Of the others only what is there twice: uploaded for the
-  same chunks of the same event.
-- Only units whose event came from a partition of ours are touched; never newer ones, never what
+What is always true:
+- Of a document that was carried out since then, the sweep removes everything that its newest
+  version is stored without, by the same rule as in a plan. Of other documents it removes only what
+  is there twice: uploaded for the same chunks of the same event.
+- It touches only units whose event came from a partition of ours, never newer ones, and never what
   others have uploaded.
-- It takes the documents' turns in their queues for deciding and removing: nobody plans with a copy
-  that is about to go, not even with one that a listing still shows. A document that is in work is
-  looked at later.
+- It takes the documents' turns in their queues for deciding and removing. So no plan is made with a
+  copy that is about to go, not even with one that a listing still shows. A document that is in work
+  is looked at later.
 - A workspace is done when all of it was in memory while it was looked at.
-- A workspace that does not remove anything keeps nobody else waiting: it is looked at later.
-- What a revocation interrupts is forgotten: the next owner looks for itself.
+- A workspace that can't be mended now is looked at later; the others do not wait for it.
+- What a revocation interrupts is forgotten: the next owner sweeps for itself.
 """
 
 from __future__ import annotations
@@ -57,17 +58,9 @@ class Sweep:
     """See the module's docstring.
 
     Args:
-        storage: knows the workspaces.
-        index: what is stored.
-        remover: removes.
-        gates: where it waits.
-        queues: which identities are in work.
-        permits: whether a workspace may be touched.
-        is_assigned: whether we have partitions.
-        is_ours: whether a partition of the documents topic is ours.
+        queues: know which identities are in work.
         ambiguity: seconds in which an upload without an answer may still take effect.
         clock: monotonic seconds.
-        metrics: counts.
     """
 
     def __init__(
@@ -104,22 +97,22 @@ class Sweep:
         self._due: float | None = None  # of all workspaces; None before there is an assignment
         self._knows_all = False  # whether `_left` has all workspaces that are to be looked at
         self._left: dict[str, float] = {}  # when each is due
-        self._doubts: dict[str, float] = {}  # when the last upload in doubt is over in each
+        self._doubts: dict[str, float] = {}  # when the last upload in doubt in each is over
 
     def begin(self) -> None:
-        """Our partitions went: forget, and look when the time has passed since the next ones."""
+        """Our partitions went: forget, and sweep when the time has passed since the next ones."""
         self._assignment.close()
         self._begin()
 
     def applied(self, slug: str, identity: str, wanted: WantedState) -> None:
-        """A document was carried out in a workspace, and this is what should be there now."""
+        """Note that a document was carried out in a workspace, and what should be there now."""
         if not self._knows_all or slug in self._left:
             self._memory.note(slug, identity, wanted)
 
     def deleted(
         self, identity: str, slug: str | None, may_go: Callable[[ComparableUnit], bool]
     ) -> None:
-        """A tombstone was carried out in a workspace, or (None) in all."""
+        """Note that a tombstone was carried out in a workspace, or (None) in all."""
         wanted = WantedState((), may_go)
         if slug is not None:
             self.applied(slug, identity, wanted)
@@ -127,16 +120,16 @@ class Sweep:
             self._memory.note_everywhere(identity, wanted)
 
     def doubt(self, slug: str) -> None:
-        """Uploads may be under way to a workspace that no document waits for any more."""
+        """Note that uploads to a workspace may be under way that no document waits for any more."""
         over = self._doubts[slug] = self._clock() + self._ambiguity
         self._left.setdefault(slug, over)
 
     async def keep_looking(self) -> None:
-        """Look when the time has come, and again at what could not be seen to then. For ever."""
+        """Sweep when the time has come, and again what could not be swept then. For ever."""
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
             if self._due is None and self._is_assigned():
-                # Not when the former partitions went: a former owner may go on until these came.
+                # Not since the former partitions went: a former owner may go on until these came.
                 self._due = self._clock() + self._ambiguity
             if self._is_due():
                 with suppress(FenceClosedError):
@@ -159,10 +152,10 @@ class Sweep:
                 log.info("second_look.failed", error=failure.message)
                 return
             right.check()
-            # Also those that are due later for a doubt: they are looked at twice then.
+            # Workspaces that are due later for a doubt are in it as well, and swept twice.
             self._left.update(dict.fromkeys(filter(self._permits, every), self._due))
             self._knows_all = True
-            # Of a workspace that is gone nothing is noted from now on: what was would grow stale.
+            # Nothing more is noted of a workspace that is gone, so what was noted would grow stale.
             for slug in self._memory.by_slug.keys() - self._left.keys():
                 self._memory.forget(slug)
         now = self._clock()
@@ -194,7 +187,7 @@ class Sweep:
                 self._memory.forget_everywhere()
 
     async def _look_into(self, slug: str, right: RightToWork) -> bool:
-        """Mend a workspace; whether all of it could be looked at."""
+        """Sweep one workspace; whether all of it could be looked at."""
         await self._index.read_anew(slug, trace_id=_NO_TRACE)
         right.check()
         is_done = slug in self._index
@@ -231,7 +224,7 @@ class Sweep:
                 slug, units, right, trace_id=_NO_TRACE, rounds=_TRIES
             )
         except Failure:
-            self._index.forget(slug)  # nobody knows what is gone
+            self._index.forget(slug)  # it is not known which of them are gone
             raise
         self._metrics.chunks.labels("removed").inc(removed)
         log.warning("second_look.removed", workspace=slug, chunks=removed)

@@ -17,7 +17,7 @@ class WantedState:
 
     Args:
         digests: of its chunks.
-        may_go: whether a unit that is not wanted is older.
+        may_go: whether a unit that is not wanted may be removed: whether it is not newer.
     """
 
     digests: tuple[str, ...]
@@ -36,7 +36,7 @@ def of_version(version: DocumentVersion, digests: Iterable[str]) -> WantedState:
 
 @dataclass(slots=True)
 class SweepMemory:
-    """What documents want that were carried out lately, as far as there is room."""
+    """What the documents want that were carried out lately, as far as there is room."""
 
     digests: int = 0
     by_slug: dict[str, dict[str, WantedState]] = field(default_factory=dict)
@@ -45,7 +45,7 @@ class SweepMemory:
     )  # tombstones of no one workspace
 
     def note(self, slug: str, identity: str, wanted: WantedState) -> None:
-        """Of a document in one workspace; a newer one replaces it. Without room it is left out."""
+        """Note what a document wants in one workspace, if there is room; it replaces the former."""
         documents = self.by_slug.setdefault(slug, {})
         former = documents.get(identity)
         if former is None and self.digests > _MOST_DIGESTS:
@@ -54,7 +54,7 @@ class SweepMemory:
         self.digests += wanted.weight - (former.weight if former else 0)
 
     def note_everywhere(self, identity: str, wanted: WantedState) -> None:
-        """Of a tombstone that names no workspace: whatever was noted of the document ends."""
+        """Note a tombstone that names no workspace; it replaces all that was noted before."""
         for documents in self.by_slug.values():
             if (former := documents.get(identity)) is not None:
                 documents[identity] = wanted

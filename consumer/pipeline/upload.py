@@ -1,13 +1,13 @@
 """Upload: carry out a plan, and know each chunk's fate as a value.
 
 What is always true:
-- A chunk's turn holds a request slot only while a request runs; who waits holds none.
+- A chunk holds a request slot only while a request runs; a waiting chunk holds no slot.
 - Nothing stale is removed before everything missing is stored: text is never missing in between.
-- An outage makes the document wait, for as long as it takes. A chunk is given up only when it is
+- In an outage the document waits, for as long as it takes. A chunk is given up only when it is
   refused definitely, or when its failures are proven to be its own (`giving_up`).
-- The first sign of an outage ends a document's round: asking once more for each of its 10,000
-  chunks would only make 10,000 log lines.
-- Before each round the document passes the gates; nothing is sent while they hold it.
+- The first sign of an outage ends a document's round: a request for each of its 10,000 chunks would
+  only make 10,000 log lines.
+- Before each round the document passes the gates. Nothing is sent while they hold it.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class _GivenUp(Failure):
 
 
 class PlanOutdated(Exception):
-    """What a plan was made from is not so any more: make it again.
+    """What the plan was made from has changed: the plan has to be made again.
 
     Args:
         slug: the workspace.
@@ -60,17 +60,9 @@ class Uploader:
     """Carries out plans.
 
     Args:
-        storage: AnythingLLM.
-        index: told of everything stored and removed.
-        gates: where documents wait.
-        giving_up: decides when a unit's failures are its own.
-        backoff: waits between two rounds.
-        remover: removes what is stale.
-        slots: request slots shared by all documents.
+        slots: shared by all documents.
         per_document: chunks of one document in flight at once.
         policy: attempts a round, and the pauses between them.
-        rng: for jitter.
-        metrics: counts.
     """
 
     def __init__(
@@ -107,14 +99,14 @@ class Uploader:
 
         Args:
             plan: what to do.
-            right: asked before every request; once it has ended nothing new is sent.
+            right: checked before every request; once it has ended nothing new is sent.
             trace_id: sent to AnythingLLM.
-            is_replay: whether the fuse ignores how it goes: who replays knows that it failed.
+            is_replay: the fuse ignores a replay's failures, which are no news.
 
         Raises:
             FenceClosedError: the right to go on ended; the document is dropped unsettled.
             PlanOutdated: the workspace vanished, or others may have changed it while it did not
-                work: what was stored there may be gone.
+                work, so what was stored there may be gone.
         """
         known = self._index.mistakes(plan.slug)
         work = UploadState(plan, right, trace_id, self._pending(plan, right, trace_id))
@@ -149,14 +141,14 @@ class Uploader:
 
     async def _upload(self, work: UploadState, *, is_replay: bool) -> None:
         """Round after round, until every chunk's fate is known."""
-        rounds, told = 0, False
+        rounds, is_noted = 0, False
         while True:
             is_trial = await self._gates.enter(work.slug, work.right)
             await self._round(work)
             done = not work.pending
-            if _is_told(work, is_trial=is_trial, told=told, is_replay=is_replay):
+            if _counts_for_fuse(work, is_trial=is_trial, is_noted=is_noted, is_replay=is_replay):
                 self._gates.document_done(used_up=work.used_up, is_trial=is_trial)
-                told = True
+                is_noted = True
             if done:
                 return
             rounds += 1
@@ -164,7 +156,7 @@ class Uploader:
             await self._backoff.pause(rounds, failures, work.right, work.slug)
             if any(failure.workspace_gone for failure in failures):
                 self._index.forget(work.slug)
-                # Where only uploads say so, the workspace would be found and tried for ever.
+                # If only uploads say so, the workspace would be found and tried for ever.
                 self._storage.distrust(work.slug)
                 raise PlanOutdated(work.slug)
 
@@ -172,7 +164,7 @@ class Uploader:
         """Give every pending unit its attempts, a bounded number at once."""
         work.used_up = False
         for pending in work.pending:
-            # What somebody asked for a round ago is over.
+            # A rest that was asked for a round ago is over.
             pending.last = None
         queue = list(reversed(work.pending))
         left: list[PendingUnit] = []
@@ -188,7 +180,7 @@ class Uploader:
 
         workers = min(self._per_document, len(queue))
         results = await asyncio.gather(*(worker() for _ in range(workers)), return_exceptions=True)
-        # Gathered whole before anything is raised: a request in the middle is never abandoned
+        # All workers end before anything is raised: a request in the middle is never abandoned
         # because its sibling found the fence closed.
         for result in results:
             if isinstance(result, BaseException):
@@ -212,11 +204,11 @@ class Uploader:
             if failure.fault is not Fault.UNCLEAR:
                 return False
             if failure.ambiguous:
-                break  # asked again at once it would only be looked for
+                break  # another attempt at once would only look for this one
         if failure is None or not await self._giving_up.decide(pending, failure, work):
             return False
         if failure.ambiguous:
-            return False  # its last upload may still be stored: that is looked for once more
+            return False  # its last upload may still take effect, so it is looked for once more
         await self._give_up(pending, work, pending.given_up)
         return True
 
@@ -255,7 +247,7 @@ class Uploader:
         )
 
     async def _prepare(self, work: UploadState) -> None:
-        """Prepare the workspace, holding no slot: one that takes minutes must not hold them all."""
+        """Prepare the workspace without a slot: one that takes minutes must not hold all slots."""
         work.right.check()
         with self._gates.trying(work.slug):
             self._gates.check(work.slug)
@@ -272,12 +264,12 @@ class Uploader:
         work.uploaded.extend(chunk.id for chunk in pending.unit.chunks)
 
 
-def _is_told(work: UploadState, *, is_trial: bool, told: bool, is_replay: bool) -> bool:
-    """Whether the fuse hears of this round.
+def _counts_for_fuse(work: UploadState, *, is_trial: bool, is_noted: bool, is_replay: bool) -> bool:
+    """Whether the fuse notes this round.
 
-    Of a document once, and of every trial. Of a replay only that it went well as a trial: whoever
-    replays knows that it failed before.
+    It notes a document once, and every trial. Of a replay it notes only a trial that went well: a
+    replay failed before, so its failure is no news.
     """
     if is_replay:
         return is_trial and not work.pending and not work.used_up
-    return (not work.pending or work.used_up) and (is_trial or not told)
+    return (not work.pending or work.used_up) and (is_trial or not is_noted)

@@ -38,7 +38,7 @@ class PendingUnit:
 
     @property
     def met_outage(self) -> bool:
-        """Whether its siblings would fail in the same way; an ambiguous failure is its own."""
+        """Whether its siblings would fail in the same way. An ambiguous failure is its own."""
         last = self.last
         return last is not None and not last.fault.is_counted and not last.ambiguous
 

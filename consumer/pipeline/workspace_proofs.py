@@ -1,8 +1,8 @@
 """How doubted workspaces fared with test documents: evidence for or against a chunk.
 
 When a chunk fails although the embedder takes its text, its workspace has to prove itself with a
-test document before the next attempt. Failed proofs count as much as good ones: with those left
-out, a server on which nine uploads of ten fail would look like one that fails a single chunk.
+test document before the next attempt. Failed proofs count as much as good ones. Without them a
+server on which nine uploads of ten fail would look like one that fails a single chunk.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ class WorkspaceProofs:
     def __init__(self) -> None:
         self._tallies: dict[str, Tally] = {}
         self._due: set[str] = set()
-        self._told: dict[str, Failure] = {}
+        self._noted: dict[str, Failure] = {}
 
     def demand(self, slug: str) -> None:
-        """The workspace is distrusted: its next success is a proof."""
+        """Distrust the workspace: its next success is a proof."""
         self._tallies.setdefault(slug, Tally())
         self._due.add(slug)
 
     def failed(self, slug: str, failure: Failure) -> None:
-        """It could not be prepared; told by each of those who waited for the same try."""
+        """Note that it could not be prepared. All documents that shared the try note it."""
         tally = self._tallies.get(slug)
-        if tally is not None and self._told.get(slug) is not failure:
-            self._told[slug] = failure
+        if tally is not None and self._noted.get(slug) is not failure:
+            self._noted[slug] = failure
             self._tallies[slug] = tally.with_one(failed=True)
 
     def well(self, slug: str) -> None:
-        """It was prepared."""
+        """Note that it was prepared."""
         if slug in self._due:
             self._due.discard(slug)
             self._tallies[slug] = self._tallies[slug].with_one(failed=False)
