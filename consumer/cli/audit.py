@@ -8,13 +8,22 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from consumer.cli import output
-from consumer.cli.common import CommandFailed, ConfigOption, ExitCode, JsonOption, end, settings_for
+from consumer.cli.common import (
+    CommandFailed,
+    ConfigOption,
+    ExitCode,
+    JsonOption,
+    end,
+    kafka_for,
+    settings_for,
+)
 from consumer.cli.stages import stages
 from consumer.model.slug import is_slug
 from consumer.operations.audit.states import DocumentState
 
 if TYPE_CHECKING:
     from consumer.operations.audit.findings import AuditFinding, AuditSummary
+    from consumer.operations.ports import KafkaAccess
     from consumer.settings import Settings
 
 _MAX_LISTED = 20  # of one kind, towards people
@@ -47,6 +56,7 @@ _MEANINGS = {
 
 
 def audit(
+    context: typer.Context,
     workspace: WorkspaceOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -75,7 +85,7 @@ def audit(
             ExitCode.WRONG_USAGE,
         )
     settings = settings_for(config, quiet_kafka=True, only_errors=True)
-    summary = _audited(settings, workspace, as_json=as_json)
+    summary = _audited(settings, kafka_for(context, settings), workspace, as_json=as_json)
     if as_json:
         output.json_line(_totals(summary))
     else:
@@ -83,7 +93,9 @@ def audit(
     end(ExitCode.FOUND if summary.unexplained else ExitCode.DONE)
 
 
-def _audited(settings: Settings, workspace: str | None, *, as_json: bool) -> AuditSummary:
+def _audited(
+    settings: Settings, kafka: KafkaAccess, workspace: str | None, *, as_json: bool
+) -> AuditSummary:
     import asyncio
 
     from consumer.anythingllm import AnythingLLMError
@@ -92,7 +104,7 @@ def _audited(settings: Settings, workspace: str | None, *, as_json: bool) -> Aud
     from consumer.operations.audit.register import RegisterFull
 
     try:
-        return asyncio.run(_audit(settings, workspace, as_json=as_json))
+        return asyncio.run(_audit(settings, kafka, workspace, as_json=as_json))
     except KafkaUnavailableError as error:
         raise CommandFailed(f"Kafka: {error}") from None
     except AnythingLLMError as error:
@@ -105,13 +117,15 @@ def _audited(settings: Settings, workspace: str | None, *, as_json: bool) -> Aud
         ) from None
 
 
-async def _audit(settings: Settings, workspace: str | None, *, as_json: bool) -> AuditSummary:
+async def _audit(
+    settings: Settings, kafka: KafkaAccess, workspace: str | None, *, as_json: bool
+) -> AuditSummary:
     from consumer.operations.audit.audit import open_audit
     from consumer.operations.audit.findings import AuditSummary
 
     summary, shown = AuditSummary(), _ShownFindings(as_json=as_json)
     with stages(quiet=as_json) as progress:
-        async with open_audit(settings, workspace=workspace, progress=progress) as audit:
+        async with open_audit(settings, kafka, workspace=workspace, progress=progress) as audit:
             await audit.look()
             for found in audit.found(summary):
                 shown(found)

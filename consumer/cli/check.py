@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import typer
+
 from consumer.cli import output
-from consumer.cli.common import ConfigOption, ExitCode, JsonOption, end, settings_for
+from consumer.cli.common import ConfigOption, ExitCode, JsonOption, end, kafka_for, settings_for
 
 if TYPE_CHECKING:
     from consumer.kafka.topics import CheckFinding
 
 
-def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+def check(context: typer.Context, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Look at settings, Kafka, the topics and AnythingLLM; exit 3 when something must be mended.
 
     Changes nothing. Wrong settings are listed all at once (exit 2).
@@ -21,7 +23,7 @@ def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     from consumer.operations.check import look
 
     settings = settings_for(config, quiet_kafka=True)
-    findings = asyncio.run(look(settings))
+    findings = asyncio.run(look(settings, kafka_for(context, settings)))
     if as_json:
         for finding in findings:
             output.json_line(

@@ -7,6 +7,7 @@ aiohttp, the rooms that use them) is imported inside the command.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 if TYPE_CHECKING:
+    from consumer.operations.ports import KafkaAccess
     from consumer.settings import Settings
 
 ConfigOption = Annotated[
@@ -56,9 +58,15 @@ class CommandFailed(Exception):
 
 @dataclass(slots=True)
 class Invocation:
-    """What the options before the command said; the ``obj`` of typer's context."""
+    """What every command is given; the ``obj`` of typer's context.
+
+    Args:
+        debug: said by the options before the command.
+        kafka: from the settings to Kafka; None is the real one.
+    """
 
     debug: bool = False
+    kafka: Callable[[Settings], KafkaAccess] | None = None
 
 
 def settings_for(
@@ -101,6 +109,14 @@ def settings_for(
     for warning in settings.warnings:
         structlog.get_logger(__name__).warning("settings.warning", message=warning)
     return settings
+
+
+def kafka_for(context: typer.Context, settings: Settings) -> KafkaAccess:
+    """Kafka as operations take it."""
+    from consumer.wiring.kafka import kafka_clients
+
+    given: Invocation = context.obj
+    return (given.kafka or kafka_clients)(settings)
 
 
 def end(code: ExitCode) -> None:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -20,6 +20,10 @@ from consumer import __version__
 from consumer.cli import output
 from consumer.cli.commands import COMMANDS, GROUPS, Command
 from consumer.cli.common import CommandFailed, ExitCode, Invocation
+
+if TYPE_CHECKING:
+    from consumer.operations.ports import KafkaAccess
+    from consumer.settings import Settings
 
 PROGRAM = "anythingllm-consumer"
 
@@ -82,14 +86,21 @@ def build(commands: Sequence[Command] = COMMANDS) -> TyperGroup:
     return program
 
 
-def run_line(args: Sequence[str], commands: Sequence[Command] = COMMANDS) -> int:
+def run_line(
+    args: Sequence[str],
+    commands: Sequence[Command] = COMMANDS,
+    *,
+    kafka: Callable[[Settings], KafkaAccess] | None = None,
+) -> int:
     """Run one command line and give its exit code; errors are told on standard error.
 
     Args:
         args: the words after the program's name.
         commands: what can be called.
+        kafka: from the settings to Kafka, for commands that look at it or mend it; None is the
+            real one.
     """
-    invocation = Invocation()
+    invocation = Invocation(kafka=kafka)
     try:
         build(commands)(list(args), prog_name=PROGRAM, obj=invocation)
     except SystemExit as ended:

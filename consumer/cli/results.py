@@ -12,11 +12,12 @@ import orjson
 import typer
 
 from consumer.cli import output
-from consumer.cli.common import CommandFailed, ConfigOption, JsonOption, settings_for
+from consumer.cli.common import CommandFailed, ConfigOption, JsonOption, kafka_for, settings_for
 from consumer.cli.dlq.selecting import moment
 
 if TYPE_CHECKING:
     from consumer.contract.received_result import ReceivedResult
+    from consumer.operations.ports import KafkaAccess
     from consumer.settings import Settings
 
 _COLUMNS = ("completed", "status", "workspace", "document", "stored", "failed", "trace", "errors")
@@ -25,6 +26,7 @@ _FAILED = {"partial", "failed", "invalid"}
 
 
 def results(
+    context: typer.Context,
     config: ConfigOption = None,
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Go on with new results until Ctrl-C.")
@@ -70,7 +72,7 @@ def results(
 
     show = _ShownResults(as_json=as_json, drawn=sys.stdout.isatty() and not follow)
     try:
-        asyncio.run(_read(settings, follow, matches, show))
+        asyncio.run(_read(settings, kafka_for(context, settings), follow, matches, show))
     except KafkaUnavailableError as error:
         raise CommandFailed(f"Kafka: {error}") from None
     show.end()
@@ -78,18 +80,17 @@ def results(
 
 async def _read(
     settings: Settings,
+    kafka: KafkaAccess,
     follow: bool,
     matches: Callable[[ReceivedResult], bool],
     show: Callable[[ReceivedResult, bytes], None],
 ) -> None:
     from consumer.contract.received_result import read_result
-    from consumer.kafka.reader import read_topic
-    from consumer.wiring.kafka import kafka_connection
 
-    connection, topic = kafka_connection(settings), settings.kafka.results_topic
+    topic = settings.kafka.results_topic
     # Closed where it is left early, as when nobody reads any more: left to the end of the loop it
     # would be closed in the middle of a request, which asyncio complains about.
-    async with aclosing(read_topic(connection, topic, follow=follow)) as records:
+    async with aclosing(kafka.read_topic(topic, follow=follow)) as records:
         async for record in records:
             try:
                 result = read_result(record.value or b"")

@@ -9,11 +9,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from consumer.cli import output
-from consumer.cli.common import CommandFailed, ConfigOption, ExitCode, JsonOption, end, settings_for
+from consumer.cli.common import (
+    CommandFailed,
+    ConfigOption,
+    ExitCode,
+    JsonOption,
+    end,
+    kafka_for,
+    settings_for,
+)
 from consumer.cli.stages import stages
 
 if TYPE_CHECKING:
     from consumer.contract.received_result import ReceivedResult
+    from consumer.operations.ports import KafkaAccess
     from consumer.operations.where.held import Held
     from consumer.operations.where.story import LetterTold, Story, Told
     from consumer.settings import Settings
@@ -34,6 +43,7 @@ QuickOption = Annotated[
 
 
 def where(
+    context: typer.Context,
     document: DocumentArgument,
     quick: QuickOption = False,
     config: ConfigOption = None,
@@ -58,7 +68,7 @@ def where(
     if not document:
         raise CommandFailed("a document id or an identity is needed", ExitCode.WRONG_USAGE)
     settings = settings_for(config, quiet_kafka=True, only_errors=True)
-    story = _told(settings, document, quick=quick, as_json=as_json)
+    story = _told(settings, kafka_for(context, settings), document, quick=quick, as_json=as_json)
     if as_json:
         output.json_line(_json(story))
     else:
@@ -69,7 +79,9 @@ def where(
         end(ExitCode.FOUND)
 
 
-def _told(settings: Settings, document: str, *, quick: bool, as_json: bool) -> Story:
+def _told(
+    settings: Settings, kafka: KafkaAccess, document: str, *, quick: bool, as_json: bool
+) -> Story:
     import asyncio
 
     from consumer.kafka.connection import KafkaUnavailableError
@@ -77,7 +89,7 @@ def _told(settings: Settings, document: str, *, quick: bool, as_json: bool) -> S
 
     try:
         with stages(quiet=as_json) as progress:
-            return asyncio.run(story_of(settings, document, quick=quick, progress=progress))
+            return asyncio.run(story_of(settings, kafka, document, quick=quick, progress=progress))
     except KafkaUnavailableError as error:
         raise CommandFailed(f"Kafka: {error}") from None
 

@@ -9,13 +9,13 @@ from typing import Any
 
 from consumer.anythingllm import AnythingLLMClient, AnythingLLMError, AnythingLLMStorage
 from consumer.kafka.connection import KafkaUnavailableError
-from consumer.kafka.topics import CheckFinding, findings, open_admin
+from consumer.kafka.topics import CheckFinding, findings
 from consumer.model.identity import IdentityTemplate
+from consumer.operations.ports import KafkaAccess
 from consumer.operations.workspaces.finding import SHARED_SOURCE_HELP
 from consumer.operations.workspaces.shared_sources import Shared, SharedSources
 from consumer.settings import Settings
 from consumer.wiring.anythingllm import anythingllm_config
-from consumer.wiring.kafka import kafka_connection
 from consumer.wiring.topics import topic_specs
 
 _MOST_LISTED = 100  # workspaces
@@ -30,21 +30,21 @@ _COMPONENT_HELP = {
 }
 
 
-async def look(settings: Settings) -> list[CheckFinding]:
+async def look(settings: Settings, kafka: KafkaAccess) -> list[CheckFinding]:
     """Every finding, good ones included, in the order in which they should be mended."""
     return [
         *(CheckFinding(True, "settings", warning, "") for warning in settings.warnings),
         CheckFinding(True, "settings", "complete and consistent"),
-        *await look_at_kafka(settings),
+        *await look_at_kafka(settings, kafka),
         *await look_at_anythingllm(settings),
     ]
 
 
-async def look_at_kafka(settings: Settings) -> list[CheckFinding]:
+async def look_at_kafka(settings: Settings, kafka: KafkaAccess) -> list[CheckFinding]:
     """Kafka and the five topics."""
     specs = topic_specs(settings)
     try:
-        async with open_admin(kafka_connection(settings)) as admin:
+        async with kafka.admin() as admin:
             cluster_id = await admin.cluster_id()
             states = await admin.states([spec.name for spec in specs])
     except KafkaUnavailableError as error:

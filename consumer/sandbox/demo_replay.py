@@ -6,14 +6,13 @@ import asyncio
 import random
 
 from consumer.contract.received_result import read_result
-from consumer.kafka.reader import read_topic
 from consumer.operations.letters.selection import Selection
 from consumer.operations.replay.look import Wish
 from consumer.operations.replay.running import Tell
 from consumer.operations.replay.starting import start_replay
 from consumer.sandbox.errors import SandboxError
 from consumer.settings import Settings
-from consumer.wiring.kafka import kafka_connection
+from consumer.wiring.kafka import kafka_clients
 
 _SECONDS = 60.0
 
@@ -32,15 +31,16 @@ async def replay_all(settings: Settings) -> int:
     Raises:
         SandboxError: not all of them within a minute.
     """
+    kafka = kafka_clients(settings)
     done = await start_replay(
-        settings, Wish(Selection()), _NOBODY, operator="demo", rng=random.Random()
+        settings, kafka, Wish(Selection()), _NOBODY, operator="demo", rng=random.Random()
     )
     published = done.progress.published
     succeeded: set[str] = set()
     try:
         async with asyncio.timeout(_SECONDS):
             topic = settings.kafka.results_topic
-            async for record in read_topic(kafka_connection(settings), topic, follow=True):
+            async for record in kafka.read_topic(topic, follow=True):
                 result = read_result(record.value or b"")
                 if result.replay_of is not None and result.status == "succeeded":
                     succeeded.add(result.event_id)

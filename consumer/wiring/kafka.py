@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from consumer.kafka.clients import KafkaClients
 from consumer.kafka.connection import KafkaConnection
 from consumer.settings import Settings
 
@@ -21,3 +22,8 @@ def kafka_connection(settings: Settings) -> KafkaConnection:
         key_file=kafka.ssl_keyfile,
         key_password=key_password.get_secret_value() if key_password else None,
     )
+
+
+def kafka_clients(settings: Settings) -> KafkaClients:
+    """What every command opens of Kafka."""
+    return KafkaClients(kafka_connection(settings))

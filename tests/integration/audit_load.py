@@ -15,12 +15,14 @@ from consumer.operations.audit.audit import open_audit
 from consumer.operations.audit.findings import AuditSummary
 from consumer.settings import from_environment
 from consumer.telemetry.logs import set_up_logging
+from consumer.wiring.kafka import kafka_clients
 from tests.integration.index_load import forget_peak, memory
 
 
 async def load() -> dict[str, Any]:
     summary = AuditSummary()
-    async with open_audit(from_environment()) as audit:
+    settings = from_environment()
+    async with open_audit(settings, kafka_clients(settings)) as audit:
         idle = memory("VmRSS")
         forget_peak()
         began = time.monotonic()

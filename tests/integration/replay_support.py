@@ -49,7 +49,9 @@ def a_wish(**wanted: Any) -> Wish:
 
 async def plan(stage: Stage, **wanted: Any) -> ReplayLook:
     """What a run would do."""
-    return await plan_replay(stage.settings, a_wish(**wanted), lambda done, total: None)
+    return await plan_replay(
+        stage.settings, stage.clients, a_wish(**wanted), lambda done, total: None
+    )
 
 
 async def replay(
@@ -64,14 +66,25 @@ async def replay(
     tell = (told or Told()).tell()
     wish = a_wish(**wanted)
     return await start_replay(
-        settings or stage.settings, wish, tell, operator=operator, rng=random.Random()
+        settings or stage.settings,
+        stage.clients,
+        wish,
+        tell,
+        operator=operator,
+        rng=random.Random(),
     )
 
 
 async def resume(stage: Stage, id: str, **wanted: Any) -> RunOutcome:
     """Go on with a run."""
     return await resume_replay(
-        stage.settings, id, a_wish(**wanted), Told().tell(), operator=OPERATOR, rng=random.Random()
+        stage.settings,
+        stage.clients,
+        id,
+        a_wish(**wanted),
+        Told().tell(),
+        operator=OPERATOR,
+        rng=random.Random(),
     )
 
 

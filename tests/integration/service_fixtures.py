@@ -29,11 +29,12 @@ from consumer.kafka.reader import read_topic
 from consumer.kafka.topics import open_admin
 from consumer.model.marker import Marker, decode_marker
 from consumer.model.record import Headers, Record
+from consumer.operations.ports import KafkaAccess
 from consumer.sandbox.kafka import LocalKafka
 from consumer.sandbox.simulator import Options, Simulator
 from consumer.sandbox.simulator.shapes import shown_metadata
 from consumer.settings import Settings, load_settings
-from consumer.wiring.kafka import kafka_connection
+from consumer.wiring.kafka import kafka_clients, kafka_connection
 from consumer.wiring.topics import topic_specs
 
 Json = dict[str, Any]
@@ -180,6 +181,7 @@ class Stage:
         self.env = dict(env)
         self.settings = self.with_settings()
         self.connection: KafkaConnection = kafka_connection(self.settings)
+        self.clients: KafkaAccess = kafka_clients(self.settings)
         self.running: list[Running] = []
         self._publisher = Publisher(self.connection, give_up=True)
         self._heard: dict[str, Heard] = {}

@@ -62,7 +62,7 @@ async def look(stage: Stage, workspace: str | None = None, **settings: str) -> S
     """An audit in this process, which is quicker; further settings win."""
     summary = AuditSummary()
     chosen = stage.with_settings(**SECOND | settings)
-    async with open_audit(chosen, workspace=workspace) as audit:
+    async with open_audit(chosen, stage.clients, workspace=workspace) as audit:
         await audit.look()
         return Seen(list(audit.found(summary)), summary)
 

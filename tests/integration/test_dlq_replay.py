@@ -95,7 +95,7 @@ async def test_one_cause_after_the_other_and_each_only_once(stage: Stage) -> Non
     second = await replay(stage, selection=Selection(cause="413"))
     after_b = statuses((await stage.wait_results(16))[13:])
     last = await plan(stage)
-    reports = await list_runs(stage.settings)
+    reports = await list_runs(stage.settings, stage.clients)
 
     assert (looked.plan.to_do, looked.members) == (8, 1)
     assert looked.plan.reasons == {"rejected": 8}
@@ -144,7 +144,7 @@ async def test_what_is_under_way_is_not_replayed_again(stage: Stage) -> None:
     await stage.stop()
     first = await replay(stage)
     second = await replay(stage, operator="other@there")
-    reports = await list_runs(stage.settings)
+    reports = await list_runs(stage.settings, stage.clients)
 
     assert first.progress.published == 2
     assert first.look.members == 0
@@ -338,7 +338,7 @@ async def test_a_letter_by_reference_replays_its_original(stage: Stage) -> None:
     (original,) = await stage.everything(stage.documents)
     await by_reference(stage, original)
     (letter,) = map(letter_of, await stage.wait_dead_letters(1))
-    shown = await payload_of(stage.settings, letter)
+    shown = await payload_of(stage.clients, letter)
     looked = await plan(stage)
     done = await replay(stage)
 
@@ -372,7 +372,7 @@ async def test_a_letter_whose_original_can_not_be_had_stays_open(
     (letter,) = map(letter_of, await stage.wait_dead_letters(1))
     if not changes:
         await emptied(stage, stage.documents)
-    shown = await payload_of(stage.settings, letter)
+    shown = await payload_of(stage.clients, letter)
     looked = await plan(stage)
     done = await replay(stage)
     again = await plan(stage)
@@ -464,7 +464,7 @@ async def test_an_empty_topic_is_nothing_to_do(stage: Stage) -> None:
     done = await replay(stage)
 
     assert (done.run, done.look.plan.to_do, done.progress.done) == (None, 0, True)
-    assert await list_runs(stage.settings) == []
+    assert await list_runs(stage.settings, stage.clients) == []
 
 
 async def test_a_record_that_does_not_fit_is_skipped_alone(make_stage: MakeStage) -> None:
@@ -506,7 +506,7 @@ async def test_the_second_operator_is_refused_with_the_reason(stage: Stage) -> N
     told = Told()
     with pytest.raises(ReplayRefused, match=r"run \d{8}-\d{6}-\w{4} of alice@one, from 127"):
         await replay(stage, settings=quick, told=told, operator="bob@two")
-    (report,) = await list_runs(stage.settings)
+    (report,) = await list_runs(stage.settings, stage.clients)
     done = await first
 
     assert report.state == "running"
@@ -526,11 +526,11 @@ async def test_a_run_that_was_interrupted_goes_on(stage: Stage) -> None:
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     (run,) = told.runs
-    (interrupted,) = await list_runs(stage.settings)
+    (interrupted,) = await list_runs(stage.settings, stage.clients)
     await refused(stage, 1, "refused-9 REFUSED")
     done = await resume(stage, run.id, rate=1000.0)
     again = await resume(stage, run.id)
-    (report,) = await list_runs(stage.settings)
+    (report,) = await list_runs(stage.settings, stage.clients)
 
     assert interrupted.state == "interrupted"
     assert 3 <= interrupted.progress.published < 8
@@ -548,7 +548,7 @@ async def test_what_was_published_and_not_committed_is_not_published_again(stage
     assert done.run is not None
     async with open_admin(stage.connection) as admin:
         await RunStore(admin, stage.settings).save(done.run, RunProgress())
-    before = await list_runs(stage.settings)
+    before = await list_runs(stage.settings, stage.clients)
     resumed = await resume(stage, done.run.id)
 
     assert before[0].state == "interrupted"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 import typer
 
 from consumer.cli import output
-from consumer.cli.common import CommandFailed, ConfigOption, ExitCode, settings_for
+from consumer.cli.common import CommandFailed, ConfigOption, ExitCode, kafka_for, settings_for
 from consumer.cli.dlq.list import AllOption, ParkedOption, missing_names, read, selected
 from consumer.cli.dlq.selecting import (
     EventsArgument,
@@ -26,11 +26,12 @@ from consumer.cli.dlq.selecting import (
 
 if TYPE_CHECKING:
     from consumer.contract.received_letter import Letter
-    from consumer.settings import Settings
+    from consumer.operations.ports import KafkaAccess
 
 
 @filtered
 def export(
+    context: typer.Context,
     filters: Filters,
     events: EventsArgument = None,
     all_: AllOption = False,
@@ -59,11 +60,12 @@ def export(
         raise CommandFailed(
             "whole documents are not for a terminal: say --output FILE", ExitCode.WRONG_USAGE
         )
-    letters = read(settings)
+    kafka = kafka_for(context, settings)
+    letters = read(settings, kafka)
     chosen = selected(letters, selection, all_=all_ or bool(names), parked=parked)
     try:
         with _opened(target) as file:
-            written = asked(_write(settings, chosen, file))
+            written = asked(_write(kafka, chosen, file))
     except OSError as error:
         if target == "-":
             raise  # the reader has gone: `main` knows what to do
@@ -77,14 +79,14 @@ def export(
         )
 
 
-async def _write(settings: Settings, chosen: Sequence[Letter], file: BinaryIO) -> int:
+async def _write(kafka: KafkaAccess, chosen: Sequence[Letter], file: BinaryIO) -> int:
     from consumer.contract.exported_letter import encode_exported
     from consumer.operations.letters.payloads import records_of
 
     written = 0
     readable = [each for each in chosen if each.unreadable is None]
     with reading_bar("exporting") as told:
-        async for _, record in records_of(settings, readable, progress=told):
+        async for _, record in records_of(kafka, readable, progress=told):
             file.write(encode_exported(record))
             file.write(b"\n")
             written += 1

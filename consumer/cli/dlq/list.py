@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from consumer.cli import output
-from consumer.cli.common import CommandFailed, ConfigOption, ExitCode, JsonOption, end, settings_for
+from consumer.cli.common import (
+    CommandFailed,
+    ConfigOption,
+    ExitCode,
+    JsonOption,
+    end,
+    kafka_for,
+    settings_for,
+)
 from consumer.cli.dlq.selecting import (
     EventsArgument,
     Filters,
@@ -26,6 +34,7 @@ if TYPE_CHECKING:
     from consumer.operations.letters.parking import ParkingPlan
     from consumer.operations.letters.reading import Letters
     from consumer.operations.letters.selection import Selection
+    from consumer.operations.ports import KafkaAccess
     from consumer.settings import Settings
 
 _COLUMNS = (
@@ -44,6 +53,7 @@ ParkedOption = Annotated[
 
 @filtered
 def list_(
+    context: typer.Context,
     filters: Filters,
     all_: AllOption = False,
     parked: ParkedOption = False,
@@ -70,7 +80,7 @@ def list_(
     """
     settings = settings_for(config, needs_anythingllm=False, quiet_kafka=True)
     selection = filters.selection()
-    letters = read(settings, as_json=as_json)
+    letters = read(settings, kafka_for(context, settings), as_json=as_json)
     chosen = selected(letters, selection, all_=all_, parked=parked)
     if limit is None:
         limit = _DRAWN_AT_MOST if sys.stdout.isatty() and not as_json else 0
@@ -84,6 +94,7 @@ def list_(
 
 @filtered
 def park(
+    context: typer.Context,
     filters: Filters,
     events: EventsArgument = None,
     yes: Annotated[
@@ -108,13 +119,16 @@ def park(
     settings = settings_for(config, needs_anythingllm=False, quiet_kafka=True)
     names = checked_events(events)
     selection = filters.selection(names)
-    letters = read(settings, as_json=as_json)
+    kafka = kafka_for(context, settings)
+    letters = read(settings, kafka, as_json=as_json)
     wanted = selected(letters, selection, all_=bool(names))
     missing = missing_names(names, letters)
     plan = plan_parking(letters, _standing_for(wanted, letters))
     if not as_json:
         _show_plan(plan, letters, missing)
-    left = asked(_park(settings, plan, letters, as_json=as_json)) if yes else len(plan.letters)
+    left = (
+        asked(_park(settings, kafka, plan, letters, as_json=as_json)) if yes else len(plan.letters)
+    )
     if missing:
         raise CommandFailed(f"there is no dead letter {', '.join(missing)}; see `dlq list --all`")
     if not yes:
@@ -130,12 +144,12 @@ def park(
 # -- the work --------------------------------------------------------------------------------------
 
 
-def read(settings: Settings, *, as_json: bool = False) -> Letters:
+def read(settings: Settings, kafka: KafkaAccess, *, as_json: bool = False) -> Letters:
     """All letters, with a bar for people; what should be known about them is noted."""
     from consumer.operations.letters.reading import read_letters
 
     with reading_bar(silent=as_json) as told:
-        letters = asked(read_letters(settings, progress=told))
+        letters = asked(read_letters(settings, kafka, progress=told))
     for each in letters.notes:
         output.note(each)
     if letters.reach.cut:
@@ -180,14 +194,16 @@ def _standing_for(wanted: Sequence[Letter], letters: Letters) -> tuple[Letter, .
     )
 
 
-async def _park(settings: Settings, plan: ParkingPlan, letters: Letters, *, as_json: bool) -> int:
+async def _park(
+    settings: Settings, kafka: KafkaAccess, plan: ParkingPlan, letters: Letters, *, as_json: bool
+) -> int:
     """Park; how many could not be."""
     from consumer.operations.letters.parking import Became, park
 
     outcomes: Counter[str] = Counter()
     with reading_bar("parking", silent=as_json) as told:
         if plan.letters:
-            async for letter, became in park(settings, plan.letters, progress=told):
+            async for letter, became in park(settings, kafka, plan.letters, progress=told):
                 outcomes[became] += 1
                 if as_json:
                     output.json_line({**as_object(letter, letters), "outcome": became})

@@ -16,7 +16,15 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from consumer.cli import output
-from consumer.cli.common import CommandFailed, ConfigOption, ExitCode, JsonOption, end, settings_for
+from consumer.cli.common import (
+    CommandFailed,
+    ConfigOption,
+    ExitCode,
+    JsonOption,
+    end,
+    kafka_for,
+    settings_for,
+)
 from consumer.cli.dlq.replay_shown import show_plan, shown, summary
 from consumer.cli.dlq.selecting import (
     EventsArgument,
@@ -29,6 +37,7 @@ from consumer.cli.dlq.selecting import (
 from consumer.cli.files import read_events
 
 if TYPE_CHECKING:
+    from consumer.operations.ports import KafkaAccess
     from consumer.operations.replay.look import Wish
     from consumer.operations.replay.running import RunOutcome
     from consumer.settings import Settings
@@ -40,6 +49,7 @@ _PARKED = "parked"
 
 @filtered
 def replay(
+    context: typer.Context,
     filters: Filters,
     events: EventsArgument = None,
     yes: Annotated[
@@ -107,6 +117,7 @@ def replay(
     if resume is not None and (filters != Filters() or names or from_ or force):
         raise _wrong("--resume takes its letters from the run: leave filters, --from, --force out")
     settings = settings_for(config, needs_anythingllm=False, quiet_kafka=True)
+    kafka = kafka_for(context, settings)
     with _lines_of(from_file) as (lines, path):
         from consumer.operations.replay.look import Wish
 
@@ -120,21 +131,21 @@ def replay(
             path=path,
         )
         if resume is not None:
-            _resume(settings, resume, wish, as_json=as_json)
+            _resume(settings, kafka, resume, wish, as_json=as_json)
         elif yes:
-            _replay(settings, wish, as_json=as_json)
+            _replay(settings, kafka, wish, as_json=as_json)
         else:
-            _plan(settings, wish, as_json=as_json)
+            _plan(settings, kafka, wish, as_json=as_json)
 
 
 # -- the work --------------------------------------------------------------------------------------
 
 
-def _plan(settings: Settings, wish: Wish, *, as_json: bool) -> None:
+def _plan(settings: Settings, kafka: KafkaAccess, wish: Wish, *, as_json: bool) -> None:
     from consumer.operations.replay.starting import plan_replay
 
     with reading_bar(silent=as_json) as reading:
-        look = _asked(plan_replay(settings, wish, reading))
+        look = _asked(plan_replay(settings, kafka, wish, reading))
     show_plan(look, as_json=as_json)
     to_do = look.plan.to_do
     if as_json:
@@ -146,28 +157,30 @@ def _plan(settings: Settings, wish: Wish, *, as_json: bool) -> None:
     end(ExitCode.FOUND if to_do else ExitCode.DONE)
 
 
-def _replay(settings: Settings, wish: Wish, *, as_json: bool) -> None:
+def _replay(settings: Settings, kafka: KafkaAccess, wish: Wish, *, as_json: bool) -> None:
     import random
 
     from consumer.operations.replay.starting import start_replay
 
     with shown(settings, as_json=as_json) as told:
-        work = start_replay(settings, wish, told.tell(), operator=_operator(), rng=random.Random())
+        work = start_replay(
+            settings, kafka, wish, told.tell(), operator=_operator(), rng=random.Random()
+        )
         _finish(told.carried(lambda: _asked(work)), as_json=as_json)
 
 
-def _resume(settings: Settings, id: str, wish: Wish, *, as_json: bool) -> None:
+def _resume(settings: Settings, kafka: KafkaAccess, id: str, wish: Wish, *, as_json: bool) -> None:
     import random
     from dataclasses import replace
 
     from consumer.operations.replay.starting import file_of_run, resume_replay
 
-    with _lines_of(_path_of(asked(file_of_run(settings, id)), wish)) as (lines, path):
+    with _lines_of(_path_of(asked(file_of_run(settings, kafka, id)), wish)) as (lines, path):
         if wish.lines is None:
             wish = replace(wish, lines=lines, path=path)
         with shown(settings, as_json=as_json) as told:
             work = resume_replay(
-                settings, id, wish, told.tell(), operator=_operator(), rng=random.Random()
+                settings, kafka, id, wish, told.tell(), operator=_operator(), rng=random.Random()
             )
             _finish(told.carried(lambda: _asked(work)), as_json=as_json)
 

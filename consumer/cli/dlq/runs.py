@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import typer
+
 from consumer.cli import output
-from consumer.cli.common import ConfigOption, JsonOption, settings_for
+from consumer.cli.common import ConfigOption, JsonOption, kafka_for, settings_for
 from consumer.cli.dlq.selecting import asked
 
 _COLUMNS = (
@@ -11,7 +13,7 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-def runs(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+def runs(context: typer.Context, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Show replay runs, newest first, and how their replays fared. Changes nothing.
 
     A run is running, interrupted (`dlq replay --resume RUN` goes on with it) or done. Kafka keeps
@@ -25,7 +27,7 @@ def runs(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     from consumer.operations.replay.run_store import list_runs
 
     settings = settings_for(config, needs_anythingllm=False, quiet_kafka=True)
-    reports = asked(list_runs(settings))
+    reports = asked(list_runs(settings, kafka_for(context, settings)))
     if as_json:
         for report in reports:
             output.json_line(report.told())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from consumer.cli import output
-from consumer.cli.common import CommandFailed, ConfigOption, JsonOption, settings_for
+from consumer.cli.common import CommandFailed, ConfigOption, JsonOption, kafka_for, settings_for
 from consumer.cli.dlq.list import as_object, place_object, read, show_table, when
 from consumer.cli.dlq.selecting import asked
 
@@ -17,12 +17,14 @@ if TYPE_CHECKING:
     from consumer.model.record import Record
     from consumer.operations.letters.reading import Letters
     from consumer.operations.letters.stored_now import StoredNow
+    from consumer.operations.ports import KafkaAccess
     from consumer.settings import Settings
 
 _CHUNKS_SHOWN = 20
 
 
 def show(
+    context: typer.Context,
     name: Annotated[
         str,
         typer.Argument(
@@ -48,7 +50,8 @@ def show(
     Example: anythingllm-consumer dlq show 3@41
     """
     settings = settings_for(config, needs_anythingllm=False, quiet_kafka=True)
-    letters = read(settings, as_json=as_json)
+    kafka = kafka_for(context, settings)
+    letters = read(settings, kafka, as_json=as_json)
     found = _found(name, letters)
     if not found:
         raise CommandFailed(
@@ -59,7 +62,7 @@ def show(
         output.note(f"{len(found)} letters of {name}: show one by its event id or place")
         return
     for letter in found:
-        stored, record = asked(_look(settings, letter, payload))
+        stored, record = asked(_look(settings, kafka, letter, payload))
         if as_json:
             output.json_line(_object(settings, letter, letters, stored, record, payload))
         else:
@@ -88,7 +91,7 @@ def _found(name: str, letters: Letters) -> list[Letter]:
 
 
 async def _look(
-    settings: Settings, letter: Letter, payload: bool
+    settings: Settings, kafka: KafkaAccess, letter: Letter, payload: bool
 ) -> tuple[StoredNow, Record | None]:
     from consumer.operations.letters.payloads import payload_of
     from consumer.operations.letters.stored_now import stored_now
@@ -96,7 +99,7 @@ async def _look(
     stored = await stored_now(settings, letter)
     # Of a by-reference letter it has to be known whether its original is still there.
     wanted = payload or letter.by_reference
-    return stored, await payload_of(settings, letter) if wanted else None
+    return stored, await payload_of(kafka, letter) if wanted else None
 
 
 # -- for scripts -----------------------------------------------------------------------------------

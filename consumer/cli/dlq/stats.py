@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from consumer.cli import output
-from consumer.cli.common import ConfigOption, JsonOption, settings_for
+from consumer.cli.common import ConfigOption, JsonOption, kafka_for, settings_for
 from consumer.cli.dlq.list import AllOption, ParkedOption, read, selected, when
 from consumer.cli.dlq.selecting import Filters, filtered
 
@@ -23,6 +23,7 @@ _KINDS = ("reason", "cause", "workspace", "technology", "standing")
 
 @filtered
 def stats(
+    context: typer.Context,
     filters: Filters,
     all_: AllOption = False,
     parked: ParkedOption = False,
@@ -42,7 +43,7 @@ def stats(
 
     selection = filters.selection()
     settings = settings_for(config, needs_anythingllm=False, quiet_kafka=True)
-    letters = read(settings, as_json=as_json)
+    letters = read(settings, kafka_for(context, settings), as_json=as_json)
     chosen = selected(letters, selection, all_=all_, parked=parked)
     counted = tally((each, letters.of(each)) for each in chosen)
     if as_json:

@@ -15,8 +15,6 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 
 from consumer.anythingllm.inventory import Inventory, open_inventory
-from consumer.kafka.reader import TopicReader, open_reader
-from consumer.kafka.topic_progress import TopicProgress, topic_progress_of
 from consumer.kafka.topics import no_such_topic
 from consumer.model.record import Coordinates
 from consumer.model.slug import is_slug
@@ -27,10 +25,11 @@ from consumer.operations.audit.register import Entry, Register, open_register
 from consumer.operations.audit.states import NOTES, UNEXPLAINED, DocumentState
 from consumer.operations.letters.reading import read_letters
 from consumer.operations.letters.standing import Standing
+from consumer.operations.ports import KafkaAccess, RecordReader
 from consumer.operations.progress import StageProgress, silent
+from consumer.operations.topic_progress import TopicProgress, topic_progress_of
 from consumer.settings import Settings
 from consumer.wiring.anythingllm import anythingllm_config
-from consumer.wiring.kafka import kafka_connection
 
 PAUSE = 1.0  # seconds between the two looks
 _TOLD_EVERY = 200  # records between two times that progress is told
@@ -45,6 +44,7 @@ class Audit:
 
     Args:
         settings: of the service that is audited.
+        kafka: where its topics are.
         reader: of Kafka's topics.
         inventory: what AnythingLLM holds.
         register: where things are written down.
@@ -56,7 +56,8 @@ class Audit:
     def __init__(
         self,
         settings: Settings,
-        reader: TopicReader,
+        kafka: KafkaAccess,
+        reader: RecordReader,
         inventory: Inventory,
         register: Register,
         *,
@@ -65,6 +66,7 @@ class Audit:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._settings = settings
+        self._kafka = kafka
         self._reader = reader
         self._inventory = inventory
         self._register = register
@@ -126,8 +128,7 @@ class Audit:
         """Read what has come since the last look; everything the first time."""
         kafka = self._settings.kafka
         topics = (kafka.documents_topic, kafka.replay_topic, kafka.dead_letters_topic)
-        connection = kafka_connection(self._settings)
-        topic_progress = await topic_progress_of(self._reader, connection, topics, kafka.group_id)
+        topic_progress = await topic_progress_of(self._kafka, self._reader, topics, kafka.group_id)
         if kafka.documents_topic not in topic_progress:
             raise no_such_topic(kafka.documents_topic)
         letters = topic_progress.pop(kafka.dead_letters_topic, None)
@@ -150,7 +151,7 @@ class Audit:
         def tell(done: int, total: int) -> None:
             self._progress("reading dead letters", done, total)
 
-        letters = await read_letters(self._settings, progress=tell)
+        letters = await read_letters(self._settings, self._kafka, progress=tell)
         self._notes = letters.notes
         self._excuses = {}
         for letter in (*letters.letters, *letters.parked):
@@ -264,12 +265,17 @@ class Audit:
 
 @asynccontextmanager
 async def open_audit(
-    settings: Settings, *, workspace: str | None = None, progress: StageProgress = silent
+    settings: Settings,
+    kafka: KafkaAccess,
+    *,
+    workspace: str | None = None,
+    progress: StageProgress = silent,
 ) -> AsyncIterator[Audit]:
     """An audit, connected; what it wrote down is gone afterwards.
 
     Args:
         settings: of the service that is audited.
+        kafka: where its topics are.
         workspace: only this one.
         progress: told how far it is.
 
@@ -281,9 +287,9 @@ async def open_audit(
     limit = settings.document.max_batch_bytes
     with open_register() as register:
         async with (
-            open_reader(kafka_connection(settings), unfold_limit=limit) as reader,
+            kafka.reader(unfold_limit=limit) as reader,
             open_inventory(anythingllm_config(settings)) as inventory,
         ):
             yield Audit(
-                settings, reader, inventory, register, workspace=workspace, progress=progress
+                settings, kafka, reader, inventory, register, workspace=workspace, progress=progress
             )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from consumer.anythingllm.models import DocumentRow
-from consumer.kafka.topic_progress import TopicProgress
 from consumer.model.event import DocumentEvent, TombstoneEvent
 from consumer.model.identity import IdentityTemplate
 from consumer.model.marker import decode_marker, hash_of_ids, mark
@@ -11,6 +10,7 @@ from consumer.model.outcome import Refused
 from consumer.model.record import Coordinates, Record
 from consumer.operations.audit.judgement import KeptUnit, WantedDocument
 from consumer.operations.audit.register import Refusal, Register
+from consumer.operations.topic_progress import TopicProgress
 from consumer.settings import Settings
 from consumer.wiring.events import event_reader
 

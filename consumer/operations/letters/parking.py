@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from consumer.contract.received_letter import Letter
-from consumer.kafka.publisher import OutgoingRecord, Publisher, TooLargeForTopicError
-from consumer.kafka.topics import partitions_of
+from consumer.kafka.publisher import OutgoingRecord, TooLargeForTopicError
+from consumer.kafka.topics import no_such_topic
 from consumer.model.record import Record
 from consumer.operations.letters.payloads import records_of
 from consumer.operations.letters.reading import Letters
 from consumer.operations.letters.standing import Standing
+from consumer.operations.ports import KafkaAccess, RecordPublisher
 from consumer.operations.progress import Progress, silent
 from consumer.settings import Settings
-from consumer.wiring.kafka import kafka_connection
 from consumer.wiring.topics import DEAD_LETTER_HEADROOM
 
 _RECORDS_IN_FLIGHT = 64
@@ -64,6 +64,7 @@ def plan_parking(letters: Letters, wanted: Sequence[Letter]) -> ParkingPlan:
 
 async def park(
     settings: Settings,
+    kafka: KafkaAccess,
     letters: Sequence[Letter],
     *,
     progress: Progress = silent,
@@ -71,7 +72,8 @@ async def park(
     """Publish letters to the parked topic, each acknowledged when it is told.
 
     Args:
-        settings: where.
+        settings: which topic.
+        kafka: where it is.
         letters: which.
         progress: told how many are done.
 
@@ -79,19 +81,16 @@ async def park(
         KafkaUnavailableError: Kafka went away, or there is no parked topic; what was told so far
             is parked.
     """
-    connection = kafka_connection(settings)
     topic = settings.kafka.parked_topic
-    await partitions_of(connection, topic)
-    publisher = Publisher(
-        connection,
+    async with kafka.admin() as admin:
+        if not await admin.partitions(topic):
+            raise no_such_topic(topic)
+    seen = set()
+    async with kafka.publisher(
         max_record_bytes=settings.document.max_bytes + DEAD_LETTER_HEADROOM,
         delivery_timeout=settings.kafka.delivery_timeout_seconds,
-        give_up=True,
-    )
-    await publisher.start()
-    seen = set()
-    try:
-        records = records_of(settings, letters, progress=progress)
+    ) as publisher:
+        records = records_of(kafka, letters, progress=progress)
         async for window in _windows(records):
             outcomes = await asyncio.gather(
                 *(_publish(publisher, topic, record) for _, record in window),
@@ -102,14 +101,12 @@ async def park(
                     raise became
                 seen.add(letter.at)
                 yield letter, became
-    finally:
-        await publisher.stop()
     for letter in letters:
         if letter.at not in seen:
             yield letter, Became.GONE
 
 
-async def _publish(publisher: Publisher, topic: str, record: Record) -> Became:
+async def _publish(publisher: RecordPublisher, topic: str, record: Record) -> Became:
     try:
         await publisher.publish(OutgoingRecord(topic, record.key, record.value, record.headers))
     except TooLargeForTopicError:

@@ -6,12 +6,10 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
 from consumer.contract.received_letter import Letter
-from consumer.kafka.reader import TopicReader, open_reader
 from consumer.model.record import Record
 from consumer.operations.letters.original import NoOriginal, judged, places_of
+from consumer.operations.ports import KafkaAccess, RecordReader
 from consumer.operations.progress import Progress, silent
-from consumer.settings import Settings
-from consumer.wiring.kafka import kafka_connection
 
 
 class Payloads:
@@ -20,7 +18,7 @@ class Payloads:
     Quick for places of one partition in ascending order, which are read on.
     """
 
-    def __init__(self, reader: TopicReader) -> None:
+    def __init__(self, reader: RecordReader) -> None:
         self._reader = reader
 
     async def of(self, letter: Letter) -> Record | None:
@@ -43,22 +41,22 @@ class Payloads:
 
 
 @asynccontextmanager
-async def open_payloads(settings: Settings) -> AsyncIterator[Payloads]:
+async def open_payloads(kafka: KafkaAccess) -> AsyncIterator[Payloads]:
     """A connected `Payloads`.
 
     Raises:
         KafkaUnavailableError: Kafka can't be reached.
     """
-    async with open_reader(kafka_connection(settings)) as reader:
+    async with kafka.reader() as reader:
         yield Payloads(reader)
 
 
-async def payload_of(settings: Settings, letter: Letter) -> Record | None:
+async def payload_of(kafka: KafkaAccess, letter: Letter) -> Record | None:
     """One letter's record; of a by-reference letter the original that it stands for.
 
     None when it can't be had (any more). For many of them see `open_payloads`.
     """
-    async with open_payloads(settings) as payloads:
+    async with open_payloads(kafka) as payloads:
         if not letter.by_reference:
             return await payloads.of(letter)
         original = await payloads.original_of(letter)
@@ -66,17 +64,17 @@ async def payload_of(settings: Settings, letter: Letter) -> Record | None:
 
 
 async def records_of(
-    settings: Settings, letters: Iterable[Letter], *, progress: Progress = silent
+    kafka: KafkaAccess, letters: Iterable[Letter], *, progress: Progress = silent
 ) -> AsyncIterator[tuple[Letter, Record]]:
     """The records of many letters, place by place; those that are gone are left out.
 
     Args:
-        settings: where Kafka is.
+        kafka: where they lie.
         letters: whose; only one record's bytes are in memory at a time.
         progress: told how many of them are done.
     """
     ordered = sorted(letters, key=lambda letter: letter.at)
-    async with open_payloads(settings) as payloads:
+    async with open_payloads(kafka) as payloads:
         for number, letter in enumerate(ordered):
             record = await payloads.of(letter)
             progress(number + 1, len(ordered))

@@ -17,14 +17,14 @@ from datetime import datetime
 from consumer.contract.received_letter import Letter, letter_of
 from consumer.contract.received_result import read_result
 from consumer.kafka.connection import KafkaUnavailableError
-from consumer.kafka.reader import OffsetRanges, TopicReader, open_reader
-from consumer.kafka.topics import no_such_topic, open_admin
+from consumer.kafka.reader import OffsetRanges
+from consumer.kafka.topics import no_such_topic
 from consumer.model.origin import instant_of
 from consumer.model.record import Record
 from consumer.operations.letters.standing import Standing, Standings, replayed_of
+from consumer.operations.ports import KafkaAccess, RecordReader
 from consumer.operations.progress import Progress, silent
 from consumer.settings import Settings
-from consumer.wiring.kafka import kafka_connection
 
 _TOLD_EVERY = 500  # records between two times that progress is told
 
@@ -98,6 +98,7 @@ class Letters:
 
 async def read_letters(
     settings: Settings,
+    kafka: KafkaAccess,
     *,
     progress: Progress = silent,
     also: Sequence[tuple[Letter, bytes | None]] = (),
@@ -105,7 +106,8 @@ async def read_letters(
     """Read dead letters, parked ones, replays and results, and judge (module docstring).
 
     Args:
-        settings: which topics, and where.
+        settings: which topics.
+        kafka: where they are.
         progress: told how far it is.
         also: letters from elsewhere, with their keys, that are judged as well: of a file.
 
@@ -113,8 +115,8 @@ async def read_letters(
         KafkaUnavailableError: Kafka can't be reached or does not let us, or there is no
             dead-letter or results topic.
     """
-    async with open_reader(kafka_connection(settings)) as reader:
-        return await _TopicPass(reader, settings, progress).read(also)
+    async with kafka.reader() as reader:
+        return await _TopicPass(kafka, reader, settings, progress).read(also)
 
 
 @dataclass(slots=True)
@@ -138,7 +140,10 @@ class _Keys:
 class _TopicPass:
     """One pass over the topics."""
 
-    def __init__(self, reader: TopicReader, settings: Settings, progress: Progress) -> None:
+    def __init__(
+        self, kafka: KafkaAccess, reader: RecordReader, settings: Settings, progress: Progress
+    ) -> None:
+        self._kafka = kafka
         self._reader = reader
         self._settings = settings
         self._progress = progress
@@ -206,7 +211,7 @@ class _TopicPass:
         """How far the service has come on the replay topic."""
         group = self._settings.kafka.group_id
         try:
-            async with open_admin(kafka_connection(self._settings)) as admin:
+            async with self._kafka.admin() as admin:
                 places = await admin.places(group)
         except KafkaUnavailableError as error:
             self._notes.append(f"it is not known how far {group} is with replays: {error}")

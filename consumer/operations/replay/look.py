@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 
 from consumer.contract.exported_letter import decode_exported
 from consumer.contract.received_letter import Letter, letter_of
-from consumer.kafka.reader import TopicReader
-from consumer.kafka.topics import TopicAdmin, no_such_topic
+from consumer.kafka.topics import no_such_topic
 from consumer.model.record import Coordinates, Record
 from consumer.operations.letters.original import NoOriginal, places_of
 from consumer.operations.letters.payloads import Payloads
 from consumer.operations.letters.reading import Letters, read_letters
 from consumer.operations.letters.selection import Selection
+from consumer.operations.ports import ClusterAdmin, KafkaAccess, RecordReader
 from consumer.operations.progress import Progress
 from consumer.operations.replay.plan import ReplayPlan, plan_of
 from consumer.operations.replay.verdict import ReplayRules, ReplayVerdict, Skipped
@@ -81,15 +81,22 @@ class ReplayLooking:
 
     Args:
         settings: which topics.
+        kafka: where they are.
         reader: connected.
         admin: connected.
         progress: told how far the reading is.
     """
 
     def __init__(
-        self, settings: Settings, reader: TopicReader, admin: TopicAdmin, progress: Progress
+        self,
+        settings: Settings,
+        kafka: KafkaAccess,
+        reader: RecordReader,
+        admin: ClusterAdmin,
+        progress: Progress,
     ) -> None:
         self._settings = settings
+        self._kafka = kafka
         self._reader = reader
         self._admin = admin
         self._progress = progress
@@ -118,7 +125,9 @@ class ReplayLooking:
         ends = await self._ends(source)
         replay_ends = await self._ends(kafka.replay_topic)
         digest, exported = _exported(wish.lines)
-        letters = await read_letters(self._settings, progress=self._progress, also=exported)
+        letters = await read_letters(
+            self._settings, self._kafka, progress=self._progress, also=exported
+        )
         limits = within or {number: (0, end) for number, end in ends.items()}
         if wish.lines is None:
             chosen = letters.parked if parked else letters.letters
@@ -208,7 +217,7 @@ def _exported(lines: Lines | None) -> tuple[str, list[tuple[Letter, bytes | None
 
 
 async def records_for(
-    reader: TopicReader, work: Work, lines: Lines | None
+    reader: RecordReader, work: Work, lines: Lines | None
 ) -> AsyncIterator[tuple[Letter, ReplayVerdict, Record | None]]:
     """Each letter with its record, one in memory at a time; None where it is gone.
 
@@ -233,7 +242,7 @@ _SKIPPED = {
 }
 
 
-async def original_for(reader: TopicReader, letter: Letter, record: Record) -> Record | Skipped:
+async def original_for(reader: RecordReader, letter: Letter, record: Record) -> Record | Skipped:
     """The record to publish again: the letter's own bytes, or the original it refers to.
 
     Args:

@@ -16,10 +16,9 @@ from consumer.contract.received_result import read_result
 from consumer.kafka.connection import KafkaUnavailableError
 from consumer.kafka.groups import GroupOffset, Member
 from consumer.kafka.offset_reset import OffsetRange
-from consumer.kafka.reader import TopicReader, open_reader
-from consumer.kafka.topics import TopicAdmin, open_admin
 from consumer.model.record import Coordinates
 from consumer.operations.letters.standing import replayed_of
+from consumer.operations.ports import ClusterAdmin, KafkaAccess, RecordReader
 from consumer.operations.replay.run import (
     Commit,
     NoRunError,
@@ -30,7 +29,6 @@ from consumer.operations.replay.run import (
     run_in,
 )
 from consumer.settings import Settings
-from consumer.wiring.kafka import kafka_connection
 
 RunState = Literal["running", "interrupted", "done"]
 
@@ -45,7 +43,7 @@ class RunStore:
         settings: the group's name is made of the service's.
     """
 
-    def __init__(self, admin: TopicAdmin, settings: Settings) -> None:
+    def __init__(self, admin: ClusterAdmin, settings: Settings) -> None:
         self._admin = admin
         self._prefix = run_prefix(settings)
 
@@ -129,19 +127,18 @@ class RunReport:
         }
 
 
-async def list_runs(settings: Settings) -> list[RunReport]:
+async def list_runs(settings: Settings, kafka: KafkaAccess) -> list[RunReport]:
     """All runs that Kafka still knows, newest first.
 
     Raises:
         KafkaUnavailableError: Kafka can't be reached or refuses.
     """
-    connection = kafka_connection(settings)
-    async with open_admin(connection) as admin:
+    async with kafka.admin() as admin:
         found = await RunStore(admin, settings).all()
         members = await admin.members(lock_group(settings)) if found else []
     if not found:
         return []
-    async with open_reader(connection) as reader:
+    async with kafka.reader() as reader:
         fared = await _fared(reader, settings, [run for run, _ in found])
     return [
         RunReport(run, progress, _state(run, progress, members), fared[run.id])
@@ -157,7 +154,7 @@ def _state(run: ReplayRun, progress: RunProgress, members: Iterable[Member]) -> 
 
 
 async def _fared(
-    reader: TopicReader, settings: Settings, runs: list[ReplayRun]
+    reader: RecordReader, settings: Settings, runs: list[ReplayRun]
 ) -> dict[str, Mapping[str, int]]:
     """By run, how many of its replays have a result of each status."""
     statuses: dict[Coordinates, tuple[str, str]] = {}  # run and status by place
@@ -172,7 +169,7 @@ async def _fared(
 
 
 async def replays_since(
-    reader: TopicReader, topic: str, starts: Iterable[Mapping[int, int]]
+    reader: RecordReader, topic: str, starts: Iterable[Mapping[int, int]]
 ) -> AsyncIterator[tuple[Coordinates, str, str | None]]:
     """Place, run and letter of every replay behind the first of these offsets.
 
@@ -192,7 +189,7 @@ async def replays_since(
 
 
 async def _join_results(
-    reader: TopicReader, topic: str, statuses: dict[Coordinates, tuple[str, str]]
+    reader: RecordReader, topic: str, statuses: dict[Coordinates, tuple[str, str]]
 ) -> None:
     ranges = await reader.offset_ranges(topic) if statuses else None
     topics = {place.topic.encode() for place in statuses}

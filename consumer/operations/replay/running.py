@@ -14,19 +14,24 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from dataclasses import dataclass, replace
 
 import structlog
 
 from consumer.contract.received_letter import Letter
 from consumer.kafka.connection import KafkaUnavailableError
-from consumer.kafka.group_lock import GroupLock, LockLostError
+from consumer.kafka.group_lock import LockLostError
 from consumer.kafka.groups import Member
-from consumer.kafka.publisher import OutgoingRecord, Publisher, TooLargeForTopicError
-from consumer.kafka.reader import TopicReader
-from consumer.kafka.topics import TopicAdmin
+from consumer.kafka.publisher import OutgoingRecord, TooLargeForTopicError
 from consumer.model.record import Record
+from consumer.operations.ports import (
+    ClusterAdmin,
+    HeldLock,
+    KafkaAccess,
+    RecordPublisher,
+    RecordReader,
+)
 from consumer.operations.progress import Advance, Progress
 from consumer.operations.replay.look import (
     ReplayLook,
@@ -40,7 +45,6 @@ from consumer.operations.replay.run import ReplayRun, RunProgress
 from consumer.operations.replay.run_store import RunStore
 from consumer.operations.replay.verdict import ReplayVerdict, Skipped, replay_of
 from consumer.settings import Settings
-from consumer.wiring.kafka import kafka_connection
 from consumer.wiring.topics import DEAD_LETTER_HEADROOM
 
 log = structlog.get_logger(__name__)
@@ -93,10 +97,11 @@ class RunOutcome:
 class ReplayRoom:
     """Everything a run needs, while it holds the lock."""
 
-    admin: TopicAdmin
-    reader: TopicReader
+    kafka: KafkaAccess
+    admin: ClusterAdmin
+    reader: RecordReader
     store: RunStore
-    lock: GroupLock
+    lock: HeldLock
     looking: ReplayLooking
 
 
@@ -139,7 +144,7 @@ class RunningReplay:
         self._wish = wish
         self._tell = tell
         self._operator = operator or run.operator
-        self._publisher = _publisher(settings)
+        self._publisher: RecordPublisher  # opened by `carry_out`
         self._next: dict[int, int] = dict(progress.next)
         self._committed_at = self._pace_at = time.monotonic()
         self._limit = 0
@@ -152,25 +157,25 @@ class RunningReplay:
         """
         self._tell.began(self._run, look)
         tell_left(look.plan, self._run.id, self._operator)
-        try:
-            await self._publisher.start()
-            self._limit = await self._largest()
-            await self._all(look.plan)
-            self._progress = _finished(self._run, self._progress)
-            await self._commit()
-        except LockLostError:
-            # Without the lock not even progress may be committed: somebody else may be at it.
-            raise ReplayStopped(
-                "the lock was lost: Kafka did not hear from us for KAFKA_SESSION_TIMEOUT_SECONDS, "
-                "or did not answer; nothing more was published"
-            ) from None
-        except KafkaUnavailableError as error:
-            raise ReplayStopped(f"Kafka: {error}") from None
-        except asyncio.CancelledError:
-            await self._commit_at_last()
-            raise
-        finally:
-            await self._publisher.stop()
+        async with AsyncExitStack() as opened:
+            try:
+                publisher = _publisher(self._settings, self._room.kafka)
+                self._publisher = await opened.enter_async_context(publisher)
+                self._limit = await self._largest()
+                await self._all(look.plan)
+                self._progress = _finished(self._run, self._progress)
+                await self._commit()
+            except LockLostError:
+                # Without the lock not even progress may be committed: somebody else may be at it.
+                raise ReplayStopped(
+                    "the lock was lost: Kafka did not hear from us for "
+                    "KAFKA_SESSION_TIMEOUT_SECONDS, or did not answer; nothing more was published"
+                ) from None
+            except KafkaUnavailableError as error:
+                raise ReplayStopped(f"Kafka: {error}") from None
+            except asyncio.CancelledError:
+                await self._commit_at_last()
+                raise
         self._say_ended()
         return RunOutcome(look, self._run, self._progress)
 
@@ -337,10 +342,10 @@ def _facts(letter: Letter, id: str, operator: str) -> dict[str, str | None]:
     }
 
 
-def _publisher(settings: Settings) -> Publisher:
-    return Publisher(
-        kafka_connection(settings),
+def _publisher(
+    settings: Settings, kafka: KafkaAccess
+) -> AbstractAsyncContextManager[RecordPublisher]:
+    return kafka.publisher(
         max_record_bytes=settings.document.max_bytes + DEAD_LETTER_HEADROOM,
         delivery_timeout=min(settings.kafka.delivery_timeout_seconds, _PATIENCE_SECONDS),
-        give_up=True,
     )

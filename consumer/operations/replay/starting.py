@@ -19,10 +19,9 @@ from datetime import UTC, datetime
 
 import structlog
 
-from consumer.kafka.group_lock import LockConfig, TakenError, group_lock
+from consumer.kafka.group_lock import LockConfig, TakenError
 from consumer.kafka.groups import Member
-from consumer.kafka.reader import TopicReader, open_reader
-from consumer.kafka.topics import open_admin
+from consumer.operations.ports import KafkaAccess, RecordReader
 from consumer.operations.progress import Progress
 from consumer.operations.replay.look import ReplayLook, ReplayLooking, Wish
 from consumer.operations.replay.plan import ReplayPlan
@@ -43,7 +42,6 @@ from consumer.operations.replay.running import (
     tell_left,
 )
 from consumer.settings import Settings
-from consumer.wiring.kafka import kafka_connection
 
 log = structlog.get_logger(__name__)
 
@@ -61,25 +59,33 @@ class ReplayRefused(Exception):
         self.usage = usage
 
 
-async def plan_replay(settings: Settings, wish: Wish, reading: Progress) -> ReplayLook:
+async def plan_replay(
+    settings: Settings, kafka: KafkaAccess, wish: Wish, reading: Progress
+) -> ReplayLook:
     """What a run would do now. Changes nothing.
 
     Raises:
         KafkaUnavailableError: Kafka can't be reached, or a topic is missing.
         WrongFileError: the file holds something else than exported letters.
     """
-    connection = kafka_connection(settings)
-    async with open_admin(connection) as admin, open_reader(connection) as reader:
-        return await ReplayLooking(settings, reader, admin, reading).look(wish)
+    async with kafka.admin() as admin, kafka.reader() as reader:
+        return await ReplayLooking(settings, kafka, reader, admin, reading).look(wish)
 
 
 async def start_replay(
-    settings: Settings, wish: Wish, tell: Tell, *, operator: str, rng: random.Random
+    settings: Settings,
+    kafka: KafkaAccess,
+    wish: Wish,
+    tell: Tell,
+    *,
+    operator: str,
+    rng: random.Random,
 ) -> RunOutcome:
     """Begin a run and carry it to its end.
 
     Args:
         settings: which topics.
+        kafka: where they are.
         wish: what to replay.
         tell: whom to tell.
         operator: ``name@host``.
@@ -93,7 +99,7 @@ async def start_replay(
     """
     now = datetime.now(UTC)
     id = run_id(now, rng.getrandbits(16))
-    async with _room(settings, id, operator, tell, rng) as room:
+    async with _room(settings, kafka, id, operator, tell, rng) as room:
         look = await room.looking.look(wish)
         if look.refused:
             raise ReplayRefused("; ".join(look.refused))
@@ -117,6 +123,7 @@ async def start_replay(
 
 async def resume_replay(
     settings: Settings,
+    kafka: KafkaAccess,
     id: str,
     wish: Wish,
     tell: Tell,
@@ -128,6 +135,7 @@ async def resume_replay(
 
     Args:
         settings: which topics.
+        kafka: where they are.
         id: the run's.
         wish: of it only `lines`, `path`, `rate` and `despite_missing_results` count: all else is
             as it was when the run began.
@@ -143,7 +151,7 @@ async def resume_replay(
     """
     if not is_run_id(id):
         raise ReplayRefused(f"{id!r} is no run; dlq runs lists them", usage=True)
-    async with _room(settings, id, operator, tell, rng) as room:
+    async with _room(settings, kafka, id, operator, tell, rng) as room:
         found = await room.store.load(id)
         if found is None:
             raise ReplayRefused(f"there is no run {id} (any more); dlq runs lists them", usage=True)
@@ -175,37 +183,40 @@ async def resume_replay(
         )
 
 
-async def file_of_run(settings: Settings, id: str) -> RunFile | None:
+async def file_of_run(settings: Settings, kafka: KafkaAccess, id: str) -> RunFile | None:
     """The file that a run takes its letters from, if any.
 
     Raises:
         KafkaUnavailableError: Kafka can't be reached.
     """
-    async with open_admin(kafka_connection(settings)) as admin:
+    async with kafka.admin() as admin:
         found = await RunStore(admin, settings).load(id)
     return found[0].file if found is not None else None
 
 
 @asynccontextmanager
 async def _room(
-    settings: Settings, id: str, operator: str, tell: Tell, rng: random.Random
+    settings: Settings,
+    kafka: KafkaAccess,
+    id: str,
+    operator: str,
+    tell: Tell,
+    rng: random.Random,
 ) -> AsyncIterator[ReplayRoom]:
-    kafka = settings.kafka
-    connection = kafka_connection(settings)
     config = LockConfig(
         group=lock_group(settings),
-        topic=kafka.dead_letters_topic,
+        topic=settings.kafka.dead_letters_topic,
         client_id=f"dlq-replay.{id}.{operator}",
-        session_timeout=kafka.session_timeout_seconds,
+        session_timeout=settings.kafka.session_timeout_seconds,
     )
     try:
         async with (
-            group_lock(connection, config, waiting=tell.waiting, rng=rng) as lock,
-            open_admin(connection) as admin,
-            open_reader(connection) as reader,
+            kafka.lock(config, waiting=tell.waiting, rng=rng) as lock,
+            kafka.admin() as admin,
+            kafka.reader() as reader,
         ):
-            looking = ReplayLooking(settings, reader, admin, tell.reading)
-            yield ReplayRoom(admin, reader, RunStore(admin, settings), lock, looking)
+            looking = ReplayLooking(settings, kafka, reader, admin, tell.reading)
+            yield ReplayRoom(kafka, admin, reader, RunStore(admin, settings), lock, looking)
     except TakenError as error:
         raise ReplayRefused(
             f"another replay is at work: {holders_of(error.holders)}. Two at once would replay "
@@ -225,7 +236,7 @@ def _holder(member: Member) -> str:
     return f"{who}, from {member.host}"
 
 
-async def _published(reader: TopicReader, run: ReplayRun) -> frozenset[str]:
+async def _published(reader: RecordReader, run: ReplayRun) -> frozenset[str]:
     """Places of the letters that the run has published."""
     found = replays_since(reader, run.replay_topic, [run.replay_ends])
     return frozenset([letter async for _, id, letter in found if id == run.id and letter])

@@ -15,14 +15,15 @@ from typing import Generic, TypeVar
 
 from consumer.anythingllm import AnythingLLMError
 from consumer.contract.received_result import ReceivedResult, read_result
-from consumer.kafka.reader import TopicReader, open_reader
-from consumer.kafka.topic_progress import TopicProgress, partitions_for, topic_progress_of
+from consumer.kafka.partitioning import partitions_for
 from consumer.model.event import DocumentEvent, Event, TombstoneEvent
 from consumer.model.origin import instant_of
 from consumer.model.outcome import Refused
 from consumer.model.record import Record
 from consumer.operations.letters.reading import read_letters
+from consumer.operations.ports import KafkaAccess, RecordReader
 from consumer.operations.progress import StageProgress, silent
+from consumer.operations.topic_progress import TopicProgress, topic_progress_of
 from consumer.operations.where.held import Held
 from consumer.operations.where.stored import MOST_SAME, Newest, WhereStored
 from consumer.operations.where.story import (
@@ -38,7 +39,6 @@ from consumer.operations.where.story import (
 )
 from consumer.settings import Settings
 from consumer.wiring.events import event_reader
-from consumer.wiring.kafka import kafka_connection
 
 KEPT = 1_000  # of events and of results each
 _TOLD_EVERY = 200  # records between two times that progress is told
@@ -47,12 +47,18 @@ T = TypeVar("T")
 
 
 async def story_of(
-    settings: Settings, word: str, *, quick: bool = False, progress: StageProgress = silent
+    settings: Settings,
+    kafka: KafkaAccess,
+    word: str,
+    *,
+    quick: bool = False,
+    progress: StageProgress = silent,
 ) -> Story:
     """Everything that is known of a document (module docstring).
 
     Args:
         settings: of the service.
+        kafka: where its topics are.
         word: a document id or an identity.
         quick: look only into the partitions that its identity as a key leads to, and into the
             workspaces that its events name.
@@ -62,8 +68,8 @@ async def story_of(
         KafkaUnavailableError: Kafka can't be reached or refuses.
     """
     limit = settings.document.max_batch_bytes
-    async with open_reader(kafka_connection(settings), unfold_limit=limit) as reader:
-        telling = _Telling(settings, reader, word, quick, progress)
+    async with kafka.reader(unfold_limit=limit) as reader:
+        telling = _Telling(settings, kafka, reader, word, quick=quick, progress=progress)
         await telling.of_topics()
         await telling.of_letters()
     await telling.of_workspaces()
@@ -97,12 +103,15 @@ class _Telling:
     def __init__(
         self,
         settings: Settings,
-        reader: TopicReader,
+        kafka: KafkaAccess,
+        reader: RecordReader,
         word: str,
+        *,
         quick: bool,
         progress: StageProgress,
     ) -> None:
         self._settings = settings
+        self._kafka = kafka
         self._topics = reader
         self._quick = quick
         self._progress = progress
@@ -125,9 +134,8 @@ class _Telling:
         kafka = self._settings.kafka
         topics = (kafka.documents_topic, kafka.replay_topic, kafka.results_topic)
         others = (kafka.dead_letters_topic, kafka.parked_topic)
-        connection = kafka_connection(self._settings)
         self._topic_progress = await topic_progress_of(
-            self._topics, connection, (*topics, *others), kafka.group_id
+            self._kafka, self._topics, (*topics, *others), kafka.group_id
         )
         for topic in (*topics, *others):
             if topic not in self._topic_progress:
@@ -149,6 +157,7 @@ class _Telling:
             return  # one of them is missing, which is said already
         letters = await read_letters(
             self._settings,
+            self._kafka,
             progress=lambda done, total: self._progress("reading dead letters", done, total),
         )
         # An event that nobody can name is known by its place alone.

@@ -5,13 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from aiokafka.partitioner import DefaultPartitioner
-
-from consumer.kafka.connection import KafkaConnection
 from consumer.kafka.offset_reset import OffsetRange
-from consumer.kafka.reader import TopicReader
-from consumer.kafka.topics import open_admin
 from consumer.model.record import Coordinates
+from consumer.operations.ports import KafkaAccess, RecordReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +75,7 @@ class TopicProgress:
 
 
 async def topic_progress_of(
-    reader: TopicReader, connection: KafkaConnection, topics: Sequence[str], group: str
+    kafka: KafkaAccess, reader: RecordReader, topics: Sequence[str], group: str
 ) -> dict[str, TopicProgress]:
     """Those of the topics that there are.
 
@@ -90,7 +86,7 @@ async def topic_progress_of(
         KafkaUnavailableError: Kafka can't be reached or refuses.
     """
     ranges = {name: await reader.offset_ranges(name) for name in dict.fromkeys(topics)}
-    async with open_admin(connection) as admin:
+    async with kafka.admin() as admin:
         places = await admin.places(group)
     committed: dict[str, dict[int, int]] = {}
     for (topic, partition), place in places.items():
@@ -100,15 +96,3 @@ async def topic_progress_of(
         for name, found in ranges.items()
         if found is not None
     }
-
-
-def partitions_for(keys: Iterable[bytes], count: int) -> frozenset[int]:
-    """Where records with these keys lie, if their producers partition as Kafka's own do (murmur2).
-
-    Args:
-        keys: of records.
-        count: how many partitions the topic has.
-    """
-    partitions = list(range(count))
-    partitioner = DefaultPartitioner()
-    return frozenset(int(partitioner(key, partitions, partitions)) for key in keys)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from consumer.kafka.offset_reset import OffsetRange
-from consumer.kafka.topic_progress import TopicProgress, partitions_for
+from consumer.kafka.partitioning import partitions_for
 from consumer.model.record import Coordinates
+from consumer.operations.topic_progress import TopicProgress
 
 STAND = TopicProgress("in", {0: OffsetRange(0, 10), 1: OffsetRange(5, 20)}, {0: 4})
 
