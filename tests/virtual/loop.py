@@ -1,21 +1,30 @@
 """A loop whose time stands still while anything can happen, and jumps when nothing can.
 
-Two hours of an outage pass in a second, in the same order each time. Real sockets on loopback work
-in it when both ends live on the loop: what one side has written the other can read at once, so
-time does not jump while bytes are under way.
+Two hours of an outage pass in a second, in the same order each time. Servers listen in memory and
+connections are made in memory (`tests.virtual.wires`): what aiohttp asks for as a socket never
+meets the kernel.
 """
 
 from __future__ import annotations
 
 import asyncio
 import functools
+import heapq
+import socket
+from collections import deque
 from collections.abc import Callable, Coroutine
-from typing import Any, ParamSpec, cast
+from contextvars import ContextVar
+from typing import Any, ParamSpec
+
+from tests.virtual.wires import Factory, Network, WireServer, port_of
 
 P = ParamSpec("P")
 
-_GRACE = 0.0005  # real seconds for the kernel to hand over bytes before time jumps
 _RESOLUTION = 1e-6
+_MANY_CANCELLED = 100
+
+OWNER: ContextVar[str] = ContextVar("owner", default="")
+"""Whose tasks those are that begin here; `VirtualLoop.frozen` goes by it."""
 
 
 class Stuck(RuntimeError):
@@ -23,30 +32,99 @@ class Stuck(RuntimeError):
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """See the module's docstring."""
+    """See the module's docstring. Nothing in it may use threads: nobody would wait for them."""
+
+    # What the base class keeps.
+    _ready: deque[asyncio.Handle]
+    _scheduled: list[asyncio.TimerHandle]
+    _timer_cancelled_count: int
 
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
-        self.sockets = False  # whether bytes may be under way between two ends on this loop
-        self._clock_resolution = _RESOLUTION
-        self._really_select = self._selector.select  # type: ignore[attr-defined]
-        self._selector.select = self._select  # type: ignore[attr-defined]
+        self.turns = 0
+        self.network = Network(self)
+        self.frozen: set[str] = set()  # owners whose processes stand still
+        self._kept: list[asyncio.Handle] = []
+        self._addresses: dict[int, int] = {}  # of sockets that were "connected", by file number
 
     def time(self) -> float:
         """Virtual seconds."""
         return self.now
 
-    def _select(self, timeout: float | None) -> list[Any]:
-        events = cast("list[Any]", self._really_select(0))
-        if events or timeout == 0:
-            return events
-        if self.sockets and (events := cast("list[Any]", self._really_select(_GRACE))):
-            return events
-        if timeout is None:
+    def freeze(self, owner: str) -> None:
+        """Nothing of this owner runs until `thaw`."""
+        self.frozen.add(owner)
+
+    def thaw(self, owner: str) -> None:
+        """Go on where it was."""
+        self.frozen.discard(owner)
+        kept, self._kept = self._kept, []
+        self._ready.extend(kept)
+
+    def _run_once(self) -> None:
+        ready, scheduled = self._ready, self._scheduled
+        if self._timer_cancelled_count > _MANY_CANCELLED:
+            self._drop_cancelled()
+        if not ready:
+            self._jump()
+        end = self.now + _RESOLUTION
+        while scheduled and scheduled[0].when() < end:
+            timer = heapq.heappop(scheduled)
+            timer._scheduled = False  # type: ignore[attr-defined]
+            if timer.cancelled():
+                self._timer_cancelled_count -= 1
+            else:
+                ready.append(timer)
+        self.turns += 1
+        for _ in range(len(ready)):
+            handle = ready.popleft()
+            if handle.cancelled():
+                continue
+            if self.frozen and handle._context.get(OWNER) in self.frozen:  # type: ignore[attr-defined]
+                self._kept.append(handle)
+                continue
+            handle._run()
+
+    def _jump(self) -> None:
+        scheduled = self._scheduled
+        while scheduled and scheduled[0].cancelled():
+            heapq.heappop(scheduled)._scheduled = False  # type: ignore[attr-defined]
+            self._timer_cancelled_count -= 1
+        if scheduled:
+            self.now = max(self.now, scheduled[0].when())
+        elif not self._stopping:  # type: ignore[attr-defined]
             raise Stuck("every task waits and no timer runs")
-        self.now += timeout
-        return []
+
+    def _drop_cancelled(self) -> None:
+        left = []
+        for timer in self._scheduled:
+            if timer.cancelled():
+                timer._scheduled = False  # type: ignore[attr-defined]
+            else:
+                left.append(timer)
+        heapq.heapify(left)
+        self._scheduled[:] = left
+        self._timer_cancelled_count = 0
+
+    async def sock_connect(self, sock: socket.socket, address: Any) -> None:
+        """As the base class, in memory."""
+        self.network.check(port_of(address))
+        self._addresses[sock.fileno()] = port_of(address)
+
+    async def create_connection(  # type: ignore[override]
+        self, protocol_factory: Factory, *, sock: socket.socket, **_: Any
+    ) -> tuple[asyncio.Transport, asyncio.BaseProtocol]:
+        """As the base class, in memory, for a socket of `sock_connect`."""
+        port = self._addresses.pop(sock.fileno())
+        sock.close()
+        return self.network.connect(protocol_factory, port)
+
+    async def create_server(  # type: ignore[override]
+        self, protocol_factory: Factory, host: str, port: int, **_: Any
+    ) -> WireServer:
+        """As the base class, in memory."""
+        return self.network.listen(protocol_factory, host, port)
 
 
 def virtually(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:

@@ -1,8 +1,8 @@
 """The journey with the real client against the simulated AnythingLLM, in virtual time.
 
-Everything of ours between Kafka and AnythingLLM is real, and so are the sockets; records come from
-a list and results go to one. ``World.rebalance`` and ``World.crash`` do what Kafka and SIGKILL do:
-what was not committed comes again, to a pipeline that knows nothing.
+Everything of ours between Kafka and AnythingLLM is real, and so is HTTP, over connections in
+memory; records come from a list and results go to one. ``World.rebalance`` and ``World.crash`` do
+what Kafka and SIGKILL do: what was not committed comes again, to a pipeline that knows nothing.
 """
 
 from __future__ import annotations
@@ -282,7 +282,6 @@ async def world(
     """
     loop = asyncio.get_running_loop()
     assert isinstance(loop, VirtualLoop)
-    loop.sockets = True
     start = EPOCH.timestamp() + 30 * 86_400
     chosen = replace(options or Options(), seed=seed)
     sim = Simulator(chosen, clock=lambda: start + loop.now)
