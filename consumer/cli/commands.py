@@ -104,7 +104,7 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         "dlq park",
-        "consumer.cli.dlq.list:park",
+        "consumer.cli.dlq.park:park",
         "Put open dead letters aside: says which, and does it with --yes.",
     ),
     Command(

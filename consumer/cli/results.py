@@ -13,7 +13,7 @@ import typer
 
 from consumer.cli import output
 from consumer.cli.common import CommandFailed, ConfigOption, JsonOption, kafka_for, settings_for
-from consumer.cli.dlq.selecting import moment
+from consumer.cli.times import moment
 
 if TYPE_CHECKING:
     from consumer.contract.received_result import ReceivedResult

@@ -14,14 +14,14 @@ import typer
 
 from consumer.cli import output
 from consumer.cli.common import CommandFailed, ConfigOption, ExitCode, kafka_for, settings_for
-from consumer.cli.dlq.list import AllOption, ParkedOption, missing_names, read, selected
+from consumer.cli.dlq.reading import asked, missing_names, read, reading_bar, selected
 from consumer.cli.dlq.selecting import (
+    AllOption,
     EventsArgument,
     Filters,
-    asked,
+    ParkedOption,
     checked_events,
     filtered,
-    reading_bar,
 )
 
 if TYPE_CHECKING:

@@ -25,15 +25,9 @@ from consumer.cli.common import (
     kafka_for,
     settings_for,
 )
+from consumer.cli.dlq.reading import asked, reading_bar
 from consumer.cli.dlq.replay_shown import show_plan, shown, summary
-from consumer.cli.dlq.selecting import (
-    EventsArgument,
-    Filters,
-    asked,
-    checked_events,
-    filtered,
-    reading_bar,
-)
+from consumer.cli.dlq.selecting import EventsArgument, Filters, checked_events, filtered
 from consumer.cli.files import read_events
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import typer
 
 from consumer.cli import output
 from consumer.cli.common import CommandFailed, ExitCode
-from consumer.cli.dlq.selecting import reading_bar
+from consumer.cli.dlq.reading import reading_bar
 
 if TYPE_CHECKING:
     from consumer.kafka.groups import Member

@@ -6,7 +6,8 @@ import typer
 
 from consumer.cli import output
 from consumer.cli.common import ConfigOption, JsonOption, kafka_for, settings_for
-from consumer.cli.dlq.selecting import asked
+from consumer.cli.dlq.reading import asked
+from consumer.cli.times import when
 
 _COLUMNS = (
     "run", "started", "by", "state", "selected", "published", "parked", "skipped", "results"
@@ -35,7 +36,7 @@ def runs(context: typer.Context, config: ConfigOption = None, as_json: JsonOptio
     rows = [
         (
             report.run.id,
-            report.run.started_at.isoformat(timespec="seconds").replace("+00:00", "Z"),
+            when(report.run.started_at),
             report.run.operator,
             report.state,
             report.run.selected,

@@ -5,27 +5,21 @@ from __future__ import annotations
 import functools
 import inspect
 import re
-from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from consumer.cli import output
 from consumer.cli.common import CommandFailed, ExitCode
+from consumer.cli.times import moment
 
 if TYPE_CHECKING:
     from consumer.operations.letters.selection import Selection
 
-T = TypeVar("T")
-
 _PANEL = "Which letters"
-_AGO = re.compile(r"([0-9]{1,6}) ?([smhdw])")
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _RANGE = re.compile(r"([0-9]{0,18}):([0-9]{0,18})")
-_STEPS = 1_000  # of a bar whose end is known only later
 _PLACE = re.compile(r"(.+-)?[0-9]+@[0-9]+")
 
 EventsArgument = Annotated[
@@ -35,6 +29,13 @@ EventsArgument = Annotated[
         help="Letters by event id or place (partition@offset), as `dlq list` shows them.",
         show_default=False,
     ),
+]
+
+AllOption = Annotated[
+    bool, typer.Option("--all", help="Not only open ones: everything there ever was.")
+]
+ParkedOption = Annotated[
+    bool, typer.Option("--parked", help="Those on the parked topic that still stand as parked.")
 ]
 
 
@@ -156,30 +157,6 @@ def filtered(command: Callable[..., None]) -> Callable[..., None]:
     return with_options
 
 
-def moment(option: str, text: str | None, now: datetime) -> datetime | None:
-    """A time as people write it: ``45m``, ``2h``, ``3d``, ``2w`` ago, or ISO 8601.
-
-    Args:
-        option: names it when it makes no sense.
-        text: None for none. Without a zone it is UTC.
-        now: aware.
-
-    Raises:
-        CommandFailed: it makes no sense.
-    """
-    if text is None:
-        return None
-    try:
-        if ago := _AGO.fullmatch(text.strip()):
-            return now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
-        parsed = datetime.fromisoformat(text.strip())
-        return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise _wrong(
-            f"{option} {text!r} is no time: say 45m, 2h, 3d, 2026-11-22 or 2026-11-22T10:00:00Z"
-        ) from None
-
-
 def _offsets(text: str | None) -> tuple[int | None, int | None]:
     if text is None:
         return None, None
@@ -211,39 +188,6 @@ def checked_events(events: Sequence[str] | None) -> list[str]:
                 "for a document say --document or --identity"
             ) from None
     return list(events or ())
-
-
-def asked(work: Coroutine[Any, Any, T]) -> T:
-    """What the work gives; Kafka's failures become a line.
-
-    Raises:
-        CommandFailed: Kafka can't be reached or refuses.
-    """
-    import asyncio
-
-    from consumer.kafka.connection import KafkaUnavailableError
-
-    try:
-        return asyncio.run(work)
-    except KafkaUnavailableError as error:
-        raise CommandFailed(f"Kafka: {error}") from None
-
-
-@contextmanager
-def reading_bar(title: str = "reading", *, silent: bool = False) -> Iterator[Callable[..., None]]:
-    """A progress bar for `consumer.operations.progress.Progress`: done, and how many in all."""
-    if silent:
-        yield lambda done, total: None
-        return
-    with output.progress(title, _STEPS) as advance:
-        so_far = [0]
-
-        def told(done: int, total: int) -> None:
-            step = _STEPS * done // total if total else _STEPS
-            advance(step - so_far[0])
-            so_far[0] = step
-
-        yield told
 
 
 def _wrong(message: str) -> CommandFailed:

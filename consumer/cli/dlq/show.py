@@ -9,8 +9,9 @@ import typer
 
 from consumer.cli import output
 from consumer.cli.common import CommandFailed, ConfigOption, JsonOption, kafka_for, settings_for
-from consumer.cli.dlq.list import as_object, place_object, read, show_table, when
-from consumer.cli.dlq.selecting import asked
+from consumer.cli.dlq.letters_shown import as_object, place_object, show_table
+from consumer.cli.dlq.reading import asked, read
+from consumer.cli.times import when
 
 if TYPE_CHECKING:
     from consumer.contract.received_letter import Letter

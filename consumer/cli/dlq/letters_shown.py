@@ -1,0 +1,94 @@
+"""What people and scripts see of a dead letter."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from consumer.cli import output
+from consumer.cli.times import when
+
+if TYPE_CHECKING:
+    from consumer.contract.received_letter import Letter
+    from consumer.operations.letters.reading import Letters
+
+_COLUMNS = (
+    "event", "place", "failed", "reason", "workspace", "document", "replays", "standing", "cause"
+)  # fmt: skip
+_NOT_DRAWN = {"event"}
+
+
+def as_object(letter: Letter, letters: Letters) -> dict[str, object]:
+    """A letter for scripts: everything but its payload."""
+    replays = letters.standings.replays_of(letter)
+    return {
+        "event": letter.event,
+        "standing": letters.of(letter),
+        "at": place_object(letter.at),
+        "foreign": not letter.is_ours,
+        "reason": letter.reason,
+        "message": letter.message,
+        "stage": letter.stage,
+        "identity": letter.identity,
+        "document_id": letter.document_id,
+        "workspace": letter.workspace,
+        "technology": letter.technology,
+        "attempts": letter.attempts,
+        "failed_chunks": letter.failed_chunks,
+        "failed_chunk_ids": letter.failed_chunk_ids,
+        "http_status": letter.http_status,
+        "first_failed_at": when(letter.first_failed_at or letter.failed_at),
+        "failed_at": when(letter.failed_at),
+        "original": {
+            **place_object(letter.origin.at),
+            "timestamp": when(letter.origin.timestamp),
+        },
+        "replays": letter.origin.replays,
+        "replayed": [{**place_object(at), "status": status} for at, status in replays.items()],
+        "last_status": letters.standings.last_status_of(letter),
+        "trace_id": letter.trace_id,
+        "group": letter.group,
+        "tombstone": letter.tombstone,
+        "by_reference": letter.by_reference,
+        "bytes": letter.size,
+    }
+
+
+def place_object(at: object) -> dict[str, object]:
+    """Coordinates for scripts."""
+    return {name: getattr(at, name) for name in ("topic", "partition", "offset")}
+
+
+def show_table(chosen: Sequence[Letter], letters: Letters) -> None:
+    """Letters for people; nothing where there are none."""
+    rows = [
+        (
+            each.event,
+            f"{each.at.partition}@{each.at.offset}",
+            when(each.failed_at),
+            each.reason,
+            each.workspace or "-",
+            each.document_id or each.identity or "-",
+            each.origin.replays,
+            letters.of(each),
+            each.message or "-",
+        )
+        for each in chosen
+    ]
+    if not rows:
+        return
+    # On a terminal only what tells letters apart: nine columns fit nowhere.
+    drawn = sys.stdout.isatty()
+    kept = [
+        number
+        for number, name in enumerate(_COLUMNS)
+        if not drawn or (name not in _NOT_DRAWN and not _says_nothing(rows, number))
+    ]
+    output.table(
+        [_COLUMNS[number] for number in kept], [[row[number] for number in kept] for row in rows]
+    )
+
+
+def _says_nothing(rows: Sequence[Sequence[object]], number: int) -> bool:
+    return {row[number] for row in rows} in ({"open"}, {0})

@@ -1,0 +1,41 @@
+"""Times as people write them in options, and as commands show them."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+
+from consumer.cli.common import CommandFailed, ExitCode
+
+_AGO = re.compile(r"([0-9]{1,6}) ?([smhdw])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def moment(option: str, text: str | None, now: datetime) -> datetime | None:
+    """A time as people write it: ``45m``, ``2h``, ``3d``, ``2w`` ago, or ISO 8601.
+
+    Args:
+        option: names it when it makes no sense.
+        text: None for none. Without a zone it is UTC.
+        now: aware.
+
+    Raises:
+        CommandFailed: it makes no sense.
+    """
+    if text is None:
+        return None
+    try:
+        if ago := _AGO.fullmatch(text.strip()):
+            return now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+        parsed = datetime.fromisoformat(text.strip())
+        return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise CommandFailed(
+            f"{option} {text!r} is no time: say 45m, 2h, 3d, 2026-11-22 or 2026-11-22T10:00:00Z",
+            ExitCode.WRONG_USAGE,
+        ) from None
+
+
+def when(instant: datetime) -> str:
+    """An instant as it is everywhere in our output."""
+    return instant.isoformat(timespec="seconds").replace("+00:00", "Z")
