@@ -37,7 +37,7 @@ from consumer.model.fields import need_list, need_text
 from consumer.model.slug import is_slug
 
 FOLDER = "custom-documents/"  # where every raw text goes
-_KEY_SECONDS = 10.0  # a check of the key that takes longer tells nothing
+_KEY_SECONDS = 10.0  # a check of the key that takes longer shows nothing
 
 T = TypeVar("T")
 
@@ -77,7 +77,7 @@ class Api:
         Args:
             errand: deadline and trace.
             slug: the workspace.
-            take: gets every row, as they arrive; what it raises gets out.
+            take: gets the rows as they arrive; its exceptions leave this method.
             unless: the ETag of a listing that was read before.
         """
         call = Call("GET", f"/v1/workspace/{checked_slug(slug)}")
@@ -236,7 +236,7 @@ class Api:
         await self._call(errand, Call("GET", "/ping", expect=("online",), guarded=False))
 
     async def version(self, errand: Errand) -> str | None:
-        """The server's version where it tells (the official image does)."""
+        """The server's version where it sends one (the official image does)."""
         call = Call("GET", "/utils/metrics", expect=("online",), guarded=False)
         version = (await self._call(errand, call)).get("appVersion")
         return version if isinstance(version, str) else None
@@ -281,7 +281,7 @@ class Api:
         return await self._judging_403(errand, call, self._transport.ask(errand, call))
 
     async def _judging_403(self, errand: Errand, call: Call, asking: Awaitable[T]) -> T:
-        """What was asked for. A 403 is an outage only where the key itself is refused."""
+        """The answer. A 403 is an outage only where the key itself is refused."""
         try:
             return await asking
         except AnythingLLMAuthenticationError as error:
@@ -303,7 +303,7 @@ class Api:
 
 
 def checked_slug(slug: object) -> str:
-    """The slug, if it may become part of a path; it may come from an event, as anything.
+    """The slug, if it may become part of a path. An event may have anything in its place.
 
     Raises:
         AnythingLLMRejectedError: it may not; nothing was sent.
@@ -330,7 +330,7 @@ def _missing(slug: str) -> Iterator[None]:
 
 @contextmanager
 def _shape(call: Call) -> Iterator[None]:
-    """Whatever goes wrong while taking an answer apart is the answer's fault."""
+    """Anything that goes wrong while an answer is taken apart is the answer's fault."""
     try:
         yield
     except (KeyError, IndexError, TypeError, ValueError) as error:
@@ -345,7 +345,7 @@ def _hit(result: dict[str, Any]) -> VectorHit:
     metadata = metadata_of(result.get("metadata"))
     distance = result.get("distance")
     if not isinstance(distance, (int, float)):
-        # Only LanceDB tells the distance; other vector databases give the score alone.
+        # Only LanceDB gives the distance; other vector databases give the score alone.
         distance = 1.0 - float(result["score"])
     return VectorHit(
         text=need_text(result["text"]),
@@ -356,7 +356,7 @@ def _hit(result: dict[str, Any]) -> VectorHit:
 
 
 def _name_of(location: str) -> str:
-    """The file name of a location; anything that does not look like one is not believed."""
+    """The file name of a location; only what looks like one is believed."""
     name = location.removeprefix(FOLDER)
     if not location.startswith(FOLDER) or not name.endswith(".json") or "/" in name:
         raise ValueError("no location of a raw text")

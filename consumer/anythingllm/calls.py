@@ -1,4 +1,4 @@
-"""Requests and answers as values, and what an answer is worth: pure."""
+"""Calls of the API as values, and what their answers are worth: pure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from consumer.model.fault import Fault
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A JSON object from the server, and when the server said that was."""
+    """A JSON object from the server, and the server's time of it."""
 
     fields: dict[str, Any]
     date: datetime
@@ -33,12 +33,11 @@ class Call:
 
     Args:
         method: HTTP method.
-        path: below ``/api``, ready for the wire: whoever fills in values has checked or quoted
-            them.
+        path: below ``/api``, ready for the wire: values in it are checked or quoted.
         body: sent as JSON.
         expect: keys that the answer's object must have.
         text_ok: whether plain text is fine too (the body is then ignored).
-        guarded: whether the breaker is asked; only health probes are not.
+        guarded: whether the call passes the breaker; only health probes do not.
         only_asks: a POST that changes nothing.
     """
 
@@ -66,7 +65,7 @@ def encoded(call: Call) -> bytes | None:
     try:
         return orjson.dumps(call.body)
     except TypeError as error:
-        # Half of a surrogate pair has no UTF-8; it could never be stored.
+        # Half of a surrogate pair has no UTF-8, so it could never be stored.
         raise AnythingLLMRejectedError(
             f"{call}: not sent, the text is no valid Unicode (a lone surrogate)"
         ) from error
@@ -89,7 +88,7 @@ def judged(
         content_type: of the answer, without parameters.
         headers: of the answer; names in any case.
         raw: its body.
-        now: our wall clock, where the server does not tell its time.
+        now: our wall clock, where the server does not send its time.
 
     Raises:
         AnythingLLMError: it is an error, a web page, or has another shape.

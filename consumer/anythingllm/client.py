@@ -62,8 +62,8 @@ class AnythingLLMClient:
         now: the wall clock, aware.
         rng: spreads waits, makes span ids.
         sleep: waits.
-        calls_feed_breaker: false where somebody who knows more than single calls feeds it
-            (`circuit_breaker`); calls then only ask whether it is closed.
+        calls_feed_breaker: False where the caller feeds it (`circuit_breaker`), because it knows
+            more than single calls. Calls then only ask whether it is closed.
     """
 
     def __init__(
@@ -165,17 +165,17 @@ class AnythingLLMClient:
 
     @property
     def breaker(self) -> BreakerSnapshot:
-        """How the circuit breaker stands."""
+        """The state of the circuit breaker."""
         return self._breaker.snapshot()
 
     @property
     def circuit_breaker(self) -> Breaker:
-        """The breaker itself, for who feeds it."""
+        """The breaker itself, for a caller that feeds it."""
         return self._breaker
 
-    def on_breaker_change(self, tell: Callable[[str, str], None]) -> None:
-        """Have ``tell(old, new)`` called whenever the breaker changes its state."""
-        self._breaker.add_listener(tell)
+    def on_breaker_change(self, listener: Callable[[str, str], None]) -> None:
+        """Have ``listener(old, new)`` called whenever the breaker changes its state."""
+        self._breaker.add_listener(listener)
 
     async def health_check(self, trace_id: str | None = None) -> dict[str, Any]:
         """How AnythingLLM is; never raises.

@@ -1,7 +1,7 @@
-"""Storing a whole document for somebody who has no journey: a bounded number of attempts.
+"""Storing a whole document without a journey: a bounded number of attempts.
 
-The steps are those of the journey: see what is stored, upload what is missing, and only when all of
-it is stored remove what is stale. The difference: this gives up and says so.
+The steps are those of the journey: see what is stored, upload what is missing, and remove what is
+stale only when all of it is stored. The difference: this gives up and says so.
 """
 
 from __future__ import annotations
@@ -33,12 +33,9 @@ class DocumentUploads:
     """Uploads documents, each with a bounded number of attempts a chunk.
 
     Args:
-        storage: where to.
         identity: which markers speak of the same document.
-        retry: attempts and waits.
         at_once: chunks of one document at a time.
         rng: spreads the waits.
-        sleep: waits.
     """
 
     def __init__(
@@ -122,7 +119,7 @@ class DocumentUploads:
             try:
                 await upload.attempt()
             except AnythingLLMPendingError as error:
-                # Looking is no attempt; it ends with the time of ambiguity.
+                # A look is no attempt; looks end with the time of ambiguity.
                 await self._sleep(error.retry_after or 0.0)
             except AnythingLLMError as error:
                 attempt += 1
@@ -153,13 +150,7 @@ class DocumentUploads:
 def compare(
     document: ProcessedDocument, stored: Sequence[StoredUnit], version: DocumentVersion
 ) -> Difference[StoredUnit]:
-    """What of a document is stored, as positions of its chunks.
-
-    Args:
-        document: as it should be.
-        stored: the units of its identity.
-        version: of the document.
-    """
+    """Which chunks of a document are stored, as positions, given the units of its identity."""
     digests = [_digest(chunk, document) for chunk in document.chunks]
     ids = [hash_of_ids((chunk.id,)) for chunk in document.chunks]
     return difference(digests, stored, version, ids=ids)

@@ -8,7 +8,7 @@ Rules (consumer/README.md, "Whose fault"):
 3. Only a definite refusal of this very content (422, 413) is the document's fault.
 4. A 403 is an outage only where the key itself is refused; with a key that is accepted it is
    deletion protection or a proxy's rule: unclear, and a removal that meets it leaves things be.
-5. Somebody who says when to come back (``Retry-After``) is busy, whatever the status.
+5. A server that says when to come back (``Retry-After``) is busy, whatever the status.
 6. No message ever holds a key, a response body or document text.
 """
 
@@ -42,7 +42,7 @@ class AnythingLLMAuthenticationError(AnythingLLMError):
 class AnythingLLMForbiddenError(AnythingLLMError):
     """Refused (403) although the API key is accepted: deletion protection, or a proxy's rule.
 
-    It is nobody's proven fault. A removal that meets it names what it left (`Failure.left`).
+    Whose fault it is can't be proven. A removal that meets it names what it left (`Failure.left`).
     """
 
 
@@ -96,7 +96,7 @@ class CircuitOpenError(AnythingLLMError):
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """One row of the status table; `hint` tells the reader what to do."""
+    """One row of the status table; `hint` tells a person what to do."""
 
     error: type[AnythingLLMError]
     fault: Fault
@@ -172,7 +172,7 @@ def retry_after_of(header: str | None, now: datetime) -> float | None:
 
     Args:
         header: seconds or an HTTP date.
-        now: the server's time, or ours where it did not tell.
+        now: the server's time, or ours where it did not send its own.
     """
     if header is None:
         return None

@@ -1,7 +1,7 @@
 """Where aiohttp's exceptions end: what they mean for a call, and whether anything was sent.
 
-A request of which nothing left did nothing and may be repeated. One that was sent and got no
-complete answer may still take effect (AnythingLLM 1.16 goes on after its client has left).
+A request of which no byte left did nothing and may be repeated. A request that was sent and got no
+complete answer may still take effect: AnythingLLM 1.16 goes on after its client has left.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ _NEVER_CONNECTED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError
 async def translating_errors(
     call: Call, seconds: float, refused: Callable[[], None]
 ) -> AsyncIterator[SimpleNamespace]:
-    """Turn what aiohttp raises into our errors; tells apart by whether anything was sent.
+    """Turn aiohttp's exceptions into our errors, by whether anything was sent.
 
     Args:
         call: for the messages, and whether it changes anything.
-        seconds: what the call had.
-        refused: told of a refused connection.
+        seconds: that the call had.
+        refused: called for a refused connection.
 
     Yields:
         What `watch_sending` takes as a request's context.
@@ -63,7 +63,7 @@ async def translating_errors(
 
 
 def watch_sending() -> aiohttp.TraceConfig:
-    """Has every request note, just before its first byte leaves, that it does."""
+    """Have every request note it just before its first byte leaves."""
     watch = aiohttp.TraceConfig()
 
     async def leaving(session: object, context: SimpleNamespace, params: object) -> None:

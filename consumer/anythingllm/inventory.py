@@ -2,11 +2,11 @@
 
 Rules:
 
-1. A list that may not be whole is never given away as if it were: pieces of a listing count only
+1. A list that may not be whole is never given away as if it were. Pieces of a listing count only
    when it came to its end, and vectors only when the server had no reason to keep some back.
 2. Nothing here passes a breaker that opens: upkeep ends with its first failure.
-3. Ages are by the server's clock on both sides: rows say when they were made, answers when they
-   were given.
+3. Ages are by the server's clock on both sides: rows say when they were made, and answers when
+   they were given.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from consumer.resilience.breaker import Breaker
 
 PAGE = 1_000  # files a request; the most that AnythingLLM 1.16 gives
 MOST_VECTORS = 100_000  # asked for at once; a workspace with more can't be judged
-NEAREST = 100  # vectors; a text that stands in more documents than this may hide one of them
+NEAREST = 100  # vectors; a text that is in more documents than this may hide one of them
 _NEVER = 2**31  # failures that open the breaker
 _CONNECTIONS = 4
 _QUERY = "ready"  # any text: all vectors are asked for, however far away they are
@@ -68,7 +68,7 @@ class Inventory:
         return await self._api.reranked(_errand(self._timeout))
 
     async def row_counts(self) -> Mapping[str, int]:
-        """How many rows each workspace has, told by another source than the listings."""
+        """How many rows each workspace has, by another source than the listings."""
         return await self._api.row_counts(_errand(self._timeout))
 
     async def listing(self, slug: str) -> Listing | None:
@@ -84,7 +84,7 @@ class Inventory:
 
         Args:
             slug: the workspace.
-            take: gets every row. They prove nothing before this has returned.
+            take: gets every row. Rows prove nothing before this has returned.
 
         Returns:
             The server's time of the listing; None where there is no workspace.
@@ -199,11 +199,7 @@ def _errand(seconds: float) -> Errand:
 
 @asynccontextmanager
 async def open_inventory(config: AnythingLLMConfig) -> AsyncIterator[Inventory]:
-    """An inventory of one AnythingLLM, on connections of its own.
-
-    Args:
-        config: how to reach it.
-    """
+    """An inventory of one AnythingLLM, on connections of its own."""
     breaker = Breaker(
         failure_threshold=_NEVER,
         recovery_timeout=config.circuit_breaker.recovery_timeout,

@@ -1,9 +1,9 @@
 """A workspace's listing, taken apart while it arrives.
 
-A row has 700 to 1,100 bytes, so a workspace of 20,000 chunks answers about 20 MB. Parsed whole that
-would stop everybody else for a third of a second and need five times as much memory. So:
+A row has 700 to 1,100 bytes, so a workspace of 20,000 chunks answers about 20 MB. Parsing it whole
+would stop all other tasks for a third of a second and need five times as much memory. So:
 
-1. Rows are given away piece by piece; nothing of the answer is kept but the row that is under way.
+1. Rows are given away piece by piece. Of the answer only the row that is under way is kept.
 2. Rows prove nothing before `ListingParser.end` has returned: only then is it known that the
    answer was whole, had the shape of AnythingLLM 1.16 and spoke of the workspace asked for.
 3. What goes wrong is a `ValueError`, `KeyError` or `TypeError` that holds nothing of the answer.
@@ -128,7 +128,7 @@ def row_of(document: dict[str, Any]) -> DocumentRow:
 
 
 def metadata_of(text: object) -> dict[str, Any]:
-    """A row's or hit's metadata; whoever else wrote it may have written anything."""
+    """A row's or hit's metadata; another writer may have written anything there."""
     try:
         fields = orjson.loads(text) if isinstance(text, str) else text
     except orjson.JSONDecodeError:

@@ -1,16 +1,16 @@
-"""Looking for uploads that may still finish: one listing of a workspace serves all who look.
+"""Looking for uploads that may still finish: one listing of a workspace serves all of them.
 
 After an outage many uploads of a workspace may be ambiguous at once (`unit_upload`, rule 3), and a
 listing of 20,000 documents keeps AnythingLLM's only thread busy for half a second. So:
 
-1. Of each workspace one listing is read at a time; whoever asks while it runs waits for it.
-2. A listing serves only who was in doubt before it was started: one that is older may have been
-   answered before the upload took effect.
-3. Whoever looks does so ever less often: the next look is due (`due_after`) when as much time has
-   passed since the last listing as lay between the doubt and that listing.
-4. Between the starts of two listings of a workspace that were answered there is a least distance,
-   whoever asks.
-5. Of a listing only what somebody looks for is kept: it may hold 20 MB.
+1. Of each workspace one listing is read at a time. An upload that asks meanwhile waits for it.
+2. A listing serves only uploads that were in doubt before it was started: an older listing may have
+   been answered before the upload took effect.
+3. An upload looks ever less often: its next look is due (`due_after`) when as much time has passed
+   since the last listing as lay between the doubt and that listing.
+4. Between the starts of two answered listings of a workspace there is a least distance, whatever
+   asks.
+5. Of a listing only the markers that are looked for are kept: it may hold 20 MB.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from consumer.anythingllm.errors import AnythingLLMError
 from consumer.anythingllm.proof import StorageProof
 
 LEAST_DISTANCE = 0.2  # seconds between the starts of two listings of one workspace
-_LONGEST_PAUSE = 30.0  # seconds between two looks of one who is in doubt
-_GIVEN_UP = 900.0  # seconds after which nobody is believed to look for a marker any more
+_LONGEST_PAUSE = 30.0  # seconds between two looks of one upload
+_GIVEN_UP = 900.0  # seconds after which a marker counts as no longer looked for
 
 
 class Choice(Enum):
-    """What to do for somebody who looks."""
+    """What to do for an upload that looks."""
 
     USE = "use the last listing"
     WAIT = "too early for another one"
@@ -41,8 +41,8 @@ class MarkerListing:
     """What is kept of a listing.
 
     Args:
-        started: when it was asked for, on the clock, as is
-        ended: when it was answered.
+        started: when it was asked for, on the clock.
+        ended: when it was answered, on the clock.
         sought: the markers that were looked for in it.
         found: the locations of those that were there.
         error: why there is no answer.
@@ -57,13 +57,13 @@ class MarkerListing:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Who looks for what.
+    """What an upload looks for.
 
     Args:
         marker: of the unit, encoded.
-        since: when the doubt began, on the clock, as is
-        after: from when on a listing tells what is wanted, and
-        asked: when it is asked.
+        since: when the doubt began, on the clock.
+        after: a listing started earlier than that is not good enough.
+        asked: when the question is asked, on the clock.
     """
 
     marker: str
@@ -86,7 +86,7 @@ def due_after(started: float, since: float) -> float:
 
 
 def choose(last: MarkerListing | None, question: Question, now: float) -> Choice:
-    """Rules 1 to 4 of the module docstring, for somebody whose turn has come."""
+    """Rules 1 to 4 of the module docstring, for an upload whose turn has come."""
     if last is None:
         return Choice.READ
     in_time = last.started >= question.after and question.marker in last.sought
@@ -121,7 +121,7 @@ class MarkerLookup:
         self._places: dict[str, _Place] = {}
 
     def seek(self, slug: str, marker: str) -> None:
-        """Have every listing from now on tell whether this marker is there."""
+        """Have every listing from now on look for this marker."""
         self._places.setdefault(slug, _Place()).sought[marker] = self._clock()
 
     async def find(
@@ -169,7 +169,7 @@ class MarkerLookup:
 
 
 def _copy(error: AnythingLLMError) -> AnythingLLMError:
-    """The same without its past: what it was raised from may hold the whole listing."""
+    """The same error without its cause, which may hold the whole listing."""
     return type(error)(
         error.message,
         fault=error.fault,

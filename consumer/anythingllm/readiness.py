@@ -6,18 +6,18 @@ success (of 24 chunks by 4 uploaders 5 to 18 survived). Once the table is there 
 
 1. A workspace *is in use* when it lists a document that is no sentinel and older than 60 s. By then
    every upload that could still create the table is over.
-2. Otherwise, or when somebody distrusts it, a throw-away sentinel is embedded, seen in a search,
-   and seen again a pause later. If another process creates the table in between, the sentinel is
-   gone and the next one is tried.
-3. A sentinel that lost the race to create the table was not embedded at all; by then the table is
+2. Otherwise, or when the workspace is distrusted, a throw-away sentinel is embedded, found in a
+   search, and found again a pause later (`proof`). If another process creates the table in between,
+   the sentinel is gone and the next one is tried.
+3. A sentinel that lost the race to create the table was not embedded at all. By then the table is
    there, so it is embedded once more. If that fails too, no race was lost: the workspace takes
    nothing now, and further sentinels would only fail in the same way.
-4. The sentinels are removed afterwards, embedded or not, and others' that are older than 10
-   minutes; the table stays.
-5. People may empty a workspace in AnythingLLM's pages, or make it anew: its table is gone then. So
-   before uploads the server's own counts are asked for, of all workspaces at once and at most
-   every 5 s; one that has lost all it held is proven again. What is changed within those seconds
-   can still meet the race; `workspaces verify` finds what was lost in it.
+4. The sentinels are removed afterwards, embedded or not, and so are others' that are older than 10
+   minutes. The table stays.
+5. People may empty a workspace in AnythingLLM's pages, or make it anew. Its table is gone then. So
+   before uploads the server is asked for its own counts, of all workspaces at once and at most
+   every 5 s, and a workspace that has lost all it held is proven again. A change within those
+   seconds can still meet the race; `workspaces verify` finds what was lost in it.
 6. A failure here is never a document's fault: no document's content is involved.
 """
 
@@ -60,14 +60,14 @@ class _Litter:
 
     Args:
         locations: where they are.
-        unplaced: ``docSource`` of own ones whose location nobody told.
+        unplaced: ``docSource`` of own ones whose location is not known.
     """
 
     locations: list[str]
     unplaced: set[str] = field(default_factory=set)
 
     def placed(self, source: str, location: str) -> None:
-        """One of the unplaced turned up."""
+        """Note the location of one of the unplaced."""
         self.unplaced.discard(source)
         self.locations.append(location)
 
@@ -84,15 +84,10 @@ class Readiness:
     """Which workspaces are ready, and how they become so (module docstring).
 
     Args:
-        api: the endpoints.
-        workspaces: finds and creates them.
-        proof: of a sentinel.
-        errand: makes an errand of so many seconds.
         timeout: seconds for an ordinary call.
         upload_timeout: seconds for a sentinel's upload.
         pause: seconds between the two looks.
         clock: monotonic seconds.
-        sleep: waits.
     """
 
     def __init__(
@@ -117,7 +112,7 @@ class Readiness:
         self._pause = pause
         self._clock = clock
         self._sleep = sleep
-        self._tell: Callable[[str], None] = lambda slug: None
+        self._on_change: Callable[[str], None] = lambda slug: None
         self._confirmed_at = clock()
         self._confirming = asyncio.Lock()
         self._ready: dict[str, _Ready] = {}
@@ -142,16 +137,16 @@ class Readiness:
             self._tasks.add(task)
             task.add_done_callback(lambda done: self._finished(slug, done))
         try:
-            # One caller's cancellation must not take the work from the others.
+            # The cancellation of one caller must not take the work from the others.
             await asyncio.shield(task)
         except asyncio.CancelledError:
             if task.cancelled() and not _cancelling():
                 raise AnythingLLMConnectionError("the client was disconnected meanwhile") from None
             raise
 
-    def when_changed(self, tell: Callable[[str], None]) -> None:
-        """Have ``tell(slug)`` called when a workspace has lost all it held (rule 5)."""
-        self._tell = tell
+    def when_changed(self, listener: Callable[[str], None]) -> None:
+        """Have the listener called with the slug when a workspace has lost all it held (rule 5)."""
+        self._on_change = listener
 
     def forget(self, slug: str) -> None:
         """Look again before the next upload: the workspace turned out to be gone or changed."""
@@ -164,7 +159,7 @@ class Readiness:
         self.forget(slug)
 
     def used(self, slug: str) -> None:
-        """Something was stored in it: it should not be found empty."""
+        """Note that something was stored in it: it should not be found empty."""
         if (ready := self._ready.get(slug)) is not None:
             ready.used = True
 
@@ -194,7 +189,7 @@ class Readiness:
             try:
                 counts = await self._api.row_counts(self._errand(self._timeout, trace_id))
             except AnythingLLMError as error:
-                # Whoever uploads meets the same trouble, and says so better.
+                # The next upload meets the same trouble, and says so better.
                 log.debug("workspace.not_counted", error=error.message)
                 counts = dict.fromkeys(known, 1)
             self._confirmed_at = self._clock()
@@ -202,10 +197,10 @@ class Readiness:
                 if not counts.get(slug) and self._ready.get(slug) is ready:
                     log.warning("workspace.changed", workspace=slug)
                     self.forget(slug)
-                    self._tell(slug)
+                    self._on_change(slug)
 
     async def close(self) -> None:
-        """Stop preparing; sentinels that are left are removed by whoever comes later."""
+        """Stop preparing. Sentinels that are left are removed by the next process that prepares."""
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -229,7 +224,7 @@ class Readiness:
         except AnythingLLMError as error:
             if error.fault.is_counted:
                 error.fault = Fault.THEIRS
-            error.ambiguous = False  # about a sentinel, which nobody will send again
+            error.ambiguous = False  # about a sentinel, which is not sent again
             raise
 
     async def _make_ready(self, slug: str, trace_id: str | None) -> _Ready:
@@ -293,11 +288,11 @@ class Readiness:
                 errand = self._errand(self._timeout, trace_id)
                 await self._api.remove(errand, litter.locations)
         except AnythingLLMError as error:
-            # Not worth failing for: whoever prepares this workspace later removes them.
+            # Not worth failing for: a process that prepares this workspace later removes them.
             log.warning("workspace.sentinels_left", workspace=slug, error=error.message)
 
     async def _place(self, slug: str, trace_id: str | None, litter: _Litter) -> None:
-        """Find own sentinels whose answers were lost, or told another location."""
+        """Find own sentinels whose answers were lost or named another location."""
         found = await self._proof.by_listing(slug, litter.unplaced, trace_id)
         for source, location in found.items():
             litter.placed(source, location)

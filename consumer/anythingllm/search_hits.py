@@ -57,12 +57,12 @@ def _search_hit(vector: VectorHit) -> tuple[SearchHit, _Key | None]:
         technology=marker.technology,
         content_sha256=chunk.sha256 if chunk else None,
     )
-    # Pieces of a pack whose chunk can't be told are told apart by their text.
+    # Pieces of a pack whose chunk is not known differ by their text.
     return hit, (marker.document_id, hit.chunk_id, chunk.digest if chunk else text)
 
 
 def _chunk_of(marker: Marker, text: str) -> ChunkMark | None:
-    """Which chunk of the unit a text is; in a pack of several only a whole chunk can be told."""
+    """Which chunk of the unit a text is. In a pack of several only a whole chunk is recognised."""
     if len(marker.chunks) == 1:
         return marker.chunks[0]
     from_text = {mark.sha256: mark for mark in marker.chunks}

@@ -1,9 +1,9 @@
 """The one way a request takes to AnythingLLM and its answer takes back.
 
-Always true of every call:
+What is always true of a call:
 
-1. It ends in time: one deadline over connecting, sending, waiting and reading. aiohttp's own limits
-   alone would let a server that drips bytes hold a call open.
+1. It ends in time: there is one deadline over connecting, sending, waiting and reading. With
+   aiohttp's own limits a server that drips bytes could hold a call open.
 2. It passes the breaker, unless it is a health probe.
 3. What comes back is JSON with the expected keys, or an `AnythingLLMError`. An unknown path of
    AnythingLLM 1.16 answers 200 with a web page and does nothing.
@@ -106,11 +106,10 @@ class Transport:
     """The connection pool, the breaker and the way through both (module docstring).
 
     Args:
-        config: endpoint, key, timeouts.
         breaker: counts what `errors.is_sick` says.
-        calls_feed_breaker: false: calls only ask it.
+        calls_feed_breaker: False: calls only ask it.
         clock: monotonic seconds.
-        now: the wall clock, where the server tells no time.
+        now: the wall clock, where the server sends no time.
         rng: makes span ids.
         connections: the size of the pool.
     """
@@ -195,13 +194,13 @@ class Transport:
     ) -> Streamed:
         """Send a request and hand its JSON over as it arrives, unread and never held whole.
 
-        Between two pieces everybody else has a turn. What arrived of an answer that ends early has
-        been handed over, and then the error is raised: whoever takes it must be able to drop it.
+        Between two pieces all other tasks have a turn. When an answer ends early, its first part
+        has been handed over before the error is raised: the taker must be able to drop it.
 
         Args:
             errand: deadline and trace.
             call: a GET.
-            take: gets the pieces, up to 64 KiB each; what it raises gets out.
+            take: gets the pieces, up to 64 KiB each; its exceptions leave this method.
             unless: an ETag; an answer that still has it does not come again.
 
         Raises:
@@ -262,7 +261,7 @@ class Transport:
             if not error.stale_collector:
                 raise
         # The server met its collector on a connection that had been closed: nothing was created,
-        # and the same request gets a new connection. Ten of forty uploads after 5 s of idling.
+        # and the same request gets a new connection. It met ten of forty uploads after 5 s of idling.
         log.debug("collector.stale_connection", path=outgoing.call.path)
         return await self._once(session, outgoing, receive)
 
@@ -327,7 +326,7 @@ class Transport:
                     f"{call}: the answer is larger than {limit} bytes", ambiguous=call.changes
                 )
             take(piece)
-            # What has arrived already would be read without ever letting anybody else run.
+            # Bytes that have arrived already would be read without letting any other task run.
             await asyncio.sleep(0)
 
     def _note_refused(self) -> None:

@@ -25,23 +25,19 @@ from consumer.model.marker import StoredUnit, Unit
 
 log = structlog.get_logger(__name__)
 
-EMBEDDED_AT_ONCE = 100  # pieces a request of the own-text test: its answer has up to 80 kB each
+EMBEDDED_AT_ONCE = 100  # pieces a request of the poison probe: its answer has up to 80 kB each
 REMOVED_AT_ONCE = 10  # locations a request: each takes 0.2 to 5 s on a large workspace
 REMOVALS_IN_FLIGHT = 2  # they occupy the server's only thread; more would slow down uploads
 
 
 def _always() -> None:
-    """Going on is always right for who has no partition to lose."""
+    """A caller without partitions has none to lose, and may always go on."""
 
 
 class AnythingLLMStorage:
     """Prepares workspaces, lists, uploads and removes units. Every method may raise `Failure`.
 
     Args:
-        api: the endpoints.
-        readiness: makes workspaces ready.
-        ways: what all uploads share.
-        errand: makes an errand of so many seconds.
         timeout: seconds for an ordinary call.
         removal_timeout: seconds for one removal request.
     """
@@ -62,7 +58,7 @@ class AnythingLLMStorage:
         self._errand = errand
         self._timeout = timeout
         self._removal_timeout = removal_timeout
-        # A lane of its own: a removal that takes minutes never keeps an upload waiting.
+        # Slots of their own: a removal that takes minutes never keeps an upload waiting.
         self._removals = asyncio.Semaphore(REMOVALS_IN_FLIGHT)
 
     async def prepare(self, slug: str, *, trace_id: str | None = None) -> None:
@@ -73,18 +69,18 @@ class AnythingLLMStorage:
         """Prepare the workspace anew next time: it turned out to be gone or changed."""
         self._readiness.forget(slug)
 
-    def when_changed(self, tell: Callable[[str], None]) -> None:
-        """Have ``tell(slug)`` called when others turn out to have emptied or removed a workspace.
+    def when_changed(self, listener: Callable[[str], None]) -> None:
+        """Have the listener called with the slug when others have emptied or removed a workspace.
 
-        Only of what is noticed before an upload; listings tell for themselves.
+        It is called only for what is noticed before an upload, not for what a listing shows.
         """
-        self._readiness.when_changed(tell)
+        self._readiness.when_changed(listener)
 
     def distrust(self, slug: str) -> None:
         """Have the next `prepare` prove with a sentinel that the workspace takes uploads.
 
-        Until one succeeds every `prepare` does: a workspace whose vectors have another dimension
-        than the embedder, say, stores nothing although it is full of documents.
+        Until a sentinel succeeds, every `prepare` does so: a workspace whose vectors have another
+        dimension than the embedder, say, stores nothing although it is full of documents.
         """
         self._readiness.distrust(slug)
 
@@ -101,7 +97,7 @@ class AnythingLLMStorage:
         """Have the embedder embed all of a text, in pieces as an upload would; nothing is stored.
 
         All pieces go in one request, or in several of `EMBEDDED_AT_ONCE` where there are more: what
-        the embedder refuses may stand anywhere in the text.
+        the embedder refuses may be anywhere in the text.
 
         Args:
             text: of a unit.
@@ -173,7 +169,7 @@ class AnythingLLMStorage:
             slug: the workspace.
             unit: what to store.
             trace_id: of the event.
-            check: asked before every request that changes something; what it raises gets out.
+            check: called before every request that changes something; what it raises gets out.
         """
         return RawTextUpload(self._ways, slug, unit, trace_id, check)
 
@@ -211,8 +207,8 @@ class AnythingLLMStorage:
 class _Once:
     """Passes on the units among a listing's rows, each location once.
 
-    AnythingLLM lists a document twice that was embedded twice, and who took the second row for a
-    double would remove both.
+    AnythingLLM lists a document twice that was embedded twice. If the second row were taken for a
+    double, both would be removed.
     """
 
     def __init__(self, slug: str, take: Callable[[StoredUnit], None]) -> None:

@@ -2,12 +2,11 @@
 
 ``200 success:true`` of AnythingLLM 1.16 proves nothing, and nothing there is idempotent. So:
 
-1. A unit is stored when ``GET /v1/document/{name}`` says ``cached: true`` for its own location and
-   shows our marker, or when a listing of the workspace shows the marker.
+1. A unit is stored when its own file proves it, or a listing of the workspace (`proof`).
 2. A file that is there but not embedded is only embedded again; uploading it again would double it.
-3. After a request without a complete answer the unit is looked for, and not sent again before it
-   is found, or the time in which the server may still finish is over, or a refused connection has
-   shown that the server died meanwhile (what is not there then will not come).
+3. After a request without a complete answer the unit is looked for. It is not sent again before the
+   time in which the server may still finish is over, or a refused connection has shown that the
+   server died meanwhile: what is not there then will not come.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ from consumer.model.marker import StoredUnit, Unit
 
 log = structlog.get_logger(__name__)
 
-_SHORTEST_WAIT = 0.01  # seconds; nobody should spin
+_SHORTEST_WAIT = 0.01  # seconds; the caller must not spin
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +44,8 @@ class Ways:
     """What all uploads of a client share.
 
     Args:
-        api: the endpoints.
-        readiness: makes workspaces ready.
-        proof: that a unit is stored.
         lookup: looks for uploads that may still finish.
-        slots: as many uploads at a time.
-        errand: makes an errand of so many seconds.
+        slots: one for each upload at a time.
         clock: monotonic seconds.
         refused_at: when a connection was last refused, on that clock.
         timeout: seconds for a check.
@@ -79,7 +74,7 @@ class RawTextUpload:
         slug: the workspace.
         unit: what to store.
         trace_id: of the event.
-        check: asked before every request that changes something; what it raises gets out.
+        check: called before every request that changes something; what it raises gets out.
     """
 
     def __init__(
@@ -114,8 +109,8 @@ class RawTextUpload:
                 async with self._ways.slots:
                     location = await self._store()
         except AnythingLLMNotFoundError as error:
-            # The workspace vanished: that is nobody's document's fault. The next attempt makes it
-            # again, where that is allowed.
+            # The workspace vanished, which is no document's fault. The next attempt makes it again,
+            # where that is allowed.
             self._ways.readiness.forget(self._slug)
             error.fault = Fault.THEIRS
             error.workspace_gone = True
@@ -124,7 +119,7 @@ class RawTextUpload:
         return StoredUnit(location, self._unit.marker)
 
     async def abandon(self) -> None:
-        """Remove the file that was stored and never embedded: nobody else knows of it."""
+        """Remove the file that was stored and never embedded: only this upload knows of it."""
         if self._location is None:
             return
         try:
@@ -169,7 +164,7 @@ class RawTextUpload:
         embedded = await self._ways.proof.by_file(location, self._marker, self._trace_id)
         if embedded is not None:
             return embedded
-        # Removed by somebody, or never ours: the next attempt looks for the marker and uploads.
+        # It was removed, or never ours: the next attempt looks for the marker and uploads.
         self._location = None
         self._doubt()
         raise self._not_ours()
@@ -229,7 +224,7 @@ class RawTextUpload:
         )
 
     def _end(self, since: float) -> float:
-        """From when on a look that does not find it says that it will not come (rule 3)."""
+        """From when on a look that does not find the unit proves that it will not come (rule 3)."""
         end = since + self._ways.ambiguity
         died = self._ways.refused_at()
         return died if since < died < end else end

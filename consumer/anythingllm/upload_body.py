@@ -31,7 +31,7 @@ def safe_title(title: str) -> str:
     words = _cut(" ".join(kept.split())).strip()
     if any(ch.isalnum() for ch in _ascii(words)):
         return words
-    # Nothing may be left of it in the slug (Japanese): a reader of the prefix gets a word at least.
+    # The slug may have nothing left of it (Japanese): a reader of the prefix gets a word at least.
     return f"{words} {FALLBACK_TITLE}".strip()
 
 
@@ -95,8 +95,8 @@ def _is_web(url: str) -> bool:
 def pieces(text: str) -> list[str]:
     """A text in pieces as small as those the server embeds, for trying it without storing it.
 
-    AnythingLLM cuts at paragraphs, lines and words, in sizes that its API does not tell; where it
-    cuts can't be foreseen, so the pieces overlap. Blank ones are left out.
+    AnythingLLM cuts at paragraphs, lines and words, in sizes that its API does not give. Where it
+    cuts can't be foreseen, so the pieces overlap. Blank pieces are left out.
     """
     step = PIECE - PIECE_OVERLAP
     starts = range(0, max(len(text) - PIECE_OVERLAP, 1), step)

@@ -2,7 +2,7 @@
 
 The server derives the slug from the name, and gives a second workspace of the same name a random
 tail: two creators at once make two workspaces. So a workspace is created with its slug as its name,
-and whoever gets another slug than he wanted removes what he made and takes the other's.
+and a creator that gets another slug than it wanted removes what it made and takes the other one.
 """
 
 from __future__ import annotations
@@ -35,7 +35,6 @@ class Workspaces:
     """See the module's docstring.
 
     Args:
-        api: the endpoints.
         may_create: whether missing workspaces are created.
     """
 
@@ -71,7 +70,7 @@ class Workspaces:
         return listing, created
 
     async def _create(self, errand: Errand, slug: str) -> bool:
-        """Create it; false when somebody else was faster."""
+        """Create it; False when another creator was faster."""
         try:
             made = await self._api.new_workspace(errand, slug)
         except AnythingLLMError as error:
@@ -87,7 +86,7 @@ class Workspaces:
         return False
 
     async def _remove_stray(self, errand: Errand, stray: Workspace) -> None:
-        """Remove what this call made by losing the race, unless somebody uses it already."""
+        """Remove what this call made by losing the race, unless it is used already."""
         try:
             listing = await self._api.workspace(errand, stray.slug)
             if listing is None or listing.rows or listing.workspace.id != stray.id:

@@ -1,24 +1,24 @@
 """Is it this one, or would anything have failed? Pure.
 
-A chunk that failed a few times may be poison, or may have met a sick server each time. What tells
-the two apart is how *others* fared at the same time. The question asked here: if this one were no
-different from the others, how likely would it be that it fails every single time? Only when that
-is next to impossible is it blamed.
+A chunk that failed a few times may be poison, or may have met a sick server each time. The
+difference shows in how *others* fared at the same time. The question asked here: if this one were
+no different from the others, how likely would it be that it fails every single time? It is blamed
+only when that is next to impossible.
 
 The answer is the rule of succession: after ``failures`` of ``attempts`` by others, the next attempt
-fails with ``(failures + 1) / (attempts + 2)``, and each own failure is evidence as well. So few
-attempts prove little, a server on which everything fails never leads to blame, and one that fails
-every other time needs about thirty failures in a row.
+fails with ``(failures + 1) / (attempts + 2)``, and each own failure is evidence as well. So a few
+attempts prove little, a server on which everything fails never leads to blame, and a server that
+fails every other time needs about thirty failures in a row.
 
 Own and other attempts must alternate at random: against a server that fails every second call, a
-strict alternation would blame whoever is always second.
+strict alternation would blame the one that is always second.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-CHANCE = 1e-6  # below this nobody calls it chance: one false dead letter in a million trials
+CHANCE = 1e-6  # below this it is no chance: one false dead letter in a million trials
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,15 +2,17 @@
 
 pybreaker 1.4.1 alone does not protect coroutines: creating one counts as a success, half-open
 admits everybody, and a cancelled task counts as a failure. So pybreaker keeps what it is good at
-(states, threshold, listeners) and this file decides who is admitted and what counts. Always true:
+(states, threshold, listeners), and this file decides what is admitted and what counts.
+
+What is always true:
 
 1. Nothing is awaited between reading and changing the state: no lock is needed on one loop.
 2. A result counts only in the state its call was admitted in: every change of state begins a new
    epoch, and results of an older epoch say nothing about the present one.
-3. Half-open admits `max_trials` calls at a time; the others are told to come back soon.
+3. Half-open admits `max_trials` calls at a time; the others are to come back soon.
 4. A cancelled call is neither success nor failure; it frees its place.
-5. Who judges by more than single calls feeds it by `note` and asks `check`; then nobody but that
-   judge decides about trials.
+5. A judge that knows more than single calls feeds the breaker by `note` and asks `check`. Then only
+   this judge decides about trials.
 6. Time is the monotonic clock that was handed in; the wall clock may be set back by hours.
 """
 
@@ -73,13 +75,13 @@ class Breaker:
     Args:
         failure_threshold: failures in a row that open the circuit.
         recovery_timeout: seconds it stays open before a trial is admitted.
-        is_failure: whether an exception tells that the other side is sick. Anything else, an
+        is_failure: whether an exception shows that the other side is sick. Anything else, an
             answered refusal included, proves it alive and counts as a success.
         clock: monotonic seconds.
         now: the wall clock, only for telling people when something happened.
         max_trials: calls that half-open admits at a time.
-        on_change: called with the old and the new state; it must be quick and must not raise.
-            It is told just before `state` shows the new one.
+        on_change: called with the old and the new state, just before `state` shows the new one. It
+            must be quick and must not raise.
     """
 
     def __init__(
@@ -187,7 +189,7 @@ class Breaker:
         self._machine.open()
 
     def half_open(self) -> None:
-        """Begin a trial whose outcome `note` will tell."""
+        """Begin a trial; `note` takes its outcome."""
         self._machine.half_open()
 
     def _count(self, *, succeeded: bool) -> None:
@@ -223,11 +225,11 @@ class Breaker:
         self._trials = 0
         if new == OPEN:
             self._open_until = self._clock() + self._recovery_timeout
-        for tell in self._on_change:
+        for listener in self._on_change:
             try:
-                tell(old, new)
+                listener(old, new)
             except Exception:
-                # Raised further it would surface in some upload that has nothing to do with it.
+                # It would surface in some upload that has nothing to do with it.
                 log.exception("breaker.listener_failed", old=old, new=new)
 
 

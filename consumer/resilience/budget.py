@@ -1,9 +1,8 @@
 """A weighted budget: how much may be in flight at once, in whatever unit its owner counts.
 
-Always true:
-
-1. First come, first served: a small item never overtakes a large one, so none waits for ever.
-2. What is in use is at most the total, except for one item that is larger than the total: it is
+What is always true:
+1. First come, first served: a small item never overtakes a large one, so no item waits for ever.
+2. At most the total is in use, with one exception: an item that is larger than the total is
    admitted when nothing else is in use, because it could never be admitted otherwise.
 3. A waiter that is cancelled leaves nothing behind, whether its turn had come or not.
 """
@@ -40,12 +39,12 @@ class Budget:
 
     @property
     def waiting(self) -> int:
-        """How many wait for their turn."""
+        """How many items wait for their turn."""
         return len(self._waiting)
 
     @asynccontextmanager
     async def take(self, amount: int) -> AsyncIterator[None]:
-        """Wait for one's turn, hold ``amount`` inside the block, give it back after it.
+        """Wait for a turn, hold ``amount`` inside the block, and give it back after it.
 
         Raises:
             ValueError: a negative amount.

@@ -1,4 +1,4 @@
-"""A fence: closed once, and whoever waits behind it is woken to give up.
+"""A fence: it is closed once, and every task that waits behind it is woken to give up.
 
 Work that belongs to a partition assignment waits behind that assignment's fence. When the
 assignment ends, closing the fence ends every wait at once, while work that is in the middle of a
@@ -21,7 +21,7 @@ class Fence:
 
     Args:
         name: what it stands for, for `repr` and logs.
-        is_over: asked at every check: true closes the fence from then on.
+        is_over: asked at every check; True closes the fence from then on.
     """
 
     def __init__(self, name: str, is_over: Callable[[], bool] = lambda: False) -> None:
@@ -56,8 +56,8 @@ class Fence:
     async def waiting(self) -> AsyncIterator[None]:
         """Mark a wait that may be ended: its body is left with `FenceClosedError` on `close`.
 
-        Only waits belong inside. A request inside would be cancelled in the middle, and nobody
-        would know whether it took effect.
+        Only waits belong inside. A request inside would be cancelled in the middle, and it would
+        not be known whether it took effect.
         """
         self.check()
         task = asyncio.current_task()

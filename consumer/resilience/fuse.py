@@ -1,8 +1,8 @@
 """The fuse: when most documents fail for no visible reason, stop before all of them are given up.
 
-A document that can't be stored although AnythingLLM is well is its own fault, until that happens to
-most of them: then nobody can tell whose fault it is (a bad release upstream, a fault that no probe
-sees), and giving up a whole topic would be the worst answer.
+A document that can't be stored although AnythingLLM is well is at fault itself, until that happens
+to most documents. Then it is not known whose fault it is (a bad release upstream, a fault that no
+probe sees), and giving up a whole topic would be the worst answer.
 
     state   on                                          becomes
     whole   most of the last documents used up theirs   blown, first trial in a recovery period
@@ -82,12 +82,12 @@ class Fuse:
             return True
         if self.trial_in > 0:
             return False
-        # Until it is told how the trial went; a trial that is dropped costs one period.
+        # The next one, if this trial does not end: a trial that is dropped costs one period.
         self._next_trial = self._clock() + self._rules.recovery
         return True
 
     def note(self, *, used_up: bool, is_trial: bool = False) -> bool:
-        """How a document that had to upload something fared; true when that changed the state.
+        """Note how a document fared that had to upload something; True when the state changed.
 
         Args:
             used_up: whether a chunk of it used up its attempts although AnythingLLM was well.
@@ -103,7 +103,7 @@ class Fuse:
         return True
 
     def excuse(self) -> None:
-        """An outage explains the failures so far: they say nothing about the documents."""
+        """Forget the failures so far: an outage explains them, so they say nothing of documents."""
         self._used_up.clear()
 
     def _is_too_much(self) -> bool:
