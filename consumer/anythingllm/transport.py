@@ -261,7 +261,7 @@ class Transport:
             if not error.stale_collector:
                 raise
         # The server met its collector on a connection that had been closed: nothing was created,
-        # and the same request gets a new connection. It met ten of forty uploads after 5 s of idling.
+        # and the same request gets a new connection. After 5 s of idling it met ten of 40 uploads.
         log.debug("collector.stale_connection", path=outgoing.call.path)
         return await self._once(session, outgoing, receive)
 
