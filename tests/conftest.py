@@ -27,7 +27,7 @@ _SETTINGS_OF_RUN = (
     "LOG_FORMAT", "LOG_LEVEL", "REMOVAL_", "REPLAY_", "ROUTING_", "SHUTDOWN_", "UPLOAD_",
 )  # fmt: skip
 _SETTINGS_OF_TESTS = ("ANYTHINGLLM_TEST_", "TEST_")
-_BROKERS = frozenset({"kafka", "own_kafka"})
+_MARKED = {"kafka": {"kafka", "own_kafka"}, "processes": {"programs"}}
 
 
 def pytest_configure() -> None:
@@ -48,10 +48,11 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what uses a broker, before anything is chosen by markers."""
+    """Mark tests by what they use, before anything is chosen by markers."""
     for item in items:
-        if not _BROKERS.isdisjoint(getattr(item, "fixturenames", ())):
-            item.add_marker("kafka")
+        for name, fixtures in _MARKED.items():
+            if not fixtures.isdisjoint(getattr(item, "fixturenames", ())):
+                item.add_marker(name)
 
 
 @pytest.fixture(autouse=True)

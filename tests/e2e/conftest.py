@@ -40,5 +40,5 @@ async def stage(bare_stage: Stage) -> AsyncIterator[Stage]:
     """Everything `run` needs."""
     async with topics_of(bare_stage.settings, PARTITIONS):
         yield bare_stage
-        # A group is only deleted when it has no members any more.
+        # A service whose topics vanish says so in its log, and that is no part of the test.
         await bare_stage.programs.close()

@@ -25,9 +25,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from consumer.anythingllm.sentinel import is_sentinel
 from consumer.contract.received_result import ReceivedResult, read_result
-from consumer.kafka.connection import KafkaConnection, KafkaUnavailableError
+from consumer.kafka.connection import KafkaConnection
 from consumer.kafka.reader import read_topic
-from consumer.kafka.topics import TopicAdmin, open_admin
+from consumer.kafka.topics import open_admin
 from consumer.model.marker import decode_marker
 from consumer.sandbox.simulator import Simulator
 from consumer.settings import load_settings
@@ -36,6 +36,7 @@ from tests.commands import CANARY as CANARY
 from tests.commands import PATIENCE as PATIENCE
 from tests.commands import Ended as Ended
 from tests.commands import clean_environment as clean_environment
+from tests.topics import create_topics
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 _POLL = 0.03
@@ -320,29 +321,15 @@ def settings_for(name: Callable[[str], str], kafka: str, simulator: Simulator) -
 
 @asynccontextmanager
 async def topics_of(settings: Mapping[str, str], partitions: int) -> AsyncIterator[None]:
-    """The five topics while the block runs; the group goes with them."""
+    """The five topics while the block runs; all the group remembers goes with them."""
     connection = KafkaConnection(settings["KAFKA_BOOTSTRAP_SERVERS"])
     specs = topic_specs(load_settings(settings), partitions)
-    async with open_admin(connection) as admin:
-        await admin.create(specs, 1)
+    await create_topics(connection, specs)
     try:
         yield
     finally:
         async with open_admin(connection) as admin:
             await admin.delete([spec.name for spec in specs])
-            await _delete_group(admin, settings["KAFKA_GROUP_ID"])
-
-
-async def _delete_group(admin: TopicAdmin, group: str) -> None:
-    """Delete a group, as soon as Kafka has noticed that its killed members are gone."""
-    give_up = time.monotonic() + PATIENCE
-    while True:
-        try:
-            return await admin.delete_group(group)
-        except KafkaUnavailableError:
-            if time.monotonic() > give_up:
-                raise
-            await asyncio.sleep(_POLL)
 
 
 def write_events(path: Path, events: Iterable[bytes | Json]) -> Path:

@@ -36,6 +36,7 @@ from consumer.sandbox.simulator.shapes import shown_metadata
 from consumer.settings import Settings, load_settings
 from consumer.wiring.kafka import kafka_clients, kafka_connection
 from consumer.wiring.topics import topic_specs
+from tests.topics import create_topics
 
 Json = dict[str, Any]
 
@@ -203,13 +204,7 @@ class Stage:
         """Create the topics of these purposes (all of them by default), and listen to ours."""
         specs = topic_specs(self.settings, partitions)
         chosen = [s for s in specs if not purposes or s.purpose in purposes]
-        async with open_admin(self.connection) as admin:
-            await admin.create(chosen, replication_factor=1)
-            async with asyncio.timeout(SECONDS):
-                for spec in chosen:
-                    # A broker may create a topic and not know it for a moment longer.
-                    while not await admin.partitions(spec.name):  # noqa: ASYNC110
-                        await asyncio.sleep(_LOOK_SECONDS)
+        await create_topics(self.connection, chosen)
         ours = {self.settings.kafka.results_topic, self.settings.kafka.dead_letters_topic}
         for name in (spec.name for spec in chosen if spec.name in ours):
             self.follow(name)

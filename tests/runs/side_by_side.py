@@ -1,8 +1,8 @@
 """Runs pytest sessions side by side, and shows each line under the name of its session.
 
-``python -m tests.runs.side_by_side quick`` is ``make test``: the tests that need Kafka, which
-mostly wait for it, beside all the others, which mostly compute; ``slow`` is ``make test-slow``.
-Further words are options for pytest.
+``python -m tests.runs.side_by_side quick`` is ``make test``: what waits for Kafka and what waits
+for processes of ours on Kafka, beside all the rest, which computes. Each has a Kafka of its own.
+``slow`` is ``make test-slow``. Further words are options for pytest.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-SESSIONS = {
-    "quick": {"kafka": "kafka and not slow", "rest": "not kafka and not slow"},
-    "slow": {"slow": "slow"},
+ON_KAFKA = {
+    "kafka": "kafka and not processes and not slow",
+    "processes": "kafka and processes and not slow",
 }
+SESSIONS = {"quick": {**ON_KAFKA, "rest": "not kafka and not slow"}, "slow": {"slow": "slow"}}
 _STOPS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -29,30 +30,22 @@ def pytest_command(expression: str, *options: str) -> list[str]:
     ]
 
 
-async def _show(name: str, stream: asyncio.StreamReader) -> None:
-    while line := await stream.readline():
-        sys.stdout.write(f"{name:>5} | {line.decode(errors='replace')}")
-        sys.stdout.flush()
+def show(line: str) -> None:
+    """Write a line at once."""
+    print(line, flush=True)
 
 
-async def _start(command: Sequence[str]) -> asyncio.subprocess.Process:
-    # A process group of its own: Ctrl-C reaches us alone, and every session hears of it once.
-    # Twice would end a session in the middle of its taking down.
-    return await asyncio.create_subprocess_exec(
-        *command,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        process_group=0,
-        limit=2**24,
-    )
-
-
-async def side_by_side(commands: Mapping[str, Sequence[str]]) -> dict[str, int]:
-    """Exit codes by name.
+async def side_by_side(
+    commands: Mapping[str, Sequence[str]], hear: Callable[[str], None] = show
+) -> dict[str, int]:
+    """Run commands to their ends; exit codes by name.
 
     SIGINT or SIGTERM interrupts all of them, and they take down what they have started; the second
     time it kills them.
+
+    Args:
+        commands: by name.
+        hear: gets every line of theirs when it is said.
     """
     processes = {name: await _start(command) for name, command in commands.items()}
     interrupted = False
@@ -70,11 +63,32 @@ async def side_by_side(commands: Mapping[str, Sequence[str]]) -> dict[str, int]:
     for number in _STOPS:
         loop.add_signal_handler(number, stop)
     try:
-        await asyncio.gather(*(_show(n, p.stdout) for n, p in processes.items() if p.stdout))
+        await asyncio.gather(*(_pass_on(name, p, hear) for name, p in processes.items()))
         return {name: await process.wait() for name, process in processes.items()}
     finally:
         for number in _STOPS:
             loop.remove_signal_handler(number)
+
+
+async def _start(command: Sequence[str]) -> asyncio.subprocess.Process:
+    # A process group of its own: Ctrl-C reaches us alone, and every session hears of it once.
+    # Twice would end a session in the middle of its taking down.
+    return await asyncio.create_subprocess_exec(
+        *command,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        process_group=0,
+        limit=2**24,
+    )
+
+
+async def _pass_on(
+    name: str, process: asyncio.subprocess.Process, hear: Callable[[str], None]
+) -> None:
+    assert process.stdout is not None
+    while line := await process.stdout.readline():
+        hear(f"{name:>9} | {line.decode(errors='replace').rstrip()}".rstrip())
 
 
 def main(which: str, *options: str) -> int:
@@ -82,7 +96,7 @@ def main(which: str, *options: str) -> int:
     commands = {n: pytest_command(chosen, *options) for n, chosen in SESSIONS[which].items()}
     codes = asyncio.run(side_by_side(commands))
     for name, code in codes.items():
-        print(f"{name:>5} : {'green' if code == 0 else f'RED, exit code {code}'}")
+        show(f"{name:>9} : {'green' if code == 0 else f'RED, exit code {code}'}")
     return 0 if set(codes.values()) == {0} else 1
 
 

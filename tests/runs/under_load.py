@@ -7,26 +7,29 @@ is what a machine with other work is like. Says how many runs were red, and name
 from __future__ import annotations
 
 import argparse
+import asyncio
 import os
 import re
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from tests.runs.side_by_side import SESSIONS, pytest_command
+import pytest
+
+from tests.runs.side_by_side import ON_KAFKA, pytest_command, show, side_by_side
 
 # Ends by itself when we are gone, even if we were killed.
 _BUSY = "import os, sys\nwhile os.getppid() == int(sys.argv[1]): sum(range(100_000))\n"
-_FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
+_FAILED = re.compile(r"\| (?:FAILED|ERROR) (\S+)")
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """How one run ended."""
+    """How one run ended: the worst exit code, seconds, and what failed."""
 
     code: int
     seconds: float
@@ -44,23 +47,21 @@ def busy_loop() -> Iterator[int]:
             process.kill()
 
 
-def run(command: Sequence[str]) -> Run:
-    """Run a session and pass on what it says, line by line."""
+def run(commands: Mapping[str, Sequence[str]]) -> Run:
+    """Run sessions side by side and pass on what they say."""
     began = time.monotonic()
-    said = []
-    with subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        text=True, errors="replace",
-    ) as process:  # fmt: skip
-        for line in process.stdout or ():
-            said.append(line)
-            print(line, end="", flush=True)
-    failed = dict.fromkeys(_FAILED.findall("".join(said)))
-    return Run(process.returncode, time.monotonic() - began, tuple(failed))
+    failed: dict[str, None] = {}
+
+    def hear(line: str) -> None:
+        show(line)
+        failed.update(dict.fromkeys(_FAILED.findall(line)))
+
+    codes = asyncio.run(side_by_side(commands, hear))
+    return Run(max(codes.values(), key=abs), time.monotonic() - began, tuple(failed))
 
 
 def report(runs: Sequence[Run]) -> str:
-    """The last lines: how many were red, how long they took, and what failed how often."""
+    """How many were red, how long they took, and what failed how often."""
     red = [each for each in runs if each.code]
     seconds = ", ".join(f"{each.seconds:.0f}" for each in runs)
     failed = Counter(name for each in red for name in each.failed)
@@ -75,14 +76,17 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--loops", type=int, default=os.cpu_count() or 1, help="busy loops")
     parser.add_argument("options", nargs="*", help="further words for pytest")
     given = parser.parse_args(words)
+    commands = {n: pytest_command(chosen, *given.options) for n, chosen in ON_KAFKA.items()}
     runs: list[Run] = []
     with ExitStack() as load:
         for _ in range(given.loops):
             load.enter_context(busy_loop())
-        for number in range(given.times):
-            print(f"--- run {number + 1} of {given.times}, {given.loops} busy loops", flush=True)
-            runs.append(run(pytest_command(SESSIONS["quick"]["kafka"], *given.options)))
-            print(f"--- {report(runs)}", flush=True)
+        while len(runs) < given.times:
+            show(f"--- run {len(runs) + 1} of {given.times}, {given.loops} busy loops")
+            runs.append(run(commands))
+            show(f"--- {report(runs)}")
+            if runs[-1].code == pytest.ExitCode.INTERRUPTED:
+                break
     return 1 if any(each.code for each in runs) else 0
 
 

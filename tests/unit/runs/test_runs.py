@@ -7,12 +7,13 @@ import os
 import signal
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import REPOSITORY
-from tests.runs.side_by_side import side_by_side
+from tests.runs.side_by_side import SESSIONS, side_by_side
 from tests.runs.under_load import Run, busy_loop, report, run
 
 
@@ -29,9 +30,9 @@ async def test_every_line_is_shown_under_its_name_and_every_code_is_kept(
 
     assert codes == {"fine": 0, "wrong": 3}
     assert sorted(capsys.readouterr().out.splitlines()) == [
-        " fine | all is well",
-        "wrong | to stderr",
-        "wrong | to stdout",
+        "     fine | all is well",
+        "    wrong | to stderr",
+        "    wrong | to stdout",
     ]
 
 
@@ -101,14 +102,24 @@ def test_a_failure_is_shown_when_it_happens(tmp_path: Path) -> None:
     assert "1 failed, 1 passed" in later
 
 
+def test_every_quick_test_is_in_one_session_and_no_more() -> None:
+    """However a test is marked."""
+    for kafka, processes in product((True, False), repeat=2):
+        marks = {"kafka": kafka, "processes": processes, "slow": False}
+        chosen = [each for each in SESSIONS["quick"].values() if eval(each, {}, marks)]  # noqa: S307
+        assert len(chosen) == 1
+        assert not eval(chosen[0], {}, marks | {"slow": True})  # noqa: S307
+
+
 def test_red_runs_are_counted_and_named(capsys: pytest.CaptureFixture[str]) -> None:
     """What failed how often says where to look; what was said is passed on."""
-    red = run(python("print('FAILED tests/a.py::one - why'); raise SystemExit(1)"))
-    green = run(python("print('fine')"))
+    fine = python("print('fine')")
+    fails = python("print('FAILED tests/a.py::one - why'); raise SystemExit(1)")
+    green, red = run({"a": fine}), run({"a": fine, "b": fails})
 
     assert (red.code, red.failed) == (1, ("tests/a.py::one",))
     assert (green.code, green.failed) == (0, ())
-    assert capsys.readouterr().out == "FAILED tests/a.py::one - why\nfine\n"
+    assert "        b | FAILED tests/a.py::one - why\n" in capsys.readouterr().out
     told = report([Run(1, 2.0, ("a", "b")), Run(0, 3.0, ()), Run(1, 4.0, ("a",))])
     assert told.splitlines() == ["2 of 3 runs red; seconds: 2, 3, 4", "  2 times a", "  1 times b"]
 
