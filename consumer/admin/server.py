@@ -119,7 +119,7 @@ class AdminServer:
     def _connection(self, runner: web.AppRunner) -> asyncio.Protocol:
         server = runner.server
         if server is None or len(server.connections) >= self.limits.connections:
-            return _Refusal()
+            return _RefusedConnection()
         protocol = server()
         # aiohttp waits for ever for a request that never gets finished.
         asyncio.get_running_loop().call_later(self.limits.connection_seconds, _end, protocol)
@@ -147,7 +147,7 @@ class AdminServer:
         return web.Response(body=self.metrics.render(), headers={"Content-Type": CONTENT_TYPE})
 
 
-class _Refusal(asyncio.Protocol):
+class _RefusedConnection(asyncio.Protocol):
     """Ends a connection before it has said anything."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

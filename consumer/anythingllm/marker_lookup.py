@@ -99,7 +99,7 @@ def choose(last: MarkerListing | None, question: Question, now: float) -> Choice
 
 
 @dataclass(slots=True)
-class _Place:
+class _WorkspaceLookup:
     """One workspace: its last listing, and the markers looked for, with when last."""
 
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -118,11 +118,11 @@ class MarkerLookup:
     def __init__(self, proof: StorageProof, clock: Callable[[], float]) -> None:
         self._proof = proof
         self._clock = clock
-        self._places: dict[str, _Place] = {}
+        self._workspaces: dict[str, _WorkspaceLookup] = {}
 
     def seek(self, slug: str, marker: str) -> None:
         """Have every listing from now on look for this marker."""
-        self._places.setdefault(slug, _Place()).sought[marker] = self._clock()
+        self._workspaces.setdefault(slug, _WorkspaceLookup()).sought[marker] = self._clock()
 
     async def find(
         self, slug: str, marker: str, *, since: float, after: float, trace_id: str | None
@@ -140,25 +140,27 @@ class MarkerLookup:
             AnythingLLMError: the listing can't be had.
         """
         self.seek(slug, marker)
-        place = self._places[slug]
+        lookup = self._workspaces[slug]
         question = Question(marker, since, after, asked=self._clock())
-        async with place.turn:
-            choice = choose(place.last, question, self._clock())
+        async with lookup.turn:
+            choice = choose(lookup.last, question, self._clock())
             if choice is Choice.WAIT:
                 return None
-            if choice is Choice.READ or place.last is None:
-                place.last = await self._read(slug, place, trace_id)
-            listing = place.last
+            if choice is Choice.READ or lookup.last is None:
+                lookup.last = await self._read(slug, lookup, trace_id)
+            listing = lookup.last
         if listing.error is not None:
             raise _copy(listing.error)
         return Sighting(listing.started, listing.found.get(marker))
 
-    async def _read(self, slug: str, place: _Place, trace_id: str | None) -> MarkerListing:
+    async def _read(
+        self, slug: str, lookup: _WorkspaceLookup, trace_id: str | None
+    ) -> MarkerListing:
         started = self._clock()
-        for marker, asked in list(place.sought.items()):
+        for marker, asked in list(lookup.sought.items()):
             if started - asked > _GIVEN_UP:
-                del place.sought[marker]
-        sought = frozenset(place.sought)
+                del lookup.sought[marker]
+        sought = frozenset(lookup.sought)
         found: dict[str, str] = {}
         error = None
         try:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from consumer.contract.received_result import ReceivedResult
     from consumer.operations.ports import KafkaAccess
     from consumer.operations.where.held import Held
-    from consumer.operations.where.story import LetterTold, Story, Told
+    from consumer.operations.where.story import EventTold, LetterTold, Story
     from consumer.settings import Settings
 
 _MAX_ROWS = 12  # of one kind, towards people: the newest
@@ -141,7 +141,7 @@ def _table(title: str, columns: tuple[str, ...], rows: list[tuple[object, ...]])
     output.table(columns, rows[-_MAX_ROWS:], title=title)
 
 
-def _event_row(story: Story, told: Told) -> tuple[object, ...]:
+def _event_row(story: Story, told: EventTold) -> tuple[object, ...]:
     result = story.result_of(told)
     kind = f"{told.kind}, replayed" if told.original else told.kind
     return (
@@ -228,7 +228,7 @@ def _json(story: Story) -> dict[str, Any]:
     }
 
 
-def _event_json(story: Story, told: Told) -> dict[str, Any]:
+def _event_json(story: Story, told: EventTold) -> dict[str, Any]:
     result = story.result_of(told)
     return {
         "kind": told.kind,

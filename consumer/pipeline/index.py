@@ -42,7 +42,7 @@ _Write = Callable[[IndexedRows], None]
 
 
 @dataclass(slots=True)
-class _Workspace:
+class _ListedWorkspace:
     """One workspace as it was listed.
 
     Args:
@@ -95,7 +95,7 @@ class Index:
         self._max_bytes = max_bytes
         self._clock = clock
         self._metrics = metrics
-        self._workspaces: OrderedDict[str, _Workspace] = OrderedDict()  # longest unused first
+        self._workspaces: OrderedDict[str, _ListedWorkspace] = OrderedDict()  # longest unused first
         self._readings: dict[str, _ListingRead] = {}
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._failed: dict[str, Failure] = {}  # of the last reading, where it failed
@@ -200,12 +200,12 @@ class Index:
         # Weak: a lock lives while a task holds or awaits it, not as long as the process.
         return self._locks.setdefault(slug, asyncio.Lock())
 
-    async def _read(self, slug: str, trace_id: str) -> _Workspace:
+    async def _read(self, slug: str, trace_id: str) -> _ListedWorkspace:
         while True:
             former = self._workspaces.get(slug)
             reading = self._readings[slug] = _ListingRead()
             self._begun += 1
-            fresh = _Workspace(IndexedRows(self._identity), self._begun, self._clock())
+            fresh = _ListedWorkspace(IndexedRows(self._identity), self._begun, self._clock())
             etag = former.etag if former else None
             try:
                 listed = await self._storage.scan(
@@ -228,14 +228,16 @@ class Index:
             else:
                 return self._keep(slug, fresh, listed, reading)
 
-    def _renew(self, slug: str, former: _Workspace, fresh: _Workspace) -> _Workspace:
+    def _renew(
+        self, slug: str, former: _ListedWorkspace, fresh: _ListedWorkspace
+    ) -> _ListedWorkspace:
         former.begun, former.read_at = fresh.begun, fresh.read_at
         self._workspaces.move_to_end(slug)
         return former
 
     def _keep(
-        self, slug: str, fresh: _Workspace, listed: Listed, reading: _ListingRead
-    ) -> _Workspace:
+        self, slug: str, fresh: _ListedWorkspace, listed: Listed, reading: _ListingRead
+    ) -> _ListedWorkspace:
         for write in reading.writes:
             write(fresh.rows)
         fresh.workspace_id = listed.workspace_id
@@ -294,7 +296,7 @@ class Index:
         self._metrics.index_workspaces.set(len(self._workspaces))
 
 
-def _is_another(former: _Workspace | None, listed: Listed) -> bool:
+def _is_another(former: _ListedWorkspace | None, listed: Listed) -> bool:
     """Whether a workspace was made anew or emptied since it was listed before."""
     if former is None:
         return False

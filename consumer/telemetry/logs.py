@@ -219,7 +219,7 @@ class _ToStructlog(logging.Handler):
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
         self._clock = clock
-        self._told: dict[tuple[str, str], _Told] = {}
+        self._messages: dict[tuple[str, str], _RepeatedMessage] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
         kept_back = self._kept_back(record)
@@ -242,18 +242,18 @@ class _ToStructlog(logging.Handler):
         """How many of its kind were kept back since the last one; None to keep back this one."""
         now = self._clock()
         key = (record.name, str(record.msg))
-        told = self._told.get(key)
+        told = self._messages.get(key)
         if told is not None and now - told.at < _SAME_AGAIN_SECONDS:
             told.kept_back += 1
             return None
-        if len(self._told) >= _KINDS_REMEMBERED:
-            self._told.clear()
-        self._told[key] = _Told(now)
+        if len(self._messages) >= _KINDS_REMEMBERED:
+            self._messages.clear()
+        self._messages[key] = _RepeatedMessage(now)
         return told.kept_back if told else 0
 
 
 @dataclass(slots=True)
-class _Told:
+class _RepeatedMessage:
     """When a library's message was last told, and how often it came since."""
 
     at: float

@@ -97,7 +97,7 @@ class _Result:
 
 
 @dataclass(slots=True)
-class _Event:
+class _EventLetters:
     """What is known of one event that has letters."""
 
     letters: list[Letter] = field(default_factory=list)
@@ -145,7 +145,7 @@ class Standings:
     """
 
     def __init__(self, letters: Iterable[Letter], parked: Iterable[Letter] = ()) -> None:
-        self._events: dict[str, _Event] = {}
+        self._events: dict[str, _EventLetters] = {}
         self._documents: dict[str, dict[_Partition, _Known]] = {}
         self._committed: Mapping[int, int] = {}
         of_topic, aside = tuple(letters), tuple(parked)
@@ -168,8 +168,8 @@ class Standings:
 
     # -- what is known ---------------------------------------------------------------------------
 
-    def _note(self, letter: Letter) -> _Event:
-        event = self._events.setdefault(self.name_of(letter), _Event())
+    def _note(self, letter: Letter) -> _EventLetters:
+        event = self._events.setdefault(self.name_of(letter), _EventLetters())
         event.letters.append(letter)
         if letter.identity is not None:
             self._documents.setdefault(letter.identity, {})
@@ -198,7 +198,7 @@ class Standings:
         if documents is not None:
             self._settled(documents, result, event)
 
-    def _answered(self, event: _Event, result: ReceivedResult) -> None:
+    def _answered(self, event: _EventLetters, result: ReceivedResult) -> None:
         if result.replay_of is None:
             event.answered = True
         if result.document_version is not None:
@@ -214,7 +214,7 @@ class Standings:
         self,
         documents: dict[_Partition, _Known],
         result: ReceivedResult,
-        event: _Event | None,
+        event: _EventLetters | None,
     ) -> None:
         if result.status not in {"succeeded", "deleted"}:
             return
@@ -282,7 +282,7 @@ class Standings:
         """All letters of its event, oldest first, those on the parked topic among them."""
         return tuple(sorted(self._events[self.name_of(letter)].letters, key=_order))
 
-    def _is_resolved(self, event: _Event) -> bool:
+    def _is_resolved(self, event: _EventLetters) -> bool:
         letter = event.stands
         good = _RESOLVING | {"deleted"} if letter.tombstone else _RESOLVING
         return any(
@@ -292,7 +292,7 @@ class Standings:
             for result in event.results.values()
         )
 
-    def _is_in_flight(self, event: _Event, replay: ReplayedRecord) -> bool:
+    def _is_in_flight(self, event: _EventLetters, replay: ReplayedRecord) -> bool:
         if replay.at in event.results:
             return False
         if self._committed.get(replay.at.partition, 0) > replay.at.offset:
@@ -300,11 +300,11 @@ class Standings:
         return not self._failed_again(event, replay)
 
     @staticmethod
-    def _failed_again(event: _Event, replay: ReplayedRecord) -> bool:
+    def _failed_again(event: _EventLetters, replay: ReplayedRecord) -> bool:
         made_of = next((each for each in event.letters if str(each.at) == replay.letter), None)
         return made_of is not None and _written(event.stands) > _written(made_of)
 
-    def _is_stale(self, event: _Event) -> bool:
+    def _is_stale(self, event: _EventLetters) -> bool:
         letter = event.stands
         if letter.identity is None or not letter.is_ours:
             return False
@@ -317,7 +317,7 @@ class Standings:
             if letter.workspace is None or slug is None or slug == letter.workspace
         )
 
-    def _event(self, event_id: str | None, original: Coordinates | None) -> _Event | None:
+    def _event(self, event_id: str | None, original: Coordinates | None) -> _EventLetters | None:
         name = self._foreign.get(original) if original is not None else None
         if name is None and event_id is not None:
             name = self._also.get(event_id, event_id)
@@ -360,7 +360,7 @@ def _version_of(result: ReceivedResult, origin: Origin | None) -> DocumentVersio
     return DocumentVersion(instant, source.partition, source.offset)
 
 
-def _is_copy(event: _Event, letter: Letter) -> bool:
+def _is_copy(event: _EventLetters, letter: Letter) -> bool:
     """Whether it is the copy on the parked topic of the letter that stands."""
     return event.parked is not None and event.parked.at == letter.at and event.is_parked
 

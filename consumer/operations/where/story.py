@@ -88,7 +88,7 @@ class EventProgress(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class EventTold:
     """An event about the document.
 
     Args:
@@ -176,7 +176,7 @@ class Story:
 
     word: str
     identities: tuple[str, ...]
-    events: tuple[Told, ...]
+    events: tuple[EventTold, ...]
     results: tuple[ReceivedResult, ...]
     letters: tuple[LetterTold, ...]
     held: tuple[Held, ...]
@@ -190,17 +190,17 @@ class Story:
         """Whether anything is known of it."""
         return bool(self.events or self.results or self.letters or self.held)
 
-    def result_of(self, told: Told) -> ReceivedResult | None:
+    def result_of(self, told: EventTold) -> ReceivedResult | None:
         """The first result of an event, where it is among those that are known."""
         return next((each for each in self.results if place_of(each) == told.at), None)
 
-    def progress_of(self, told: Told) -> EventProgress:
+    def progress_of(self, told: EventTold) -> EventProgress:
         """How far the group is with an event."""
         if told.committed:
             return EventProgress.DONE
         return EventProgress.ANSWERED if self.result_of(told) else EventProgress.WAITING
 
-    def where_of(self, told: Told) -> str:
+    def where_of(self, told: EventTold) -> str:
         """The same with what is in front of it, for people."""
         progress = self.progress_of(told)
         if progress is not EventProgress.WAITING:

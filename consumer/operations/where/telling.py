@@ -30,11 +30,11 @@ from consumer.operations.where.story import (
     DOCUMENT,
     TOMBSTONE,
     WHAT_IS_STORED,
+    EventTold,
     LetterTold,
     Names,
     SameSource,
     Story,
-    Told,
     Untold,
 )
 from consumer.settings import Settings
@@ -117,7 +117,7 @@ class _Telling:
         self._progress = progress
         self._names = Names(word, settings.document.identity)
         self._wanted = Newest()
-        self._events: _Latest[Told] = _Latest()
+        self._events: _Latest[EventTold] = _Latest()
         self._results: _Latest[ReceivedResult] = _Latest()
         self._letters: tuple[LetterTold, ...] = ()
         self._held: list[Held] = []
@@ -216,7 +216,7 @@ class _Telling:
             self._wanted.add(event)
             self._events.add(record.timestamp_ms, self._told(event, document_id))
 
-    def _told(self, event: Event, document_id: str | None) -> Told:
+    def _told(self, event: Event, document_id: str | None) -> EventTold:
         record, body = event.record, event.body
         progress = self._topic_progress[record.at.topic]
         workspace, version, chunks = None, None, None
@@ -228,7 +228,7 @@ class _Telling:
                 kind, workspace, version = TOMBSTONE, body.slug, body.version
             case Refused():
                 kind = body.reason.value
-        return Told(
+        return EventTold(
             at=record.at,
             timestamp=instant_of(record.timestamp_ms),
             kind=kind,

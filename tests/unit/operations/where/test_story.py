@@ -15,9 +15,9 @@ from consumer.operations.where.story import (
     DOCUMENT,
     TOMBSTONE,
     EventProgress,
+    EventTold,
     Names,
     Story,
-    Told,
     Untold,
     verdict,
 )
@@ -36,8 +36,8 @@ def event(**fields: Any) -> Record:
 
 def told(
     offset: int = 1, *, committed: bool = False, in_front: int = 0, kind: str = DOCUMENT
-) -> Told:
-    return Told(
+) -> EventTold:
+    return EventTold(
         at=Coordinates("in", 0, offset),
         timestamp=NOW,
         kind=kind,
@@ -53,7 +53,7 @@ def told(
     )
 
 
-def story(*events: Told, results: tuple[ReceivedResult, ...] = (), **more: Any) -> Story:
+def story(*events: EventTold, results: tuple[ReceivedResult, ...] = (), **more: Any) -> Story:
     return Story("x", ("x",), events, results, (), (), **more)
 
 
