@@ -16,12 +16,13 @@ from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
 from typing import Any, ParamSpec
 
-from tests.virtual.wires import Factory, Network, WireServer, port_of
+from tests.virtual.wires import HOST, Factory, Network, WireServer
 
 P = ParamSpec("P")
 
 _RESOLUTION = 1e-6
 _MANY_CANCELLED = 100
+HERE = frozenset({HOST, "localhost"})
 
 OWNER: ContextVar[str] = ContextVar("owner", default="")
 """Whose tasks those are that begin here; `VirtualLoop.frozen` goes by it."""
@@ -46,7 +47,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self.network = Network(self)
         self.frozen: set[str] = set()  # owners whose processes stand still
         self._kept: list[asyncio.Handle] = []
-        self._addresses: dict[int, int] = {}  # of sockets that were "connected", by file number
+        self._ports: dict[int, int] = {}  # of sockets that were "connected", by file number
 
     def time(self) -> float:
         """Virtual seconds."""
@@ -108,23 +109,39 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._timer_cancelled_count = 0
 
     async def sock_connect(self, sock: socket.socket, address: Any) -> None:
-        """As the base class, in memory."""
-        self.network.check(port_of(address))
-        self._addresses[sock.fileno()] = port_of(address)
+        """As the base class, in memory; an address that is not this machine never answers."""
+        host, port = address[:2]
+        if host not in HERE:
+            await self.create_future()
+        self.network.check(port)
+        self._ports[sock.fileno()] = port
 
     async def create_connection(  # type: ignore[override]
-        self, protocol_factory: Factory, *, sock: socket.socket, **_: Any
+        self,
+        protocol_factory: Factory,
+        host: str | None = None,
+        port: int = 0,
+        *,
+        sock: socket.socket | None = None,
+        **_: Any,
     ) -> tuple[asyncio.Transport, asyncio.BaseProtocol]:
-        """As the base class, in memory, for a socket of `sock_connect`."""
-        port = self._addresses.pop(sock.fileno())
-        sock.close()
+        """As the base class, in memory, by address or for a socket of `sock_connect`."""
+        if sock is not None:
+            port = self._ports.pop(sock.fileno())
+            sock.close()
         return self.network.connect(protocol_factory, port)
 
     async def create_server(  # type: ignore[override]
-        self, protocol_factory: Factory, host: str, port: int, **_: Any
+        self, protocol_factory: Factory, host: str | None = None, port: int | None = None, **_: Any
     ) -> WireServer:
         """As the base class, in memory."""
-        return self.network.listen(protocol_factory, host, port)
+        return self.network.listen(protocol_factory, port)
+
+    async def getaddrinfo(self, host: Any, port: Any, **_: Any) -> Any:
+        """As the base class, for the names of this machine."""
+        if host not in HERE:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (HOST, port))]
 
 
 def virtually(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
