@@ -1,4 +1,4 @@
-"""``workspaces list | verify | repair`` as an operator runs them: processes, exit codes, output."""
+"""``workspaces list | verify | repair`` as an operator runs them: exit codes, output, interruption."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ import pytest
 
 from consumer.sandbox.simulator import Damage, Simulator
 from consumer.sandbox.simulator import simulator as running_simulator
-from tests.e2e.support import CANARY, Ended, Json, Programs, until
+from tests.commands import CANARY, Commands, Ended
+from tests.e2e.support import Json, Programs, until
 from tests.integration.client_support import client_for, document, texts_of, unused_port
 
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text()
@@ -45,7 +46,9 @@ async def server() -> AsyncIterator[Simulator]:
         yield simulated
 
 
-async def run(programs: Programs, server: Simulator, *words: str, **settings: str) -> Ended:
+async def run(
+    programs: Commands | Programs, server: Simulator, *words: str, **settings: str
+) -> Ended:
     """A `workspaces` command against that server; further settings win."""
     ours = {**SETTINGS, "ANYTHINGLLM_ENDPOINT": server.endpoint, **settings}
     return await programs.run("workspaces", *words, settings=ours)
@@ -75,11 +78,11 @@ async def orphan(server: Simulator) -> str:
 # -- list and verify -------------------------------------------------------------------------------
 
 
-async def test_list_counts_every_workspace(programs: Programs, server: Simulator) -> None:
+async def test_list_counts_every_workspace(commands: Commands, server: Simulator) -> None:
     """One line of JSON a workspace; a table for people; nothing is changed."""
     server.state.create_workspace("Empty one", {})
-    listed = await run(programs, server, "list", "--json")
-    shown = await run(programs, server, "list")
+    listed = await run(commands, server, "list", "--json")
+    shown = await run(commands, server, "list")
 
     lines = [json.loads(line) for line in listed.lines]
     assert (listed.code, shown.code, listed.err, shown.err) == (0, 0, "", "")
@@ -93,11 +96,11 @@ async def test_list_counts_every_workspace(programs: Programs, server: Simulator
 
 
 async def test_verify_finds_nothing_where_all_is_right(
-    programs: Programs, server: Simulator
+    commands: Commands, server: Simulator
 ) -> None:
     """Exit 0, the totals, and no progress bar where nobody looks."""
-    shown = await run(programs, server, "verify")
-    asked = await run(programs, server, "verify", "docs", "--json")
+    shown = await run(commands, server, "verify")
+    asked = await run(commands, server, "verify", "docs", "--json")
 
     assert (shown.code, shown.err) == (0, "")
     assert shown.lines == [
@@ -108,12 +111,12 @@ async def test_verify_finds_nothing_where_all_is_right(
     }  # fmt: skip
 
 
-async def test_verify_says_what_it_is_and_what_to_do(programs: Programs, server: Simulator) -> None:
+async def test_verify_says_what_it_is_and_what_to_do(commands: Commands, server: Simulator) -> None:
     """Exit 3; each finding is a line of JSON, or a row of the table."""
     location = double(server)
     server.damage(Damage.VECTORS_LOST, "other")
     ended, shown = await asyncio.gather(
-        run(programs, server, "verify", "--json"), run(programs, server, "verify")
+        run(commands, server, "verify", "--json"), run(commands, server, "verify")
     )
 
     findings, totals = read(ended)
@@ -130,17 +133,17 @@ async def test_verify_says_what_it_is_and_what_to_do(programs: Programs, server:
 # -- repair ----------------------------------------------------------------------------------------
 
 
-async def test_repair_changes_nothing_unless_told(programs: Programs, server: Simulator) -> None:
+async def test_repair_changes_nothing_unless_told(commands: Commands, server: Simulator) -> None:
     """Exit 3 with the plan; with --yes exit 0, and the second time there is nothing to do."""
     server.damage(Damage.VECTORS_LOST, "docs")
     left = await orphan(server)
     seen = len(server.journal.since(0))
     plan, planned = await asyncio.gather(
-        run(programs, server, "repair"), run(programs, server, "repair", "--json")
+        run(commands, server, "repair"), run(commands, server, "repair", "--json")
     )
     changes = {e["action"] for e in server.journal.since(seen)} - {"request.answered"}
-    done = await run(programs, server, "repair", "--yes", "--json")
-    again = await run(programs, server, "repair", "--yes")
+    done = await run(commands, server, "repair", "--yes", "--json")
+    again = await run(commands, server, "repair", "--yes")
 
     assert (plan.code, planned.code, done.code, again.code) == (3, 3, 0, 0)
     assert changes == set()
@@ -155,11 +158,11 @@ async def test_repair_changes_nothing_unless_told(programs: Programs, server: Si
     assert again.out == "0 to do, 0 done, 0 found afterwards\n"
 
 
-async def test_what_nobody_can_repair_is_exit_3(programs: Programs, server: Simulator) -> None:
+async def test_what_nobody_can_repair_is_exit_3(commands: Commands, server: Simulator) -> None:
     """It is told, and stays."""
     (file, *_) = [row.file for row in server.state.workspaces["docs"].rows.values()]
     server.damage(Damage.ROW_LOST, "docs", file.location)
-    ended = await run(programs, server, "repair", "docs", "--yes", "--json")
+    ended = await run(commands, server, "repair", "docs", "--yes", "--json")
 
     findings, totals = read(ended)
     assert ended.code == 3
@@ -186,11 +189,11 @@ async def test_repair_may_be_interrupted(programs: Programs, server: Simulator) 
     assert left in server.state.files
 
 
-async def test_a_forbidden_removal_is_said(programs: Programs, server: Simulator) -> None:
+async def test_a_forbidden_removal_is_said(commands: Commands, server: Simulator) -> None:
     """Exit 1; what was not done can be done later."""
     await orphan(server)
     server.faults.add("status", status=403, path="*/remove-documents")
-    ended = await run(programs, server, "repair", "--yes")
+    ended = await run(commands, server, "repair", "--yes")
 
     assert ended.code == 1
     assert "although the API key is accepted" in ended.err
@@ -206,10 +209,10 @@ async def test_a_forbidden_removal_is_said(programs: Programs, server: Simulator
     [("Two, tenants", 2, "no workspace slug"), ("missing", 1, "no workspace missing")],
 )
 async def test_workspaces_that_are_not_there(
-    programs: Programs, server: Simulator, command: str, slug: str, code: int, told: str
+    commands: Commands, server: Simulator, command: str, slug: str, code: int, told: str
 ) -> None:
     """What is no slug is wrong usage; what is one, but not there, is a failure. One line each."""
-    ended = await run(programs, server, command, "docs", slug)
+    ended = await run(commands, server, command, "docs", slug)
 
     assert ended.code == code
     assert ended.out == ""
@@ -218,18 +221,18 @@ async def test_workspaces_that_are_not_there(
     assert ended.err.count("\n") == 1
 
 
-async def test_a_server_that_does_not_answer(programs: Programs, server: Simulator) -> None:
+async def test_a_server_that_does_not_answer(commands: Commands, server: Simulator) -> None:
     """Down, another key, a web page: exit 1, one line, nothing concluded."""
     down = f"http://127.0.0.1:{unused_port()}"
     refused = await asyncio.gather(
         *(
-            run(programs, server, command, ANYTHINGLLM_ENDPOINT=down)
+            run(commands, server, command, ANYTHINGLLM_ENDPOINT=down)
             for command in ("list", "verify", "repair")
         )
     )
-    no_key = await run(programs, server, "repair", "--yes", ANYTHINGLLM_API_KEY=CANARY + "x")
+    no_key = await run(commands, server, "repair", "--yes", ANYTHINGLLM_API_KEY=CANARY + "x")
     server.faults.add("html")
-    page = await run(programs, server, "repair", "--yes")
+    page = await run(commands, server, "repair", "--yes")
 
     for ended, told in (
         *((each, "no connection") for each in refused),
