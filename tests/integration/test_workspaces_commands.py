@@ -1,4 +1,4 @@
-"""``workspaces list | verify | repair`` as an operator runs them: exit codes, output, interruption."""
+"""``workspaces list | verify | repair`` as an operator runs them: exit codes and output."""
 
 from __future__ import annotations
 
