@@ -17,6 +17,7 @@ import socket
 import struct
 import warnings
 from collections.abc import Callable, Iterable
+from contextvars import Context, copy_context
 from typing import Any, cast
 
 Buffer = bytes | bytearray | memoryview
@@ -57,11 +58,11 @@ class WireSocket:
 class WireEnd(asyncio.Transport):
     """One end of a connection; its protocol is told what the other end does."""
 
-    def __init__(self, network: Network, own: Address, peer: Address) -> None:
+    def __init__(self, network: Network, own: Address, peer: Address, context: Context) -> None:
         self._socket = WireSocket(own)
         super().__init__({"socket": self._socket, "peername": peer, "sockname": own})
         self._network = network
-        self._loop = network.loop
+        self.context = context
         self._protocol = asyncio.Protocol()
         self._unread: list[bytes] = []
         self._unread_bytes = 0
@@ -81,6 +82,10 @@ class WireEnd(asyncio.Transport):
             warnings.warn(
                 f"unclosed transport {self!r}", ResourceWarning, stacklevel=2, source=self
             )
+
+    def _soon(self, do: Callable[..., object], *what: object) -> None:
+        """In this end's own context: what the other end does goes on when that one is frozen."""
+        self._network.loop.call_soon(do, *what, context=self.context)
 
     # What protocols ask of a transport
 
@@ -109,7 +114,7 @@ class WireEnd(asyncio.Transport):
             return
         peer = self.peer
         if peer._lost:
-            self._loop.call_soon(self._breaks)
+            self._soon(self._breaks)
             return
         peer._unread.append(bytes(data))
         peer._unread_bytes += len(data)
@@ -144,10 +149,10 @@ class WireEnd(asyncio.Transport):
             return
         self._closing = True
         if self._unread:
-            self._loop.call_soon(self.peer._breaks)
+            self.peer._soon(self.peer._breaks)
         else:
             self.peer._ends()
-        self._loop.call_soon(self._loses, None)
+        self._soon(self._loses, None)
 
     def abort(self) -> None:
         if self._socket.resets:
@@ -161,15 +166,15 @@ class WireEnd(asyncio.Transport):
             self._closing = True
             peer = self.peer
             peer._unread, peer._unread_bytes = [], 0
-            self._loop.call_soon(peer._breaks)
-            self._loop.call_soon(self._loses, None)
+            peer._soon(peer._breaks)
+            self._soon(self._loses, None)
 
     # What the other end does
 
     def _arrives(self) -> None:
         if not self._arriving and self._reading and not self._closing:
             self._arriving = True
-            self._loop.call_soon(self._arrive)
+            self._soon(self._arrive)
 
     def _arrive(self) -> None:
         self._arriving = False
@@ -258,7 +263,7 @@ class Network:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self.listeners: dict[int, Factory] = {}
+        self.listeners: dict[int, tuple[Factory, Context]] = {}
         self.wires: set[WireEnd] = set()
         self.refuses = False  # as a proxy does whose server is well all the same
         self._next = _FIRST_PORT
@@ -269,7 +274,7 @@ class Network:
             port = self._free_port()
         if port in self.listeners:
             raise OSError(errno.EADDRINUSE, "Address already in use")
-        self.listeners[port] = factory
+        self.listeners[port] = factory, copy_context()
         return WireServer(self, port)
 
     def check(self, port: int) -> None:
@@ -283,20 +288,27 @@ class Network:
         """Connect to who listens there."""
         self.check(port)
         here, there = (HOST, self._free_port()), (HOST, port)
-        near, far = WireEnd(self, here, there), WireEnd(self, there, here)
+        make, listening = self.listeners[port]
+        ours, theirs = copy_context(), listening.copy()
+        near, far = WireEnd(self, here, there, ours), WireEnd(self, there, here, theirs)
         near.peer, far.peer = far, near
-        protocol, served = factory(), self.listeners[port]()
+        protocol, served = factory(), theirs.run(make)
         near.set_protocol(protocol)
         far.set_protocol(served)
         self.wires.add(near)
-        served.connection_made(far)
+        theirs.run(served.connection_made, far)
         protocol.connection_made(near)
         return near, protocol
 
-    def break_all(self) -> None:
-        """Reset every connection, as a proxy does that goes away."""
+    def break_off(self, concerns: Callable[[Context], bool] = lambda context: True) -> None:
+        """Reset connections, as a proxy does that goes away, or the kernel of who is killed.
+
+        Args:
+            concerns: asked with the context in which a connection was made.
+        """
         for wire in list(self.wires):
-            wire.reset()
+            if concerns(wire.context):
+                wire.reset()
 
     def _free_port(self) -> int:
         self._next += 1
