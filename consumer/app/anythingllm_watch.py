@@ -1,4 +1,4 @@
-"""How AnythingLLM was when we last looked, before the first upload tells it better."""
+"""How AnythingLLM was at the last look, until the first upload shows it better."""
 
 from __future__ import annotations
 
@@ -17,12 +17,7 @@ log = structlog.get_logger(__name__)
 
 
 class AnythingLLMWatch:
-    """Looks at the start, and on until it is well.
-
-    Args:
-        client: whose health.
-        rng: for jitter.
-    """
+    """Looks at the start, and on until AnythingLLM is well."""
 
     def __init__(self, client: AnythingLLMClient, *, rng: random.Random) -> None:
         self._client = client
@@ -35,7 +30,7 @@ class AnythingLLMWatch:
         return self._trouble
 
     async def look(self, *, fail_fast: bool = False) -> None:
-        """Remember how it is, and tell when that is news.
+        """Remember how it is, and log it when that is news.
 
         Raises:
             StartFailedError: with fail_fast, when it does not answer or refuses our key.
@@ -54,7 +49,7 @@ class AnythingLLMWatch:
             )
 
     async def look_until_well(self) -> None:
-        """What is wrong at the start stays in ``/readyz`` until it is mended."""
+        """Look on, so that what is wrong at the start stays in ``/readyz`` until it is mended."""
         tries = 0
         while self._trouble is not None:
             tries += 1

@@ -1,4 +1,4 @@
-"""The stations introduced to each other: a journey over the rooms that are open."""
+"""The stations put together: a journey over the rooms that are open."""
 
 from __future__ import annotations
 
@@ -45,17 +45,10 @@ from consumer.wiring.retry import retry_policy
 
 @dataclass(frozen=True, slots=True)
 class Rooms:
-    """What a pipeline stands between.
+    """What a pipeline works between: Kafka on one side, AnythingLLM on the other.
 
     Args:
-        poll: where records come from.
-        storage: AnythingLLM.
-        breaker: that of calls to AnythingLLM; fed by nobody else.
-        publish: where results and dead letters leave.
-        is_assigned: whether any partition is assigned to us.
-        is_ours: whether this partition of the documents topic is.
-        metrics: counts.
-        rng: for jitter.
+        breaker: that of calls to AnythingLLM; nothing else may feed it.
         clock: monotonic seconds.
     """
 
@@ -71,12 +64,7 @@ class Rooms:
 
 
 class Pipeline:
-    """The stations, and what they share.
-
-    Args:
-        settings: bounds, limits, names.
-        rooms: what it stands between.
-    """
+    """The stations, and what they share."""
 
     def __init__(self, settings: Settings, rooms: Rooms) -> None:
         self._settings = settings
@@ -92,7 +80,8 @@ class Pipeline:
             clock=rooms.clock,
             metrics=rooms.metrics,
         )
-        # People reset a workspace because it is sick, or unasked: what is known of it is worthless.
+        # People reset a workspace because it is sick, or without a reason that we see. What is
+        # known of it is worthless then.
         self.gates.pauses.when_paused(self.index.forget)
         rooms.storage.when_changed(self.index.forget)
         self._backoff = Backoff(
@@ -169,18 +158,18 @@ class Pipeline:
         )
 
     def watchers(self) -> Mapping[str, Coroutine[object, object, None]]:
-        """What runs beside the journey, by name; each ends only with an exception."""
+        """What runs beside the journey, by name. Each ends only with an exception."""
         return {
             "circuit": self.gates.circuit.watch(),
             "sweep": self._sweep.keep_looking(),
         }
 
     def forget(self) -> None:
-        """Partitions went: whoever has them now may change what we know of them."""
+        """Forget what is known: partitions went, and their new owners may change it."""
         self.index.forget()
         self._settled.forget()
         self._sweep.begin()
-        # Those who would have tried are gone: a workspace would be called paused for ever.
+        # The documents that would have tried are gone: a workspace would stay paused for ever.
         self.gates.pauses.excuse()
 
 

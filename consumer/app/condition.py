@@ -24,13 +24,8 @@ class Condition:
 
     Args:
         stop: set from the stop on.
-        starting: what the start waits for.
-        source: the consumer group.
-        publisher: results and dead letters.
-        client: AnythingLLM's breaker.
-        watch: how AnythingLLM was at the last look.
-        gates: where documents wait.
-        metrics: how many documents wait.
+        client: has the breaker.
+        metrics: know how many documents wait.
         poll_limit: seconds that a poll may take; a rebalance happens inside of one.
     """
 

@@ -1,9 +1,9 @@
 """The running service: opens every room in order, works, closes in reverse.
 
-Order of closing, and why: stop polling, so nothing new comes; let what is in flight settle;
+The order of closing, and why: stop polling, so nothing new comes; let what is in flight settle;
 commit, while the group still counts us in; leave the group, so that others take over at once;
-close the producer, which has nothing left to send; close HTTP, which nobody uses any more; the
-admin server last, so that an operator can watch it all.
+close the producer, which has nothing left to send; close HTTP, which is not used any more; close
+the admin server last, so that an operator can watch all of it.
 """
 
 from __future__ import annotations
@@ -43,9 +43,7 @@ class Service:
     """See the module's docstring.
 
     Args:
-        settings: checked settings.
         fail_fast: raise instead of waiting when something needed is not there at start.
-        rng: for jitter.
     """
 
     def __init__(
@@ -179,7 +177,7 @@ class Service:
             try:
                 lags = await self._source.lags()
             except KafkaUnavailableError as error:
-                self._source.not_hungry()  # it can't be blamed for what Kafka does not give
+                self._source.not_hungry()  # what Kafka does not send is not the source's fault
                 log.info("lag.unknown", error=str(error))
                 self._condition.kafka_trouble = str(error)
             else:

@@ -24,7 +24,7 @@ async def serve(settings: Settings, *, fail_fast: bool) -> None:
     Raises:
         AdminError: the admin pages can't be served.
         StartFailedError: with fail_fast.
-        ServiceDiedError: a fault in the program; told in the log.
+        ServiceDiedError: a fault in the program; the log has it.
     """
     service = Service(settings, fail_fast=fail_fast)
     _stop_on_signals(service)

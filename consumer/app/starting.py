@@ -1,4 +1,4 @@
-"""Getting started while what we need may not be there: told, waited for, given up on a stop."""
+"""Starting while what we need may not be there: it is logged, waited for, given up on a stop."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TypeVar
 import structlog
 
 from consumer.app.errors import StartFailedError
-from consumer.kafka.connection import KafkaConnection, KafkaUnavailableError, told_by_us
+from consumer.kafka.connection import KafkaConnection, KafkaUnavailableError, without_aiokafka_log
 from consumer.kafka.topics import open_admin
 from consumer.resilience.retry import RetryPolicy
 
@@ -28,7 +28,6 @@ class Starting:
     Args:
         stop: set when the service is to stop.
         fail_fast: raise at a step's first failure.
-        rng: for jitter.
     """
 
     def __init__(self, stop: asyncio.Event, *, fail_fast: bool, rng: random.Random) -> None:
@@ -39,7 +38,7 @@ class Starting:
 
     @property
     def waits_for(self) -> str | None:
-        """What the present step lacks."""
+        """What the present step waits for."""
         return self._waits_for
 
     async def until_done(self, step: Callable[[], Coroutine[object, object, T]]) -> T | None:
@@ -51,7 +50,7 @@ class Starting:
         tries = 0
         while not self._stop.is_set():
             try:
-                with told_by_us():
+                with without_aiokafka_log():
                     done = await self.unless_stopped(step())
             except KafkaUnavailableError as error:
                 if self._fail_fast:

@@ -15,7 +15,7 @@ class Assignment:
 
     Args:
         name: topic and partition.
-        is_over: whether the group can't be counting us in any more.
+        is_over: whether the group may have stopped counting us in.
     """
 
     def __init__(self, name: str, is_over: Callable[[], bool] = lambda: False) -> None:
@@ -32,7 +32,7 @@ class Assignment:
 
     @property
     def ended(self) -> bool:
-        """True once the partition may belong to somebody else."""
+        """True once another member may own the partition."""
         return self._ended or self._is_over()
 
     def begin(self, task: asyncio.Task[object]) -> None:
@@ -82,17 +82,17 @@ class KafkaDelivery:
 
     @property
     def ended(self) -> bool:
-        """True when the partition may belong to somebody else: publish nothing any more."""
+        """True when another member may own the partition: publish nothing any more."""
         return self._assignment.ended
 
     def carried_by(self, task: asyncio.Task[object]) -> None:
-        """Tell who works on it, so that a revocation can wait for that work."""
+        """Note the task that works on it, so that a revocation can wait for that work."""
         self._assignment.begin(task)
 
     def settled(self) -> None:
-        """Let the offset be committed. The only way anything ever is.
+        """Let the offset be committed; nothing else ever does.
 
-        A receipt of a former assignment changes nothing: its ledger is not asked any more.
+        A receipt of a former assignment changes nothing: its ledger is not used any more.
         """
         if not self._assignment.ended:
             self._assignment.ledger.settle(self.record.at.offset)

@@ -1,13 +1,14 @@
-"""What the group has left to us, from the assignment until it is taken back, lost or run out.
+"""The partitions that are assigned to us, until they are revoked or lost, or the lease runs out.
 
 Rules:
 
-- Every assignment has an epoch of its own: a fence, a ledger. On revocation the fence closes, what
-  is in the middle of a request gets time to finish, the prefix is committed, all is forgotten.
-- What was lost is not drained: nothing of it is committed or published, because somebody else has
-  it already. Lost means that the group has gone on without us (a heartbeat or a commit was refused)
-  or did not answer for so long that it may have (`lease.py`). Both are asked for at every step of
-  the work, not only when a task of ours comes round to it.
+- Every assignment is an epoch of its own, with a fence and a ledger. On revocation the fence
+  closes, work in the middle of a request gets time to finish, the settled prefix is committed, and
+  the assignment is forgotten.
+- A lost assignment is not drained: nothing of it is committed or published, because another member
+  has it already. Lost means that the group has gone on without us (a heartbeat or a commit was
+  refused), or that it did not answer for so long that it may have (`lease.py`). Every step of the
+  work checks both, because a task of ours that watches them may run too late.
 - Commits are explicit, per partition, and only of the current assignment. aiokafka rebalances in
   the background, so a bare ``commit()`` could commit what another member owns by then.
 """
@@ -36,9 +37,8 @@ class Assignments:
         session_timeout: seconds of silence after which the group gives our partitions away.
         drain_timeout: seconds that a revocation waits for requests in the middle.
         commit_timeout: seconds a commit may take; aiokafka itself sets no limit.
-        metrics: counts.
         on_assigned: called when partitions came.
-        on_revoked: called when partitions went: what was known of them may change behind us.
+        on_revoked: called when partitions went: others may now change what we know of them.
         clock: monotonic seconds.
     """
 
@@ -68,7 +68,7 @@ class Assignments:
 
     @property
     def over(self) -> bool:
-        """True while what we have may be somebody else's."""
+        """True while another member may own what we have."""
         if self._lease.over:
             return True
         return self._consumer is not None and thrown_out(self._consumer)
@@ -91,17 +91,17 @@ class Assignments:
         self._consumer = None
 
     async def commit(self) -> None:
-        """Commit every partition's settled prefix; a failure is told and survived."""
+        """Commit every partition's settled prefix. A failure is logged and survived."""
         async with self._commit_lock:
             await self._commit(self.by_partition)
 
     async def _commit(self, assignments: dict[TopicPartition, Assignment]) -> None:
         if self._consumer is None or self.over:
-            return  # these offsets may be somebody else's to commit
+            return  # these offsets may be another member's to commit
         await commit_settled(self._consumer, assignments, self._metrics, self._commit_timeout)
 
     def assigned(self, partitions: Iterable[TopicPartition]) -> None:
-        """Take what the group gives."""
+        """Take what the group assigns."""
         self.joined = True
         self._lease.begin()
         self._on_assigned()
@@ -158,7 +158,7 @@ class Assignments:
         )
 
     def _lose(self, ending: dict[TopicPartition, Assignment]) -> None:
-        """The group has gone on without us: a drain would publish what others publish too."""
+        """Drop all: the group has gone on without us, and a drain would publish it twice."""
         self._drop(ending)
         log.warning(
             "assignment.lost",
@@ -168,7 +168,7 @@ class Assignments:
         )
 
     async def keep(self) -> None:
-        """Watch the lease for ever; when it ran out, drop everything and join the group anew."""
+        """Watch the lease for ever. When it has run out, drop everything and join anew."""
         while True:
             await asyncio.sleep(self._lease.turn_interval)
             stood_still = self._lease.turn()
@@ -203,11 +203,7 @@ class Assignments:
 
 
 class GroupListener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
-    """Hands rebalances on. aiokafka logs and swallows what a listener raises; poll raises it.
-
-    Args:
-        assignments: whom to tell.
-    """
+    """Hands rebalances on. aiokafka swallows what a listener raises, so the next poll raises it."""
 
     def __init__(self, assignments: Assignments) -> None:
         self._assignments = assignments

@@ -7,8 +7,8 @@ records with it. `install` puts `TolerantRecords` in the place of aiokafka's own
 
 - Every offset of a fetched batch comes out once, in order, as a record. One that can't be read has
   a `NoValue` in the place of its value; good ones before and after it are not touched.
-- A batch is read by aiokafka's own (compiled) parser. Only where that raises, ours, slower and
-  tolerant, reads the batch again from its first bytes.
+- A batch is read by aiokafka's own (compiled) parser. Only where that raises, our slower and
+  tolerant parser reads the batch again from its first bytes.
 - A checksum that does not fit may be a fault on the way here. It raises, so that the batch is
   fetched again, and is believed the third time.
 - A batch that unfolds beyond the limit is unreadable in whole: none of it gets into memory.
@@ -43,9 +43,9 @@ _CODEC_MASK = 0x07
 _LOG_APPEND_TIME = 0x08
 _BELIEVED_AFTER = 3  # checksums that did not fit, of the same batch
 _REMEMBERED = 1_000  # batches whose checksum did not fit
-UNFOLD_LIMIT = 64 * 1024 * 1024  # bytes, unless somebody wants otherwise
+UNFOLD_LIMIT = 64 * 1024 * 1024  # bytes, unless the caller has its own limit
 
-# What aiokafka's parser raises on bytes that somebody else wrote.
+# What aiokafka's parser raises on bytes that others wrote.
 _UNREADABLE = (
     CorruptRecordException,
     UnsupportedCodecError,
@@ -58,11 +58,7 @@ _UNREADABLE = (
 
 
 class NoValue:
-    """Stands in the place of the value of a record that can't be read.
-
-    Args:
-        why: to be told.
-    """
+    """Takes the place of the value of a record that can't be read."""
 
     __slots__ = ("why",)
 
@@ -220,7 +216,7 @@ class TolerantBatch:
         return bytes(header) + records
 
     def _read(self, data: bytes) -> Iterator[Any]:
-        """By aiokafka's parser as far as that gets, the rest by ours."""
+        """Read by aiokafka's parser as far as it gets, and the rest by ours."""
         given, expected = 0, self.base_offset
         try:
             for record in DefaultRecordBatch(data):
@@ -240,7 +236,7 @@ class TolerantBatch:
         offset = self.base_offset
         for _ in range(self._count):
             if offset >= self.next_offset:
-                return  # a damaged offset used up its neighbours': every place has been told
+                return  # a damaged offset took its neighbours': every place has its record
             try:
                 length, start = _varint(data, at)
                 at = start + length

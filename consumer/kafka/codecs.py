@@ -94,7 +94,7 @@ def _zstd(packed: bytes, limit: int) -> bytes:
 
 
 def _into_growing(into: Callable[[Any, Any], int], packed: bytes, limit: int) -> bytes:
-    """Unpack into a place that grows up to the limit: these codecs don't tell the size before."""
+    """Unpack into a place that grows up to the limit: these codecs don't say the size before."""
     room = min(max(len(packed) * _FIRST_GUESS, 1024), limit)
     while True:
         place = bytearray(room)

@@ -23,11 +23,11 @@ async def commit_settled(
     metrics: Metrics,
     timeout: float,
 ) -> None:
-    """Commit the settled prefix of every partition that moved; a failure is told and survived.
+    """Commit the settled prefix of every partition that moved. A failure is logged and survived.
 
     Args:
         consumer: of the group.
-        assignments: whose ledgers are asked, and told of the commit.
+        assignments: their ledgers say what to commit, and note what was.
         metrics: counts.
         timeout: seconds; aiokafka itself sets no limit.
     """
@@ -64,7 +64,7 @@ async def _commit(
         )
         rejoin(consumer)
     except (CommitFailedError, IllegalStateError) as error:
-        # The group has moved on: whoever owns the partition now does this work again.
+        # The group has moved on: the member that owns the partition now does this work again.
         metrics.commit_failures.inc()
         log.warning("commit.refused", error=in_short(error), partitions=len(moved))
     except (KafkaError, TimeoutError, OSError) as error:

@@ -19,7 +19,7 @@ class KafkaUnavailableError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class KafkaConnection:
-    """Where Kafka is and who we are there.
+    """Where Kafka is, and our name there.
 
     Args:
         bootstrap_servers: ``host:port``, comma separated.
@@ -76,8 +76,8 @@ class KafkaConnection:
 class _LastError(logging.Handler):
     """Remembers aiokafka's last ERROR line.
 
-    aiokafka 0.14 raises only "Unable to bootstrap" for a wrong password and a wrong CA alike; the
-    cause stands in its log alone, and an operator needs the cause.
+    aiokafka 0.14 raises only "Unable to bootstrap" for a wrong password and a wrong CA alike. Only
+    its log has the cause, and an operator needs the cause.
     """
 
     def __init__(self) -> None:
@@ -88,18 +88,18 @@ class _LastError(logging.Handler):
         self.line = record.getMessage().splitlines()[0][:300]
         cause = record.args[-1] if isinstance(record.args, tuple) and record.args else None
         if isinstance(cause, Exception) and not str(cause):
-            # Said without a word: what a broker does that expects another protocol.
+            # A broker that expects another protocol closes the connection without a word.
             self.line += f"{type(cause).__name__}; is KAFKA_SECURITY_PROTOCOL right?"
 
 
 @contextmanager
-def told_by_us() -> Iterator[None]:
-    """Keep aiokafka's ERROR lines out of the log: `explained` tells the last one of them.
+def without_aiokafka_log() -> Iterator[None]:
+    """Keep aiokafka's ERROR lines out of the log, for steps whose error `explained` words.
 
-    Only for as long as nothing else is going on with Kafka, whose lines would be lost as well.
+    Only while nothing else is going on with Kafka: its lines would be lost as well.
     """
     aiokafka_log = logging.getLogger("aiokafka")
-    nothing = logging.NullHandler()  # without any handler Python prints the lines raw
+    nothing = logging.NullHandler()  # without any handler Python would print the lines raw
     before, aiokafka_log.propagate = aiokafka_log.propagate, False
     aiokafka_log.addHandler(nothing)
     try:

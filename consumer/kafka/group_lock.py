@@ -1,17 +1,18 @@
-"""Being the only one: a lock that Kafka itself watches, by membership of a consumer group.
+"""A lock that Kafka itself watches, by membership of a consumer group: one process at a time.
 
 What is always true:
 
-- The lock is held by the member to which the group has given *all* partitions of a topic. A group
-  never gives a partition to two members, so two can't hold it at once.
-- Whoever wants it looks first and does not join where somebody is: joining would make the holder
-  wait for the new distribution. Who joined at the same moment as others leaves again, except for
-  the one that got the first partition: it waits for the others to leave.
-- The holder that dies keeps it until the group notices, after the session timeout. Nobody can tell
-  a dead one from one that works, so whoever comes meanwhile waits that long before it gives up.
-- A lock that was lost stays lost, even if the group takes us in again: meanwhile somebody else may
-  have held it. Lost means that the group gave us another member id, or that it did not answer for
-  so long that it may have gone on without us (`lease.py`).
+- The member to which the group has assigned *all* partitions of a topic holds the lock. A group
+  never assigns a partition to two members, so two members can't hold the lock at once.
+- A process that wants the lock looks first, and does not join while there is a member: joining
+  would make the holder wait for the new assignment. Processes that joined at the same moment leave
+  again, except for the one that got the first partition, which waits for the others to leave.
+- A holder that dies keeps the lock until the group notices, after the session timeout. A dead
+  holder looks like one that works, so a process that comes meanwhile waits that long before it
+  gives up.
+- A lock that was lost stays lost, even if the group takes us in again: another process may have
+  held it meanwhile. Lost means that the group gave us another member id, or that it did not answer
+  for so long that it may have gone on without us (`lease.py`).
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from consumer.kafka.membership import hear_heartbeats, member_id
 from consumer.kafka.topics import open_admin, partitions_of
 
 _LOOK_SECONDS = 0.2
-_TOLD_SECONDS = 2.0  # beyond the session timeout: the group looks at its members now and then
+_NOTICED_SECONDS = 2.0  # beyond the session timeout: the group looks at its members now and then
 _JOIN_SECONDS = 60.0
 _ALONE_SECONDS = 3.0
 _LEAVE_SECONDS = 3.0
@@ -42,10 +43,10 @@ _NO_POLL_LIMIT_MS = 2**31 - 1
 
 
 class TakenError(Exception):
-    """Somebody else holds the lock.
+    """Another process holds the lock.
 
     Args:
-        holders: who; may be empty where others came at the same moment.
+        holders: the members; may be empty where others came at the same moment.
     """
 
     def __init__(self, holders: tuple[Member, ...]) -> None:
@@ -54,7 +55,7 @@ class TakenError(Exception):
 
 
 class LockLostError(Exception):
-    """The group may have gone on without us: somebody else may hold the lock by now."""
+    """The group may have gone on without us: another process may hold the lock by now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ class LockConfig:
     Args:
         group: the consumer group whose membership it is.
         topic: one that exists and that we may read; nothing is read from it.
-        client_id: what others are told about us.
+        client_id: what others see of us.
         session_timeout: seconds after which the group counts a silent member as dead.
     """
 
@@ -100,13 +101,13 @@ class GroupLock:
 
     @property
     def lost(self) -> bool:
-        """Whether it may be somebody else's; stays so."""
+        """Whether another process may hold it; once true it stays so."""
         if self._consumer is None or self._lease.over:
             return True
         return bool(self._name) and member_id(self._consumer) != self._name
 
     async def confirm(self) -> None:
-        """Return while it is ours; where others have joined by mistake, when they have left.
+        """Return while the lock is ours. Where others have joined by mistake, wait until they left.
 
         Raises:
             LockLostError: it is lost.
@@ -118,7 +119,7 @@ class GroupLock:
             await asyncio.sleep(_LOOK_SECONDS / 4)
 
     async def join(self, connection: KafkaConnection) -> bool:
-        """Join the group; whether it is ours.
+        """Join the group; whether the lock is ours.
 
         Raises:
             KafkaUnavailableError: the group can't be joined.
@@ -147,7 +148,7 @@ class GroupLock:
         return await self._alone()
 
     async def _alone(self) -> bool:
-        """Whether all partitions are ours; who has the first one waits for others to leave."""
+        """Whether all partitions are ours. The one with the first partition waits for others."""
         give_up = self._clock() + _ALONE_SECONDS
         first = TopicPartition(self._config.topic, 0)
         while not self.held:
@@ -162,7 +163,7 @@ class GroupLock:
             self._lease.turn()
 
     def given(self, partitions: Iterable[TopicPartition]) -> None:
-        """Take what the group gives, and fetch nothing of it."""
+        """Take what the group assigns, and fetch nothing of it."""
         self._given = frozenset(partitions)
         if self._consumer is not None:
             self._consumer.pause(*self._given)
@@ -171,7 +172,7 @@ class GroupLock:
             self._lease.begin()
 
     def taken(self) -> None:
-        """The group distributes anew."""
+        """Note that the group assigns anew."""
         self._given = frozenset()
 
     async def leave(self) -> None:
@@ -211,20 +212,20 @@ async def group_lock(
     Args:
         connection: where Kafka is.
         config: which lock, as whom.
-        waiting: told once who holds it, before it is waited for.
-        rng: spreads those who came at the same moment.
+        waiting: called once with the holders, before the wait for them.
+        rng: spreads processes that came at the same moment.
         clock: monotonic seconds.
 
     Raises:
-        TakenError: somebody else holds it, and did for the whole session timeout.
+        TakenError: another process holds it, and did for the whole session timeout.
         KafkaUnavailableError: Kafka can't be reached, or there is no such topic.
     """
     partitions = await partitions_of(connection, config.topic)
-    give_up = clock() + config.session_timeout + _TOLD_SECONDS
-    told = False
+    give_up = clock() + config.session_timeout + _NOTICED_SECONDS
+    seen = False
     while True:
-        holders = await _until_free(connection, config, give_up, clock, None if told else waiting)
-        told = told or holders
+        holders = await _until_free(connection, config, give_up, clock, None if seen else waiting)
+        seen = seen or holders
         lock = GroupLock(config, partitions, clock)
         try:
             if await lock.join(connection):
@@ -242,7 +243,7 @@ async def _until_free(
     clock: Callable[[], float],
     waiting: Callable[[tuple[Member, ...]], None] | None,
 ) -> bool:
-    """Return when nobody is in the group: whether somebody was."""
+    """Return when the group has no members; whether it had any."""
     seen = False
     async with open_admin(connection) as admin:
         while members := tuple(await admin.members(config.group)):

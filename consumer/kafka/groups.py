@@ -2,11 +2,11 @@
 
 - aiokafka 0.14 can list groups but not delete them, so Kafka's own request (DeleteGroups,
   version 0, understood by every broker from 1.1 to 4.x) is described here.
-- It commits only for consumers, which would fetch at once what they are assigned to. A group
-  without members takes commits from anybody (generation -1), and keeps with each of them up to
+- aiokafka commits only for consumers, which would fetch at once what they are assigned to. A group
+  without members takes commits from any client (generation -1), and keeps with each of them up to
   4 KiB of text of ours (the brokers' ``offset.metadata.max.bytes``).
-- A cluster without any group yet makes the topic for them at the first question, and a group
-  moves with the broker that coordinates it: both are asked again, for as long as the caller waits.
+- A cluster without any group makes the topic for them at the first question, and a group moves with
+  the broker that coordinates it. So a question is asked again for as long as the caller waits.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ async def delete_group(client: AIOKafkaAdminClient, group: str) -> None:
 
 
 async def members_of(client: AIOKafkaAdminClient, group: str) -> list[Member]:
-    """Who is in the group; nobody in one that there is not.
+    """The members of the group; none where there is no such group.
 
     Raises:
         KafkaError: Kafka refuses, or can't be reached.

@@ -17,7 +17,7 @@ class PartitionLag:
 
     Args:
         unfetched: not received yet.
-        unsettled: those, and what is in work.
+        unsettled: these, and those in work.
     """
 
     unfetched: int

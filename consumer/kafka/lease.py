@@ -1,22 +1,22 @@
 """Whether the group can still be counting us in: proven by its answers, decided by our own clock.
 
-Two ways to lose the partitions without being told:
+There are two ways to lose the partitions without notice:
 
-- The process stood still (SIGSTOP, a frozen container, a stalled machine) and goes on where it
-  was, sure of what has been somebody else's for long.
-- The network is gone. The process runs and uploads (AnythingLLM is elsewhere), its heartbeats go
-  nowhere. aiokafka 0.14 goes on counting itself in until a broker says otherwise.
+- The process stood still (SIGSTOP, a frozen container, a stalled machine) and goes on where it was,
+  sure of partitions that another member has had for long.
+- The network is gone. The process runs and uploads (AnythingLLM is elsewhere), but its heartbeats
+  reach no broker. aiokafka 0.14 goes on counting itself in until a broker says otherwise.
 
 So only an answer of the group's coordinator renews the lease, and it counts from when that answer
-was *asked* for: the group's patience begins no earlier. The lease runs out before that patience
-does, so whoever asks it first thing gets the right answer, before any task of ours has run.
+was *asked* for: the group's session timeout begins no earlier. The lease runs out before that
+timeout does, so a check of it gives the right answer even before any task of ours has run.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-# Of the session timeout. Clocks differ a little, and what is written last must still arrive.
+# Of the session timeout. Clocks differ a little, and the last write must still arrive.
 _SHARE = 0.8
 
 
@@ -49,7 +49,7 @@ class Lease:
         return min(self._length / 8, 1.0)
 
     def heard(self, asked_at: float) -> None:
-        """Renew, unless it is over already: what it was for has ended.
+        """Renew the lease, unless it is over already: then its assignment has ended.
 
         Args:
             asked_at: when the request went out that the group has answered.
@@ -58,7 +58,7 @@ class Lease:
             self._heard = max(self._heard, asked_at)
 
     def turn(self) -> float:
-        """Note that the process is running; seconds since it was last known to."""
+        """Note that the process runs; seconds since this was last noted."""
         stood_still = self._clock() - self._turned
         self._turned = self._clock()
         return stood_still
@@ -66,7 +66,7 @@ class Lease:
     def begin(self) -> None:
         """Begin anew with an assignment that has just come in.
 
-        It counts from when the process was last known to run: the answer may have lain there for
-        as long as the process stood still, and then the lease is over before it began.
+        It counts from when the process was last known to run. The answer may have waited for as
+        long as the process stood still, and then the lease is over before it begins.
         """
         self._heard = self._turned

@@ -9,7 +9,7 @@ What is always true:
   the committed offset again, and receipts of the former assignment must change nothing.
 - Memory goes by the open records. A document may wait for days beside millions that are settled.
 
-It refuses to know what a record says, what settling means, and how a commit is sent.
+It does not know what a record says, what settling means, or how a commit is sent.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Ledger:
 
     @property
     def committable(self) -> int | None:
-        """The offset to commit, or None when that would tell Kafka nothing new."""
+        """The offset to commit, or None when it is committed already."""
         front = self._front
         settled_to = self._end if front is None else front.after
         return None if settled_to == self._committed else settled_to

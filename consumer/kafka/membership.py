@@ -1,10 +1,10 @@
-"""What aiokafka's coordinator knows about our place in the group and tells nobody.
+"""What aiokafka's coordinator knows about our membership of the group, and does not expose.
 
 Rules:
 
 - Nothing outside this file touches the coordinator or the client inside an aiokafka consumer;
   tests/unit/kafka/test_membership.py pins what is used here to aiokafka 0.14.
-- Everything here only looks, asks or commits: what follows from it is decided by the source.
+- The functions here only look, ask or commit. The source decides what follows from it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 def hear_heartbeats(
     consumer: AIOKafkaConsumer, heard: Callable[[float], None], clock: Callable[[], float]
 ) -> None:
-    """Have every heartbeat told that the group answered and that counts us in.
+    """Have `heard` called for every heartbeat that the group answers, if it counts us in.
 
     Args:
         consumer: started, of a group.
@@ -28,14 +28,14 @@ def hear_heartbeats(
     coordinator = consumer._coordinator
     beat = coordinator._do_heartbeat
 
-    async def told() -> bool:
+    async def heard_beat() -> bool:
         asked_at = clock()
         counted_in = bool(await beat())
         if counted_in:
             heard(asked_at)
         return counted_in
 
-    coordinator._do_heartbeat = told
+    coordinator._do_heartbeat = heard_beat
 
 
 class TopicGoneError(KafkaError):  # type: ignore[misc]  # aiokafka has no types
@@ -45,8 +45,8 @@ class TopicGoneError(KafkaError):  # type: ignore[misc]  # aiokafka has no types
 def let_go_of_gone_topics(consumer: AIOKafkaConsumer) -> None:
     """Have a commit fail for good when its topic is gone.
 
-    aiokafka 0.14 repeats it until it is taken. Once the topic is made anew it is: the offsets of
-    the old topic then hide the first records of the new one.
+    aiokafka 0.14 repeats it until it is taken. It is taken once the topic is made anew, and then
+    the offsets of the old topic hide the first records of the new one.
     """
     coordinator = consumer._coordinator
     commit = coordinator._do_commit_offsets
@@ -61,7 +61,7 @@ def let_go_of_gone_topics(consumer: AIOKafkaConsumer) -> None:
 
 
 def thrown_out(consumer: AIOKafkaConsumer) -> bool:
-    """Whether the group has gone on without us, so that what we had may be somebody else's.
+    """Whether the group has gone on without us, so that another member may own what we had.
 
     aiokafka 0.14 then forgets its generation and calls the listener for a revocation as usual.
     """
@@ -69,7 +69,7 @@ def thrown_out(consumer: AIOKafkaConsumer) -> bool:
 
 
 def member_id(consumer: AIOKafkaConsumer) -> str:
-    """What the group calls us; another name, or none, once it has gone on without us."""
+    """Our id in the group; another id, or none, once the group has gone on without us."""
     return str(consumer._coordinator.member_id)
 
 
@@ -85,7 +85,7 @@ def rejoin(consumer: AIOKafkaConsumer) -> None:
 async def topics_gone(consumer: AIOKafkaConsumer, topics: Iterable[str]) -> list[str]:
     """Those of the topics that do not exist (any more).
 
-    Whoever misses one asks the broker at once: aiokafka 0.14 would look again by its schedule
+    If one is missing, the broker is asked at once: aiokafka 0.14 would look again by its schedule
     only, and a topic that is back would wait for that.
     """
     if all(partitions_of(consumer, topic) for topic in topics):

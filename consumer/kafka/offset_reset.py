@@ -1,19 +1,19 @@
 """Where to go on in a partition when the group's committed offset does not say, or is gone.
 
-aiokafka decides that by itself and silently; with ``auto_offset_reset="none"`` it asks instead,
-and these rules answer:
+aiokafka would decide that by itself and silently. With ``auto_offset_reset="none"`` it asks
+instead, and these rules answer:
 
 - The group has committed nothing in the whole topic: it is new to it, and the setting decides.
-  With ``latest`` the ends of *all* partitions are committed at once. Without that, everything that
-  is published until the first record is settled would be skipped by the next rebalance.
-- It has committed in other partitions of the topic only: this one came later, and nobody has seen
-  its records. It begins at its start, with ``latest`` too. The same holds for a topic that this
+  With ``latest`` the ends of *all* partitions are committed at once. Without that, the next
+  rebalance would skip everything that is published until the first record is settled.
+- The group has committed in other partitions of the topic only: this one came later, and its
+  records are new. It begins at its start, with ``latest`` too. The same holds for a topic that this
   process has worked and that was made anew, whose commits Kafka has deleted.
 - The offset is out of range: retention has deleted records that were not worked, or the topic was
-  made anew. The setting decides; told and counted, because records may have been lost.
+  made anew. The setting decides. It is logged and counted, because records may have been lost.
 
-A topic that is deleted and made anew within moments, and has as many records again by the time
-its next one is fetched, can't be told from the old one: Kafka's fetch knows topics by name only.
+A topic that is deleted and made anew within moments, and has as many records again when its next
+one is fetched, looks like the old one: Kafka's fetch knows topics by name only.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class OffsetRange:
     end: int
 
     def first_after(self, position: int) -> int:
-        """The first offset that somebody at this position may not have read."""
+        """The first offset that a reader at this position may not have read."""
         return max(position, self.start) if position <= self.end else self.start
 
 
@@ -67,7 +67,6 @@ class OffsetReset:
 
     Args:
         setting: ``earliest`` or ``latest``, for a group that is new to a topic.
-        metrics: counts.
     """
 
     def __init__(self, setting: str, metrics: Metrics) -> None:
@@ -76,7 +75,7 @@ class OffsetReset:
         self._worked: set[str] = set()
 
     def worked(self, topic: str) -> None:
-        """Note that a record of the topic was received: nothing in it is from before us."""
+        """Note that a record of the topic was received: none of its records is from before us."""
         self._worked.add(topic)
 
     async def after(

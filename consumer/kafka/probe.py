@@ -27,7 +27,7 @@ async def broker_answers(connection: KafkaConnection, *, timeout: float = 5.0) -
     """
     try:
         async with asyncio.timeout(timeout):
-            # aiokafka logs an ERROR for a closed port; whoever waits for a start expects one.
+            # aiokafka logs an ERROR for a closed port, which is expected while a broker starts.
             if not await _port_open(connection.bootstrap_servers):
                 return False
             async with explained("the question for a broker", connection):

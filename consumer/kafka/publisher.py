@@ -2,8 +2,8 @@
 
 What is always true:
 - `publish` returns only when every in-sync replica has the record. A record whose producer gave up
-  or was refused is sent again by a new producer: a repeat is recognised by its event id, a loss is
-  never.
+  or was refused is sent again by a new producer: readers recognise a repeat by its event id, and
+  could never recognise a loss.
 - An idempotent producer of aiokafka 0.14 never gives up by itself, its ``stop()`` hangs in an
   outage, and one rejected record poisons it for the partition. Hence deadlines of our own and a
   new producer after every failure.
@@ -68,7 +68,7 @@ class Publisher:
         connection: where Kafka is.
         max_record_bytes: larger records are refused before they are sent.
         delivery_timeout: seconds after which an unacknowledged record is sent by a new producer.
-        give_up: raise at the first failure instead of trying for ever; for commands that a person
+        give_up: raise at the first failure instead of trying for ever, for commands that a person
             waits for.
     """
 
@@ -104,7 +104,7 @@ class Publisher:
         self._trouble = None
 
     async def publish(self, record: OutgoingRecord) -> None:
-        """Publish and wait for the acknowledgement, for ever if need be.
+        """Publish and wait for the acknowledgement, for ever if it takes so long.
 
         Raises:
             TooLargeForTopicError: it can never be published as it is.
@@ -124,7 +124,7 @@ class Publisher:
             except (KafkaError, KafkaUnavailableError, TimeoutError, OSError) as error:
                 if self._give_up:
                     raise KafkaUnavailableError(f"{record.topic}: {in_short(error)}") from error
-                self._tell(record, error)
+                self._log_failed(record, error)
                 await asyncio.sleep(_RETRY_SECONDS)
                 await self._replace(producer)
             else:
@@ -139,7 +139,7 @@ class Publisher:
             seconds = f"{self._delivery_timeout:g}"
             raise TimeoutError(f"no acknowledgement within {seconds} s") from None
 
-    def _tell(self, record: OutgoingRecord, error: BaseException) -> None:
+    def _log_failed(self, record: OutgoingRecord, error: BaseException) -> None:
         self._trouble = f"{record.topic}: {in_short(error)}"
         log.error(
             "publish.failed",
@@ -150,7 +150,7 @@ class Publisher:
         )
 
     async def _replace(self, failed: AIOKafkaProducer | None) -> None:
-        """A new producer in place of the failed one; one replacement for all who saw it fail."""
+        """Replace a failed producer, once for all callers that saw it fail."""
         async with self._replacing:
             if self._producer is not failed:
                 return
@@ -202,7 +202,7 @@ async def _acknowledged(producer: AIOKafkaProducer, record: OutgoingRecord) -> N
 async def _send_bare(producer: AIOKafkaProducer, record: OutgoingRecord) -> asyncio.Future[object]:
     """Hand over a record without key and value; its acknowledgement comes with the future.
 
-    Kafka takes such records and so anybody may have written one, but ``send()`` of aiokafka 0.14
+    Kafka takes such records, so a producer may have written one, but ``send()`` of aiokafka 0.14
     asserts that there are none: as a dead letter it would end the process, again and again.
     """
     batch = producer.create_batch()
@@ -226,9 +226,9 @@ async def _stop(producer: AIOKafkaProducer) -> None:
 async def _abandon(producer: AIOKafkaProducer) -> None:
     """End the tasks of a producer that could not be stopped.
 
-    ``stop()`` of aiokafka 0.14 flushes first. Given up in the middle of that, the producer would
-    go on for ever: a further one for every delivery deadline of an outage, each of which wakes up
-    afterwards and publishes what others have published by then.
+    ``stop()`` of aiokafka 0.14 flushes first. If it is given up in the middle of that, the producer
+    goes on for ever. An outage would leave one for every delivery deadline, and each would wake up
+    afterwards and publish what others have published by then.
     """
     for close in (producer._sender.close, producer.client.close):
         with suppress(KafkaError, TimeoutError, OSError):

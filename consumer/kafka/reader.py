@@ -1,12 +1,12 @@
-"""Reading topics from their start without a group: for people and tools who look at what is there.
+"""Reading topics from their start without a group, for people and tools that look at them.
 
-- The ends are asked for once, before the first record: what is published meanwhile is not waited
-  for, and a topic that is written to all the time still ends.
+- The ends are asked for once, before the first record. A reader does not wait for what is published
+  meanwhile, so a topic that is written to all the time still ends.
 - Partitions are read one after the other, several records at a time. aiokafka 0.14 drops records
-  that it has already drained when *another* partition raises in the same call; one that raises
-  alone is fetched again from where it stood. With all of them at once it would also keep a fetch
-  of each in memory, of 8 MiB and more where documents are large.
-- Nothing ends early in silence: when no more comes, Kafka is asked whether it is still there.
+  that it has already drained when *another* partition raises in the same call. A partition that
+  raises alone is fetched again from where it stood. With all of them at once aiokafka would also
+  keep a fetch of each in memory, of 8 MiB and more where documents are large.
+- No reading ends early in silence: when no more comes, Kafka is asked whether it is still there.
 """
 
 from __future__ import annotations
@@ -158,11 +158,11 @@ class TopicReader:
                     partition, timeout_ms=_POLL_MS, max_records=at_once
                 )
             except CorruptRecordException:
-                return []  # fetched again, and the third time told as an unreadable record
+                return []  # fetched again; the third time it comes as an unreadable record
         return batch.get(partition, [])
 
     async def _position(self, partition: TopicPartition) -> int:
-        # It waits for a place to be found again that retention has overtaken: for ever, alone.
+        # It would wait for ever for a position that retention has overtaken.
         async with (
             explained(f"reading {partition.topic}", self._connection),
             asyncio.timeout(_ASK_SECONDS),
@@ -178,7 +178,7 @@ async def open_reader(
 
     Args:
         connection: where Kafka is.
-        unfold_limit: bytes that a batch may unfold to; of more only the places are told.
+        unfold_limit: bytes that a batch may unfold to; a larger one comes as unreadable records.
 
     Raises:
         KafkaUnavailableError: Kafka can't be reached; the message has the cause.
@@ -206,7 +206,7 @@ async def open_reader(
 
 
 async def _stop(consumer: AIOKafkaConsumer) -> None:
-    """Close the connection: what was read is read, so nothing that goes wrong here matters."""
+    """Close the connection. What was read is read, so an error here does not matter."""
     try:
         async with asyncio.timeout(_STOP_SECONDS):
             await consumer.stop()

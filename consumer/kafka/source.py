@@ -3,16 +3,16 @@
 What is always true:
 - One poll hands out at most one record (``max_records=1``). With more, aiokafka 0.14 drops healthy
   records it has already drained when another partition raises in the same call.
-- ``max_poll_interval_ms`` is out of the way, and the app watches the poll loop itself. That lets us
-  simply not poll while the window is full: pausing would throw prefetched records away. It also
-  lets us give up a poll that waits for an assignment; nothing is drained then, and the idle
-  detection that a cancelled ``getmany`` switches off for good is off already.
-- What is ours, how it ends and what may be committed is kept in `assignments.py`.
-- Where to begin is decided in `offset_reset.py`, never by aiokafka, which does it silently.
-- Partitions that a topic is given are noticed within ``metadata_max_age``, a topic that was deleted
-  and is back within `lags`' interval: no restart, and no record of theirs is skipped.
+- ``max_poll_interval_ms`` has no effect, and the app watches the poll loop itself. So we can simply
+  not poll while the in-flight limit is reached; pausing would throw prefetched records away. We can
+  also give up a poll that waits for an assignment: nothing is drained then, and the idle detection
+  that a cancelled ``getmany`` switches off for good is off already.
+- `assignments.py` keeps what is ours, how it ends and what may be committed.
+- `offset_reset.py` decides where to begin, never aiokafka, which does it silently.
+- New partitions of a topic are noticed within ``metadata_max_age``, and a topic that was deleted
+  and is back within the interval of `lags`: no restart, and none of their records is skipped.
 
-It refuses to know what a record says.
+It does not know what a record says.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _FAILED_SECONDS = 1.0
 _ASSIGNMENT_WAIT_SECONDS = 1.0
 _PLACE_SECONDS = 10.0
 _ENDS_SECONDS = 2.0
-# A partition of no topic: asking for it takes no record and still has aiokafka tell its errors.
+# A partition of no topic: asking for it takes no record, and aiokafka still raises its errors.
 _NOWHERE = TopicPartition("", 0)
 # What aiokafka 0.14 says on every call once its coordination task has died.
 _ENDED = "Unexpected error during coordination"
@@ -77,8 +77,8 @@ class SourceConfig:
             must fit in.
         unfold_limit: bytes that a compressed batch may unfold to; beyond, it is dead-lettered.
         metadata_max_age: seconds after which the topics are looked at again. New partitions wait
-            that long; aiokafka's own 5 minutes are long for a publisher, and one small request
-            every half minute is nothing.
+            that long. aiokafka's own 5 minutes are long for a publisher, and one small request
+            every half minute is cheap.
     """
 
     topics: tuple[str, ...]
@@ -96,10 +96,7 @@ class KafkaSource:
     """See the module's docstring.
 
     Args:
-        connection: where Kafka is.
-        config: how to take part in the group.
-        metrics: counts.
-        on_revoked: called when partitions went: what was known of them may change behind us.
+        on_revoked: called when partitions went: others may now change what we know of them.
         clock: monotonic seconds.
     """
 
@@ -190,12 +187,12 @@ class KafkaSource:
         """How long records have been waiting for us without any being received.
 
         A consumer that silently stops fetching looks healthy from everywhere else (aiokafka has
-        had such faults). Whoever has no room for records says so with `not_hungry`.
+        had such faults). A caller that has no room for records says so with `not_hungry`.
         """
         return self._clock() - self._fed_at
 
     def not_hungry(self) -> None:
-        """Nothing could be received, or need be: no reason to call it starving."""
+        """Note that nothing could be received, or had to be: this is no starving."""
         self._fed_at = self._clock()
 
     async def poll(self, timeout: float = 0.2) -> KafkaDelivery | None:
@@ -203,7 +200,7 @@ class KafkaSource:
         if self._assignments.failure is not None:
             raise RuntimeError("the rebalance listener failed") from self._assignments.failure
         try:
-            # Without an assignment as well: only there does aiokafka tell what keeps it from one.
+            # Without an assignment as well: only here does aiokafka raise what keeps it from one.
             batch = await self._ask(list(self._assignments.by_partition), timeout)
         except (CorruptRecordException, UnsupportedCodecError) as error:
             # A checksum that did not fit: aiokafka has thrown the batch away and fetches it again.
@@ -227,10 +224,10 @@ class KafkaSource:
         return self._first(batch)
 
     async def listen(self) -> None:
-        """Let aiokafka tell what went wrong in the background, also while nothing is polled.
+        """Let aiokafka raise what went wrong in the background, also while nothing is polled.
 
-        Its coordinator waits with such an error until somebody calls it: a consumer whose window
-        is full for the time of an outage would never join again.
+        Its coordinator holds such an error until the next call. A consumer whose in-flight limit is
+        reached for the time of an outage would never join again.
 
         Raises:
             KafkaError: group coordination has ended for good; only a restart helps.
@@ -243,7 +240,7 @@ class KafkaSource:
     async def _ask(
         self, partitions: list[TopicPartition], timeout: float
     ) -> dict[TopicPartition, list[ConsumerRecord]]:
-        """One ``getmany``; nothing when a rebalance makes it wait much longer than asked."""
+        """One ``getmany``; empty when a rebalance makes it wait much longer than asked."""
         milliseconds = int(timeout * 1000)
         try:
             async with asyncio.timeout(timeout + _ASSIGNMENT_WAIT_SECONDS):
@@ -269,7 +266,7 @@ class KafkaSource:
         """Go on where a committed offset is missing or out of range."""
         before = dict(self._assignments.by_partition)
         if not before:
-            return  # whoever has the partition now is told the same
+            return  # the member that has the partition now gets the same error
         try:
             async with asyncio.timeout(_PLACE_SECONDS):
                 places = await self._offset_reset.after(self._joined(), error)
@@ -279,7 +276,7 @@ class KafkaSource:
             return
         for partition, place in places.items():
             assignment = before.get(partition)
-            # Given to us anew meanwhile, it has a place of its own.
+            # A partition that was assigned to us anew meanwhile has a place of its own.
             if (
                 assignment is None
                 or self._assignments.by_partition.get(partition) is not assignment
@@ -319,10 +316,10 @@ class KafkaSource:
                 if not assignment.ledger.receive(record.offset, self._clock()):
                     assignment = self._assignments.begin_again(partition, record.offset)
                     assignment.ledger.receive(record.offset, self._clock())
-                return KafkaDelivery(self._told(to_record(record)), assignment)
+                return KafkaDelivery(self._noted(to_record(record)), assignment)
         return None
 
-    def _told(self, record: Record) -> Record:
+    def _noted(self, record: Record) -> Record:
         if record.unreadable is not None:
             self._metrics.unreadable_records.inc()
             log.error(
@@ -335,7 +332,7 @@ class KafkaSource:
         return record
 
     async def commit(self) -> None:
-        """Commit every partition's settled prefix; a failure is told and survived."""
+        """Commit every partition's settled prefix. A failure is logged and survived."""
         await self._assignments.commit()
 
     async def lags(self) -> dict[tuple[str, int], int]:
@@ -353,16 +350,16 @@ class KafkaSource:
         return {(tp.topic, tp.partition): one.unsettled for tp, one in behind.items()}
 
     async def _how_far_behind(self) -> dict[TopicPartition, PartitionLag]:
-        self._tell_gone(await topics_gone(self._joined(), self._config.topics))
+        self._note_gone(await topics_gone(self._joined(), self._config.topics))
         try:
             async with asyncio.timeout(_ENDS_SECONDS):
                 return await how_far_behind(self._joined(), self._assignments.by_partition)
         except TimeoutError:
             # aiokafka goes on asking for the end of a partition that has just been deleted.
-            self._tell_gone(await topics_gone(self._joined(), self._config.topics))
+            self._note_gone(await topics_gone(self._joined(), self._config.topics))
             return await how_far_behind(self._joined(), self._assignments.by_partition)
 
-    def _tell_gone(self, gone: list[str]) -> None:
+    def _note_gone(self, gone: list[str]) -> None:
         before, self._gone = self._gone, gone
         for topic in gone:
             if topic not in before:
@@ -379,7 +376,7 @@ class KafkaSource:
     async def stop(self) -> None:
         """Commit what is settled and leave the group, quickly or not at all.
 
-        Whoever stops us kills us soon; a commit that is missing then means a little work again.
+        A process that is stopped is killed soon. A missing commit then means a little work again.
         """
         if self._consumer is None:
             return
@@ -403,7 +400,7 @@ class KafkaSource:
             log.warning("source.stop_failed", error="Kafka is away")
 
     def close_fences(self) -> None:
-        """End every wait of all current work; requests in the middle go on."""
+        """End every wait of all current work. Requests in the middle go on."""
         for assignment in self._assignments.by_partition.values():
             assignment.fence.close()
 

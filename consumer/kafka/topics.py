@@ -144,24 +144,24 @@ class TopicAdmin:
         return outcomes
 
     async def _until_known(self, names: Sequence[str]) -> None:
-        """Wait until the broker we ask knows them: creating is done by another, the controller."""
+        """Wait until the broker we ask knows them: another broker, the controller, creates them."""
         async with self._asking("waiting for the new topics"):
             for name in names:
-                while not await self.partitions(name):  # noqa: ASYNC110 - the broker tells nobody
+                while not await self.partitions(name):  # noqa: ASYNC110 - no event says it
                     await asyncio.sleep(_KNOWN_POLL_SECONDS)
 
     async def delete(self, names: Sequence[str]) -> None:
-        """Delete topics; for the sandbox, which removes what it made."""
+        """Delete topics, for the sandbox, which removes what it made."""
         async with self._asking("deleting topics"):
             await self._client.delete_topics(list(names))
 
     async def delete_group(self, group: str) -> None:
-        """Delete a consumer group without members; for the sandbox, too."""
+        """Delete a consumer group without members, for the sandbox, too."""
         async with self._asking(f"deleting group {group}"):
             await delete_group(self._client, group)
 
     async def members(self, group: str) -> list[Member]:
-        """Who is in a consumer group; nobody in one that there is not."""
+        """The members of a consumer group; none where there is no such group."""
         async with self._asking(f"looking at group {group}"):
             return await members_of(self._client, group)
 
@@ -209,7 +209,7 @@ async def partitions_of(connection: KafkaConnection, topic: str) -> int:
 
 
 def no_such_topic(topic: str) -> KafkaUnavailableError:
-    """What to tell about a topic that has to be there."""
+    """The error for a topic that has to be there."""
     return KafkaUnavailableError(f"there is no topic {topic}; create it with: topics create")
 
 
