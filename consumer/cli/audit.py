@@ -13,12 +13,13 @@ from consumer.cli.common import (
     ConfigOption,
     ExitCode,
     JsonOption,
+    ask_kafka,
+    check_slug,
     end,
     kafka_for,
     settings_for,
 )
-from consumer.cli.stages import stages
-from consumer.model.slug import is_slug
+from consumer.cli.progress import stages
 from consumer.operations.audit.states import DocumentState
 
 if TYPE_CHECKING:
@@ -78,12 +79,8 @@ def audit(
 
     Example: anythingllm-consumer audit
     """
-    if workspace is not None and not is_slug(workspace):
-        raise CommandFailed(
-            f"{workspace!r} is no workspace slug (1 to 255 of a-z, 0-9, _ and -); "
-            "`workspaces list` shows slugs and names",
-            ExitCode.WRONG_USAGE,
-        )
+    if workspace is not None:
+        check_slug(workspace)
     settings = settings_for(config, quiet_kafka=True, only_errors=True)
     summary = _audited(settings, kafka_for(context, settings), workspace, as_json=as_json)
     if as_json:
@@ -96,17 +93,12 @@ def audit(
 def _audited(
     settings: Settings, kafka: KafkaAccess, workspace: str | None, *, as_json: bool
 ) -> AuditSummary:
-    import asyncio
-
     from consumer.anythingllm import AnythingLLMError
-    from consumer.kafka.connection import KafkaUnavailableError
     from consumer.operations.audit.audit import UnknownWorkspace
     from consumer.operations.audit.register import RegisterFull
 
     try:
-        return asyncio.run(_audit(settings, kafka, workspace, as_json=as_json))
-    except KafkaUnavailableError as error:
-        raise CommandFailed(f"Kafka: {error}") from None
+        return ask_kafka(_audit(settings, kafka, workspace, as_json=as_json))
     except AnythingLLMError as error:
         raise CommandFailed(f"AnythingLLM: {error.message}") from None
     except UnknownWorkspace as error:

@@ -119,17 +119,17 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         "workspaces list",
-        "consumer.cli.workspaces:list_",
+        "consumer.cli.workspaces.list:list_",
         "Show every workspace: documents and chunks of ours, documents of others, test documents.",
     ),
     Command(
         "workspaces verify",
-        "consumer.cli.workspaces:verify",
+        "consumer.cli.workspaces.verify:verify",
         "Look for what crashes and races left behind; exit 3 when something is found.",
     ),
     Command(
         "workspaces repair",
-        "consumer.cli.workspaces:repair",
+        "consumer.cli.workspaces.repair:repair",
         "Put right what `workspaces verify` finds: says what, and does it with --yes.",
     ),
     Command(

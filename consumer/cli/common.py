@@ -7,17 +7,19 @@ aiohttp, the rooms that use them) is imported inside the command.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 
 if TYPE_CHECKING:
     from consumer.operations.ports import KafkaAccess
     from consumer.settings import Settings
+
+T = TypeVar("T")
 
 ConfigOption = Annotated[
     Path | None,
@@ -54,6 +56,11 @@ class CommandFailed(Exception):
     def __init__(self, message: str, code: ExitCode = ExitCode.FAILED) -> None:
         super().__init__(message)
         self.code = code
+
+
+def wrong_usage(message: str) -> CommandFailed:
+    """What was asked for makes no sense: exit code 2."""
+    return CommandFailed(message, ExitCode.WRONG_USAGE)
 
 
 @dataclass(slots=True)
@@ -117,6 +124,37 @@ def kafka_for(context: typer.Context, settings: Settings) -> KafkaAccess:
 
     given: Invocation = context.obj
     return (given.kafka or kafka_clients)(settings)
+
+
+def ask_kafka(work: Coroutine[Any, Any, T]) -> T:
+    """What the work gives; a failure of Kafka becomes a line.
+
+    Raises:
+        CommandFailed: Kafka can't be reached or refuses.
+    """
+    import asyncio
+
+    from consumer.kafka.connection import KafkaUnavailableError
+
+    try:
+        return asyncio.run(work)
+    except KafkaUnavailableError as error:
+        raise CommandFailed(f"Kafka: {error}") from None
+
+
+def check_slug(slug: str) -> None:
+    """Refuse what no workspace can have as its slug.
+
+    Raises:
+        CommandFailed: it says what a slug is.
+    """
+    from consumer.model.slug import is_slug
+
+    if not is_slug(slug):
+        raise wrong_usage(
+            f"{slug!r} is no workspace slug (1 to 255 of a-z, 0-9, _ and -); "
+            "`workspaces list` shows slugs and names"
+        )
 
 
 def end(code: ExitCode) -> None:

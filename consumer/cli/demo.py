@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from consumer.cli import output
-from consumer.cli.common import CommandFailed, ExitCode, JsonOption
+from consumer.cli.common import CommandFailed, ExitCode, JsonOption, wrong_usage
+from consumer.operations.progress import silent
 
 if TYPE_CHECKING:
     from consumer.sandbox.demo import DemoReport, Told
@@ -48,11 +49,10 @@ def demo(
     from consumer.telemetry.logs import set_up_logging, standard_stream
 
     if anythingllm is not None and not api_key:
-        message = "--anythingllm needs --api-key, or ANYTHINGLLM_TEST_API_KEY"
-        raise CommandFailed(message, ExitCode.WRONG_USAGE)
+        raise wrong_usage("--anythingllm needs --api-key, or ANYTHINGLLM_TEST_API_KEY")
     # The demo's own clients are quiet: what the service logs is shown when it fails.
     set_up_logging(level="error", format="console", secrets=(), sink=standard_stream("stderr"))
-    tell = _nothing if as_json else _show
+    tell = silent if as_json else _show  # scripts read the last line only
     waits = _WaitsForEnter(hide_key=anythingllm is not None) if keep else None
 
     async def run() -> DemoReport:
@@ -67,7 +67,7 @@ def demo(
     except asyncio.CancelledError:
         raise CommandFailed("interrupted", ExitCode.INTERRUPTED) from None
     except SandboxUnavailable as error:
-        raise CommandFailed(str(error), ExitCode.WRONG_USAGE) from None
+        raise wrong_usage(str(error)) from None
     except (SandboxError, KafkaUnavailableError, Failure) as error:
         raise CommandFailed(str(error)) from None
     _tell(report, as_json=as_json)
@@ -143,7 +143,3 @@ def _show(told: Told) -> None:
             output.line(f'  searched for: "{told.query}"')
             output.line(f'  found:        "{told.text[:60]}" (distance {told.distance:.3f})')
     sys.stdout.flush()  # piped into something it is to be watched as well
-
-
-def _nothing(told: Told) -> None:
-    """Scripts read the last line only."""

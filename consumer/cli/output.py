@@ -7,8 +7,7 @@ with which a title could take over a terminal, are shown escaped.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 
 import orjson
 
@@ -61,25 +60,6 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: st
         return
     for row in [columns, *cells]:
         sys.stdout.write("\t".join(row) + "\n")
-
-
-@contextmanager
-def progress(title: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A progress bar on standard error while that is a terminal, nothing elsewhere.
-
-    Yields:
-        A function that takes how many more are done.
-    """
-    if not sys.stderr.isatty():
-        yield lambda more: None
-        return
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(escape(printable(title)), total=total)
-        yield lambda more: bar.advance(task, more)
 
 
 def printable(text: str, limit: int = _MAX_CELL) -> str:

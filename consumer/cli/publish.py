@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from consumer.cli import output
-from consumer.cli.common import CommandFailed, ConfigOption, ExitCode, JsonOption, end, settings_for
+from consumer.cli.common import (
+    CommandFailed,
+    ConfigOption,
+    ExitCode,
+    JsonOption,
+    end,
+    settings_for,
+    wrong_usage,
+)
 from consumer.cli.files import EventLine, UnreadableError, read_events
+from consumer.cli.progress import bar
+from consumer.operations.progress import Advance, silent
 
 if TYPE_CHECKING:
     from consumer.operations.publish import Publishable
@@ -47,7 +57,7 @@ def publish(
         events = _Events(files)
         valid, invalid = _count(events, settings)
     except UnreadableError as error:
-        raise CommandFailed(str(error), ExitCode.WRONG_USAGE) from None
+        raise wrong_usage(str(error)) from None
     blocked = bool(invalid) and not skip_invalid
     published = 0
     if valid and not dry_run and not blocked:
@@ -109,7 +119,7 @@ def _publish(events: _Events, settings: Settings, total: int) -> int:
     counted = _Published()
     valid = (one for one in _checked(events, settings) if isinstance(one, Publishable))
     try:
-        with output.progress("publishing", total) as show:
+        with bar("publishing", total) as show:
             counted.show = show
             return asyncio.run(_send(valid, settings, counted))
     except (KafkaUnavailableError, TooLargeForTopicError) as error:
@@ -154,7 +164,7 @@ class _Published:
     """How many are published so far, for the progress bar and for the error."""
 
     published: int = 0
-    show: Callable[[int], None] = lambda more: None
+    show: Advance = silent
 
     def __call__(self, more: int) -> None:
         self.published += more

@@ -12,7 +12,7 @@ import orjson
 import typer
 
 from consumer.cli import output
-from consumer.cli.common import CommandFailed, ConfigOption, JsonOption, kafka_for, settings_for
+from consumer.cli.common import ConfigOption, JsonOption, ask_kafka, kafka_for, settings_for
 from consumer.cli.times import moment
 
 if TYPE_CHECKING:
@@ -50,10 +50,6 @@ def results(
 
     Example: anythingllm-consumer results --failed --json
     """
-    import asyncio
-
-    from consumer.kafka.connection import KafkaUnavailableError
-
     settings = settings_for(config, needs_anythingllm=False, quiet_kafka=not follow)
     wanted = {
         "document_id": document,
@@ -71,10 +67,7 @@ def results(
         return same and (not failed or result.status in _FAILED)
 
     show = _ShownResults(as_json=as_json, drawn=sys.stdout.isatty() and not follow)
-    try:
-        asyncio.run(_read(settings, kafka_for(context, settings), follow, matches, show))
-    except KafkaUnavailableError as error:
-        raise CommandFailed(f"Kafka: {error}") from None
+    ask_kafka(_read(settings, kafka_for(context, settings), follow, matches, show))
     show.end()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 
-from consumer.cli.common import CommandFailed, ExitCode
+from consumer.cli.common import wrong_usage
 
 _AGO = re.compile(r"([0-9]{1,6}) ?([smhdw])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -30,9 +30,8 @@ def moment(option: str, text: str | None, now: datetime) -> datetime | None:
         parsed = datetime.fromisoformat(text.strip())
         return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
     except (ValueError, OverflowError):
-        raise CommandFailed(
-            f"{option} {text!r} is no time: say 45m, 2h, 3d, 2026-11-22 or 2026-11-22T10:00:00Z",
-            ExitCode.WRONG_USAGE,
+        raise wrong_usage(
+            f"{option} {text!r} is no time: say 45m, 2h, 3d, 2026-11-22 or 2026-11-22T10:00:00Z"
         ) from None
 
 

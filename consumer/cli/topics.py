@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from consumer.cli import output
-from consumer.cli.common import CommandFailed, ConfigOption, JsonOption, settings_for
+from consumer.cli.common import ConfigOption, JsonOption, ask_kafka, settings_for
 
 
 def create(
@@ -24,9 +24,6 @@ def create(
 
     Example: anythingllm-consumer topics create --partitions 12 --replication-factor 3
     """
-    import asyncio
-
-    from consumer.kafka.connection import KafkaUnavailableError
     from consumer.kafka.topics import open_admin
     from consumer.wiring.kafka import kafka_connection
     from consumer.wiring.topics import topic_specs
@@ -37,10 +34,7 @@ def create(
         async with open_admin(kafka_connection(settings)) as admin:
             return await admin.create(topic_specs(settings, partitions), replication_factor)
 
-    try:
-        outcomes = asyncio.run(ask())
-    except KafkaUnavailableError as error:
-        raise CommandFailed(f"Kafka: {error}") from None
+    outcomes = ask_kafka(ask())
     if as_json:
         output.json_line(
             {

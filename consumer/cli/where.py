@@ -14,11 +14,13 @@ from consumer.cli.common import (
     ConfigOption,
     ExitCode,
     JsonOption,
+    ask_kafka,
     end,
     kafka_for,
     settings_for,
+    wrong_usage,
 )
-from consumer.cli.stages import stages
+from consumer.cli.progress import stages
 
 if TYPE_CHECKING:
     from consumer.contract.received_result import ReceivedResult
@@ -66,7 +68,7 @@ def where(
     Example: anythingllm-consumer where lantern-care
     """
     if not document:
-        raise CommandFailed("a document id or an identity is needed", ExitCode.WRONG_USAGE)
+        raise wrong_usage("a document id or an identity is needed")
     settings = settings_for(config, quiet_kafka=True, only_errors=True)
     story = _told(settings, kafka_for(context, settings), document, quick=quick, as_json=as_json)
     if as_json:
@@ -82,16 +84,10 @@ def where(
 def _told(
     settings: Settings, kafka: KafkaAccess, document: str, *, quick: bool, as_json: bool
 ) -> Story:
-    import asyncio
-
-    from consumer.kafka.connection import KafkaUnavailableError
     from consumer.operations.where.telling import story_of
 
-    try:
-        with stages(quiet=as_json) as progress:
-            return asyncio.run(story_of(settings, kafka, document, quick=quick, progress=progress))
-    except KafkaUnavailableError as error:
-        raise CommandFailed(f"Kafka: {error}") from None
+    with stages(quiet=as_json) as progress:
+        return ask_kafka(story_of(settings, kafka, document, quick=quick, progress=progress))
 
 
 # -- for people ------------------------------------------------------------------------------------

@@ -13,9 +13,15 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 import typer
 
 from consumer.cli import output
-from consumer.cli.common import CommandFailed, ConfigOption, ExitCode, kafka_for, settings_for
-from consumer.cli.dlq.reading import asked, missing_names, read, reading_bar, selected
-from consumer.cli.dlq.selecting import (
+from consumer.cli.common import (
+    CommandFailed,
+    ConfigOption,
+    ask_kafka,
+    kafka_for,
+    settings_for,
+    wrong_usage,
+)
+from consumer.cli.dlq.options import (
     AllOption,
     EventsArgument,
     Filters,
@@ -23,6 +29,8 @@ from consumer.cli.dlq.selecting import (
     checked_events,
     filtered,
 )
+from consumer.cli.dlq.reading import missing_names, read, selected
+from consumer.cli.progress import reading_bar
 
 if TYPE_CHECKING:
     from consumer.contract.received_letter import Letter
@@ -57,15 +65,13 @@ def export(
     names = checked_events(events)
     selection = filters.selection(names)
     if target == "-" and sys.stdout.isatty():
-        raise CommandFailed(
-            "whole documents are not for a terminal: say --output FILE", ExitCode.WRONG_USAGE
-        )
+        raise wrong_usage("whole documents are not for a terminal: say --output FILE")
     kafka = kafka_for(context, settings)
     letters = read(settings, kafka)
     chosen = selected(letters, selection, all_=all_ or bool(names), parked=parked)
     try:
         with _opened(target) as file:
-            written = asked(_write(kafka, chosen, file))
+            written = ask_kafka(_write(kafka, chosen, file))
     except OSError as error:
         if target == "-":
             raise  # the reader has gone: `main` knows what to do
@@ -85,8 +91,8 @@ async def _write(kafka: KafkaAccess, chosen: Sequence[Letter], file: BinaryIO) -
 
     written = 0
     readable = [each for each in chosen if each.unreadable is None]
-    with reading_bar("exporting") as told:
-        async for _, record in records_of(kafka, readable, progress=told):
+    with reading_bar("exporting") as move:
+        async for _, record in records_of(kafka, readable, progress=move):
             file.write(encode_exported(record))
             file.write(b"\n")
             written += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from consumer.cli import output
@@ -18,6 +19,8 @@ _COLUMNS = (
 )  # fmt: skip
 _NOT_DRAWN = {"event"}
 
+DRAWN_AT_MOST = 50  # letters on a terminal
+
 
 def as_object(letter: Letter, letters: Letters) -> dict[str, object]:
     """A letter for scripts: everything but its payload."""
@@ -25,7 +28,7 @@ def as_object(letter: Letter, letters: Letters) -> dict[str, object]:
     return {
         "event": letter.event,
         "standing": letters.of(letter),
-        "at": place_object(letter.at),
+        "at": asdict(letter.at),
         "foreign": not letter.is_ours,
         "reason": letter.reason,
         "message": letter.message,
@@ -41,11 +44,11 @@ def as_object(letter: Letter, letters: Letters) -> dict[str, object]:
         "first_failed_at": when(letter.first_failed_at or letter.failed_at),
         "failed_at": when(letter.failed_at),
         "original": {
-            **place_object(letter.origin.at),
+            **asdict(letter.origin.at),
             "timestamp": when(letter.origin.timestamp),
         },
         "replays": letter.origin.replays,
-        "replayed": [{**place_object(at), "status": status} for at, status in replays.items()],
+        "replayed": [{**asdict(at), "status": status} for at, status in replays.items()],
         "last_status": letters.standings.last_status_of(letter),
         "trace_id": letter.trace_id,
         "group": letter.group,
@@ -53,11 +56,6 @@ def as_object(letter: Letter, letters: Letters) -> dict[str, object]:
         "by_reference": letter.by_reference,
         "bytes": letter.size,
     }
-
-
-def place_object(at: object) -> dict[str, object]:
-    """Coordinates for scripts."""
-    return {name: getattr(at, name) for name in ("topic", "partition", "offset")}
 
 
 def show_table(chosen: Sequence[Letter], letters: Letters) -> None:

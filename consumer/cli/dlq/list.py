@@ -15,19 +15,17 @@ from consumer.cli.common import (
     kafka_for,
     settings_for,
 )
-from consumer.cli.dlq.letters_shown import as_object, show_table
-from consumer.cli.dlq.reading import read, selected
-from consumer.cli.dlq.selecting import (
+from consumer.cli.dlq.letters_shown import DRAWN_AT_MOST, as_object, show_table
+from consumer.cli.dlq.options import (
     AllOption,
     Filters,
     ParkedOption,
     filtered,
 )
+from consumer.cli.dlq.reading import read, selected
 
 if TYPE_CHECKING:
     from consumer.operations.letters.reading import Letters
-
-_DRAWN_AT_MOST = 50
 
 
 @filtered
@@ -62,7 +60,7 @@ def list_(
     letters = read(settings, kafka_for(context, settings), as_json=as_json)
     chosen = selected(letters, selection, all_=all_, parked=parked)
     if limit is None:
-        limit = _DRAWN_AT_MOST if sys.stdout.isatty() and not as_json else 0
+        limit = DRAWN_AT_MOST if sys.stdout.isatty() and not as_json else 0
     shown = chosen[: limit or None]
     for letter in shown if as_json else ():
         output.json_line(as_object(letter, letters))

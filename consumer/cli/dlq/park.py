@@ -14,18 +14,20 @@ from consumer.cli.common import (
     ConfigOption,
     ExitCode,
     JsonOption,
+    ask_kafka,
     end,
     kafka_for,
     settings_for,
 )
-from consumer.cli.dlq.letters_shown import as_object, show_table
-from consumer.cli.dlq.reading import asked, missing_names, read, reading_bar, selected
-from consumer.cli.dlq.selecting import (
+from consumer.cli.dlq.letters_shown import DRAWN_AT_MOST, as_object, show_table
+from consumer.cli.dlq.options import (
     EventsArgument,
     Filters,
     checked_events,
     filtered,
 )
+from consumer.cli.dlq.reading import missing_names, read, selected
+from consumer.cli.progress import reading_bar
 
 if TYPE_CHECKING:
     from consumer.contract.received_letter import Letter
@@ -33,8 +35,6 @@ if TYPE_CHECKING:
     from consumer.operations.letters.reading import Letters
     from consumer.operations.ports import KafkaAccess
     from consumer.settings import Settings
-
-_SHOWN_AT_MOST = 50
 
 
 @filtered
@@ -71,9 +71,9 @@ def park(
     plan = plan_parking(letters, _standing_for(wanted, letters))
     if not as_json:
         _show_plan(plan, letters, missing)
-    left = (
-        asked(_park(settings, kafka, plan, letters, as_json=as_json)) if yes else len(plan.letters)
-    )
+    left = len(plan.letters)
+    if yes:
+        left = ask_kafka(_park(settings, kafka, plan, letters, as_json=as_json))
     if missing:
         raise CommandFailed(f"there is no dead letter {', '.join(missing)}; see `dlq list --all`")
     if not yes:
@@ -105,9 +105,9 @@ async def _park(
     from consumer.operations.letters.parking import Became, park
 
     outcomes: Counter[str] = Counter()
-    with reading_bar("parking", silent=as_json) as told:
+    with reading_bar("parking", quiet=as_json) as move:
         if plan.letters:
-            async for letter, became in park(settings, kafka, plan.letters, progress=told):
+            async for letter, became in park(settings, kafka, plan.letters, progress=move):
                 outcomes[became] += 1
                 if as_json:
                     output.json_line({**as_object(letter, letters), "outcome": became})
@@ -122,8 +122,8 @@ def _show_plan(plan: ParkingPlan, letters: Letters, missing: Sequence[str]) -> N
     for letter, why in plan.left:
         output.note(f"{letter.event} is left alone: {why}")
     if plan.letters:
-        show_table(plan.letters[:_SHOWN_AT_MOST], letters)
-        more = len(plan.letters) - _SHOWN_AT_MOST
+        show_table(plan.letters[:DRAWN_AT_MOST], letters)
+        more = len(plan.letters) - DRAWN_AT_MOST
         if more > 0:
             output.note(f"and {more:,} more")
     if not missing:

@@ -21,14 +21,16 @@ from consumer.cli.common import (
     ConfigOption,
     ExitCode,
     JsonOption,
+    ask_kafka,
     end,
     kafka_for,
     settings_for,
+    wrong_usage,
 )
-from consumer.cli.dlq.reading import asked, reading_bar
+from consumer.cli.dlq.options import EventsArgument, Filters, checked_events, filtered
 from consumer.cli.dlq.replay_shown import show_plan, shown, summary
-from consumer.cli.dlq.selecting import EventsArgument, Filters, checked_events, filtered
 from consumer.cli.files import read_events
+from consumer.cli.progress import reading_bar
 
 if TYPE_CHECKING:
     from consumer.operations.ports import KafkaAccess
@@ -106,10 +108,12 @@ def replay(
     Example: anythingllm-consumer dlq replay --reason rejected --workspace docs --yes
     """
     if from_ not in (None, _PARKED):
-        raise _wrong(f"--from {from_!r}: only {_PARKED} is possible")
+        raise wrong_usage(f"--from {from_!r}: only {_PARKED} is possible")
     names = checked_events(events)
     if resume is not None and (filters != Filters() or names or from_ or force):
-        raise _wrong("--resume takes its letters from the run: leave filters, --from, --force out")
+        raise wrong_usage(
+            "--resume takes its letters from the run: leave filters, --from, --force out"
+        )
     settings = settings_for(config, needs_anythingllm=False, quiet_kafka=True)
     kafka = kafka_for(context, settings)
     with _lines_of(from_file) as (lines, path):
@@ -138,8 +142,8 @@ def replay(
 def _plan(settings: Settings, kafka: KafkaAccess, wish: Wish, *, as_json: bool) -> None:
     from consumer.operations.replay.starting import plan_replay
 
-    with reading_bar(silent=as_json) as reading:
-        look = _asked(plan_replay(settings, kafka, wish, reading))
+    with reading_bar(quiet=as_json) as reading:
+        look = _carry_out(plan_replay(settings, kafka, wish, reading))
     show_plan(look, as_json=as_json)
     to_do = look.plan.to_do
     if as_json:
@@ -160,7 +164,7 @@ def _replay(settings: Settings, kafka: KafkaAccess, wish: Wish, *, as_json: bool
         work = start_replay(
             settings, kafka, wish, told.tell(), operator=_operator(), rng=random.Random()
         )
-        _finish(told.carried(lambda: _asked(work)), as_json=as_json)
+        _finish(told.carried(lambda: _carry_out(work)), as_json=as_json)
 
 
 def _resume(settings: Settings, kafka: KafkaAccess, id: str, wish: Wish, *, as_json: bool) -> None:
@@ -169,14 +173,14 @@ def _resume(settings: Settings, kafka: KafkaAccess, id: str, wish: Wish, *, as_j
 
     from consumer.operations.replay.starting import file_of_run, resume_replay
 
-    with _lines_of(_path_of(asked(file_of_run(settings, kafka, id)), wish)) as (lines, path):
+    with _lines_of(_path_of(ask_kafka(file_of_run(settings, kafka, id)), wish)) as (lines, path):
         if wish.lines is None:
             wish = replace(wish, lines=lines, path=path)
         with shown(settings, as_json=as_json) as told:
             work = resume_replay(
                 settings, kafka, id, wish, told.tell(), operator=_operator(), rng=random.Random()
             )
-            _finish(told.carried(lambda: _asked(work)), as_json=as_json)
+            _finish(told.carried(lambda: _carry_out(work)), as_json=as_json)
 
 
 def _path_of(file: Any, wish: Wish) -> str | None:
@@ -184,7 +188,9 @@ def _path_of(file: Any, wish: Wish) -> str | None:
     if file is None or wish.lines is not None:
         return None
     if file.path == "-":
-        raise _wrong("this run's letters came from standard input: give them again, --from-file -")
+        raise wrong_usage(
+            "this run's letters came from standard input: give them again, --from-file -"
+        )
     return str(file.path)
 
 
@@ -211,21 +217,22 @@ def _finish(replayed: RunOutcome, *, as_json: bool) -> None:
         output.note("dlq runs shows how they fare")
 
 
-def _asked(work: Coroutine[Any, Any, T]) -> T:
+def _carry_out(work: Coroutine[Any, Any, T]) -> T:
+    """What the work gives; why it could not be done becomes a line."""
     from consumer.cli.files import UnreadableError
     from consumer.operations.replay.look import WrongFileError
     from consumer.operations.replay.running import ReplayStopped
     from consumer.operations.replay.starting import ReplayRefused
 
     try:
-        return asked(work)
+        return ask_kafka(work)
     except ReplayRefused as error:
         code = ExitCode.WRONG_USAGE if error.usage else ExitCode.FAILED
         raise CommandFailed(str(error), code) from None
     except ReplayStopped as error:
         raise CommandFailed(str(error)) from None
     except (WrongFileError, UnreadableError) as error:
-        raise _wrong(str(error)) from None
+        raise wrong_usage(str(error)) from None
 
 
 @contextmanager
@@ -250,7 +257,3 @@ def _operator() -> str:
     except (OSError, KeyError):
         user = "unknown"
     return re.sub(r"[^A-Za-z0-9._@-]", "_", f"{user}@{socket.gethostname()}")[:100]
-
-
-def _wrong(message: str) -> CommandFailed:
-    return CommandFailed(message, ExitCode.WRONG_USAGE)

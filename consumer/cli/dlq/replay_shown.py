@@ -6,14 +6,15 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
 from consumer.cli import output
 from consumer.cli.common import CommandFailed, ExitCode
-from consumer.cli.dlq.reading import reading_bar
+from consumer.cli.progress import bar, reading_bar
+from consumer.operations.progress import Advance, Progress, silent
 
 if TYPE_CHECKING:
     from consumer.kafka.groups import Member
@@ -31,12 +32,12 @@ _CAUSES_SHOWN = 10
 class Shown:
     """What a person sees of a run, and what is known of it when it ends early."""
 
-    reading: Callable[[int, int], None]
+    reading: Progress
     read: Callable[[], None]  # closes the bar of the reading
-    bar: Callable[[int], Callable[[int], None]]  # opens the bar of the replaying
+    replaying: Callable[[int], Advance]  # opens the bar of the replaying
     quiet: bool
     run: ReplayRun | None = None
-    advance: Callable[[int], None] = field(default=lambda more: None)
+    advance: Advance = silent
 
     def tell(self) -> Tell:
         """As the operation takes it."""
@@ -59,7 +60,7 @@ class Shown:
         self.read()
         show_plan(look, as_json=self.quiet)
         output.note(f"run {run.id}: {look.plan.to_do:,} letters; should it end early, {_how(run)}")
-        self.advance = self.bar(look.plan.to_do)
+        self.advance = self.replaying(look.plan.to_do)
 
     def done(self, more: int) -> None:
         """Move the bar."""
@@ -97,15 +98,15 @@ def shown(settings: Settings, *, as_json: bool) -> Iterator[Shown]:
         as_json: for scripts: no bars.
     """
     with ExitStack() as stack, ExitStack() as first:
-        reading = first.enter_context(reading_bar(silent=as_json))
+        reading = first.enter_context(reading_bar(quiet=as_json))
 
-        def bar(total: int) -> Callable[[int], None]:
+        def replaying(total: int) -> Advance:
             if as_json:
-                return lambda more: None
+                return silent
             _log_above_the_bar(settings)
-            return stack.enter_context(output.progress("replaying", total))
+            return stack.enter_context(bar("replaying", total))
 
-        yield Shown(reading, first.close, bar, as_json)
+        yield Shown(reading, first.close, replaying, as_json)
 
 
 class _AboveTheBar:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import typer
 
 from consumer.cli import output
-from consumer.cli.common import ConfigOption, JsonOption, kafka_for, settings_for
-from consumer.cli.dlq.reading import asked
+from consumer.cli.common import ConfigOption, JsonOption, ask_kafka, kafka_for, settings_for
 from consumer.cli.times import when
 
 _COLUMNS = (
@@ -28,7 +27,7 @@ def runs(context: typer.Context, config: ConfigOption = None, as_json: JsonOptio
     from consumer.operations.replay.run_store import list_runs
 
     settings = settings_for(config, needs_anythingllm=False, quiet_kafka=True)
-    reports = asked(list_runs(settings, kafka_for(context, settings)))
+    reports = ask_kafka(list_runs(settings, kafka_for(context, settings)))
     if as_json:
         for report in reports:
             output.json_line(report.told())

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from consumer.cli import output
-from consumer.cli.common import CommandFailed, ConfigOption, JsonOption, kafka_for, settings_for
-from consumer.cli.dlq.letters_shown import as_object, place_object, show_table
-from consumer.cli.dlq.reading import asked, read
+from consumer.cli.common import (
+    CommandFailed,
+    ConfigOption,
+    JsonOption,
+    ask_kafka,
+    kafka_for,
+    settings_for,
+)
+from consumer.cli.dlq.letters_shown import as_object, show_table
+from consumer.cli.dlq.reading import read
 from consumer.cli.times import when
 
 if TYPE_CHECKING:
@@ -63,7 +71,7 @@ def show(
         output.note(f"{len(found)} letters of {name}: show one by its event id or place")
         return
     for letter in found:
-        stored, record = asked(_look(settings, kafka, letter, payload))
+        stored, record = ask_kafka(_look(settings, kafka, letter, payload))
         if as_json:
             output.json_line(_object(settings, letter, letters, stored, record, payload))
         else:
@@ -114,14 +122,12 @@ def _object(
     record: Record | None,
     payload: bool,
 ) -> dict[str, object]:
-    from dataclasses import asdict
-
     shown = {
         **as_object(letter, letters),
         "next_step": _next_step(settings, letter, letters),
         "letters": [
             {
-                "at": place_object(each.at),
+                "at": asdict(each.at),
                 "failed_at": when(each.failed_at),
                 "reason": each.reason,
                 "message": each.message,

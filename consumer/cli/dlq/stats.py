@@ -9,8 +9,8 @@ import typer
 
 from consumer.cli import output
 from consumer.cli.common import ConfigOption, JsonOption, kafka_for, settings_for
+from consumer.cli.dlq.options import AllOption, Filters, ParkedOption, filtered
 from consumer.cli.dlq.reading import read, selected
-from consumer.cli.dlq.selecting import AllOption, Filters, ParkedOption, filtered
 from consumer.cli.times import when
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ import orjson
 import pytest
 
 from consumer import __version__
-from consumer.cli import output
+from consumer.cli import output, progress
 from consumer.cli.commands import COMMANDS, GROUPS, Command
 from consumer.cli.common import CommandFailed, ExitCode, end
 from consumer.cli.main import run_line
@@ -273,7 +273,13 @@ def test_tables_are_tab_separated_where_nobody_looks(capsys: pytest.CaptureFixtu
 
 def test_progress_is_silent_where_nobody_looks(capsys: pytest.CaptureFixture[str]) -> None:
     """A log file full of bars helps nobody."""
-    with output.progress("publishing", 3) as advance:
+    with progress.bar("publishing", 3) as advance:
         advance(3)
+    with progress.reading_bar() as move:
+        move(1, 2)
+        move(0, 0)
+    with progress.stages(quiet=False) as stage:
+        stage("one", 1, 2)
+        stage("two", 0, 0)
 
     assert capsys.readouterr() == ("", "")

@@ -1,4 +1,4 @@
-"""Which dead letters a command means: the options that all `dlq` commands share."""
+"""Options that `dlq` commands share: which dead letters are meant."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from consumer.cli.common import CommandFailed, ExitCode
+from consumer.cli.common import wrong_usage
 from consumer.cli.times import moment
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ class Filters:
         reasons = frozenset(self.reason or ())
         known = [*FailureReason, FOREIGN]
         if unknown := sorted(reasons - set(known)):
-            raise _wrong(f"--reason {unknown[0]!r}: there are {', '.join(known)}")
+            raise wrong_usage(f"--reason {unknown[0]!r}: there are {', '.join(known)}")
         first, last = _offsets(self.offsets)
         now = now or datetime.now(UTC)
         return Selection(
@@ -163,7 +163,7 @@ def _offsets(text: str | None) -> tuple[int | None, int | None]:
     found = _RANGE.fullmatch(text)
     first, last = (int(part) if part else None for part in found.groups()) if found else (1, 0)
     if first is not None and last is not None and first > last:
-        raise _wrong(f"--offsets {text!r} is no range: say 100:200, 100: or :200")
+        raise wrong_usage(f"--offsets {text!r} is no range: say 100:200, 100: or :200")
     return first, last
 
 
@@ -183,12 +183,8 @@ def checked_events(events: Sequence[str] | None) -> list[str]:
         try:
             UUID(name)
         except ValueError:
-            raise _wrong(
+            raise wrong_usage(
                 f"{name!r} is neither an event id nor a place (partition@offset); "
                 "for a document say --document or --identity"
             ) from None
     return list(events or ())
-
-
-def _wrong(message: str) -> CommandFailed:
-    return CommandFailed(message, ExitCode.WRONG_USAGE)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from consumer.cli.dlq.selecting import Filters, checked_events
+from consumer.cli.dlq.options import Filters, checked_events
 from consumer.cli.main import run_line
 from consumer.operations.letters.selection import Selection
 

@@ -1,0 +1,78 @@
+"""Progress bars on standard error: for people, while that is a terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+from consumer.cli.output import printable
+from consumer.operations.progress import Advance, Progress, StageProgress, silent
+
+_STEPS = 1_000  # of a bar whose end is known only later
+
+
+@contextmanager
+def bar(title: str, total: int, *, quiet: bool = False) -> Iterator[Advance]:
+    """A bar of so many steps; nothing is shown where nobody looks, or where `quiet`."""
+    if quiet or not sys.stderr.isatty():
+        yield silent
+        return
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.progress import Progress as Bars
+
+    with Bars(console=Console(stderr=True), transient=True) as bars:
+        task = bars.add_task(escape(printable(title)), total=total)
+        yield lambda more: bars.advance(task, more)
+
+
+@contextmanager
+def reading_bar(title: str = "reading", *, quiet: bool = False) -> Iterator[Progress]:
+    """A bar for work that finds out how much there is while it is done."""
+    with bar(title, _STEPS, quiet=quiet) as advance:
+        so_far = [0]
+
+        def move(done: int, total: int) -> None:
+            step = _STEPS * done // total if total else _STEPS
+            advance(step - so_far[0])
+            so_far[0] = step
+
+        yield move
+
+
+@contextmanager
+def stages(*, quiet: bool) -> Iterator[StageProgress]:
+    """A bar for each of several things that are done one after the other."""
+    shown = _Stages(quiet=quiet)
+    try:
+        yield shown
+    finally:
+        shown.end()
+
+
+class _Stages:
+    """Shows one bar at a time."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+        self._bar: AbstractContextManager[Advance] | None = None
+        self._advance: Advance = silent
+        self._stage, self._done = "", 0
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """So much of this stage is done."""
+        if stage != self._stage or done < self._done:
+            self.end()
+            self._bar = bar(stage, total, quiet=self._quiet)
+            self._advance = self._bar.__enter__()
+            self._stage = stage
+        self._advance(done - self._done)
+        self._done = done
+
+    def end(self) -> None:
+        """Take the bar away."""
+        bar, self._bar, self._advance = self._bar, None, silent
+        self._stage, self._done = "", 0
+        if bar is not None:
+            bar.__exit__(None, None, None)

@@ -1,0 +1,86 @@
+"""What the commands about workspaces share: which ones are meant, and looking at them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Coroutine, Iterable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from consumer.cli.common import CommandFailed, check_slug
+from consumer.cli.progress import bar
+
+if TYPE_CHECKING:
+    from consumer.anythingllm.inventory import Inventory
+    from consumer.operations.workspaces.verify import Upkeep, WorkspacesReport
+    from consumer.settings import Settings
+
+T = TypeVar("T")
+
+SlugsArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="SLUG",
+        help="Only these workspaces; without any all of them, and what only all of them tell: "
+        "files in no workspace, documents in several.",
+        show_default=False,
+    ),
+]
+
+
+def checked_slugs(slugs: list[str] | None) -> list[str]:
+    """The slugs that were named, none for all.
+
+    Raises:
+        CommandFailed: one of them can't be one.
+    """
+    for slug in slugs or ():
+        check_slug(slug)
+    return slugs or []
+
+
+def ask_anythingllm(work: Coroutine[Any, Any, T]) -> T:
+    """What the work gives; what AnythingLLM does not give becomes a line.
+
+    Raises:
+        CommandFailed: AnythingLLM can't be asked, or has no such workspace.
+    """
+    import asyncio
+
+    from consumer.anythingllm import AnythingLLMError
+    from consumer.operations.workspaces.verify import NoSuchWorkspace
+
+    try:
+        return asyncio.run(work)
+    except AnythingLLMError as error:
+        raise CommandFailed(error.message) from None
+    except NoSuchWorkspace as error:
+        raise CommandFailed(f"{error}; `workspaces list` shows those it has") from None
+
+
+@asynccontextmanager
+async def opened(settings: Settings) -> AsyncIterator[tuple[Inventory, Upkeep]]:
+    """AnythingLLM, connected, and what looks at its workspaces."""
+    from consumer.anythingllm.inventory import open_inventory
+    from consumer.operations.workspaces.verify import Upkeep, rules_of
+    from consumer.wiring.anythingllm import anythingllm_config
+
+    async with open_inventory(anythingllm_config(settings)) as inventory:
+        yield inventory, Upkeep(inventory, rules_of(settings))
+
+
+async def looked(
+    upkeep: Upkeep, slugs: list[str], mine: Iterable[str] = (), *, as_json: bool
+) -> WorkspacesReport:
+    """What is in these workspaces and what is wrong with it; in all of them where none is named.
+
+    Args:
+        upkeep: from `opened`.
+        slugs: the workspaces.
+        mine: locations of rows that this command has made.
+        as_json: for scripts: without a bar.
+    """
+    chosen = await upkeep.choose(slugs)
+    with bar("looking", len(chosen), quiet=as_json) as done:
+        return await upkeep.verify(chosen, whole=not slugs, mine=frozenset(mine), done=done)

@@ -1,0 +1,63 @@
+"""What people and scripts see of workspaces."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from consumer.cli import output
+
+if TYPE_CHECKING:
+    from consumer.operations.workspaces.finding import WorkspaceFinding
+    from consumer.operations.workspaces.verify import WorkspacesReport
+
+_MAX_LISTED = 50  # of one kind in one workspace, towards people
+
+
+def as_object(finding: WorkspaceFinding) -> dict[str, object]:
+    """A finding for scripts."""
+    return {
+        "kind": finding.kind,
+        "note": finding.is_note,
+        "workspace": finding.workspace,
+        "document_id": finding.document_id,
+        "chunk_ids": finding.chunk_ids,
+        "location": finding.location,
+        "keeps": finding.keeps,
+        "finding": finding.text,
+        "remedy": finding.remedy,
+        "what_to_do": finding.what_to_do,
+    }
+
+
+def totals(report: WorkspacesReport) -> dict[str, object]:
+    """A report in numbers, for scripts."""
+    return {
+        "workspaces": len(report.contents),
+        "documents": sum(each.documents for each in report.contents),
+        "chunks": sum(each.chunks for each in report.contents),
+        "foreign_documents": sum(each.foreign for each in report.contents),
+        "found": len(report.faults),
+        "notes": len(report.findings) - len(report.faults),
+    }
+
+
+def show(findings: Iterable[WorkspaceFinding], *, as_json: bool) -> None:
+    """Findings: each as a line for scripts, a table for people."""
+    shown: Counter[tuple[str, str | None]] = Counter()
+    rows = []
+    for each in findings:
+        if as_json:
+            output.json_line(as_object(each))
+            continue
+        shown[each.kind, each.workspace] += 1
+        if shown[each.kind, each.workspace] <= _MAX_LISTED:
+            kind = f"({each.kind})" if each.is_note else str(each.kind)
+            rows.append((kind, each.workspace or "-", each.text, each.what_to_do))
+    if rows:
+        output.table(("what", "workspace", "finding", "what to do"), rows)
+    for (kind, workspace), count in shown.items():
+        if count > _MAX_LISTED:
+            more = f"{count - _MAX_LISTED} more {kind} in {workspace or 'no workspace'}"
+            output.note(f"{more}; --json shows all")
