@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Mapping
 
 MAX_LENGTH = 255
 
@@ -24,8 +25,8 @@ _SLUG = re.compile(r"[a-z0-9_-]{1,255}")
 _DROPPED = re.compile(r"[^a-z0-9_\s]+")
 _SPACES = re.compile(r"\s+")
 
-_SPACED = {"+": "plus", "!": "bang", "@": "at", "*": "splat", ".": "dot"}
-_SPELT = {
+_SPACED: Mapping[str, str] = {"+": "plus", "!": "bang", "@": "at", "*": "splat", ".": "dot"}
+_SPELT: Mapping[str, str] = {
     "$": "dollar", "%": "percent", "&": "and", "<": "less", ">": "greater",
     "¢": "cent", "£": "pound", "¤": "currency", "¥": "yen", "€": "euro", "₿": "bitcoin",
     "©": "c", "®": "r", "™": "tm", "℠": "sm", "ª": "a", "º": "o",
@@ -42,8 +43,8 @@ _CYRILLIC = (
     "аa бb вv гg дd еe жzh зz иi йj кk лl мm нn оo пp рr сs тt уu фf хh цc чch шsh щsh ъu ыy ь "
     "эe юyu яya ёyo ђdj єye іi їyi јj љlj њnj ћc џdz ґg"
 )
-_TABLE = str.maketrans(
-    _SPELT
+_TABLE: Mapping[int, str] = str.maketrans(
+    {**_SPELT}
     | {pair[0]: pair[1:] for pair in f"{_GREEK} {_CYRILLIC}".split(" ")}
     | {sign: f" {word} " for sign, word in _SPACED.items()}
     | {"-": " ", "–": " "}

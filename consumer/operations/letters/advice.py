@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from consumer.contract.received_letter import Letter
 from consumer.model.reason import FailureReason
 from consumer.operations.letters.standing import Standing
 
-_BY_REASON = {
+_BY_REASON: Mapping[FailureReason, str] = {
     FailureReason.UNDECODABLE: "its publisher has to mend it; replaying the same bytes fails again",
     FailureReason.INVALID: "its publisher has to mend it; replaying the same bytes fails again",
     FailureReason.OVERSIZED: "raise the limit that the cause names (DOCUMENT_MAX_…) and replay it, "
@@ -18,7 +20,7 @@ _BY_REASON = {
     FailureReason.EXHAUSTED: "look into AnythingLLM's log for why; once that is mended, replay it: "
     "only what is missing is uploaded",
 }
-_BY_STANDING = {
+_BY_STANDING: Mapping[Standing, str] = {
     Standing.RESOLVED: "nothing: a later result says that it went well",
     Standing.STALE: "nothing: a newer version of the document is stored or deleted",
     Standing.IN_FLIGHT: "wait for the result of its replay",

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -72,7 +73,7 @@ class ReplayRules:
     force: bool = False
 
 
-_LEFT = {
+_LEFT: Mapping[Standing, ReplayVerdict] = {
     Standing.STALE: ReplayVerdict.STALE,
     Standing.RESOLVED: ReplayVerdict.RESOLVED,
     Standing.IN_FLIGHT: ReplayVerdict.IN_FLIGHT,
