@@ -84,7 +84,7 @@ def where(
 def _told(
     settings: Settings, kafka: KafkaAccess, document: str, *, quick: bool, as_json: bool
 ) -> Story:
-    from consumer.operations.where.telling import story_of
+    from consumer.operations.where.where import story_of
 
     with stages(quiet=as_json) as progress:
         return ask_kafka(story_of(settings, kafka, document, quick=quick, progress=progress))

@@ -7,9 +7,9 @@ import random
 
 from consumer.contract.received_result import read_result
 from consumer.operations.letters.selection import Selection
-from consumer.operations.replay.look import Wish
-from consumer.operations.replay.running import Tell
-from consumer.operations.replay.starting import start_replay
+from consumer.operations.replay.execution import Tell
+from consumer.operations.replay.planning import Wish
+from consumer.operations.replay.replay import start_replay
 from consumer.sandbox.errors import SandboxError
 from consumer.settings import Settings
 from consumer.wiring.kafka import kafka_clients

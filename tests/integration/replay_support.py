@@ -11,10 +11,10 @@ from consumer.contract.exported_letter import encode_exported
 from consumer.kafka.groups import Member
 from consumer.model.record import Record
 from consumer.operations.letters.selection import Selection
-from consumer.operations.replay.look import ReplayLook, Wish
+from consumer.operations.replay.execution import RunOutcome, Tell
+from consumer.operations.replay.planning import ReplayLook, Wish
+from consumer.operations.replay.replay import plan_replay, resume_replay, start_replay
 from consumer.operations.replay.run import ReplayRun
-from consumer.operations.replay.running import RunOutcome, Tell
-from consumer.operations.replay.starting import plan_replay, resume_replay, start_replay
 from consumer.settings import Settings
 from tests.integration.service_fixtures import Stage, header
 

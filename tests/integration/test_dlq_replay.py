@@ -21,10 +21,10 @@ from consumer.model.outcome import FailureReason
 from consumer.model.record import Record
 from consumer.operations.letters.payloads import payload_of
 from consumer.operations.letters.selection import Selection
-from consumer.operations.replay.look import WrongFileError
+from consumer.operations.replay.replay import ReplayRefused
 from consumer.operations.replay.run import RunProgress
 from consumer.operations.replay.run_store import RunStore, list_runs
-from consumer.operations.replay.starting import ReplayRefused
+from consumer.operations.replay.sources import WrongFileError
 from consumer.operations.replay.verdict import ReplayVerdict
 from tests.integration.kafka_support import delete_records
 from tests.integration.replay_support import (

@@ -34,8 +34,8 @@ from consumer.cli.progress import reading_bar
 
 if TYPE_CHECKING:
     from consumer.operations.ports import KafkaAccess
-    from consumer.operations.replay.look import Wish
-    from consumer.operations.replay.running import RunOutcome
+    from consumer.operations.replay.execution import RunOutcome
+    from consumer.operations.replay.planning import Wish
     from consumer.settings import Settings
 
 T = TypeVar("T")
@@ -117,7 +117,7 @@ def replay(
     settings = settings_for(config, needs_anythingllm=False, quiet_kafka=True)
     kafka = kafka_for(context, settings)
     with _lines_of(from_file) as (lines, path):
-        from consumer.operations.replay.look import Wish
+        from consumer.operations.replay.planning import Wish
 
         wish = Wish(
             selection=filters.selection(names),
@@ -140,7 +140,7 @@ def replay(
 
 
 def _plan(settings: Settings, kafka: KafkaAccess, wish: Wish, *, as_json: bool) -> None:
-    from consumer.operations.replay.starting import plan_replay
+    from consumer.operations.replay.replay import plan_replay
 
     with reading_bar(quiet=as_json) as reading:
         look = _carry_out(plan_replay(settings, kafka, wish, reading))
@@ -158,7 +158,7 @@ def _plan(settings: Settings, kafka: KafkaAccess, wish: Wish, *, as_json: bool) 
 def _replay(settings: Settings, kafka: KafkaAccess, wish: Wish, *, as_json: bool) -> None:
     import random
 
-    from consumer.operations.replay.starting import start_replay
+    from consumer.operations.replay.replay import start_replay
 
     with shown(settings, as_json=as_json) as told:
         work = start_replay(
@@ -171,7 +171,7 @@ def _resume(settings: Settings, kafka: KafkaAccess, id: str, wish: Wish, *, as_j
     import random
     from dataclasses import replace
 
-    from consumer.operations.replay.starting import file_of_run, resume_replay
+    from consumer.operations.replay.replay import file_of_run, resume_replay
 
     with _lines_of(_path_of(ask_kafka(file_of_run(settings, kafka, id)), wish)) as (lines, path):
         if wish.lines is None:
@@ -220,9 +220,9 @@ def _finish(replayed: RunOutcome, *, as_json: bool) -> None:
 def _carry_out(work: Coroutine[Any, Any, T]) -> T:
     """What the work gives; why it could not be done becomes a line."""
     from consumer.cli.files import UnreadableError
-    from consumer.operations.replay.look import WrongFileError
-    from consumer.operations.replay.running import ReplayStopped
-    from consumer.operations.replay.starting import ReplayRefused
+    from consumer.operations.replay.execution import ReplayStopped
+    from consumer.operations.replay.replay import ReplayRefused
+    from consumer.operations.replay.sources import WrongFileError
 
     try:
         return ask_kafka(work)

@@ -18,9 +18,9 @@ from consumer.operations.progress import Advance, Progress, silent
 
 if TYPE_CHECKING:
     from consumer.kafka.groups import Member
-    from consumer.operations.replay.look import ReplayLook
+    from consumer.operations.replay.execution import Tell
+    from consumer.operations.replay.planning import ReplayLook
     from consumer.operations.replay.run import ReplayRun
-    from consumer.operations.replay.running import Tell
     from consumer.settings import Settings
 
 T = TypeVar("T")
@@ -41,13 +41,13 @@ class Shown:
 
     def tell(self) -> Tell:
         """As the operation takes it."""
-        from consumer.operations.replay.running import Tell
+        from consumer.operations.replay.execution import Tell
 
         return Tell(self.reading, self.waiting, self.began, self.done)
 
     def waiting(self, members: tuple[Member, ...]) -> None:
         """Say who is at work, and why it is waited for."""
-        from consumer.operations.replay.starting import holders_of
+        from consumer.operations.replay.replay import holders_of
 
         output.note(
             f"another replay is at work: {holders_of(members)}; if it was killed, Kafka notices "

@@ -15,7 +15,7 @@ from consumer.cli.times import when
 
 if TYPE_CHECKING:
     from consumer.operations.letters.reading import Letters
-    from consumer.operations.letters.tally import LetterTally
+    from consumer.operations.letters.stats import LetterStats
 
 _DAYS = 30
 _BAR = 50
@@ -40,13 +40,13 @@ def stats(
 
     Example: anythingllm-consumer dlq stats --since 7d
     """
-    from consumer.operations.letters.tally import tally
+    from consumer.operations.letters.stats import stats_of
 
     selection = filters.selection()
     settings = settings_for(config, needs_anythingllm=False, quiet_kafka=True)
     letters = read(settings, kafka_for(context, settings), as_json=as_json)
     chosen = selected(letters, selection, all_=all_, parked=parked)
-    counted = tally((each, letters.of(each)) for each in chosen)
+    counted = stats_of((each, letters.of(each)) for each in chosen)
     if as_json:
         output.json_line(_object(counted, letters, top))
         return
@@ -56,7 +56,7 @@ def stats(
     output.line(f"{counted.letters:,} dead letters, {counted.bytes:,} bytes")
 
 
-def _object(counted: LetterTally, letters: Letters, top: int) -> dict[str, object]:
+def _object(counted: LetterStats, letters: Letters, top: int) -> dict[str, object]:
     reach = letters.reach
     return {
         "letters": counted.letters,
@@ -72,7 +72,7 @@ def _object(counted: LetterTally, letters: Letters, top: int) -> dict[str, objec
     }
 
 
-def _table(counted: LetterTally, kind: str, top: int) -> None:
+def _table(counted: LetterStats, kind: str, top: int) -> None:
     counts = getattr(counted, kind).most_common()
     shown = counts[: top or None]
     if not shown or (kind == "standing" and len(counts) == 1):
@@ -82,7 +82,7 @@ def _table(counted: LetterTally, kind: str, top: int) -> None:
         output.note(f"{len(counts) - len(shown):,} more of {kind}; --top 0 shows all")
 
 
-def _plot(counted: LetterTally) -> None:
+def _plot(counted: LetterStats) -> None:
     """A bar a day on a terminal, lines of day and number elsewhere."""
     days = counted.days(_DAYS)
     if not days:

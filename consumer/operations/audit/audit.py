@@ -19,8 +19,8 @@ from consumer.kafka.topics import no_such_topic
 from consumer.model.record import Coordinates
 from consumer.model.slug import is_slug
 from consumer.operations.audit.findings import AuditFinding, AuditSummary
-from consumer.operations.audit.intake import EventIntake, RowIntake
 from consumer.operations.audit.judgement import Case, Excuse, Judgement, judge
+from consumer.operations.audit.recording import EventRecorder, RowRecorder
 from consumer.operations.audit.register import Entry, Register, open_register
 from consumer.operations.audit.states import NOTES, UNEXPLAINED, DocumentState
 from consumer.operations.letters.reading import read_letters
@@ -74,7 +74,7 @@ class Audit:
         self._progress = progress
         self._sleep = sleep
         self._routing = settings.routing.rules()
-        self._events = EventIntake(settings, register, workspace)
+        self._events = EventRecorder(settings, register, workspace)
         self._topic_progress: dict[str, TopicProgress] = {}
         self._letters_reach_back = True
         self._excuses: dict[Coordinates, Excuse] = {}
@@ -174,7 +174,7 @@ class Audit:
         for number, slug in enumerate(slugs):
             self._progress("looking at workspaces", number, len(slugs))
             self._register.forget_stored(slug)
-            take = RowIntake(self._register, slug, self._settings.document.identity)
+            take = RowRecorder(self._register, slug, self._settings.document.identity)
             listed = await self._inventory.scan(slug, take)
             if listed is not None:
                 self._listed[slug] = listed

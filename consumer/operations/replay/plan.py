@@ -10,7 +10,7 @@ from typing import Any
 from consumer.contract.received_letter import Letter
 from consumer.operations.letters.selection import Selection
 from consumer.operations.letters.standing import Standing
-from consumer.operations.letters.tally import cause_of
+from consumer.operations.letters.stats import cause_of
 from consumer.operations.replay.verdict import ReplayRules, ReplayVerdict, partition_of, verdict_of
 
 

@@ -11,7 +11,7 @@ from consumer.model.identity import IdentityTemplate
 from consumer.model.listing import ListedRow, Listing, by_identity, newest_of
 from consumer.model.marker import StoredUnit, mark
 from consumer.model.version import DocumentVersion
-from consumer.operations.workspaces.examination import examine
+from consumer.operations.workspaces.faults import examine
 
 _LOOKED_FOR = 3  # chunks of a document
 _LONGEST = 1_000  # characters of a chunk; AnythingLLM 1.16 embeds longer ones in pieces of that

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from consumer.model.identity import IdentityTemplate
 from consumer.model.listing import ListedFile, Listing, by_identity, newest_of
-from consumer.operations.workspaces.examination import about, name_of
+from consumer.operations.workspaces.faults import about, name_of
 from consumer.operations.workspaces.finding import FindingKind, WorkspaceFinding, found, untouchable
 
 

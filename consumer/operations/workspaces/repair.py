@@ -21,7 +21,7 @@ from typing import TypeVar
 from consumer.anythingllm.inventory import Inventory
 from consumer.model.slug import is_slug
 from consumer.operations.progress import Advance, silent
-from consumer.operations.workspaces.examination import SENTINEL_SECONDS
+from consumer.operations.workspaces.faults import SENTINEL_SECONDS
 from consumer.operations.workspaces.finding import FindingKind, Remedy, WorkspaceFinding
 from consumer.operations.workspaces.verify import Orphans, Upkeep, WorkspaceLook, WorkspacesReport
 

@@ -21,7 +21,7 @@ from consumer.model.listing import ListedFile, Listing
 from consumer.model.routing import Unroutable
 from consumer.model.slug import is_slug
 from consumer.operations.progress import Advance, silent
-from consumer.operations.workspaces.examination import examine
+from consumer.operations.workspaces.faults import examine
 from consumer.operations.workspaces.finding import FindingKind, WorkspaceFinding, found
 from consumer.operations.workspaces.holding import (
     Contents,

@@ -23,8 +23,15 @@ from consumer.kafka.group_lock import LockConfig, TakenError
 from consumer.kafka.groups import Member
 from consumer.operations.ports import KafkaAccess, RecordReader
 from consumer.operations.progress import Progress
-from consumer.operations.replay.look import ReplayLook, ReplayLooking, Wish
+from consumer.operations.replay.execution import (
+    ReplayRoom,
+    RunningReplay,
+    RunOutcome,
+    Tell,
+    tell_left,
+)
 from consumer.operations.replay.plan import ReplayPlan
+from consumer.operations.replay.planning import ReplayLook, ReplayPlanner, Wish
 from consumer.operations.replay.run import (
     ReplayRun,
     RunFile,
@@ -34,13 +41,6 @@ from consumer.operations.replay.run import (
     run_id,
 )
 from consumer.operations.replay.run_store import RunStore, lock_group, replays_since
-from consumer.operations.replay.running import (
-    ReplayRoom,
-    RunningReplay,
-    RunOutcome,
-    Tell,
-    tell_left,
-)
 from consumer.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -69,7 +69,7 @@ async def plan_replay(
         WrongFileError: the file holds something else than exported letters.
     """
     async with kafka.admin() as admin, kafka.reader() as reader:
-        return await ReplayLooking(settings, kafka, reader, admin, reading).look(wish)
+        return await ReplayPlanner(settings, kafka, reader, admin, reading).look(wish)
 
 
 async def start_replay(
@@ -100,7 +100,7 @@ async def start_replay(
     now = datetime.now(UTC)
     id = run_id(now, rng.getrandbits(16))
     async with _room(settings, kafka, id, operator, tell, rng) as room:
-        look = await room.looking.look(wish)
+        look = await room.planner.look(wish)
         if look.refused:
             raise ReplayRefused("; ".join(look.refused))
         if not look.plan.to_do:
@@ -170,7 +170,7 @@ async def resume_replay(
         )
         published = await _published(room.reader, run)
         within = {n: (progress.next.get(n, 0), end) for n, end in run.ends.items()}
-        look = await room.looking.look(wish, within, published)
+        look = await room.planner.look(wish, within, published)
         if run.file is not None and look.file_sha256 != run.file.sha256:
             raise ReplayRefused(f"the file {run.file.path} is not what it was when the run began")
         if look.refused:
@@ -215,8 +215,8 @@ async def _room(
             kafka.admin() as admin,
             kafka.reader() as reader,
         ):
-            looking = ReplayLooking(settings, kafka, reader, admin, tell.reading)
-            yield ReplayRoom(kafka, admin, reader, RunStore(admin, settings), lock, looking)
+            planner = ReplayPlanner(settings, kafka, reader, admin, tell.reading)
+            yield ReplayRoom(kafka, admin, reader, RunStore(admin, settings), lock, planner)
     except TakenError as error:
         raise ReplayRefused(
             f"another replay is at work: {holders_of(error.holders)}. Two at once would replay "

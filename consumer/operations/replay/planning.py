@@ -1,33 +1,21 @@
-"""What there is to replay, and the bytes of it: looked at before a run, read while it runs."""
+"""Planning a replay: from what an operator asks for to what would be done now. Changes nothing."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from consumer.contract.exported_letter import decode_exported
-from consumer.contract.received_letter import Letter, letter_of
 from consumer.kafka.topics import no_such_topic
-from consumer.model.record import Coordinates, Record
-from consumer.operations.letters.original import NoOriginal, places_of
-from consumer.operations.letters.payloads import Payloads
+from consumer.model.record import Coordinates
+from consumer.operations.letters.original import places_of
 from consumer.operations.letters.reading import Letters, read_letters
 from consumer.operations.letters.selection import Selection
 from consumer.operations.ports import ClusterAdmin, KafkaAccess, RecordReader
 from consumer.operations.progress import Progress
 from consumer.operations.replay.plan import ReplayPlan, plan_of
-from consumer.operations.replay.verdict import ReplayRules, ReplayVerdict, Skipped
+from consumer.operations.replay.sources import Lines, read_exported
+from consumer.operations.replay.verdict import ReplayRules
 from consumer.settings import Settings
-
-Lines = Callable[[], Iterable[bytes]]
-"""Gives the lines of an exported file, from its start each time."""
-
-Work = Sequence[tuple[Letter, ReplayVerdict]]
-
-
-class WrongFileError(Exception):
-    """The file holds something else than exported letters; the message says where and what."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +64,7 @@ class ReplayLook:
     file_sha256: str = ""
 
 
-class ReplayLooking:
+class ReplayPlanner:
     """Looks at everything once.
 
     Args:
@@ -124,7 +112,7 @@ class ReplayLooking:
         # Before anything is read: what comes later is none of this run's.
         ends = await self._ends(source)
         replay_ends = await self._ends(kafka.replay_topic)
-        digest, exported = _exported(wish.lines)
+        digest, exported = read_exported(wish.lines)
         letters = await read_letters(
             self._settings, self._kafka, progress=self._progress, also=exported
         )
@@ -162,7 +150,8 @@ class ReplayLooking:
         """How many by-reference letters have a place that their topic still reaches back to.
 
         No original is read for it: a plan may hold thousands, of megabytes each. Whether the record
-        that lies there is the original is found out when it is replayed (`original_for`).
+        that lies there is the original is found out when it is replayed
+        (`consumer.operations.replay.sources.original_for`).
         """
         places = [places_of(letter) for letter in plan.replayed if letter.by_reference]
         topics = {place.at.topic for several in places for place in several}
@@ -200,60 +189,3 @@ class ReplayLooking:
 def _is_within(at: Coordinates, limits: Mapping[int, tuple[int, int]]) -> bool:
     start, end = limits.get(at.partition, (0, 0))
     return start <= at.offset < end
-
-
-def _exported(lines: Lines | None) -> tuple[str, list[tuple[Letter, bytes | None]]]:
-    """The letters in a file with their keys, and its digest; payloads are not kept."""
-    digest = hashlib.sha256()
-    found: dict[Coordinates, tuple[Letter, bytes | None]] = {}
-    for number, line in enumerate(lines() if lines is not None else (), 1):
-        digest.update(line + b"\n")
-        try:
-            record = decode_exported(line)
-        except ValueError as error:
-            raise WrongFileError(f"letter {number} of the file: {error}") from None
-        found.setdefault(record.at, (letter_of(record), record.key))
-    return digest.hexdigest(), list(found.values())
-
-
-async def records_for(
-    reader: RecordReader, work: Work, lines: Lines | None
-) -> AsyncIterator[tuple[Letter, ReplayVerdict, Record | None]]:
-    """Each letter with its record, one in memory at a time; None where it is gone.
-
-    Raises:
-        KafkaUnavailableError: Kafka can't be reached.
-    """
-    if lines is None:
-        for letter, verdict in work:
-            yield letter, verdict, await reader.record(letter.at)
-        return
-    wanted = {letter.at: (letter, verdict) for letter, verdict in work}
-    for line in lines():
-        record = decode_exported(line)
-        if (found := wanted.pop(record.at, None)) is not None:
-            yield *found, record
-
-
-_SKIPPED = {
-    NoOriginal.GONE: Skipped.ORIGINAL_GONE,
-    NoOriginal.DIFFERS: Skipped.ORIGINAL_DIFFERS,
-    NoOriginal.UNREADABLE: Skipped.ORIGINAL_UNREADABLE,
-}
-
-
-async def original_for(reader: RecordReader, letter: Letter, record: Record) -> Record | Skipped:
-    """The record to publish again: the letter's own bytes, or the original it refers to.
-
-    Args:
-        reader: connected.
-        letter: which one.
-        record: the letter's own.
-
-    Raises:
-        KafkaUnavailableError: Kafka can't be reached.
-    """
-    if not letter.by_reference:
-        return record
-    found = await Payloads(reader).original_of(letter)
-    return _SKIPPED[found] if isinstance(found, NoOriginal) else found

@@ -33,16 +33,11 @@ from consumer.operations.ports import (
     RecordReader,
 )
 from consumer.operations.progress import Advance, Progress
-from consumer.operations.replay.look import (
-    ReplayLook,
-    ReplayLooking,
-    Wish,
-    original_for,
-    records_for,
-)
 from consumer.operations.replay.plan import ReplayPlan
+from consumer.operations.replay.planning import ReplayLook, ReplayPlanner, Wish
 from consumer.operations.replay.run import ReplayRun, RunProgress
 from consumer.operations.replay.run_store import RunStore
+from consumer.operations.replay.sources import original_for, records_for
 from consumer.operations.replay.verdict import ReplayVerdict, Skipped, replay_of
 from consumer.settings import Settings
 from consumer.wiring.topics import DEAD_LETTER_HEADROOM
@@ -102,7 +97,7 @@ class ReplayRoom:
     reader: RecordReader
     store: RunStore
     lock: HeldLock
-    looking: ReplayLooking
+    planner: ReplayPlanner
 
 
 @dataclass(frozen=True, slots=True)

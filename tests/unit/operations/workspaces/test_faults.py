@@ -12,7 +12,7 @@ from consumer.model.identity import IdentityTemplate
 from consumer.model.listing import ListedFile, ListedRow, Listing
 from consumer.model.marker import ChunkMark, Marker
 from consumer.model.version import DocumentVersion
-from consumer.operations.workspaces.examination import examine
+from consumer.operations.workspaces.faults import examine
 from consumer.operations.workspaces.finding import FindingKind, Remedy, found
 from consumer.operations.workspaces.holding import Holding, contents, holdings, in_several, orphan
 

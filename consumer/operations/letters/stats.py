@@ -23,7 +23,7 @@ _ID = re.compile(
 
 
 @dataclass(slots=True)
-class LetterTally:
+class LetterStats:
     """How many letters there are of each kind; the most frequent come first when listed."""
 
     letters: int = 0
@@ -56,9 +56,9 @@ class LetterTally:
         return [(day.isoformat(), self.day[day.isoformat()]) for day in shown]
 
 
-def tally(letters: Iterable[tuple[Letter, Standing]]) -> LetterTally:
+def stats_of(letters: Iterable[tuple[Letter, Standing]]) -> LetterStats:
     """Letters and how they stand, counted."""
-    counted = LetterTally()
+    counted = LetterStats()
     for letter, standing in letters:
         counted.add(letter, standing)
     return counted

@@ -15,7 +15,7 @@ from consumer.settings import Settings
 from consumer.wiring.events import event_reader
 
 
-class EventIntake:
+class EventRecorder:
     """Takes what is published, as the service reads it.
 
     Args:
@@ -51,7 +51,7 @@ class EventIntake:
             self._register.waits(event.identity, record.at)
 
 
-class RowIntake:
+class RowRecorder:
     """Takes the rows of a workspace's listing.
 
     Args:

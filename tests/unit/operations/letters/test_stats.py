@@ -10,7 +10,7 @@ from consumer.contract.received_letter import Letter, letter_of
 from consumer.model.outcome import FailureReason
 from consumer.operations.letters.advice import next_step
 from consumer.operations.letters.standing import Standing
-from consumer.operations.letters.tally import cause_of, tally
+from consumer.operations.letters.stats import cause_of, stats_of
 from tests.unit.contract.letters import foreign_record, letter
 
 UUID = "90e54ce4-6a57-5116-a27b-e2d683b0241c"
@@ -42,7 +42,7 @@ def test_everything_is_counted() -> None:
     """By each of the kinds; days without any are shown as such."""
     first = letter(failed=0, reason=FailureReason.INVALID, workspace=None)
     later = [letter(failed=24 * 3 + hour) for hour in range(3)]
-    counted = tally([(first, Standing.OPEN), *((each, Standing.PARKED) for each in later)])
+    counted = stats_of([(first, Standing.OPEN), *((each, Standing.PARKED) for each in later)])
 
     assert counted.letters == 4
     assert counted.bytes == first.size + 3 * later[0].size
@@ -58,7 +58,7 @@ def test_everything_is_counted() -> None:
 
 def test_nothing_is_counted_as_nothing() -> None:
     """An empty topic has no days."""
-    counted = tally([])
+    counted = stats_of([])
 
     assert (counted.letters, counted.days(30)) == (0, [])
 
