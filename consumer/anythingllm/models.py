@@ -122,7 +122,7 @@ class SearchHit:
         distance: cosine distance, smaller is nearer; AnythingLLM's ``score`` is not used because it
             says 1 (perfect) for a distance of 1 or more (nothing in common).
         title: the human title where known.
-        document_id: as uploaded; None for documents that somebody else put there, as are the rest.
+        document_id: as uploaded; None for documents that others put there, as are the rest.
         chunk_id: as uploaded.
         chunk_index: the chunk's position.
         source_url: of the document.
@@ -142,7 +142,7 @@ class SearchHit:
 
     @property
     def foreign(self) -> bool:
-        """Whether somebody else put it there."""
+        """Whether others put it there."""
         return self.document_id is None
 
 
@@ -161,7 +161,7 @@ class StoredDocument:
     """A logical document in a workspace.
 
     Args:
-        document_id: as uploaded; None for a document that somebody else put there.
+        document_id: as uploaded; None for a document that others put there.
         title: the human title where known.
         source_url: as uploaded, or None.
         technology: as uploaded, or None.
@@ -182,7 +182,7 @@ class StoredDocument:
 
     @property
     def foreign(self) -> bool:
-        """Whether somebody else put it there; such documents are never changed or removed."""
+        """Whether others put it there; such documents are never changed or removed."""
         return self.document_id is None
 
 

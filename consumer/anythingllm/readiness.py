@@ -164,7 +164,7 @@ class Readiness:
             ready.used = True
 
     def compare(self, workspace: Workspace, *, empty: bool) -> None:
-        """Forget a workspace that a listing shows to be another one, or emptied by somebody.
+        """Forget a workspace that a listing shows to be another one, or emptied by others.
 
         A workspace that was deleted and made anew, or reset in AnythingLLM's pages, has lost its
         table: concurrent uploads would overwrite each other again.

@@ -49,7 +49,7 @@ class SettledVersions:
         )
 
     def forget(self) -> None:
-        """Forget everything: the partitions may be somebody else's."""
+        """Forget everything: others may own the partitions now."""
         self._documents.clear()
         self._tombstones.clear()
 

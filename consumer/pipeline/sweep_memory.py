@@ -1,4 +1,4 @@
-"""What documents that were carried out lately want, remembered for the second look."""
+"""What documents that were carried out lately want, remembered for the sweep."""
 
 from __future__ import annotations
 

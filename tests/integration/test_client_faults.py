@@ -1,4 +1,4 @@
-"""Whose fault it is: the deep probe, the own-text test, 403, and a workspace that takes nothing."""
+"""Whose fault it is: the deep probe, the poison probe, 403, and a workspace that takes nothing."""
 
 from __future__ import annotations
 
@@ -143,11 +143,11 @@ async def test_a_probe_is_let_through_while_the_breaker_is_open(simulator: Simul
         await client.storage.probe()
 
 
-# -- the own-text test -----------------------------------------------------------------------------
+# -- the poison probe ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("length", [1, 999, 1_000, 1_001, 5_000, 25_000])
-async def test_the_own_text_test_finds_poison_wherever_it_stands(
+async def test_the_poison_probe_finds_poison_wherever_it_stands(
     simulator: Simulator, client: AnythingLLMClient, length: int
 ) -> None:
     """In one request, unclear, stored nowhere; other text passes."""
@@ -177,7 +177,7 @@ async def test_a_huge_text_is_tested_whole_in_bounded_requests(
         await client.storage.embeds("some words " * 27_000 + "poison", trace_id=TRACE)
 
 
-async def test_the_own_text_test_passes_the_breaker_and_ends_in_time(simulator: Simulator) -> None:
+async def test_the_poison_probe_passes_the_breaker_and_ends_in_time(simulator: Simulator) -> None:
     """It is work like any other: not for a server that is down, and not for ever."""
     settings = {"circuit_breaker": CircuitBreakerConfig(1, 60, 5), "upload_timeout": 0.2}
     async with client_for(simulator, **settings) as client:

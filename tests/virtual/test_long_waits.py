@@ -1,4 +1,4 @@
-"""Documents that wait long are in nobody's way, and patience is no verdict."""
+"""Documents that wait long are in nobody's way, and a long wait is no verdict."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.virtual.world import HOUR, event, world
 
 @virtually
 async def test_documents_that_fail_for_hours_do_not_hold_up_the_others() -> None:
-    """P2: chunks whose uploads might still come for ten minutes each, more than the window has."""
+    """P2: chunks whose uploads may still come for ten minutes each, more than there are places."""
     async with world() as w:
         w.sim.faults.latency = 0.05
         w.sim.faults.add("pretend", path="*/raw-text", contains="never stored")

@@ -1,4 +1,4 @@
-"""The lease: renewed by the group's answers alone, over before the group's patience is."""
+"""The lease: renewed by the group's answers alone, over before the session timeout is."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_running_alone_does_not_renew_it() -> None:
 
 
 def test_it_counts_from_the_question_and_not_from_the_answer() -> None:
-    """The group's patience began when the heartbeat reached it, however late we read its answer."""
+    """The session timeout began when the heartbeat reached it, however late we read its answer."""
     clock = Clock()
     lease = Lease(10.0, clock)
     clock.now += 7.0

@@ -27,14 +27,14 @@ async def _soon() -> None:
         await asyncio.sleep(0)
 
 
-# -- the window ------------------------------------------------------------------------------------
+# -- the in-flight limit ---------------------------------------------------------------------------
 
 
 def _shown(metrics: Metrics, name: str) -> float:
     return metrics.registry.get_sample_value(f"{PREFIX}_{name}") or 0.0
 
 
-async def test_what_comes_back_from_aside_needs_no_place_of_the_window() -> None:
+async def test_what_comes_back_from_aside_needs_no_ordinary_place() -> None:
     """Those who hold all of them may be waiting for just that one."""
     metrics = Metrics()
     limit = InFlightLimit(InFlightBounds(1, 1_000, 2 * ROOM), metrics)
@@ -69,7 +69,7 @@ async def test_room_aside_is_kept_until_the_place_is_left() -> None:
     await other.leave()
 
 
-async def test_as_many_come_back_at_once_as_the_window_has_places() -> None:
+async def test_as_many_come_back_at_once_as_the_limit_has_places() -> None:
     """A thousand documents that a healed workspace lets go are not all in work at once."""
     limit = InFlightLimit(InFlightBounds(2, 1_000, 4 * ROOM), Metrics())
     healed, back = asyncio.Event(), []

@@ -118,7 +118,7 @@ async def test_an_outage_sends_those_who_stand_aside_to_wait_for_its_end() -> No
 
 @virtually
 async def test_who_waits_in_its_place_stands_aside_as_soon_as_the_workspace_is_paused() -> None:
-    """Thirty-two documents that wait already would fill the window for half an hour."""
+    """Thirty-two documents that wait already would take all places for half an hour."""
     async with scene_of() as scene:
         scene.gates.pauses.failed("sick", SICK)
         every = [WatchedRight() for _ in range(10)]

@@ -1,4 +1,4 @@
-"""The window: bounds that hold, places that come back, and nobody who waits for ever."""
+"""The in-flight limit: bounds that hold, places that come back, and nobody who waits for ever."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROOM = room_aside(100)
 
 
 class Scene:
-    """A window, and what its metrics say."""
+    """An in-flight limit, and what its metrics say."""
 
     def __init__(self, documents: int = 2, size: int = 1000, aside: int = 0) -> None:
         self.metrics = Metrics()
@@ -110,7 +110,7 @@ async def test_who_stands_aside_gives_its_place_up_and_is_counted() -> None:
         await scene.taken()
         back.set()
 
-        assert await _soon(aside), "it needs no place of the window"
+        assert await _soon(aside), "it needs no ordinary place"
         assert scene.gauges() == [200, 0, 0]
         await place.leave()
         assert scene.gauges() == [100, 0, 0]
@@ -131,7 +131,7 @@ async def test_without_room_aside_it_waits_in_its_place() -> None:
 
 
 async def test_room_aside_is_kept_until_the_document_is_done() -> None:
-    """It is in memory until then, in a place that the window does not count."""
+    """It is in memory until then, in a place that the limit does not count."""
     scene = Scene(documents=2, aside=ROOM)
     first, second, back = await scene.taken(), await scene.taken(), asyncio.Event()
     back.set()

@@ -277,7 +277,7 @@ async def test_work_behind_a_closed_fence_is_dropped_without_a_word() -> None:
 
 
 async def test_dropped_work_gives_back_its_place() -> None:
-    """Otherwise a few rebalances would fill the window for good."""
+    """Otherwise a few rebalances would take all places for good."""
     world = World(documents=2, size=2_000)
     world.storage.answer = _down
     async with world.running():

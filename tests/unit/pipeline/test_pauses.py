@@ -197,7 +197,7 @@ async def test_who_asked_for_time_gets_it() -> None:
 
 @virtually
 async def test_who_holds_a_place_is_told_when_it_is_paused() -> None:
-    """So that it can stand aside: it would fill the window of the others for hours."""
+    """So that it can stand aside: it would keep its place from the others for hours."""
     scene = Scene()
     scene.pauses.failed("sick", SICK)
 

@@ -1,4 +1,4 @@
-"""The own-text test: a table of verdicts, and that neither chance nor a pattern fools it."""
+"""The poison probe: a table of verdicts, and that neither chance nor a pattern fools it."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from consumer.resilience.blame import CHANCE, Tally, chance_of_all_failing, is_blamed
 
-MOST_PAIRS = 60  # of the own-text test
+MOST_PAIRS = 60  # of the poison probe
 
 
 @pytest.mark.parametrize(
