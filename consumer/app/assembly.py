@@ -105,11 +105,7 @@ class Pipeline:
         self.reminted = RemintedIds(rooms.metrics)
 
     def journey(self, cluster_id: str) -> Journey:
-        """The journey, not begun.
-
-        Args:
-            cluster_id: part of every event id.
-        """
+        """The journey, not begun; the cluster id becomes part of every event id."""
         settings, rooms = self._settings, self._rooms
         routing = self._routing
         applier = Applier(

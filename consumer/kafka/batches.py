@@ -155,12 +155,7 @@ class Salvaged:
 
 
 class TolerantBatch:
-    """One batch of record format 2.
-
-    Args:
-        data: its bytes, whole.
-        by: how it is read.
-    """
+    """One whole batch of record format 2."""
 
     def __init__(self, data: bytes, by: BatchRules) -> None:
         self._data = data

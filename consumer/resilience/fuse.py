@@ -42,12 +42,7 @@ class FuseRules:
 
 
 class Fuse:
-    """See the module's docstring.
-
-    Args:
-        rules: when it blows.
-        clock: monotonic seconds.
-    """
+    """See the module's docstring; the clock gives monotonic seconds."""
 
     def __init__(self, rules: FuseRules, clock: Callable[[], float]) -> None:
         self._rules = rules
