@@ -2,12 +2,12 @@
 
 An event's way through this package is one way, and its type changes at each station:
 
-    poll      kafka.source      bytes with their coordinates      -> Delivery
-    decode    pipeline.decode   Delivery                          -> ProcessedDocument
-    plan      pipeline.plan     ProcessedDocument + what is stored -> Plan
-    upload    pipeline.upload   Plan                              -> Outcome
-    settle    pipeline.settle   Outcome                           -> UploadResult, DeadLetter
-    commit    kafka.ledger      settled offsets                   -> committed prefix
+    poll      kafka.source      bytes with their coordinates       -> Delivery
+    decode    pipeline.read     Record                             -> Event
+    plan      pipeline.plan     Event + what is stored             -> Plan
+    upload    pipeline.upload   Plan                               -> Outcome
+    settle    pipeline.settle   Outcome                            -> UploadResult, DeadLetter
+    commit    kafka.ledger      settled offsets                    -> committed prefix
 
 ``consumer/README.md`` tells which room holds what and which rules the rooms keep.
 """

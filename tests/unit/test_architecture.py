@@ -6,6 +6,7 @@ here they meet the house, and wrong lines that are planted in a sound one.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -73,6 +74,33 @@ def test_imports_stand_at_the_top(house: House) -> None:
 def test_no_import_comes_back_to_itself(house: House) -> None:
     """There is an order in which the house can be read."""
     assert [] == list(cycles(house))
+
+
+def test_files_that_the_page_names_exist() -> None:
+    """Paths of the house, or of the repository around it."""
+    named = set(re.findall(r"`((?:\w+/)+(?:\w+\.(?:py|md))?|\w+/)`", README.read_text()))
+    around = (README.parent, REPOSITORY)
+
+    assert "pipeline/sweep.py" in named
+    assert [] == [path for path in sorted(named) if not any((at / path).exists() for at in around)]
+
+
+def test_words_are_those_of_the_files() -> None:
+    """Each word of the table "Words" has one row, and the file it names speaks of it."""
+    section = README.read_text().split("\n## Words", 1)[1].split("\n## ", 1)[0]
+    rows = re.findall(r"^\| ([a-z][^|]+) \| [^|]+ \| (`[^|]+) \|$", section, re.MULTILINE)
+    words = [(word, where) for cell, where in rows for word in cell.split(", ") if word != "word"]
+
+    assert len(words) > 50
+    assert len({word for word, _ in words}) == len(words)
+    assert [] == [word for word, where in words if word not in _spoken(where)]
+
+
+def _spoken(cell: str) -> str:
+    """What the files of a cell say, with the words of their names apart."""
+    paths = re.findall(r"`([^`]+)`", cell)
+    text = " ".join([*paths, *((README.parent / path).read_text() for path in paths)])
+    return " ".join(re.sub(r"([a-z])([A-Z])", r"\1 \2", text).lower().replace("_", " ").split())
 
 
 def test_no_two_classes_share_a_name(house: House) -> None:
