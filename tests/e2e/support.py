@@ -168,15 +168,21 @@ class Process:
 
 @dataclass(slots=True)
 class Programs:
-    """Starts commands and remembers them, so that none outlives its test and no secret leaks."""
+    """Starts commands and remembers them, so that none outlives its test and no secret leaks.
+
+    Args:
+        folder: where they run.
+        code: the folder with the packages that they are of.
+    """
 
     folder: Path
+    code: Path = REPOSITORY
     processes: list[Process] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         # Found from the working folder, so that no variable has to lead there, installed or not.
-        (self.folder / "consumer").symlink_to(REPOSITORY / "consumer")
+        (self.folder / "consumer").symlink_to(self.code / "consumer")
 
     async def start(self, *words: str, settings: Mapping[str, str]) -> Process:
         """Start a command and leave it running."""
