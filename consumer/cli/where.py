@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from consumer.contract.received_result import ReceivedResult
     from consumer.operations.ports import KafkaAccess
     from consumer.operations.where.held import Held
-    from consumer.operations.where.story import EventTold, LetterTold, Story
+    from consumer.operations.where.story import Story, StoryEvent, StoryLetter
     from consumer.settings import Settings
 
 _MAX_ROWS = 12  # of one kind, towards people: the newest
@@ -70,18 +70,18 @@ def where(
     if not document:
         raise wrong_usage("a document id or an identity is needed")
     settings = settings_for(config, quiet_kafka=True, only_errors=True)
-    story = _told(settings, kafka_for(context, settings), document, quick=quick, as_json=as_json)
+    story = _story(settings, kafka_for(context, settings), document, quick=quick, as_json=as_json)
     if as_json:
         output.json_line(_json(story))
     else:
         _show(story)
     if not story.is_found:
-        if story.untold:
+        if story.missing:
             raise CommandFailed("nothing was found, but not everything could be looked at")
         end(ExitCode.FOUND)
 
 
-def _told(
+def _story(
     settings: Settings, kafka: KafkaAccess, document: str, *, quick: bool, as_json: bool
 ) -> Story:
     from consumer.operations.where.where import story_of
@@ -100,7 +100,7 @@ def _show(story: Story) -> None:
         output.line(text)
     if story.identities and set(story.identities) != {story.word}:
         output.line(f"identity: {', '.join(story.identities[:5])}")
-    _table("events", _EVENTS, [_event_row(story, told) for told in story.events])
+    _table("events", _EVENTS, [_event_row(story, event) for event in story.events])
     _table("results", _RESULTS, [_result_row(result) for result in story.results])
     _table("dead letters", _LETTERS, [_letter_row(each) for each in story.letters])
     _table("stored now", _HELD, [_held_row(held) for held in story.held if held.stored])
@@ -118,7 +118,7 @@ def _show(story: Story) -> None:
         output.note(f"{story.left_out} older events and results are not told")
     for text in story.narrowed:
         output.note(f"looked at because of --quick: {text}")
-    for part in story.untold:
+    for part in story.missing:
         output.note(f"not known: {part.what}: {part.why}")
 
 
@@ -137,16 +137,16 @@ def _table(title: str, columns: tuple[str, ...], rows: list[tuple[object, ...]])
     output.table(columns, rows[-_MAX_ROWS:], title=title)
 
 
-def _event_row(story: Story, told: EventTold) -> tuple[object, ...]:
-    result = story.result_of(told)
-    kind = f"{told.kind}, replayed" if told.original else told.kind
+def _event_row(story: Story, event: StoryEvent) -> tuple[object, ...]:
+    result = story.result_of(event)
+    kind = f"{event.kind}, replayed" if event.original else event.kind
     return (
-        f"{kind} (its key is not its identity)" if told.key_differs else kind,
-        told.at,
-        _short(told.timestamp),
-        _short(told.version.instant) if told.version else "-",
-        "-" if told.chunks is None else told.chunks,
-        story.where_of(told),
+        f"{kind} (its key is not its identity)" if event.key_differs else kind,
+        event.at,
+        _short(event.timestamp),
+        _short(event.version.instant) if event.version else "-",
+        "-" if event.chunks is None else event.chunks,
+        story.where_of(event),
         result.status if result else "-",
     )
 
@@ -164,13 +164,13 @@ def _result_row(result: ReceivedResult) -> tuple[object, ...]:
     )
 
 
-def _letter_row(told: LetterTold) -> tuple[object, ...]:
-    letter = told.letter
-    replays = ", ".join(f"{at}: {status or 'no result yet'}" for at, status in told.replays.items())
+def _letter_row(found: StoryLetter) -> tuple[object, ...]:
+    letter, replayed = found.letter, found.replays.items()
+    replays = ", ".join(f"{at}: {status or 'no result yet'}" for at, status in replayed)
     return (
         letter.event,
         _short(letter.failed_at),
-        told.standing,
+        found.standing,
         letter.reason,
         letter.failed_chunks or "-",
         replays or "-",
@@ -207,12 +207,12 @@ def _json(story: Story) -> dict[str, Any]:
         "found": story.is_found,
         "verdict": verdict(story),
         "identities": story.identities,
-        "events": [_event_json(story, told) for told in story.events],
+        "events": [_event_json(story, event) for event in story.events],
         "results": [
             result.model_dump(mode="json", exclude={"uploaded_chunk_ids", "unchanged_chunk_ids"})
             for result in story.results
         ],
-        "dead_letters": [_letter_json(told) for told in story.letters],
+        "dead_letters": [_letter_json(found) for found in story.letters],
         "stored": [_held_json(held) for held in story.held],
         "same_source": [
             {"workspace": each.workspace, "identity": each.identity, "source_url": each.source_url}
@@ -220,46 +220,46 @@ def _json(story: Story) -> dict[str, Any]:
         ],
         "left_out": story.left_out,
         "narrowed": story.narrowed,
-        "not_known": [{"what": part.what, "why": part.why} for part in story.untold],
+        "not_known": [{"what": part.what, "why": part.why} for part in story.missing],
     }
 
 
-def _event_json(story: Story, told: EventTold) -> dict[str, Any]:
-    result = story.result_of(told)
+def _event_json(story: Story, event: StoryEvent) -> dict[str, Any]:
+    result = story.result_of(event)
     return {
-        "kind": told.kind,
-        **asdict(told.at),
-        "timestamp": told.timestamp,
-        "document_id": told.document_id,
-        "identity": told.identity,
-        "workspace": told.workspace,
-        "version": told.version.instant if told.version else None,
-        "chunks": told.chunks,
-        "key": told.key,
-        "key_is_identity": not told.key_differs,
-        "replay_of": asdict(told.original) if told.original else None,
-        "committed": told.committed,
-        "progress": story.progress_of(told).name.lower(),
-        "records_in_front": 0 if told.committed else told.in_front,
+        "kind": event.kind,
+        **asdict(event.at),
+        "timestamp": event.timestamp,
+        "document_id": event.document_id,
+        "identity": event.identity,
+        "workspace": event.workspace,
+        "version": event.version.instant if event.version else None,
+        "chunks": event.chunks,
+        "key": event.key,
+        "key_is_identity": not event.key_differs,
+        "replay_of": asdict(event.original) if event.original else None,
+        "committed": event.committed,
+        "progress": story.progress_of(event).name.lower(),
+        "records_in_front": 0 if event.committed else event.in_front,
         "status": result.status if result else None,
     }
 
 
-def _letter_json(told: LetterTold) -> dict[str, Any]:
-    letter = told.letter
+def _letter_json(found: StoryLetter) -> dict[str, Any]:
+    letter = found.letter
     return {
         "event_id": letter.event_id,
         **asdict(letter.at),
         "failed_at": letter.failed_at,
         "reason": letter.reason,
         "message": letter.message,
-        "standing": told.standing,
+        "standing": found.standing,
         "attempts": letter.attempts,
         "failed_chunks": letter.failed_chunks,
         "failed_chunk_ids": letter.failed_chunk_ids,
         "origin": asdict(letter.origin.at),
         "trace_id": letter.trace_id,
-        "replays": [{**asdict(at), "status": status} for at, status in told.replays.items()],
+        "replays": [{**asdict(at), "status": status} for at, status in found.replays.items()],
     }
 
 

@@ -1,4 +1,4 @@
-"""What a workspace has of one document, for a person who asks for it: pure."""
+"""What a workspace has of one document, as it is shown to people: pure."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _EVER = float("-inf")
 
 @dataclass(frozen=True, slots=True)
 class Searched:
-    """How looking for chunks by their own text went.
+    """How searches for some chunks by their own text went.
 
     Args:
-        checked: how many were looked for.
+        checked: how many chunks were searched for.
         found: how many of them a search found.
-        why_not: why no more could be looked for.
+        why_not: why no more could be searched for.
     """
 
     checked: int = 0
@@ -40,14 +40,14 @@ class Held:
     Args:
         workspace: its slug.
         identity: of the document.
-        document_ids: under which its chunks are stored.
+        document_ids: the ids under which its chunks are stored.
         stored: how many chunks are stored, in all.
-        total: how many there should be: of the newest event, or where none is known, of the newest
-            version that is stored.
+        total: how many chunks there should be: as many as the newest event has or, where none is
+            known, as many as the newest stored version had.
         covered: how many of these are stored; None where no event is known to compare with.
         version: the newest that is stored; None where nothing is.
-        versions: how many versions the chunks come from: unchanged ones keep theirs.
-        surplus: how many are stored that the newest event does not have, or not that often.
+        versions: how many versions the chunks come from. Unchanged chunks keep their version.
+        surplus: how many stored chunks the newest event does not have, or not that often.
         findings: what looks wrong, a line each.
         searched: whether searches find it.
     """
@@ -71,7 +71,7 @@ class Held:
 
     @property
     def text(self) -> str:
-        """The same in one line, for people."""
+        """The numbers in one line, for people."""
         if self.covered is None:
             text = f"{self.workspace}: {self.stored} chunks stored, of a version with {self.total}"
         else:
@@ -90,12 +90,12 @@ def held_of(
     """What a workspace has of each identity among these rows.
 
     Args:
-        listing: only rows of the document.
-        template: how identities are made.
+        listing: the rows of the document, no others.
+        template: makes identities.
         newest: by identity, the newest event that belongs into this workspace.
     """
     of_rows = by_identity(listing.rows, template)
-    # What a person asks for is told as it is, however young it may be.
+    # A person sees the state as it is, however young its rows may be.
     found = examine(listing, None, identity=template, settled=_EVER)
     wrong = {each.location: each.text for each in found}
     for identity in dict.fromkeys((*newest, *of_rows)):
@@ -134,21 +134,21 @@ def _held(
 
 
 def units_of(rows: Sequence[ListedRow]) -> list[StoredUnit]:
-    """The rows that are ours, as units."""
+    """The rows with a marker of ours, as units."""
     return [StoredUnit(row.location, row.marker) for row in rows if row.marker is not None]
 
 
 def looked_for(
     document: ProcessedDocument, rows: Sequence[ListedRow]
 ) -> list[tuple[str, frozenset[str]]]:
-    """Some stored chunks, spread over a document: a text to search for, and what should be found.
+    """Some stored chunks, spread over a document, and what searches for them should find.
 
     Args:
         document: the newest event.
         rows: of its identity.
 
     Returns:
-        For each the text, and the ``docSource`` of the units that hold it.
+        For each chunk the text to search for, and the ``docSource`` of the units that hold it.
     """
     holders: dict[str, set[str]] = {}
     for row in rows:

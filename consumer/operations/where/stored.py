@@ -24,18 +24,18 @@ MOST_SAME = 20  # others of the same source that are named
 
 
 class WhereStored:
-    """Looks into the workspaces.
+    """Looks for one document in the workspaces.
 
     Args:
         settings: of the service.
         names: of the document.
         newest: what its newest events want.
         quick: look only into the workspaces that its events and results name.
-        progress: told how far it is.
+        progress: called now and then.
 
     Attributes:
         held: what each workspace has.
-        same_source: others of the same source.
+        same_source: other documents of the same source.
         narrowed: what was left out, for people.
     """
 
@@ -57,31 +57,31 @@ class WhereStored:
         self.same_source: list[SameSource] = []
         self.narrowed: list[str] = []
 
-    async def look(self, told: Iterable[str]) -> None:
+    async def look(self, named: Iterable[str]) -> None:
         """Look; what was found before a failure is kept.
 
         Args:
-            told: workspaces that results name.
+            named: slugs of the workspaces that results name.
 
         Raises:
             AnythingLLMError: AnythingLLM can't be asked.
         """
         async with open_inventory(anythingllm_config(self._settings)) as inventory:
-            slugs = await self._slugs(inventory, told)
+            slugs = await self._slugs(inventory, named)
             for number, slug in enumerate(slugs):
                 self._progress("looking at workspaces", number, len(slugs))
                 await self._of_workspace(inventory, slug)
             self._progress("looking at workspaces", len(slugs), len(slugs))
 
-    async def _slugs(self, inventory: Inventory, told: Iterable[str]) -> Sequence[str]:
-        """Those that its events and results name first, then all that routing permits."""
-        named = [slug for slug in dict.fromkeys((*self._newest.slugs, *told)) if is_slug(slug)]
-        if self._quick and named:
-            self.narrowed.append(f"workspaces: only {', '.join(named)}")
-            return named
+    async def _slugs(self, inventory: Inventory, named: Iterable[str]) -> Sequence[str]:
+        """The workspaces that its events and results name, then all that routing permits."""
+        first = [slug for slug in dict.fromkeys((*self._newest.slugs, *named)) if is_slug(slug)]
+        if self._quick and first:
+            self.narrowed.append(f"workspaces: only {', '.join(first)}")
+            return first
         permits = self._settings.routing.rules().permits
         there = [each.slug for each in await inventory.workspaces()]
-        return [*named, *(slug for slug in there if permits(slug) and slug not in named)]
+        return [*first, *(slug for slug in there if permits(slug) and slug not in first)]
 
     async def _of_workspace(self, inventory: Inventory, slug: str) -> None:
         take = _Taking(self._names, self._newest.sources, slug)
@@ -101,14 +101,14 @@ class WhereStored:
 
 
 class Newest:
-    """What the newest events want, by identity and workspace, with the text."""
+    """The newest event of each identity and workspace, with its text."""
 
     def __init__(self) -> None:
         self._newest: dict[tuple[str, str], DocumentEvent] = {}
         self._tombstones: list[TombstoneEvent] = []
 
     def add(self, event: Event) -> None:
-        """An event, in the order of its partition."""
+        """Take an event, in the order of its partition."""
         match event.body:
             case DocumentEvent() as body:
                 known = self._newest.get((body.identity, body.slug))
@@ -123,16 +123,16 @@ class Newest:
 
     @property
     def slugs(self) -> tuple[str, ...]:
-        """Where they belong."""
+        """The workspaces where they belong."""
         return tuple(slug for _, slug in self._newest)
 
     @property
     def sources(self) -> frozenset[str]:
-        """Where they come from."""
+        """The source URLs where they come from."""
         return frozenset(body.document.source_url for body in self._newest.values())
 
     def of_slug(self, wanted: str) -> dict[str, ProcessedDocument]:
-        """Those of one workspace, by identity."""
+        """The documents of one workspace, by identity."""
         return {
             identity: body.document
             for (identity, slug), body in self._newest.items()
@@ -141,13 +141,7 @@ class Newest:
 
 
 class _Taking:
-    """Takes the rows of a workspace's listing, and keeps those of the document.
-
-    Args:
-        names: of the document.
-        sources: where it comes from.
-        slug: the workspace.
-    """
+    """Takes the rows of a workspace's listing, and keeps those of the document."""
 
     def __init__(self, names: Names, sources: frozenset[str], slug: str) -> None:
         self._names = names

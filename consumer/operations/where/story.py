@@ -1,7 +1,7 @@
 """The story of one document, put together from what the topics and AnythingLLM say: pure.
 
-A document is asked for by its id or by its identity, and whoever asks need not know which of the
-two it is: `Names` learns the identities from what it is shown.
+A document is asked for by its id or by its identity, and the question need not say which of the two
+it is: `Names` learns the identities from the records it is shown.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from consumer.operations.where.held import Held
 
 DOCUMENT, TOMBSTONE = "document", "tombstone"  # kinds of events; others are reasons of refusal
 
-WHAT_IS_STORED = "what is stored"  # the part of the story that AnythingLLM tells
+WHAT_IS_STORED = "what is stored"  # the part of the story that comes from AnythingLLM
 
 _MOST_LINES = 5  # of one kind in a verdict
 
 
 class Names:
-    """What a document is called; grows with what is told of it.
+    """What a document is called; grows with the records that name it.
 
     Args:
         word: a document id or an identity.
@@ -48,7 +48,7 @@ class Names:
         return frozenset(self._identities)
 
     def is_meant(self, document_id: str | None, identity: str | None) -> bool:
-        """Whether that is this document; its identity is known from then on."""
+        """Whether these name the document; its identity is known from then on."""
         if document_id != self.word and identity not in self._identities:
             return False
         if identity is not None:
@@ -56,15 +56,15 @@ class Names:
         return True
 
     def identity_of(self, marker: Marker) -> str:
-        """The identity of what a marker names."""
+        """The identity of the document that a marker names."""
         return self._template.of_marker(marker)
 
     def is_key(self, record: Record) -> bool:
         """Whether a record's key is one of the identities."""
         return record.key is not None and record.key.decode(errors="replace") in self._identities
 
-    def may_be_told_by(self, record: Record) -> bool:
-        """Whether an event is worth being read in full: quick, and never wrongly false.
+    def may_be_about(self, record: Record) -> bool:
+        """Whether an event is worth being read in full. This is quick, and never wrongly False.
 
         An event that can't be parsed is about whatever its key says.
         """
@@ -80,7 +80,7 @@ class Names:
 
 
 class EventProgress(StrEnum):
-    """How far the group is with an event."""
+    """How far the consumer group is with an event."""
 
     DONE = "done"
     ANSWERED = "answered, not committed yet"
@@ -88,19 +88,15 @@ class EventProgress(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class EventTold:
+class StoryEvent:
     """An event about the document.
 
     Args:
-        at: where it lies.
-        timestamp: of the record.
         kind: `DOCUMENT`, `TOMBSTONE`, or the reason why it can't be carried out.
-        document_id: where known.
-        identity: where known.
-        workspace: where it belongs; None where that can't be told, or for a tombstone for all.
-        version: where it has one.
+        workspace: the slug of where it belongs; None where that is not known, and for a tombstone
+            that speaks of every workspace.
         chunks: how many; None for anything but a document.
-        key: of the record, as text; None where it has none.
+        key: of the record, as text.
         original: the record that it is a replay of.
         committed: whether the group is done with it.
         in_front: how many records of its partition, at most, the group has before it.
@@ -126,12 +122,12 @@ class EventTold:
 
 
 @dataclass(frozen=True, slots=True)
-class LetterTold:
+class StoryLetter:
     """A dead letter of the document.
 
     Args:
-        letter: the letter.
-        standing: how it stands.
+        letter: as it was read back.
+        standing: whether somebody has to look at it.
         replays: where they lie, and the status of their results (None: none yet).
     """
 
@@ -150,7 +146,7 @@ class SameSource:
 
 
 @dataclass(frozen=True, slots=True)
-class Untold:
+class MissingPart:
     """A part of the story that can't be had."""
 
     what: str
@@ -163,25 +159,22 @@ class Story:
 
     Args:
         word: what was asked for.
-        identities: under which it is known.
-        events: about it.
-        results: of them.
-        letters: about it.
-        held: by workspace.
-        same_source: others of the same source.
-        untold: what can't be had.
+        identities: the identities under which it is known.
+        held: what each workspace has of it.
+        same_source: other documents of the same source.
+        missing: the parts that can't be had.
         left_out: how many older events and results there are.
         narrowed: what was not looked at because it was not asked for.
     """
 
     word: str
     identities: tuple[str, ...]
-    events: tuple[EventTold, ...]
+    events: tuple[StoryEvent, ...]
     results: tuple[ReceivedResult, ...]
-    letters: tuple[LetterTold, ...]
+    letters: tuple[StoryLetter, ...]
     held: tuple[Held, ...]
     same_source: tuple[SameSource, ...] = ()
-    untold: tuple[Untold, ...] = ()
+    missing: tuple[MissingPart, ...] = ()
     left_out: int = 0
     narrowed: tuple[str, ...] = ()
 
@@ -190,24 +183,24 @@ class Story:
         """Whether anything is known of it."""
         return bool(self.events or self.results or self.letters or self.held)
 
-    def result_of(self, told: EventTold) -> ReceivedResult | None:
+    def result_of(self, event: StoryEvent) -> ReceivedResult | None:
         """The first result of an event, where it is among those that are known."""
-        return next((each for each in self.results if place_of(each) == told.at), None)
+        return next((each for each in self.results if place_of(each) == event.at), None)
 
-    def progress_of(self, told: EventTold) -> EventProgress:
+    def progress_of(self, event: StoryEvent) -> EventProgress:
         """How far the group is with an event."""
-        if told.committed:
+        if event.committed:
             return EventProgress.DONE
-        return EventProgress.ANSWERED if self.result_of(told) else EventProgress.WAITING
+        return EventProgress.ANSWERED if self.result_of(event) else EventProgress.WAITING
 
-    def where_of(self, told: EventTold) -> str:
-        """The same with what is in front of it, for people."""
-        progress = self.progress_of(told)
+    def where_of(self, event: StoryEvent) -> str:
+        """How far the group is with an event and what is in front of it, for people."""
+        progress = self.progress_of(event)
         if progress is not EventProgress.WAITING:
             return str(progress)
-        if told.in_front == 0:
+        if event.in_front == 0:
             return "in work, or next in line"
-        return f"waiting, at most {told.in_front} records in front of it"
+        return f"waiting, at most {event.in_front} records in front of it"
 
 
 def place_of(result: ReceivedResult) -> Coordinates:
@@ -217,13 +210,13 @@ def place_of(result: ReceivedResult) -> Coordinates:
 
 
 def verdict(story: Story) -> tuple[str, ...]:
-    """The story in a few lines: what somebody in a hurry has to know, most urgent first."""
+    """The story in a few lines, the most urgent first, for a person in a hurry."""
     if not story.is_found:
         return (f"{story.word} is nowhere",)
     waiting = [
-        f"{told.kind} {told.at}: {story.where_of(told)}"
-        for told in story.events
-        if story.progress_of(told) is EventProgress.WAITING
+        f"{event.kind} {event.at}: {story.where_of(event)}"
+        for event in story.events
+        if story.progress_of(event) is EventProgress.WAITING
     ]
     standing = [
         f"dead letter {one.letter.at}, {one.standing}: {one.letter.reason}"
@@ -236,7 +229,7 @@ def verdict(story: Story) -> tuple[str, ...]:
 def _stored(story: Story) -> Iterator[str]:
     for held in story.held:
         yield held.text
-    if story.held or any(each.what == WHAT_IS_STORED for each in story.untold):
+    if story.held or any(each.what == WHAT_IS_STORED for each in story.missing):
         return
     last = story.events[-1] if story.events else None
     if last is not None and last.kind == TOMBSTONE and last.committed:

@@ -1,10 +1,10 @@
 """Everything that is known of one document, from the topics and from AnythingLLM. Changes nothing.
 
-- Each topic is read up to the end it had at the start; the partitions that a producer would have
-  chosen for its key are not enough, because producers may key otherwise (`quick` trusts in it).
+- Each topic is read up to the end it had at the start, in all partitions: a producer need not have
+  used the identity as key. `quick` trusts that it did.
 - Only records that may be about the document are read in full, and only the newest `KEPT` are kept.
-- If reading shows an identity that was not known at first, what came before it is read once more.
-- What can't be had is said, and the rest is told. Only without Kafka there is no story.
+- If reading shows an identity that was not known at first, the topics are read once more.
+- A part that can't be had is named, and the others are there. Only without Kafka there is no story.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ from consumer.operations.where.story import (
     DOCUMENT,
     TOMBSTONE,
     WHAT_IS_STORED,
-    EventTold,
-    LetterTold,
+    MissingPart,
     Names,
     SameSource,
     Story,
-    Untold,
+    StoryEvent,
+    StoryLetter,
 )
 from consumer.settings import Settings
 from consumer.wiring.events import event_reader
 
 KEPT = 1_000  # of events and of results each
-_TOLD_EVERY = 200  # records between two times that progress is told
+_PROGRESS_EVERY = 200  # records between two reports of progress
 
 T = TypeVar("T")
 
@@ -58,26 +58,26 @@ async def story_of(
 
     Args:
         settings: of the service.
-        kafka: where its topics are.
+        kafka: opened for reading.
         word: a document id or an identity.
         quick: look only into the partitions that its identity as a key leads to, and into the
             workspaces that its events name.
-        progress: told how far it is.
+        progress: called now and then.
 
     Raises:
         KafkaUnavailableError: Kafka can't be reached or refuses.
     """
     limit = settings.document.max_batch_bytes
     async with kafka.reader(unfold_limit=limit) as reader:
-        telling = _Telling(settings, kafka, reader, word, quick=quick, progress=progress)
-        await telling.of_topics()
-        await telling.of_letters()
-    await telling.of_workspaces()
-    return telling.story()
+        story = _StoryReader(settings, kafka, reader, word, quick=quick, progress=progress)
+        await story.read_topics()
+        await story.read_letters()
+    await story.look_at_workspaces()
+    return story.story()
 
 
 class _Latest(Generic[T]):
-    """Keeps the newest of what it is given, and counts the others."""
+    """Keeps the newest items that it is given, and counts the others."""
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, T]] = []
@@ -97,8 +97,8 @@ class _Latest(Generic[T]):
         return tuple(what for _, _, what in sorted(self._heap))
 
 
-class _Telling:
-    """One look, station by station."""
+class _StoryReader:
+    """Puts one story together, source by source."""
 
     def __init__(
         self,
@@ -117,19 +117,19 @@ class _Telling:
         self._progress = progress
         self._names = Names(word, settings.document.identity)
         self._wanted = Newest()
-        self._events: _Latest[EventTold] = _Latest()
+        self._events: _Latest[StoryEvent] = _Latest()
         self._results: _Latest[ReceivedResult] = _Latest()
-        self._letters: tuple[LetterTold, ...] = ()
+        self._letters: tuple[StoryLetter, ...] = ()
         self._held: list[Held] = []
         self._same_source: list[SameSource] = []
-        self._untold: list[Untold] = []
+        self._untold: list[MissingPart] = []
         self._narrowed: list[str] = []
         self._topic_progress: dict[str, TopicProgress] = {}
         self._reader = event_reader(settings)
 
     # -- Kafka -------------------------------------------------------------------------------------
 
-    async def of_topics(self) -> None:
+    async def read_topics(self) -> None:
         """Events, replays and results."""
         kafka = self._settings.kafka
         topics = (kafka.documents_topic, kafka.replay_topic, kafka.results_topic)
@@ -139,7 +139,7 @@ class _Telling:
         )
         for topic in (*topics, *others):
             if topic not in self._topic_progress:
-                self._untold.append(Untold(topic, "there is no such topic"))
+                self._untold.append(MissingPart(topic, "there is no such topic"))
         known: frozenset[str] = frozenset()
         while known != self._names.identities:
             known = self._names.identities
@@ -150,25 +150,25 @@ class _Telling:
                 async for record in self._records(topic):
                     self._take_event(record)
 
-    async def of_letters(self) -> None:
+    async def read_letters(self) -> None:
         """Dead letters, and what became of them."""
         kafka = self._settings.kafka
         if not {kafka.dead_letters_topic, kafka.results_topic} <= self._topic_progress.keys():
-            return  # one of them is missing, which is said already
+            return  # one of them is missing, which `missing` says already
         letters = await read_letters(
             self._settings,
             self._kafka,
             progress=lambda done, total: self._progress("reading dead letters", done, total),
         )
-        # An event that nobody can name is known by its place alone.
-        places = {told.original or told.at for told in self._events.in_order()}
-        told = [
-            LetterTold(letter, letters.of(letter), letters.standings.replays_of(letter))
+        # An event without id and identity is known by its place alone.
+        places = {event.original or event.at for event in self._events.in_order()}
+        found = [
+            StoryLetter(letter, letters.of(letter), letters.standings.replays_of(letter))
             for letter in (*letters.letters, *letters.parked)
             if self._names.is_meant(letter.document_id, letter.identity)
             or letter.origin.at in places
         ]
-        self._letters = tuple(sorted(told, key=lambda each: each.letter.failed_at))
+        self._letters = tuple(sorted(found, key=lambda each: each.letter.failed_at))
 
     async def _records(self, topic: str) -> AsyncIterator[Record]:
         progress = self._topic_progress.get(topic)
@@ -179,7 +179,7 @@ class _Telling:
         done = 0
         async for record in self._topics.records(topic, progress.ranges):
             done += 1
-            if done % _TOLD_EVERY == 0:
+            if done % _PROGRESS_EVERY == 0:
                 self._progress(f"reading {topic}", done, progress.records)
             yield record
 
@@ -201,22 +201,22 @@ class _Telling:
             result = read_result(record.value or b"")
         except ValueError:
             return
-        # Its lists can be half a megabyte, and are not told.
+        # These lists can take half a megabyte, and are never shown.
         lean = result.model_copy(update={"uploaded_chunk_ids": (), "unchanged_chunk_ids": ()})
         when = result.completed_at.timestamp() if result.completed_at else 0.0
         self._results.add(when, lean)
 
     def _take_event(self, record: Record) -> None:
-        if not self._names.may_be_told_by(record):
+        if not self._names.may_be_about(record):
             return
         event = self._reader.read(record)
         document_id = _document_id(event)
         nameless = document_id is None and event.identity is None
         if nameless or self._names.is_meant(document_id, event.identity):
             self._wanted.add(event)
-            self._events.add(record.timestamp_ms, self._told(event, document_id))
+            self._events.add(record.timestamp_ms, self._seen(event, document_id))
 
-    def _told(self, event: Event, document_id: str | None) -> EventTold:
+    def _seen(self, event: Event, document_id: str | None) -> StoryEvent:
         record, body = event.record, event.body
         progress = self._topic_progress[record.at.topic]
         workspace, version, chunks = None, None, None
@@ -228,7 +228,7 @@ class _Telling:
                 kind, workspace, version = TOMBSTONE, body.slug, body.version
             case Refused():
                 kind = body.reason.value
-        return EventTold(
+        return StoryEvent(
             at=record.at,
             timestamp=instant_of(record.timestamp_ms),
             kind=kind,
@@ -243,7 +243,7 @@ class _Telling:
             in_front=progress.in_front_of(record.at),
         )
 
-    async def of_workspaces(self) -> None:
+    async def look_at_workspaces(self) -> None:
         """What is stored, and whether searches find it."""
         slugs = tuple(each.workspace_slug for each in self._results.in_order())
         stored = WhereStored(
@@ -252,7 +252,7 @@ class _Telling:
         try:
             await stored.look(slug for slug in slugs if slug is not None)
         except AnythingLLMError as error:
-            self._untold.append(Untold(WHAT_IS_STORED, error.message))
+            self._untold.append(MissingPart(WHAT_IS_STORED, error.message))
         self._held, self._same_source = stored.held, stored.same_source
         self._narrowed += stored.narrowed
 
@@ -261,13 +261,13 @@ class _Telling:
     def story(self) -> Story:
         """What was found."""
         events, results = self._events.in_order(), self._results.in_order()
-        told = (
+        seen = (
             *(each.identity for each in events),
             *(each.identity for each in results),
             *(each.letter.identity for each in self._letters),
             *(each.identity for each in self._held),
         )
-        identities = dict.fromkeys(each for each in told if each is not None)
+        identities = dict.fromkeys(each for each in seen if each is not None)
         return Story(
             word=self._names.word,
             identities=tuple(identities),
@@ -276,7 +276,7 @@ class _Telling:
             letters=self._letters,
             held=tuple(self._held),
             same_source=tuple(self._same_source[:MOST_SAME]),
-            untold=tuple(self._untold),
+            missing=tuple(self._untold),
             left_out=self._events.left_out + self._results.left_out,
             narrowed=tuple(self._narrowed),
         )

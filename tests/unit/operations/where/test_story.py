@@ -15,10 +15,10 @@ from consumer.operations.where.story import (
     DOCUMENT,
     TOMBSTONE,
     EventProgress,
-    EventTold,
+    MissingPart,
     Names,
     Story,
-    Untold,
+    StoryEvent,
     verdict,
 )
 
@@ -36,8 +36,8 @@ def event(**fields: Any) -> Record:
 
 def told(
     offset: int = 1, *, committed: bool = False, in_front: int = 0, kind: str = DOCUMENT
-) -> EventTold:
-    return EventTold(
+) -> StoryEvent:
+    return StoryEvent(
         at=Coordinates("in", 0, offset),
         timestamp=NOW,
         kind=kind,
@@ -53,7 +53,7 @@ def told(
     )
 
 
-def story(*events: EventTold, results: tuple[ReceivedResult, ...] = (), **more: Any) -> Story:
+def story(*events: StoryEvent, results: tuple[ReceivedResult, ...] = (), **more: Any) -> Story:
     return Story("x", ("x",), events, results, (), (), **more)
 
 
@@ -79,17 +79,17 @@ def result(offset: int) -> ReceivedResult:
 )
 def test_which_events_may_be_about_it(given: Record, expected: bool) -> None:
     """By key, or by the id in it however it is escaped; a part of a name is no name."""
-    assert Names("one", BY_ID).may_be_told_by(given) is expected
+    assert Names("one", BY_ID).may_be_about(given) is expected
 
 
 def test_an_identity_is_learnt_from_an_id() -> None:
     """And from then on others under the same identity belong to it."""
     names = Names("old", BY_SOURCE)
     newer = event(id="new", source_url="page")
-    assert not names.may_be_told_by(newer)
-    assert names.may_be_told_by(event(id="old", source_url="page"))
+    assert not names.may_be_about(newer)
+    assert names.may_be_about(event(id="old", source_url="page"))
     assert names.identities == {"old", "page"}
-    assert names.may_be_told_by(newer)
+    assert names.may_be_about(newer)
     answer = orjson.dumps({"document_id": None, "identity": "page"})
     assert names.may_be_answered_by(record(answer))
 
@@ -110,7 +110,7 @@ def test_the_verdict_names_what_is_urgent() -> None:
     assert verdict(story(told(committed=True))) == ("nothing of it is stored",)
     deleted = story(told(1, committed=True), told(2, committed=True, kind=TOMBSTONE))
     assert verdict(deleted) == ("deleted: nothing of it is stored",)
-    unknown = story(told(committed=True), untold=(Untold("what is stored", "it is down"),))
+    unknown = story(told(committed=True), missing=(MissingPart("what is stored", "it is down"),))
     assert verdict(unknown) == ()
     many = story(*(told(n, in_front=n) for n in range(1, 10)))
     assert verdict(many)[-2:] == ("and 4 more like these", "nothing of it is stored")
