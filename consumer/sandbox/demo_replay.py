@@ -8,7 +8,7 @@ import random
 from consumer.contract.received_result import read_result
 from consumer.operations.letters.selection import Selection
 from consumer.operations.replay.execution import Tell
-from consumer.operations.replay.planning import Wish
+from consumer.operations.replay.planning import ReplayRequest
 from consumer.operations.replay.replay import start_replay
 from consumer.sandbox.errors import SandboxError
 from consumer.settings import Settings
@@ -33,7 +33,7 @@ async def replay_all(settings: Settings) -> int:
     """
     kafka = kafka_clients(settings)
     done = await start_replay(
-        settings, kafka, Wish(Selection()), _NOBODY, operator="demo", rng=random.Random()
+        settings, kafka, ReplayRequest(Selection()), _NOBODY, operator="demo", rng=random.Random()
     )
     published = done.progress.published
     succeeded: set[str] = set()

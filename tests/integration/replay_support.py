@@ -12,7 +12,7 @@ from consumer.kafka.groups import Member
 from consumer.model.record import Record
 from consumer.operations.letters.selection import Selection
 from consumer.operations.replay.execution import RunOutcome, Tell
-from consumer.operations.replay.planning import ReplayLook, Wish
+from consumer.operations.replay.planning import ReplayLook, ReplayRequest
 from consumer.operations.replay.replay import plan_replay, resume_replay, start_replay
 from consumer.operations.replay.run import ReplayRun
 from consumer.settings import Settings
@@ -42,15 +42,15 @@ class Told:
         self.done += more
 
 
-def a_wish(**wanted: Any) -> Wish:
+def a_request(**wanted: Any) -> ReplayRequest:
     """What to replay: everything, unless told otherwise."""
-    return Wish(**({"selection": Selection()} | wanted))
+    return ReplayRequest(**({"selection": Selection()} | wanted))
 
 
 async def plan(stage: Stage, **wanted: Any) -> ReplayLook:
     """What a run would do."""
     return await plan_replay(
-        stage.settings, stage.clients, a_wish(**wanted), lambda done, total: None
+        stage.settings, stage.clients, a_request(**wanted), lambda done, total: None
     )
 
 
@@ -64,11 +64,11 @@ async def replay(
 ) -> RunOutcome:
     """A run from begin to end."""
     tell = (told or Told()).tell()
-    wish = a_wish(**wanted)
+    request = a_request(**wanted)
     return await start_replay(
         settings or stage.settings,
         stage.clients,
-        wish,
+        request,
         tell,
         operator=operator,
         rng=random.Random(),
@@ -81,7 +81,7 @@ async def resume(stage: Stage, id: str, **wanted: Any) -> RunOutcome:
         stage.settings,
         stage.clients,
         id,
-        a_wish(**wanted),
+        a_request(**wanted),
         Told().tell(),
         operator=OPERATOR,
         rng=random.Random(),

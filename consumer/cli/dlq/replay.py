@@ -35,7 +35,7 @@ from consumer.cli.progress import reading_bar
 if TYPE_CHECKING:
     from consumer.operations.ports import KafkaAccess
     from consumer.operations.replay.execution import RunOutcome
-    from consumer.operations.replay.planning import Wish
+    from consumer.operations.replay.planning import ReplayRequest
     from consumer.settings import Settings
 
 T = TypeVar("T")
@@ -117,9 +117,9 @@ def replay(
     settings = settings_for(config, needs_anythingllm=False, quiet_kafka=True)
     kafka = kafka_for(context, settings)
     with _lines_of(from_file) as (lines, path):
-        from consumer.operations.replay.planning import Wish
+        from consumer.operations.replay.planning import ReplayRequest
 
-        wish = Wish(
+        request = ReplayRequest(
             selection=filters.selection(names),
             from_parked=from_ == _PARKED,
             force=force,
@@ -129,21 +129,21 @@ def replay(
             path=path,
         )
         if resume is not None:
-            _resume(settings, kafka, resume, wish, as_json=as_json)
+            _resume(settings, kafka, resume, request, as_json=as_json)
         elif yes:
-            _replay(settings, kafka, wish, as_json=as_json)
+            _replay(settings, kafka, request, as_json=as_json)
         else:
-            _plan(settings, kafka, wish, as_json=as_json)
+            _plan(settings, kafka, request, as_json=as_json)
 
 
 # -- the work --------------------------------------------------------------------------------------
 
 
-def _plan(settings: Settings, kafka: KafkaAccess, wish: Wish, *, as_json: bool) -> None:
+def _plan(settings: Settings, kafka: KafkaAccess, request: ReplayRequest, *, as_json: bool) -> None:
     from consumer.operations.replay.replay import plan_replay
 
     with reading_bar(quiet=as_json) as reading:
-        look = _carry_out(plan_replay(settings, kafka, wish, reading))
+        look = _carry_out(plan_replay(settings, kafka, request, reading))
     show_plan(look, as_json=as_json)
     to_do = look.plan.to_do
     if as_json:
@@ -155,37 +155,41 @@ def _plan(settings: Settings, kafka: KafkaAccess, wish: Wish, *, as_json: bool) 
     end(ExitCode.FOUND if to_do else ExitCode.DONE)
 
 
-def _replay(settings: Settings, kafka: KafkaAccess, wish: Wish, *, as_json: bool) -> None:
+def _replay(
+    settings: Settings, kafka: KafkaAccess, request: ReplayRequest, *, as_json: bool
+) -> None:
     import random
 
     from consumer.operations.replay.replay import start_replay
 
     with shown(settings, as_json=as_json) as told:
         work = start_replay(
-            settings, kafka, wish, told.tell(), operator=_operator(), rng=random.Random()
+            settings, kafka, request, told.tell(), operator=_operator(), rng=random.Random()
         )
         _finish(told.carried(lambda: _carry_out(work)), as_json=as_json)
 
 
-def _resume(settings: Settings, kafka: KafkaAccess, id: str, wish: Wish, *, as_json: bool) -> None:
+def _resume(
+    settings: Settings, kafka: KafkaAccess, id: str, request: ReplayRequest, *, as_json: bool
+) -> None:
     import random
     from dataclasses import replace
 
     from consumer.operations.replay.replay import file_of_run, resume_replay
 
-    with _lines_of(_path_of(ask_kafka(file_of_run(settings, kafka, id)), wish)) as (lines, path):
-        if wish.lines is None:
-            wish = replace(wish, lines=lines, path=path)
+    with _lines_of(_path_of(ask_kafka(file_of_run(settings, kafka, id)), request)) as (lines, path):
+        if request.lines is None:
+            request = replace(request, lines=lines, path=path)
         with shown(settings, as_json=as_json) as told:
             work = resume_replay(
-                settings, kafka, id, wish, told.tell(), operator=_operator(), rng=random.Random()
+                settings, kafka, id, request, told.tell(), operator=_operator(), rng=random.Random()
             )
             _finish(told.carried(lambda: _carry_out(work)), as_json=as_json)
 
 
-def _path_of(file: Any, wish: Wish) -> str | None:
+def _path_of(file: Any, request: ReplayRequest) -> str | None:
     """The file that a run needs and that was not given again."""
-    if file is None or wish.lines is not None:
+    if file is None or request.lines is not None:
         return None
     if file.path == "-":
         raise wrong_usage(

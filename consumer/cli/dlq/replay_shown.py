@@ -169,7 +169,7 @@ def summary(state: str, look: ReplayLook) -> dict[str, Any]:
         "parked": 0,
         "skipped": 0,
         "skipped_because": {},
-        "plan": look.plan.told(),
+        "plan": look.plan.as_object(),
         "refused": list(look.refused),
         "instances": look.members,
     }

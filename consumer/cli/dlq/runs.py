@@ -30,7 +30,7 @@ def runs(context: typer.Context, config: ConfigOption = None, as_json: JsonOptio
     reports = ask_kafka(list_runs(settings, kafka_for(context, settings)))
     if as_json:
         for report in reports:
-            output.json_line(report.told())
+            output.json_line(report.as_object())
         return
     rows = [
         (

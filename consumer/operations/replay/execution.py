@@ -1,10 +1,10 @@
-"""A replay run under way: reads, publishes, counts, commits.
+"""A replay run under way: it reads, publishes, counts and commits.
 
 What is always true:
 
-- Before every publish the lock is looked at; once it is lost nothing more is published or
-  committed. A process that is frozen between the look and the publish may still send one batch
-  when it thaws; the service recognises what is stored already.
+- The lock is confirmed before every publish. Once it is lost, nothing more is published or
+  committed. A process that is frozen between the two may still send one batch when it thaws; the
+  service recognises what is stored already.
 - Progress is committed only after Kafka has acknowledged what was published.
 - Payloads are read one by one; `_AT_ONCE` records or `_BYTES_AT_ONCE` are in memory at most.
 """
@@ -16,8 +16,6 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from dataclasses import dataclass, replace
-
-import structlog
 
 from consumer.contract.received_letter import Letter
 from consumer.kafka.connection import KafkaUnavailableError
@@ -34,15 +32,14 @@ from consumer.operations.ports import (
 )
 from consumer.operations.progress import Advance, Progress
 from consumer.operations.replay.plan import ReplayPlan
-from consumer.operations.replay.planning import ReplayLook, ReplayPlanner, Wish
+from consumer.operations.replay.planning import ReplayLook, ReplayPlanner, ReplayRequest
 from consumer.operations.replay.run import ReplayRun, RunProgress
+from consumer.operations.replay.run_log import RunLog
 from consumer.operations.replay.run_store import RunStore
 from consumer.operations.replay.sources import original_for, records_for
 from consumer.operations.replay.verdict import ReplayVerdict, Skipped, replay_of
 from consumer.settings import Settings
 from consumer.wiring.topics import DEAD_LETTER_HEADROOM
-
-log = structlog.get_logger(__name__)
 
 _AT_ONCE = 64
 _BYTES_AT_ONCE = 8 * 1024 * 1024
@@ -58,11 +55,11 @@ class ReplayStopped(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Tell:
-    """Whom to tell while it goes on.
+    """What a person is told while a run goes on.
 
     Args:
-        reading: how far the looking is: records done, records in all.
-        waiting: that others hold the lock, before they are waited for.
+        reading: how far the planning is.
+        waiting: who holds the lock, before it is waited for.
         began: that a run has begun or goes on; from now on it can be resumed.
         done: how many more letters are done with.
     """
@@ -78,7 +75,7 @@ class RunOutcome:
     """What a run did.
 
     Args:
-        look: what was found; of a run that had nothing to do as well.
+        look: what was found, also where there was nothing to do.
         run: None where there was nothing to do.
         progress: how far it is.
     """
@@ -90,7 +87,7 @@ class RunOutcome:
 
 @dataclass(frozen=True, slots=True)
 class ReplayRoom:
-    """Everything a run needs, while it holds the lock."""
+    """Everything that a run needs while it holds the lock."""
 
     kafka: KafkaAccess
     admin: ClusterAdmin
@@ -102,7 +99,7 @@ class ReplayRoom:
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """A letter with what is published for it."""
+    """A letter with the record that is published for it."""
 
     letter: Letter
     verdict: ReplayVerdict
@@ -113,13 +110,13 @@ class RunningReplay:
     """A run under way.
 
     Args:
-        settings: which topics.
-        room: what it needs.
-        run: what it is.
-        progress: how far it is.
-        wish: its rate and its file.
-        tell: whom to tell.
-        operator: who carries it out, where that is not who began it.
+        settings: name the topics.
+        room: open until the run ends.
+        run: what never changes of it.
+        progress: where it begins or goes on.
+        request: only its rate and its file count.
+        tell: see there.
+        operator: ``name@host`` of who carries it out; "" for the one who began it.
     """
 
     def __init__(
@@ -128,7 +125,7 @@ class RunningReplay:
         room: ReplayRoom,
         run: ReplayRun,
         progress: RunProgress,
-        wish: Wish,
+        request: ReplayRequest,
         tell: Tell,
         operator: str = "",
     ) -> None:
@@ -136,9 +133,9 @@ class RunningReplay:
         self._room = room
         self._run = run
         self._progress = progress
-        self._wish = wish
+        self._request = request
         self._tell = tell
-        self._operator = operator or run.operator
+        self._log = RunLog(run.id, operator or run.operator)
         self._publisher: RecordPublisher  # opened by `carry_out`
         self._next: dict[int, int] = dict(progress.next)
         self._committed_at = self._pace_at = time.monotonic()
@@ -148,10 +145,10 @@ class RunningReplay:
         """Do everything that is left.
 
         Raises:
-            ReplayStopped: not to the end; the run can be resumed.
+            ReplayStopped: it ended before its end; the run can be resumed.
         """
         self._tell.began(self._run, look)
-        tell_left(look.plan, self._run.id, self._operator)
+        self._log.left(look.plan)
         async with AsyncExitStack() as opened:
             try:
                 publisher = _publisher(self._settings, self._room.kafka)
@@ -161,7 +158,7 @@ class RunningReplay:
                 self._progress = _finished(self._run, self._progress)
                 await self._commit()
             except LockLostError:
-                # Without the lock not even progress may be committed: somebody else may be at it.
+                # Without the lock not even progress may be committed: another run may be at work.
                 raise ReplayStopped(
                     "the lock was lost: Kafka did not hear from us for "
                     "KAFKA_SESSION_TIMEOUT_SECONDS, or did not answer; nothing more was published"
@@ -171,17 +168,17 @@ class RunningReplay:
             except asyncio.CancelledError:
                 await self._commit_at_last()
                 raise
-        self._say_ended()
+        self._log.ended(self._progress)
         return RunOutcome(look, self._run, self._progress)
 
     async def _all(self, plan: ReplayPlan) -> None:
         batch: list[_Job] = []
         async for letter, verdict, record in records_for(
-            self._room.reader, plan.work, self._wish.lines
+            self._room.reader, plan.work, self._request.lines
         ):
             job = await self._job(letter, verdict, record)
             if isinstance(job, Skipped):
-                # In order: what stands before it is done first.
+                # In order: progress is one offset, so the letters before it are done first.
                 await self._send(batch)
                 batch = []
                 await self._leave(letter, job)
@@ -212,11 +209,11 @@ class RunningReplay:
         return _Job(letter, verdict, outgoing)
 
     def _is_full(self, batch: list[_Job]) -> bool:
-        rate = self._wish.rate
+        rate = self._request.rate
         most = _AT_ONCE if rate is None else max(1, min(_AT_ONCE, int(rate / _PACES)))
         sizes = [job.outgoing.size for job in batch]
-        # What the topic may refuse goes alone: a refused record takes those with it that are under
-        # way at the same time.
+        # A record that the topic may refuse goes alone: once refused, it would take the records
+        # with it that are under way at the same time.
         return len(batch) >= most or sum(sizes) >= _BYTES_AT_ONCE or max(sizes) > self._limit
 
     async def _send(self, batch: list[_Job]) -> None:
@@ -244,37 +241,34 @@ class RunningReplay:
         await self._publisher.publish(job.outgoing)
 
     async def _pace(self, records: int) -> None:
-        if self._wish.rate is None:
+        if self._request.rate is None:
             return
         now = time.monotonic()
         self._pace_at = max(self._pace_at, now)
         await asyncio.sleep(self._pace_at - now)
-        self._pace_at += records / self._wish.rate
+        self._pace_at += records / self._request.rate
 
     def _count(self, job: _Job) -> None:
         progress = self._progress
         if job.verdict is ReplayVerdict.PARK:
             self._progress = replace(progress, parked=progress.parked + 1)
-            log.info("replay.parked", because="it came back too often", **self._facts(job.letter))
+            self._log.parked(job.letter)
         else:
             self._progress = replace(progress, published=progress.published + 1)
-            log.info("replay.published", **self._facts(job.letter))
+            self._log.published(job.letter)
         self._passed(job.letter)
 
     async def _leave(self, letter: Letter, why: Skipped) -> None:
         self._progress = self._progress.left(why.value)
-        log.info("replay.skipped", because=why.value, **self._facts(letter))
+        self._log.skipped(letter, why.value)
         self._passed(letter)
         await self._commit_now_and_then()
 
     def _passed(self, letter: Letter) -> None:
         self._tell.done(1)
-        if self._wish.lines is None:
+        if self._request.lines is None:
             self._next[letter.at.partition] = letter.at.offset + 1
             self._progress = replace(self._progress, next=self._next)
-
-    def _facts(self, letter: Letter) -> dict[str, str | None]:
-        return _facts(letter, self._run.id, self._operator)
 
     async def _commit_now_and_then(self) -> None:
         if time.monotonic() - self._committed_at >= _COMMIT_EVERY_SECONDS:
@@ -286,55 +280,29 @@ class RunningReplay:
         self._committed_at = time.monotonic()
 
     async def _commit_at_last(self) -> None:
-        """So that `dlq runs` tells the truth; what is not committed is found again anyway."""
+        """For `dlq runs`, which shows what is committed. The run itself finds the rest again."""
         if self._room.lock.held:
             with suppress(KafkaUnavailableError, TimeoutError):
                 async with asyncio.timeout(_LAST_COMMIT_SECONDS):
                     await self._room.store.save(self._run, self._progress)
 
     async def _largest(self) -> int:
-        """Bytes that the topics take for sure; 0 where we may not know."""
+        """Bytes of a record that the topics take for sure; 0 where Kafka does not say."""
         kafka = self._settings.kafka
         states = await self._room.admin.states([kafka.replay_topic, kafka.parked_topic])
         found = [state.settings.get("max.message.bytes") for state in states.values()]
         return min((int(each or 0) for each in found), default=0)
 
-    def _say_ended(self) -> None:
-        progress = self._progress
-        log.info(
-            "replay.ended",
-            run=self._run.id,
-            operator=self._operator,
-            published=progress.published,
-            parked=progress.parked,
-            skipped=dict(progress.skipped),
-        )
-
 
 def _finished(run: ReplayRun, progress: RunProgress) -> RunProgress:
-    """Nothing is left to do; what was neither replayed nor left is not open any more."""
+    """The progress of a run with nothing left to do.
+
+    Letters that were neither replayed nor left are not open any more.
+    """
     rest = run.selected - progress.published - progress.parked - progress.all_skipped
     for _ in range(rest):
         progress = progress.left(Skipped.SETTLED.value)
     return replace(progress, next=dict(run.ends), done=True)
-
-
-def tell_left(plan: ReplayPlan, id: str, operator: str) -> None:
-    """Log the selected letters that are left; they may have been counted on."""
-    for letter, verdict in plan.left:
-        log.info("replay.skipped", **_facts(letter, id, operator), because=verdict.value)
-
-
-def _facts(letter: Letter, id: str, operator: str) -> dict[str, str | None]:
-    return {
-        "run": id,
-        "operator": operator,
-        "letter": str(letter.at),
-        "event_id": letter.event_id,
-        "document_id": letter.document_id,
-        "workspace": letter.workspace,
-        "reason": letter.reason,
-    }
 
 
 def _publisher(

@@ -1,4 +1,4 @@
-"""What a replay run would do, told before it does anything. Pure."""
+"""What a replay run would do. Pure."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class ReplayPlan:
     Args:
         replayed: the letters to replay, by place.
         parked: the letters to park instead, by place.
-        left: the selected letters that are left and that somebody may have counted on.
-        counts: how many of the selected there are of each verdict.
-        reasons: how many of those to replay there are of each ``dlq.reason``.
-        causes: how many of those to replay there are of each cause, as `dlq stats` counts them.
-        by_reference: how many of those to replay hold only a reference.
-        originals_there: of how many of these something still lies at the original's place.
-        unanswered: of how many of those to replay the results topic has no result.
+        left: the selected letters that are left, although an operator may have counted on them.
+        counts: of the selected letters, how many get each verdict.
+        reasons: of the letters to replay, how many have each ``dlq.reason``.
+        causes: of the letters to replay, how many have each cause (as in `dlq stats`).
+        by_reference: how many letters to replay hold only a reference.
+        originals_there: of these, for how many something still lies at the original's place.
+        unanswered: how many letters to replay have no result of their own on the results topic.
         notes: what else a person should know.
     """
 
@@ -49,19 +49,19 @@ class ReplayPlan:
 
     @property
     def work(self) -> tuple[tuple[Letter, ReplayVerdict], ...]:
-        """What would be done, in the order in which letters lie."""
+        """What would be done, in the order of the letters' places."""
         both = [(letter, ReplayVerdict.REPLAY) for letter in self.replayed]
         both += [(letter, ReplayVerdict.PARK) for letter in self.parked]
         return tuple(sorted(both, key=lambda one: one[0].at))
 
     @property
     def highest_partition(self) -> int:
-        """The highest partition number that a replay needs; -1 where the keys decide."""
+        """The highest partition number that a replay needs; -1 where only keys decide."""
         numbers = (partition_of(letter) for letter in self.replayed)
         return max((number for number in numbers if number is not None), default=-1)
 
-    def told(self) -> dict[str, Any]:
-        """For scripts: counts only; every verdict is there."""
+    def as_object(self) -> dict[str, Any]:
+        """The counts for scripts; every verdict is among them."""
         counts = {each.name.lower(): self.counts.get(each, 0) for each in ReplayVerdict}
         return {
             **counts,
@@ -73,8 +73,8 @@ class ReplayPlan:
         }
 
 
-# Letters that are not open any more are no news to anybody; these are what is left of the open.
-_TOLD = (ReplayVerdict.STALE, ReplayVerdict.FOREIGN, ReplayVerdict.UNREADABLE)
+# Of the open letters, these are left. Letters that are not open any more are no news to anybody.
+_LEFT_OPEN = (ReplayVerdict.STALE, ReplayVerdict.FOREIGN, ReplayVerdict.UNREADABLE)
 
 
 def plan_of(
@@ -83,11 +83,11 @@ def plan_of(
     selection: Selection,
     rules: ReplayRules,
 ) -> ReplayPlan:
-    """The plan for these letters; where originals and results are is not looked at.
+    """The plan for these letters, without what has to be asked of Kafka (originals, results).
 
     Args:
         letters: of the topic or file that the run reads.
-        standing: how each of them stands.
+        standing: gives the standing of each.
         selection: which of them are meant.
         rules: how they are chosen.
     """
@@ -98,7 +98,7 @@ def plan_of(
     return ReplayPlan(
         replayed=tuple(replayed),
         parked=tuple(by_verdict[ReplayVerdict.PARK]),
-        left=tuple((letter, each) for each in _TOLD for letter in by_verdict[each]),
+        left=tuple((letter, each) for each in _LEFT_OPEN for letter in by_verdict[each]),
         counts={each: len(found) for each, found in by_verdict.items() if found},
         reasons=dict(Counter(letter.reason for letter in replayed).most_common()),
         causes=dict(Counter(map(cause_of, replayed)).most_common()),

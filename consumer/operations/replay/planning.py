@@ -19,15 +19,15 @@ from consumer.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class ReplayRequest:
     """What an operator asks for.
 
     Args:
-        selection: which letters.
-        from_parked: bring parked ones back.
-        force: foreign ones, too.
+        selection: which letters are meant.
+        from_parked: parked letters are brought back, and no others are replayed.
+        force: foreign letters are replayed as well.
         despite_missing_results: also where the results topic does not reach back far enough.
-        rate: replays a second at most, or None.
+        rate: replays a second at most.
         lines: of an exported file that letters come from, instead of a topic.
         path: of that file, absolute; ``-`` for standard input.
     """
@@ -43,16 +43,16 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class ReplayLook:
-    """What was found.
+    """What planning found.
 
     Args:
         plan: what would be done.
-        source: the topic that letters come from; of a file the dead-letter topic.
-        ends: where each partition of it ends.
-        replay_ends: where each partition of the replay topic ends.
+        source: the topic that letters come from; for a file the dead-letter topic.
+        ends: the end of each partition of it.
+        replay_ends: the end of each partition of the replay topic.
         members: how many instances of the service run.
         refused: why nothing can be done as things are, each with what to do.
-        file_sha256: of the file's lines.
+        file_sha256: hex, of the file's lines; "" without a file.
     """
 
     plan: ReplayPlan
@@ -65,15 +65,7 @@ class ReplayLook:
 
 
 class ReplayPlanner:
-    """Looks at everything once.
-
-    Args:
-        settings: which topics.
-        kafka: where they are.
-        reader: connected.
-        admin: connected.
-        progress: told how far the reading is.
-    """
+    """Finds out what a request means now."""
 
     def __init__(
         self,
@@ -91,15 +83,15 @@ class ReplayPlanner:
 
     async def look(
         self,
-        wish: Wish,
+        request: ReplayRequest,
         within: Mapping[int, tuple[int, int]] | None = None,
         published: frozenset[str] = frozenset(),
     ) -> ReplayLook:
-        """Find what the wish means now.
+        """Read all topics once and plan.
 
         Args:
-            wish: which letters, and how.
-            within: first offset and end by partition of the source, of a run that goes on.
+            request: what is asked for.
+            within: of a run that goes on, the first offset and the end by partition of the source.
             published: places of letters that this run has published already.
 
         Raises:
@@ -107,29 +99,29 @@ class ReplayPlanner:
             WrongFileError: the file is none of ours.
         """
         kafka = self._settings.kafka
-        parked = wish.from_parked and wish.lines is None
+        parked = request.from_parked and request.lines is None
         source = kafka.parked_topic if parked else kafka.dead_letters_topic
-        # Before anything is read: what comes later is none of this run's.
+        # The ends come first: letters that are written later do not belong to this run.
         ends = await self._ends(source)
         replay_ends = await self._ends(kafka.replay_topic)
-        digest, exported = read_exported(wish.lines)
+        digest, exported = read_exported(request.lines)
         letters = await read_letters(
             self._settings, self._kafka, progress=self._progress, also=exported
         )
         limits = within or {number: (0, end) for number, end in ends.items()}
-        if wish.lines is None:
+        if request.lines is None:
             chosen = letters.parked if parked else letters.letters
             candidates = [each for each in chosen if _is_within(each.at, limits)]
         else:
             candidates = [letter for letter, _ in exported]
         candidates = [each for each in candidates if str(each.at) not in published]
-        rules = ReplayRules(self._settings.replay.max_replays, wish.from_parked, wish.force)
-        plan = plan_of(candidates, letters.of, wish.selection, rules)
+        rules = ReplayRules(self._settings.replay.max_replays, request.from_parked, request.force)
+        plan = plan_of(candidates, letters.of, request.selection, rules)
         plan = await self._completed(plan, letters)
         if plan.parked:
             await self._ends(kafka.parked_topic)
         members = len(await self._admin.members(kafka.group_id))
-        refused = tuple(self._refusals(plan, letters, len(replay_ends), wish))
+        refused = tuple(self._refusals(plan, letters, len(replay_ends), request))
         return ReplayLook(plan, source, ends, replay_ends, members, refused, digest)
 
     async def _ends(self, topic: str) -> dict[int, int]:
@@ -164,7 +156,7 @@ class ReplayPlanner:
         return sum(any(is_there(place.at) for place in several) for several in places)
 
     def _refusals(
-        self, plan: ReplayPlan, letters: Letters, partitions: int, wish: Wish
+        self, plan: ReplayPlan, letters: Letters, partitions: int, request: ReplayRequest
     ) -> Iterable[str]:
         kafka = self._settings.kafka
         if plan.highest_partition >= partitions:
@@ -175,7 +167,7 @@ class ReplayPlanner:
                 f"to live events. Give it as many as {kafka.documents_topic}: kafka-topics --alter "
                 f"--topic {kafka.replay_topic} --partitions {needed}"
             )
-        if plan.unanswered and letters.reach.cut and not wish.despite_missing_results:
+        if plan.unanswered and letters.reach.cut and not request.despite_missing_results:
             yield (
                 f"{kafka.results_topic} does not reach back to the results of {plan.unanswered} of "
                 "these letters: nobody can tell whether a newer version was stored or deleted "

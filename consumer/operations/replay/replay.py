@@ -2,11 +2,11 @@
 
 What is always true:
 
-- One run at a time (`consumer.kafka.group_lock`).
-- What was published and not committed is found again by its run's id on the replay topic, and not
-  published twice.
-- A letter is looked at as it stands when the run begins, and again when it is resumed: what became
-  stale, resolved or parked meanwhile is left.
+- There is one run at a time (`consumer.kafka.group_lock`).
+- A replay that was published and not committed is found again on the replay topic by its run's id,
+  and is not published twice.
+- Letters are judged when the run begins, and again when it is resumed. A letter that became stale,
+  resolved or parked meanwhile is left.
 """
 
 from __future__ import annotations
@@ -17,8 +17,6 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 
-import structlog
-
 from consumer.kafka.group_lock import LockConfig, TakenError
 from consumer.kafka.groups import Member
 from consumer.operations.ports import KafkaAccess, RecordReader
@@ -28,10 +26,9 @@ from consumer.operations.replay.execution import (
     RunningReplay,
     RunOutcome,
     Tell,
-    tell_left,
 )
 from consumer.operations.replay.plan import ReplayPlan
-from consumer.operations.replay.planning import ReplayLook, ReplayPlanner, Wish
+from consumer.operations.replay.planning import ReplayLook, ReplayPlanner, ReplayRequest
 from consumer.operations.replay.run import (
     ReplayRun,
     RunFile,
@@ -40,10 +37,9 @@ from consumer.operations.replay.run import (
     is_run_id,
     run_id,
 )
+from consumer.operations.replay.run_log import RunLog
 from consumer.operations.replay.run_store import RunStore, lock_group, replays_since
 from consumer.settings import Settings
-
-log = structlog.get_logger(__name__)
 
 
 class ReplayRefused(Exception):
@@ -51,7 +47,7 @@ class ReplayRefused(Exception):
 
     Args:
         message: for a person.
-        usage: whether the operator asked for something that can't be.
+        usage: whether the command line asked for something that can't be.
     """
 
     def __init__(self, message: str, *, usage: bool = False) -> None:
@@ -60,7 +56,7 @@ class ReplayRefused(Exception):
 
 
 async def plan_replay(
-    settings: Settings, kafka: KafkaAccess, wish: Wish, reading: Progress
+    settings: Settings, kafka: KafkaAccess, request: ReplayRequest, reading: Progress
 ) -> ReplayLook:
     """What a run would do now. Changes nothing.
 
@@ -69,13 +65,13 @@ async def plan_replay(
         WrongFileError: the file holds something else than exported letters.
     """
     async with kafka.admin() as admin, kafka.reader() as reader:
-        return await ReplayPlanner(settings, kafka, reader, admin, reading).look(wish)
+        return await ReplayPlanner(settings, kafka, reader, admin, reading).look(request)
 
 
 async def start_replay(
     settings: Settings,
     kafka: KafkaAccess,
-    wish: Wish,
+    request: ReplayRequest,
     tell: Tell,
     *,
     operator: str,
@@ -84,12 +80,12 @@ async def start_replay(
     """Begin a run and carry it to its end.
 
     Args:
-        settings: which topics.
-        kafka: where they are.
-        wish: what to replay.
-        tell: whom to tell.
+        settings: name the topics.
+        kafka: opened for all that a run needs.
+        request: what to replay.
+        tell: see there.
         operator: ``name@host``.
-        rng: for the run's id and to spread those who come at once.
+        rng: for the run's id, and for the waits of runs that are started at once.
 
     Raises:
         ReplayRefused: another run is at work, or this one would do harm.
@@ -100,13 +96,13 @@ async def start_replay(
     now = datetime.now(UTC)
     id = run_id(now, rng.getrandbits(16))
     async with _room(settings, kafka, id, operator, tell, rng) as room:
-        look = await room.planner.look(wish)
+        look = await room.planner.look(request)
         if look.refused:
             raise ReplayRefused("; ".join(look.refused))
         if not look.plan.to_do:
-            tell_left(look.plan, id, operator)
+            RunLog(id, operator).left(look.plan)
             return RunOutcome(look, None, RunProgress(done=True))
-        run = _run_of(settings, id, now, operator, wish, look)
+        run = _run_of(settings, id, now, operator, request, look)
         progress = RunProgress()
         for _letter, verdict in look.plan.left:
             progress = progress.left(verdict.value)
@@ -117,31 +113,31 @@ async def start_replay(
                 f"the filters are too long to be kept with the run ({error}); use shorter ones"
             )
             raise ReplayRefused(problem, usage=True) from None
-        log.info("replay.started", run=id, operator=operator, selected=run.selected)
-        return await RunningReplay(settings, room, run, progress, wish, tell).carry_out(look)
+        RunLog(id, operator).started(run.selected)
+        return await RunningReplay(settings, room, run, progress, request, tell).carry_out(look)
 
 
 async def resume_replay(
     settings: Settings,
     kafka: KafkaAccess,
     id: str,
-    wish: Wish,
+    request: ReplayRequest,
     tell: Tell,
     *,
     operator: str,
     rng: random.Random,
 ) -> RunOutcome:
-    """Go on with a run that was interrupted. Of one that is done nothing is left to do.
+    """Go on with a run that was interrupted. A run that is done stays as it is.
 
     Args:
-        settings: which topics.
-        kafka: where they are.
-        id: the run's.
-        wish: of it only `lines`, `path`, `rate` and `despite_missing_results` count: all else is
-            as it was when the run began.
-        tell: whom to tell.
-        operator: ``name@host``, who resumes it.
-        rng: to spread those who come at once.
+        settings: name the topics.
+        kafka: opened for all that a run needs.
+        id: of the run.
+        request: only `lines`, `path`, `rate` and `despite_missing_results` count; all else is as it
+            was when the run began.
+        tell: see there.
+        operator: ``name@host`` of who resumes it.
+        rng: for the waits of runs that are started at once.
 
     Raises:
         ReplayRefused: there is no such run, another one is at work, or it would do harm.
@@ -160,31 +156,30 @@ async def resume_replay(
             return RunOutcome(
                 ReplayLook(ReplayPlan(), run.source, run.ends, run.replay_ends, 0), run, progress
             )
-        wish = replace(
-            wish,
+        request = replace(
+            request,
             selection=run.selection,
             from_parked=run.from_parked,
             force=run.force,
-            rate=wish.rate or run.rate,
-            despite_missing_results=wish.despite_missing_results or run.despite_missing_results,
+            rate=request.rate or run.rate,
+            despite_missing_results=request.despite_missing_results or run.despite_missing_results,
         )
         published = await _published(room.reader, run)
         within = {n: (progress.next.get(n, 0), end) for n, end in run.ends.items()}
-        look = await room.planner.look(wish, within, published)
+        look = await room.planner.look(request, within, published)
         if run.file is not None and look.file_sha256 != run.file.sha256:
             raise ReplayRefused(f"the file {run.file.path} is not what it was when the run began")
         if look.refused:
             raise ReplayRefused("; ".join(look.refused))
-        # What was acknowledged and not committed counts as well.
+        # Replays that were acknowledged and not committed count as well.
         progress = replace(progress, published=max(progress.published, len(published)))
-        log.info("replay.started", run=id, operator=operator, selected=run.selected, resumed=True)
-        return await RunningReplay(settings, room, run, progress, wish, tell, operator).carry_out(
-            look
-        )
+        RunLog(id, operator).started(run.selected, resumed=True)
+        running = RunningReplay(settings, room, run, progress, request, tell, operator)
+        return await running.carry_out(look)
 
 
 async def file_of_run(settings: Settings, kafka: KafkaAccess, id: str) -> RunFile | None:
-    """The file that a run takes its letters from, if any.
+    """The file that a run takes its letters from; None for a topic, or where there is no such run.
 
     Raises:
         KafkaUnavailableError: Kafka can't be reached.
@@ -243,7 +238,12 @@ async def _published(reader: RecordReader, run: ReplayRun) -> frozenset[str]:
 
 
 def _run_of(
-    settings: Settings, id: str, now: datetime, operator: str, wish: Wish, look: ReplayLook
+    settings: Settings,
+    id: str,
+    now: datetime,
+    operator: str,
+    request: ReplayRequest,
+    look: ReplayLook,
 ) -> ReplayRun:
     return ReplayRun(
         id=id,
@@ -253,11 +253,11 @@ def _run_of(
         ends=look.ends,
         replay_topic=settings.kafka.replay_topic,
         replay_ends=look.replay_ends,
-        selection=wish.selection,
-        from_parked=wish.from_parked,
-        force=wish.force,
-        despite_missing_results=wish.despite_missing_results,
-        rate=wish.rate,
+        selection=request.selection,
+        from_parked=request.from_parked,
+        force=request.force,
+        despite_missing_results=request.despite_missing_results,
+        rate=request.rate,
         selected=look.plan.to_do + len(look.plan.left),
-        file=RunFile(wish.path, look.file_sha256) if wish.lines is not None else None,
+        file=RunFile(request.path, look.file_sha256) if request.lines is not None else None,
     )

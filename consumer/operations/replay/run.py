@@ -2,11 +2,12 @@
 
 The group's committed offsets are the state, and nothing else is:
 
-- Per partition of the topic that letters are read from: the next letter to look at; beside it, as
-  text, where the partition ended when the run began.
-- Per partition of the replay topic: where it ended when the run began. Whatever the run published
-  lies behind that, so that it can be found again.
-- Beside partition 0 of the first, also the definition and the counts. A commit takes 4 KiB of text.
+- For each partition of the topic that letters are read from: the next letter to look at. The text
+  beside it says where the partition ended when the run began.
+- For each partition of the replay topic: where it ended when the run began. Everything that the run
+  published lies behind that, so that it can be found again.
+- The text beside partition 0 of the first topic also has the definition and the counts. A commit
+  takes 4 KiB of text.
 
 Kafka forgets the group with its offsets, by default 7 days after the last commit.
 """
@@ -45,7 +46,7 @@ class RunFile:
 
     Args:
         path: absolute; ``-`` for standard input.
-        sha256: hex, of what is in it once unpacked.
+        sha256: hex, of its unpacked lines.
     """
 
     path: str
@@ -54,21 +55,21 @@ class RunFile:
 
 @dataclass(frozen=True, slots=True)
 class ReplayRun:
-    """What a run is; never changes.
+    """What a run is; this never changes.
 
     Args:
-        id: short, and sorts by when it began.
+        id: by `run_id`.
         started_at: aware.
-        operator: who began it, ``name@host``.
-        source: the topic that letters are read from; of a run from a file the one of its offsets.
-        ends: where each partition of it ended: letters behind that are none of the run's.
-        replay_topic: where to.
-        replay_ends: where each partition of that ended.
-        selection: which letters.
+        operator: ``name@host`` of who began it.
+        source: the topic that letters are read from; for a file the topic of its offsets.
+        ends: the end of each partition of it; letters behind that do not belong to the run.
+        replay_topic: the topic that replays are published to.
+        replay_ends: the end of each partition of it.
+        selection: which letters are meant.
         from_parked: whether parked letters are brought back.
         force: whether foreign letters are replayed.
-        despite_missing_results: whether it may go on where results do not reach back.
-        rate: replays a second, or None.
+        despite_missing_results: whether it goes on where results do not reach back.
+        rate: replays a second at most.
         selected: how many letters were to be replayed or parked when it began.
         file: where letters come from instead of a topic.
     """
@@ -94,11 +95,11 @@ class RunProgress:
     """How far a run is.
 
     Args:
-        next: per partition of its source, the next letter to look at.
+        next: the next letter to look at, by partition of its source.
         published: how many replays Kafka has acknowledged.
         parked: how many letters were parked instead.
-        skipped: how many of the selected were left after all, by reason.
-        done: whether there is nothing left to do.
+        skipped: how many of the selected letters were left after all, by reason.
+        done: whether nothing is left to do.
     """
 
     next: Partitions = field(default_factory=dict)
@@ -108,7 +109,7 @@ class RunProgress:
     done: bool = False
 
     def left(self, reason: str) -> RunProgress:
-        """With one more letter that was left."""
+        """The progress with one more letter that was left."""
         return replace(self, skipped={**self.skipped, reason: self.skipped.get(reason, 0) + 1})
 
     @property
@@ -144,9 +145,9 @@ def commits_of(run: ReplayRun, progress: RunProgress, *, everything: bool = True
     """What is committed for a run.
 
     Args:
-        run: what it is.
+        run: its definition.
         progress: how far it is.
-        everything: what never changes, too: needed once.
+        everything: also what never changes; that has to be committed once.
 
     Raises:
         RunTooLongError: its selection is too long.
@@ -166,10 +167,10 @@ def commits_of(run: ReplayRun, progress: RunProgress, *, everything: bool = True
 
 
 def run_in(commits: Commits) -> tuple[ReplayRun, RunProgress]:
-    """The run in what a group has committed.
+    """The run that a group has committed.
 
     Raises:
-        NoRunError: it is none.
+        NoRunError: the group holds something else.
     """
     try:
         return _run_in(commits)
@@ -220,7 +221,7 @@ _OPTIONS = {
 def _definition(run: ReplayRun) -> dict[str, Any]:
     fields = {key: getattr(run, name) for name, key in _OPTIONS.items() if getattr(run, name)}
     if not run.selection.is_all:
-        fields["which"] = _told(run.selection)
+        fields["which"] = _selection_fields(run.selection)
     if run.file is not None:
         fields["file"] = {"path": run.file.path, "sha256": run.file.sha256}
     return {
@@ -229,7 +230,7 @@ def _definition(run: ReplayRun) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _told(selection: Selection) -> dict[str, Any]:
+def _selection_fields(selection: Selection) -> dict[str, Any]:
     """The conditions that are given; sets as lists, times as text."""
     found: dict[str, Any] = {}
     for each in dataclass_fields(Selection):
@@ -243,9 +244,10 @@ def _told(selection: Selection) -> dict[str, Any]:
     return found
 
 
-def _selection_in(told: Mapping[str, Any]) -> Selection:
+def _selection_in(committed: Mapping[str, Any]) -> Selection:
     found: dict[str, Any] = {
-        name: frozenset(value) if isinstance(value, list) else value for name, value in told.items()
+        name: frozenset(value) if isinstance(value, list) else value
+        for name, value in committed.items()
     }
     for name in ("since", "until"):
         if name in found:

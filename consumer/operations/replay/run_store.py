@@ -36,11 +36,11 @@ _COMMIT_SECONDS = 15.0
 
 
 class RunStore:
-    """Keeps runs in consumer groups of theirs.
+    """Keeps each run in a consumer group of its own.
 
     Args:
-        admin: connected.
-        settings: the group's name is made of the service's.
+        admin: of Kafka's groups.
+        settings: the names of the groups begin with that of the service.
     """
 
     def __init__(self, admin: ClusterAdmin, settings: Settings) -> None:
@@ -50,7 +50,12 @@ class RunStore:
     async def save(
         self, run: ReplayRun, progress: RunProgress, *, everything: bool = False
     ) -> None:
-        """Commit how far a run is, and what it is where that is not there yet.
+        """Commit the progress of a run.
+
+        Args:
+            run: its definition.
+            progress: how far it is.
+            everything: also what never changes; that has to be committed once.
 
         Raises:
             KafkaUnavailableError: it is not committed.
@@ -65,7 +70,7 @@ class RunStore:
             raise KafkaUnavailableError("the run's progress could not be committed") from None
 
     async def load(self, id: str) -> tuple[ReplayRun, RunProgress] | None:
-        """A run, or None where there is none of that id (any more)."""
+        """The run of that id, or None where there is none (any more)."""
         places = await self._admin.places(self._prefix + id) if is_run_id(id) else {}
         if not places:
             return None
@@ -79,7 +84,7 @@ class RunStore:
         names = await self._admin.groups(self._prefix)
         ids = [name.removeprefix(self._prefix) for name in names]
         every = [found for id in ids if (found := await self.load(id)) is not None]
-        # By the moment, not by the id: two runs can begin within one second.
+        # Not by the id, which has seconds only: two runs can begin within one.
         return sorted(every, key=lambda found: found[0].started_at, reverse=True)
 
 
@@ -98,10 +103,10 @@ class RunReport:
     """A run as it is shown.
 
     Args:
-        run: what it is.
+        run: its definition.
         progress: how far it is.
-        state: whether somebody is at it.
-        fared: how many of its replays there are of each result status; ``waiting``: none yet.
+        state: whether it is at work.
+        fared: how many of its replays have a result of each status; ``waiting`` is none yet.
     """
 
     run: ReplayRun
@@ -109,8 +114,8 @@ class RunReport:
     state: RunState
     fared: Mapping[str, int]
 
-    def told(self) -> dict[str, Any]:
-        """For scripts."""
+    def as_object(self) -> dict[str, Any]:
+        """The run for scripts."""
         run, progress = self.run, self.progress
         return {
             "run": run.id,
@@ -156,7 +161,7 @@ def _state(run: ReplayRun, progress: RunProgress, members: Iterable[Member]) -> 
 async def _fared(
     reader: RecordReader, settings: Settings, runs: list[ReplayRun]
 ) -> dict[str, Mapping[str, int]]:
-    """By run, how many of its replays have a result of each status."""
+    """For each run by its id, how many of its replays have a result of each status."""
     statuses: dict[Coordinates, tuple[str, str]] = {}  # run and status by place
     known = {run.id for run in runs}
     for topic in {run.replay_topic for run in runs}:
@@ -171,10 +176,15 @@ async def _fared(
 async def replays_since(
     reader: RecordReader, topic: str, starts: Iterable[Mapping[int, int]]
 ) -> AsyncIterator[tuple[Coordinates, str, str | None]]:
-    """Place, run and letter of every replay behind the first of these offsets.
+    """Every replay behind the lowest of these offsets.
+
+    Args:
+        reader: of Kafka's topics.
+        topic: the replay topic.
+        starts: offsets by partition.
 
     Yields:
-        Coordinates on the replay topic, the run's id and the letter's place as text.
+        Its place, its run's id, and the place of its letter as text.
     """
     ranges = await reader.offset_ranges(topic) or {}
     starts = list(starts)
@@ -196,7 +206,7 @@ async def _join_results(
     async for record in reader.records(topic, ranges or {}):
         value = record.value or b""
         if not any(name in value for name in topics):
-            continue  # parsing is what takes the time, and most results are of no replay
+            continue  # parsing takes most of the time, and most results answer no replay
         try:
             result = read_result(value)
         except ValueError:

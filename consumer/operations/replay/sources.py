@@ -44,7 +44,7 @@ def read_exported(lines: Lines | None) -> tuple[str, list[tuple[Letter, bytes | 
 async def records_for(
     reader: RecordReader, work: Work, lines: Lines | None
 ) -> AsyncIterator[tuple[Letter, ReplayVerdict, Record | None]]:
-    """Each letter with its record, one in memory at a time; None where it is gone.
+    """Each letter with its record; None where it is gone. One record is in memory at a time.
 
     Raises:
         KafkaUnavailableError: Kafka can't be reached.
@@ -71,9 +71,9 @@ async def original_for(reader: RecordReader, letter: Letter, record: Record) -> 
     """The record to publish again: the letter's own bytes, or the original it refers to.
 
     Args:
-        reader: connected.
-        letter: which one.
-        record: the letter's own.
+        reader: of Kafka's topics.
+        letter: the letter to replay.
+        record: the letter's own record.
 
     Raises:
         KafkaUnavailableError: Kafka can't be reached.

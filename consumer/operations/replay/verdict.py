@@ -1,12 +1,12 @@
 """Replaying a dead letter: whether, and as what. Pure.
 
-- Only what is open is replayed. What is parked is brought back only where that is asked for.
-- A foreign letter says nothing about itself that could be believed, so it is replayed only where
-  an operator insists, as an event that begins where it lies.
-- A letter that came back too often is parked instead: sent round and round it would only hide the
-  others. One that is brought back from there has been looked at, so it is let through.
-- The replayed record is the original one again, and says in headers where that lay
-  (`consumer.model.origin`); without them it would be a new event, newer than everything.
+- Only open letters are replayed. Parked letters are brought back only where that is asked for.
+- A foreign letter says nothing about itself that could be believed. So it is replayed only where an
+  operator insists, as an event that begins where the letter lies.
+- A letter that came back too often is parked instead: sent round and round, it would only hide the
+  others. A letter that is brought back from there has been looked at, so it is let through.
+- The replayed record is the original once more, and its headers say where the original lay
+  (`consumer.model.origin`). Without them it would be a new event, newer than everything.
 """
 
 from __future__ import annotations
@@ -27,13 +27,16 @@ class ReplayVerdict(StrEnum):
 
     REPLAY      it is published to the replay topic.
     PARK        it came back too often: it is published to the parked topic.
-    STALE       left: a newer version of its document is stored or deleted.
-    RESOLVED    left: a later result of its event says so.
-    IN_FLIGHT   left: it was replayed, and that has no result yet.
-    PARKED      left: it was put aside.
-    FOREIGN     left: its headers are not ours.
-    UNREADABLE  left: Kafka's client can't read the letter itself.
-    REPLACED    left: a newer letter of its event stands for it.
+
+    All others are left as they are:
+
+    STALE       a newer version of its document is stored or deleted.
+    RESOLVED    a later result of its event is good.
+    IN_FLIGHT   it was replayed, and the replay has no result yet.
+    PARKED      it was put aside.
+    FOREIGN     its headers are not ours.
+    UNREADABLE  Kafka's client can't read the letter itself.
+    REPLACED    a newer letter of its event stands for it.
     """
 
     REPLAY = "to replay"
@@ -64,8 +67,8 @@ class ReplayRules:
 
     Args:
         max_replays: letters that came back this often are parked (``REPLAY_MAX_REPLAYS``).
-        from_parked: parked letters are brought back, and only these.
-        force: foreign letters are replayed, too.
+        from_parked: parked letters are brought back, and no others are replayed.
+        force: foreign letters are replayed as well.
     """
 
     max_replays: int
@@ -102,8 +105,8 @@ class Replay:
     Args:
         key: of the original.
         value: of the original; None is a tombstone.
-        headers: those of the original, then where it came from.
-        partition: the original's number, None where the key has to decide.
+        headers: of the original, then ours.
+        partition: the number of the original's partition; None where the key has to decide.
     """
 
     key: bytes | None
@@ -116,8 +119,9 @@ def replay_of(letter: Letter, original: Record, run: str) -> Replay:
     """The letter as it is replayed.
 
     Args:
-        letter: what is known of it.
-        original: key, value and headers of the original: of the letter, or fetched by reference.
+        letter: as it was read back.
+        original: has the key, value and headers to publish: the letter's own record, or the one
+            that it refers to.
         run: the run's id.
     """
     origin = letter.origin
@@ -142,7 +146,7 @@ def replay_of(letter: Letter, original: Record, run: str) -> Replay:
 
 
 def partition_of(letter: Letter) -> int | None:
-    """The number of the partition that its event was on; unknown of a foreign one.
+    """The number of the partition that its event was on; None for a foreign letter.
 
     The same number keeps a document's replays and its live events with one instance, in order.
     """

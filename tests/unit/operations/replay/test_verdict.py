@@ -142,7 +142,7 @@ def test_a_plan_counts_and_keeps_the_order_of_the_topic() -> None:
     ]
     assert (plan.to_do, plan.highest_partition) == (3, 3)
     assert (plan.reasons, plan.causes) == ({"rejected": 2}, {"refused #": 2})
-    assert plan.told()["stale"] == 1
+    assert plan.as_object()["stale"] == 1
     assert [letter.at.offset for letter in few.replayed] == [6]
 
 
