@@ -1,7 +1,7 @@
-"""Putting dead letters aside: copies of them on the parked topic, byte for byte.
+"""Putting dead letters aside: each is copied to the parked topic, byte for byte.
 
-The letter itself stays where it is: nothing is ever deleted. Parking the same letter twice, by two
-operators at once, leaves two equal copies, which count as one.
+The letter itself stays where it is: nothing is ever deleted. Two operators who park the same letter
+at once leave two equal copies, which count as one.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class ParkingPlan:
 
     Args:
         letters: to be parked.
-        left: what was named and is left alone, with why.
+        left: letters that were named and are left alone, with why.
     """
 
     letters: tuple[Letter, ...]
@@ -49,7 +49,7 @@ class ParkingPlan:
 
 
 def plan_parking(letters: Letters, wanted: Sequence[Letter]) -> ParkingPlan:
-    """Which of the wanted letters can be parked: the open ones that Kafka's client can read."""
+    """Which of the wanted letters can be parked: open ones that Kafka's client can read."""
     chosen, left = [], []
     for letter in wanted:
         standing = letters.of(letter)
@@ -69,17 +69,20 @@ async def park(
     *,
     progress: Progress = silent,
 ) -> AsyncIterator[tuple[Letter, Became]]:
-    """Publish letters to the parked topic, each acknowledged when it is told.
+    """Publish letters to the parked topic.
 
     Args:
-        settings: which topic.
-        kafka: where it is.
-        letters: which.
-        progress: told how many are done.
+        settings: name the topic.
+        kafka: opened for reading the letters again and publishing them.
+        letters: to be parked.
+        progress: called now and then.
+
+    Yields:
+        Each letter with what became of it, once Kafka has acknowledged it.
 
     Raises:
-        KafkaUnavailableError: Kafka went away, or there is no parked topic; what was told so far
-            is parked.
+        KafkaUnavailableError: Kafka went away, or there is no parked topic; the letters that came
+            so far are parked.
     """
     topic = settings.kafka.parked_topic
     async with kafka.admin() as admin:

@@ -1,4 +1,4 @@
-"""The bytes of dead letters, read again one by one: a letter in memory is its headers."""
+"""The bytes of dead letters, read again one by one: a letter in memory is only its headers."""
 
 from __future__ import annotations
 
@@ -52,9 +52,9 @@ async def open_payloads(kafka: KafkaAccess) -> AsyncIterator[Payloads]:
 
 
 async def payload_of(kafka: KafkaAccess, letter: Letter) -> Record | None:
-    """One letter's record; of a by-reference letter the original that it stands for.
+    """The record of one letter; for a by-reference letter the original that it stands for.
 
-    None when it can't be had (any more). For many of them see `open_payloads`.
+    None when it can't be had (any more). For many letters see `open_payloads`.
     """
     async with open_payloads(kafka) as payloads:
         if not letter.by_reference:
@@ -66,12 +66,12 @@ async def payload_of(kafka: KafkaAccess, letter: Letter) -> Record | None:
 async def records_of(
     kafka: KafkaAccess, letters: Iterable[Letter], *, progress: Progress = silent
 ) -> AsyncIterator[tuple[Letter, Record]]:
-    """The records of many letters, place by place; those that are gone are left out.
+    """The records of many letters, place by place; records that are gone are left out.
 
     Args:
-        kafka: where they lie.
-        letters: whose; only one record's bytes are in memory at a time.
-        progress: told how many of them are done.
+        kafka: opened for reading.
+        letters: in any order. The bytes of one record are in memory at a time.
+        progress: called now and then.
     """
     ordered = sorted(letters, key=lambda letter: letter.at)
     async with open_payloads(kafka) as payloads:

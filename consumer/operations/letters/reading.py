@@ -1,11 +1,12 @@
 """Reading the dead letters back, and what the other topics say of them. Changes nothing.
 
 - Each topic is read once, up to the end it had at the start. The ends are taken in the order in
-  which records lead to others (letters, parked, replays, results): whatever a letter that is seen
-  had led to when it was looked at is seen as well.
-- Payloads are not kept: a letter in memory is its headers. Who needs bytes reads the record again.
-- Of the results only those are parsed whose key is that of a letter: the key of a result is the
-  identity (schemas/README.md, "Results").
+  which records lead to others: letters, parked, replays, results. So everything that a letter had
+  led to by then is seen as well.
+- Payloads are not kept: a letter in memory is its headers. Its bytes are read again where they are
+  needed (`consumer.operations.letters.payloads`).
+- A result is parsed only where its key is that of a letter. The key of a result is the identity
+  (schemas/README.md, "Results").
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from consumer.operations.ports import KafkaAccess, RecordReader
 from consumer.operations.progress import Progress, silent
 from consumer.settings import Settings
 
-_TOLD_EVERY = 500  # records between two times that progress is told
+_PROGRESS_EVERY = 500  # records between two reports of progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +36,8 @@ class Reach:
 
     Args:
         records: how many results there are.
-        cut: whether its beginning is gone: retention (or somebody) deleted records.
-        oldest: the timestamp of the oldest record, None where there is none.
+        cut: whether its beginning is gone, because records were deleted.
+        oldest: the timestamp of the oldest record; None where there is none.
         unreadable: how many records are no results.
     """
 
@@ -51,8 +52,8 @@ class Letters:
     """All dead letters and how they stand; made by `read_letters`.
 
     Args:
-        letters: of the dead-letter topic, newest first.
-        parked: of the parked topic, newest first.
+        letters: those of the dead-letter topic, newest first.
+        parked: those of the parked topic, newest first.
         standings: how each of both stands.
         reach: how far back the results topic reaches.
         replays: how many records the replay topic has.
@@ -71,21 +72,24 @@ class Letters:
         return self.standings.of(letter)
 
     def standing(self, *wanted: Standing, parked: bool = False) -> tuple[Letter, ...]:
-        """The letters that stand like this, newest first; of the parked topic if so asked."""
+        """The letters of the dead-letter topic, or of the parked one, that stand like this.
+
+        They come newest first.
+        """
         chosen = self.parked if parked else self.letters
         return tuple(each for each in chosen if self.of(each) in wanted)
 
     @property
     def open(self) -> tuple[Letter, ...]:
-        """The open ones, newest first."""
+        """The open letters, newest first."""
         return self.standing(Standing.OPEN)
 
     def unanswered(self, letters: Iterable[Letter]) -> tuple[Letter, ...]:
-        """Those whose own result the results topic does not have (any more).
+        """Those of the letters whose own result the results topic does not have (any more).
 
-        Then it may lack later ones as well, and nobody can tell whether they are stale. Events
-        that show neither identity nor document id get no result and are not among them; foreign
-        letters neither.
+        The topic may lack later results as well then, and so it is not known whether these letters
+        are stale. Foreign letters are not among them, nor are events that show neither identity nor
+        document id: they get no result.
         """
         return tuple(
             each
@@ -103,13 +107,13 @@ async def read_letters(
     progress: Progress = silent,
     also: Sequence[tuple[Letter, bytes | None]] = (),
 ) -> Letters:
-    """Read dead letters, parked ones, replays and results, and judge (module docstring).
+    """Read dead letters, parked ones, replays and results (module docstring).
 
     Args:
-        settings: which topics.
-        kafka: where they are.
-        progress: told how far it is.
-        also: letters from elsewhere, with their keys, that are judged as well: of a file.
+        settings: name the topics.
+        kafka: opened for reading.
+        progress: called now and then.
+        also: letters of a file, with their keys, that get a standing as well.
 
     Raises:
         KafkaUnavailableError: Kafka can't be reached or does not let us, or there is no
@@ -121,17 +125,17 @@ async def read_letters(
 
 @dataclass(slots=True)
 class _Keys:
-    """Keys that a result about one of the letters can have."""
+    """The keys that a result about one of the letters can have."""
 
     known: set[bytes | None] = field(default_factory=set)
-    all: bool = False  # of some letter nobody knows the key
+    all: bool = False  # the key of some letter is not known
 
     def add(self, letter: Letter, key: bytes | None) -> None:
         self.known.add(key)
         if letter.identity is not None:
             self.known.add(letter.identity.encode())
         elif letter.by_reference and key is None:
-            self.all = True  # both may have been too long to be kept
+            self.all = True  # identity and key may both have been too long to be kept
 
     def __contains__(self, key: bytes | None) -> bool:
         return self.all or key in self.known
@@ -156,7 +160,7 @@ class _TopicPass:
         letters_in = await self._needed(kafka.dead_letters_topic)
         parked_in = await self._optional(kafka.parked_topic, "nothing is parked")
         replays_in = await self._optional(kafka.replay_topic, "nothing was replayed")
-        # Before the results' end: what was committed by then has its result before that.
+        # Before the results' end: a replay that is committed by now has its result before that end.
         worked = await self._worked(kafka.replay_topic) if _size(replays_in) else {}
         results_in = await self._needed(kafka.results_topic)
         everything = (letters_in, parked_in, replays_in, results_in)
@@ -203,7 +207,7 @@ class _TopicPass:
             count += 1
             if (replay := replayed_of(record)) is not None:
                 standings.replayed(replay)
-                # A foreign letter's replay is answered under whatever identity its event shows.
+                # The replay of a foreign letter is answered under any identity that its event shows.
                 self._keys.all |= replay.event_id is None
         return count
 
@@ -242,7 +246,7 @@ class _TopicPass:
         before, expected = self._done, _size(ranges)
         async for record in self._reader.records(topic, ranges):
             self._done += 1
-            if self._done % _TOLD_EVERY == 0:
+            if self._done % _PROGRESS_EVERY == 0:
                 self._progress(min(self._done, self._total), self._total)
             yield record
         # Offsets that transactions and compaction left out count as done.

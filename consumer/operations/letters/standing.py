@@ -1,28 +1,28 @@
 """Which dead letters are still open: pure, from what the topics say, in whatever order it is read.
 
 An event can have several letters: each replay that fails writes a new one. Only the newest stands
-for the event; the others are *replaced*. It is
+for the event; the others are *replaced*. The newest is
 
     resolved   a later result of the same event is ``succeeded`` or ``superseded``, or ``deleted``
                where the event is a tombstone
     stale      a newer version of its document succeeded, or was deleted: replaying it could only
                bring back old text
     in flight  it was replayed, and that replay has neither a result nor a newer letter yet
-    parked     put aside after it was written, by an operator or by the loop guard
+    parked     it was put aside after it was written, by an operator or by the loop guard
     open       none of these: somebody has to look at it
 
-the first of these that holds.
+The first of these that holds counts.
 
-- "Later" and "newest" go by the times at which letters and results were made. Two instances whose
-  clocks differ can make a letter look open that is not, for as long as that; the other way round
-  it takes a failure within that time after a success.
+- "Later" and "newest" go by the times at which letters and results were made. Where the clocks of
+  two instances differ, a letter may look open for as long as they do. To hide an open one, it takes
+  a failure within that time after a success.
 - A replay that the service has committed is not in flight, whatever became of it: an event whose
   id can't be read gets no result.
-- A foreign letter's event is its content: a copy of it on the parked topic parks it, and what comes
-  of its replay, results and letters with ids of their own, belongs to it.
+- A foreign letter's event is its content. A copy of it on the parked topic parks it. The results
+  and letters of its replay belong to it, although they have ids of their own.
 
-Memory goes by the letters, not by the results: of those only what is about an event or a document
-that has a letter is kept.
+Memory goes by the letters and not by the results: a result is kept only where its event or its
+document has a letter.
 """
 
 from __future__ import annotations
@@ -34,16 +34,17 @@ from enum import StrEnum
 
 from consumer.contract.received_letter import Letter
 from consumer.contract.received_result import ReceivedResult, ReceivedSource
-from consumer.model.origin import LETTER, RUN, Origin, origin_of
+from consumer.model.origin import LETTER, RUN, origin_of
 from consumer.model.record import Coordinates, Record
 from consumer.model.version import DocumentVersion
+from consumer.operations.letters.staleness import DocumentStates
 
 _EVER = datetime.min.replace(tzinfo=UTC)
 _RESOLVING = frozenset({"succeeded", "superseded"})
 
 
 class Standing(StrEnum):
-    """How a letter stands (module docstring); ``replaced``: a newer letter of its event does."""
+    """How a letter stands (module docstring)."""
 
     OPEN = "open"
     IN_FLIGHT = "in flight"
@@ -58,11 +59,11 @@ class ReplayedRecord:
     """A record on the replay topic.
 
     Args:
-        event_id: of the original event; of a foreign letter None.
+        event_id: of the original event; None for the replay of a foreign letter.
         at: where it lies.
-        run: the run that published it, where known.
+        run: the id of the run that published it, where known.
         letter: the letter it was made of, as ``topic-partition@offset``, where known.
-        original: place of the original record; of a foreign letter that of the letter.
+        original: place of the original record; for a foreign letter that of the letter.
     """
 
     event_id: str | None
@@ -73,7 +74,7 @@ class ReplayedRecord:
 
 
 def replayed_of(record: Record) -> ReplayedRecord | None:
-    """What a record of the replay topic says of itself; None for one that no replay wrote."""
+    """What a record of the replay topic says of itself; None where no replay wrote it."""
     origin = origin_of(record, is_replay=True)
     if origin.at == record.at:
         return None
@@ -115,29 +116,16 @@ class _EventLetters:
 
     @property
     def is_parked(self) -> bool:
-        """Whether what was parked last is what stands, and no newer failure."""
+        """Whether the letter that stands is parked: no failure is newer than its copy."""
         newest, parked = self.newest, self.parked
         if newest is None or parked is None:
             return parked is not None
-        # Both foreign: then their bytes are equal, and so the letter is parked.
+        # Two foreign letters of one event have equal bytes, so the one is parked by the other.
         return _written(parked) >= _written(newest) or not (newest.is_ours or parked.is_ours)
 
 
-@dataclass(slots=True)
-class _Known:
-    """The newest states of one document in one workspace, from one partition."""
-
-    stored: DocumentVersion | None = None
-    stored_offset: int = -1
-    deleted: DocumentVersion | None = None
-    deleted_offset: int = -1
-
-
-_Partition = tuple[str | None, int]  # workspace, partition
-
-
 class Standings:
-    """See the module's docstring.
+    """How each letter stands; filled with all letters first, then with replays and results.
 
     Args:
         letters: of the dead-letter topic.
@@ -146,11 +134,11 @@ class Standings:
 
     def __init__(self, letters: Iterable[Letter], parked: Iterable[Letter] = ()) -> None:
         self._events: dict[str, _EventLetters] = {}
-        self._documents: dict[str, dict[_Partition, _Known]] = {}
+        self._documents = DocumentStates()
         self._committed: Mapping[int, int] = {}
         of_topic, aside = tuple(letters), tuple(parked)
         both = of_topic + aside
-        # Where foreign letters lie: what comes of replaying one names that place as its original.
+        # By place, because the results of a foreign letter's replay name its place as the original.
         self._foreign = {each.at: each.event for each in both if not each.is_ours}
         self._also = {
             each.event: self._foreign[each.origin.at]
@@ -172,21 +160,21 @@ class Standings:
         event = self._events.setdefault(self.name_of(letter), _EventLetters())
         event.letters.append(letter)
         if letter.identity is not None:
-            self._documents.setdefault(letter.identity, {})
+            self._documents.watch(letter.identity)
         return event
 
     def replayed(self, replay: ReplayedRecord) -> None:
-        """A record of the replay topic."""
+        """Take a record of the replay topic."""
         event = self._event(replay.event_id, replay.original)
         if event is not None:
             event.replays[replay.at] = replay
 
     def committed(self, offsets: Mapping[int, int]) -> None:
-        """How far the service has come on the replay topic, by partition; unless told, nowhere."""
+        """Take how far the service has come on the replay topic: offsets by partition."""
         self._committed = dict(offsets)
 
     def result(self, result: ReceivedResult) -> None:
-        """A record of the results topic."""
+        """Take a record of the results topic."""
         original = result.replay_of
         if original is None:
             event = self._event(result.event_id, None)
@@ -194,9 +182,7 @@ class Standings:
             event = self._event(original.event_id, _place(original))
         if event is not None:
             self._answered(event, result)
-        documents = self._documents.get(result.identity) if result.identity else None
-        if documents is not None:
-            self._settled(documents, result, event)
+        self._documents.add(result, event.stands.origin if event else None)
 
     def _answered(self, event: _EventLetters, result: ReceivedResult) -> None:
         if result.replay_of is None:
@@ -206,37 +192,17 @@ class Standings:
         place = _place(result.source)
         kept = _Result(result.completed_at or _EVER, result.status, result.replay_of is not None)
         known = event.results.get(place)
-        # A result that was repeated after a crash: the last one is what became of the record.
+        # A crash may have repeated a result: the last one says what became of the record.
         if known is None or (kept.completed_at, kept.status) > (known.completed_at, known.status):
             event.results[place] = kept
-
-    def _settled(
-        self,
-        documents: dict[_Partition, _Known],
-        result: ReceivedResult,
-        event: _EventLetters | None,
-    ) -> None:
-        if result.status not in {"succeeded", "deleted"}:
-            return
-        version = _version_of(result, event.stands.origin if event else None)
-        if version is None:
-            return
-        partition, offset = version.partition or 0, version.offset or 0
-        known = documents.setdefault((result.workspace_slug, partition), _Known())
-        if result.status == "succeeded":
-            known.stored = _newer(known.stored, version)
-            known.stored_offset = max(known.stored_offset, offset)
-        else:
-            known.deleted = _newer(known.deleted, version)
-            known.deleted_offset = max(known.deleted_offset, offset)
 
     # -- what follows ------------------------------------------------------------------------------
 
     def of(self, letter: Letter) -> Standing:
-        """How a letter stands; it must be one of those that were handed in.
+        """How a letter stands.
 
         Raises:
-            KeyError: it is none of them.
+            KeyError: it was not handed in at the beginning.
         """
         event = self._events[self.name_of(letter)]
         if letter.at != event.stands.at and not _is_copy(event, letter):
@@ -250,13 +216,16 @@ class Standings:
         return Standing.PARKED if event.is_parked else Standing.OPEN
 
     def name_of(self, letter: Letter) -> str:
-        """What its letters have in common: its event, or that of the foreign letter it came of."""
+        """The name of its event, which all letters of the event share.
+
+        A letter that came of replaying a foreign one belongs to the event of that.
+        """
         return self._also.get(letter.event, letter.event)
 
     def is_answered(self, letter: Letter) -> bool:
-        """Whether the results topic has the result that was published with its event.
+        """Whether the results topic has the first result of its event.
 
-        One without identity and document id gets none (schemas/README.md, "Dead letters").
+        An event without identity and document id gets none (schemas/README.md, "Dead letters").
         """
         return self._events[self.name_of(letter)].answered
 
@@ -268,7 +237,7 @@ class Standings:
         return found
 
     def runs_of(self, letter: Letter) -> dict[Coordinates, str | None]:
-        """Which run published each of its replays, where known."""
+        """The id of the run that published each of its replays, where known."""
         event = self._events[self.name_of(letter)]
         return {at: replay.run for at, replay in event.replays.items()}
 
@@ -279,7 +248,7 @@ class Standings:
         return last.status if last is not None else None
 
     def letters_of(self, letter: Letter) -> tuple[Letter, ...]:
-        """All letters of its event, oldest first, those on the parked topic among them."""
+        """All letters of its event, also those on the parked topic; oldest first."""
         return tuple(sorted(self._events[self.name_of(letter)].letters, key=_order))
 
     def _is_resolved(self, event: _EventLetters) -> bool:
@@ -287,7 +256,7 @@ class Standings:
         good = _RESOLVING | {"deleted"} if letter.tombstone else _RESOLVING
         return any(
             result.status in good
-            # A foreign letter's time is anybody's; whatever there is came of replaying it.
+            # The time of a foreign letter says nothing, but every result came of replaying it.
             and (result.completed_at > letter.failed_at or not letter.is_ours)
             for result in event.results.values()
         )
@@ -306,16 +275,10 @@ class Standings:
 
     def _is_stale(self, event: _EventLetters) -> bool:
         letter = event.stands
-        if letter.identity is None or not letter.is_ours:
-            return False
         at = letter.origin.at
         instant = event.version or letter.version or letter.origin.timestamp
         own = DocumentVersion(instant, at.partition, at.offset)
-        return any(
-            _outdates(known, partition, own, tombstone=letter.tombstone)
-            for (slug, partition), known in self._documents[letter.identity].items()
-            if letter.workspace is None or slug is None or slug == letter.workspace
-        )
+        return letter.is_ours and self._documents.is_stale(letter, own)
 
     def _event(self, event_id: str | None, original: Coordinates | None) -> _EventLetters | None:
         name = self._foreign.get(original) if original is not None else None
@@ -324,49 +287,13 @@ class Standings:
         return self._events.get(name) if name is not None else None
 
 
-def _outdates(known: _Known, partition: int, own: DocumentVersion, *, tombstone: bool) -> bool:
-    """Whether a state of the document came after this event."""
-    if tombstone and partition == own.partition:
-        # Of a tombstone only its place in the partition is certain: it has no date of its own.
-        return max(known.stored_offset, known.deleted_offset) > (own.offset or 0)
-    if known.stored is not None and known.stored.newer_than(own):
-        return True
-    if known.deleted is None:
-        return False
-    if partition == own.partition:
-        return known.deleted_offset > (own.offset or 0)
-    return known.deleted.newer_than(own) if tombstone else known.deleted.ends(own)
-
-
-def _newer(known: DocumentVersion | None, other: DocumentVersion) -> DocumentVersion:
-    return other if known is None or other.newer_than(known) else known
-
-
-def _version_of(result: ReceivedResult, origin: Origin | None) -> DocumentVersion | None:
-    """The version that a result speaks of; offsets are those of the original record.
-
-    A replay's record is younger than its event: where the result gives no version, which a removal
-    never does, only the letter tells how old it is.
-    """
-    original = result.replay_of
-    instant = result.document_version
-    if instant is None and original is None:
-        instant = result.source.timestamp
-    elif instant is None and origin is not None:
-        instant = origin.timestamp
-    if instant is None:
-        return None
-    source = original or result.source
-    return DocumentVersion(instant, source.partition, source.offset)
-
-
 def _is_copy(event: _EventLetters, letter: Letter) -> bool:
-    """Whether it is the copy on the parked topic of the letter that stands."""
+    """Whether the letter is the copy, on the parked topic, of the one that stands."""
     return event.parked is not None and event.parked.at == letter.at and event.is_parked
 
 
 def _order(letter: Letter) -> tuple[bool, datetime, Coordinates]:
-    """Letters of one event by age; what came of replaying a foreign one is newer than that."""
+    """Sorts letters of one event by age; a letter that came of replaying a foreign one is newer."""
     return letter.is_ours, letter.failed_at, letter.at
 
 

@@ -1,4 +1,4 @@
-"""What of one dead letter's document AnythingLLM holds at this moment."""
+"""What AnythingLLM holds at this moment of one dead letter's document."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from consumer.model.slug import is_slug
 from consumer.settings import Settings
 from consumer.wiring.anythingllm import anythingllm_config
 
-_SECONDS = 5.0  # for a person who waits; a workspace that takes longer to list is not looked at
+_SECONDS = 5.0  # a person waits; a workspace whose listing takes longer is not looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +20,11 @@ class StoredNow:
     """What is stored of it, or why that is not known.
 
     Args:
-        unknown: why nobody can tell; None where it is known.
-        chunks: stored chunks of its document, whatever their version.
-        total_chunks: how many the newest version has of which something is stored.
-        version: that version, ISO 8601, or None.
-        failed_stored: of the failed chunks the letter names, those that are stored now.
+        unknown: why it is not known; None where it is.
+        chunks: how many chunks of the document are stored, whatever their version.
+        total_chunks: how many chunks the newest stored version has.
+        version: the newest stored version, ISO 8601.
+        failed_stored: the failed chunks of the letter that are stored now.
     """
 
     unknown: str | None = None
@@ -35,7 +35,7 @@ class StoredNow:
 
 
 async def stored_now(settings: Settings, letter: Letter) -> StoredNow:
-    """Ask AnythingLLM, for a few seconds at most. Never raises for what it answers."""
+    """Ask AnythingLLM, for a few seconds at most. Whatever it answers, nothing is raised."""
     if not settings.anythingllm.api_key.get_secret_value():
         return StoredNow(unknown="not asked: ANYTHINGLLM_API_KEY is not set")
     slug = letter.workspace
