@@ -207,7 +207,7 @@ class _TopicPass:
             count += 1
             if (replay := replayed_of(record)) is not None:
                 standings.replayed(replay)
-                # The replay of a foreign letter is answered under any identity that its event shows.
+                # A foreign letter's replay is answered under any identity that its event shows.
                 self._keys.all |= replay.event_id is None
         return count
 
