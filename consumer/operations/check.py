@@ -1,4 +1,4 @@
-"""What `check` looks at: Kafka, the topics, AnythingLLM. Looks only; changes nothing."""
+"""What `check` looks at: Kafka, the topics, AnythingLLM. Changes nothing."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _COMPONENT_HELP = {
 
 
 async def look(settings: Settings, kafka: KafkaAccess) -> list[CheckFinding]:
-    """Every finding, good ones included, in the order in which they should be mended."""
+    """Every finding, also the good ones, in the order in which they should be mended."""
     return [
         *(CheckFinding(True, "settings", warning, "") for warning in settings.warnings),
         CheckFinding(True, "settings", "complete and consistent"),
@@ -77,7 +77,7 @@ async def look_at_anythingllm(settings: Settings) -> list[CheckFinding]:
 async def look_at_sources(settings: Settings, storage: AnythingLLMStorage) -> list[CheckFinding]:
     """Whether pages are stored under several ids: each workspace of ours is listed once.
 
-    A hint and no fault, so it takes neither many workspaces nor long.
+    This is a hint and no fault, so it looks neither into many workspaces nor for long.
     """
     subject = "document ids"
     permits = settings.routing.rules().permits
@@ -115,7 +115,7 @@ def _health(settings: Settings, health: dict[str, Any]) -> list[CheckFinding]:
     where = settings.anythingllm.endpoint
     components: dict[str, dict[str, Any]] = health["components"]
     if components["server"]["status"] != "up":
-        # Whatever else is looked at fails for the same reason and would point elsewhere.
+        # Every other component fails for the same reason, and its finding would lead astray.
         problem = f"{where}: {components['server']['error']}"
         return [CheckFinding(False, subject, problem, _COMPONENT_HELP["server"])]
     version = health.get("version") or "unknown"
@@ -126,7 +126,7 @@ def _health(settings: Settings, health: dict[str, Any]) -> list[CheckFinding]:
 
 
 def _components(components: dict[str, dict[str, Any]]) -> Iterator[CheckFinding]:
-    """What works; when the key is refused, only that: nothing else can be looked at with it."""
+    """A finding for each component, up to a refused key: nothing can be looked at behind it."""
     for name, state in components.items():
         ok = state["status"] == "up"
         help_text = "" if ok else _COMPONENT_HELP.get(name, "see AnythingLLM's log")

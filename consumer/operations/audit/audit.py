@@ -1,10 +1,11 @@
-"""Promise "nothing is lost", checked: what the events say against what AnythingLLM lists.
+"""The promise "nothing is lost", checked: what the events say against what AnythingLLM lists.
 
 It runs beside a living service, so the order of the looks matters: first where the topics end, then
-what the group has committed, then the events, then the dead letters, and what is stored last. What
-was committed by then is stored by then, or has its dead letter. And whatever seems to be wrong is
-looked at twice, the second time with everything that was published meanwhile: only what is wrong
-both times is told. Changes nothing.
+what the group has committed, then the events, then the dead letters, and what is stored last. An
+event that was committed at the first look is stored at the last one, or has its dead letter.
+
+Whatever seems to be wrong is looked at twice, the second time with everything that was published
+meanwhile. Only what is wrong both times is a finding. An audit changes nothing.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from consumer.settings import Settings
 from consumer.wiring.anythingllm import anythingllm_config
 
 PAUSE = 1.0  # seconds between the two looks
-_TOLD_EVERY = 200  # records between two times that progress is told
+_PROGRESS_EVERY = 200  # records between two reports of progress
 
 
 class UnknownWorkspace(Exception):
@@ -44,12 +45,12 @@ class Audit:
 
     Args:
         settings: of the service that is audited.
-        kafka: where its topics are.
-        reader: of Kafka's topics.
-        inventory: what AnythingLLM holds.
-        register: where things are written down.
-        workspace: only this one.
-        progress: told how far it is.
+        kafka: opened for looking at groups and dead letters.
+        reader: of its topics.
+        inventory: of AnythingLLM.
+        register: gets everything that is read.
+        workspace: a slug; what belongs into others is left out.
+        progress: called now and then.
         sleep: waits.
     """
 
@@ -87,7 +88,7 @@ class Audit:
         Raises:
             KafkaUnavailableError: Kafka can't be reached or refuses, or a topic is missing.
             AnythingLLMError: AnythingLLM can't be asked.
-            NoSuchWorkspace: see there.
+            UnknownWorkspace: see there.
             RegisterFull: there is too little room for temporary files.
         """
         await self._look_at_topics()
@@ -104,16 +105,16 @@ class Audit:
             await self._look_at_workspaces([slug for slug in suspected if slug])
 
     def found(self, summary: AuditSummary) -> Iterator[AuditFinding]:
-        """Everything that is not as it should be, notes among it.
+        """Everything that is not as it should be, also notes.
 
         Args:
-            summary: gets the numbers, which are complete at the end.
+            summary: gets the numbers; they are complete at the end.
         """
         for found in self._judged(summary):
             if found.is_note or self._register.is_suspect(found.name, found.workspace or ""):
                 yield found
             else:
-                # It was in order a moment ago: the service is at it.
+                # It was in order at the first look: the service is at work on it.
                 summary.states[found.state] -= 1
                 summary.states[DocumentState.SETTLING] += 1
         summary.events, summary.invalid = self._events.read, self._events.invalid
@@ -125,7 +126,7 @@ class Audit:
     # -- looking -----------------------------------------------------------------------------------
 
     async def _look_at_topics(self) -> None:
-        """Read what has come since the last look; everything the first time."""
+        """Read the events that came since the last look; the first time all of them."""
         kafka = self._settings.kafka
         topics = (kafka.documents_topic, kafka.replay_topic, kafka.dead_letters_topic)
         topic_progress = await topic_progress_of(self._kafka, self._reader, topics, kafka.group_id)
@@ -143,15 +144,15 @@ class Audit:
             async for record in self._reader.records(name, ranges):
                 self._events.take(record, topic_progress[name])
                 done += 1
-                if done % _TOLD_EVERY == 0:
+                if done % _PROGRESS_EVERY == 0:
                     self._progress("reading events", done, total)
         self._progress("reading events", total, total)
 
     async def _look_at_letters(self) -> None:
-        def tell(done: int, total: int) -> None:
+        def progress(done: int, total: int) -> None:
             self._progress("reading dead letters", done, total)
 
-        letters = await read_letters(self._settings, self._kafka, progress=tell)
+        letters = await read_letters(self._settings, self._kafka, progress=progress)
         self._notes = letters.notes
         self._excuses = {}
         for letter in (*letters.letters, *letters.parked):
@@ -162,7 +163,7 @@ class Audit:
     async def _slugs(self) -> Sequence[str]:
         there = [each.slug for each in await self._inventory.workspaces()]
         if self._workspace is None:
-            # Others' workspaces are none of ours, and may have slugs that no path can carry.
+            # Workspaces of others are not audited, and may have slugs that no URL can carry.
             return [slug for slug in there if is_slug(slug) and self._routing.permits(slug)]
         if self._workspace not in there and not any(self._register.entries(self._workspace)):
             raise UnknownWorkspace(
@@ -183,7 +184,7 @@ class Audit:
     # -- judging -----------------------------------------------------------------------------------
 
     def _judged(self, summary: AuditSummary) -> Iterator[AuditFinding]:
-        """Everything that is not in order; what is, is only counted."""
+        """Everything that is not in order; the rest is only counted."""
         for found in self._unanswered():
             summary.count(found.state, is_note=found.is_note)
             yield found
@@ -226,7 +227,7 @@ class Audit:
     def _unanswered(self) -> Iterator[AuditFinding]:
         """Events that can't be carried out, are committed, and have no dead letter."""
         if self._workspace is not None:
-            return  # they belong to none
+            return  # they belong to no workspace
         for refusal in self._register.refusals():
             if refusal.at not in self._excuses and self._is_committed(refusal.read_at):
                 yield AuditFinding(
@@ -275,15 +276,15 @@ async def open_audit(
 
     Args:
         settings: of the service that is audited.
-        kafka: where its topics are.
-        workspace: only this one.
-        progress: told how far it is.
+        kafka: opened for reading.
+        workspace: a slug; what belongs into others is left out.
+        progress: called now and then.
 
     Raises:
         KafkaUnavailableError: Kafka can't be reached.
         AnythingLLMError: the CA file can't be read.
     """
-    # What the service can unpack, and no more: it dead-letters the rest by its places.
+    # Not more than the service can unpack: it dead-letters the rest by reference.
     limit = settings.document.max_batch_bytes
     with open_register() as register:
         async with (

@@ -14,12 +14,10 @@ class AuditFinding:
     """A document, or an event, that is not as it should be.
 
     Args:
-        state: see `consumer.operations.audit.judgement.State`.
-        is_note: whether it breaks no promise, for all that can be known.
+        state: see `DocumentState`.
+        is_note: whether it breaks no promise, as far as that can be known.
         workspace: its slug, where known.
-        identity: of the document, where known.
-        document_id: likewise.
-        event: where the event lies that says what should be; None where none does.
+        event: where the event lies that says what should be; None where no event does.
         text: one line for people.
         stored: how many of the wanted chunks are stored.
         total: how many chunks are wanted.
@@ -39,14 +37,14 @@ class AuditFinding:
 
     @property
     def name(self) -> str:
-        """The same for the same thing found twice, within its workspace."""
+        """Equal, within a workspace, for the same thing found twice."""
         return (
             str(self.event) if self.state is DocumentState.NO_DEAD_LETTER else self.identity or ""
         )
 
     @property
     def what_to_do(self) -> str:
-        """For people."""
+        """What a person can do about it."""
         return WHAT_TO_DO[self.state]
 
 
@@ -55,10 +53,11 @@ class AuditSummary:
     """An audit in numbers.
 
     Args:
-        events: records that were read.
-        invalid: of those, how many can't be carried out.
-        not_committed: how many the group has not committed.
-        states: how many documents stand how; of `DocumentState.NO_DEAD_LETTER` how many events.
+        events: how many records were read.
+        invalid: how many of them can't be carried out.
+        not_committed: how many of them the group has not committed.
+        states: how many documents are in each state; for `DocumentState.NO_DEAD_LETTER` how many
+            events.
         notes: how many of these break no promise although their state could.
         notices: what a person should know about how this was found.
     """
@@ -71,13 +70,13 @@ class AuditSummary:
     notices: tuple[str, ...] = ()
 
     def count(self, state: DocumentState, *, is_note: bool) -> None:
-        """One more that stands like this."""
+        """Count one more in this state."""
         self.states[state] += 1
         self.notes += is_note and state in UNEXPLAINED
 
     @property
     def documents(self) -> int:
-        """Documents that events want to be stored, each counted once a workspace."""
+        """How many documents events want to be stored; each counts once a workspace."""
         others = (
             DocumentState.GONE,
             DocumentState.UNEXPECTED,

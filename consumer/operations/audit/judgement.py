@@ -2,15 +2,15 @@
 
 Rules:
 
-1. What should be stored is what the newest event says that the group is done with. Where one more
+1. The newest event that the group is done with says what should be stored. Where one more event
    waits, nothing is judged: the group may be about to change what is there.
 2. Chunks are compared as the service compares them (`consumer.model.difference`).
-3. A chunk that is missing is explained by its event's dead letter, while that is open, parked or
-   under way, and only for as many chunks as the letter says have failed.
-4. What is there too often or too long is a fault only once nothing that is under way can change it
-   any more: until then the service may be about to put it right. What is missing is one at once.
-5. A version that is newer than every event was not published here, or its event is gone: it is
-   told and not judged.
+3. A dead letter explains the missing chunks of its event while it is open, parked or in flight, and
+   no more of them than the letter says have failed.
+4. A surplus chunk is a fault only once nothing that is under way can change it any more: until then
+   the service may be about to put it right. A missing chunk is a fault at once.
+5. A version that is newer than every event was not published here, or its event is gone. It is
+   shown and not judged.
 """
 
 from __future__ import annotations
@@ -34,8 +34,7 @@ class WantedDocument:
     Args:
         document_id: as published.
         at: the event's original record.
-        version: of the event.
-        digests: of its chunks, in order; none: the document has no content.
+        digests: of its chunks, in order; none where the document has no content.
     """
 
     document_id: str
@@ -46,7 +45,7 @@ class WantedDocument:
 
 @dataclass(frozen=True, slots=True)
 class KeptUnit:
-    """A stored unit, as far as judging needs it (`consumer.model.difference.Stored`).
+    """A stored unit, as far as judging needs it (`consumer.model.difference.ComparableUnit`).
 
     Args:
         location: AnythingLLM's handle.
@@ -67,7 +66,7 @@ class KeptUnit:
 
 @dataclass(frozen=True, slots=True)
 class Excuse:
-    """A dead letter, as far as it explains something.
+    """A dead letter, as far as it explains missing chunks.
 
     Args:
         standing: how it stands.
@@ -85,10 +84,10 @@ class Case:
     Args:
         wanted: by the newest event; None where it was deleted, or where no event speaks of it.
         deleted: whether a tombstone came after all events.
-        waiting: whether the group has an event of it before it.
+        waiting: whether an event of it is not committed.
         excuse: the dead letter of the newest event.
-        kept: what is stored.
-        settled_before: epoch seconds; what is older can't be under way any more.
+        kept: the stored units.
+        settled_before: epoch seconds; an older unit can't be under way any more.
     """
 
     wanted: WantedDocument | None
@@ -101,13 +100,13 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """How a case stands.
+    """The state of a case, with the numbers behind it.
 
     Args:
         state: see `DocumentState`.
         stored: how many of the wanted chunks are stored.
-        total: how many are wanted.
-        surplus: how many stored chunks are none of the wanted ones, or are there once more.
+        total: how many chunks are wanted.
+        surplus: how many stored chunks are not wanted, or not that often.
         text: one line for people.
     """
 
@@ -119,7 +118,7 @@ class Judgement:
 
 
 def judge(case: Case) -> Judgement:
-    """How a document stands in a workspace (module docstring)."""
+    """The state of a document in a workspace (module docstring)."""
     if case.wanted is None:
         return _of_unwanted(case)
     wanted, found = case.wanted, cover(case.wanted.digests, case.kept)
@@ -178,7 +177,7 @@ def _of_surplus(case: Case, left: Iterable[KeptUnit], surplus: int) -> tuple[Doc
 
 
 def _is_young(case: Case) -> bool:
-    """Whether the service may be about to put right what is there too often."""
+    """Whether the service may still be about to put a surplus right."""
     return any(u.created is None or u.created > case.settled_before for u in case.kept)
 
 

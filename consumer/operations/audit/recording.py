@@ -1,4 +1,4 @@
-"""Writing down for an audit what comes: events as the service reads them, rows as listed."""
+"""Writing down for an audit: events as the service reads them, rows as AnythingLLM lists them."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from consumer.wiring.events import event_reader
 
 
 class EventRecorder:
-    """Takes what is published, as the service reads it.
+    """Writes down what is published, as the service reads it.
 
     Args:
         settings: of the service.
-        register: gets it.
-        workspace: only what is about this one.
+        register: gets the events.
+        workspace: a slug; events that are about other workspaces are left out.
     """
 
     def __init__(self, settings: Settings, register: Register, workspace: str | None) -> None:
@@ -31,7 +31,7 @@ class EventRecorder:
         self.read = self.invalid = 0
 
     def take(self, record: Record, progress: TopicProgress) -> None:
-        """A record, in the order of its partition."""
+        """Take a record, in the order of its partition."""
         event = self._reader.read(record)
         self.read += 1
         match event.body:
@@ -52,12 +52,12 @@ class EventRecorder:
 
 
 class RowRecorder:
-    """Takes the rows of a workspace's listing.
+    """Writes down the rows of a workspace's listing.
 
     Args:
-        register: gets those that are ours.
-        slug: the workspace.
-        identity: which units speak of the same document.
+        register: gets the rows with a marker of ours.
+        slug: of the workspace.
+        identity: makes the identities of markers.
     """
 
     def __init__(self, register: Register, slug: str, identity: IdentityTemplate) -> None:
@@ -66,7 +66,7 @@ class RowRecorder:
         self._identity = identity
 
     def __call__(self, row: DocumentRow) -> None:
-        """A row; those of others are left out."""
+        """Take a row; those of others are left out."""
         marker = decode_marker(row.doc_source)
         if marker is None:
             return

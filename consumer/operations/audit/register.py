@@ -1,8 +1,9 @@
 """What an audit writes down: what the events say and what is stored, document by document.
 
-A topic can hold millions of events, AnythingLLM millions of chunks. So it is kept in a temporary
-SQLite database: it has no name, so nothing is left of it after a crash, and goes to the disk only
-where it outgrows its cache. In memory there is never more than that cache and one document.
+A topic can hold millions of events, and AnythingLLM millions of chunks. So all of it is kept in a
+temporary SQLite database. The database has no name, so nothing is left of it after a crash, and it
+goes to the disk only where it outgrows its cache. That cache and one document are all that is ever
+in memory.
 """
 
 from __future__ import annotations
@@ -84,10 +85,10 @@ class Refusal:
 
     Args:
         at: its original record.
-        read_at: the record that was read; another one where that was a replay.
+        read_at: the record that was read: another one where it was a replay.
         document_id: where readable.
         identity: where known.
-        reason: why.
+        reason: a word of `FailureReason`.
     """
 
     at: Coordinates
@@ -103,11 +104,11 @@ class Entry:
 
     Args:
         identity: of the document.
-        slug: the workspace.
-        wanted: by the newest event; None where it was deleted, or no event speaks of it.
+        slug: of the workspace.
+        wanted: by the newest event; None where it was deleted, or where no event speaks of it.
         deleted: whether a tombstone came after all events.
-        waiting: records of the document that the group had before it when they were read.
-        kept: what is stored.
+        waiting: records of the document that were not committed when they were read.
+        kept: the stored units.
     """
 
     identity: str
@@ -119,7 +120,7 @@ class Entry:
 
 
 class Register:
-    """See the module's docstring; made by `open_register`."""
+    """Takes events and stored units, and gives them back by document; made by `open_register`."""
 
     def __init__(self, database: sqlite3.Connection) -> None:
         self._database = database
@@ -127,7 +128,7 @@ class Register:
     # -- what the events say, in the order of their partitions -------------------------------------
 
     def document(self, identity: str, slug: str, wanted: WantedDocument) -> None:
-        """A document's event; it counts unless something newer is known, as the service has it."""
+        """Write down a document's event, unless a newer one is known: the service does the same."""
         known, version = self._wanted(identity, slug), wanted.version
         if known is not None and known.version.newer_than(version):
             return
@@ -144,7 +145,7 @@ class Register:
         )
 
     def tombstone(self, identity: str, slug: str | None, version: DocumentVersion) -> None:
-        """A tombstone; for every workspace where `slug` is None."""
+        """Write down a tombstone; a `slug` of None means every workspace."""
         instant, partition, offset = _numbers(version)
         self._database.execute(_TOMBSTONE, (identity, slug or _EVERY, partition, instant, offset))
         found = self._database.execute(
@@ -157,7 +158,7 @@ class Register:
         )
 
     def refused(self, refusal: Refusal) -> None:
-        """An event that can't be carried out."""
+        """Write down an event that can't be carried out."""
         self._database.execute(
             "INSERT OR REPLACE INTO refused VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
@@ -168,18 +169,18 @@ class Register:
         )
 
     def waits(self, identity: str, at: Coordinates) -> None:
-        """A record that the group has before it."""
+        """Write down a record that is not committed."""
         row = (identity, *_place(at))
         self._database.execute("INSERT OR IGNORE INTO waiting VALUES (?, ?, ?, ?)", row)
 
     # -- what is stored ----------------------------------------------------------------------------
 
     def forget_stored(self, slug: str) -> None:
-        """Before a workspace is listed once more."""
+        """Forget a workspace's units, before it is listed once more."""
         self._database.execute("DELETE FROM stored WHERE slug = ?", (slug,))
 
     def stored(self, identity: str, slug: str, unit: KeptUnit) -> None:
-        """A unit that a workspace lists."""
+        """Write down a unit that a workspace lists."""
         self._database.execute(
             _STORED,
             (
@@ -192,18 +193,18 @@ class Register:
     # -- what was seen to be wrong -----------------------------------------------------------------
 
     def suspect(self, name: str, slug: str) -> None:
-        """Something wrong that has to be seen twice."""
+        """Write down that something seems to be wrong, which has to be seen twice."""
         self._database.execute("INSERT OR IGNORE INTO suspects VALUES (?, ?)", (name, slug))
 
     def is_suspect(self, name: str, slug: str) -> bool:
-        """Whether it was seen to be wrong before."""
+        """Whether it seemed to be wrong before."""
         found = self._database.execute(
             "SELECT 1 FROM suspects WHERE name = ? AND slug = ?", (name, slug)
         )
         return found.fetchone() is not None
 
     def suspected_slugs(self) -> tuple[str, ...]:
-        """The workspaces in which something was seen to be wrong."""
+        """The workspaces in which something seems to be wrong."""
         found = self._database.execute("SELECT DISTINCT slug FROM suspects ORDER BY slug")
         return tuple(slug for (slug,) in found)
 
@@ -280,12 +281,12 @@ class Register:
 
 @contextmanager
 def open_register() -> Iterator[Register]:
-    """A register; gone with everything in it afterwards.
+    """A register, which is gone with everything in it afterwards.
 
     Raises:
         RegisterFull: see there.
     """
-    # An empty name is SQLite's for a database of our own, in a file without a name.
+    # With an empty name SQLite makes a private database, in a file without a name.
     with closing(sqlite3.connect("", isolation_level=None)) as database:
         try:
             database.executescript(_SETTINGS + _SCHEMA)
@@ -302,7 +303,7 @@ def _numbers(version: DocumentVersion) -> tuple[int, int, int]:
     """A version as integers; -1 where it has no partition or offset."""
     instant = (version.instant - _EPOCH) // _MICROSECOND
     places = (-1 if each is None else each for each in (version.partition, version.offset))
-    # Markers can be edited by hand; larger numbers than these no database takes.
+    # Markers can be edited by hand, and no database takes larger numbers than these.
     partition, offset = (max(-1, min(place, _LARGEST)) for place in places)
     return instant, partition, offset
 

@@ -1,4 +1,4 @@
-"""How a document can stand in an audit, and what a person can do about each state."""
+"""The states that an audit finds documents in, and what a person can do about each."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class DocumentState(StrEnum):
-    """How a document stands. `UNEXPLAINED` ones break a promise, `NOTES` are worth knowing."""
+    """The state of a document. `UNEXPLAINED` ones break a promise, `NOTES` are worth knowing."""
 
     STORED = "stored"
     GONE = "gone"

@@ -2,18 +2,18 @@
 
 Rules:
 
-1. Only what the listings prove is found. Whoever sees less than everything must not be told that
-   something is missing, so what is concluded from an *absence* (vectors, rows) says so by its kind.
-2. A document is judged only when everything of it is settled: an upload without an answer may take
-   effect until then, and its service may be about to put right what looks wrong.
+1. Only what the listings prove is found. A listing may show less than everything, so what is
+   concluded from an *absence* (of vectors, of rows) says so by its kind.
+2. A document is judged only when all of it is settled. Until then an upload without an answer
+   may take effect, and its service may be about to put right what looks wrong.
 3. An identity with units of several versions is normal: unchanged chunks keep their marker. An
    older unit is *stale* only when the newest version has a unit of its own for every chunk.
 4. The same text may stand in a document more than once. AnythingLLM 1.16 then holds it more than
    once, and after an upload that failed halfway even twice under one chunk id. Equal units are a
    *double* only when every chunk of their version has a unit of its own, or when the document has
-   more chunks stored than its newest version has. Otherwise they may be one.
-5. Of doubles the one with the lowest location stays: the service keeps the same one
-   (`consumer.model.difference`). Two who keep different copies would remove both.
+   more chunks stored than its newest version has. Otherwise they are a *possible double*.
+5. Of doubles the one with the lowest location stays. The service keeps the same one
+   (`consumer.model.difference`): if the two kept different copies, they would remove both.
 6. Foreign documents (no marker of ours, or one of a newer format) are never found fault with.
 """
 
@@ -41,9 +41,9 @@ def examine(
 
     Args:
         listing: its rows.
-        vectors: how many whole sets of vectors there are of each ``docSource`` that is ours; None
-            where they could not be listed: nothing is said of them then.
-        identity: which units speak of the same document.
+        vectors: for each ``docSource`` of ours, how many whole sets of vectors there are; None
+            where they could not be listed. Then no finding is about them.
+        identity: makes the identities of markers.
         settled: seconds after which nothing that is under way can take effect any more.
     """
     findings = [*_old_sentinels(listing), *_listed_twice(listing, settled)]
@@ -112,8 +112,8 @@ class _Units:
     """The settled units of one identity in one workspace, and what is wrong with them.
 
     Args:
-        slug: the workspace.
-        rows: one a location, in order of location.
+        slug: of the workspace.
+        rows: one a location, in the order of locations.
     """
 
     def __init__(self, slug: str, rows: Sequence[ListedRow]) -> None:
@@ -162,7 +162,7 @@ class _Units:
 
 
 def name_of(thing: ListedRow | ListedFile) -> str:
-    """What to call it towards people."""
+    """What it is called towards people."""
     if thing.marker is None:
         return "a test document"
     ids = ", ".join(mark.id for mark in thing.marker.chunks[:3])

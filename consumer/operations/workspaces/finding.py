@@ -105,15 +105,14 @@ class WorkspaceFinding:
     """One thing that was found.
 
     Args:
-        kind: what.
-        workspace: its slug; None for files in none.
+        workspace: its slug; None for files in no workspace.
         text: one line for people.
-        remedy: what repairing means here.
-        what_to_do: for people.
-        location: the file that it is about.
+        remedy: what `workspaces repair` does about it.
+        what_to_do: what a person can do about it.
+        location: of the file that it is about.
         document_id: of the document that it is about.
-        chunk_ids: of its chunks.
-        keeps: the copy of a double that stays.
+        chunk_ids: of the chunks that it is about.
+        keeps: the location of the copy of a double that stays.
         source: the ``docSource`` that it is about; not for people.
     """
 
@@ -158,7 +157,7 @@ def found(
 
 
 def untouchable(finding: WorkspaceFinding, because: str) -> WorkspaceFinding:
-    """The same thing found, where repairing it would be wrong; `because` continues its text."""
+    """The same finding, where repairing it would be wrong; `because` continues its text."""
     return replace(
         finding,
         text=finding.text + because,

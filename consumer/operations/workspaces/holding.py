@@ -1,4 +1,4 @@
-"""Which documents the workspaces hold, seen together: pure."""
+"""Which documents workspaces hold, each alone and all together: pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from consumer.operations.workspaces.finding import FindingKind, WorkspaceFinding
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """That a workspace holds a document; the fields are those of its newest unit there."""
+    """A document that a workspace holds; the fields are those of its newest unit there."""
 
     workspace: str
     document_id: str
@@ -41,7 +41,7 @@ def in_several(
 
     Args:
         held: for each identity, the workspaces that hold it.
-        route: where routing sends a technology today; None for nowhere.
+        route: from a technology to the slug where routing sends it today; None for nowhere.
     """
     for several in held:
         if len(several) < 2:
@@ -68,8 +68,8 @@ def orphan(file: ListedFile, *, findable_in: str | None) -> WorkspaceFinding:
 
     Args:
         file: the file.
-        findable_in: a workspace where its text is found all the same: then something is wrong with
-            what is listed there, and the file stays.
+        findable_in: the workspace where its text is found all the same. Something is wrong with
+            that workspace's listing then, and the file stays.
     """
     text = f"the file of {name_of(file)} is in no workspace"
     finding = about(file, FindingKind.ORPHANED_FILE, None, text)
@@ -83,9 +83,7 @@ class Contents:
     """What is in a workspace, in numbers.
 
     Args:
-        slug: its key.
-        name: for people.
-        documents: logical documents of ours.
+        documents: identities of ours.
         chunks: chunks of ours, doubles included.
         foreign: documents that others put there.
         sentinels: test documents.
@@ -100,7 +98,7 @@ class Contents:
 
 
 def contents(listing: Listing, name: str, identity: IdentityTemplate) -> Contents:
-    """Count what a workspace lists."""
+    """The numbers of a workspace's listing."""
     by_location = {row.location: row for row in listing.rows}
     kinds = Counter(
         "sentinel" if row.sentinel else "ours" if row.marker else "foreign"

@@ -1,13 +1,14 @@
 """Putting right what `verify` found, beside a running service.
 
-1. Nothing is done that was not planned, and nothing that is not still so right before it is done.
-2. Embedding again adds first and takes out the old row afterwards: should it fail, everything is as
-   it was. AnythingLLM 1.16 takes out the oldest row of a file.
-3. Of a double nothing is removed before the copy that stays is known to be found by searches.
-4. A file that another workspace lists as well is left to people: AnythingLLM removes it from all.
-5. Nobody tells how old a file in no workspace is. So it is removed only when it was there, and in
-   no workspace, for as long as an upload without an answer may still take effect.
-6. The first failure ends it. It can always be run again.
+1. Only what was planned is done, and only while it is still so right before it is done.
+2. Embedding a file again adds its new row first and takes out the old one afterwards: should it
+   fail, everything is as it was. AnythingLLM 1.16 takes out the oldest row of a file.
+3. A double is removed only when searches are known to find the copy that stays.
+4. A file that another workspace lists as well is left to people: AnythingLLM would remove it from
+   all of them.
+5. AnythingLLM does not say how old a file in no workspace is. So it is removed only when it was
+   there, and in no workspace, for as long as an upload without an answer may still take effect.
+6. The first failure ends the repair. It can always be run again.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from consumer.model.slug import is_slug
 from consumer.operations.progress import Advance, silent
 from consumer.operations.workspaces.faults import SENTINEL_SECONDS
 from consumer.operations.workspaces.finding import FindingKind, Remedy, WorkspaceFinding
-from consumer.operations.workspaces.verify import Orphans, Upkeep, WorkspaceLook, WorkspacesReport
+from consumer.operations.workspaces.survey import WorkspaceLook
+from consumer.operations.workspaces.verify import Orphans, Upkeep, WorkspacesReport
 
 _EMBEDDED_AT_ONCE = 25  # up to 5 s each on a large workspace, and each answer lists all of it
 _REMOVED_AT_ONCE = 10
@@ -36,12 +38,12 @@ class Repair:
     """Does what a report says can be done, by the rules above; may raise `AnythingLLMError`.
 
     Args:
-        inventory: what AnythingLLM holds.
-        upkeep: looks at it.
-        report: what was found.
+        inventory: of AnythingLLM.
+        upkeep: looks at its workspaces.
+        report: of `Upkeep.verify`.
         settled: seconds after which nothing that is under way can take effect any more.
-        tell: told in a line what people should know meanwhile.
-        done: takes how many more of `planned` are over, done or not.
+        tell: gets a line whenever a person should know something.
+        done: takes how many more of `planned` are over, whether they could be done or not.
         sleep: waits.
     """
 
@@ -64,10 +66,10 @@ class Repair:
         self._done = done
         self._sleep = sleep
         self.renewed: set[str] = set()
-        """Locations that were embedded again: their rows are young, and nobody else's."""
+        """Locations that were embedded again: only this repair is at work on their young rows."""
 
     async def run(self) -> None:
-        """Do it; what was really done tells another look."""
+        """Do what was planned. What it came to is found out by another `Upkeep.verify`."""
         by_workspace: dict[str, list[WorkspaceFinding]] = {}
         for each in planned(self._report):
             if each.workspace is not None:
@@ -78,7 +80,7 @@ class Repair:
         await self._remove_orphans()
 
     async def _shared(self, by_workspace: dict[str, list[WorkspaceFinding]]) -> frozenset[str]:
-        """Locations to be removed that another workspace lists as well."""
+        """The locations to be removed that another workspace lists as well."""
         home = {
             each.location: slug
             for slug, findings in by_workspace.items()
@@ -172,7 +174,7 @@ class Repair:
             self._done(len(some))
 
     async def _waited(self, orphans: Orphans) -> bool:
-        """Wait until every one of them is old enough, by the server's clock."""
+        """Wait until every file is old enough by the server's clock; False if it does not go on."""
         sentinels = any(file.sentinel for file, _ in orphans.values())
         age = max(self._settled, SENTINEL_SECONDS if sentinels else 0.0)
         seen = max(moment for _, moment in orphans.values())
@@ -190,7 +192,7 @@ class Repair:
 
 
 def planned(report: WorkspacesReport) -> tuple[WorkspaceFinding, ...]:
-    """What repairing would do, of everything that was found."""
+    """The findings that a repair would do something about."""
     return tuple(each for each in report.findings if each.remedy is not Remedy.NONE)
 
 
@@ -202,7 +204,7 @@ class RepairOutcome:
     after: WorkspacesReport
 
     def lines(self) -> Iterator[tuple[WorkspaceFinding, str]]:
-        """Every finding of before and after, with what became of it."""
+        """Every finding of before and after, with a word for what became of it."""
         left = {each.key for each in self.after.findings}
         for each in self.before.findings:
             if each.remedy is Remedy.NONE:
@@ -215,7 +217,7 @@ class RepairOutcome:
         yield from ((each, "new") for each in self.after.findings if each.key not in known)
 
     def counts(self) -> dict[str, int]:
-        """How many were planned, and done as the look afterwards shows."""
+        """How many were planned, and how many are gone afterwards."""
         became = Counter(word for _, word in self.lines())
         return {"planned": len(planned(self.before)), "done": became["done"]}
 
@@ -223,7 +225,7 @@ class RepairOutcome:
 def _still(
     look: WorkspaceLook | None, wanted: dict[tuple[object, ...], WorkspaceFinding], remedy: Remedy
 ) -> list[str]:
-    """Locations of what is wanted and still so."""
+    """The locations of the wanted findings that are still there."""
     now = look.findings if look is not None else ()
     return [
         each.location

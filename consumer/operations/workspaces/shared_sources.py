@@ -1,8 +1,8 @@
 """Pages that a workspace stores under several identities: pure.
 
 A publisher that gives a page a new id whenever it processes it makes a new document each time, and
-searches find all of them (schemas/README.md, "Identity and key"). From what is stored that looks
-like documents that share one source, which may also be as it should be.
+searches find all of them (schemas/README.md, "Identity and key"). Among the stored units that looks
+like several documents of one source, which may also be as it should be.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ class Shared:
     """How many sources are stored under several identities.
 
     Args:
-        sources: those.
-        documents: the identities that they are stored under.
+        sources: how many.
+        documents: how many identities they are stored under.
         example: two document ids of one of them.
     """
 
@@ -40,11 +40,10 @@ class Shared:
 
 
 class SharedSources:
-    """Finds them among the units of one workspace, given one by one.
+    """Finds shared sources among the units of one workspace, given one by one.
 
     Args:
-        identity: which units speak of the same document. Where it follows the source, there are
-            none.
+        identity: makes the identities of markers. Where it follows the source, no source is shared.
     """
 
     def __init__(self, identity: IdentityTemplate) -> None:

@@ -1,7 +1,8 @@
-"""Looking at workspaces with a person's eyes: what is in them and what is wrong. Changes nothing.
+"""Looking at workspaces as a person would: what is in them and what is wrong. Changes nothing.
 
-What looks missing may only be under way (an upload's vectors are there a moment before its row), so
-whatever is concluded from an absence is looked at twice, and must be so both times.
+A thing that seems to be missing may only be under way: an upload's vectors are there a moment
+before its row. So whatever is concluded from an absence is looked at twice, and must be so both
+times.
 """
 
 from __future__ import annotations
@@ -23,15 +24,9 @@ from consumer.model.slug import is_slug
 from consumer.operations.progress import Advance, silent
 from consumer.operations.workspaces.faults import examine
 from consumer.operations.workspaces.finding import FindingKind, WorkspaceFinding, found
-from consumer.operations.workspaces.holding import (
-    Contents,
-    Holding,
-    contents,
-    holdings,
-    in_several,
-    orphan,
-)
+from consumer.operations.workspaces.holding import Contents, contents, in_several, orphan
 from consumer.operations.workspaces.shared_sources import shared_sources
+from consumer.operations.workspaces.survey import Survey, WorkspaceLook, short_listings
 from consumer.settings import Settings
 
 PAUSE = 1.0  # seconds between two looks at what seems to be missing
@@ -55,11 +50,11 @@ class NoSuchWorkspace(Exception):
 
 @dataclass(frozen=True, slots=True)
 class UpkeepRules:
-    """What the settings say about what is right.
+    """What is right, by the settings.
 
     Args:
-        identity: which units speak of the same document.
-        route: where routing sends a technology; None for nowhere.
+        identity: makes the identities of markers.
+        route: from a technology to the slug where routing sends it; None for nowhere.
         settled: seconds after which nothing that is under way can take effect any more.
     """
 
@@ -69,17 +64,8 @@ class UpkeepRules:
 
 
 @dataclass(frozen=True, slots=True)
-class WorkspaceLook:
-    """One workspace, looked at."""
-
-    listing: Listing
-    findings: tuple[WorkspaceFinding, ...]
-    vectors_known: bool
-
-
-@dataclass(frozen=True, slots=True)
 class WorkspacesReport:
-    """Everything that was found, in the order of the workspaces, files in none last."""
+    """Everything that was found, by workspace; files in no workspace come last."""
 
     findings: tuple[WorkspaceFinding, ...]
     contents: tuple[Contents, ...]
@@ -87,18 +73,12 @@ class WorkspacesReport:
 
     @property
     def faults(self) -> tuple[WorkspaceFinding, ...]:
-        """Without notes."""
+        """The findings without notes."""
         return tuple(each for each in self.findings if not each.is_note)
 
 
 class Upkeep:
-    """Looks at workspaces. Every method raises `AnythingLLMError`.
-
-    Args:
-        inventory: what AnythingLLM holds.
-        rules: what is right.
-        sleep: waits.
-    """
+    """Looks at workspaces. Every method may raise `AnythingLLMError`."""
 
     def __init__(
         self,
@@ -113,7 +93,7 @@ class Upkeep:
         self._reranked: frozenset[str] = frozenset()
 
     async def choose(self, slugs: Sequence[str]) -> tuple[Workspace, ...]:
-        """The workspaces of these slugs, or all.
+        """The workspaces of these slugs, or all of them where none is named.
 
         Raises:
             NoSuchWorkspace: one of them is not there.
@@ -126,7 +106,7 @@ class Upkeep:
     async def contents(
         self, chosen: Sequence[Workspace]
     ) -> AsyncIterator[tuple[Workspace, Contents | None]]:
-        """What is in each, one after the other; None where it can't be asked for."""
+        """The contents of each workspace; None where its slug can't be part of a request."""
         for each in chosen:
             if not is_slug(each.slug):
                 yield each, None
@@ -141,7 +121,7 @@ class Upkeep:
         mine: Collection[str] = (),
         done: Advance = silent,
     ) -> WorkspacesReport:
-        """Look at workspaces and, if those are all, at what only all of them tell.
+        """Look at workspaces and, if those are all, at what only all of them together show.
 
         Args:
             chosen: from `choose`.
@@ -149,7 +129,7 @@ class Upkeep:
             mine: see `look`.
             done: takes how many more were looked at.
         """
-        survey = _Survey(await self._inventory.row_counts() if whole else {})
+        survey = Survey(await self._inventory.row_counts() if whole else {})
         self._reranked = await self._inventory.reranked()
         for each in chosen:
             if not is_slug(each.slug):
@@ -173,9 +153,9 @@ class Upkeep:
         """One workspace; None where it is gone.
 
         Args:
-            slug: the workspace.
-            mine: locations whose rows count as settled however young they are: whoever made them
-                knows that nothing else is under way.
+            slug: of the workspace.
+            mine: locations whose rows count as settled however young they are: the caller made
+                them and knows that nothing else is under way.
         """
         first = await self._look(slug, mine)
         if first is None or not any(each.kind in _FROM_ABSENCE for each in first.findings):
@@ -195,12 +175,12 @@ class Upkeep:
         )
 
     async def glance(self, slug: str, mine: Collection[str] = ()) -> frozenset[object]:
-        """The keys of what a workspace's rows alone prove, right now."""
+        """The keys of the findings that a workspace's rows alone prove, right now."""
         listing = await self._listing(slug, mine)
         return frozenset(each.key for each in self._examined(listing, None)) if listing else _NONE
 
     async def unlisted(self, files: Orphans) -> Orphans:
-        """Which of these files no workspace lists; none of them where that can't be proven."""
+        """The files that no workspace lists; none of them where that can't be proven."""
         before = await self._inventory.row_counts()
         left, rows = dict(files), {}
         for each in await self._inventory.workspaces():
@@ -211,9 +191,9 @@ class Upkeep:
             for location in locations:
                 left.pop(location, None)
         after = await self._inventory.row_counts()
-        return {} if _short(rows, before, after) else left
+        return {} if short_listings(rows, before, after) else left
 
-    async def _orphans(self, survey: _Survey) -> Orphans:
+    async def _orphans(self, survey: Survey) -> Orphans:
         if not survey.is_whole:
             return {}
         files: Orphans = {
@@ -227,7 +207,8 @@ class Upkeep:
         return await self.unlisted(files)
 
     async def _look(self, slug: str, mine: Collection[str]) -> WorkspaceLook | None:
-        # First the rows, then the vectors: a row that is there by then has had its vectors before.
+        # The rows come first: a row that is there has had its vectors before, so the vectors that
+        # are asked for afterwards must have them.
         listing = await self._listing(slug, mine)
         if listing is None:
             return None
@@ -263,57 +244,8 @@ class Upkeep:
         ]
 
 
-class _Survey:
-    """What is kept of each workspace while all are looked at; no listing is.
-
-    Args:
-        counted: how many rows each workspace had before, by the server's own count.
-    """
-
-    def __init__(self, counted: Mapping[str, int]) -> None:
-        self.findings: list[WorkspaceFinding] = []
-        self.contents: list[Contents] = []
-        self.held: dict[str, list[Holding]] = {}
-        self.rowless: dict[str, str] = {}
-        self.is_whole = True
-        # Hashes, because a million locations would take 150 MB. Two equal ones hide an orphan.
-        self.listed: set[int] = set()
-        self._counted = counted
-        self._rows: dict[str, int] = {}
-
-    def add(
-        self, look: WorkspaceLook, name: str, identity: IdentityTemplate, *, whole: bool
-    ) -> None:
-        """Take over what one look found."""
-        slug = look.listing.slug
-        self.findings += look.findings
-        self.contents.append(contents(look.listing, name, identity))
-        if not whole:
-            return
-        self._rows[slug] = len(look.listing.rows)
-        self.listed.update(hash(row.location) for row in look.listing.rows)
-        for each in look.findings:
-            if each.kind is FindingKind.VECTORS_WITHOUT_ROW:
-                self.rowless[each.source] = slug
-        for document, holding in holdings(look.listing, identity).items():
-            self.held.setdefault(document, []).append(holding)
-
-    def compare(self, counted: Mapping[str, int]) -> None:
-        """Find listings that were shorter than the server's own counts before and after."""
-        for slug in _short(self._rows, self._counted, counted):
-            text = f"{self._rows[slug]} documents are listed, fewer than AnythingLLM counts"
-            self.findings.append(found(FindingKind.SHORT_LISTING, slug, text))
-            self.is_whole = False
-
-
-def _short(
-    rows: Mapping[str, int], before: Mapping[str, int], after: Mapping[str, int]
-) -> list[str]:
-    return [s for s, n in rows.items() if n < min(before.get(s, 0), after.get(s, 0))]
-
-
 def rules_of(settings: Settings) -> UpkeepRules:
-    """The rules of these settings."""
+    """What is right, by these settings."""
     routing = settings.routing.rules()
 
     def route(technology: str) -> str | None:
