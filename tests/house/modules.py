@@ -13,14 +13,24 @@ from pathlib import Path
 
 ENTRANCE = "__main__"  # `python -m consumer` is a door of the room `cli`
 
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+
 
 @dataclass(frozen=True, slots=True)
 class Import:
-    """One imported thing: `module` is the whole dotted name, a name of a module included."""
+    """One imported thing.
+
+    Args:
+        module: the whole dotted name, a name of a module included.
+        line: where.
+        in_function: whether it is imported when a function is called.
+        for_types: whether it is never imported when the program runs.
+    """
 
     module: str
     line: int
     in_function: bool
+    for_types: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,19 +47,23 @@ class Module:
         return "cli" if room == ENTRANCE else room
 
     def imports(self) -> Iterator[Import]:
-        yield from self._imports(self.tree, in_function=False)
+        yield from self._imports(self.tree, in_function=False, for_types=False)
 
-    def _imports(self, node: ast.AST, *, in_function: bool) -> Iterator[Import]:
+    def _imports(self, node: ast.AST, *, in_function: bool, for_types: bool) -> Iterator[Import]:
         for child in ast.iter_child_nodes(node):
             if isinstance(child, ast.Import):
                 for alias in child.names:
-                    yield Import(alias.name, child.lineno, in_function)
+                    yield Import(alias.name, child.lineno, in_function, for_types)
             elif isinstance(child, ast.ImportFrom):
                 for alias in child.names:
-                    yield Import(f"{self._base(child)}.{alias.name}", child.lineno, in_function)
+                    name = f"{self._base(child)}.{alias.name}"
+                    yield Import(name, child.lineno, in_function, for_types)
             else:
-                is_function = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
-                yield from self._imports(child, in_function=in_function or is_function)
+                yield from self._imports(
+                    child,
+                    in_function=in_function or isinstance(child, _FUNCTIONS),
+                    for_types=for_types or _is_for_types(child),
+                )
 
     def _base(self, node: ast.ImportFrom) -> str:
         if not node.level:
@@ -57,6 +71,10 @@ class Module:
         parts = self.name.split(".")
         parts = parts[: len(parts) - node.level + self.is_package]
         return ".".join([*parts, *([node.module] if node.module else [])])
+
+
+def _is_for_types(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
 
 
 House = Mapping[str, Module]
@@ -81,3 +99,19 @@ def resolve(imported: str, modules: House) -> str | None:
     while imported and imported not in modules:
         imported = imported.rpartition(".")[0]
     return imported or None
+
+
+def reached(modules: House, name: str) -> set[str]:
+    """Every module and library that a module may import when the program runs, however far."""
+    found: set[str] = set()
+    left = [name]
+    while left:
+        module = left.pop()
+        found.add(module)
+        if module not in modules:
+            continue
+        for each in modules[module].imports():
+            target = resolve(each.module, modules) or each.module.split(".")[0]
+            if not each.for_types and target not in found:
+                left.append(target)
+    return found

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from consumer.cli.commands import COMMANDS
 from tests.house.boundaries import (
     PARSERS,
     cycles,
@@ -20,7 +21,7 @@ from tests.house.boundaries import (
     strange_libraries,
     strange_parsers,
 )
-from tests.house.modules import House, Module, Rule, modules_in
+from tests.house.modules import House, Module, Rule, modules_in, reached
 from tests.house.names import shared_names
 from tests.house.pure import impure
 from tests.house.tables import arrows_up, strange_imports, strange_rows, tables_in
@@ -69,6 +70,20 @@ def test_only_the_envelope_reads_events(house: House) -> None:
 def test_imports_stand_at_the_top(house: House) -> None:
     """Only commands import late, for the time they take to start."""
     assert [] == list(late_imports(house))
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["validate", "publish", "results", "dlq list", "dlq stats", "dlq park", "dlq replay",
+     "dlq runs", "dlq export", "topics create", "schemas export"],
+)  # fmt: skip
+def test_commands_import_only_what_they_ask(house: House, words: str) -> None:
+    """Commands that ask AnythingLLM nothing start without its client, whatever they go on to do."""
+    (command,) = (each for each in COMMANDS if each.words == words)
+    modules = reached(house, command.target.partition(":")[0])
+
+    assert "typer" in modules
+    assert [] == [each for each in modules if each.startswith(("aiohttp", "consumer.anythingllm"))]
 
 
 def test_no_import_comes_back_to_itself(house: House) -> None:
