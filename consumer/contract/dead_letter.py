@@ -1,9 +1,10 @@
 """Dead letters: an event that can't be stored, whole, with why (schemas/README.md, "Dead letters").
 
-- Key, value and headers of the original are carried on byte for byte, so that replay is publishing
-  them again. Only a message that no topic would take is replaced by a reference.
-- Two families of headers are added: Kafka Connect's ``__connect.errors.*`` for existing tools and
-  ``dlq.*`` for what it lacks. They are set once: an older one of the same name is replaced.
+- Key, value and headers of the original are carried on byte for byte, so that a replay publishes
+  them again. Only a record that no topic would take, or that can't be had, is replaced by a
+  reference (`consumer.contract.reference`).
+- Two families of headers are added: Kafka Connect's ``__connect.errors.*`` for existing tools, and
+  ``dlq.*`` for what Connect lacks. Each is there once: an older one of the same name is replaced.
 - A header whose value is unknown is left out.
 - No secret, response body, local variable or document text is in a header. All that can be long is
   capped, because the topic takes only 64 KiB more than the input topic.
@@ -69,7 +70,7 @@ class Cause:
         message: one line for a person.
         stage: the station that gave up: ``poll``, ``decode``, ``plan`` or ``upload``.
         class_name: the part of the code that gave up.
-        exception: qualified class of the exception, where there was one.
+        exception: by `qualified`, where there was one.
         stacktrace: by `stacktrace_of`, where there was an exception.
         attempts: how often the most tried chunk was tried.
         failed_chunks: ids of the chunks that are not stored.
@@ -94,15 +95,14 @@ class DeadLetter:
     Args:
         record: the record as it came, or a reference to it.
         origin: the original record; the record itself unless it was replayed.
-        cause: why.
         event_id: of the event's result.
         trace_id: 32 hex characters.
-        group: consumer group.
-        task: this instance.
-        failed_at: aware; now. The first failure's time is kept through replays.
+        group: the consumer group.
+        task: names this instance.
+        failed_at: aware; now. The time of the first failure is kept through replays.
         identity: where known.
         document_id: where readable.
-        workspace: where known.
+        workspace: its slug, where known.
     """
 
     record: Record | Reference
@@ -119,7 +119,7 @@ class DeadLetter:
 
     @property
     def key(self) -> bytes | None:
-        """The original key; of a reference only where it is small."""
+        """The original key; with a reference only where it is small."""
         key = self.record.key
         if isinstance(self.record, Reference) and key is not None and len(key) > MAX_KEPT_BYTES:
             return None
@@ -162,7 +162,7 @@ class DeadLetter:
             of.OFFSET: str(at.offset),
             of.TIMESTAMP: str(self.origin.timestamp_ms),
             of.REPLAYS: str(self.origin.replays),
-            # The original's id is the one its first result carries: set once, kept through replays.
+            # The id of the event's first result: it is set once and kept through replays.
             of.EVENT_ID: self.origin.event_id or self.event_id,
             of.FIRST_FAILED_AT: rfc3339(self.origin.first_failed_at or self.failed_at),
             LAST_FAILED_AT: rfc3339(self.failed_at),
@@ -207,8 +207,8 @@ def restored(headers: Headers) -> Headers:
 def stacktrace_of(error: BaseException) -> str:
     """Where an exception was raised: classes, files, lines and functions, for it and its causes.
 
-    Neither messages nor source nor local variables: foreign exceptions quote what they were given,
-    which here is document text or an answer's body.
+    It has no messages, source lines or local variables: foreign exceptions quote what they were
+    given, which here is document text or the body of an answer.
     """
     lines: list[str] = []
     seen: set[int] = set()

@@ -7,9 +7,9 @@ There are two ways to read:
 
 - `read_fields` is strict and says why not. orjson refuses what Python's own parser lets through
   (NaN, ``1e400``, lone surrogates, UTF-16) and stops at 1,024 levels instead of exhausting the
-  stack. What it refuses is shown to Python's parser once more: if that one can read it, the event
-  is known well enough to answer its publisher.
-- `fields_in` is lenient and says nothing: for those who look for a few fields of an event that
+  stack. A value that it refuses is shown to Python's parser once more: if that one can read it, the
+  event is known well enough to answer its publisher.
+- `fields_in` is lenient and gives no reason. It is for looking up a few fields of an event that
   need not be valid.
 """
 

@@ -3,8 +3,8 @@
     {"schema_version": "1.0", "topic": "…", "partition": 0, "offset": 41, "timestamp_ms": 179…,
      "key": "base64 or null", "value": "base64 or null", "headers": [["name", "base64 or null"]]}
 
-Null is kept apart from empty: a null value is a tombstone. Headers keep their order, and names
-that stand there twice stay so.
+Null is kept apart from empty: a null value is a tombstone. Headers keep their order, and a name
+that stands there twice stays so.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A dead letter as it is read back: everything about it but its payload.
 
-Anybody can write to a topic, so nothing is taken for granted: a record without our headers, or with
-some that make no sense or stand there twice, is a *foreign* letter. It is shown and can be parked,
-but what it claims to be is not believed: it is replayed only where an operator insists.
+Anybody can write to a topic, so nothing is taken for granted. A record is a *foreign* letter where
+our headers are not complete, make no sense, or stand there twice. It is shown and can be parked.
+Its claims are not believed, so it is replayed only where an operator insists.
 
 A foreign letter has no event id. It is named by its content instead, so that a copy on the parked
 topic is known to be the same letter.
@@ -39,37 +39,34 @@ _LARGEST_PARSED = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """See the module's docstring.
+    """A dead letter without its payload.
 
     Args:
         at: where it lies, on the dead-letter or the parked topic.
         timestamp_ms: when it was written there, epoch milliseconds.
         is_ours: whether its headers are complete and make sense.
-        origin: the event's original record; of a foreign letter the letter itself.
-        event_id: of the event's first result; None for foreign ones.
+        origin: the event's original record; for a foreign letter the letter itself.
+        event_id: of the event's first result; None for a foreign letter.
         reason: ``dlq.reason``, or ``foreign``.
         message: why, in one line.
-        stage: the station that gave it up.
-        identity: where known.
-        document_id: where known.
-        workspace: where known.
-        technology: from the payload, where it can be read and has at most 1 MiB.
+        stage: the station that gave up.
+        workspace: its slug, where known.
+        technology: from the payload, where that can be read and has at most 1 MiB.
         attempts: of the most tried chunk.
         failed_chunks: how many chunks are not stored.
         failed_chunk_ids: as many of their ids as the header holds.
         http_status: of the last answer.
         first_failed_at: when the event first became a dead letter.
-        last_failed_at: when this one was written.
-        trace_id: of the event.
-        group: consumer group that gave it up.
+        last_failed_at: when this letter was written.
+        group: the consumer group that gave up.
         by_reference: whether the payload is only a reference to the original.
         size: bytes of key, value and headers.
-        referred: the reference, where it is one.
+        referred: the reference, where the payload is one.
         version: the date of the document in the payload, where one can be read.
         tombstone: whether it has no value: the event was a removal.
         digest: names the content of a foreign letter.
-        unreadable: why Kafka's client can't read the record, where it can't: only its place is
-            known then, so it can be neither parked nor exported nor replayed.
+        unreadable: why Kafka's client can't read the record. Only its place is known then, so it
+            can't be parked, exported or replayed.
     """
 
     at: Coordinates
@@ -102,19 +99,19 @@ class Letter:
 
     @property
     def event(self) -> str:
-        """What names the event: its event id, of a foreign letter its content or place."""
+        """The name of the event: its event id; for a foreign letter its content or place."""
         return self.event_id or (f"{FOREIGN}-{self.digest}" if self.digest else str(self.at))
 
     @property
     def failed_at(self) -> datetime:
-        """When it was written: by its header, of a foreign letter by the record's timestamp."""
+        """When it was written: by its header; for a foreign letter by the record's timestamp."""
         if self.is_ours and self.last_failed_at is not None:
             return self.last_failed_at
         return instant_of(self.timestamp_ms)
 
 
 def letter_of(record: Record) -> Letter:
-    """The letter in a record of the dead-letter or parked topic. Never raises."""
+    """The letter in a record of the dead-letter or parked topic. Nothing is raised."""
     headers = _texts(record)
     origin = origin_of(record, is_replay=True)
     fields = fields_in(record.value, at_most=_LARGEST_PARSED)
@@ -156,7 +153,7 @@ def letter_of(record: Record) -> Letter:
 def _is_ours(record: Record, origin: Origin, reason: str | None) -> bool:
     names = [name for name, _ in record.headers if name in _OURS]
     complete = origin.event_id is not None and origin.at != record.at and bool(reason)
-    # We replace and never append: a name that stands there twice was written by others as well.
+    # We replace headers and never append: a name that stands there twice was written by others.
     return complete and len(names) == len(set(names))
 
 
@@ -176,7 +173,7 @@ def _message(record: Record, headers: Mapping[str, str]) -> str:
 
 
 def _version(fields: Mapping[str, Any], origin: Origin) -> datetime | None:
-    """As `consumer.model.version.version_of`, of a payload that need not be valid."""
+    """The same as `consumer.model.version.version_of`, of a payload that need not be valid."""
     claimed = instant_in(fields.get("updated_at")) or instant_in(fields.get("created_at"))
     if claimed is None or origin.timestamp_ms <= 0:
         return claimed

@@ -1,6 +1,6 @@
 """Results as their readers see them (schemas/README.md, "Results").
 
-A reader takes what it knows and leaves alone what a later 1.x adds, so this is a model of its own:
+A reader takes what it knows and leaves alone what a later 1.x adds. So this is a model of its own:
 the strict one in `consumer.contract.upload_result` is for writing.
 """
 
@@ -16,7 +16,7 @@ from consumer.model.fields import text_of
 
 
 def _aware(instant: datetime) -> datetime:
-    # Ours have a zone; what others write without one could not be compared with it.
+    # Our results have a zone. Without one, a result of others could not be compared with them.
     return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant
 
 
@@ -81,7 +81,7 @@ def read_result(value: bytes) -> ReceivedResult:
 
 
 def names_in(value: bytes | None) -> tuple[str | None, str | None]:
-    """Document id and identity in a result; quick, of one that need not be whole."""
+    """Document id and identity in a result. This is quick, and the result need not be valid."""
     try:
         fields = orjson.loads(value or b"")
     except ValueError:

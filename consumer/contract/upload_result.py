@@ -1,7 +1,7 @@
 """UploadResult: what became of one event, for everybody (schemas/README.md, "Results").
 
-One result an event. Its ``event_id`` depends on nothing but the record's place, so that a result
-that has to be published again after a crash is recognised as the same one.
+An event has one result. Its ``event_id`` depends only on the record's place, so a result that has
+to be published again after a crash is recognised as the same one.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ MAX_BYTES = 512 * 1024
 MAX_ERRORS = 100
 MAX_ERROR_CHARACTERS = 500
 
-# Never to be changed: every event id ever published depends on it.
+# This never changes: every event id that was ever published depends on it.
 _NAMESPACE = UUID("6f1d3c52-9f0e-5b51-9a57-2f8b1f3f7c11")
-# What may be cut from a result that is too large, all of it per chunk.
+# The lists that may be cut from a result that is too large; each has an entry per chunk.
 _CUT = ("uploaded_chunk_ids", "unchanged_chunk_ids", "failed_chunk_ids", "failed_chunks", "errors")
 
 Count = Annotated[int, Field(ge=0)]
@@ -158,7 +158,7 @@ class UploadResult(_Out):
         return encoded
 
     def without_lists(self) -> UploadResult:
-        """The result with nothing per chunk, for a topic that takes less than it should."""
+        """The result without its lists, for a topic that takes less than it should."""
         return self.model_copy(update={"truncated": True} | {name: [] for name in _CUT})
 
 
@@ -197,7 +197,7 @@ def event_id_of(record: Record, cluster_id: str) -> str:
 
 
 def result_of(outcome: Outcome, about: About) -> UploadResult:
-    """The result that tells this outcome."""
+    """The result of this outcome."""
     match outcome:
         case Applied():
             return _applied(outcome, about)
@@ -258,7 +258,7 @@ def _result(about: About, status: ResultStatus, **said: Any) -> UploadResult:
         replay_of=_replay_of(about),
         started_at=about.started_at,
         completed_at=about.completed_at,
-        # The wall clock may have been set back in between.
+        # Not below zero, because the wall clock may have been set back in between.
         duration_ms=max(0, round(duration.total_seconds() * 1000)),
         **(silent | said),
     )

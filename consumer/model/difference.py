@@ -1,19 +1,19 @@
 """What is wanted of a document against what is stored of it: the one rule for everybody. Pure.
 
-1. Chunks are compared by digest as a multiset, never by id or position: ids are positional
-   upstream, so a chunk inserted at the start renames all that follow, and the same text may stand
-   in a document more than once.
+1. Chunks are compared by digest as a multiset, never by id or position. Ids are positional
+   upstream, so a chunk that is inserted at the start renames all that follow, and the same text may
+   stand in a document more than once.
 2. A stored unit is kept when all its chunks are wanted and none of them is covered already. Of
-   equal units one is kept; of a pack that holds something unwanted nothing counts as stored: its
-   wanted chunks are uploaded on their own before it is removed.
-3. Units are looked at in the order of their locations, whatever order they were listed in: whoever
-   decides again, or in another process, keeps the same copy. Two who keep different copies would
-   remove both.
+   equal units one is kept. A pack that holds something unwanted counts as not stored: its wanted
+   chunks are uploaded on their own before it is removed.
+3. Units are looked at in the order of their locations, whatever order they were listed in. So a
+   second decision, also one in another process, keeps the same copy. If two processes kept
+   different copies, they would remove both.
 4. A location is one unit, however often it is listed: AnythingLLM 1.16 lists a document twice that
    was embedded twice, and removing "the second one" removes it.
 5. Of equal texts the chunk that was uploaded counts as stored first. Two units for the same chunk
-   of the same event are doubles, and the second one holds nothing: were it kept for another chunk
-   with that text, whoever removes doubles later would remove a text that is wanted.
+   of the same event are doubles, and the second one holds nothing. If it were kept for another
+   chunk with that text, a later removal of doubles would remove a text that is wanted.
 6. Units of a newer version are never stale.
 """
 
@@ -37,17 +37,17 @@ class ComparableUnit(Protocol):
 
     @property
     def version(self) -> DocumentVersion:
-        """Of the document it was stored with."""
+        """The version of the document it was stored with."""
         ...
 
     @property
     def digests(self) -> Sequence[str]:
-        """Of its chunks."""
+        """The digests of its chunks."""
         ...
 
     @property
     def chunk_ids(self) -> str:
-        """A hash of their ids (`consumer.model.marker.hash_of_ids`)."""
+        """A hash of the ids of its chunks (`consumer.model.marker.hash_of_ids`)."""
         ...
 
 
@@ -59,9 +59,9 @@ class Cover(Generic[UnitT]):
     """Which stored units hold what is wanted.
 
     Args:
-        covered: digests that `kept` holds, with how often.
-        kept: units that stay, by location.
-        left: all others, by location.
+        covered: the digests that `kept` holds, with how often.
+        kept: the units that stay, by location.
+        left: all other units, by location.
     """
 
     covered: Counter[str]
@@ -71,13 +71,13 @@ class Cover(Generic[UnitT]):
 
 @dataclass(frozen=True, slots=True)
 class Difference(Generic[UnitT]):
-    """What is to be done, as positions in what is wanted.
+    """What is to be done; chunks are named by their position among the wanted ones.
 
     Args:
-        unchanged: positions that are stored.
-        missing: positions that are not.
-        kept: the units that hold what is unchanged.
-        stale: units to remove once nothing is missing any more.
+        unchanged: positions of chunks that are stored.
+        missing: positions of chunks that are not.
+        kept: the units that hold the unchanged chunks.
+        stale: the units to remove once nothing is missing any more.
     """
 
     unchanged: tuple[int, ...]
@@ -90,8 +90,8 @@ def cover(wanted: Iterable[str], stored: Iterable[UnitT]) -> Cover[UnitT]:
     """Choose the units that stay (module docstring).
 
     Args:
-        wanted: digests, as often as they are wanted.
-        stored: units of one identity in one workspace.
+        wanted: digests, each as often as it is wanted.
+        stored: the units of one identity in one workspace.
     """
     wanting = Counter(wanted)
     covered: Counter[str] = Counter()
@@ -110,11 +110,11 @@ def cover(wanted: Iterable[str], stored: Iterable[UnitT]) -> Cover[UnitT]:
 
 
 def is_double(unit: ComparableUnit, seen: set[object]) -> bool:
-    """Whether a unit of the same chunks of the same event was seen before (rule 5); notes it.
+    """Whether a unit of the same chunks of the same event was seen before (rule 5).
 
     Args:
-        unit: asked about in the order of locations.
-        seen: what this has noted so far; empty at first.
+        unit: given in the order of locations.
+        seen: empty at first; gets what this function has to remember.
     """
     if not unit.chunk_ids:
         return False
@@ -136,10 +136,10 @@ def difference(
 
     Args:
         wanted: the digests of its chunks, in order.
-        stored: units of its identity in the workspace.
+        stored: the units of its identity in the workspace.
         version: of the document.
-        ids: the ids of its chunks, each by `consumer.model.marker.hash_of_ids`, in order; none:
-            any of equal texts counts as the stored one.
+        ids: the ids of its chunks, each by `consumer.model.marker.hash_of_ids`, in order. Without
+            them any of equal texts counts as the stored one.
     """
     found = cover(wanted, stored)
     named = {(digest, unit.chunk_ids) for unit in found.kept for digest in unit.digests if ids}

@@ -36,12 +36,12 @@ class ProcessedDocument:
         title: the human title, unchanged.
         technology: the publisher's technology or project name, unchanged.
         source_url: where the document came from.
-        chunks: in reading order; may be empty (the document has no content).
+        chunks: in reading order; empty where the document has no content.
         content_hash: the publisher's hash of the content, passed through to the result.
-        created_at: aware, UTC; naive dates in events are UTC.
+        created_at: aware, UTC. A date without a zone in an event is UTC.
         updated_at: aware, UTC.
-        workspace: the slug the event asks for; overrides routing.
-        trace_id: the event body's trace id, unvalidated.
+        workspace: the slug that the event asks for; overrides routing.
+        trace_id: as the event's body has it, unchecked.
         notes: oddities that were accepted, one line each, for the log (index gaps, totals that
             disagree).
     """

@@ -38,11 +38,11 @@ class Event:
     Args:
         record: the original bytes.
         trace_id: 32 hex characters.
-        origin: the original record, where this one is a replay of it.
+        origin: the original record; the record itself unless it is a replay.
         document: what could be decoded, also where it can't be routed.
         identity: where known.
         body: what to do about it.
-        received_at: wall time, for the result.
+        received_at: aware; when it was read, for the result.
     """
 
     record: Record
@@ -55,5 +55,5 @@ class Event:
 
     @property
     def is_replay(self) -> bool:
-        """Whether the record says that it was replayed."""
+        """Whether the record is a replay of another one."""
         return self.origin.at != self.record.at

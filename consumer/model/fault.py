@@ -8,10 +8,10 @@ from enum import StrEnum
 class Fault(StrEnum):
     """The four answers to "whose fault is it?" (consumer/README.md, "Whose fault").
 
-    THEIRS    an outage: never counts against a document; wait and try again for ever.
-    BUSY      they asked for time (429, Retry-After): a clock for everybody; counts nothing.
-    DOCUMENT  a definite refusal of this very content (422, 413): dead letter, no retry.
-    UNCLEAR   could be either (500, timeout, not embedded): counts an attempt of that chunk.
+    THEIRS    an outage: it never counts against a document; the request is tried again for ever.
+    BUSY      AnythingLLM asks for time (429, Retry-After): everybody waits, and nothing counts.
+    DOCUMENT  a definite refusal of this very content (422, 413): a dead letter, no retry.
+    UNCLEAR   it could be either (500, timeout, not embedded): counts an attempt of that chunk.
     """
 
     THEIRS = "theirs"
@@ -26,24 +26,24 @@ class Fault(StrEnum):
 
 
 class Failure(Exception):
-    """An operation towards AnythingLLM failed, and this is all anybody needs to know to decide.
+    """An operation towards AnythingLLM failed; this is all that has to be known to decide.
 
     Stations decide by these fields alone; they never look at statuses or exception classes.
 
     Args:
         message: one line for a reader at night; never a secret, a response body or document text.
         fault: whose fault it is.
-        ambiguous: true when the request may still take effect (its bytes went out and no complete
+        ambiguous: True when the request may still take effect (its bytes went out and no complete
             answer came back). Repeating an ambiguous upload without looking first makes a double.
-        http_status: the answer's status, where there was an answer.
-        retry_after: seconds to wait before the next try, where somebody said so.
+        http_status: of the answer, where there was one.
+        retry_after: seconds to wait before the next try, where AnythingLLM asked for it.
 
     Attributes:
-        pending: nothing was tried: an earlier request may still take effect. It says nothing about
-            how AnythingLLM is.
-        workspace_gone: the workspace is not there any more: nothing known of it holds.
-        left: locations that a removal was forbidden to touch: they stay, and asking again would
-            change nothing. All others that it was given are gone.
+        pending: nothing was tried, because an earlier request may still take effect. This says
+            nothing about the state of AnythingLLM.
+        workspace_gone: the workspace is not there any more, so nothing known of it holds.
+        left: locations that a removal was forbidden to touch. They stay, and asking again would
+            change nothing. All other locations that it was given are gone.
     """
 
     fault: Fault = Fault.UNCLEAR

@@ -15,10 +15,10 @@ class Listed:
     """A workspace's listing, read to its end.
 
     Args:
-        workspace_id: AnythingLLM's number of the workspace; another one under the same slug is
-            another workspace. None where there is none.
-        rows: how many rows it has, ours and others'.
-        etag: names this state of the listing, to ask whether it is still so; None where the server
+        workspace_id: AnythingLLM's number of the workspace. Another number under the same slug is
+            another workspace. None where there is no workspace.
+        rows: how many rows it has, ours and those of others.
+        etag: names this state of the listing, to ask whether it has changed; None where the server
             names none.
     """
 
@@ -90,11 +90,11 @@ def by_identity(
 
 
 def age_of(row: ListedRow) -> float:
-    """Seconds since the row was made; below zero where nobody knows: then it is young."""
+    """Seconds since the row was made; below zero, and so young, where that is not known."""
     return -1.0 if row.age is None else row.age
 
 
 def newest_of(rows: Iterable[ListedRow]) -> Marker:
-    """The marker of the newest version among units, of which there is at least one."""
+    """The marker of the newest version among rows, at least one of which is ours."""
     markers = (row.marker for row in rows if row.marker is not None)
     return max(markers, key=lambda marker: (marker.version.instant, marker.version.offset or 0))

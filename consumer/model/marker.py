@@ -10,10 +10,10 @@ carries it once a stored unit:
     v     version instant, ISO 8601    o   [partition, offset] of the original record, or null
     c     chunks of this unit, each [id, index, digest, content sha256]
 
-It stores the fields, not the identity, so that changing DOCUMENT_IDENTITY converges by itself.
-Rules: markers of a newer format and ``docSource`` values without a marker are foreign: they are
-never changed and never removed. Numbers here are part of what is stored on servers: change them
-only together with the format number.
+It stores the fields, not the identity, so that a change of DOCUMENT_IDENTITY converges by itself.
+A ``docSource`` without a marker, or with one of a newer format, is foreign: it is never changed and
+never removed. Numbers here are part of what is stored on servers: change them only together with
+the format number.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ class StoredUnit:
 
     @property
     def version(self) -> DocumentVersion:
-        """Of the document it was stored with."""
+        """The version of the document it was stored with."""
         return self.marker.version
 
     @property
@@ -130,7 +130,7 @@ class StoredUnit:
 
     @property
     def digests(self) -> tuple[str, ...]:
-        """Of its chunks."""
+        """The digests of its chunks."""
         return tuple(chunk.digest for chunk in self.marker.chunks)
 
 

@@ -59,13 +59,13 @@ def origin_of(record: Record, *, is_replay: bool = False) -> Origin:
 
     Args:
         record: as it came.
-        is_replay: whether it came from the replay topic (module docstring). Without usable headers
-            even such a record is its own original.
+        is_replay: whether it came from the replay topic (module docstring). Even such a record is
+            its own original where its headers are not usable.
     """
     own = Origin(record.at, record.timestamp_ms)
     if not is_replay:
         return own
-    # Ten thousand letters are read at once: one pass over the headers of each, the first counts.
+    # One pass, because ten thousand letters are read at once. Of equal names the first counts.
     headers = {name: _text(value) for name, value in reversed(record.headers) if name in _READ}
     topic = headers.get(TOPIC)
     partition, offset = whole_in(headers.get(PARTITION)), whole_in(headers.get(OFFSET))
@@ -82,7 +82,7 @@ def origin_of(record: Record, *, is_replay: bool = False) -> Origin:
 
 
 def instant_of(timestamp_ms: int) -> datetime:
-    """Epoch milliseconds as an aware UTC instant; what no date can hold becomes the nearest one.
+    """Epoch milliseconds as an aware UTC instant, forced between 1970 and the year 9999.
 
     Kafka lets a producer write any 64-bit number.
     """

@@ -1,4 +1,4 @@
-"""How a chunk and a document fared: values, not exceptions, so that no sibling's fate is lost."""
+"""How a chunk and a document fared: values and not exceptions, so that no chunk's fate is lost."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ class Applied:
     """The event's state was applied to its workspace, wholly or in part.
 
     Args:
-        slug: the workspace.
-        version: the document's version.
-        uploaded: chunk ids that this event's work uploaded.
-        unchanged: chunk ids that were stored already.
+        slug: of the workspace.
+        version: of the document.
+        uploaded: ids of the chunks that were uploaded for this event.
+        unchanged: ids of the chunks that were stored already.
         failed: chunks that are not stored and go to the dead-letter topic with the event.
-        removed_chunks: stale or double chunks removed.
+        removed_chunks: how many stale or double chunks were removed.
     """
 
     slug: str

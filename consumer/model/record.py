@@ -40,10 +40,9 @@ class Record:
 
     Args:
         at: its coordinates.
-        timestamp_ms: the record's timestamp in epoch milliseconds.
-        key: original key bytes or None.
-        value: original value bytes; None is a tombstone.
-        headers: original headers, in order.
+        timestamp_ms: in epoch milliseconds.
+        value: None is a tombstone.
+        headers: in their order.
         unreadable: set where nothing but the coordinates is known; key and value are None then.
     """
 
@@ -56,7 +55,7 @@ class Record:
 
     @property
     def size(self) -> int:
-        """Bytes of key, value and headers together: what the record counts in the byte bound."""
+        """Bytes of key, value and headers together: what the record takes of the byte budget."""
         in_headers = sum(len(name) + len(value or b"") for name, value in self.headers)
         return len(self.key or b"") + len(self.value or b"") + in_headers
 

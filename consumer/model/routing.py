@@ -54,9 +54,9 @@ class Routing:
 
     @property
     def fixed(self) -> str | None:
-        """The one workspace that all documents without a wish of their own go to, if there is one.
+        """The one workspace of all documents that don't name theirs, if there is only one.
 
-        A tombstone without a ``workspace`` header is looked up there.
+        A tombstone without a ``workspace`` header is carried out there.
         """
         if self._template.placeholders or self.map:
             return None

@@ -18,8 +18,8 @@ class DocumentVersion:
 
     Args:
         instant: aware, UTC.
-        partition: the original record's partition, None for documents that came from no record.
-        offset: the original record's offset; decides between equal instants of one partition.
+        partition: of the original record; None for documents that came from no record.
+        offset: of the original record; decides between equal instants of one partition.
     """
 
     instant: datetime
