@@ -103,3 +103,13 @@ async def test_a_missing_document_is_404_text(server: Server) -> None:
     """Not every 404 is JSON."""
     reply = await server.call("GET", f"/api/v1/document/raw-{secrets.token_hex(8)}.json")
     assert (reply.status, reply.content_type) == (404, "text/plain")
+
+
+async def test_a_client_may_ask_before_it_sends_a_body(server: Server) -> None:
+    """As curl does with large ones: it waits for "100 Continue"."""
+    url = server.endpoint.rstrip("/") + "/api/v1/workspace/new"
+    headers = {"Authorization": f"Bearer {server.api_key}"}
+    body = {"name": f"test-{secrets.token_hex(6)}"}
+    async with server.session.post(url, json=body, headers=headers, expect100=True) as answer:
+        assert answer.status == 200
+        server.workspaces.append((await answer.json())["workspace"]["slug"])

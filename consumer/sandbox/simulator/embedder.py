@@ -14,6 +14,7 @@ from array import array
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from zlib import crc32
 
@@ -21,6 +22,7 @@ DIMENSION = 64
 _HEADER_END = "</document_metadata>\n\n"
 _HEADER_WEIGHT = 0.05
 _SIGN_WEIGHT = 0.3
+_HEADERS_KEPT = 1_000
 _TOKENS = re.compile(r"\w+|[^\w\s]+")
 
 
@@ -55,8 +57,7 @@ def embed(text: str, dimension: int = DIMENSION) -> Vector:
     head, end, body = text.rpartition(_HEADER_END)
     weights = _weights(body)
     if end:
-        for feature in _weights(head):
-            weights.setdefault(feature, _HEADER_WEIGHT)
+        weights = _header_weights(head) | weights
     norm = math.sqrt(sum(weight * weight for weight in weights.values())) or 1.0
     return Vector(
         dimension,
@@ -82,6 +83,11 @@ def distance(query: Mapping[int, float], vector: Vector) -> float:
 def score(distance_: float) -> float:
     """The score AnythingLLM 1.16 reports: a distance of 1 or more becomes the best score."""
     return 1.0 if distance_ >= 1.0 else 1.0 - distance_
+
+
+@lru_cache(maxsize=_HEADERS_KEPT)  # the pieces of a file have one header
+def _header_weights(head: str) -> dict[int, float]:
+    return dict.fromkeys(_weights(head), _HEADER_WEIGHT)
 
 
 def _weights(text: str) -> dict[int, float]:

@@ -7,7 +7,8 @@ key, and an unknown path answers 200 with a web page whatever the key.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from urllib.parse import unquote
 
 import orjson
@@ -35,15 +36,19 @@ class Front:
         endpoints: what the routes lead to.
         model: asked for its faults and journal.
         api_key: the only key that is accepted.
+        now: the server's clock: answers and rows tell the same time.
     """
 
-    def __init__(self, endpoints: Endpoints, model: Model, api_key: str) -> None:
+    def __init__(
+        self, endpoints: Endpoints, model: Model, api_key: str, now: Callable[[], datetime]
+    ) -> None:
+        self._now = now
         self._endpoints = endpoints
         self._model = model
         self._journal = model.journal
         self._api_key = api_key
 
-    async def handle(self, request: web.Request) -> web.StreamResponse:
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer a request, or break it as the faults say."""
         rules = await self._struck(request)
         actions = [rule.action for rule in rules]
@@ -58,9 +63,9 @@ class Front:
         method, path = request.method, request.path
         self._journal.record("request.answered", method=method, path=path, status=answer.status)
         after = next((action for action in actions if action.kind in AFTER), None)
-        return await wire.send(request, answer, after)
+        return await wire.send(request, answer, after, self._now())
 
-    async def _struck(self, request: web.Request) -> list[Rule]:
+    async def _struck(self, request: web.BaseRequest) -> list[Rule]:
         """The rules that strike this request; delays and first holds are over when this returns."""
         faults = self._model.faults
         if faults.latency:
@@ -91,7 +96,7 @@ class Front:
         speaking = INSTEAD | AFTER
         return rule.action.kind in speaking and any(r.action.kind in speaking for r in rules)
 
-    async def _hold(self, request: web.Request, rules: Sequence[Rule], kind: FaultKind) -> None:
+    async def _hold(self, request: web.BaseRequest, rules: Sequence[Rule], kind: FaultKind) -> None:
         for rule in rules:
             if rule.action.kind is not kind:
                 continue
@@ -102,7 +107,7 @@ class Front:
     def _holds(self, rule: Rule) -> bool:
         return not rule.released and any(each is rule for each in self._model.faults.rules)
 
-    async def _answer(self, request: web.Request, flags: frozenset[FaultKind]) -> WireAnswer:
+    async def _answer(self, request: web.BaseRequest, flags: frozenset[FaultKind]) -> WireAnswer:
         async with self._model.thread():
             pass
         if request.method == "OPTIONS":
@@ -125,7 +130,7 @@ class Front:
         exchange = Exchange(dict(request.query), body, params, flags)
         return await route.handler(self._endpoints, exchange)
 
-    def _has_key(self, request: web.Request, flags: frozenset[FaultKind]) -> bool:
+    def _has_key(self, request: web.BaseRequest, flags: frozenset[FaultKind]) -> bool:
         """Only the second word of the header is read, whatever the first one is."""
         if self._model.faults.key_revoked or FaultKind.KEY_REFUSED in flags:
             return False
@@ -133,11 +138,11 @@ class Front:
         return len(words) > 1 and words[1] == self._api_key
 
 
-def _folded(request: web.Request) -> str:
+def _folded(request: web.BaseRequest) -> str:
     return request.path.lower().rstrip("/")
 
 
-def _routed(method: str, request: web.Request) -> tuple[Route | None, tuple[str, ...]]:
+def _routed(method: str, request: web.BaseRequest) -> tuple[Route | None, tuple[str, ...]]:
     """The route of a path; its case and a trailing slash don't matter, an encoded slash is none."""
     path = request.rel_url.raw_path.removesuffix("/")
     for route in ROUTES:
@@ -146,7 +151,7 @@ def _routed(method: str, request: web.Request) -> tuple[Route | None, tuple[str,
     return None, ()
 
 
-def _body_of(request: web.Request, raw: bytes) -> object:
+def _body_of(request: web.BaseRequest, raw: bytes) -> object:
     """A JSON body as a value, a text body as it is, anything else as an empty object."""
     if request.content_type == "text/plain":
         return raw.decode(errors="replace") or {}

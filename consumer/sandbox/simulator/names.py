@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Mapping
+from functools import lru_cache
 
 FILE_NAME_LIMIT = 255
 """Bytes a file name may have: a longer title answers 500 "A processing error occurred."."""
@@ -27,6 +28,7 @@ _SPELT_IN_WORKSPACES: Mapping[str, str] = {
 _DROPPED = re.compile(r"[^A-Za-z0-9_\s$*+~.()'\"!\-:@]+")
 _NOT_IN_FILES = re.compile(r"[<>:\"/\\|?*]")
 _SPACES = re.compile(r"\s+")
+_TITLES_KEPT = 1_000
 
 
 def workspace_slug(name: str) -> str:
@@ -34,6 +36,7 @@ def workspace_slug(name: str) -> str:
     return _slug(name, {**_SPELT, **_SPELT_IN_WORKSPACES})
 
 
+@lru_cache(maxsize=_TITLES_KEPT)  # every chunk of a document asks for the same one, twice
 def title_slug(title: str) -> str:
     """What a title is called in file names: the text after the last "." is taken for a suffix."""
     stem = "-".join(title.split(".")[:-1]) if "." in title else title

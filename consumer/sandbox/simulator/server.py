@@ -6,13 +6,13 @@ never cancelled by a lost connection, only by `Simulator.stop`, which is the ser
 
 from __future__ import annotations
 
+import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
@@ -77,13 +77,15 @@ class Simulator:
         self._options = options
         self._clock = clock
         self._port = options.port
-        self._runner: web.AppRunner | None = None
+        self._runner: web.ServerRunner | None = None
         self.faults = faults or Faults()
         self.journal = Journal(clock, options.journal)
         self.state = SimulatorState(self._now, rng)
         self.tables = Tables(rng, self._wiped, options.creation_seconds)
         self.model = Model(self.state, self.tables, self.faults, self.journal, options.costs, rng)
-        self._front = Front(Endpoints(self.model, self._now), self.model, options.api_key)
+        self._front = Front(
+            Endpoints(self.model, self._now), self.model, options.api_key, self._now
+        )
 
     @property
     def endpoint(self) -> str:
@@ -133,12 +135,19 @@ class Simulator:
 
     async def start(self) -> None:
         """Listen; after a `stop` on the same port, with everything still stored."""
-        app = web.Application(client_max_size=BODY_LIMIT)
-        app.router.add_route("*", "/{path:.*}", self._handle)
-        app.on_response_prepare.append(self._dated)
-        runner = web.AppRunner(
-            app, access_log=None, keepalive_timeout=5, shutdown_timeout=STOP_SECONDS
+        loop = asyncio.get_running_loop()
+
+        def request(
+            message: Any, payload: Any, protocol: Any, writer: Any, task: Any
+        ) -> web.BaseRequest:
+            return web.BaseRequest(
+                message, payload, protocol, writer, task, loop, client_max_size=BODY_LIMIT
+            )
+
+        server = web.Server(
+            self._handle, request_factory=request, access_log=None, keepalive_timeout=5
         )
+        runner = web.ServerRunner(server, shutdown_timeout=STOP_SECONDS)
         await runner.setup()
         site = web.TCPSite(runner, self._options.host, self._port, reuse_address=True)
         try:
@@ -167,16 +176,15 @@ class Simulator:
         locations = sorted({stored.file.location for stored in vectors})
         self.journal.record("vectors.wiped", slug=slug, locations=locations)
 
-    async def _dated(self, request: web.Request, response: web.StreamResponse) -> None:
-        """The server has one clock: answers and rows tell the same time."""
-        response.headers["Date"] = format_datetime(self._now(), usegmt=True)
-
-    async def _handle(self, request: web.Request) -> web.StreamResponse:
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        if request.headers.get("Expect", "").lower() == "100-continue":
+            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            request.writer.output_size = 0
         if not request.path.startswith(PREFIX):
             return await self._front.handle(request)
         since, body = request.query.get("since", ""), await request.read()
         answer = await control(self, request.method, request.path, since, body)
-        return await wire.send(request, answer, None)
+        return await wire.send(request, answer, None, self._now())
 
 
 @asynccontextmanager

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+from datetime import datetime
+from email.utils import formatdate
+from functools import lru_cache
 
 from aiohttp import web
 
@@ -15,7 +18,7 @@ DRIP_BYTES = 64
 
 
 async def send(
-    request: web.Request, answer: WireAnswer, after: Action | None
+    request: web.BaseRequest, answer: WireAnswer, after: Action | None, now: datetime
 ) -> web.StreamResponse:
     """Send the answer, spoilt as the action says.
 
@@ -23,24 +26,27 @@ async def send(
         request: what is answered.
         answer: what the server would say.
         after: one of the actions that strike after the request took effect, or None.
+        now: the server's time.
     """
+    headers = _headers(answer, now)
     match after.kind if after else None:
         case FaultKind.RESET_AFTER:
             return cut(request, reset=True)
         case FaultKind.FIN_AFTER:
             return cut(request, reset=False)
         case FaultKind.HALF_BODY:
-            return await _half(request, answer)
+            return await _half(request, answer, headers)
         case FaultKind.DRIP if after:
-            return await _drip(request, answer, after.seconds)
+            return await _drip(request, answer, headers, after.seconds)
         case FaultKind.TRUNCATED:
-            half = answer.body[: len(answer.body) // 2]
-            return _whole(request, WireAnswer(answer.status, answer.content_type, half))
+            body = answer.body[: len(answer.body) // 2]
+            half = WireAnswer(answer.status, answer.content_type, body)
+            return _whole(request, half, _headers(half, now))
         case _:
-            return _whole(request, answer)
+            return _whole(request, answer, headers)
 
 
-def cut(request: web.Request, *, reset: bool) -> web.StreamResponse:
+def cut(request: web.BaseRequest, *, reset: bool) -> web.StreamResponse:
     """Break the connection without a word: by a TCP reset, or by closing it."""
     transport = request.transport
     if transport is not None:
@@ -59,17 +65,18 @@ def _linger_zero(transport: asyncio.Transport) -> None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
-def _whole(request: web.Request, answer: WireAnswer) -> web.Response:
-    headers = _headers(answer)
+def _whole(request: web.BaseRequest, answer: WireAnswer, headers: dict[str, str]) -> web.Response:
     if request.method in ("GET", "HEAD") and answer.status == 200:
         wanted = request.headers.get("If-None-Match", "")
         if answer.etag in wanted:
-            return web.Response(status=304, headers={"ETag": answer.etag})
+            return web.Response(status=304, headers={"ETag": answer.etag, "Date": headers["Date"]})
     return web.Response(status=answer.status, body=answer.body, headers=headers)
 
 
-async def _half(request: web.Request, answer: WireAnswer) -> web.StreamResponse:
-    response = web.StreamResponse(status=answer.status, headers=_headers(answer))
+async def _half(
+    request: web.BaseRequest, answer: WireAnswer, headers: dict[str, str]
+) -> web.StreamResponse:
+    response = web.StreamResponse(status=answer.status, headers=headers)
     response.content_length = len(answer.body)
     await response.prepare(request)
     await response.write(answer.body[: len(answer.body) // 2])
@@ -78,8 +85,10 @@ async def _half(request: web.Request, answer: WireAnswer) -> web.StreamResponse:
     return response
 
 
-async def _drip(request: web.Request, answer: WireAnswer, seconds: float) -> web.StreamResponse:
-    response = web.StreamResponse(status=answer.status, headers=_headers(answer))
+async def _drip(
+    request: web.BaseRequest, answer: WireAnswer, headers: dict[str, str], seconds: float
+) -> web.StreamResponse:
+    response = web.StreamResponse(status=answer.status, headers=headers)
     response.content_length = len(answer.body)
     await response.prepare(request)
     for start in range(0, len(answer.body), DRIP_BYTES):
@@ -89,10 +98,20 @@ async def _drip(request: web.Request, answer: WireAnswer, seconds: float) -> web
     return response
 
 
-def _headers(answer: WireAnswer) -> dict[str, str]:
-    headers = {"X-Powered-By": "Express", "Keep-Alive": "timeout=5", **answer.headers}
+def _headers(answer: WireAnswer, now: datetime) -> dict[str, str]:
+    headers = {
+        "X-Powered-By": "Express",
+        "Keep-Alive": "timeout=5",
+        "Date": _date(int(now.timestamp())),
+        **answer.headers,
+    }
     if answer.body:
         headers["ETag"] = answer.etag
     if answer.content_type:
         headers["Content-Type"] = answer.content_type
     return headers
+
+
+@lru_cache(maxsize=1)  # most answers are given in the second of the one before
+def _date(seconds: int) -> str:
+    return formatdate(seconds, usegmt=True)
