@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -28,7 +28,7 @@ from consumer.sandbox.simulator import Options, Simulator
 from consumer.settings import Settings, load_settings
 from consumer.telemetry.metrics import Metrics
 from consumer.wiring.anythingllm import anythingllm_config
-from tests.virtual.loop import VirtualLoop, soon
+from tests.virtual.loop import VirtualLoop
 
 Json = dict[str, Any]
 
@@ -74,6 +74,7 @@ class Delivery:
     def settled(self) -> None:
         assert not self.fence.closed, "settled for a former assignment"
         self._ledger.settle(self.record.at.offset)
+        self._world.changed.set()
 
 
 class World:
@@ -94,6 +95,7 @@ class World:
         self.results: list[Json] = []
         self.letters: list[dict[str, str]] = []
         self.working: set[asyncio.Task[object]] = set()
+        self.changed = asyncio.Event()
         self.metrics = Metrics()
         self.breaker: list[tuple[float, str]] = []
         self._seed = seed
@@ -127,6 +129,8 @@ class World:
         self.pipeline = self._new_pipeline(self.client)
         works = (self.pipeline.journey("cluster").run(), *self.pipeline.watchers().values())
         self._tasks = [asyncio.create_task(work) for work in works]
+        for task in self._tasks:
+            task.add_done_callback(lambda _: self.changed.set())
 
     async def rebalance(self) -> None:
         """The partition goes and comes back to the same process, which drains."""
@@ -151,11 +155,11 @@ class World:
 
     async def settled(self, *, within: float = HOUR) -> None:
         """Every record is settled."""
-        await soon(lambda: self._done() or self._check(), within=within)
+        await self._until(self._done, within)
 
     async def has_results(self, count: int, *, within: float = HOUR) -> None:
         """So many results were published."""
-        await soon(lambda: len(self.results) >= count or self._check(), within=within)
+        await self._until(lambda: len(self.results) >= count, within)
 
     async def idle(self, seconds: float) -> None:
         """Time passes."""
@@ -207,14 +211,22 @@ class World:
         """Requests answered so far whose path contains this."""
         return sum(path in entry["path"] for entry in self.sim.journal.of("request.answered"))
 
+    async def _until(self, condition: Callable[[], bool], within: float) -> None:
+        """Return when the condition holds, at the moment it does."""
+        async with asyncio.timeout(within):
+            while not condition():
+                self._check()
+                self.changed.clear()
+                await self.changed.wait()
+
     def _done(self) -> bool:
         return self._position == len(self.records) and self._ledger.open_count == 0
 
-    def _check(self) -> bool:
+    def _check(self) -> None:
+        """Raise what a task of ours died of."""
         for task in self._tasks:
             if task.done():
                 task.result()
-        return False
 
     def _commit(self) -> None:
         if (offset := self._ledger.committable) is not None:
@@ -241,6 +253,7 @@ class World:
         await asyncio.sleep(0.005)
         if topic == self.settings.kafka.results_topic:
             self.results.append({**orjson.loads(value or b""), "at": self.loop.now})
+            self.changed.set()
         else:
             self.letters.append({name: content.decode() for name, content in headers})
 

@@ -58,11 +58,11 @@ def embed(text: str, dimension: int = DIMENSION) -> Vector:
     weights = _weights(body)
     if end:
         weights = _header_weights(head) | weights
-    norm = math.sqrt(sum(weight * weight for weight in weights.values())) or 1.0
+    norm = math.hypot(*weights.values()) or 1.0
     return Vector(
         dimension,
         array("I", weights),
-        array("f", (weight / norm for weight in weights.values())),
+        array("f", [weight / norm for weight in weights.values()]),
     )
 
 
