@@ -50,7 +50,7 @@ class WatchedSimulator(Simulator):
         super().__init__(*args)
         self.bodies: dict[str, Json] = {}
 
-    async def _handle(self, request: web.Request) -> web.StreamResponse:
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.path.endswith("/raw-text"):
             body = orjson.loads(await request.read())
             self.bodies[body["metadata"]["docSource"]] = body
