@@ -281,6 +281,13 @@ class Stage:
             raise AssertionError(f"{events} of {count} results in {seconds:.0f} s") from None
         return found
 
+    async def until_committed(self, seconds: float = PATIENCE) -> None:
+        """Return when the group has committed every event, which is promised of what runs."""
+        give_up = time.monotonic() + seconds
+        while any((left := await self.unsettled()).values()):
+            assert time.monotonic() < give_up, f"not committed within {seconds:.0f} s: {left}"
+            await asyncio.sleep(_POLL)
+
     async def unsettled(self) -> dict[int, int]:
         """By partition of the documents topic, how far its end is from the committed offset."""
         return await unsettled(
@@ -315,7 +322,7 @@ def settings_for(name: Callable[[str], str], kafka: str, simulator: Simulator) -
         "KAFKA_RESULTS_TOPIC": name("results"),
         "KAFKA_DEAD_LETTERS_TOPIC": name("letters"),
         "KAFKA_PARKED_TOPIC": name("parked"),
-        "KAFKA_SESSION_TIMEOUT_SECONDS": "2",
+        "KAFKA_SESSION_TIMEOUT_SECONDS": "6",
         "ANYTHINGLLM_ENDPOINT": simulator.endpoint,
         "ANYTHINGLLM_API_KEY": simulator.api_key,
         "UPLOAD_BACKOFF_BASE_SECONDS": "0.1",

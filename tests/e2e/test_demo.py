@@ -56,7 +56,7 @@ def processes_in(folder: Path) -> list[int]:
 
 async def nothing_left(programs: Programs) -> None:
     """No process, and no file in the folder for temporary ones."""
-    await until(lambda: not processes_in(programs.folder), "all processes are gone", 10)
+    await until(lambda: not processes_in(programs.folder), "all processes are gone")
     assert list((programs.folder / "tmp").iterdir()) == []
 
 
@@ -135,7 +135,7 @@ async def test_an_interrupted_demo_cleans_up(
     assert "export KAFKA_RESULTS_TOPIC=" in process.err
     process.signal(number)
 
-    assert await process.ended(30) == 130
+    assert await process.ended() == 130
     assert "Traceback" not in process.err
     assert await names_of_the_demo(kafka) == []
     await nothing_left(programs)
@@ -154,7 +154,7 @@ async def test_a_service_that_dies_ends_the_demo_at_once(
 
     (victim,) = await until(service, "the service runs")
     os.kill(victim, signal.SIGKILL)
-    assert await process.ended(30) == 1
+    assert await process.ended() == 1
     assert "the service ended too early" in process.err
     assert await names_of_the_demo(kafka) == []
     await nothing_left(programs)

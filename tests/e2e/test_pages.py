@@ -45,14 +45,14 @@ async def test_the_pages_follow_the_work(stage: Stage) -> None:
     service = await stage.run()
     await stage.simulator.journal.wait_for("request.held", 5, seconds=60)
     assert await service.until_ready() == ""
+
+    def as_it_is(metrics: dict[str, float]) -> bool:
+        left = records - len(service.logged("document.settled"))
+        return lag(metrics) == metrics["documents_in_flight"] == left
+
     # How far behind Kafka says we are is asked every two seconds.
-    before = await service.until_metrics(
-        lambda metrics: lag(metrics) == records - len(service.logged("document.settled")),
-        "the lag",
-    )
-    settled = len(service.logged("document.settled"))
+    before = await service.until_metrics(as_it_is, "lag and documents in flight")
     assert before["chunks_in_flight"] == 5
-    assert before["documents_in_flight"] == records - settled
     assert before["bytes_in_flight"] > 0
     assert before["oldest_unsettled_seconds"] > 0
 
@@ -74,8 +74,8 @@ async def test_the_pages_follow_the_work(stage: Stage) -> None:
     assert after["upload_failures_total document"] == 1
     assert after["partitions_assigned"] == 2 * 4
     assert after["journey_seconds_count"] == records
-    assert after["commits_total"] >= 1
-    assert set((await stage.unsettled()).values()) == {0}
+    await stage.until_committed()
+    assert (await service.metrics())["commits_total"] >= 1
 
     assert (await service.page("/livez"))[0] == 200
     assert (await service.page("/nothing"))[0] == 404

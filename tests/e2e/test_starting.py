@@ -17,7 +17,7 @@ import pytest
 from consumer.sandbox.kafka.broker import free_ports
 from consumer.sandbox.kafka.java import JavaKafka
 from consumer.sandbox.samples import sample_documents
-from tests.e2e.support import CANARY, Process, Programs, Stage, topics_of, write_events
+from tests.e2e.support import CANARY, PATIENCE, Process, Programs, Stage, topics_of, write_events
 from tests.integration.test_local_kafka import needs_java
 
 
@@ -58,7 +58,7 @@ async def silent() -> AsyncIterator[str]:
         yield f"127.0.0.1:{server.getsockname()[1]}"
 
 
-async def stopped(service: Process, seconds: float = 10.0) -> None:
+async def stopped(service: Process, seconds: float = PATIENCE) -> None:
     """An orderly end."""
     service.signal(signal.SIGTERM)
     assert await service.ended(seconds) == 0
@@ -127,7 +127,7 @@ async def test_a_stop_does_not_wait_for_a_kafka_that_says_nothing(stage: Stage) 
         began = time.monotonic()
         await stopped(service)
 
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 20, "it waited for an answer"
 
 
 async def test_without_anythingllm_documents_wait(stage: Stage) -> None:
@@ -205,7 +205,7 @@ async def test_fail_fast_ends_with_one_line(stage: Stage, wrong: dict[str, str],
     (line,) = ended.err.splitlines()
     assert line.startswith("error: ")
     assert told in line
-    assert ended.seconds < 10
+    assert ended.seconds < PATIENCE / 2
 
 
 async def test_wrong_settings_are_all_named_at_once(programs: Programs) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
 import time
 from collections import Counter
@@ -78,6 +77,7 @@ async def test_a_stop_in_time_leaves_nothing_to_do_again(
 
     again = await stage.run()
     await stage.until_results(len(documents))
+    await stage.until_committed()
     again.signal(signal.SIGTERM)
     assert await again.ended() == 0
 
@@ -87,7 +87,6 @@ async def test_a_stop_in_time_leaves_nothing_to_do_again(
     assert len(again.logged("document.settled")) == len(documents) - settled
     assert the_same(uploads(stage.simulator), documents)
     assert the_same([(one.document_id, one.chunk_id) for one in stored(stage.simulator)], documents)
-    assert set((await stage.unsettled()).values()) == {0}
 
 
 async def test_a_second_signal_stops_at_once(stage: Stage, documents: list[Json]) -> None:
@@ -100,7 +99,7 @@ async def test_a_second_signal_stops_at_once(stage: Stage, documents: list[Json]
     service.signal(signal.SIGINT)
 
     assert await service.ended() == 130
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 10, "it waited for the drain of 20 s"
     assert service.logged("service.stopped_at_once")[0]["signal"] == "SIGINT"
 
 
@@ -115,31 +114,32 @@ async def test_a_stop_that_is_too_short_says_what_remains(
     assert await service.ended() == 0
     took = time.monotonic() - began
     remaining = service.logged("service.stopped")[0]["remaining"]
-    assert took < 1.5 + 3
+    assert took < 1.5 + 10, "it waited for the uploads"
     assert remaining > 0
     assert service.logged("service.drain_incomplete")[0]["open"] == remaining
 
     await answered(stage, rule)
     again = await stage.run()
     results = await stage.until_results(len(documents))
+    await stage.until_committed()
     again.signal(signal.SIGTERM)
     assert await again.ended() == 0
 
     assert {result.status for result in results} == {"succeeded"}
     assert the_same(uploads(stage.simulator), documents)
-    assert set((await stage.unsettled()).values()) == {0}
 
 
 async def test_nothing_is_lost_by_a_kill(stage: Stage, documents: list[Json]) -> None:
     """SIGKILL in mid-work: all is answered after a restart; a repeat has the same event id."""
     rule = held(stage)
-    service = await in_the_middle(stage, documents)
+    service = await in_the_middle(stage, documents, KAFKA_SESSION_TIMEOUT_SECONDS="3")
     service.signal(signal.SIGKILL)
     assert await service.ended() == -signal.SIGKILL
 
     await answered(stage, rule)
     again = await stage.run()
     await stage.until_results(len(documents))
+    await stage.until_committed()
     again.signal(signal.SIGTERM)
     assert await again.ended() == 0
 
@@ -152,7 +152,6 @@ async def test_nothing_is_lost_by_a_kill(stage: Stage, documents: list[Json]) ->
     assert len(set.union(*by_event.values())) == len(documents)
     assert the_same([(one.document_id, one.chunk_id) for one in stored(stage.simulator)], documents)
     assert all(copy.searchable for copy in stored(stage.simulator))
-    assert set((await stage.unsettled()).values()) == {0}
 
 
 @pytest.mark.slow
@@ -174,6 +173,7 @@ async def test_nothing_is_lost_by_many_kills(stage: Stage, tmp_path: Path) -> No
         await until(worked, "some work between two kills")
         await victim.kill()
     results = await stage.until_results(len(documents), seconds=90)
+    await stage.until_committed()
     steady.signal(signal.SIGTERM)
     assert await steady.ended() == 0
 
@@ -181,7 +181,6 @@ async def test_nothing_is_lost_by_many_kills(stage: Stage, tmp_path: Path) -> No
     found = Counter((copy.document_id, copy.chunk_id) for copy in stored(stage.simulator))
     assert set(found) == set(chunk_ids(documents))
     assert all(copy.searchable for copy in stored(stage.simulator))
-    assert set((await stage.unsettled()).values()) == {0}
 
 
 @pytest.mark.slow
@@ -201,7 +200,7 @@ async def test_who_stood_still_too_long_has_nothing_to_say(
     await other.until_logged("assignment.received", seconds=60)
     await answered(stage, rule)
     await stage.until_results(len(documents), seconds=90)
-    await until_all_committed(stage)
+    await stage.until_committed()
 
     frozen.signal(signal.SIGCONT)
     expired = await frozen.until_logged("assignment.expired")
@@ -213,12 +212,4 @@ async def test_who_stood_still_too_long_has_nothing_to_say(
     assert expired["stood_still_seconds"] > 3
     assert len(frozen.logged("document.settled")) == settled
     assert not frozen.logged("commit.refused")
-    assert set((await stage.unsettled()).values()) == {0}
     assert {result.status for result in await stage.results()} == {"succeeded"}
-
-
-async def until_all_committed(stage: Stage) -> None:
-    """Wait until every partition's commit is at its end."""
-    async with asyncio.timeout(30):
-        while set((await stage.unsettled()).values()) != {0}:  # noqa: ASYNC110 - Kafka tells nobody
-            await asyncio.sleep(0.1)

@@ -279,6 +279,15 @@ class Stage:
         for running in self.running:
             await running.stop()
 
+    async def finish(self) -> None:
+        """Wait until every event is committed, then stop.
+
+        That is promised of services that run. A stop commits quickly or not at all, and nothing
+        where the member is just joining anew.
+        """
+        await self.wait_committed()
+        await self.stop()
+
     # -- in ----------------------------------------------------------------------------------------
 
     async def publish(
@@ -394,11 +403,14 @@ class Stage:
 
     async def wait_committed(self, seconds: float = SECONDS) -> None:
         """Return when every event is committed, by services that still run."""
-        async with asyncio.timeout(seconds):
-            while True:
-                committed, ends = await self.offsets()
-                if committed == ends:
-                    return
+        give_up = time.monotonic() + seconds
+        while True:
+            committed, ends = await self.offsets()
+            if committed == ends:
+                return
+            if time.monotonic() > give_up:
+                pytest.fail(f"after {seconds:.0f} s {committed} is committed of {ends}")
+            await asyncio.sleep(_LOOK_SECONDS)
 
     def stored(self, slug: str = "docs") -> dict[str, list[str]]:
         """Searchable texts by document id, in no order; a double stands there twice."""

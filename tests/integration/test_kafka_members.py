@@ -95,11 +95,10 @@ async def test_a_short_cut_changes_nothing(stage: Stage) -> None:
             proxy.mend()
             stage.simulator.faults.clear()
             await stage.wait_results(6)
-            await first.stop()
+            await stage.finish()
 
     assert stage.stored() == wanted(6)
     assert [entry for entry in logs if entry["event"] == "assignment.expired"] == []
-    await stage.assert_all_committed()
 
 
 async def test_who_was_thrown_out_does_not_drain(stage: Stage) -> None:
@@ -110,16 +109,15 @@ async def test_who_was_thrown_out_does_not_drain(stage: Stage) -> None:
         await publish(stage, 6)
         await first.has_open(6)
         await throw_out(first)
-        await eventually(lambda: count_of(first, "rebalances") == 1)
+        await eventually(lambda: count_of(first, "rebalances") >= 1)
         stage.simulator.faults.clear()
         await stage.wait_results(6)
-        await stage.stop()
+        await stage.finish()
 
     lost = [entry for entry in logs if entry["event"] == "assignment.lost"]
     assert [entry["dropped"] for entry in lost] == [6]
     assert stage.stored() == wanted(6)
     assert stage.uploads() == 6 * CHUNKS
-    await stage.assert_all_committed()
 
 
 async def test_a_group_that_speaks_otherwise_is_told_and_waited_for(stage: Stage) -> None:
@@ -146,10 +144,9 @@ async def test_a_group_that_speaks_otherwise_is_told_and_waited_for(stage: Stage
             await intruder.stop()
         await stage.wait_results(3)
         await first.ready()
-        await first.stop()
+        await stage.finish()
 
     assert stage.stored() == wanted(3)
-    await stage.assert_all_committed()
 
 
 def _said(logs: Sequence[Mapping[str, object]], event: str, text: str) -> bool:
@@ -170,10 +167,9 @@ async def test_a_deleted_topic_is_told_and_read_again_once_it_is_back(stage: Sta
     await publish(stage, 3, "after")
     await stage.wait_results(6)
     await running.ready()
-    await running.stop()
+    await stage.finish()
 
     assert stage.stored() == wanted(3, "before") | wanted(3, "after")
-    await stage.assert_all_committed()
 
 
 async def test_a_commit_for_a_deleted_topic_hides_nothing_of_the_next_one(stage: Stage) -> None:
@@ -203,8 +199,7 @@ async def test_records_larger_than_a_fetch_arrive(stage: Stage) -> None:
         await stage.publish(document(f"behind-{partition}", ["one"]), partition=partition)
     await stage.start()
     results = await stage.wait_results(6)
-    await stage.stop()
+    await stage.finish()
 
     assert {result["status"] for result in results} == {"succeeded"}
     assert all(len(stage.stored()[f"large-{partition}"]) == 8 for partition in (0, 1))
-    await stage.assert_all_committed()

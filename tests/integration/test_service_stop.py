@@ -12,7 +12,15 @@ from structlog.testing import capture_logs
 
 from consumer.app import Service
 from consumer.sandbox.kafka import LocalKafka
-from tests.integration.service_fixtures import MakeStage, Stage, document, open_stage, texts
+from tests.integration.service_fixtures import (
+    SECONDS,
+    MakeStage,
+    Stage,
+    document,
+    eventually,
+    open_stage,
+    texts,
+)
 
 Logs = Iterable[MutableMapping[str, Any]]
 
@@ -29,34 +37,41 @@ def _said(logs: Logs, event: str) -> MutableMapping[str, Any]:
     return next(line for line in logs if line["event"] == event)
 
 
-async def test_a_stop_in_mid_work_leaves_nothing_to_do_again(stage: Stage) -> None:
+async def test_a_stop_in_mid_work_leaves_nothing_to_do_again(make_stage: MakeStage) -> None:
     """All that was begun is settled and committed.
 
     The next start repeats neither a result nor an upload.
     """
-    stage.simulator.faults.embedder_latency = 0.02
+    stage = await make_stage({"INTAKE_MAX_DOCUMENTS_IN_FLIGHT": "4"})
+    # Of the chunks that pass, 12 may belong to the four documents that are in the middle.
+    held = stage.simulator.faults.add("hold", path="*/raw-text", skip=10 * 4 + 12)
     await stage.publish_all(_events(60))
     first = await stage.start()
     await stage.wait_results(10)
     with capture_logs() as logs:
-        await first.stop()
+        stopping = asyncio.create_task(first.stop())
+        await eventually(lambda: any(line["event"] == "service.draining" for line in logs))
+        held.released = True
+        await stopping
     answered = len(await stage.everything(stage.settings.kafka.results_topic))
     committed = await stage.committed()
 
-    assert 10 <= answered < 60, "the stop came too late to tell anything"
+    assert 10 <= answered < 60
     assert _said(logs, "service.stopped")["remaining"] == 0
     assert sum(committed.values()) == answered
     await stage.start()
     await stage.wait_results(60)
-    await stage.stop()
+    await stage.finish()
     assert len(stage.results) == 60
     assert stage.uploads() == 240
     assert stage.stored() == _wanted(60)
-    await stage.assert_all_committed()
 
 
-async def test_a_stop_in_an_outage_ends_at_once_and_says_what_remains(stage: Stage) -> None:
+async def test_a_stop_in_an_outage_ends_at_once_and_says_what_remains(
+    make_stage: MakeStage,
+) -> None:
     """Who only waits for AnythingLLM is dropped unsettled and uncommitted; nothing is lost."""
+    stage = await make_stage({"SHUTDOWN_DRAIN_SECONDS": "40"})
     stage.simulator.faults.add("status", status=503, path="*/raw-text")
     await stage.publish_all(_events(7))
     first = await stage.start()
@@ -65,22 +80,22 @@ async def test_a_stop_in_an_outage_ends_at_once_and_says_what_remains(stage: Sta
     with capture_logs() as logs:
         await first.stop()
 
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20, "it waited for the drain"
     assert _said(logs, "service.stopped")["remaining"] == 7
     assert sum((await stage.committed()).values()) == 0
     stage.simulator.faults.clear()
     await stage.start()
     await stage.wait_results(7)
-    await stage.stop()
+    await stage.finish()
     assert stage.stored() == _wanted(7)
-    await stage.assert_all_committed()
 
 
 async def test_a_request_without_an_answer_holds_up_the_stop_for_the_drain_only(
     make_stage: MakeStage,
 ) -> None:
     """The drain has an end; what took effect after it is recognised by the next start."""
-    stage = await make_stage({"SHUTDOWN_DRAIN_SECONDS": "1"})
+    long = {"UPLOAD_TIMEOUT_SECONDS": "40", "ANYTHINGLLM_AMBIGUITY_SECONDS": "40"}
+    stage = await make_stage({"SHUTDOWN_DRAIN_SECONDS": "1", **long})
     held = stage.simulator.faults.add("hold-after", path="*/raw-text", contains="Text 0 of doc-0,")
     await stage.publish_all(_events(3))
     first = await stage.start()
@@ -90,17 +105,16 @@ async def test_a_request_without_an_answer_holds_up_the_stop_for_the_drain_only(
     with capture_logs() as logs:
         await first.stop()
 
-    assert 0.7 < time.monotonic() - began < 5
+    assert 0.7 < time.monotonic() - began < 20, "it waited for the request"
     assert _said(logs, "service.drain_incomplete")["open"] == 1
     assert _said(logs, "service.stopped")["remaining"] == 1
     held.released = True
     stage.simulator.faults.clear()
     await stage.start()
     await stage.wait_results(3)
-    await stage.stop()
+    await stage.finish()
     assert stage.stored() == _wanted(3)
     assert stage.uploads() == 12
-    await stage.assert_all_committed()
 
 
 async def test_a_large_document_is_not_abandoned_by_a_stop(stage: Stage) -> None:
@@ -145,7 +159,7 @@ async def test_a_stop_before_kafka_answers_ends(make_stage: MakeStage) -> None:
     task = asyncio.create_task(service.run())
     await asyncio.sleep(0)
     service.stop()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(SECONDS):
         await task
 
 
