@@ -39,7 +39,7 @@ WorkspaceOption = Annotated[
     ),
 ]
 
-# In the order in which they are told.
+# In the order in which they are shown.
 _MEANINGS = {
     DocumentState.STORED: "stored completely, once",
     DocumentState.WAITING: "not committed yet: the service has not come to it, or is at it",
@@ -126,7 +126,7 @@ async def _audit(
 
 
 class _ShownFindings:
-    """Shows findings: each as a line for scripts, the first of each kind in a table for people."""
+    """Shows findings: to scripts each as a line, to people the first of each kind in a table."""
 
     def __init__(self, *, as_json: bool) -> None:
         self._as_json = as_json
@@ -145,7 +145,7 @@ class _ShownFindings:
             self._rows.append((kind, found.workspace or "-", name, text, found.what_to_do))
 
     def end(self) -> None:
-        """Nothing more comes."""
+        """Show the table; nothing more comes."""
         if self._rows:
             columns = ("what", "workspace", "document", "finding", "what to do")
             output.table(columns, sorted(self._rows))

@@ -1,7 +1,7 @@
 """What all commands share: exit codes, the common options, and how to end with an error.
 
-Command modules import little at their top: ``--help`` needs no more. What is heavy (aiokafka,
-aiohttp, the rooms that use them) is imported inside the command.
+Command modules import little at their top, because ``--help`` needs no more. What is heavy
+(aiokafka, aiohttp, the rooms that use them) is imported inside the command.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ JsonOption = Annotated[
 
 
 class ExitCode(IntEnum):
-    """What a command's end means to scripts."""
+    """What the end of a command means to scripts."""
 
     DONE = 0
     FAILED = 1
@@ -59,7 +59,7 @@ class CommandFailed(Exception):
 
 
 def wrong_usage(message: str) -> CommandFailed:
-    """What was asked for makes no sense: exit code 2."""
+    """The error for a command line that makes no sense: exit code 2."""
     return CommandFailed(message, ExitCode.WRONG_USAGE)
 
 
@@ -89,11 +89,11 @@ def settings_for(
     Args:
         config: the value of ``--config``.
         logs: ``stdout`` is for the service itself; other commands keep it free for their output.
-        needs_anythingllm: false for commands that only speak to Kafka: they run without its key.
-        quiet_kafka: true for commands that end with Kafka's first failure and tell it themselves:
-            aiokafka says the same a second time, or four hundred times.
-        only_errors: true for commands that read events as the service does: what is odd about each
-            has been logged by the service.
+        needs_anythingllm: False for commands that only speak to Kafka: they run without its key.
+        quiet_kafka: True for commands that end with Kafka's first failure and report it themselves:
+            aiokafka would say the same a second time, or four hundred times.
+        only_errors: True for commands that read events as the service does: the service has logged
+            what is odd about each.
 
     Raises:
         SettingsError: shown by `consumer.cli.main`, exit code 2.
@@ -127,7 +127,7 @@ def kafka_for(context: typer.Context, settings: Settings) -> KafkaAccess:
 
 
 def ask_kafka(work: Coroutine[Any, Any, T]) -> T:
-    """What the work gives; a failure of Kafka becomes a line.
+    """Run work that asks Kafka; a failure of Kafka becomes a line.
 
     Raises:
         CommandFailed: Kafka can't be reached or refuses.
@@ -143,10 +143,10 @@ def ask_kafka(work: Coroutine[Any, Any, T]) -> T:
 
 
 def check_slug(slug: str) -> None:
-    """Refuse what no workspace can have as its slug.
+    """Refuse a text that no workspace can have as its slug.
 
     Raises:
-        CommandFailed: it says what a slug is.
+        CommandFailed: it can be none; the message says what a slug is.
     """
     from consumer.model.slug import is_slug
 
@@ -158,7 +158,7 @@ def check_slug(slug: str) -> None:
 
 
 def end(code: ExitCode) -> None:
-    """End the command with that exit code; 0 simply returns.
+    """End the command with an exit code; for 0 this simply returns.
 
     Raises:
         typer.Exit: for any other code.

@@ -56,7 +56,7 @@ def demo(
     waits = _WaitsForEnter(hide_key=anythingllm is not None) if keep else None
 
     async def run() -> DemoReport:
-        # As Ctrl-C: whoever is told to end takes down what it has set up.
+        # Treated as Ctrl-C, so that the demo takes down what it has set up.
         task = asyncio.current_task()
         if task is not None:
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)

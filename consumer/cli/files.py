@@ -154,7 +154,7 @@ def _elements(path: str, line: int, value: bytes) -> Iterator[EventLine]:
         try:
             _, end = decoder.raw_decode(text, at)
         except (ValueError, RecursionError):
-            # What follows can't be told apart any more; decoding says what is wrong with it.
+            # The elements behind it can't be found any more; decoding says what is wrong.
             yield EventLine(path, line, text[at:].encode())
             return
         yield EventLine(path, line, text[at:end].encode())

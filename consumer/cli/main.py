@@ -92,7 +92,7 @@ def run_line(
     *,
     kafka: Callable[[Settings], KafkaAccess] | None = None,
 ) -> int:
-    """Run one command line and give its exit code; errors are told on standard error.
+    """Run one command line and give its exit code; errors are reported on standard error.
 
     Args:
         args: the words after the program's name.
@@ -107,7 +107,7 @@ def run_line(
         # typer ends this way always: with 2 for wrong usage, 130 for Ctrl-C.
         return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     except Exception as error:
-        return _told(error, invocation)
+        return _reported(error, invocation)
     return ExitCode.DONE
 
 
@@ -148,7 +148,7 @@ def _options(
     context.ensure_object(Invocation).debug = debug
 
 
-def _told(error: Exception, invocation: Invocation) -> ExitCode:
+def _reported(error: Exception, invocation: Invocation) -> ExitCode:
     if isinstance(error, CommandFailed):
         output.error(str(error))
         return error.code

@@ -1,7 +1,7 @@
 """How commands speak: tables and colours to people, JSON lines to scripts, errors to stderr.
 
-What is shown comes from events and servers: it is never taken for markup, and control characters,
-with which a title could take over a terminal, are shown escaped.
+Texts come from events and servers, so they are never taken for markup. Control characters, with
+which a title could take over a terminal, are shown escaped.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ _STEPS = 1_000  # of a bar whose end is known only later
 
 @contextmanager
 def bar(title: str, total: int, *, quiet: bool = False) -> Iterator[Advance]:
-    """A bar of so many steps; nothing is shown where nobody looks, or where `quiet`."""
+    """A bar of so many steps; nothing is shown if `quiet`, or where nobody looks."""
     if quiet or not sys.stderr.isatty():
         yield silent
         return
@@ -29,7 +29,7 @@ def bar(title: str, total: int, *, quiet: bool = False) -> Iterator[Advance]:
 
 @contextmanager
 def reading_bar(title: str = "reading", *, quiet: bool = False) -> Iterator[Progress]:
-    """A bar for work that finds out how much there is while it is done."""
+    """A bar for work that finds out while it goes on how much there is to do."""
     with bar(title, _STEPS, quiet=quiet) as advance:
         so_far = [0]
 
@@ -43,7 +43,7 @@ def reading_bar(title: str = "reading", *, quiet: bool = False) -> Iterator[Prog
 
 @contextmanager
 def stages(*, quiet: bool) -> Iterator[StageProgress]:
-    """A bar for each of several things that are done one after the other."""
+    """A bar for each stage of work, one after the other."""
     shown = _Stages(quiet=quiet)
     try:
         yield shown
@@ -61,7 +61,7 @@ class _Stages:
         self._stage, self._done = "", 0
 
     def __call__(self, stage: str, done: int, total: int) -> None:
-        """So much of this stage is done."""
+        """Show how much of this stage is done."""
         if stage != self._stage or done < self._done:
             self.end()
             self._bar = bar(stage, total, quiet=self._quiet)

@@ -73,7 +73,7 @@ def publish(
 
 
 class _Events:
-    """The events of the files, as often as they are asked for; standard input is kept."""
+    """The events of the files, as often as they are asked for; those of standard input are kept."""
 
     def __init__(self, files: list[str]) -> None:
         self._files = files
@@ -140,7 +140,7 @@ async def _send(events: Iterable[Publishable], settings: Settings, counted: _Pub
     from consumer.wiring.topics import DEAD_LETTER_HEADROOM
 
     connection, topic = kafka_connection(settings), settings.kafka.documents_topic
-    # A producer would look for a topic that is not there for 40 s.
+    # Asked first, because a producer would look for a missing topic for 40 s.
     await partitions_of(connection, topic)
     publisher = Publisher(
         connection,

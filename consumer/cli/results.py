@@ -99,7 +99,7 @@ class _ShownResults:
 
     Args:
         as_json: for scripts.
-        drawn: a table, for a person who waits for the end.
+        drawn: as one table at the end, for a person who waits for it.
     """
 
     def __init__(self, *, as_json: bool, drawn: bool) -> None:
@@ -111,7 +111,7 @@ class _ShownResults:
     def __call__(self, result: ReceivedResult, value: bytes) -> None:
         self.count += 1
         if self._as_json:
-            # Read and written again: whoever wrote it, it is one line and whole.
+            # Read and written again, so that it is one line whoever wrote it.
             output.json_line(orjson.loads(value))
         elif self._drawn:
             self._rows.append(_cells(result))
@@ -121,9 +121,9 @@ class _ShownResults:
             output.columns(_cells(result))
 
     def end(self) -> None:
-        """Nothing more will come."""
+        """Show the table; nothing more will come."""
         if self._rows:
-            # Without failed and trace, which stand in the other forms: eight columns fit nowhere.
+            # Without failed and trace, which the other forms have: eight columns fit nowhere.
             drawn = [index for index, name in enumerate(_COLUMNS) if name not in _NOT_DRAWN]
             output.table(
                 [_COLUMNS[index] for index in drawn],

@@ -15,12 +15,12 @@ def moment(option: str, text: str | None, now: datetime) -> datetime | None:
     """A time as people write it: ``45m``, ``2h``, ``3d``, ``2w`` ago, or ISO 8601.
 
     Args:
-        option: names it when it makes no sense.
-        text: None for none. Without a zone it is UTC.
-        now: aware.
+        option: names the time in the error.
+        text: as it was given; a date without a zone is UTC.
+        now: aware; what ``2h`` is counted from.
 
     Raises:
-        CommandFailed: it makes no sense.
+        CommandFailed: the text is no time.
     """
     if text is None:
         return None
@@ -36,5 +36,5 @@ def moment(option: str, text: str | None, now: datetime) -> datetime | None:
 
 
 def when(instant: datetime) -> str:
-    """An instant as it is everywhere in our output."""
+    """An instant as all our output writes it."""
     return instant.isoformat(timespec="seconds").replace("+00:00", "Z")

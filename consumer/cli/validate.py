@@ -36,7 +36,7 @@ class ValidationFindings:
 
     @property
     def exit_code(self) -> ExitCode:
-        """Unreadable files count more than invalid events: part of the answer is missing."""
+        """Unreadable files count more than invalid events: a part of the answer is missing."""
         if self.unreadable:
             return ExitCode.WRONG_USAGE
         return ExitCode.FOUND if self.invalid else ExitCode.DONE

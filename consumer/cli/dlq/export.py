@@ -74,7 +74,7 @@ def export(
             written = ask_kafka(_write(kafka, chosen, file))
     except OSError as error:
         if target == "-":
-            raise  # the reader has gone: `main` knows what to do
+            raise  # the reader of the pipe has gone; `main` ends the command for that
         raise CommandFailed(f"{target}: {error.strerror or error}") from None
     output.note(f"{written:,} dead letters{'' if target == '-' else f' in {target}'}")
     if missing := missing_names(names, letters):
@@ -101,7 +101,7 @@ async def _write(kafka: KafkaAccess, chosen: Sequence[Letter], file: BinaryIO) -
 
 @contextmanager
 def _opened(target: str) -> Iterator[BinaryIO]:
-    """Where to write; a file gets its name only when it is whole."""
+    """The file to write to; it gets its name only when it is whole."""
     if target == "-":
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
@@ -109,11 +109,11 @@ def _opened(target: str) -> Iterator[BinaryIO]:
     path = Path(target)
     partly = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        # Whole documents: for nobody but who asked.
+        # It holds whole documents, so only its owner may read it.
         with open(os.open(partly, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             if path.suffix == ".gz":
                 with gzip.GzipFile(filename="", fileobj=file, mode="wb", mtime=0) as packed:
-                    yield packed  # type: ignore[misc]  # it is one for everybody who writes
+                    yield packed  # type: ignore[misc]  # writing is all that is done with it
             else:
                 yield file
         partly.replace(path)

@@ -76,7 +76,7 @@ def show_table(chosen: Sequence[Letter], letters: Letters) -> None:
     ]
     if not rows:
         return
-    # On a terminal only what tells letters apart: nine columns fit nowhere.
+    # On a terminal only the columns that differ: nine columns fit nowhere.
     drawn = sys.stdout.isatty()
     kept = [
         number

@@ -47,7 +47,7 @@ def _option(*names: str, metavar: str, help: str) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """What the options said, unchecked; each field is an option (`filtered`)."""
+    """The filters as they were typed, unchecked; each field is an option (`filtered`)."""
 
     reason: Annotated[
         list[str] | None,
@@ -104,7 +104,7 @@ class Filters:
     def selection(
         self, events: Sequence[str] | None = None, *, now: datetime | None = None
     ) -> Selection:
-        """What they mean.
+        """The selection that the filters mean.
 
         Args:
             events: names of letters.
@@ -168,7 +168,7 @@ def _offsets(text: str | None) -> tuple[int | None, int | None]:
 
 
 def checked_events(events: Sequence[str] | None) -> list[str]:
-    """Names of letters, checked as far as their form tells.
+    """Names of letters, of which each has the form of one.
 
     Raises:
         CommandFailed: one can't be a name.

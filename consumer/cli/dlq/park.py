@@ -87,7 +87,7 @@ def park(
 
 
 def _standing_for(wanted: Sequence[Letter], letters: Letters) -> tuple[Letter, ...]:
-    """Without older letters of an event whose newest is wanted: who names an event means it."""
+    """The letters without older ones of an event whose newest is wanted: its name means that."""
     from consumer.operations.letters.standing import Standing
 
     newest = {each.event for each in wanted if letters.of(each) is not Standing.REPLACED}
@@ -101,7 +101,7 @@ def _standing_for(wanted: Sequence[Letter], letters: Letters) -> tuple[Letter, .
 async def _park(
     settings: Settings, kafka: KafkaAccess, plan: ParkingPlan, letters: Letters, *, as_json: bool
 ) -> int:
-    """Park; how many could not be."""
+    """Park the planned letters; gives how many could not be parked."""
     from consumer.operations.letters.parking import Became, park
 
     outcomes: Counter[str] = Counter()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def read(settings: Settings, kafka: KafkaAccess, *, as_json: bool = False) -> Letters:
-    """All letters, with a bar for people; what should be known about them is noted."""
+    """All letters, with a bar for people; notes say what should be known about them."""
     from consumer.operations.letters.reading import read_letters
 
     with reading_bar(quiet=as_json) as move:
@@ -38,7 +38,14 @@ def read(settings: Settings, kafka: KafkaAccess, *, as_json: bool = False) -> Le
 def selected(
     letters: Letters, selection: Selection, *, all_: bool = False, parked: bool = False
 ) -> tuple[Letter, ...]:
-    """Newest first: the open ones that are meant, or of all, or of the parked ones."""
+    """The letters that are meant, newest first.
+
+    Args:
+        letters: from `read`.
+        selection: which ones.
+        all_: not only those that stand as open, or as parked.
+        parked: of the parked topic instead of the dead-letter topic.
+    """
     from consumer.operations.letters.standing import Standing
 
     if parked:

@@ -28,7 +28,7 @@ from consumer.cli.common import (
     wrong_usage,
 )
 from consumer.cli.dlq.options import EventsArgument, Filters, checked_events, filtered
-from consumer.cli.dlq.replay_shown import show_plan, shown, summary
+from consumer.cli.dlq.replay_shown import replay_view, show_plan, summary
 from consumer.cli.files import read_events
 from consumer.cli.progress import reading_bar
 
@@ -143,7 +143,7 @@ def _plan(settings: Settings, kafka: KafkaAccess, request: ReplayRequest, *, as_
     from consumer.operations.replay.replay import plan_replay
 
     with reading_bar(quiet=as_json) as reading:
-        look = _carry_out(plan_replay(settings, kafka, request, reading))
+        look = _answered(plan_replay(settings, kafka, request, reading))
     show_plan(look, as_json=as_json)
     to_do = look.plan.to_do
     if as_json:
@@ -162,11 +162,11 @@ def _replay(
 
     from consumer.operations.replay.replay import start_replay
 
-    with shown(settings, as_json=as_json) as told:
+    with replay_view(settings, as_json=as_json) as view:
         work = start_replay(
-            settings, kafka, request, told.tell(), operator=_operator(), rng=random.Random()
+            settings, kafka, request, view.tell(), operator=_operator(), rng=random.Random()
         )
-        _finish(told.carried(lambda: _carry_out(work)), as_json=as_json)
+        _finish(view.carry_out(lambda: _answered(work)), as_json=as_json)
 
 
 def _resume(
@@ -180,15 +180,15 @@ def _resume(
     with _lines_of(_path_of(ask_kafka(file_of_run(settings, kafka, id)), request)) as (lines, path):
         if request.lines is None:
             request = replace(request, lines=lines, path=path)
-        with shown(settings, as_json=as_json) as told:
+        with replay_view(settings, as_json=as_json) as view:
             work = resume_replay(
-                settings, kafka, id, request, told.tell(), operator=_operator(), rng=random.Random()
+                settings, kafka, id, request, view.tell(), operator=_operator(), rng=random.Random()
             )
-            _finish(told.carried(lambda: _carry_out(work)), as_json=as_json)
+            _finish(view.carry_out(lambda: _answered(work)), as_json=as_json)
 
 
 def _path_of(file: Any, request: ReplayRequest) -> str | None:
-    """The file that a run needs and that was not given again."""
+    """The file that a run takes its letters from, where it was not given again."""
     if file is None or request.lines is not None:
         return None
     if file.path == "-":
@@ -221,8 +221,8 @@ def _finish(replayed: RunOutcome, *, as_json: bool) -> None:
         output.note("dlq runs shows how they fare")
 
 
-def _carry_out(work: Coroutine[Any, Any, T]) -> T:
-    """What the work gives; why it could not be done becomes a line."""
+def _answered(work: Coroutine[Any, Any, T]) -> T:
+    """Run work on a replay; a reason why it can't be done becomes a line."""
     from consumer.cli.files import UnreadableError
     from consumer.operations.replay.execution import ReplayStopped
     from consumer.operations.replay.replay import ReplayRefused
@@ -241,7 +241,7 @@ def _carry_out(work: Coroutine[Any, Any, T]) -> T:
 
 @contextmanager
 def _lines_of(path: str | None) -> Iterator[tuple[Callable[[], Iterator[bytes]] | None, str]]:
-    """Gives a file's lines as often as asked for; standard input is kept in a file meanwhile."""
+    """The lines of a file, as often as they are asked for; standard input is kept in a file."""
     if path is None:
         yield None, ""
         return

@@ -29,8 +29,8 @@ _CAUSES_SHOWN = 10
 
 
 @dataclass(slots=True)
-class Shown:
-    """What a person sees of a run, and what is known of it when it ends early."""
+class ReplayView:
+    """What a person sees of a run, and what is known of the run when it ends early."""
 
     reading: Progress
     read: Callable[[], None]  # closes the bar of the reading
@@ -40,7 +40,7 @@ class Shown:
     advance: Advance = silent
 
     def tell(self) -> Tell:
-        """As the operation takes it."""
+        """The same as the operation takes it."""
         from consumer.operations.replay.execution import Tell
 
         return Tell(self.reading, self.waiting, self.began, self.done)
@@ -66,15 +66,15 @@ class Shown:
         """Move the bar."""
         self.advance(more)
 
-    def carried(self, carry_out: Callable[[], T]) -> T:
-        """What carrying the run out gives.
+    def carry_out(self, work: Callable[[], T]) -> T:
+        """Carry the run out and give its outcome.
 
         Raises:
             CommandFailed: it failed; says how to resume.
             typer.Exit: it was interrupted.
         """
         try:
-            return carry_out()
+            return work()
         except KeyboardInterrupt:
             how = _how(self.run) if self.run else "nothing was changed"
             output.note(f"interrupted; {how}")
@@ -90,7 +90,7 @@ def _how(run: ReplayRun) -> str:
 
 
 @contextmanager
-def shown(settings: Settings, *, as_json: bool) -> Iterator[Shown]:
+def replay_view(settings: Settings, *, as_json: bool) -> Iterator[ReplayView]:
     """Shows a run while it lasts.
 
     Args:
@@ -106,11 +106,11 @@ def shown(settings: Settings, *, as_json: bool) -> Iterator[Shown]:
             _log_above_the_bar(settings)
             return stack.enter_context(bar("replaying", total))
 
-        yield Shown(reading, first.close, replaying, as_json)
+        yield ReplayView(reading, first.close, replaying, as_json)
 
 
 class _AboveTheBar:
-    """Lines on the terminal that the bar is on: each in the bar's place, which is drawn again."""
+    """Writes lines to the bar's terminal, each in the bar's place; the bar is drawn again below."""
 
     def write(self, line: bytes) -> int:
         os.write(sys.stderr.fileno(), b"\r\x1b[2K" + line)
@@ -131,7 +131,7 @@ def _log_above_the_bar(settings: Settings) -> None:
 
 
 def show_plan(look: ReplayLook, *, as_json: bool) -> None:
-    """A plan for people; for scripts only what should be known beside it."""
+    """Show a plan to people; with ``--json`` only the notes."""
     from consumer.operations.replay.verdict import ReplayVerdict
 
     for each in look.plan.notes:
@@ -141,7 +141,7 @@ def show_plan(look: ReplayLook, *, as_json: bool) -> None:
     if as_json:
         return
     plan = look.plan
-    # Older letters of events that a newer one stands for are no news to anybody.
+    # Letters that a newer one of their event replaces are no news to anybody.
     no_row = {ReplayVerdict.REPLAY, ReplayVerdict.REPLACED}
     rows = [("to replay", len(plan.replayed))]
     rows += [(f"  {reason}", count) for reason, count in plan.reasons.items()]

@@ -82,7 +82,7 @@ def show(
 def _found(name: str, letters: Letters) -> list[Letter]:
     """The letters that a name means: of each event the one that stands for it, newest first.
 
-    Who names a place means the letter there, whatever became of its event.
+    The name of a place means the letter there, whatever became of its event.
     """
     from consumer.operations.letters.selection import is_named
     from consumer.operations.letters.standing import Standing

@@ -30,10 +30,10 @@ SlugsArgument = Annotated[
 
 
 def checked_slugs(slugs: list[str] | None) -> list[str]:
-    """The slugs that were named, none for all.
+    """The slugs that were named; none means all workspaces.
 
     Raises:
-        CommandFailed: one of them can't be one.
+        CommandFailed: one of them can't be a slug.
     """
     for slug in slugs or ():
         check_slug(slug)
@@ -41,7 +41,7 @@ def checked_slugs(slugs: list[str] | None) -> list[str]:
 
 
 def ask_anythingllm(work: Coroutine[Any, Any, T]) -> T:
-    """What the work gives; what AnythingLLM does not give becomes a line.
+    """Run work that asks AnythingLLM; a failure becomes a line.
 
     Raises:
         CommandFailed: AnythingLLM can't be asked, or has no such workspace.
@@ -61,7 +61,7 @@ def ask_anythingllm(work: Coroutine[Any, Any, T]) -> T:
 
 @asynccontextmanager
 async def opened(settings: Settings) -> AsyncIterator[tuple[Inventory, Upkeep]]:
-    """AnythingLLM, connected, and what looks at its workspaces."""
+    """A connection to AnythingLLM, and an `Upkeep` on it."""
     from consumer.anythingllm.inventory import open_inventory
     from consumer.operations.workspaces.verify import Upkeep, rules_of
     from consumer.wiring.anythingllm import anythingllm_config
@@ -73,13 +73,13 @@ async def opened(settings: Settings) -> AsyncIterator[tuple[Inventory, Upkeep]]:
 async def looked(
     upkeep: Upkeep, slugs: list[str], mine: Iterable[str] = (), *, as_json: bool
 ) -> WorkspacesReport:
-    """What is in these workspaces and what is wrong with it; in all of them where none is named.
+    """Verify these workspaces, or all of them where none is named.
 
     Args:
         upkeep: from `opened`.
-        slugs: the workspaces.
+        slugs: from `checked_slugs`.
         mine: locations of rows that this command has made.
-        as_json: for scripts: without a bar.
+        as_json: for scripts, and so without a bar.
     """
     chosen = await upkeep.choose(slugs)
     with bar("looking", len(chosen), quiet=as_json) as done:

@@ -44,7 +44,7 @@ def totals(report: WorkspacesReport) -> dict[str, object]:
 
 
 def show(findings: Iterable[WorkspaceFinding], *, as_json: bool) -> None:
-    """Findings: each as a line for scripts, a table for people."""
+    """Show findings: to scripts each as a line, to people in a table."""
     shown: Counter[tuple[str, str | None]] = Counter()
     rows = []
     for each in findings:
