@@ -33,6 +33,8 @@ from unittest.mock import patch
 import structlog
 
 from consumer.cli.main import run_line
+from consumer.operations.ports import KafkaAccess
+from consumer.settings import Settings
 
 T = TypeVar("T")
 
@@ -74,9 +76,15 @@ def clean_environment(folder: Path, settings: Mapping[str, str]) -> dict[str, st
 
 @dataclass(slots=True)
 class Commands:
-    """Runs commands in this process and remembers what they said, so that no secret leaks."""
+    """Runs commands in this process and remembers what they said, so that no secret leaks.
+
+    Args:
+        folder: where they run.
+        kafka: from the settings to Kafka; None is the real one.
+    """
 
     folder: Path
+    kafka: Callable[[Settings], KafkaAccess] | None = None
     said: list[str] = field(default_factory=list)
 
     async def run(
@@ -107,7 +115,7 @@ class Commands:
         with _PROCESS, _process_of_its_own(environment, self.folder, stdin), _caught():
             began = time.monotonic()
             # An empty context: no variable of the test's reaches the command.
-            code = contextvars.Context().run(_speaking, _Voices(out, err), words)
+            code = contextvars.Context().run(_speaking, _Voices(out, err), words, self.kafka)
             taken = time.monotonic() - began
         return Ended(code, out.getvalue().decode(), err.getvalue().decode(), taken)
 
@@ -181,13 +189,15 @@ class _Voices:
 _voices: contextvars.ContextVar[_Voices] = contextvars.ContextVar("voices")
 
 
-def _speaking(voices: _Voices, words: tuple[str, ...]) -> int:
+def _speaking(
+    voices: _Voices, words: tuple[str, ...], kafka: Callable[[Settings], KafkaAccess] | None
+) -> int:
     _voices.set(voices)
     # What the command leaves behind must complain now, as it would at a process's end. Frozen:
     # all that was there before it need not be looked at.
     gc.freeze()
     try:
-        code = run_line(words)
+        code = run_line(words, kafka=kafka)
         gc.collect()
     finally:
         gc.unfreeze()

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field
 from itertools import count, islice
 
@@ -90,6 +91,7 @@ class MemoryKafka:
         self, *, rng: random.Random | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.cluster_id = "memory-cluster"
+        self.order: dict[Coordinates, int] = {}  # in which records came, whatever their partition
         self._rng = rng or random.Random(1)
         self._clock = clock
         self._topics: dict[str, _Topic] = {}
@@ -97,6 +99,16 @@ class MemoryKafka:
         self._numbers = count()
         self._news: dict[asyncio.Event, asyncio.AbstractEventLoop] = {}
         self.step = threading.RLock()  # held for what has to be one step
+
+    def copy(self) -> MemoryKafka:
+        """Another Kafka that holds the same; what becomes of one does not change the other."""
+        with self.step:
+            other = MemoryKafka(clock=self._clock)
+            other.order = dict(self.order)
+            other._topics = deepcopy(self._topics)
+            other._groups = deepcopy(self._groups)
+            other._numbers = count(next(self._numbers))
+            return other
 
     # -- topics ------------------------------------------------------------------------------------
 
@@ -155,6 +167,7 @@ class MemoryKafka:
             at = Coordinates(record.topic, number, topic.partitions[number].end)
             now = int(time.time() * 1_000)
             topic.partitions[number].take(Record(at, now, record.key, record.value, record.headers))
+            self.order[at] = len(self.order)
             self._tell()
             return at
 
@@ -192,7 +205,7 @@ class MemoryKafka:
 
     @contextmanager
     def news(self) -> Iterator[asyncio.Event]:
-        """An event of the running loop that is set by every new record."""
+        """An event of the running loop that is set by every new record and commit."""
         event = asyncio.Event()
         with self.step:
             self._news[event] = asyncio.get_running_loop()
@@ -264,6 +277,7 @@ class MemoryKafka:
         """Commit as a member does."""
         with self.step:
             self._group(group).commits.update(places)
+            self._tell()
 
     def commit_from_outside(self, group: str, places: Places) -> None:
         """Commit as somebody does who is in no group.

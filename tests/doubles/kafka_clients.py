@@ -32,13 +32,27 @@ class Killed(BaseException):
     """What a process would not live to see: nothing of it runs after this."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Fate:
-    """From which call on there is no answer, what its caller meets, whether it is done first."""
+    """What becomes of a line.
 
-    call: int
+    Args:
+        error: what whoever calls meets, from some call on.
+        wait: how many calls of its kind there are up to that one.
+        kind: how these begin.
+        done: whether that one takes effect all the same.
+    """
+
     error: type[BaseException]
+    wait: int
+    kind: str
     done: bool
+
+    def meets(self, what: str) -> bool:
+        """Whether this call is that one, or comes after it."""
+        if self.wait and what.startswith(self.kind):
+            self.wait -= 1
+        return not self.wait
 
 
 @dataclass(slots=True)
@@ -50,7 +64,7 @@ class _Member:
 
 @dataclass(slots=True)
 class Line:
-    """The line between one process and Kafka: it counts what is asked, and can be cut.
+    """The line between one process and Kafka: it remembers what was asked, and can be cut.
 
     Args:
         kafka: at its other end.
@@ -63,21 +77,22 @@ class Line:
 
     def cut(self) -> None:
         """Let nothing through until `mend`; the group hears nothing of our members."""
-        self.break_at(1)
+        self._fate = _Fate(KafkaUnavailableError, 0, "", done=False)
         self._fall_silent()
 
-    def break_at(self, call: int, *, done: bool = False) -> None:
-        """Let so many calls through and then none until `mend`.
+    def break_at(self, call: int, kind: str = "", *, done: bool = False) -> None:
+        """Be cut by a call.
 
         Args:
             call: from 1 on; the first one that gets no answer.
+            kind: count only calls that begin like this.
             done: whether that one takes effect all the same.
         """
-        self._fate = _Fate(len(self.calls) + call, KafkaUnavailableError, done)
+        self._fate = _Fate(KafkaUnavailableError, call, kind, done)
 
-    def kill_at(self, call: int, *, done: bool = False) -> None:
+    def kill_at(self, call: int, kind: str = "", *, done: bool = False) -> None:
         """As `break_at`, but the process does not survive that call: it raises `Killed`."""
-        self._fate = _Fate(len(self.calls) + call, Killed, done)
+        self._fate = _Fate(Killed, call, kind, done)
 
     def mend(self) -> None:
         """Let everything through."""
@@ -93,12 +108,13 @@ class Line:
         """
         with self.kafka.step:
             self.calls.append(what)
-            fate, number = self._fate, len(self.calls)
-            if fate is None or number < fate.call:
+            fate = self._fate
+            if fate is None or not fate.meets(what):
                 yield
                 return
             self._fall_silent()
-            if fate.done and number == fate.call:
+            if fate.done:
+                fate.done = False
                 yield
             raise fate.error(f"{what} at {ADDRESS} failed: no answer")
 

@@ -1,13 +1,8 @@
-"""``audit`` and ``where`` as an operator runs them, beside a service that is killed meanwhile.
-
-What the README shows of them is run from there.
-"""
+"""``audit`` and ``where`` as an operator runs them, beside a service that is killed meanwhile."""
 
 from __future__ import annotations
 
 import json
-import re
-import shlex
 import signal
 from pathlib import Path
 from typing import Any
@@ -15,11 +10,10 @@ from typing import Any
 import pytest
 
 from consumer.sandbox.samples import sample_documents
-from tests.e2e.support import REPOSITORY, Ended, Stage, write_events
+from tests.e2e.support import Ended, Stage, write_events
 
 pytestmark = [pytest.mark.timeout(180)]
 
-README = (REPOSITORY / "README.md").read_text()
 KILLS = 4
 # Doubles that a crash left are removed after the ambiguity time: seconds here, not minutes.
 QUICK = {"UPLOAD_TIMEOUT_SECONDS": "2", "ANYTHINGLLM_AMBIGUITY_SECONDS": "2"}
@@ -64,39 +58,6 @@ async def test_killed_again_and_again_nothing_is_unexplained(stage: Stage, tmp_p
     assert await service.ended() == 0
     assert (totals["stored"], totals["documents"]) == (len(documents), len(documents))
     assert (totals["events_not_committed"], totals["unexplained"]) == (0, 0)
-
-
-def shown(command: str) -> list[list[str]]:
-    """The lines of the README that call a command, as words."""
-    found = re.findall(rf"^anythingllm-consumer ({command}\b.*)$", README, re.MULTILINE)
-    return [shlex.split(line) for line in found]
-
-
-async def test_what_the_readme_shows_can_be_pasted(stage: Stage, tmp_path: Path) -> None:
-    """With the README's own event: it is found everywhere, and everything is explained."""
-    (event,) = re.findall(r"^```json\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-    document = json.loads(event)
-    await stage.publish(write_events(tmp_path / "event.ndjson", [document]))
-    service = await stage.run()
-    await stage.until_results(1)
-    service.signal(signal.SIGTERM)
-    assert await service.ended() == 0
-
-    asked = shown("where")
-    assert {words[1] for words in asked} == {document["id"]}
-    for words in asked:
-        ended = await stage.command(*words)
-        assert (ended.code, ended.lines[0]) == (
-            0,
-            "lanterns: 2 of 2 chunks stored; 2 of 2 looked for are found by a search",
-        ), words
-    for words in shown("audit"):
-        ended = await stage.command(*words)
-        assert (ended.code, ended.lines[-1]) == (
-            0,
-            "1 events (0 can't be carried out, 0 not committed), 1 documents, 1 stored: "
-            "0 unexplained, 0 notes",
-        ), words
 
 
 @pytest.mark.slow

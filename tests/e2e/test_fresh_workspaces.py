@@ -33,7 +33,7 @@ from tests.e2e.support import (
     until,
     uploads,
 )
-from tests.integration.service_fixtures import document, texts
+from tests.staging import document, texts
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 

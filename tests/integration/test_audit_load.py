@@ -24,7 +24,8 @@ from consumer.pipeline.decode import DecodeLimits, decode
 from consumer.sandbox.simulator import Simulator
 from tests.e2e.support import clean_environment
 from tests.integration import index_load
-from tests.integration.service_fixtures import MakeStage, Stage, document
+from tests.integration.service_fixtures import MakeStage, Stage
+from tests.staging import document
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

@@ -15,7 +15,8 @@ from consumer.kafka.source import KafkaSource
 from consumer.telemetry.metrics import PREFIX
 from tests.integration.kafka_proxy import proxy_to
 from tests.integration.kafka_support import delete
-from tests.integration.service_fixtures import Running, Stage, document, eventually, texts
+from tests.integration.service_fixtures import Running, Stage
+from tests.staging import document, eventually, texts
 
 CHUNKS = 2
 

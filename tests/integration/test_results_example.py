@@ -10,7 +10,8 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
-from tests.integration.service_fixtures import MakeStage, document, first_by_event
+from tests.integration.service_fixtures import MakeStage
+from tests.staging import document, first_by_event
 
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text()
 

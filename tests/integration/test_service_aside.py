@@ -9,14 +9,8 @@ from typing import Any
 from structlog.testing import capture_logs
 
 from consumer.telemetry.metrics import PREFIX
-from tests.integration.service_fixtures import (
-    MakeStage,
-    Running,
-    Stage,
-    document,
-    eventually,
-    texts,
-)
+from tests.integration.service_fixtures import MakeStage, Running, Stage
+from tests.staging import document, eventually, texts
 from tests.virtual.loop import virtually
 from tests.virtual.world import HOUR, RECOVERY, World, event, world
 

@@ -12,7 +12,8 @@ from typing import Any
 import orjson
 
 from consumer.model.record import Headers, Record
-from tests.integration.service_fixtures import MakeStage, Stage, document, header, statuses, texts
+from tests.integration.service_fixtures import MakeStage, Stage
+from tests.staging import document, header, statuses, texts
 
 CONNECT = "__connect.errors."
 DEEP = b'{"id": "deep", "x": ' + b"[" * 5_000 + b"]" * 5_000 + b"}"

@@ -13,7 +13,8 @@ from consumer.kafka.topics import open_admin
 from consumer.model.record import Headers
 from consumer.sandbox.samples import sample_documents
 from consumer.sandbox.simulator import simulator as running_simulator
-from tests.integration.service_fixtures import MakeStage, Stage, document, texts
+from tests.integration.service_fixtures import MakeStage, Stage
+from tests.staging import document, texts
 
 Json = dict[str, Any]
 TRACE = "0af7651916cd43dd8448eb211c80319c"

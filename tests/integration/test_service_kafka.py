@@ -14,15 +14,8 @@ from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 from consumer.kafka.topics import open_admin
 from consumer.sandbox.kafka import LocalKafka
 from consumer.wiring.topics import topic_specs
-from tests.integration.service_fixtures import (
-    MakeStage,
-    Running,
-    Stage,
-    document,
-    eventually,
-    open_stage,
-    texts,
-)
+from tests.integration.service_fixtures import MakeStage, Running, Stage, open_stage
+from tests.staging import document, eventually, texts
 
 
 def _events(count: int, chunks: int = 4) -> list[dict[str, object]]:

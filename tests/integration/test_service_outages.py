@@ -9,14 +9,8 @@ from itertools import pairwise
 import pytest
 
 from consumer.sandbox.simulator import Simulator
-from tests.integration.service_fixtures import (
-    MakeStage,
-    Running,
-    Stage,
-    document,
-    eventually,
-    texts,
-)
+from tests.integration.service_fixtures import MakeStage, Running, Stage
+from tests.staging import document, eventually, texts
 
 EVENTS = [document(f"doc-{n}", texts(f"doc-{n}", 6)) for n in range(8)]
 WANTED = {event["id"]: sorted(texts(event["id"], 6)) for event in EVENTS}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import orjson
 
-from tests.integration.service_fixtures import Stage, document, header, texts
+from tests.integration.service_fixtures import Stage
+from tests.staging import document, header, texts
 
 
 def _with_refused(count: int, refused: tuple[int, ...]) -> list[str]:

@@ -16,17 +16,8 @@ from consumer.model.version import DocumentVersion
 from consumer.sandbox.samples import sample_documents
 from consumer.sandbox.simulator import Simulator
 from consumer.sandbox.simulator.shapes import shown_metadata
-from tests.integration.service_fixtures import (
-    DAY,
-    FOREIGN,
-    MakeStage,
-    Stage,
-    document,
-    eventually,
-    header,
-    statuses,
-    texts,
-)
+from tests.integration.service_fixtures import MakeStage, Stage
+from tests.staging import DAY, FOREIGN, document, eventually, header, statuses, texts
 from tests.virtual.loop import virtually
 from tests.virtual.world import event, world
 

@@ -12,15 +12,8 @@ from structlog.testing import capture_logs
 
 from consumer.app import Service
 from consumer.sandbox.kafka import LocalKafka
-from tests.integration.service_fixtures import (
-    SECONDS,
-    MakeStage,
-    Stage,
-    document,
-    eventually,
-    open_stage,
-    texts,
-)
+from tests.integration.service_fixtures import MakeStage, Stage, open_stage
+from tests.staging import SECONDS, document, eventually, texts
 
 Logs = Iterable[MutableMapping[str, Any]]
 

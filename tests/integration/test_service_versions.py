@@ -4,15 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.integration.service_fixtures import (
-    FOREIGN,
-    MakeStage,
-    Stage,
-    document,
-    eventually,
-    statuses,
-    texts,
-)
+from tests.integration.service_fixtures import MakeStage, Stage
+from tests.staging import FOREIGN, document, eventually, statuses, texts
 
 TEXTS = texts("guide", 8)
 

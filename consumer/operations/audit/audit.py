@@ -271,6 +271,7 @@ async def open_audit(
     *,
     workspace: str | None = None,
     progress: StageProgress = silent,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> AsyncIterator[Audit]:
     """An audit, connected; what it wrote down is gone afterwards.
 
@@ -279,6 +280,7 @@ async def open_audit(
         kafka: opened for reading.
         workspace: a slug; what belongs into others is left out.
         progress: called now and then.
+        sleep: waits between the two looks.
 
     Raises:
         KafkaUnavailableError: Kafka can't be reached.
@@ -292,5 +294,12 @@ async def open_audit(
             open_inventory(anythingllm_config(settings)) as inventory,
         ):
             yield Audit(
-                settings, kafka, reader, inventory, register, workspace=workspace, progress=progress
+                settings,
+                kafka,
+                reader,
+                inventory,
+                register,
+                workspace=workspace,
+                progress=progress,
+                sleep=sleep,
             )

@@ -1,18 +1,13 @@
-"""``where`` on a real Kafka: the whole story of one document, and what can't be had is said."""
+"""``where``: the whole story of one document, and what can't be had is said. Kafka is in memory."""
 
 from __future__ import annotations
 
-import asyncio
-from typing import Any
-
-from consumer.kafka.topics import open_admin
 from consumer.sandbox.simulator import Damage
-from tests.e2e.support import Ended, Programs
+from tests.commands import Commands, Ended
 from tests.integration.client_support import client_for
 from tests.integration.client_support import document as uploadable
-from tests.integration.service_fixtures import MakeStage, Stage, document, texts
-
-Json = dict[str, Any]
+from tests.operations.conftest import MakeStage, Operator
+from tests.staging import document, texts
 
 KEYS = {
     "document", "found", "verdict", "identities", "events", "results", "dead_letters", "stored",
@@ -20,26 +15,18 @@ KEYS = {
 }  # fmt: skip
 
 
-async def where(programs: Programs, stage: Stage, *words: str, **settings: str) -> Ended:
-    """The command, with the settings of the stage's services; further ones win."""
-    return await programs.run("where", *words, settings=stage.env | settings)
+async def where(operator: Operator, *words: str, **settings: str) -> Ended:
+    """The command; further settings win."""
+    return await operator.run("where", *words, **settings)
 
 
-async def work(stage: Stage, *events: Json, answers: int | None = None) -> None:
-    """Publish events, have a service work them, and stop it."""
-    await stage.publish_all(events)
-    await stage.start()
-    await stage.wait_results(len(events) if answers is None else answers)
-    await stage.wait_committed()
-    await stage.stop()
-
-
-async def test_the_whole_story(stage: Stage, programs: Programs) -> None:
+async def test_the_whole_story(operator: Operator) -> None:
     """Two versions, one of them done, one waiting behind others; what is stored and findable."""
-    await work(stage, document("one", texts("one", 4)), document("other", texts("other", 1)))
-    await stage.publish(document("before", ["x"]), key="one")
-    await stage.publish_all([document("one", texts("newer", 2), day=1)])
-    ended = await where(programs, stage, "one", "--json")
+    stage = operator.stage
+    await stage.worked(document("one", texts("one", 4)), document("other", texts("other", 1)))
+    stage.publish(document("before", ["x"]), key="one")
+    stage.publish_all([document("one", texts("newer", 2), day=1)])
+    ended = await where(operator, "one", "--json")
 
     story = ended.json
     assert (ended.code, ended.err) == (0, "")
@@ -59,12 +46,10 @@ async def test_the_whole_story(stage: Stage, programs: Programs) -> None:
         "waiting, at most 1 records in front of it"
     )
 
-    await work(stage, answers=4)
-    done, shown, quick = await asyncio.gather(
-        where(programs, stage, "one", "--json"),
-        where(programs, stage, "one"),
-        where(programs, stage, "one", "--quick", "--json"),
-    )
+    await stage.worked()
+    done = await where(operator, "one", "--json")
+    shown = await where(operator, "one")
+    quick = await where(operator, "one", "--quick", "--json")
     (held,) = done.json["stored"]
     assert held["complete"]
     assert (held["searched_for"], held["found_by_search"]) == (2, 2)
@@ -79,17 +64,18 @@ async def test_the_whole_story(stage: Stage, programs: Programs) -> None:
     assert len(quick.json["narrowed"]) == 4
 
 
-async def test_a_dead_letter_and_a_deletion(stage: Stage, programs: Programs) -> None:
+async def test_a_dead_letter_and_a_deletion(operator: Operator) -> None:
     """A partly refused document with its open letter; after its tombstone nothing is stored."""
+    stage = operator.stage
     stage.simulator.faults.add(
         "status", status=422, body="{}", path="*/raw-text", contains="refuse"
     )
-    await work(stage, document("one", ["refuse this", *texts("one", 2)]))
-    refused = (await where(programs, stage, "one", "--json")).json
-    await stage.publish(None, key="one")
-    await work(stage, answers=2)
-    deleted = (await where(programs, stage, "one", "--json")).json
-    shown = await where(programs, stage, "one")
+    await stage.worked(document("one", ["refuse this", *texts("one", 2)]))
+    refused = (await where(operator, "one", "--json")).json
+    stage.publish(None, key="one")
+    await stage.worked()
+    deleted = (await where(operator, "one", "--json")).json
+    shown = await where(operator, "one")
 
     (letter,) = refused["dead_letters"]
     assert (letter["standing"], letter["reason"], letter["failed_chunks"]) == (
@@ -108,9 +94,10 @@ async def test_a_dead_letter_and_a_deletion(stage: Stage, programs: Programs) ->
     assert shown.lines[0] == "deleted: nothing of it is stored"
 
 
-async def test_what_is_stored_is_told_as_it_is(stage: Stage, programs: Programs) -> None:
+async def test_what_is_stored_is_told_as_it_is(operator: Operator) -> None:
     """Doubles, chunks that no search finds, others of the same source: each is said."""
-    await work(stage, document("one", texts("one", 3)))
+    stage = operator.stage
+    await stage.worked(document("one", texts("one", 3)))
     state = stage.simulator.state
     files = list(state.files.values())
     ours = [file for file in files if '"d":"one"' in file.metadata["docSource"]]
@@ -119,8 +106,8 @@ async def test_what_is_stored_is_told_as_it_is(stage: Stage, programs: Programs)
     async with client_for(stage.simulator) as client:
         url = "https://docs.example/one"
         await client.upload_document("docs", uploadable("a", id="twin", url=url))
-    story = (await where(programs, stage, "one", "--json")).json
-    shown = await where(programs, stage, "one")
+    story = (await where(operator, "one", "--json")).json
+    shown = await where(operator, "one")
 
     (held,) = story["stored"]
     assert (held["chunks"], held["chunks_surplus"], held["complete"]) == (4, 1, False)
@@ -132,16 +119,16 @@ async def test_what_is_stored_is_told_as_it_is(stage: Stage, programs: Programs)
     assert finding in shown.err
 
 
-async def test_an_id_leads_to_its_identity(make_stage: MakeStage, programs: Programs) -> None:
+async def test_an_id_leads_to_its_identity(make_stage: MakeStage, commands: Commands) -> None:
     """Where identities follow the source, an old id finds the events under its newer ids, too."""
     stage = await make_stage({"DOCUMENT_IDENTITY": "{source_url}"})
     url = "https://docs.example/page"
-    await stage.publish(document("old", texts("a", 2), source_url=url), key=url)
-    await stage.publish(document("new", texts("b", 2), day=1, source_url=url), key="elsewhere")
-    await work(stage, answers=2)
-    by_id, by_identity = await asyncio.gather(
-        where(programs, stage, "old", "--json"), where(programs, stage, url, "--json")
-    )
+    stage.publish(document("old", texts("a", 2), source_url=url), key=url)
+    stage.publish(document("new", texts("b", 2), day=1, source_url=url), key="elsewhere")
+    await stage.worked()
+    operator = Operator(stage, commands)
+    by_id = await where(operator, "old", "--json")
+    by_identity = await where(operator, url, "--json")
 
     story = by_id.json
     assert story["identities"] == [url]
@@ -152,41 +139,39 @@ async def test_an_id_leads_to_its_identity(make_stage: MakeStage, programs: Prog
     }
 
 
-async def test_events_that_cannot_be_carried_out_are_told(stage: Stage, programs: Programs) -> None:
+async def test_events_that_cannot_be_carried_out_are_told(operator: Operator) -> None:
     """Junk under its key, and an invalid event with a readable id."""
-    await stage.publish(b"{nonsense", key="one")
-    await stage.publish({"id": "one", "title": "no chunks"}, key="else")
-    await work(stage, answers=1)
-    story = (await where(programs, stage, "one", "--json")).json
+    stage = operator.stage
+    stage.publish(b"{nonsense", key="one")
+    stage.publish({"id": "one", "title": "no chunks"}, key="else")
+    await stage.worked()
+    story = (await where(operator, "one", "--json")).json
 
     assert sorted(each["kind"] for each in story["events"]) == ["invalid", "undecodable"]
     assert sorted(each["reason"] for each in story["dead_letters"]) == ["invalid", "undecodable"]
 
 
-async def test_nowhere(stage: Stage, programs: Programs) -> None:
+async def test_nowhere(operator: Operator) -> None:
     """Exit 3 and one line; a name is not taken for a part of another one."""
-    await work(stage, document("one", texts("one", 1)))
-    ended, empty = await asyncio.gather(where(programs, stage, "on"), where(programs, stage, ""))
+    stage = operator.stage
+    await stage.worked(document("one", texts("one", 1)))
+    ended, empty = await where(operator, "on"), await where(operator, "")
 
     assert (ended.code, ended.lines, ended.err) == (3, ["on is nowhere"], "")
     assert empty.code == 2
 
 
-async def test_what_cannot_be_had_is_said(make_stage: MakeStage, programs: Programs) -> None:
+async def test_what_cannot_be_had_is_said(operator: Operator) -> None:
     """Without AnythingLLM or a topic the rest is told; without Kafka nothing is."""
-    stage = await make_stage()
-    await work(stage, document("one", texts("one", 1)))
+    stage = operator.stage
+    await stage.worked(document("one", texts("one", 1)))
     nowhere = {"ANYTHINGLLM_ENDPOINT": "http://127.0.0.1:1"}
-    no_server, unknown, no_kafka = await asyncio.gather(
-        where(programs, stage, "one", "--json", **nowhere),
-        where(programs, stage, "two", **nowhere),
-        where(programs, stage, "one", KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1"),
-    )
-    async with open_admin(stage.connection) as admin:
-        await stage.unfollow(stage.settings.kafka.results_topic)
-        await admin.delete([stage.settings.kafka.results_topic])
-    no_results = await where(programs, stage, "one", "--json")
-    await stage.create_topics("results out")
+    no_server = await where(operator, "one", "--json", **nowhere)
+    unknown = await where(operator, "two", **nowhere)
+    operator.next_process().line.cut()
+    no_kafka = await where(operator, "one")
+    stage.kafka.delete(stage.settings.kafka.results_topic)
+    no_results = await where(operator, "one", "--json")
 
     assert (no_server.code, len(no_server.json["events"])) == (0, 1)
     (untold,) = no_server.json["not_known"]
@@ -198,3 +183,19 @@ async def test_what_cannot_be_had_is_said(make_stage: MakeStage, programs: Progr
     (untold,) = no_results.json["not_known"]
     assert untold["why"] == "there is no such topic"
     assert no_results.json["stored"][0]["complete"]
+
+
+async def test_a_kafka_that_goes_away_is_no_story(operator: Operator) -> None:
+    """At whatever moment: half a story would be told as the whole one."""
+    await operator.stage.worked(document("one", texts("one", 1)))
+    moments = 0
+    while True:
+        operator.next_process().line.break_at(moments + 1)
+        ended = await where(operator, "one")
+        if ended.code == 0:
+            break
+        moments += 1
+        assert (ended.code, ended.out) == (1, "")
+        assert ended.err.startswith("error: Kafka: ")
+
+    assert moments > 12

@@ -1,4 +1,4 @@
-"""Dead letters back on the road, on a real broker with the service and a simulated AnythingLLM."""
+"""Which dead letters are replayed, as what, and what comes of it. Kafka is in memory."""
 
 from __future__ import annotations
 
@@ -15,76 +15,31 @@ from consumer.contract.received_letter import letter_of
 from consumer.contract.reference import Reference, reference_to
 from consumer.contract.upload_result import event_id_of
 from consumer.kafka.connection import KafkaUnavailableError
-from consumer.kafka.topics import TopicSpec, open_admin
 from consumer.model.origin import Origin
 from consumer.model.outcome import FailureReason
 from consumer.model.record import Record
 from consumer.operations.letters.payloads import payload_of
 from consumer.operations.letters.selection import Selection
 from consumer.operations.replay.replay import ReplayRefused
-from consumer.operations.replay.run import RunProgress
-from consumer.operations.replay.run_store import RunStore, list_runs
+from consumer.operations.replay.run_store import list_runs
 from consumer.operations.replay.sources import WrongFileError
 from consumer.operations.replay.verdict import ReplayVerdict
-from tests.integration.kafka_support import delete_records
-from tests.integration.replay_support import (
-    Told,
-    exported,
-    letters_of,
-    original_headers,
-    parked,
-    plan,
-    replay,
-    replays,
-    resume,
-)
-from tests.integration.service_fixtures import (
-    Json,
-    MakeStage,
-    Stage,
-    document,
-    eventually,
-    header,
-    statuses,
-    texts,
-)
-
-
-def refuse(stage: Stage, word: str = "REFUSED", status: int = 422) -> None:
-    """Have AnythingLLM refuse every text with this word."""
-    stage.simulator.faults.add("status", status=status, path="*/raw-text", contains=word)
-
-
-async def emptied(stage: Stage, topic: str) -> None:
-    """Delete every record of a topic, as retention does."""
-    await delete_records(stage.connection, topic, dict.fromkeys(range(3), -1))
-
-
-async def refused(stage: Stage, count: int = 1, word: str = "REFUSED") -> list[Json]:
-    """So many documents that are refused whole, dead letters of them, and the service running."""
-    refuse(stage, word)
-    events = [
-        document(f"{word.lower()}-{n}", [f"{word} {n}", f"{word} {n} b"]) for n in range(count)
-    ]
-    letters, results = len(stage.dead_letters), len(stage.results)
-    await stage.publish_all(events)
-    if not stage.running:
-        await stage.start()
-    await stage.wait_dead_letters(letters + count)
-    await stage.wait_results(results + count)  # published behind the letters
-    return events
-
+from tests.doubles.stage import MemoryStage
+from tests.operations.conftest import MakeStage
+from tests.operations.letters import refuse, refused
+from tests.operations.replaying import exported, original_headers, parked, plan, replay, replays
+from tests.staging import Json, document, header, statuses, texts
 
 # -- causes, what is uploaded, how often -----------------------------------------------------------
 
 
-async def test_one_cause_after_the_other_and_each_only_once(stage: Stage) -> None:
+async def test_one_cause_after_the_other_and_each_only_once(stage: MemoryStage) -> None:
     """Replaying A leaves B alone, and then B is complete as well; a second time nothing is open."""
     refuse(stage, "REFUSED", 422)
     refuse(stage, "TOO-LONG", 413)
-    await stage.start()
-    await stage.publish_all([document(f"a-{n}", [f"REFUSED {n}"]) for n in range(5)])
-    await stage.publish_all([document(f"b-{n}", [f"TOO-LONG {n}"]) for n in range(3)])
+    stage.start()
+    stage.publish_all([document(f"a-{n}", [f"REFUSED {n}"]) for n in range(5)])
+    stage.publish_all([document(f"b-{n}", [f"TOO-LONG {n}"]) for n in range(3)])
     await stage.wait_results(8)
     stage.simulator.faults.clear()
 
@@ -114,12 +69,12 @@ async def test_one_cause_after_the_other_and_each_only_once(stage: Stage) -> Non
     assert len(await replays(stage)) == 8
 
 
-async def test_only_the_chunks_that_failed_are_uploaded(stage: Stage) -> None:
+async def test_only_the_chunks_that_failed_are_uploaded(stage: MemoryStage) -> None:
     """A document of 200 chunks, of which 3 were refused: exactly these 3."""
     refuse(stage)
     words = [t + " REFUSED" * (n in (3, 70, 199)) for n, t in enumerate(texts("guide", 200))]
-    await stage.start()
-    await stage.publish(document("guide", words))
+    stage.start()
+    stage.publish(document("guide", words))
     (first,) = await stage.wait_results(1)
     stage.simulator.faults.clear()
     before = stage.uploads()
@@ -138,7 +93,7 @@ async def test_only_the_chunks_that_failed_are_uploaded(stage: Stage) -> None:
     assert record.at.partition == first["source"]["partition"]
 
 
-async def test_what_is_under_way_is_not_replayed_again(stage: Stage) -> None:
+async def test_what_is_under_way_is_not_replayed_again(stage: MemoryStage) -> None:
     """Published and not answered yet: a second run of another operator leaves it alone."""
     await refused(stage, 2)
     await stage.stop()
@@ -184,16 +139,16 @@ async def test_a_letter_that_comes_back_too_often_is_parked(make_stage: MakeStag
     assert len(await replays(stage)) == 3
 
 
-async def test_stale_letters_are_left_and_told(stage: Stage) -> None:
+async def test_stale_letters_are_left_and_told(stage: MemoryStage) -> None:
     """A newer version is stored, another document was deleted since: old text does not return."""
     refuse(stage)
-    await stage.start()
-    await stage.publish(document("newer", ["REFUSED"], day=1))
-    await stage.publish(document("deleted", ["REFUSED"], day=1))
-    await stage.publish(document("open", ["REFUSED"], day=1))
+    stage.start()
+    stage.publish(document("newer", ["REFUSED"], day=1))
+    stage.publish(document("deleted", ["REFUSED"], day=1))
+    stage.publish(document("open", ["REFUSED"], day=1))
     await stage.wait_results(3)
-    await stage.publish(document("newer", ["mended"], day=2))
-    await stage.publish(None, key="deleted")
+    stage.publish(document("newer", ["mended"], day=2))
+    stage.publish(None, key="deleted")
     await stage.wait_results(5)
     stage.simulator.faults.clear()
     done = await replay(stage)
@@ -210,19 +165,17 @@ async def test_a_tombstone_replays_into_its_workspace(make_stage: MakeStage) -> 
     stage = await make_stage(
         {"ROUTING_ALLOWED_WORKSPACES": "docs"}, workspaces=("docs", "elsewhere")
     )
-    await stage.start(ROUTING_ALLOWED_WORKSPACES="docs,elsewhere")
+    stage.start(ROUTING_ALLOWED_WORKSPACES="docs,elsewhere")
     for slug in ("docs", "elsewhere"):
-        await stage.publish(document("guide", [f"a text for {slug}"], workspace=slug))
+        stage.publish(document("guide", [f"a text for {slug}"], workspace=slug))
     await stage.wait_results(2)
     await stage.stop()
-    stage.running.clear()
-    strict = await stage.start()
-    await stage.publish(None, key="guide", headers=(("workspace", b"elsewhere"),))
+    stage.start()
+    stage.publish(None, key="guide", headers=(("workspace", b"elsewhere"),))
     (letter,) = await stage.wait_dead_letters(1)
     await stage.wait_results(3)
-    await strict.stop()
-    stage.running.clear()
-    await stage.start(ROUTING_ALLOWED_WORKSPACES="docs,elsewhere")
+    await stage.stop()
+    stage.start(ROUTING_ALLOWED_WORKSPACES="docs,elsewhere")
     done = await replay(stage)
     result = (await stage.wait_results(4))[3]
     again = await replay(stage)
@@ -241,7 +194,7 @@ async def test_a_tombstone_replays_into_its_workspace(make_stage: MakeStage) -> 
 
 
 @pytest.mark.parametrize("by_file", [False, True], ids=["from the topic", "from a file"])
-async def test_every_byte_is_as_it_was(stage: Stage, by_file: bool) -> None:
+async def test_every_byte_is_as_it_was(stage: MemoryStage, by_file: bool) -> None:
     """Key, value and headers after dead letter, export, import and replay."""
     odd = (("a", b"\x00\xff"), ("a", b"twice"), ("ünï", b""), ("traceparent", b"nonsense"))
     originals = [
@@ -250,9 +203,9 @@ async def test_every_byte_is_as_it_was(stage: Stage, by_file: bool) -> None:
         (b"", b"", odd),
         (b"k", b'{"id": "x", "chunks": 17}\n', odd[:1]),
     ]
-    await stage.start()
+    stage.start()
     for key, value, headers in originals:
-        await stage.publish(value, key=key, headers=headers, partition=1)
+        stage.publish(value, key=key, headers=headers, partition=1)
     await stage.wait_dead_letters(4)
     lines = exported(stage.dead_letters)
     done = await replay(stage, lines=(lambda: lines) if by_file else None, path="x")
@@ -270,7 +223,7 @@ async def test_every_byte_is_as_it_was(stage: Stage, by_file: bool) -> None:
     assert {header(letter, "dlq.replays") for letter in stage.dead_letters[4:]} == {"1"}
 
 
-async def test_a_file_has_the_same_guards_as_the_topic(stage: Stage) -> None:
+async def test_a_file_has_the_same_guards_as_the_topic(stage: MemoryStage) -> None:
     """What was answered since it was written is left; a line that is no letter stops all of it."""
     await refused(stage, 3)
     lines = exported(stage.dead_letters)
@@ -289,13 +242,13 @@ async def test_a_file_has_the_same_guards_as_the_topic(stage: Stage) -> None:
         await plan(stage, lines=lambda: [lines[0], b"{nonsense"], path="x")
 
 
-async def test_a_file_replays_what_the_topic_has_lost(stage: Stage) -> None:
+async def test_a_file_replays_what_the_topic_has_lost(stage: MemoryStage) -> None:
     """Exported, gone from the topic, replayed: guarded by what results say of its event."""
     await refused(stage, 2)
     lines = exported(stage.dead_letters)
-    await stage.publish(document("refused-1", ["mended"], day=5))
+    stage.publish(document("refused-1", ["mended"], day=5))
     await stage.wait_results(3)
-    await emptied(stage, stage.settings.kafka.dead_letters_topic)
+    stage.empty(stage.settings.kafka.dead_letters_topic)
     stage.simulator.faults.clear()
     done = await replay(stage, lines=lambda: lines, path="x")
     results = await stage.wait_results(4)
@@ -308,10 +261,8 @@ async def test_a_file_replays_what_the_topic_has_lost(stage: Stage) -> None:
 # -- by reference ----------------------------------------------------------------------------------
 
 
-async def by_reference(stage: Stage, record: Record, **changes: object) -> None:
+def by_reference(stage: MemoryStage, record: Record, **changes: object) -> None:
     """A dead letter that only refers to a record, as the service writes it."""
-    async with open_admin(stage.connection) as admin:
-        cluster = await admin.cluster_id()
     reference = reference_to(record)
     if changes:
         fields = {name: getattr(reference, name) for name in Reference.__slots__}
@@ -320,7 +271,7 @@ async def by_reference(stage: Stage, record: Record, **changes: object) -> None:
         record=reference,
         origin=Origin(record.at, reference.timestamp_ms or 0),
         cause=Cause(FailureReason.OVERSIZED, "too large for its topic", "settle", "x"),
-        event_id=event_id_of(record, cluster),
+        event_id=event_id_of(record, stage.kafka.cluster_id),
         trace_id="0" * 31 + "1",
         group=stage.settings.kafka.group_id,
         task="test",
@@ -329,14 +280,14 @@ async def by_reference(stage: Stage, record: Record, **changes: object) -> None:
         document_id="large",
     )
     topic = stage.settings.kafka.dead_letters_topic
-    await stage.publish(letter.value, key=letter.key, headers=letter.headers, topic=topic)
+    stage.publish(letter.value, key=letter.key, headers=letter.headers, topic=topic)
 
 
-async def test_a_letter_by_reference_replays_its_original(stage: Stage) -> None:
+async def test_a_letter_by_reference_replays_its_original(stage: MemoryStage) -> None:
     """Fetched from where it lay, key, value and headers; its own letter holds none of it."""
-    await stage.publish(document("large", ["a text"]), headers=(("kind", b"large"),), partition=2)
-    (original,) = await stage.everything(stage.documents)
-    await by_reference(stage, original)
+    stage.publish(document("large", ["a text"]), headers=(("kind", b"large"),), partition=2)
+    (original,) = stage.everything(stage.documents)
+    by_reference(stage, original)
     (letter,) = map(letter_of, await stage.wait_dead_letters(1))
     shown = await payload_of(stage.clients, letter)
     looked = await plan(stage)
@@ -363,15 +314,15 @@ async def test_a_letter_by_reference_replays_its_original(stage: Stage) -> None:
     ids=["expired", "other bytes", "other size", "other key", "other timestamp"],
 )
 async def test_a_letter_whose_original_can_not_be_had_stays_open(
-    stage: Stage, changes: Json, why: str
+    stage: MemoryStage, changes: Json, why: str
 ) -> None:
     """Skipped and told; nothing is published in its place; `dlq show` says the same beforehand."""
-    await stage.publish(document("large", ["a text"]))
-    (original,) = await stage.everything(stage.documents)
-    await by_reference(stage, original, **changes)
+    stage.publish(document("large", ["a text"]))
+    (original,) = stage.everything(stage.documents)
+    by_reference(stage, original, **changes)
     (letter,) = map(letter_of, await stage.wait_dead_letters(1))
     if not changes:
-        await emptied(stage, stage.documents)
+        stage.empty(stage.documents)
     shown = await payload_of(stage.clients, letter)
     looked = await plan(stage)
     done = await replay(stage)
@@ -389,17 +340,17 @@ async def test_a_letter_whose_original_can_not_be_had_stays_open(
 # -- what is not ours, what is missing -------------------------------------------------------------
 
 
-async def test_foreign_letters_need_force(stage: Stage) -> None:
+async def test_foreign_letters_need_force(stage: MemoryStage) -> None:
     """Left without it, told; with it an event that begins where the letter lies, once."""
     letters = stage.settings.kafka.dead_letters_topic
     event = orjson.dumps(document("theirs", ["a text"]))
     forged = (("dlq.event-id", b"x"), ("dlq.replays", b"99"), ("theirs", b"1"))
-    await stage.publish(event, key=b"theirs", headers=forged, topic=letters)
-    await stage.publish(b"\xff\x00", key=None, topic=letters)
+    stage.publish(event, key=b"theirs", headers=forged, topic=letters)
+    stage.publish(b"\xff\x00", key=None, topic=letters)
     await stage.wait_dead_letters(2)
     without = await replay(stage)
     done = await replay(stage, force=True)
-    await stage.start()
+    stage.start()
     (result,) = await stage.wait_results(1)
     await stage.wait_dead_letters(3)
     await stage.stop()
@@ -415,10 +366,10 @@ async def test_foreign_letters_need_force(stage: Stage) -> None:
     assert last.plan.reasons == {"undecodable": 1}
 
 
-async def test_results_that_do_not_reach_back_stop_a_run(stage: Stage) -> None:
+async def test_results_that_do_not_reach_back_stop_a_run(stage: MemoryStage) -> None:
     """Nobody can tell what is stale then; it names the setting, and does as it is told."""
     await refused(stage, 2)
-    await emptied(stage, stage.settings.kafka.results_topic)
+    stage.empty(stage.settings.kafka.results_topic)
     stage.simulator.faults.clear()
     looked = await plan(stage)
     with pytest.raises(ReplayRefused, match=r"retention\.ms=-1"):
@@ -432,26 +383,20 @@ async def test_results_that_do_not_reach_back_stop_a_run(stage: Stage) -> None:
     assert done.progress.published == 2
 
 
-async def test_a_replay_topic_with_fewer_partitions_is_refused(stage: Stage) -> None:
+async def test_a_replay_topic_with_fewer_partitions_is_refused(stage: MemoryStage) -> None:
     """On another partition a replay could overtake a live event of its document."""
     few = f"{stage.settings.kafka.replay_topic}-few"
-    async with open_admin(stage.connection) as admin:
-        await admin.create([TopicSpec(few, "a test", 1)], 1)
+    stage.kafka.create(few)
     refuse(stage)
-    await stage.start()
-    await stage.publish(document("guide", ["REFUSED"]), partition=2)
-    await stage.wait_results(1)
+    stage.publish(document("guide", ["REFUSED"]), partition=2)
+    await stage.worked()
     settings = stage.with_settings(KAFKA_REPLAY_TOPIC=few)
-    try:
-        with pytest.raises(ReplayRefused, match=r"has 1 partitions.* --partitions 3"):
-            await replay(stage, settings=settings)
-    finally:
-        async with open_admin(stage.connection) as admin:
-            await admin.delete([few])
+    with pytest.raises(ReplayRefused, match=r"has 1 partitions.* --partitions 3"):
+        await replay(stage, settings=settings)
 
 
 @pytest.mark.parametrize("name", ["DEAD_LETTERS", "REPLAY", "RESULTS"])
-async def test_a_missing_topic_is_a_line_and_no_hang(stage: Stage, name: str) -> None:
+async def test_a_missing_topic_is_a_line_and_no_hang(stage: MemoryStage, name: str) -> None:
     """It names the topic and the command that makes it."""
     settings = stage.with_settings(**{f"KAFKA_{name}_TOPIC": "test-nowhere"})
     async with asyncio.timeout(20):
@@ -459,7 +404,7 @@ async def test_a_missing_topic_is_a_line_and_no_hang(stage: Stage, name: str) ->
             await replay(stage, settings=settings)
 
 
-async def test_an_empty_topic_is_nothing_to_do(stage: Stage) -> None:
+async def test_an_empty_topic_is_nothing_to_do(stage: MemoryStage) -> None:
     """No run is made of it."""
     done = await replay(stage)
 
@@ -469,18 +414,15 @@ async def test_an_empty_topic_is_nothing_to_do(stage: Stage) -> None:
 
 async def test_a_record_that_does_not_fit_is_skipped_alone(make_stage: MakeStage) -> None:
     """A topic that takes less than it should: those that fit go on, it is told, it stays open."""
-    stage = await make_stage({}, topics=False)
-    await stage.create_topics("documents in", "results out", "dead letters out")
+    stage = await make_stage(topics=False)
     small = {"max.message.bytes": "20000"}
-    replay_topic = stage.settings.kafka.replay_topic
-    async with open_admin(stage.connection) as admin:
-        await admin.create([TopicSpec(replay_topic, "a test", 3, small)], 1)
-        await admin.create([TopicSpec(stage.settings.kafka.parked_topic, "a test", 3)], 1)
+    stage.kafka.create(stage.settings.kafka.replay_topic, 3, small)
+    stage.create_topics()
     noise = random.Random(1).randbytes(40_000).hex()
     refuse(stage)
-    await stage.start()
+    stage.start()
     for id, more in (("a", ""), ("large", noise), ("z", "")):
-        await stage.publish(document(id, [f"REFUSED {id} {more}"]), partition=0)
+        stage.publish(document(id, [f"REFUSED {id} {more}"]), partition=0)
     await stage.wait_results(3)
     done = await replay(stage)
     await stage.wait_results(5)
@@ -489,124 +431,3 @@ async def test_a_record_that_does_not_fit_is_skipped_alone(make_stage: MakeStage
     assert done.progress.skipped == {"too large for its topic": 1}
     assert {header(r, "dlq.letter") is not None for r in await replays(stage)} == {True}
     assert [(each.key) for each in await replays(stage)] == [b"a", b"z"]
-
-
-# -- runs ------------------------------------------------------------------------------------------
-
-
-async def test_the_second_operator_is_refused_with_the_reason(stage: Stage) -> None:
-    """Who is at it, since which run, and from where; the first one goes on undisturbed."""
-    await refused(stage, 6)
-    quick = stage.with_settings(KAFKA_SESSION_TIMEOUT_SECONDS="2")
-    at_work = Told()
-    first = asyncio.create_task(
-        replay(stage, settings=quick, told=at_work, rate=0.8, operator="alice@one")
-    )
-    await eventually(lambda: at_work.runs)
-    told = Told()
-    with pytest.raises(ReplayRefused, match=r"run \d{8}-\d{6}-\w{4} of alice@one, from 127"):
-        await replay(stage, settings=quick, told=told, operator="bob@two")
-    (report,) = await list_runs(stage.settings, stage.clients)
-    done = await first
-
-    assert report.state == "running"
-    assert len(told.waited_for) == 1
-    assert told.runs == []
-    assert done.progress.published == 6
-    assert sorted(Counter(letters_of(await replays(stage))).values()) == [1] * 6
-
-
-async def test_a_run_that_was_interrupted_goes_on(stage: Stage) -> None:
-    """By its id alone, with the filters it had; a letter that came meanwhile is none of its."""
-    await refused(stage, 8)
-    told = Told()
-    chosen = Selection(text="refused-", reasons=frozenset({"rejected"}))
-    task = asyncio.create_task(replay(stage, told=told, rate=4, selection=chosen))
-    await eventually(lambda: told.done >= 3)
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
-    (run,) = told.runs
-    (interrupted,) = await list_runs(stage.settings, stage.clients)
-    await refused(stage, 1, "refused-9 REFUSED")
-    done = await resume(stage, run.id, rate=1000.0)
-    again = await resume(stage, run.id)
-    (report,) = await list_runs(stage.settings, stage.clients)
-
-    assert interrupted.state == "interrupted"
-    assert 3 <= interrupted.progress.published < 8
-    assert (done.progress.published, done.progress.done) == (8, True)
-    assert again.progress.done
-    assert (report.state, report.run.selected, report.progress.published) == ("done", 8, 8)
-    assert sorted(Counter(letters_of(await replays(stage))).values()) == [1] * 8
-
-
-async def test_what_was_published_and_not_committed_is_not_published_again(stage: Stage) -> None:
-    """As after a crash between the two: the run finds its own records on the replay topic."""
-    await refused(stage, 4)
-    await stage.stop()
-    done = await replay(stage)
-    assert done.run is not None
-    async with open_admin(stage.connection) as admin:
-        await RunStore(admin, stage.settings).save(done.run, RunProgress())
-    before = await list_runs(stage.settings, stage.clients)
-    resumed = await resume(stage, done.run.id)
-
-    assert before[0].state == "interrupted"
-    assert (resumed.progress.published, resumed.progress.done) == (4, True)
-    assert len(await replays(stage)) == 4
-
-
-@pytest.mark.parametrize(
-    ("id", "told"),
-    [("nonsense", "no run"), ("20260101-000000-0000", "there is no run")],
-)
-async def test_a_run_that_there_is_not_is_told(stage: Stage, id: str, told: str) -> None:
-    """Wrong usage, with the command that lists them."""
-    with pytest.raises(ReplayRefused, match=f"{told}.*dlq runs") as refusal:
-        await resume(stage, id)
-
-    assert refusal.value.usage
-
-
-async def test_filters_that_can_not_be_kept_are_refused_before_anything_is_done(
-    stage: Stage,
-) -> None:
-    """Kafka keeps 4 KiB beside an offset, and a run must be resumable by its id alone."""
-    await refused(stage, 1)
-    names = frozenset(
-        [f"x-{n:040}" for n in range(200)] + [header(stage.dead_letters[0], "dlq.event-id") or ""]
-    )
-    with pytest.raises(ReplayRefused, match="too long") as refusal:
-        await replay(stage, selection=Selection(events=names))
-
-    assert refusal.value.usage
-    assert await replays(stage) == []
-
-
-# -- beside live work ------------------------------------------------------------------------------
-
-
-@pytest.mark.slow
-async def test_two_hundred_poison_replays_do_not_pause_the_live_stream(
-    make_stage: MakeStage,
-) -> None:
-    """Live documents are answered meanwhile; the breaker stays closed and the fuse whole."""
-    stage = await make_stage({"FUSE_WINDOW": "60", "FUSE_MINIMUM": "20", "FUSE_SHARE": "0"})
-    stage.simulator.faults.embedder_poison = ["POISON"]
-    first = await stage.start()
-    await stage.publish_all([document(f"p-{n}", [f"POISON {n}"]) for n in range(200)])
-    await stage.wait_dead_letters(200, seconds=100)
-    await first.stop()
-    stage.running.clear()
-    running = await stage.start(FUSE_SHARE="0.5")
-    done = await replay(stage)
-    live = [document(f"live-{n}", [f"a live text {n}"]) for n in range(30)]
-    await stage.publish_all(live)
-    results = await stage.wait_results(430, seconds=100)
-
-    assert done.progress.published == 200
-    by_status = Counter(r["status"] for r in results if r["document_id"].startswith("live"))
-    assert by_status == {"succeeded": 30}
-    positions = [n for n, r in enumerate(results) if r["document_id"].startswith("live")]
-    assert positions[-1] < 429, "live documents waited for all of the replays"
-    assert not running.service.condition.ready()

@@ -1,24 +1,34 @@
-"""Replaying from a test: the operations behind the commands, on a stage."""
+"""Replaying from a test: the operations behind the commands, on any stage."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from consumer.contract.exported_letter import encode_exported
 from consumer.kafka.groups import Member
 from consumer.model.record import Record
 from consumer.operations.letters.selection import Selection
+from consumer.operations.ports import KafkaAccess
 from consumer.operations.replay.execution import RunOutcome, Tell
 from consumer.operations.replay.planning import ReplayLook, ReplayRequest
 from consumer.operations.replay.replay import plan_replay, resume_replay, start_replay
 from consumer.operations.replay.run import ReplayRun
 from consumer.settings import Settings
-from tests.integration.service_fixtures import Stage, header
+from tests.staging import header
 
 OPERATOR = "tester@here"
+
+
+class Operated(Protocol):
+    """A stage, as far as an operator reaches."""
+
+    settings: Settings
+
+    @property
+    def clients(self) -> KafkaAccess: ...
 
 
 @dataclass(slots=True)
@@ -47,7 +57,7 @@ def a_request(**wanted: Any) -> ReplayRequest:
     return ReplayRequest(**({"selection": Selection()} | wanted))
 
 
-async def plan(stage: Stage, **wanted: Any) -> ReplayLook:
+async def plan(stage: Operated, **wanted: Any) -> ReplayLook:
     """What a run would do."""
     return await plan_replay(
         stage.settings, stage.clients, a_request(**wanted), lambda done, total: None
@@ -55,7 +65,7 @@ async def plan(stage: Stage, **wanted: Any) -> ReplayLook:
 
 
 async def replay(
-    stage: Stage,
+    stage: Operated,
     *,
     settings: Settings | None = None,
     told: Told | None = None,
@@ -75,7 +85,7 @@ async def replay(
     )
 
 
-async def resume(stage: Stage, id: str, **wanted: Any) -> RunOutcome:
+async def resume(stage: Operated, id: str, **wanted: Any) -> RunOutcome:
     """Go on with a run."""
     return await resume_replay(
         stage.settings,
@@ -88,14 +98,16 @@ async def resume(stage: Stage, id: str, **wanted: Any) -> RunOutcome:
     )
 
 
-async def replays(stage: Stage) -> list[Record]:
+async def replays(stage: Operated) -> list[Record]:
     """What lies on the replay topic."""
-    return await stage.everything(stage.settings.kafka.replay_topic)
+    topic = stage.settings.kafka.replay_topic
+    return [record async for record in stage.clients.read_topic(topic)]
 
 
-async def parked(stage: Stage) -> list[Record]:
+async def parked(stage: Operated) -> list[Record]:
     """What lies on the parked topic."""
-    return await stage.everything(stage.settings.kafka.parked_topic)
+    topic = stage.settings.kafka.parked_topic
+    return [record async for record in stage.clients.read_topic(topic)]
 
 
 def exported(records: Iterable[Record]) -> list[bytes]:

@@ -1,0 +1,224 @@
+"""Replay runs: one at a time, ended at any moment, and resumed. Kafka is in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import count
+
+import pytest
+
+from consumer.kafka.connection import KafkaUnavailableError
+from consumer.operations.letters.selection import Selection
+from consumer.operations.replay.execution import ReplayStopped, RunOutcome
+from consumer.operations.replay.replay import ReplayRefused
+from consumer.operations.replay.run import RunProgress
+from consumer.operations.replay.run_store import RunStore, list_runs, lock_group
+from consumer.settings import Settings
+from tests.doubles.kafka import MemoryKafka
+from tests.doubles.kafka_clients import Killed, Line, MemoryClients
+from tests.doubles.stage import MemoryStage
+from tests.operations.letters import refused
+from tests.operations.replaying import Told, letters_of, replay, replays, resume
+from tests.staging import eventually, header
+
+
+async def test_the_second_operator_is_refused_with_the_reason(stage: MemoryStage) -> None:
+    """Who is at it, since which run, and from where; the first one goes on undisturbed."""
+    await refused(stage, 6)
+    at_work = Told()
+    first = asyncio.create_task(replay(stage, told=at_work, rate=3, operator="alice@one"))
+    await eventually(lambda: at_work.runs)
+    told = Told()
+    with pytest.raises(ReplayRefused, match=r"run \d{8}-\d{6}-\w{4} of alice@one, from 127"):
+        await replay(stage, told=told, operator="bob@two")
+    (report,) = await list_runs(stage.settings, stage.clients)
+    done = await first
+
+    assert report.state == "running"
+    assert len(told.waited_for) == 1
+    assert told.runs == []
+    assert done.progress.published == 6
+    assert sorted(Counter(letters_of(await replays(stage))).values()) == [1] * 6
+
+
+async def test_a_run_that_was_interrupted_goes_on(stage: MemoryStage) -> None:
+    """By its id alone, with the filters it had; a letter that came meanwhile is none of its."""
+    await refused(stage, 8)
+    told = Told()
+    chosen = Selection(text="refused-", reasons=frozenset({"rejected"}))
+    task = asyncio.create_task(replay(stage, told=told, rate=50, selection=chosen))
+    await eventually(lambda: told.done >= 3)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    (run,) = told.runs
+    (interrupted,) = await list_runs(stage.settings, stage.clients)
+    await refused(stage, 1, "refused-9 REFUSED")
+    done = await resume(stage, run.id, rate=1000.0)
+    again = await resume(stage, run.id)
+    (report,) = await list_runs(stage.settings, stage.clients)
+
+    assert interrupted.state == "interrupted"
+    assert 3 <= interrupted.progress.published < 8
+    assert (done.progress.published, done.progress.done) == (8, True)
+    assert again.progress.done
+    assert (report.state, report.run.selected, report.progress.published) == ("done", 8, 8)
+    assert sorted(Counter(letters_of(await replays(stage))).values()) == [1] * 8
+
+
+async def test_what_was_published_and_not_committed_is_not_published_again(
+    stage: MemoryStage,
+) -> None:
+    """As after a crash between the two: the run finds its own records on the replay topic."""
+    await refused(stage, 4)
+    await stage.stop()
+    done = await replay(stage)
+    assert done.run is not None
+    async with stage.clients.admin() as admin:
+        await RunStore(admin, stage.settings).save(done.run, RunProgress())
+    before = await list_runs(stage.settings, stage.clients)
+    resumed = await resume(stage, done.run.id)
+
+    assert before[0].state == "interrupted"
+    assert (resumed.progress.published, resumed.progress.done) == (4, True)
+    assert len(await replays(stage)) == 4
+
+
+@pytest.mark.parametrize(
+    ("id", "told"),
+    [("nonsense", "no run"), ("20260101-000000-0000", "there is no run")],
+)
+async def test_a_run_that_there_is_not_is_told(stage: MemoryStage, id: str, told: str) -> None:
+    """Wrong usage, with the command that lists them."""
+    with pytest.raises(ReplayRefused, match=f"{told}.*dlq runs") as refusal:
+        await resume(stage, id)
+
+    assert refusal.value.usage
+
+
+async def test_filters_that_can_not_be_kept_are_refused_before_anything_is_done(
+    stage: MemoryStage,
+) -> None:
+    """Kafka keeps 4 KiB beside an offset, and a run must be resumable by its id alone."""
+    await refused(stage, 1)
+    names = frozenset(
+        [f"x-{n:040}" for n in range(200)] + [header(stage.dead_letters[0], "dlq.event-id") or ""]
+    )
+    with pytest.raises(ReplayRefused, match="too long") as refusal:
+        await replay(stage, selection=Selection(events=names))
+
+    assert refusal.value.usage
+    assert await replays(stage) == []
+
+
+# -- at whatever moment it ends --------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Process:
+    """An operator's process on a copy of a stage's Kafka: whatever it does, the stage stays."""
+
+    settings: Settings
+    kafka: MemoryKafka
+    clients: MemoryClients
+
+    def next(self) -> Process:
+        """Another one on the same Kafka, which has noticed the end of the last one."""
+        self.kafka.lose_members(lock_group(self.settings))
+        return Process(self.settings, self.kafka, MemoryClients(self.kafka))
+
+    async def carry_on(self) -> RunOutcome:
+        """Resume the run that there is; begin one where there is none."""
+        found = await list_runs(self.settings, MemoryClients(self.kafka))
+        if not found:
+            return await replay(self)
+        return await resume(self, found[0].run.id)
+
+
+@pytest.fixture
+async def refused_five(stage: MemoryStage) -> MemoryStage:
+    """Five dead letters, one of them of the kind that is parked, and nobody at work."""
+    await refused(stage, 4)
+    await refused(stage, 1, "REFUSED-OFTEN")
+    await stage.stop()
+    return stage
+
+
+End = Callable[..., None]
+ENDS = (Killed, KafkaUnavailableError, ReplayStopped)
+
+
+def begun_on(stage: MemoryStage) -> Process:
+    kafka = stage.kafka.copy()
+    return Process(stage.settings, kafka, MemoryClients(kafka))
+
+
+async def assert_each_once(process: Process, done: RunOutcome) -> None:
+    """Every letter was replayed once, and the run knows it."""
+    made_of = Counter(letters_of(await replays(process)))
+    (report,) = await list_runs(process.settings, process.clients)
+    assert (len(made_of), set(made_of.values())) == (5, {1})
+    assert (done.progress.published, done.progress.all_skipped) == (5, 0)
+    assert (report.state, report.run.selected, report.progress.published) == ("done", 5, 5)
+
+
+@pytest.mark.parametrize("done", [False, True], ids=["before it takes effect", "after it"])
+@pytest.mark.parametrize("end", [Line.kill_at, Line.break_at], ids=["killed", "cut off"])
+async def test_whatever_call_is_the_last_one_it_goes_on(
+    refused_five: MemoryStage, end: End, done: bool
+) -> None:
+    """Killed or cut off at any moment: resumed by its id, each letter is replayed once."""
+    for moment in count(1):
+        process = begun_on(refused_five)
+        end(process.clients.line, moment, done=done)
+        try:
+            await process.carry_on()
+        except ENDS:
+            process = process.next()
+            await assert_each_once(process, await process.carry_on())
+        else:
+            break
+
+    assert moment > 25
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_ended_again_and_again_it_gets_there(refused_five: MemoryStage, seed: int) -> None:
+    """Every resumption may be the next to end, wherever it is."""
+    rng = random.Random(seed)
+    process, ended = begun_on(refused_five), 0
+    while True:
+        end = rng.choice((Line.kill_at, Line.break_at))
+        end(process.clients.line, rng.randint(1, 45), done=rng.random() < 0.5)
+        try:
+            done = await process.carry_on()
+        except ENDS:
+            process, ended = process.next(), ended + 1
+        else:
+            break
+
+    assert ended
+    await assert_each_once(process.next(), done)
+
+
+async def test_who_loses_the_lock_stops(stage: MemoryStage) -> None:
+    """Nothing more is published, and not even progress is committed: somebody else may be at it."""
+    await refused(stage, 6)
+    await stage.stop()
+    told = Told()
+    first = asyncio.create_task(replay(stage, told=told, rate=20))
+    await eventually(lambda: told.done >= 2)
+    stage.kafka.lose_members(lock_group(stage.settings))
+    published = len(await replays(stage))
+    with pytest.raises(ReplayStopped, match="the lock was lost"):
+        await first
+    (run,) = told.runs
+    stopped = len(await replays(stage))
+    done = await resume(stage, run.id)
+
+    assert stopped <= published + 1
+    assert (done.progress.published, done.progress.done) == (6, True)
+    assert sorted(Counter(letters_of(await replays(stage))).values()) == [1] * 6
