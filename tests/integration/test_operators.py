@@ -264,7 +264,7 @@ async def test_interrupted_and_killed_a_run_goes_on(
     first = await programs.start(*words, "--yes", settings=quick)
     run = await begun(first)
     first.signal(signal.SIGINT)
-    code = await first.ended(10)
+    code = await first.ended()
     listed = await commands.run("dlq", "runs", "--json", settings=quick)
     second = await programs.start(*words, "--resume", run, settings=quick)
     await begun(second)
@@ -351,7 +351,8 @@ async def test_an_audit_beside_a_service_that_works(stage: Stage) -> None:
     await stage.wait_committed()
     last = await look(stage, sleep=asyncio.sleep)
 
-    assert [each.found for each in living] == [[], [], []]
+    # A note only: what was stored after the events had been read is newer than any event read.
+    assert [[one for one in each.found if not one.is_note] for each in living] == [[], [], []]
     assert (last.found, last.summary.invalid, last.summary.documents) == ([], 6, 12 - 1)
 
 

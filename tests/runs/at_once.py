@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from _pytest.terminal import TerminalReporter
 
+_SAID_LINES = 100  # of what a test has said; a service that waits for Kafka fills pages
+
 
 class ShowAtOnce:
     """Writes what pytest would keep for its last page, and keeps that page short.
@@ -25,7 +27,10 @@ class ShowAtOnce:
         report.toterminal(self._terminal._tw)
         for title, said in report.sections:
             self._terminal.section(title, sep="-")
-            self._terminal.line(said.rstrip("\n"))
+            lines = said.splitlines()
+            if len(lines) > _SAID_LINES:
+                lines = [f"... {len(lines) - _SAID_LINES} lines before", *lines[-_SAID_LINES:]]
+            self._terminal.line("\n".join(lines))
         self._terminal.section("on with the next test", sep="_")
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
