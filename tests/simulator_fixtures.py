@@ -5,7 +5,9 @@ In a conftest: ``pytest_plugins = ["tests.simulator_fixtures"]``, then ask for `
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
@@ -13,8 +15,15 @@ from consumer.sandbox.simulator import Simulator
 from consumer.sandbox.simulator import simulator as running_simulator
 
 
+def wall_clock() -> Callable[[], float]:
+    """Epoch seconds that go on as the running loop's time does, be it real or virtual."""
+    loop = asyncio.get_running_loop()
+    epoch: float = getattr(loop, "epoch", time.time() - loop.time())
+    return lambda: epoch + loop.time()
+
+
 @pytest.fixture
 async def simulator() -> AsyncIterator[Simulator]:
-    """A fresh simulated AnythingLLM on a port of its own."""
-    async with running_simulator() as server:
+    """A fresh simulated AnythingLLM on a port of its own, in the time of the test's loop."""
+    async with running_simulator(clock=wall_clock()) as server:
         yield server

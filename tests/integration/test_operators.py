@@ -24,9 +24,9 @@ import pytest
 from consumer.contract.exported_letter import decode_exported
 from consumer.contract.received_letter import letter_of
 from consumer.kafka.topics import TopicSpec
+from tests.client.support import client_for
 from tests.commands import Commands, clean_environment
 from tests.e2e.support import Process, Programs, until
-from tests.integration.client_support import client_for
 from tests.integration.kafka_support import delete_records
 from tests.integration.service_fixtures import MakeStage, Stage
 from tests.operations.auditing import look

@@ -13,10 +13,10 @@ from consumer.operations.audit.audit import UnknownWorkspace
 from consumer.operations.audit.states import DocumentState
 from consumer.sandbox.simulator import Damage
 from consumer.sandbox.simulator.state import SourceFile
+from tests.client.support import client_for
+from tests.client.support import document as uploadable
 from tests.commands import Commands, Ended
 from tests.doubles.stage import MemoryStage
-from tests.integration.client_support import client_for
-from tests.integration.client_support import document as uploadable
 from tests.operations.auditing import SECOND, look
 from tests.operations.conftest import MakeStage, Operator
 from tests.staging import Json, document, texts

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from consumer.sandbox.simulator import Damage
+from tests.client.support import client_for
+from tests.client.support import document as uploadable
 from tests.commands import Commands, Ended
-from tests.integration.client_support import client_for
-from tests.integration.client_support import document as uploadable
 from tests.operations.conftest import MakeStage, Operator
 from tests.staging import document, texts
 

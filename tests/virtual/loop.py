@@ -35,6 +35,8 @@ class Stuck(RuntimeError):
 class VirtualLoop(asyncio.SelectorEventLoop):
     """See the module's docstring. Nothing in it may use threads: nobody would wait for them."""
 
+    epoch = 1_800_000_000.0  # epoch seconds at its begin
+
     # What the base class keeps.
     _ready: deque[asyncio.Handle]
     _scheduled: list[asyncio.TimerHandle]
@@ -123,9 +125,12 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         port: int = 0,
         *,
         sock: socket.socket | None = None,
+        ssl: Any = None,
         **_: Any,
     ) -> tuple[asyncio.Transport, asyncio.BaseProtocol]:
         """As the base class, in memory, by address or for a socket of `sock_connect`."""
+        if ssl is not None:
+            raise NotImplementedError("no TLS in memory")
         if sock is not None:
             port = self._ports.pop(sock.fileno())
             sock.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -12,8 +11,8 @@ from consumer.anythingllm import AnythingLLMStorage
 from consumer.operations.check import look_at_sources
 from consumer.sandbox.simulator import Simulator
 from consumer.settings import load_settings
-from tests.e2e.support import Programs
-from tests.integration.client_support import client_for, document
+from tests.client.support import client_for, document
+from tests.commands import Commands
 
 PAGE = "https://docs.example/page"
 
@@ -76,16 +75,16 @@ async def test_check_is_not_stopped_by_a_listing_that_fails(
     assert text.startswith("not looked at: ")
 
 
+@pytest.mark.network("kernel")
 async def test_verify_tells_it_as_a_note(
-    simulator: Simulator, storage: AnythingLLMStorage, tmp_path: Path
+    simulator: Simulator, storage: AnythingLLMStorage, commands: Commands
 ) -> None:
     """One line a workspace, however many pages it is about; exit 0."""
-    programs = Programs(tmp_path)
     settings = {
         "ANYTHINGLLM_ENDPOINT": simulator.endpoint, "ANYTHINGLLM_API_KEY": simulator.api_key,
     }  # fmt: skip
     words = ("workspaces", "verify", "one", "right", "--json")
-    ended = await programs.run(*words, settings=settings)
+    ended = await commands.run(*words, settings=settings)
 
     (note, totals) = [json.loads(line) for line in ended.lines]
     assert ended.code == 0

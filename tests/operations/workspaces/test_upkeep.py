@@ -28,7 +28,7 @@ from consumer.operations.workspaces.verify import (
 from consumer.sandbox.simulator import Damage, Simulator
 from consumer.sandbox.simulator import simulator as running_simulator
 from consumer.sandbox.simulator.state import SourceFile
-from tests.integration.client_support import client_for, document, texts_of
+from tests.client.support import client_for, document, texts_of
 
 SETTLED = 600.0
 START = 1_795_000_000.0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -22,13 +21,14 @@ from consumer.anythingllm import (
 from consumer.anythingllm.unit_store import EMBEDDED_AT_ONCE
 from consumer.model.fault import Fault
 from consumer.model.outcome import FailureReason
-from consumer.sandbox.simulator import Options, Simulator
-from consumer.sandbox.simulator import simulator as running_simulator
-from tests.integration.client_support import (
+from consumer.sandbox.simulator import Simulator
+from tests.client.support import (
     TRACE,
     client_for,
     client_of,
+    clock,
     document,
+    running_server,
     texts_of,
     until,
     unused_port,
@@ -182,10 +182,10 @@ async def test_the_poison_probe_passes_the_breaker_and_ends_in_time(simulator: S
     settings = {"circuit_breaker": CircuitBreakerConfig(1, 60, 5), "upload_timeout": 0.2}
     async with client_for(simulator, **settings) as client:
         simulator.faults.embedder_latency = 60
-        began = time.monotonic()
+        began = clock()
         with pytest.raises(AnythingLLMError):
             await client.storage.embeds("text", trace_id=TRACE)
-        assert time.monotonic() - began < 2
+        assert clock() - began < 2
         with pytest.raises(CircuitOpenError):
             await client.storage.embeds("text", trace_id=TRACE)
 
@@ -292,28 +292,14 @@ async def test_a_document_whose_stale_chunks_may_not_be_removed_is_stored(
 # -- a workspace that takes nothing ----------------------------------------------------------------
 
 
-class _Clock:
-    """The server's clock; what it stores while the clock is behind is old afterwards."""
-
-    behind = 0.0
-
-    def __call__(self) -> float:
-        return time.time() - self.behind
-
-
 @pytest.fixture
-async def used() -> AsyncIterator[Simulator]:
+async def used(simulator: Simulator) -> Simulator:
     """A server with a workspace that is in use: its document is an hour old."""
-    clock = _Clock()
-    server = Simulator(Options(), clock=clock)
-    await server.start()
-    clock.behind = 3600.0
-    async with client_for(server) as client:
+    async with client_for(simulator) as client:
         await client.upload_document("docs", document("old"))
-    clock.behind = 0.0
-    server.journal.clear()
-    yield server
-    await server.close()
+    await asyncio.sleep(3600)
+    simulator.journal.clear()
+    return simulator
 
 
 def _uploads(server: Simulator) -> int:
@@ -384,7 +370,7 @@ async def test_distrust_while_it_is_prepared_is_not_lost(used: Simulator) -> Non
 @pytest.mark.parametrize("seed", range(3))
 async def test_a_sentinel_that_lost_the_race_is_embedded_once_more(seed: int) -> None:
     """Table already exists: no broken workspace, only a lost race."""
-    async with running_simulator(seed=seed, creation_seconds=0.2) as server:
+    async with running_server(seed=seed, creation_seconds=0.2) as server:
         clients = [client_for(server, sentinel_pause=0.4) for _ in range(4)]
         for client in clients:
             await client.connect()

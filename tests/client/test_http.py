@@ -1,9 +1,8 @@
-"""What the client makes of everything a connection can do, against real sockets."""
+"""What the client makes of everything a connection can do, in memory and in the kernel."""
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -24,11 +23,13 @@ from consumer.anythingllm import (
 from consumer.anythingllm.calls import Call
 from consumer.anythingllm.transport import Errand
 from consumer.model.fault import Fault
-from tests.integration.client_support import (
+from consumer.sandbox.simulator import Simulator
+from tests.client.support import (
     TRACE,
     Script,
     answer,
     client_of,
+    clock,
     document,
     reset,
     says,
@@ -40,10 +41,11 @@ from tests.integration.client_support import (
 GET = Call("GET", "/v1/workspaces", expect=("workspaces",))
 POST = Call("POST", "/v1/workspace/new", {"name": "x"}, expect=("workspace",))
 EMPTY = answer('{"workspaces":[]}')
+ON_BOTH = pytest.mark.network("memory", "kernel")
 
 
 async def _ask(client: AnythingLLMClient, call: Call, seconds: float = 5.0) -> dict[str, Any]:
-    errand = Errand(time.monotonic() + seconds, time.monotonic, TRACE)
+    errand = Errand(clock() + seconds, clock, TRACE)
     return await client._transport.call(errand, call)
 
 
@@ -93,6 +95,7 @@ async def _drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         await asyncio.sleep(0.02)
 
 
+@ON_BOTH
 @pytest.mark.parametrize("call", [GET, POST])
 @pytest.mark.parametrize("script", [_close, _reset, _half_headers, _half_body])
 async def test_a_connection_that_breaks_is_ambiguous_unless_nothing_was_asked_for(
@@ -105,18 +108,20 @@ async def test_a_connection_that_breaks_is_ambiguous_unless_nothing_was_asked_fo
     assert (error.fault, error.ambiguous) == (Fault.UNCLEAR, call is POST)
 
 
+@ON_BOTH
 @pytest.mark.parametrize("call", [GET, POST])
 @pytest.mark.parametrize("script", [_hang, _half_body_then_hang, _drip])
 async def test_a_call_ends_in_time_whatever_the_server_does(script: Script, call: Call) -> None:
     """One deadline over all of it: dripping bytes buys no time. The server may still finish."""
-    began = time.monotonic()
+    began = clock()
     error = await _failure(script, call, seconds=0.3)
 
-    assert time.monotonic() - began < 1.5
+    assert clock() - began < 1.5
     assert isinstance(error, AnythingLLMTimeoutError)
     assert (error.fault, error.ambiguous) == (Fault.UNCLEAR, call is POST)
 
 
+@ON_BOTH
 async def test_a_refused_connection_is_an_outage_and_nothing_happened() -> None:
     """It may be repeated without looking first."""
     async with client_of(f"http://127.0.0.1:{unused_port()}") as client:
@@ -124,19 +129,30 @@ async def test_a_refused_connection_is_an_outage_and_nothing_happened() -> None:
             await _ask(client, POST)
 
         assert (raised.value.fault, raised.value.ambiguous) == (Fault.THEIRS, False)
-        assert client._transport.refused_at > 0
+        assert client._transport.refused_at == pytest.approx(clock(), abs=1)
 
 
-async def test_a_name_that_does_not_resolve_and_a_server_without_tls_are_outages() -> None:
-    """Neither was ever reached by a request."""
-    async with scripted(says(EMPTY)) as server:
-        for endpoint in ("http://no-such-host.invalid", server.endpoint.replace("http", "https")):
-            async with client_of(endpoint) as client:
-                with pytest.raises(AnythingLLMConnectionError) as raised:
-                    await _ask(client, POST)
-                assert (raised.value.fault, raised.value.ambiguous) == (Fault.THEIRS, False)
+async def test_a_name_that_does_not_resolve_is_an_outage() -> None:
+    """No request ever reached anybody."""
+    await _is_an_outage("http://no-such-host.invalid")
 
 
+@pytest.mark.network("kernel")
+async def test_a_server_without_tls_is_an_outage(simulator: Simulator) -> None:
+    """The request was never sent, whether the greeting is answered in HTTP or not at all."""
+    await _is_an_outage(simulator.endpoint.replace("http", "https"))
+    async with scripted(says(EMPTY)) as silent:
+        await _is_an_outage(silent.endpoint.replace("http", "https"), seconds=0.3)
+
+
+async def _is_an_outage(endpoint: str, seconds: float = 5.0) -> None:
+    async with client_of(endpoint) as client:
+        with pytest.raises(AnythingLLMConnectionError) as raised:
+            await _ask(client, POST, seconds)
+        assert (raised.value.fault, raised.value.ambiguous) == (Fault.THEIRS, False)
+
+
+@ON_BOTH
 async def test_a_connection_that_is_never_accepted_is_an_outage() -> None:
     """A connect timeout is told apart from a slow answer: nothing was sent."""
     # TEST-NET-1 is routed nowhere; where a router says so at once, that is an outage as well.
@@ -147,6 +163,7 @@ async def test_a_connection_that_is_never_accepted_is_an_outage() -> None:
     assert (raised.value.fault, raised.value.ambiguous) == (Fault.THEIRS, False)
 
 
+@ON_BOTH
 @pytest.mark.parametrize(
     ("reply", "fault", "ambiguous"),
     [
@@ -178,6 +195,7 @@ async def test_what_is_no_answer_of_the_api_is_not_believed(
     assert (error.fault, error.ambiguous) == (fault, ambiguous)
 
 
+@ON_BOTH
 async def test_a_redirect_is_not_followed() -> None:
     """A 307 would send document text, and the key, to another host."""
     async with scripted(says(EMPTY)) as elsewhere:
@@ -209,6 +227,7 @@ async def test_a_stale_collector_connection_is_repeated_once_at_once() -> None:
         assert len(server.requests) == 2
 
 
+@ON_BOTH
 async def test_what_a_request_carries() -> None:
     """Key, user agent, trace; JSON both ways; the path below /api."""
     reply = answer('{"workspace":{}}')
@@ -269,11 +288,11 @@ async def test_every_method_ends_in_time(
         "removal_timeout": 0.2,
     }
     async with scripted(script) as server, client_of(server.endpoint, **settings) as client:
-        began = time.monotonic()
+        began = clock()
         with pytest.raises(AnythingLLMTimeoutError):
             await method(client)
 
-        assert time.monotonic() - began < 2.0
+        assert clock() - began < 2.0
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -364,6 +383,7 @@ async def test_refusals_and_a_busy_server_open_nothing() -> None:
         assert client.breaker.state == "closed"
 
 
+@ON_BOTH
 async def test_nothing_is_left_open() -> None:
     """After the block no connection is open and no task runs, whatever was under way."""
     before = asyncio.all_tasks()
@@ -379,6 +399,7 @@ async def test_nothing_is_left_open() -> None:
         assert ours == []
 
 
+@ON_BOTH
 async def test_connections_are_kept_and_reused() -> None:
     """One connection serves calls that follow each other."""
     async with scripted(says(EMPTY)) as server, client_of(server.endpoint) as client:
@@ -388,6 +409,7 @@ async def test_connections_are_kept_and_reused() -> None:
         assert server.connections == 1
 
 
+@ON_BOTH
 async def test_searches_do_not_queue_behind_uploads() -> None:
     """With every upload slot stuck in a slow server, a listing is answered at once."""
 

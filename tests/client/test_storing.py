@@ -26,8 +26,7 @@ from consumer.model.marker import Unit, unit_of
 from consumer.model.outcome import FailureReason
 from consumer.model.version import DocumentVersion
 from consumer.sandbox.simulator import Simulator
-from consumer.sandbox.simulator import simulator as running_simulator
-from tests.integration.client_support import client_for, document, texts_of
+from tests.client.support import MOMENT, client_for, document, running_server, texts_of
 
 TEXTS = [f"text number {n:02}" for n in range(20)]
 
@@ -89,6 +88,7 @@ async def test_refused_chunks_are_named_and_only_they_are_uploaded_later(
     assert texts_of(simulator, "docs") == TEXTS
 
 
+@pytest.mark.network("memory", "kernel")
 @pytest.mark.parametrize(
     "fault", ["reset", "fin", "reset-after", "fin-after", "half-body", "truncated"]
 )
@@ -154,11 +154,13 @@ async def test_a_server_that_was_seen_down_will_not_finish_anything(simulator: S
         upload = client.storage.upload("docs", _unit(document("lost")))
         with pytest.raises(AnythingLLMConnectionError):
             await upload.attempt()
+        await asyncio.sleep(MOMENT)
         await simulator.stop()
         with pytest.raises(AnythingLLMConnectionError) as refused:
             await upload.attempt()
         assert refused.value.fault is Fault.THEIRS
         await simulator.start()
+        await asyncio.sleep(MOMENT)
         await upload.attempt()
 
     assert texts_of(simulator, "docs") == ["lost"]
@@ -237,7 +239,7 @@ async def test_a_lying_server_is_not_believed(
 @pytest.mark.parametrize("seed", range(3))
 async def test_concurrent_preparers_of_a_fresh_workspace_lose_nothing(seed: int) -> None:
     """Four separate clients, six chunks each, at once: 24 of 24, once each."""
-    async with running_simulator(seed=seed) as server:
+    async with running_server(seed=seed) as server:
         clients = [client_for(server) for _ in range(4)]
         for client in clients:
             await client.connect()
@@ -261,7 +263,7 @@ async def test_the_race_is_real_in_the_simulator() -> None:
     """The test above could fail: the same uploads without preparing lose chunks, not every time."""
     losses = 0
     for seed in range(20):
-        async with running_simulator(seed=seed) as server, client_for(server) as client:
+        async with running_server(seed=seed) as server, client_for(server) as client:
             await client.get_or_create_workspace("fresh")
             client._readiness._ready["fresh"] = _Ready(1, used=False)
             await client.upload_document("fresh", document(*TEXTS[:6]))

@@ -12,13 +12,16 @@ from pathlib import Path
 
 import pytest
 
+from consumer.operations.workspaces import verify
 from consumer.sandbox.simulator import Damage, Simulator
 from consumer.sandbox.simulator import simulator as running_simulator
+from tests.client.support import client_for, document, texts_of, unused_port
 from tests.commands import CANARY, Commands, Ended
 from tests.e2e.support import Json, Programs, until
-from tests.integration.client_support import client_for, document, texts_of, unused_port
 
-README = (Path(__file__).resolve().parents[2] / "README.md").read_text()
+README = (Path(__file__).resolve().parents[3] / "README.md").read_text()
+pytestmark = pytest.mark.network("kernel")
+
 SETTINGS = {
     "ANYTHINGLLM_API_KEY": CANARY,
     "ANYTHINGLLM_AMBIGUITY_SECONDS": "1",
@@ -33,10 +36,16 @@ TOTALS = {"workspaces", "documents", "chunks", "foreign_documents", "found", "no
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[Simulator]:
+def brief(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two looks commands in this process pause for a moment only."""
+    monkeypatch.setattr(verify, "PAUSE", 0.01)
+
+
+@pytest.fixture
+async def server(brief: None) -> AsyncIterator[Simulator]:
     """Two workspaces with a document each, long ago."""
     async with running_simulator(api_key=CANARY) as simulated:
-        async with client_for(simulated) as client:
+        async with client_for(simulated, sentinel_pause=0.01) as client:
             for slug in ("docs", "other"):
                 await client.get_or_create_workspace(slug, name=slug.title())
                 uploaded = document("one", "two", id=slug, url=f"https://example.com/{slug}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
 import orjson
 import pytest
@@ -21,12 +20,13 @@ from consumer.model.marker import StoredUnit
 from consumer.pipeline.index import Index
 from consumer.sandbox.simulator import Simulator
 from consumer.telemetry.metrics import PREFIX, Metrics
-from tests.integration.client_support import (
+from tests.client.support import (
     TRACE,
     Script,
     answer,
     client_for,
     client_of,
+    clock,
     document,
     says,
     scripted,
@@ -42,7 +42,7 @@ def _index_of(client: AnythingLLMClient, metrics: Metrics | None = None) -> Inde
         IdentityTemplate.parse("{id}"),
         max_age=600,
         max_bytes=2**30,
-        clock=time.monotonic,
+        clock=clock,
         metrics=metrics or Metrics(),
     )
 

@@ -17,7 +17,7 @@ from consumer.anythingllm import (
 from consumer.anythingllm.sentinel import sentinel_source
 from consumer.model.fault import Fault
 from consumer.sandbox.simulator import Simulator
-from tests.integration.client_support import (
+from tests.client.support import (
     answer,
     client_for,
     client_of,

@@ -18,7 +18,7 @@ from consumer.model.fault import Fault
 from consumer.model.marker import unit_of
 from consumer.model.version import DocumentVersion
 from consumer.sandbox.simulator import Simulator
-from tests.integration.client_support import client_for, document, texts_of, until
+from tests.client.support import MOMENT, client_for, document, texts_of, until
 
 PATH = "/api/v1/workspace/docs"
 
@@ -154,6 +154,7 @@ async def test_a_listing_that_fails_fails_for_all_who_waited_for_it(
     assert _listings(simulator) == before + 1
 
     simulator.faults.clear()
+    await asyncio.sleep(MOMENT)
     assert not [each for each in await _attempts(uploads) if isinstance(each, BaseException)]
     assert len(simulator.chunks("docs")) == 20
 

@@ -6,7 +6,7 @@ import asyncio
 import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -15,7 +15,10 @@ from consumer.anythingllm import AnythingLLMClient, AnythingLLMConfig, CircuitBr
 from consumer.model.document import Chunk, ProcessedDocument
 from consumer.resilience.retry import RetryPolicy
 from consumer.sandbox.simulator import Simulator
+from consumer.sandbox.simulator import simulator as running_simulator
+from tests.simulator_fixtures import wall_clock
 
+MOMENT = 0.01  # seconds; where no time passes, nothing is later than anything else
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 
 
@@ -29,12 +32,28 @@ def client_of(endpoint: str, key: str = "test-key", **settings: Any) -> Anything
         "ambiguity_seconds": 0.2,
         "sentinel_pause": 0.1,
     }
-    return AnythingLLMClient(AnythingLLMConfig(endpoint, key, **{**quick, **settings}))
+    config = AnythingLLMConfig(endpoint, key, **{**quick, **settings})
+    wall = wall_clock()
+    return AnythingLLMClient(
+        config,
+        clock=asyncio.get_running_loop().time,
+        now=lambda: datetime.fromtimestamp(wall(), UTC),
+    )
 
 
 def client_for(server: Simulator, **settings: Any) -> AnythingLLMClient:
     """As `client_of`, for a simulated server."""
     return client_of(server.endpoint, server.api_key, **settings)
+
+
+def running_server(**options: Any) -> AbstractAsyncContextManager[Simulator]:
+    """A simulated AnythingLLM in the time of the running loop."""
+    return running_simulator(clock=wall_clock(), **options)
+
+
+def clock() -> float:
+    """The running loop's time."""
+    return asyncio.get_running_loop().time()
 
 
 def document(
