@@ -21,7 +21,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-# Longer lines are cut here: whoever decodes them sees that they are too large for any event.
+# Longer lines are cut here; decoding finds that they are too large for any event.
 MAX_LINE_BYTES = 64 * 1024 * 1024
 MAX_WHOLE_BYTES = 256 * 1024 * 1024
 
