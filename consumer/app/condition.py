@@ -75,6 +75,8 @@ class Condition:
             reasons.append("draining")
         if not self._source.joined:
             reasons.append("not in the consumer group: joining it, or Kafka does not answer")
+        elif not self._source.placed:
+            reasons.append("finding out where the partitions begin")
         if self.kafka_trouble is not None:
             reasons.append(f"Kafka: {self.kafka_trouble}")
         if self._publisher.trouble is not None:
@@ -91,6 +93,9 @@ class Condition:
         reasons = []
         if self._source.joined and not self._source.assigned:
             reasons.append("no partition is left for this instance; it stands by")
+        reasons += [
+            f"a transaction that nobody ends holds back {held}" for held in self._source.held_back()
+        ]
         if (state := self._client.breaker.state) != "closed":
             reasons.append(f"the breaker is {state}: AnythingLLM does not answer")
         if self._watch.trouble is not None:

@@ -122,7 +122,7 @@ class Service:
             open_rooms.push_async_callback(publisher.stop)
             await start.until_done(publisher.start)
             open_rooms.push_async_callback(source.stop)
-            await start.until_done(source.start)
+            await start.until_done(lambda: source.start(cluster_id or ""))
             if cluster_id is not None and not self._stop.is_set():
                 await self._work(self._pipeline.journey(cluster_id))
             remaining = source.open_count
@@ -181,7 +181,7 @@ class Service:
                 log.info("lag.unknown", error=str(error))
                 self._condition.kafka_trouble = str(error)
             else:
-                self._metrics.set_lags(lags)
+                self._metrics.set_lags(lags, self._source.stable_lags)
                 self._condition.kafka_trouble = None
             await asyncio.sleep(_OBSERVE_SECONDS)
 

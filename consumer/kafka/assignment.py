@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable
 
 from consumer.kafka.ledger import Ledger
+from consumer.kafka.resumption import Resumption
+from consumer.kafka.settled_metadata import SettledEntry
 from consumer.model.record import Record
 from consumer.resilience.fence import Fence
 
@@ -22,6 +24,10 @@ class Assignment:
         self._name = name
         self._is_over = is_over
         self.ledger = Ledger(name)
+        self.resumption = Resumption()
+        # False until it is known where it begins and what was settled before. A record that was
+        # received earlier would be worked again.
+        self.placed = True
         self.fence = Fence(name, is_over)
         self._working: set[asyncio.Task[object]] = set()
         self._idle = asyncio.Event()
@@ -69,11 +75,24 @@ class KafkaDelivery:
         assignment: the epoch it was received in.
     """
 
-    __slots__ = ("_assignment", "record")
+    __slots__ = ("_assignment", "_before", "record")
 
-    def __init__(self, record: Record, assignment: Assignment) -> None:
+    def __init__(
+        self, record: Record, assignment: Assignment, before: SettledEntry | None = None
+    ) -> None:
         self.record = record
         self._assignment = assignment
+        self._before = before
+
+    @property
+    def settled_before(self) -> bool:
+        """True when an earlier assignment has settled it: Kafka has its result."""
+        return self._before is not None
+
+    @property
+    def carried_out_before(self) -> bool:
+        """Whether its state was brought into AnythingLLM then."""
+        return self._before is not None and self._before.carried_out
 
     @property
     def fence(self) -> Fence:
@@ -89,13 +108,16 @@ class KafkaDelivery:
         """Note the task that works on it, so that a revocation can wait for that work."""
         self._assignment.begin(task)
 
-    def settled(self) -> None:
+    def settled(self, *, carried_out: bool = False) -> None:
         """Let the offset be committed; nothing else ever does.
 
         A receipt of a former assignment changes nothing: its ledger is not used any more.
+
+        Args:
+            carried_out: whether the event's state was brought into AnythingLLM.
         """
         if not self._assignment.ended:
-            self._assignment.ledger.settle(self.record.at.offset)
+            self._assignment.ledger.settle(self.record.at.offset, carried_out=carried_out)
 
     def __repr__(self) -> str:
         return f"<Delivery {self.record.at}>"

@@ -20,14 +20,26 @@ from collections.abc import Callable, Iterable
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.errors import KafkaError
 
 from consumer.kafka.assignment import Assignment
 from consumer.kafka.commits import commit_settled
+from consumer.kafka.connection import in_short
 from consumer.kafka.lease import Lease
-from consumer.kafka.membership import hear_heartbeats, let_go_of_gone_topics, rejoin, thrown_out
+from consumer.kafka.membership import (
+    committed_of,
+    hear_heartbeats,
+    let_go_of_gone_topics,
+    rejoin,
+    thrown_out,
+)
+from consumer.kafka.resumption import Resumption
+from consumer.kafka.settled_metadata import decode
 from consumer.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)
+
+_RECALL_SECONDS = 10.0
 
 
 class Assignments:
@@ -64,6 +76,7 @@ class Assignments:
         self._commit_lock = asyncio.Lock()
         self.by_partition: dict[TopicPartition, Assignment] = {}
         self.joined = False
+        self.cluster_id = ""
         self.failure: BaseException | None = None
 
     @property
@@ -106,6 +119,8 @@ class Assignments:
         self._lease.begin()
         self._on_assigned()
         self.by_partition = {partition: self._new(partition) for partition in partitions}
+        for assignment in self.by_partition.values():
+            assignment.placed = False
         self._metrics.partitions_assigned.set(len(self.by_partition))
         log.info(
             "assignment.received", partitions=sorted(str(a) for a in self.by_partition.values())
@@ -113,6 +128,40 @@ class Assignments:
 
     def _new(self, partition: TopicPartition) -> Assignment:
         return Assignment(f"{partition.topic}-{partition.partition}", lambda: self.over)
+
+    async def recall(self, consumer: AIOKafkaConsumer) -> None:
+        """Find out where the assignments begin and what was settled before; then they are placed.
+
+        What can't be found out is worked again: a repeated result costs less than a rebalance that
+        never ends.
+        """
+        assignments = self.by_partition
+        try:
+            async with asyncio.timeout(_RECALL_SECONDS):
+                committed = await committed_of(consumer, assignments.keys())
+            for partition, found in committed.items():
+                self._begin_at(assignments[partition], found.offset, found.metadata)
+        except (KafkaError, TimeoutError, OSError) as error:
+            log.warning(
+                "assignment.not_recalled",
+                error=in_short(error),
+                consequence="what was settled behind an open event is worked again",
+            )
+        finally:
+            for assignment in assignments.values():
+                assignment.placed = True
+
+    def _begin_at(self, assignment: Assignment, offset: int, metadata: str) -> None:
+        assignment.ledger.begin_at(offset, metadata=metadata)
+        behind = decode(metadata, offset)
+        if behind is not None:
+            assignment.resumption = Resumption(behind, self.cluster_id)
+        elif metadata:
+            log.info(
+                "commit.metadata_dropped",
+                partition=str(assignment),
+                because="others wrote it, or a version that is not known here",
+            )
 
     def begin_again(self, partition: TopicPartition, offset: int) -> Assignment:
         """A new assignment for a partition whose offsets went back: its topic was made anew.
@@ -128,6 +177,7 @@ class Assignments:
         )
         self.by_partition[partition].end()
         assignment = self.by_partition[partition] = self._new(partition)
+        assignment.ledger.begin_at(offset)
         return assignment
 
     async def revoked(self) -> None:
@@ -205,8 +255,9 @@ class Assignments:
 class GroupListener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
     """Hands rebalances on. aiokafka swallows what a listener raises, so the next poll raises it."""
 
-    def __init__(self, assignments: Assignments) -> None:
+    def __init__(self, assignments: Assignments, consumer: AIOKafkaConsumer) -> None:
         self._assignments = assignments
+        self._consumer = consumer
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         """All of them: aiokafka 0.14 never takes a part."""
@@ -218,6 +269,10 @@ class GroupListener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """All of them."""
         self._assignments.assigned(assigned)
+        try:
+            await self._assignments.recall(self._consumer)
+        except Exception as error:
+            self._assignments.failure = error
 
 
 def _open_in(assignments: Iterable[Assignment]) -> int:

@@ -7,10 +7,17 @@ from collections.abc import Mapping
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from aiokafka.errors import (
+    CommitFailedError,
+    IllegalStateError,
+    InvalidCommitOffsetSizeError,
+    KafkaError,
+    OffsetMetadataTooLargeError,
+)
 
 from consumer.kafka.assignment import Assignment
 from consumer.kafka.connection import in_short
+from consumer.kafka.ledger import CommitDue
 from consumer.kafka.membership import TopicGoneError, exists, rejoin
 from consumer.telemetry.metrics import Metrics
 
@@ -33,11 +40,11 @@ async def commit_settled(
     """
     for topic in {partition.topic for partition in assignments}:
         moved = {
-            partition: (assignment, offset)
+            partition: (assignment, due)
             for partition, assignment in assignments.items()
             if partition.topic == topic
             and not assignment.topic_gone
-            and (offset := assignment.ledger.committable) is not None
+            and (due := assignment.ledger.due) is not None
             and exists(consumer, partition)
         }
         if moved:  # an empty commit would be one of everything aiokafka has handed out
@@ -46,13 +53,17 @@ async def commit_settled(
 
 async def _commit(
     consumer: AIOKafkaConsumer,
-    moved: Mapping[TopicPartition, tuple[Assignment, int]],
+    moved: Mapping[TopicPartition, tuple[Assignment, CommitDue]],
     metrics: Metrics,
     timeout: float,
 ) -> None:
     try:
         async with asyncio.timeout(timeout):
-            await consumer.commit({partition: offset for partition, (_, offset) in moved.items()})
+            await consumer.commit(
+                {partition: (due.offset, due.metadata) for partition, (_, due) in moved.items()}
+            )
+    except (OffsetMetadataTooLargeError, InvalidCommitOffsetSizeError) as error:
+        await _commit_bare(consumer, moved, metrics, timeout, error)
     except TopicGoneError:
         metrics.commit_failures.inc()
         for assignment, _ in moved.values():
@@ -72,5 +83,37 @@ async def _commit(
         log.warning("commit.failed", error=in_short(error), consequence="tried again shortly")
     else:
         metrics.commits.inc()
-        for assignment, offset in moved.values():
-            assignment.ledger.committed(offset)
+        for assignment, due in moved.values():
+            assignment.ledger.committed(due.offset, due.metadata)
+
+
+async def _commit_bare(
+    consumer: AIOKafkaConsumer,
+    moved: Mapping[TopicPartition, tuple[Assignment, CommitDue]],
+    metrics: Metrics,
+    timeout: float,
+    error: KafkaError,
+) -> None:
+    """Commit the same offsets at once without metadata, and write shorter ones from now on.
+
+    The broker does not tell its ``offset.metadata.max.bytes``. Half of what was refused is tried
+    next, so a few commits meet any limit.
+    """
+    longest = max(len(due.metadata) for _, due in moved.values())
+    if not longest:
+        metrics.commit_failures.inc()
+        log.warning("commit.failed", error=in_short(error), consequence="tried again shortly")
+        return
+    for assignment, _ in moved.values():
+        assignment.ledger.limit_metadata(min(longest // 2, assignment.ledger.metadata_limit))
+    log.info(
+        "commit.metadata_refused",
+        bytes=longest,
+        consequence="committed without; after a restart more events are worked again",
+        what_to_do="raise offset.metadata.max.bytes of the brokers to 4096, its default",
+    )
+    bare = {
+        partition: (assignment, CommitDue(due.offset))
+        for partition, (assignment, due) in moved.items()
+    }
+    await _commit(consumer, bare, metrics, timeout)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from consumer.kafka.assignment import Assignment
-from consumer.kafka.membership import exists
+from consumer.kafka.membership import exists, high_watermark_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,10 +18,20 @@ class PartitionLag:
     Args:
         unfetched: not received yet.
         unsettled: these, and those in work.
+        held_back: of those not received, behind the last stable offset. A transaction that nobody
+            has ended lies there, and Kafka gives out nothing from there on.
+        held_at: that offset, where everything before it was received.
     """
 
     unfetched: int
     unsettled: int
+    held_back: int = 0
+    held_at: int | None = None
+
+    @property
+    def available(self) -> int:
+        """Records, at most, that Kafka gives out now."""
+        return self.unfetched - self.held_back
 
 
 async def how_far_behind(
@@ -32,8 +42,18 @@ async def how_far_behind(
     ends = await consumer.end_offsets(assigned) if assigned else {}
     behind = {}
     for partition in assigned:
-        unfetched = max(ends[partition] - await consumer.position(partition), 0)
+        position = await consumer.position(partition)
         # Asked again after each wait: it may have been taken from us meanwhile.
         if (assignment := assignments.get(partition)) is not None:
-            behind[partition] = PartitionLag(unfetched, unfetched + assignment.ledger.open_count)
+            # Asked by a consumer that reads committed records, Kafka tells the last stable offset.
+            stable = ends[partition]
+            end = max(stable, high_watermark_of(consumer, partition) or 0)
+            unfetched = max(end - position, 0)
+            held_back = max(end - max(stable, position), 0)
+            behind[partition] = PartitionLag(
+                unfetched,
+                unfetched + assignment.ledger.open_count,
+                held_back,
+                stable if held_back and position >= stable else None,
+            )
     return behind

@@ -1,33 +1,75 @@
 """Which offsets of one partition are open, and how far a commit may go. Pure.
 
-What is always true:
-- A commit names the offset after the longest settled prefix of what was *received*. Kafka's gaps
-  (compaction, transaction markers) are stepped over because they were never received.
-- Committing further would lose the unsettled record at the front in the next crash; that is why
-  this is the only file that decides it.
-- The ledger of one assignment is never used for the next one: after a rebalance the position is
-  the committed offset again, and receipts of the former assignment must change nothing.
-- Memory goes by the open records. A document may wait for days beside millions that are settled.
+Rules:
 
-It does not know what a record says, what settling means, or how a commit is sent.
+- A commit names the offset after the longest settled prefix of what was *received*. Kafka's gaps
+  (compaction, transaction markers) are passed over because no record of theirs was received.
+- A commit that goes further would lose the unsettled record at the front in the next crash. That
+  is why only this file decides it.
+- While nothing is open the commit follows the consumer's position. Behind the last record there
+  may be a marker or an aborted transaction: left uncommitted they are a lag that never ends, and
+  retention that takes them makes the committed offset one that does not exist any more.
+- What is settled behind an open record is noted beside the commit (`settled_metadata.py`), as far
+  as there is room.
+- The ledger of one assignment is never used for the next one. After a rebalance the position is
+  the committed offset again, and receipts of the former assignment must change nothing.
+- Memory is bounded by the open records. A document may wait for days beside millions that are
+  settled.
+
+The ledger refuses to know what a record says, what settling means, and how a commit is sent.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
+
+from consumer.kafka.settled_metadata import LIMIT, SettledEntry, encode
+
+_MOST_BEHIND = 1_400  # more than the default limit of the metadata holds
+
+
+@dataclass(frozen=True, slots=True)
+class RecordMark:
+    """How a record is known again after a restart.
+
+    Args:
+        check: `consumer.kafka.settled_metadata.check_of` it.
+        anchor: `consumer.kafka.settled_metadata.anchor_of` it.
+    """
+
+    check: int
+    anchor: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CommitDue:
+    """What is to be committed.
+
+    Args:
+        offset: the first one that is not settled.
+        metadata: what is settled behind it; empty where nothing is.
+    """
+
+    offset: int
+    metadata: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class _Open:
-    """A record received and not settled.
+    """A record that was received and is not settled.
 
     Args:
+        offset: its own.
         since: monotonic seconds at which it was received.
-        after: the offset after the record received before it; None for the first one.
+        after: the offset after the record received before it; None for the first one where nobody
+            knows where the assignment began.
     """
 
+    offset: int
     since: float
     after: int | None
+    mark: RecordMark | None
 
 
 class Ledger:
@@ -40,40 +82,103 @@ class Ledger:
     def __init__(self, name: str) -> None:
         self._name = name
         self._open: dict[int, _Open] = {}  # in the order of receiving
+        self._behind: list[SettledEntry] = []  # settled behind an open one, by offset
         self._end: int | None = None
-        self._committed: int | None = None
+        self._committed: CommitDue | None = None
+        self._due: CommitDue | None = None  # as worked out last; None: to be worked out
+        self.metadata_limit = LIMIT
 
-    def receive(self, offset: int, now: float) -> bool:
+    def begin_at(self, offset: int, *, metadata: str = "") -> None:
+        """Note where the assignment begins, and what was committed there."""
+        self._end = offset
+        self._committed = CommitDue(offset, metadata)
+
+    def receive(self, offset: int, now: float, mark: RecordMark | None = None) -> bool:
         """Note a received offset; False when it was received before and must not be worked again.
 
         Args:
             offset: as delivered; only ever rising within one assignment.
             now: monotonic seconds, for the age of the oldest open record.
+            mark: of the record; without it a restart does not know the record again.
         """
         if self._end is not None and offset < self._end:
             return False
-        self._open[offset] = _Open(now, after=self._end)
+        self._open[offset] = _Open(offset, now, self._end, mark)
         self._end = offset + 1
+        self._due = None
         return True
 
-    def settle(self, offset: int) -> None:
-        """Note that the record's fate is acknowledged by Kafka.
+    def settle(self, offset: int, *, carried_out: bool = False) -> None:
+        """Note that Kafka has acknowledged the record's fate.
 
         Raises:
             KeyError: the offset is not open; settling twice is a fault in the program.
         """
-        del self._open[offset]
+        settled = self._open.pop(offset)
+        self._due = None
+        front = self._front
+        if front is None or front.offset > offset:
+            # By now everything before the front is committed with the offset alone.
+            before = len(self._behind) if front is None else self._place(front.offset)
+            del self._behind[:before]
+        elif settled.mark is not None:
+            entry = SettledEntry(offset, settled.mark.check, carried_out)
+            self._behind.insert(self._place(offset), entry)
+            del self._behind[_MOST_BEHIND:]
+
+    def _place(self, offset: int) -> int:
+        return bisect_left(self._behind, offset, key=lambda entry: entry.offset)
+
+    def follow(self, position: int) -> None:
+        """Note the consumer's position after a poll that gave nothing, and raised nothing.
+
+        With a record open this changes nothing: the records behind it hold the commit back.
+        """
+        if not self._open and (self._end is None or position > self._end):
+            self._end = position
+            self._due = None
+
+    @property
+    def next_offset(self) -> int | None:
+        """From where on nothing was received; None where nobody knows."""
+        return self._end
+
+    @property
+    def due(self) -> CommitDue | None:
+        """What to commit, or None when that would tell Kafka nothing new."""
+        if self._due is None:
+            self._due = self._worked_out()
+        return None if self._due == self._committed else self._due
+
+    def _worked_out(self) -> CommitDue | None:
+        front = self._front
+        if front is None:
+            return None if self._end is None else CommitDue(self._end)
+        offset = front.offset if front.after is None and self._behind else front.after
+        if offset is None:
+            return None
+        if front.mark is None:
+            return CommitDue(offset)
+        return CommitDue(
+            offset, encode(offset, front.mark.anchor, self._behind, self.metadata_limit)
+        )
 
     @property
     def committable(self) -> int | None:
-        """The offset to commit, or None when it is committed already."""
-        front = self._front
-        settled_to = self._end if front is None else front.after
-        return None if settled_to == self._committed else settled_to
+        """The offset to commit, or None when Kafka has it already."""
+        due = self.due
+        if due is None or (self._committed is not None and due.offset == self._committed.offset):
+            return None
+        return due.offset
 
-    def committed(self, offset: int) -> None:
+    def committed(self, offset: int, metadata: str = "") -> None:
         """Note that Kafka took this commit."""
-        self._committed = offset
+        self._committed = CommitDue(offset, metadata)
+
+    def limit_metadata(self, limit: int) -> None:
+        """Note that Kafka refused a longer text."""
+        self.metadata_limit = limit
+        self._due = None
 
     @property
     def open_count(self) -> int:
@@ -92,7 +197,8 @@ class Ledger:
 
     def __repr__(self) -> str:
         front = next(iter(self._open), "-")
+        committed = None if self._committed is None else self._committed.offset
         return (
             f"<Ledger {self._name} open={self.open_count} front={front} "
-            f"committable={self.committable} committed={self._committed}>"
+            f"committable={self.committable} committed={committed}>"
         )

@@ -9,7 +9,8 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer, OffsetAndMetadata, TopicPartition
 from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
@@ -115,6 +116,43 @@ def without_place(consumer: AIOKafkaConsumer, topic: str) -> list[TopicPartition
         for partition in assignment.tps
         if partition.topic == topic and not assignment.state_value(partition).has_valid_position
     ]
+
+
+async def committed_of(
+    consumer: AIOKafkaConsumer, partitions: Collection[TopicPartition]
+) -> dict[TopicPartition, OffsetAndMetadata]:
+    """What the group has committed, with its metadata; nothing for partitions without a commit.
+
+    Raises:
+        KafkaError: the group's coordinator does not say.
+    """
+    found: dict[
+        TopicPartition, OffsetAndMetadata
+    ] = await consumer._coordinator.fetch_committed_offsets(list(partitions))
+    return found
+
+
+def position_of(consumer: AIOKafkaConsumer, partition: TopicPartition) -> int | None:
+    """Where the next fetch begins, from memory; None where there is no place yet."""
+    state = _state_of(consumer, partition)
+    return int(state.position) if state is not None and state.has_valid_position else None
+
+
+def high_watermark_of(consumer: AIOKafkaConsumer, partition: TopicPartition) -> int | None:
+    """The end that the last fetch told, from memory; None before the first one.
+
+    Unlike the last stable offset it counts what an open transaction holds back.
+    """
+    state = _state_of(consumer, partition)
+    return None if state is None else state.highwater
+
+
+def _state_of(consumer: AIOKafkaConsumer, partition: TopicPartition) -> Any:
+    subscription = consumer._subscription.subscription
+    assignment = None if subscription is None else subscription.assignment
+    if assignment is None or partition not in assignment.tps:
+        return None
+    return assignment.state_value(partition)
 
 
 async def commit_for_all(consumer: AIOKafkaConsumer, offsets: Mapping[TopicPartition, int]) -> None:

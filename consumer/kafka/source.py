@@ -34,14 +34,17 @@ from aiokafka.errors import (
     UnsupportedCodecError,
 )
 
-from consumer.kafka.assignment import KafkaDelivery
+from consumer.kafka.assignment import Assignment, KafkaDelivery
 from consumer.kafka.assignments import Assignments, GroupListener
 from consumer.kafka.batches import UNFOLD_LIMIT, install
 from consumer.kafka.connection import KafkaConnection, KafkaUnavailableError, explained, in_short
-from consumer.kafka.lag import PartitionLag, how_far_behind
-from consumer.kafka.membership import topics_gone
+from consumer.kafka.lag_watch import LagWatch
+from consumer.kafka.ledger import RecordMark
+from consumer.kafka.membership import position_of, rejoin
 from consumer.kafka.offset_reset import OffsetReset
 from consumer.kafka.records import to_record
+from consumer.kafka.resumption import Resumption
+from consumer.kafka.settled_metadata import anchor_of, check_of
 from consumer.model.record import Record
 from consumer.telemetry.metrics import Metrics
 
@@ -52,7 +55,6 @@ _NO_POLL_LIMIT_MS = 2**31 - 1
 _FAILED_SECONDS = 1.0
 _ASSIGNMENT_WAIT_SECONDS = 1.0
 _PLACE_SECONDS = 10.0
-_ENDS_SECONDS = 2.0
 # A partition of no topic: asking for it takes no record, and aiokafka still raises its errors.
 _NOWHERE = TopicPartition("", 0)
 # What aiokafka 0.14 says on every call once its coordination task has died.
@@ -125,15 +127,21 @@ class KafkaSource:
         )
         self._fed_at = clock()
         self._offset_reset = OffsetReset(config.auto_offset_reset, metrics)
-        self._gone: list[str] = []
+        self._lag_watch = LagWatch(connection, config.topics, clock)
+        self.stable_lags: dict[tuple[str, int], int] = {}
+        """As `lags` found them, but up to the last stable offset: what Kafka gives out now."""
 
-    async def start(self) -> None:
+    async def start(self, cluster_id: str = "") -> None:
         """Join the group.
+
+        Args:
+            cluster_id: of this Kafka; what was committed in another one is not believed.
 
         Raises:
             KafkaUnavailableError: with the cause; call again later.
         """
         install(self._config.unfold_limit)
+        self._assignments.cluster_id = cluster_id
         async with explained("joining the consumer group", self._connection):
             consumer = AIOKafkaConsumer(
                 **self._connection.client_options(),
@@ -148,7 +156,8 @@ class KafkaSource:
                 max_poll_interval_ms=_NO_POLL_LIMIT_MS,
                 metadata_max_age_ms=int(self._config.metadata_max_age * 1000),
             )
-            consumer.subscribe(list(self._config.topics), listener=GroupListener(self._assignments))
+            listener = GroupListener(self._assignments, consumer)
+            consumer.subscribe(list(self._config.topics), listener=listener)
             try:
                 await consumer.start()
             except BaseException:
@@ -166,6 +175,21 @@ class KafkaSource:
     def assigned(self) -> bool:
         """True while the group has given us partitions (it may give a spare member none)."""
         return bool(self._assignments.by_partition)
+
+    @property
+    def placed(self) -> bool:
+        """True when it is fixed for every assigned partition where it begins.
+
+        Until then ``latest`` would skip what is published.
+        """
+        consumer = self._consumer
+        return consumer is not None and all(
+            position_of(consumer, each) is not None for each in self._assignments.by_partition
+        )
+
+    def held_back(self) -> list[str]:
+        """Partitions that a transaction has held back for long, each in a few words."""
+        return self._lag_watch.held_back()
 
     def owns(self, topic: str, partition: int | None) -> bool:
         """Whether a partition is ours at the moment."""
@@ -201,27 +225,65 @@ class KafkaSource:
             raise RuntimeError("the rebalance listener failed") from self._assignments.failure
         try:
             # Without an assignment as well: only here does aiokafka raise what keeps it from one.
-            batch = await self._ask(list(self._assignments.by_partition), timeout)
+            batch = await self._ask(self._askable(), timeout)
         except (CorruptRecordException, UnsupportedCodecError) as error:
             # A checksum that did not fit: aiokafka has thrown the batch away and fetches it again.
             # What the other partitions have fetched stays where it is (``max_records=1``).
             log.warning("source.poll_failed", error=in_short(error))
+            self._step_back()
             await asyncio.sleep(timeout)
             return None
         except (NoOffsetForPartitionError, OffsetOutOfRangeError) as error:
             await self._find_place(error)
             return None
         except RecordTooLargeError as error:
-            await self._step_back(error)
+            await self._fetch_again(error)
             return None
         except KafkaError as error:
+            self._step_back()
             await self._rest_after(error)
             return None
-        except Exception as error:  # parsers of record formats before Kafka 0.11 raise anything
+        except Exception as error:
+            # Parsers of record formats before Kafka 0.11 raise anything, and so does whatever is
+            # wrapped round the client, with the record that it was about to hand over in its hands.
             log.warning("source.poll_failed", error=in_short(error))
+            self._step_back()
             await asyncio.sleep(_FAILED_SECONDS)
             return None
+        if batch is None:
+            return None
+        if not batch:
+            self._follow()
         return self._first(batch)
+
+    def _askable(self) -> list[TopicPartition]:
+        """The partitions to ask for: none whose beginning is not known yet."""
+        ours = self._assignments.by_partition
+        placed = [partition for partition, each in ours.items() if each.placed]
+        return placed or ([_NOWHERE] if ours else [])
+
+    def _follow(self) -> None:
+        """After a poll that gave nothing: what is left before the positions is no event."""
+        for partition, assignment in self._assignments.by_partition.items():
+            position = position_of(self._joined(), partition)
+            if position is not None and assignment.placed:
+                assignment.ledger.follow(position)
+
+    def _step_back(self) -> None:
+        """Go back to what was received, after a poll that raised.
+
+        The client may have taken records out of its buffer and moved its positions on. Left there,
+        the next commit would pass records that nobody has seen.
+        """
+        consumer = self._joined()
+        for partition, assignment in self._assignments.by_partition.items():
+            position, received = position_of(consumer, partition), assignment.ledger.next_offset
+            if position is None or position == received:
+                continue
+            if received is None:
+                rejoin(consumer)  # nobody knows where it began: the group says it anew
+            elif position > received:
+                consumer.seek(partition, received)
 
     async def listen(self) -> None:
         """Let aiokafka raise what went wrong in the background, also while nothing is polled.
@@ -239,8 +301,8 @@ class KafkaSource:
 
     async def _ask(
         self, partitions: list[TopicPartition], timeout: float
-    ) -> dict[TopicPartition, list[ConsumerRecord]]:
-        """One ``getmany``; empty when a rebalance makes it wait much longer than asked."""
+    ) -> dict[TopicPartition, list[ConsumerRecord]] | None:
+        """One ``getmany``; None when a rebalance makes it wait much longer than asked."""
         milliseconds = int(timeout * 1000)
         try:
             async with asyncio.timeout(timeout + _ASSIGNMENT_WAIT_SECONDS):
@@ -249,7 +311,7 @@ class KafkaSource:
                 )
                 return answer
         except TimeoutError:
-            return {}
+            return None
 
     async def _rest_after(self, error: Exception) -> None:
         if _ENDED in str(error):
@@ -277,16 +339,16 @@ class KafkaSource:
         for partition, place in places.items():
             assignment = before.get(partition)
             # A partition that was assigned to us anew meanwhile has a place of its own.
-            if (
-                assignment is None
-                or self._assignments.by_partition.get(partition) is not assignment
-            ):
+            is_ours = self._assignments.by_partition.get(partition) is assignment
+            if assignment is None or not is_ours:
                 continue
             self._joined().seek(partition, place)
             if isinstance(error, OffsetOutOfRangeError) and place < error.args[0][partition]:
                 self._assignments.begin_again(partition, place)
+            elif not assignment.ledger.open_count:
+                assignment.ledger.begin_at(place)
 
-    async def _step_back(self, error: RecordTooLargeError) -> None:
+    async def _fetch_again(self, error: RecordTooLargeError) -> None:
         """Return to a record that the broker did not send whole: aiokafka 0.14 has stepped past it.
 
         Brokers since Kafka 0.10.1 send the first batch whole, however large, so a further try gets
@@ -313,11 +375,26 @@ class KafkaSource:
                     continue
                 self.not_hungry()
                 self._offset_reset.worked(partition.topic)
-                if not assignment.ledger.receive(record.offset, self._clock()):
-                    assignment = self._assignments.begin_again(partition, record.offset)
-                    assignment.ledger.receive(record.offset, self._clock())
-                return KafkaDelivery(self._noted(to_record(record)), assignment)
+                return self._received(partition, assignment, self._noted(to_record(record)))
         return None
+
+    def _received(
+        self, partition: TopicPartition, assignment: Assignment, record: Record
+    ) -> KafkaDelivery:
+        mark = RecordMark(check_of(record), anchor_of(record, self._assignments.cluster_id))
+        if not assignment.ledger.receive(record.at.offset, self._clock(), mark):
+            assignment = self._assignments.begin_again(partition, record.at.offset)
+            assignment.ledger.receive(record.at.offset, self._clock(), mark)
+        before = assignment.resumption.settled_before(record)
+        if (why := assignment.resumption.dropped) is not None:
+            log.warning(
+                "commit.metadata_dropped",
+                partition=str(assignment),
+                because=why,
+                consequence="what was settled behind an open event is worked again",
+            )
+            assignment.resumption = Resumption()
+        return KafkaDelivery(record, assignment, before)
 
     def _noted(self, record: Record) -> Record:
         if record.unreadable is not None:
@@ -341,37 +418,13 @@ class KafkaSource:
         Raises:
             KafkaUnavailableError: the ends can't be had now, or a topic of ours does not exist.
         """
-        async with explained("reading end offsets", self._connection), asyncio.timeout(10):
-            behind = await self._how_far_behind()
-        if self._gone:
-            raise KafkaUnavailableError(f"there is no topic {', '.join(self._gone)} any more")
-        if not any(one.unfetched for one in behind.values()):
+        behind = await self._lag_watch.look(self._joined(), self._assignments.by_partition)
+        if not any(one.available for one in behind.values()):
             self.not_hungry()
+        self.stable_lags = {
+            (tp.topic, tp.partition): one.unsettled - one.held_back for tp, one in behind.items()
+        }
         return {(tp.topic, tp.partition): one.unsettled for tp, one in behind.items()}
-
-    async def _how_far_behind(self) -> dict[TopicPartition, PartitionLag]:
-        self._note_gone(await topics_gone(self._joined(), self._config.topics))
-        try:
-            async with asyncio.timeout(_ENDS_SECONDS):
-                return await how_far_behind(self._joined(), self._assignments.by_partition)
-        except TimeoutError:
-            # aiokafka goes on asking for the end of a partition that has just been deleted.
-            self._note_gone(await topics_gone(self._joined(), self._config.topics))
-            return await how_far_behind(self._joined(), self._assignments.by_partition)
-
-    def _note_gone(self, gone: list[str]) -> None:
-        before, self._gone = self._gone, gone
-        for topic in gone:
-            if topic not in before:
-                log.error(
-                    "topic.gone",
-                    topic=topic,
-                    consequence="nothing comes from it; it is read again once it is there",
-                    what_to_do="if nobody meant to delete it, make it anew: topics create",
-                )
-        for topic in before:
-            if topic not in gone:
-                log.info("topic.back", topic=topic)
 
     async def stop(self) -> None:
         """Commit what is settled and leave the group, quickly or not at all.

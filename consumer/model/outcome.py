@@ -83,3 +83,14 @@ class Refused:
 
 
 Outcome = Applied | Superseded | Deleted | Refused
+
+
+def was_carried_out(outcome: Outcome) -> bool:
+    """Whether the event's state is in AnythingLLM now, all of it."""
+    match outcome:
+        case Applied():
+            return not outcome.failed
+        case Deleted():
+            return True
+        case Superseded() | Refused():
+            return False

@@ -77,6 +77,14 @@ class Applier:
             case TombstoneEvent() as body:
                 return await self._delete(body, right, event.trace_id)
 
+    def remember(self, event: Event) -> None:
+        """Note an event that was carried out before, by an owner who knew more than its markers."""
+        match event.body:
+            case DocumentEvent() as body:
+                self._settled.document(body.identity, body.slug, body.version)
+            case TombstoneEvent() as body:
+                self._settled.tombstone(body.identity, body.slug, body.version)
+
     async def _store(
         self, event: Event, body: DocumentEvent, right: RightToWork
     ) -> Applied | Superseded:

@@ -19,7 +19,7 @@ from contextlib import AsyncExitStack, suppress
 import structlog
 
 from consumer.model.event import DocumentEvent, Event, TombstoneEvent
-from consumer.model.outcome import Outcome, Superseded
+from consumer.model.outcome import Outcome, Superseded, was_carried_out
 from consumer.model.record import Record
 from consumer.pipeline.apply import Applier
 from consumer.pipeline.in_flight import InFlightBounds, InFlightLimit, Place
@@ -102,7 +102,9 @@ class Journey:
             async with AsyncExitStack() as unless_started:
                 unless_started.push_async_callback(place.leave)
                 delivery = await self._next()
-                if await self._admitted(delivery, place):
+                if delivery.settled_before:
+                    self._skip(delivery)
+                elif await self._admitted(delivery, place):
                     self._start(work, delivery, place)
                     unless_started.pop_all()
 
@@ -125,6 +127,15 @@ class Journey:
             self._stop.check()
             return False
         return True
+
+    def _skip(self, delivery: Delivery) -> None:
+        """Pass a record whose result Kafka has; older versions of its document stay superseded."""
+        event = self._read(delivery.record)
+        if delivery.carried_out_before:
+            self._applier.remember(event)
+        delivery.settled(carried_out=delivery.carried_out_before)
+        self._metrics.skipped_records.inc()
+        log.info("document.skipped", at=str(event.record.at), identity=event.identity)
 
     def _start(self, work: asyncio.TaskGroup, delivery: Delivery, place: Place) -> None:
         event = self._read(delivery.record)
@@ -151,8 +162,8 @@ class Journey:
             try:
                 outcome = await self._outcome(delivery, event, turn, place)
                 await self._settler.settle(event, outcome, seconds=self._clock() - started)
-                # The only call that lets an offset be committed.
-                delivery.settled()
+                # With that of `_skip` the only call that lets an offset be committed.
+                delivery.settled(carried_out=was_carried_out(outcome))
             except FenceClosedError as closed:
                 log.info("document.dropped", because=str(closed))
             finally:

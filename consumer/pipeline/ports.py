@@ -155,12 +155,26 @@ class Delivery(Protocol):
         """True when another member may own its partition by now."""
         ...
 
+    @property
+    def settled_before(self) -> bool:
+        """True when it was settled in an earlier assignment: Kafka has its result."""
+        ...
+
+    @property
+    def carried_out_before(self) -> bool:
+        """Whether its state was brought into AnythingLLM then."""
+        ...
+
     def carried_by(self, task: asyncio.Task[object]) -> None:
         """Note the task that works on it."""
         ...
 
-    def settled(self) -> None:
-        """Let the offset be committed."""
+    def settled(self, *, carried_out: bool) -> None:
+        """Let the offset be committed.
+
+        Args:
+            carried_out: whether the event's state was brought into AnythingLLM.
+        """
         ...
 
 

@@ -31,6 +31,7 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "service.died": "Something that must not fail did; the process ends with exit code 1.",
         # Reading
         "assignment.received": "The group gave us these partitions.",
+        "assignment.not_recalled": "It is not known what was settled before; work is repeated.",
         "assignment.revoked": "The group took our partitions back, after draining.",
         "source.poll_failed": "Reading from Kafka failed; it is tried again.",
         "source.stop_failed": "Leaving the group failed; it notices by the session timeout.",
@@ -77,6 +78,7 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "second_look.removed": "Chunks of late uploads that nobody waited for were removed.",
         "second_look.failed": "What late uploads left behind can't be looked for now; later.",
         # Settling
+        "document.skipped": "A record that an earlier assignment had settled is not worked again.",
         "document.settled": "An event is done: what became of it, in one line.",
         "result.cut": "A result too large for its topic is published without its per-chunk lists.",
         "dead_letter.by_reference": "A record too large for its topic is dead-lettered without it.",
@@ -84,10 +86,13 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "assignment.expired": "The group can't be counting us in; its partitions are given up.",
         "assignment.lost": "The group went on without us; its partitions are given up.",
         "source.failed": "The consumer group or our rights are not as they should be; tried again.",
+        "partition.held_back": "A transaction that nobody ends holds back what lies behind it.",
         "partition.went_back": "A partition's offsets went back: its topic was made anew.",
         "publish.refused": "A topic takes not even a short record; it is waited for.",
         "producer.stop_failed": "Closing a producer failed; it is given up.",
         "commit.failed": "Kafka did not take a commit; it is tried again.",
+        "commit.metadata_refused": "Kafka takes no text of this length beside an offset.",
+        "commit.metadata_dropped": "What stood beside an offset is not believed; work is repeated.",
         "commit.refused": "Kafka refused a commit because the partitions are no longer ours.",
         # Replaying
         "replay.started": "A replay run began, or goes on; `selected` letters are its work.",

@@ -57,16 +57,20 @@ class Metrics:
         """The page for Prometheus, in its text format (`CONTENT_TYPE`)."""
         return generate_latest(self.registry)
 
-    def set_lags(self, records: Mapping[tuple[str, int], int]) -> None:
+    def set_lags(
+        self, records: Mapping[tuple[str, int], int], stable: Mapping[tuple[str, int], int]
+    ) -> None:
         """How many records of each assigned partition are not settled yet.
 
         Args:
             records: by topic and partition, all that are assigned now; others are dropped, because
                 the last value of a revoked partition would otherwise stand for ever.
+            stable: of these, up to the last stable offset.
         """
-        self.lag.clear()
-        for (topic, partition), count in records.items():
-            self.lag.labels(topic, str(partition)).set(count)
+        for gauge, counts in ((self.lag, records), (self.stable_lag, stable)):
+            gauge.clear()
+            for (topic, partition), count in counts.items():
+                gauge.labels(topic, str(partition)).set(count)
 
     def set_breaker(self, state: str) -> None:
         """Show one of `BREAKER_STATES` as 1 and the others as 0."""
@@ -87,6 +91,15 @@ class Metrics:
     def _define_stream(self) -> None:
         self.lag = self._gauge(
             "lag_records", "Records not settled yet, by assigned partition.", "topic", "partition"
+        )
+        self.stable_lag = self._gauge(
+            "stable_lag_records",
+            "Records not settled yet, without those that an open transaction holds back.",
+            "topic",
+            "partition",
+        )
+        self.skipped_records = self._counter(
+            "skipped_records", "Records that an earlier assignment had settled already."
         )
         self.oldest_unsettled_seconds = self._gauge(
             "oldest_unsettled_seconds",

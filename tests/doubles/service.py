@@ -52,8 +52,11 @@ class _Delivery:
     def carried_by(self, task: asyncio.Task[object]) -> None:
         """Nobody takes a partition away from the only member."""
 
-    def settled(self) -> None:
-        self._partition.ledger.settle(self.record.at.offset)
+    settled_before = False
+    carried_out_before = False
+
+    def settled(self, *, carried_out: bool) -> None:
+        self._partition.ledger.settle(self.record.at.offset, carried_out=carried_out)
         self._service.commit(self._partition)
 
 

@@ -50,6 +50,12 @@ class Reading:
             while self.trouble != "":
                 await self.poll()
 
+    async def until_out_of_range(self) -> None:
+        """Poll until an offset turned out to be out of range, and another place was found."""
+        async with asyncio.timeout(SECONDS):
+            while not self.metric("offsets_out_of_range"):
+                await self.poll()
+
     async def poll(self) -> None:
         """One poll; what comes is settled and committed at once."""
         if (delivery := await self.source.poll(0.05)) is not None:

@@ -33,7 +33,12 @@ from consumer.sandbox.simulator import Simulator
 from consumer.settings import Settings, load_settings
 from consumer.wiring.kafka import kafka_clients, kafka_connection
 from consumer.wiring.topics import topic_specs
-from tests.staging import QUICK, SECONDS, Json, StoredView, eventually, first_by_event, lived_in
+from tests.staging import QUICK, SECONDS, Json, StoredView, first_by_event, lived_in
+from tests.staging import document as document
+from tests.staging import eventually as eventually
+from tests.staging import header as header
+from tests.staging import statuses as statuses
+from tests.staging import texts as texts
 from tests.topics import create_topics
 
 _LOOK_SECONDS = 0.02

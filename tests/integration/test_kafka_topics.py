@@ -144,7 +144,7 @@ async def test_an_offset_that_retention_deleted_is_told(
     await delete_records(connection, topic, {0: 3})
     with capture_logs() as logs:
         async with reading(connection, group, topic, setting=setting) as one:
-            await one.until_position()
+            await one.until_out_of_range()
             await publish(connection, topic, "last")
             await one.until("last")
 
@@ -184,7 +184,7 @@ async def test_an_offset_beyond_the_end_is_told(
     await commit(connection, group, topic, 100)
     with capture_logs() as logs:
         async with reading(connection, group, topic, setting=setting) as one:
-            await one.until_position()
+            await one.until_out_of_range()
             await publish(connection, topic, "last")
             await one.until("last")
 

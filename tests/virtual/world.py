@@ -71,9 +71,12 @@ class Delivery:
         self._world.working.add(task)
         task.add_done_callback(self._world.working.discard)
 
-    def settled(self) -> None:
+    settled_before = False
+    carried_out_before = False
+
+    def settled(self, *, carried_out: bool = False) -> None:
         assert not self.fence.closed, "settled for a former assignment"
-        self._ledger.settle(self.record.at.offset)
+        self._ledger.settle(self.record.at.offset, carried_out=carried_out)
         self._world.changed.set()
 
 

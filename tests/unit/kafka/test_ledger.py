@@ -9,7 +9,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from consumer.kafka.ledger import Ledger
+from consumer.kafka.ledger import CommitDue, Ledger, RecordMark
+from consumer.kafka.settled_metadata import decode
+
+MARK = RecordMark(check=7, anchor=b"8 bytes.")
 
 
 def _ledger(*offsets: int) -> Ledger:
@@ -21,6 +24,10 @@ def _ledger(*offsets: int) -> Ledger:
 
 def _committable(ledger: Ledger) -> int | None:
     return ledger.committable
+
+
+def _due(ledger: Ledger) -> CommitDue | None:
+    return ledger.due
 
 
 def test_nothing_settled_commits_nothing() -> None:
@@ -142,16 +149,133 @@ TestLedgerAgainstModel = LedgerAgainstModel.TestCase
 
 def test_memory_goes_by_open_records_not_by_history() -> None:
     """A record that waits for days at the front costs no more for what is settled behind it."""
-    ledger = _ledger(0)
-    empty = _size(ledger)
+    ledger = Ledger("documents-0")
+    ledger.receive(0, now=0.0, mark=MARK)
+    _settle_behind(ledger, range(1, 3_000))
+    bounded = _size(ledger)
 
-    for offset in range(1, 100_000):
-        ledger.receive(offset, now=0.0)
+    _settle_behind(ledger, range(3_000, 100_000))
+
+    assert _size(ledger) <= bounded + 1_000
+    assert ledger.due is not None
+    assert ledger.due.offset == 0
+
+
+def _settle_behind(ledger: Ledger, offsets: range) -> None:
+    for offset in offsets:
+        ledger.receive(offset, now=0.0, mark=MARK)
         ledger.settle(offset)
-
-    assert _size(ledger) <= empty + 1_000
-    assert ledger.committable is None
 
 
 def _size(ledger: Ledger) -> int:
     return sum(sys.getsizeof(value) for value in vars(ledger).values())
+
+
+def test_with_nothing_open_the_commit_follows_the_position() -> None:
+    """Markers and aborted records behind the last event are no lag that never ends."""
+    ledger = _ledger(4)
+    ledger.settle(4)
+    ledger.committed(5)
+
+    ledger.follow(9)
+
+    assert ledger.due == CommitDue(9)
+    assert ledger.next_offset == 9
+
+
+def test_with_a_record_open_the_position_changes_nothing() -> None:
+    """What is open holds the commit back, wherever the consumer stands."""
+    ledger = _ledger(4)
+    ledger.follow(9)
+
+    assert ledger.due is None
+    assert ledger.next_offset == 5
+
+
+def test_a_position_that_is_committed_is_not_committed_again() -> None:
+    """An idle partition costs no commit a second."""
+    ledger = Ledger("documents-0")
+    ledger.begin_at(9)
+    ledger.follow(9)
+
+    assert ledger.due is None
+
+
+def test_markers_before_the_first_record_are_passed() -> None:
+    """A restart behind a transaction's marker begins at it, and nothing of ours is there."""
+    ledger = Ledger("documents-0")
+    ledger.begin_at(4)
+    ledger.follow(5)
+
+    assert ledger.due == CommitDue(5)
+
+
+def test_what_is_settled_behind_an_open_record_stands_beside_the_commit() -> None:
+    """A restart must not work it again; the commit's offset is what it was."""
+    ledger = Ledger("documents-0")
+    ledger.begin_at(4)
+    for offset in range(4, 9):
+        ledger.receive(offset, now=0.0, mark=MARK)
+    ledger.settle(6, carried_out=True)
+    ledger.settle(8)
+
+    due = ledger.due
+    assert due is not None
+    found = decode(due.metadata, due.offset)
+    assert found is not None
+    assert (due.offset, found.anchor) == (4, MARK.anchor)
+    assert [(e.offset, e.check, e.carried_out) for e in found.entries] == [
+        (6, 7, True), (8, 7, False),
+    ]  # fmt: skip
+    ledger.committed(due.offset, due.metadata)
+    assert ledger.due is None
+
+
+def test_what_the_commit_passes_leaves_the_metadata() -> None:
+    """Once the open record is settled the offset alone says it."""
+    ledger = Ledger("documents-0")
+    ledger.begin_at(4)
+    for offset in (4, 5, 6, 7):
+        ledger.receive(offset, now=0.0, mark=MARK)
+    ledger.settle(5)
+    ledger.settle(7)
+    ledger.settle(4)
+
+    due = ledger.due
+    assert due is not None
+    found = decode(due.metadata, due.offset)
+    assert found is not None
+    assert (due.offset, [entry.offset for entry in found.entries]) == (6, [7])
+
+    ledger.settle(6)
+
+    assert ledger.due == CommitDue(8)
+
+
+def test_a_group_that_has_committed_nothing_can_say_it_too() -> None:
+    """The open record's own offset is as good a place to begin at."""
+    ledger = Ledger("documents-0")
+    ledger.receive(3, now=0.0, mark=MARK)
+    ledger.receive(4, now=0.0, mark=MARK)
+    assert _due(ledger) is None
+
+    ledger.settle(4)
+
+    due = _due(ledger)
+    assert due is not None
+    assert due.offset == 3
+    assert due.metadata
+
+
+def test_a_refused_text_is_shorter_next_time() -> None:
+    """Nothing is committed twice for it, and a broker that takes none gets none."""
+    ledger = Ledger("documents-0")
+    ledger.begin_at(0)
+    for offset in range(200):
+        ledger.receive(offset, now=0.0, mark=MARK)
+    for offset in range(1, 200):
+        ledger.settle(offset)
+    for limit in (64, 0):
+        ledger.limit_metadata(limit)
+        due = ledger.due
+        assert due is None or len(due.metadata) <= limit

@@ -113,6 +113,55 @@ async def cut_off() -> AsyncIterator[AIOKafkaConsumer]:
     consumer._closed = True
 
 
+class Wrapped:
+    """A consumer as instrumentation wraps it: a record is out of its buffer, then it raises."""
+
+    def __init__(self, consumer: AIOKafkaConsumer, moved_to: int) -> None:
+        self._consumer = consumer
+        self._moved_to = moved_to
+
+    async def getmany(self, *partitions: TopicPartition, **options: int) -> object:
+        state = self._consumer._subscription.subscription.assignment.state_value(PARTITION)
+        state.consumed_to(self._moved_to)
+        raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte")
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._consumer, name)
+
+
+@pytest.mark.parametrize("received", [None, 4])
+async def test_a_record_that_was_fetched_is_never_stepped_over(
+    cut_off: AIOKafkaConsumer, received: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the poll raises: the next one begins behind what was received."""
+    monkeypatch.setattr("consumer.kafka.source._FAILED_SECONDS", 0.0)
+    source = _source()
+    assignment = source._assignments.by_partition[PARTITION] = Assignment("documents-0")
+    assignment.ledger.begin_at(4)
+    if received is not None:
+        assignment.ledger.receive(received, now=0.0)
+    source._consumer = Wrapped(cut_off, moved_to=6)
+
+    assert await source.poll(0.01) is None
+    assert await cut_off.position(PARTITION) == (4 if received is None else 5)
+
+
+async def test_no_record_is_asked_for_before_its_beginning_is_known() -> None:
+    """It would be worked again although its result is published."""
+    source = _source()
+    source._assignments.assigned([PARTITION])
+    before = source._askable()
+
+    async def nothing(partitions: object) -> dict[TopicPartition, object]:
+        return {}
+
+    coordinator = SimpleNamespace(fetch_committed_offsets=nothing)
+    await source._assignments.recall(SimpleNamespace(_coordinator=coordinator))
+
+    assert before == [TopicPartition("", 0)]
+    assert source._askable() == [PARTITION]
+
+
 async def test_a_record_that_was_cut_off_is_not_stepped_past(cut_off: AIOKafkaConsumer) -> None:
     """Aiokafka steps past it and says so in passing: the next commit would have lost it."""
     source = _source()

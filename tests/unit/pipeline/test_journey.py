@@ -59,15 +59,19 @@ class Delivery:
         self.record = record
         self.fence = fence
         self.ended = False
+        self.settled_before = False
+        self.carried_out_before = False
+        self.carried_out: bool | None = None
         self.is_settled = False
         self.task: asyncio.Task[object] | None = None
 
     def carried_by(self, task: asyncio.Task[object]) -> None:
         self.task = task
 
-    def settled(self) -> None:
+    def settled(self, *, carried_out: bool) -> None:
         assert not self.is_settled, "settled twice"
         self.is_settled = True
+        self.carried_out = carried_out
 
 
 class World:
@@ -81,6 +85,8 @@ class World:
         self.letters: list[dict[str, bytes]] = []
         self.publishing = Gate()
         self.metrics = Metrics()
+        self.settled_before: dict[int, bool] = {}
+        """Offsets that an earlier assignment settled, and whether they were carried out."""
         self._waiting: asyncio.Queue[Record] = asyncio.Queue()
         self._offset = 0
         self._news = asyncio.Event()
@@ -132,6 +138,8 @@ class World:
         except TimeoutError:
             return None
         delivery = Delivery(found, self.fence)
+        delivery.settled_before = found.at.offset in self.settled_before
+        delivery.carried_out_before = self.settled_before.get(found.at.offset, False)
         self.handed_out.append(delivery)
         self._news.set()
         return delivery
@@ -357,3 +365,43 @@ async def test_a_bad_event_is_settled_while_the_server_is_down() -> None:
         await world.handed_out_are(3)
         assert [letter["dlq.reason"] for letter in world.letters] == [b"undecodable", b"invalid"]
         assert [delivery.is_settled for delivery in world.handed_out] == [False, True, True]
+
+
+async def test_what_was_settled_before_a_restart_is_not_worked_again() -> None:
+    """Its result is published: a second one would be one too many."""
+    world = World()
+    world.settled_before = {1: True}
+    world.bring([_value("a", "text"), _value("b", "text"), _value("c", "text")])
+    async with world.running():
+        await world.results_are(2)
+        await world.all_carried()
+
+    assert sorted(world.statuses) == [("a", "succeeded"), ("c", "succeeded")]
+    assert [delivery.is_settled for delivery in world.handed_out] == [True] * 3
+    assert [delivery.carried_out for delivery in world.handed_out] == [True] * 3
+    assert len(world.storage.units) == 2
+
+
+@pytest.mark.parametrize(("carried_out", "status"), [(True, "superseded"), (False, "succeeded")])
+async def test_what_was_carried_out_before_a_restart_is_remembered(
+    carried_out: bool, status: str
+) -> None:
+    """A version that left no marker still keeps older ones out; one that was refused does not."""
+    world = World()
+    world.settled_before = {0: carried_out}
+    world.bring([_value("a", day=2), _value("a", "old text", day=1)])
+    async with world.running():
+        await world.results_are(1)
+
+    assert world.statuses == [("a", status)]
+
+
+async def test_what_was_not_carried_out_is_settled_as_such() -> None:
+    """After a restart it must not keep older versions out."""
+    world = World()
+    world.bring([b"no event"])
+    async with world.running():
+        await world.handed_out_are(1)
+        await world.all_carried()
+
+    assert [delivery.carried_out for delivery in world.handed_out] == [False]

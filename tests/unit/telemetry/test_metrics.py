@@ -12,7 +12,7 @@ BOUNDED = {"status", "outcome", "reason", "fault", "state", "topic", "partition"
 def test_names_carry_our_prefix_and_help_and_no_unbounded_label() -> None:
     """Documents and workspaces come from events: as labels they would grow without end."""
     metrics = Metrics()
-    metrics.set_lags({("documents.processed", 0): 3})
+    metrics.set_lags({("documents.processed", 0): 3}, {("documents.processed", 0): 2})
     families = [
         family
         for family in text_string_to_metric_families(metrics.render().decode())
@@ -42,11 +42,12 @@ def test_series_exist_before_their_first_event() -> None:
 def test_revoked_partitions_disappear() -> None:
     """Their last lag would otherwise stand for ever beside the new owner's."""
     metrics = Metrics()
-    metrics.set_lags({("t", 0): 3, ("t", 1): 4})
-    metrics.set_lags({("t", 1): 0})
+    metrics.set_lags({("t", 0): 3, ("t", 1): 4}, {("t", 0): 3, ("t", 1): 1})
+    metrics.set_lags({("t", 1): 0}, {("t", 1): 0})
     page = metrics.render().decode()
 
     assert 'partition="0"' not in page
+    assert f'{PREFIX}_stable_lag_records{{partition="1",topic="t"}} 0.0' in page
     assert f'{PREFIX}_lag_records{{partition="1",topic="t"}} 0.0' in page
 
 

@@ -1,0 +1,126 @@
+"""What is settled behind the first open record, as a text beside a committed offset."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from consumer.kafka.settled_metadata import (
+    LIMIT,
+    SettledBehind,
+    SettledEntry,
+    anchor_of,
+    check_of,
+    decode,
+    encode,
+)
+from consumer.model.record import Coordinates, Record
+
+RECORD = Record(Coordinates("documents", 3, 41), 1_700_000_000_000, b"a key", b"a value", ())
+ANCHOR = anchor_of(RECORD, "cluster")
+OFFSETS = st.lists(st.integers(1, 2**40), min_size=1, max_size=60, unique=True).map(sorted)
+
+
+def entries_of(offsets: list[int], committed: int = 0) -> tuple[SettledEntry, ...]:
+    return tuple(
+        SettledEntry(committed + offset, offset % 65_536, offset % 3 == 0) for offset in offsets
+    )
+
+
+@given(offsets=OFFSETS, committed=st.integers(0, 2**60))
+def test_what_is_written_is_read(offsets: list[int], committed: int) -> None:
+    """Whatever was settled comes back, in order."""
+    entries = entries_of(offsets, committed)
+
+    assert SettledBehind(ANCHOR, entries) == decode(
+        encode(committed, ANCHOR, entries, 10_000), committed
+    )
+
+
+@given(offsets=OFFSETS, limit=st.integers(0, 200))
+def test_what_does_not_fit_is_left_out_from_the_far_end(offsets: list[int], limit: int) -> None:
+    """No text is longer than the broker takes; what it holds is the beginning."""
+    entries = entries_of(offsets)
+    text = encode(0, ANCHOR, entries, limit)
+
+    assert len(text) <= limit
+    if text:
+        found = decode(text, 0)
+        assert found is not None
+        assert found.entries == entries[: len(found.entries)]
+
+
+@pytest.mark.parametrize(("limit", "some"), [(0, False), (20, False), (64, True), (LIMIT, True)])
+def test_small_limits(limit: int, some: bool) -> None:
+    """A broker that takes 64 bytes takes a few entries; one that takes none gets an empty text."""
+    text = encode(5, ANCHOR, entries_of(list(range(1, 3_000)), 5), limit)
+
+    assert bool(text) is some
+    assert len(text) <= limit
+
+
+def test_the_default_limit_holds_about_a_thousand() -> None:
+    """What is settled behind one open document during a normal restart fits."""
+    found = decode(encode(0, ANCHOR, entries_of(list(range(1, 3_000)))), 0)
+
+    assert found is not None
+    assert len(found.entries) > 950
+
+
+@given(offsets=OFFSETS, data=st.data())
+def test_damage_is_never_believed(offsets: list[int], data: st.DataObject) -> None:
+    """A changed, cut or grown text says nothing, rather than something else."""
+    text = encode(7, ANCHOR, entries_of(offsets, 7), 10_000)
+    at = data.draw(st.integers(0, len(text) - 1))
+    other = data.draw(st.sampled_from("Aa0-_.=~ é").filter(lambda sign: sign != text[at]))
+
+    assert decode(text[:at] + other + text[at + 1 :], 7) is None
+    assert decode(text[:at], 7) is None
+    assert decode(text + other, 7) is None
+
+
+@pytest.mark.parametrize(
+    "text", ["", "x", "alc1.", "alc1.AAAA", "alc2." + "A" * 40, "\0", "alc1.é"]
+)
+def test_what_others_wrote_says_nothing(text: str) -> None:
+    """Any tool may commit any text; older versions of ours commit an empty one."""
+    assert decode(text, 0) is None
+
+
+def test_a_text_is_bound_to_its_offset() -> None:
+    """Offsets that somebody resets by hand, keeping the text, drop it."""
+    text = encode(5, ANCHOR, entries_of([1, 2], 5))
+
+    assert decode(text, 5) is not None
+    assert decode(text, 4) is None
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(RECORD, at=Coordinates("documents", 4, 41)),
+        replace(RECORD, at=Coordinates("documents", 3, 42)),
+        replace(RECORD, at=Coordinates("others", 3, 41)),
+        replace(RECORD, timestamp_ms=RECORD.timestamp_ms + 1),
+        replace(RECORD, key=b"another"),
+        replace(RECORD, key=None),
+    ],
+)
+def test_the_anchor_is_one_record(other: Record) -> None:
+    """Another partition, a topic made anew and another record have another anchor."""
+    assert anchor_of(other, "cluster") != ANCHOR
+
+
+def test_the_anchor_is_of_one_cluster() -> None:
+    """Metadata that a mirror copied to another cluster is not believed there."""
+    assert anchor_of(RECORD, "another") != ANCHOR
+
+
+def test_the_check_is_over_timestamp_and_key() -> None:
+    """The value is not read for it; null and empty keys differ."""
+    assert check_of(RECORD) == check_of(replace(RECORD, value=b"other"))
+    assert check_of(RECORD) != check_of(replace(RECORD, timestamp_ms=1))
+    assert check_of(replace(RECORD, key=None)) != check_of(replace(RECORD, key=b""))
