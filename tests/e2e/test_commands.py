@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import json
 import random
+import resource
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -24,6 +25,7 @@ from consumer.sandbox.samples import sample_documents
 from tests.conftest import MakeTopic
 from tests.e2e.support import (
     CANARY,
+    PATIENCE,
     Ended,
     Json,
     Programs,
@@ -91,18 +93,23 @@ def one_error(ended: Ended) -> str:
 async def test_help_is_quick_and_tells_what_is_needed(
     programs: Programs, words: str, told: list[str]
 ) -> None:
-    """Read before anything is set up: no settings, no server, and within a second."""
-    tries = 0
-    while True:
+    """Read before anything is set up: no settings, no server, and within a second of computing."""
+    for _ in range(3):  # neighbours on the same core cost time as well
+        before = computed()
         ended = await programs.run(*words.split(), "--help", settings={"COLUMNS": "100"})
-        tries += 1
-        if ended.seconds < 1 or tries == 3:  # a loaded machine may be slow now and then
+        if (seconds := computed() - before) < 1:
             break
 
     assert ended.code == 0
     assert ended.err == ""
     assert [word for word in told if word not in ended.out] == []
-    assert ended.seconds < 1
+    assert seconds < 1
+
+
+def computed() -> float:
+    """Seconds of processor time of the processes that have ended: not of those beside them."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 # -- topics create, check --------------------------------------------------------------------------
@@ -172,7 +179,7 @@ async def test_check_names_what_is_wrong_once(
     assert found["subject"] == subject
     assert what_to_do in found["what_to_do"]
     assert ended.err == ""
-    assert ended.seconds < 10
+    assert ended.seconds < PATIENCE / 2
 
 
 async def test_check_holds_topics_to_the_contract(stage: Stage, make_topic: MakeTopic) -> None:
@@ -278,7 +285,7 @@ async def test_publishing_into_nothing_ends_soon(
     assert ended.code == 1
     assert next(iter(wrong.values())) in one_error(ended)
     assert ended.out == ""
-    assert ended.seconds < 5
+    assert ended.seconds < PATIENCE / 2
 
 
 async def test_a_file_that_can_not_be_read_is_wrong_usage(stage: Stage, tmp_path: Path) -> None:
@@ -383,7 +390,7 @@ async def test_results_of_no_topic_or_no_kafka_end_soon(
     assert (topic.code, kafka.code) == (1, 1)
     assert "topics create" in one_error(topic)
     assert nowhere["KAFKA_BOOTSTRAP_SERVERS"] in one_error(kafka)
-    assert max(topic.seconds, kafka.seconds) < 5
+    assert max(topic.seconds, kafka.seconds) < PATIENCE / 2
 
 
 async def test_following_goes_on_until_interrupted(stage: Stage) -> None:
