@@ -34,6 +34,7 @@ from consumer.settings import load_settings
 from consumer.wiring.topics import topic_specs
 from tests.commands import CANARY as CANARY
 from tests.commands import PATIENCE as PATIENCE
+from tests.commands import Commands
 from tests.commands import Ended as Ended
 from tests.commands import clean_environment as clean_environment
 from tests.topics import create_topics
@@ -179,8 +180,11 @@ class Programs:
     code: Path = REPOSITORY
     processes: list[Process] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
+    commands: Commands = field(init=False)
+    """Those that need no process; of the present code."""
 
     def __post_init__(self) -> None:
+        self.commands = Commands(self.folder)
         # Found from the working folder, so that no variable has to lead there, installed or not.
         (self.folder / "consumer").symlink_to(self.code / "consumer")
 
@@ -235,6 +239,7 @@ class Programs:
             await process.kill()
             self.said += [process.out, process.err]
         assert not any(CANARY in text for text in self.said), "the API key was shown"
+        self.commands.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,11 +255,18 @@ class Stage:
         """The service; further settings win."""
         return await self.programs.start("run", *options, settings=self.settings | settings)
 
+    async def program(
+        self, *words: str, settings: Mapping[str, str] = MappingProxyType({}), stdin: bytes = b""
+    ) -> Ended:
+        """A process with the settings of the service, to its end; further settings win."""
+        return await self.programs.run(*words, settings={**self.settings, **settings}, stdin=stdin)
+
     async def command(
         self, *words: str, settings: Mapping[str, str] = MappingProxyType({}), stdin: bytes = b""
     ) -> Ended:
-        """A command with the settings of the service; further ones win."""
-        return await self.programs.run(*words, settings={**self.settings, **settings}, stdin=stdin)
+        """The same command in this process."""
+        run = self.programs.commands.run
+        return await run(*words, settings={**self.settings, **settings}, stdin=stdin)
 
     async def publish(self, path: Path | str) -> None:
         """All events of a file."""

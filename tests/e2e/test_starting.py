@@ -17,7 +17,7 @@ import pytest
 from consumer.sandbox.kafka.broker import free_ports
 from consumer.sandbox.kafka.java import JavaKafka
 from consumer.sandbox.samples import sample_documents
-from tests.e2e.support import CANARY, PATIENCE, Process, Programs, Stage, topics_of, write_events
+from tests.e2e.support import CANARY, PATIENCE, Process, Stage, topics_of, write_events
 from tests.integration.test_local_kafka import needs_java
 
 
@@ -199,7 +199,7 @@ async def test_a_breaker_that_is_open_is_degraded(stage: Stage) -> None:
 )
 async def test_fail_fast_ends_with_one_line(stage: Stage, wrong: dict[str, str], told: str) -> None:
     """For those who want their orchestrator to wait instead: exit 1 and the reason."""
-    ended = await stage.command("run", "--fail-fast", settings=wrong)
+    ended = await stage.program("run", "--fail-fast", settings=wrong)
 
     assert ended.code == 1
     (line,) = ended.err.splitlines()
@@ -208,29 +208,11 @@ async def test_fail_fast_ends_with_one_line(stage: Stage, wrong: dict[str, str],
     assert ended.seconds < PATIENCE / 2
 
 
-async def test_wrong_settings_are_all_named_at_once(programs: Programs) -> None:
-    """On their face wrong: exit 2, each with what is allowed, before anything is contacted."""
-    wrong = {
-        "KAFKA_BOOTSTRAP_SERVERS": "no-port",
-        "KAFKA_GROUP": "x",
-        "ANYTHINGLLM_ENDPOINT": "ftp://x",
-        "ANYTHINGLLM_API_KEY": CANARY + "\n",
-        "UPLOAD_ATTEMPTS": "0",
-        "ADMIN_PORT": "99999",
-    }
-    ended = await programs.run("run", settings=wrong)
-
-    assert ended.code == 2
-    assert ended.out == ""
-    told = {line.split()[0].rstrip(":") for line in ended.err.splitlines()[1:]}
-    assert told == set(wrong)
-
-
 async def test_a_port_in_use_is_told(stage: Stage) -> None:
     """Exit 1 with one line that names the setting."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        ended = await stage.command("run", settings={"ADMIN_PORT": str(port)})
+        ended = await stage.program("run", settings={"ADMIN_PORT": str(port)})
 
     assert ended.code == 1
     (line,) = ended.err.splitlines()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from consumer.sandbox.simulator import Simulator
-from tests.commands import Commands
+from tests.commands import PATIENCE, Commands
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,8 @@ async def test_a_kafka_that_is_not_there_is_a_line(commands: Commands, words: st
 
     assert (ended.code, ended.out, ended.err.count("\n")) == (1, "", 1)
     assert ended.err.startswith("error: Kafka: ")
-    assert ended.seconds < 30
+    assert "127.0.0.1:1" in ended.err
+    assert ended.seconds < PATIENCE / 2
 
 
 @pytest.mark.parametrize("words", ["audit", "where x"])

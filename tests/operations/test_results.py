@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
-from tests.commands import Commands
+from tests.commands import PATIENCE, Commands
 from tests.operations.conftest import MakeStage, Operator
 from tests.operations.letters import failing
-from tests.staging import document
+from tests.staging import Json, document
 
 
 async def test_results_are_filtered_by_workspace_and_time(operator: Operator) -> None:
@@ -52,3 +53,61 @@ async def test_a_missing_topic_and_a_missing_kafka_are_a_line(
     assert no_topic.err.startswith("error: Kafka: there is no topic results; create it")
     assert (no_kafka.code, no_kafka.out) == (1, "")
     assert no_kafka.err.startswith("error: Kafka: ")
+    assert max(no_topic.seconds, no_kafka.seconds) < PATIENCE / 2
+
+
+def result(number: int, **fields: Any) -> Json:
+    """A result as the service writes it, as far as readers look."""
+    return {
+        "schema_version": "1.0",
+        "event_id": f"00000000-0000-5000-8000-{number:012d}",
+        "trace_id": f"{number:032x}",
+        "identity": f"identity-{number}",
+        "document_id": f"document-{number}",
+        "workspace_slug": "docs",
+        "status": "succeeded",
+        "total_chunks": 1,
+        "successful_uploads": 1,
+        "source": {"topic": "t", "partition": 0, "offset": number},
+        "completed_at": "2026-11-22T10:00:00Z",
+        **fields,
+    }
+
+
+def put(operator: Operator, *results: Json | bytes) -> None:
+    """Publish results as the service would."""
+    topic = operator.stage.settings.kafka.results_topic
+    for each in results:
+        operator.stage.publish(each, key="k", topic=topic, partition=0)
+
+
+async def test_results_are_found_by_what_people_ask(operator: Operator) -> None:
+    """By document, identity, trace and failure; junk in the topic is told and passed over."""
+    failed = result(2, status="failed", errors=["chunk c: refused"], failed_uploads=1)
+    put(operator, result(1), failed, b"junk", result(3, status="invalid"))
+
+    async def found(*options: str) -> list[str]:
+        ended = await operator.run("results", "--json", *options)
+        assert ended.code == 0
+        return [json.loads(line)["document_id"] for line in ended.lines]
+
+    assert await found() == ["document-1", "document-2", "document-3"]
+    assert await found("--identity", "identity-2", "--failed") == ["document-2"]
+    assert await found("--document", "document-1", "--failed") == []
+    assert await found("--trace", f"{3:032x}") == ["document-3"]
+
+    shown = await operator.run("results", ANYTHINGLLM_API_KEY="")
+    cells = [line.split("\t") for line in shown.lines]
+    assert [len(line) for line in cells] == [8] * 4
+    assert cells[2][1] == "failed"
+    assert cells[2][-1] == "chunk c: refused"
+    assert "not an upload result" in shown.err
+
+
+async def test_a_large_result_comes_whole(operator: Operator) -> None:
+    """JSON for scripts is never cut, whatever is in it; text for people may be."""
+    large = result(1, uploaded_chunk_ids=[f"chunk\t{n} 灯\u2028" for n in range(5000)])
+    put(operator, large)
+    ended = await operator.run("results", "--json")
+
+    assert ended.json == large

@@ -22,6 +22,7 @@ from consumer.cli import output, progress
 from consumer.cli.commands import COMMANDS, GROUPS, Command
 from consumer.cli.common import CommandFailed, ExitCode, end
 from consumer.cli.main import run_line
+from tests.commands import CANARY, Commands
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 SAMPLE = "tests_sample_commands"
@@ -60,7 +61,7 @@ def read_settings() -> None:
 
 
 @pytest.fixture
-def commands() -> Iterator[tuple[Command, ...]]:
+def samples() -> Iterator[tuple[Command, ...]]:
     """Commands of a module that is there for one test."""
     module = types.ModuleType(SAMPLE)
     module.__spec__ = types.SimpleNamespace(name=SAMPLE)  # type: ignore[assignment]
@@ -89,17 +90,17 @@ def commands() -> Iterator[tuple[Command, ...]]:
     ],
 )
 def test_exit_codes_tell_scripts_what_happened(
-    line: list[str], code: int, commands: tuple[Command, ...]
+    line: list[str], code: int, samples: tuple[Command, ...]
 ) -> None:
     """0 done, 1 failed, 2 settings or usage, 3 a check found something, 130 interrupted."""
-    assert run_line(line, commands) == code
+    assert run_line(line, samples) == code
 
 
 def test_an_expected_failure_is_one_line_on_standard_error(
-    commands: tuple[Command, ...], capsys: pytest.CaptureFixture[str]
+    samples: tuple[Command, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Standard output stays clean for scripts."""
-    run_line(["fail"], commands)
+    run_line(["fail"], samples)
 
     told = capsys.readouterr()
     assert told.out == ""
@@ -107,12 +108,12 @@ def test_an_expected_failure_is_one_line_on_standard_error(
 
 
 def test_an_unexpected_failure_shows_a_traceback_only_when_asked(
-    commands: tuple[Command, ...], capsys: pytest.CaptureFixture[str]
+    samples: tuple[Command, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Operators get a line, developers the place; neither gets control characters."""
-    run_line(["explode"], commands)
+    run_line(["explode"], samples)
     plain = capsys.readouterr().err
-    run_line(["--debug", "explode"], commands)
+    run_line(["--debug", "explode"], samples)
     debugging = capsys.readouterr().err
 
     assert plain.startswith("error: unexpected KeyError")
@@ -122,10 +123,10 @@ def test_an_unexpected_failure_shows_a_traceback_only_when_asked(
 
 
 def test_all_wrong_settings_are_listed_without_secrets(
-    commands: tuple[Command, ...], capsys: pytest.CaptureFixture[str]
+    samples: tuple[Command, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Each on a line of its own."""
-    run_line(["read_settings"], commands)
+    run_line(["read_settings"], samples)
 
     lines = capsys.readouterr().err.splitlines()
     assert [line.split(" = ")[0] for line in lines] == [
@@ -153,13 +154,44 @@ def test_python_m_consumer_is_the_program() -> None:
     assert ended.stdout.decode() == f"anythingllm-consumer {__version__}\n"
 
 
-def test_wrong_settings_end_run_with_2_before_anything_is_contacted() -> None:
-    """Settings that are wrong on their face are no outage to wait for."""
-    environment = {"PATH": os.environ["PATH"], "ADMIN_PORT": "x", "UPLOAD_TIMEOUT": "3"}
-    ended = program("run", env=environment)
+@pytest.mark.parametrize("words", ["run", "check", "publish x", "results", "topics create"])
+def test_wrong_settings_are_exit_2_everywhere(commands: Commands, words: str) -> None:
+    """One mistake has one code and one text, whatever the command; nothing is contacted."""
+    wrong = {"ANYTHINGLLM_API_KEY": "k" * 9, "KAFKA_BOOTSTRAP_SERVERS": "a:b", "ADMIN_PORT": "x"}
+    ended = commands.run_here(*words.split(), settings=wrong)
+
+    assert ended.code == 2
+    assert ended.out == ""
+    assert "KAFKA_BOOTSTRAP_SERVERS" in ended.err
+    assert "ADMIN_PORT" in ended.err
+
+
+def test_wrong_settings_of_run_are_all_named_at_once(commands: Commands) -> None:
+    """On their face wrong they are no outage to wait for: each is told with what is allowed."""
+    wrong = {
+        "KAFKA_BOOTSTRAP_SERVERS": "no-port",
+        "KAFKA_GROUP": "x",
+        "ANYTHINGLLM_ENDPOINT": "ftp://x",
+        "ANYTHINGLLM_API_KEY": CANARY + "\n",
+        "UPLOAD_ATTEMPTS": "0",
+        "UPLOAD_TIMEOUT": "3",
+        "ADMIN_PORT": "99999",
+    }
+    ended = commands.run_here("run", settings=wrong)
+
+    assert ended.code == 2
+    assert ended.out == ""
+    told = {line.split()[0].rstrip(":") for line in ended.err.splitlines()[1:]}
+    assert told == set(wrong)
+    assert "did you mean UPLOAD_TIMEOUT_SECONDS?" in ended.err
+
+
+def test_run_ends_with_2_where_a_setting_is_wrong() -> None:
+    """As a process, which is what an orchestrator sees."""
+    ended = program("run", env={"PATH": os.environ["PATH"], "ADMIN_PORT": "x"})
 
     assert ended.returncode == 2
-    for name in ("ADMIN_PORT", "UPLOAD_TIMEOUT_SECONDS", "ANYTHINGLLM_API_KEY"):
+    for name in ("ADMIN_PORT", "ANYTHINGLLM_API_KEY"):
         assert name in ended.stderr.decode()
     assert ended.stdout == b""
 

@@ -1,0 +1,98 @@
+"""``check`` finds what is wrong, once, with what to do. Kafka is in memory."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from consumer.wiring.topics import topic_specs
+from tests.commands import CANARY, PATIENCE, Commands, Ended
+from tests.operations.conftest import MakeStage, Operator
+from tests.staging import Json
+
+
+def wrong_findings(ended: Ended) -> list[Json]:
+    """What `check --json` has to be mended."""
+    return [found for found in map(json.loads, ended.lines) if not found["ok"]]
+
+
+async def test_check_finds_nothing_where_all_is_right(operator: Operator) -> None:
+    """Every finding is a line of JSON with what was looked at; nothing is changed."""
+    workspaces = dict(operator.stage.simulator.state.workspaces)
+    ended = await operator.run("check", "--json")
+
+    findings = [json.loads(line) for line in ended.lines]
+    assert (ended.code, ended.err) == (0, "")
+    assert all(found["ok"] for found in findings)
+    subjects = [found["subject"] for found in findings]
+    assert subjects[:2] == ["settings", "Kafka"]
+    assert sum(subject.startswith("topic ") for subject in subjects) == 5
+    assert operator.stage.simulator.state.workspaces == workspaces
+
+
+@pytest.mark.parametrize(
+    ("faults", "settings", "subject", "what_to_do"),
+    [
+        ({}, {"ANYTHINGLLM_API_KEY": CANARY + "x"}, "AnythingLLM key", "ANYTHINGLLM_API_KEY"),
+        ({}, {"ANYTHINGLLM_ENDPOINT": "http://127.0.0.1:1"}, "AnythingLLM", "ANYTHINGLLM_ENDPOINT"),
+        ({"collector": "down"}, {}, "AnythingLLM collector", "log"),
+        ({"embedder_down": True}, {}, "AnythingLLM embedder", "embedder settings"),
+        ({}, {"KAFKA_PARKED_TOPIC": "test-nowhere"}, "topic test-nowhere", "topics create"),
+    ],
+    ids=["key", "server", "collector", "embedder", "topic"],
+)
+async def test_check_names_what_is_wrong_once(
+    operator: Operator, faults: Json, settings: dict[str, str], subject: str, what_to_do: str
+) -> None:
+    """Exit 3; one finding for one cause, with what to do, and not what follows from it."""
+    operator.stage.simulator.faults.update(faults)
+    ended = await operator.run("check", "--json", **settings)
+
+    (found,) = wrong_findings(ended)
+    assert ended.code == 3
+    assert found["subject"] == subject
+    assert what_to_do in found["what_to_do"]
+    assert ended.err == ""
+    assert ended.seconds < PATIENCE / 2
+
+
+async def test_check_names_a_kafka_that_is_not_there(
+    operator: Operator, commands: Commands
+) -> None:
+    """Once, by its address, and goes on with AnythingLLM; here it is the real client."""
+    commands.kafka = None
+    ended = await operator.run("check", "--json", KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1")
+
+    (found,) = wrong_findings(ended)
+    assert (ended.code, ended.err) == (3, "")
+    assert (found["subject"], found["what_to_do"].split()[1]) == (
+        "Kafka",
+        "KAFKA_BOOTSTRAP_SERVERS",
+    )
+    assert "127.0.0.1:1" in found["finding"]
+    assert ended.seconds < PATIENCE / 2
+
+
+async def test_check_holds_topics_to_the_contract(
+    make_stage: MakeStage, commands: Commands
+) -> None:
+    """Dead letters that expire, records that do not fit, replays out of order: all of it."""
+    stage = await make_stage(topics=False)
+    letters = stage.settings.kafka.dead_letters_topic
+    replay = stage.settings.kafka.replay_topic
+    for spec in topic_specs(stage.settings, 3):
+        if spec.name not in (letters, replay):
+            stage.kafka.create(spec.name, spec.partitions, spec.settings)
+    stage.kafka.create(letters, 3, {"retention.ms": "1000", "max.message.bytes": "1000"})
+    stage.kafka.create(replay, 2, {"max.message.bytes": "9000000"})
+    ended = await Operator(stage, commands).run("check", "--json")
+
+    assert ended.code == 3
+    told = [found["subject"] + ": " + found["finding"] for found in wrong_findings(ended)]
+    assert [text.split(" is ")[0] for text in told[:2]] == [
+        f"topic {letters}: retention.ms",
+        f"topic {letters}: max.message.bytes",
+    ]
+    assert "partitions" in told[2]
+    assert len(told) == 3
