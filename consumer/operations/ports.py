@@ -1,7 +1,7 @@
 """What operations need of Kafka, as they see it; `consumer.wiring.kafka` provides the real one.
 
 What operations do is proven on a Kafka in memory (`tests/doubles/kafka.py`). One suite holds it and
-the real one to what stands here: tests/integration/test_kafka_ports.py.
+the real one to what stands here: tests/operations/test_kafka_ports.py.
 
 Whatever is asked of Kafka may raise `consumer.kafka.connection.KafkaUnavailableError`: it can't be
 reached, or it refuses.

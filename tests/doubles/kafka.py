@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count, islice
 
 from aiokafka.codec import lz4_encode
@@ -151,6 +151,14 @@ class MemoryKafka:
 
     # -- records -----------------------------------------------------------------------------------
 
+    def placed(self, record: OutgoingRecord) -> OutgoingRecord:
+        """The record with the partition that a producer chooses for it."""
+        with self.step:
+            topic = self._topics.get(record.topic)
+            if topic is None or record.partition is not None:
+                return record
+            return replace(record, partition=self._partition_of(record, len(topic.partitions)))
+
     def append(self, record: OutgoingRecord) -> Coordinates:
         """Take a record as a producer sends it.
 
@@ -163,7 +171,7 @@ class MemoryKafka:
                 raise KafkaUnavailableError(f"{record.topic}: UnknownTopicOrPartitionError: ")
             if _packed(record) > int(topic.settings["max.message.bytes"]):
                 raise TooLargeForBroker
-            number = self._partition_of(record, len(topic.partitions))
+            number = self.placed(record).partition or 0
             at = Coordinates(record.topic, number, topic.partitions[number].end)
             now = int(time.time() * 1_000)
             topic.partitions[number].take(Record(at, now, record.key, record.value, record.headers))
@@ -220,8 +228,6 @@ class MemoryKafka:
             loop.call_soon_threadsafe(event.set)
 
     def _partition_of(self, record: OutgoingRecord, partitions: int) -> int:
-        if record.partition is not None:
-            return record.partition
         if record.key is None:
             return self._rng.randrange(partitions)
         (number,) = partitions_for([record.key], partitions)

@@ -303,23 +303,44 @@ class MemoryAdmin:
 
 
 class MemoryPublisher:
-    """`consumer.operations.ports.RecordPublisher` in memory."""
+    """`consumer.operations.ports.RecordPublisher` in memory.
+
+    A record that its topic refuses takes those with it that are under way behind it, in the same
+    partition: an idempotent producer can't go on in the middle of a sequence.
+    """
 
     def __init__(self, line: Line, max_record_bytes: int) -> None:
         self._line = line
         self._kafka = line.kafka
         self._max_record_bytes = max_record_bytes
+        self._under_way: list[OutgoingRecord] = []
+        self._lost: list[OutgoingRecord] = []
 
     async def publish(self, record: OutgoingRecord) -> None:
         too_large = TooLargeForTopicError(f"{record.size} bytes for {record.topic}")
         if record.size > self._max_record_bytes:
             raise too_large
-        await asyncio.sleep(0)  # as on a network, somebody else may come first
-        with self._line.asked(f"publishing to {record.topic}"):
-            try:
-                self._kafka.append(record)
-            except TooLargeForBroker:
-                raise too_large from None
+        record = self._kafka.placed(record)
+        self._under_way.append(record)
+        try:
+            await asyncio.sleep(0)  # as on a network, somebody else may come first
+            with self._line.asked(f"publishing to {record.topic}"):
+                self._send(record)
+        except TooLargeForBroker:
+            raise too_large from None
+        finally:
+            self._under_way = [each for each in self._under_way if each is not record]
+            self._lost = [each for each in self._lost if each is not record]
+
+    def _send(self, record: OutgoingRecord) -> None:
+        if any(each is record for each in self._lost):
+            raise KafkaUnavailableError(f"{record.topic}: OutOfOrderSequenceNumber")
+        try:
+            self._kafka.append(record)
+        except TooLargeForBroker:
+            place = record.topic, record.partition
+            self._lost += [r for r in self._under_way if (r.topic, r.partition) == place]
+            raise
 
 
 class MemoryLock:

@@ -474,6 +474,26 @@ async def test_what_is_too_large_is_refused_alone(ground: Ground) -> None:
     assert await values(ground, topic) == [b"between", b"behind"]
 
 
+async def test_a_refused_record_takes_those_behind_it_along(ground: Ground) -> None:
+    """What is under way in its partition fails as well, and says so; nothing is lost in silence."""
+    topic = await ground.topic(max_message_bytes=20_000)
+    records = [OutgoingRecord(topic, b"k", b"small %d" % number) for number in range(10)]
+    records.insert(5, OutgoingRecord(topic, b"k", secrets.token_bytes(40_000)))
+    async with ground.access.publisher(**LIMITS) as publisher:
+        outcomes = await asyncio.gather(
+            *(publisher.publish(record) for record in records), return_exceptions=True
+        )
+        await publisher.publish(OutgoingRecord(topic, b"k", b"later"))
+    found = await values(ground, topic)
+
+    assert [type(each) for each in outcomes] == [
+        *[type(None)] * 5,
+        TooLargeForTopicError,
+        *[KafkaUnavailableError] * 5,
+    ]
+    assert found == [*(b"small %d" % number for number in range(5)), b"later"]
+
+
 async def test_a_topic_counts_what_is_packed(ground: Ground) -> None:
     """Text that packs well may be larger than the topic takes."""
     topic = await ground.topic(max_message_bytes=20_000)
