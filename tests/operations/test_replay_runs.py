@@ -13,6 +13,7 @@ import pytest
 
 from consumer.kafka.connection import KafkaUnavailableError
 from consumer.operations.letters.selection import Selection
+from consumer.operations.replay import execution
 from consumer.operations.replay.execution import ReplayStopped, RunOutcome
 from consumer.operations.replay.replay import ReplayRefused
 from consumer.operations.replay.run import RunProgress
@@ -151,6 +152,13 @@ End = Callable[..., None]
 ENDS = (Killed, KafkaUnavailableError, ReplayStopped)
 
 
+@pytest.fixture
+def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two letters at once, and a commit after each step: as in a long run, with few letters."""
+    monkeypatch.setattr(execution, "_AT_ONCE", 2)
+    monkeypatch.setattr(execution, "_COMMIT_EVERY_SECONDS", 0.0)
+
+
 def begun_on(stage: MemoryStage) -> Process:
     kafka = stage.kafka.copy()
     return Process(stage.settings, kafka, MemoryClients(kafka))
@@ -165,6 +173,7 @@ async def assert_each_once(process: Process, done: RunOutcome) -> None:
     assert (report.state, report.run.selected, report.progress.published) == ("done", 5, 5)
 
 
+@pytest.mark.usefixtures("small_steps")
 @pytest.mark.parametrize("done", [False, True], ids=["before it takes effect", "after it"])
 @pytest.mark.parametrize("end", [Line.kill_at, Line.break_at], ids=["killed", "cut off"])
 async def test_whatever_call_is_the_last_one_it_goes_on(
@@ -182,9 +191,10 @@ async def test_whatever_call_is_the_last_one_it_goes_on(
         else:
             break
 
-    assert moment > 25
+    assert moment > 30
 
 
+@pytest.mark.usefixtures("small_steps")
 @pytest.mark.parametrize("seed", range(8))
 async def test_ended_again_and_again_it_gets_there(refused_five: MemoryStage, seed: int) -> None:
     """Every resumption may be the next to end, wherever it is."""
