@@ -31,7 +31,7 @@ class Operated(Protocol):
     def clients(self) -> KafkaAccess: ...
 
 
-@dataclass(slots=True)
+@dataclass
 class Told:
     """What an operator was told."""
 

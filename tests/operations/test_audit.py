@@ -264,6 +264,28 @@ async def test_a_newer_version_than_any_event_is_a_note(stage: MemoryStage) -> N
     assert (seen.summary.noted, seen.summary.unexplained) == (1, 0)
 
 
+async def test_only_what_is_wrong_at_both_looks_is_told(stage: MemoryStage) -> None:
+    """What is mended between them is in order; what breaks between them has been looked at once."""
+    names = ("mended", "broken", "breaks")
+    await stage.worked(*(document(name, texts(name, 2)) for name in names))
+    of = {name: files_of(stage, name)[0] for name in names}
+    async with client_for(stage.simulator) as client:
+        await client.storage.remove("docs", [of["mended"].location, of["broken"].location])
+
+        async def between(seconds: float) -> None:
+            await store_again(stage, of["mended"])
+            await client.storage.remove("docs", [of["breaks"].location])
+
+        seen = await look(stage, sleep=between)
+
+    assert seen.named == [("incomplete", "broken")]
+    assert seen.summary.states == {
+        DocumentState.STORED: 1,
+        DocumentState.INCOMPLETE: 1,
+        DocumentState.SETTLING: 1,
+    }
+
+
 # -- one workspace ---------------------------------------------------------------------------------
 
 

@@ -48,6 +48,7 @@ async def test_the_second_operator_is_refused_with_the_reason(stage: MemoryStage
 
 async def test_a_run_that_was_interrupted_goes_on(stage: MemoryStage) -> None:
     """By its id alone, with the filters it had; a letter that came meanwhile is none of its."""
+    await refused(stage, 2, "OTHERS")
     await refused(stage, 8)
     told = Told()
     chosen = Selection(text="refused-", reasons=frozenset({"rejected"}))
@@ -67,7 +68,9 @@ async def test_a_run_that_was_interrupted_goes_on(stage: MemoryStage) -> None:
     assert (done.progress.published, done.progress.done) == (8, True)
     assert again.progress.done
     assert (report.state, report.run.selected, report.progress.published) == ("done", 8, 8)
-    assert sorted(Counter(letters_of(await replays(stage))).values()) == [1] * 8
+    found = await replays(stage)
+    assert sorted(Counter(letters_of(found)).values()) == [1] * 8
+    assert {record.key for record in found} == {b"refused-%d" % number for number in range(8)}
 
 
 async def test_what_was_published_and_not_committed_is_not_published_again(
@@ -232,3 +235,22 @@ async def test_who_loses_the_lock_stops(stage: MemoryStage) -> None:
     assert stopped <= published + 1
     assert (done.progress.published, done.progress.done) == (6, True)
     assert sorted(Counter(letters_of(await replays(stage))).values()) == [1] * 6
+
+
+async def test_who_loses_the_lock_at_the_end_does_not_commit(stage: MemoryStage) -> None:
+    """Everything is published, and another run may have begun: its progress stays as it was."""
+    await refused(stage, 3)
+    await stage.stop()
+
+    class LosesIt(Told):
+        def _done(self, more: int) -> None:
+            super()._done(more)
+            if self.done == 3:
+                stage.kafka.lose_members(lock_group(stage.settings))
+
+    with pytest.raises(ReplayStopped, match="the lock was lost"):
+        await replay(stage, told=LosesIt())
+    (report,) = await list_runs(stage.settings, stage.clients)
+
+    assert len(await replays(stage)) == 3
+    assert (report.state, report.progress.published) == ("interrupted", 0)
