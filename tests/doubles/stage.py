@@ -120,10 +120,11 @@ class MemoryStage(StoredView):
         """Delete every record of a topic, as retention does."""
         self.kafka.delete_records(topic, dict.fromkeys(self.kafka.ranges(topic) or {}, -1))
 
-    def commit_everything(self) -> None:
-        """What a service would do that loses events: everything counts as done."""
-        ends = self.kafka.ranges(self.documents) or {}
-        places = {(self.documents, n): GroupOffset(each.end) for n, each in ends.items()}
+    def commit_everything(self, topic: str | None = None) -> None:
+        """What a service would do that loses events: all of a topic counts as done."""
+        name = topic or self.documents
+        ends = self.kafka.ranges(name) or {}
+        places = {(name, n): GroupOffset(each.end) for n, each in ends.items()}
         self.kafka.commit(self.settings.kafka.group_id, places)
 
     # -- out ---------------------------------------------------------------------------------------

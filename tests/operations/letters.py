@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import secrets
+from datetime import UTC, datetime
 from typing import Any
 
+from consumer.contract.dead_letter import Cause, DeadLetter
+from consumer.contract.reference import Reference, reference_to
+from consumer.contract.upload_result import event_id_of
+from consumer.model.origin import Origin
+from consumer.model.outcome import FailureReason
 from consumer.model.record import Record
 from tests.doubles.stage import MemoryStage
 from tests.staging import Json, document, texts
@@ -79,3 +85,25 @@ async def refused(stage: MemoryStage, count: int = 1, word: str = "REFUSED") -> 
     await stage.wait_dead_letters(letters + count)
     await stage.wait_results(results + count)  # published behind the letters
     return events
+
+
+def by_reference(stage: MemoryStage, record: Record, **changes: object) -> None:
+    """A dead letter that only refers to a record, as the service writes it."""
+    reference = reference_to(record)
+    if changes:
+        fields = {name: getattr(reference, name) for name in Reference.__slots__}
+        reference = Reference(**(fields | changes))
+    letter = DeadLetter(
+        record=reference,
+        origin=Origin(record.at, reference.timestamp_ms or 0),
+        cause=Cause(FailureReason.OVERSIZED, "too large for its topic", "settle", "x"),
+        event_id=event_id_of(record, stage.kafka.cluster_id),
+        trace_id="0" * 31 + "1",
+        group=stage.settings.kafka.group_id,
+        task="test",
+        failed_at=datetime(2026, 3, 2, tzinfo=UTC),
+        identity="large",
+        document_id="large",
+    )
+    topic = stage.settings.kafka.dead_letters_topic
+    stage.publish(letter.value, key=letter.key, headers=letter.headers, topic=topic)

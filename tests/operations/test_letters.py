@@ -9,7 +9,8 @@ import pytest
 from consumer.contract.received_letter import letter_of
 from tests.commands import Commands
 from tests.operations.conftest import MakeStage, Operator
-from tests.operations.letters import FIELDS, failing, foreign
+from tests.operations.letters import FIELDS, failing, foreign, refused
+from tests.operations.replaying import replay
 from tests.staging import document
 
 # -- letters that the service wrote ----------------------------------------------------------------
@@ -120,6 +121,19 @@ async def test_a_newer_version_makes_a_letter_stale(operator: Operator) -> None:
     assert listed["standing"] == "stale"
     assert "guide" not in people.out
     assert "1 stale" in people.err
+
+
+async def test_a_replay_that_the_service_is_done_with_is_not_under_way(operator: Operator) -> None:
+    """Committed without a result, as of an event that nobody can name: the letter is open again."""
+    stage = operator.stage
+    await refused(stage, 1)
+    await stage.stop()
+    await replay(stage)
+    (before,) = await operator.listed("--all")
+    stage.commit_everything(stage.settings.kafka.replay_topic)
+    (after,) = await operator.listed("--all")
+
+    assert (before["standing"], after["standing"]) == ("in flight", "open")
 
 
 # -- by reference ----------------------------------------------------------------------------------

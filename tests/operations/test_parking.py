@@ -8,7 +8,11 @@ from pathlib import Path
 
 from consumer.contract.exported_letter import decode_exported
 from consumer.contract.received_letter import letter_of
+from consumer.operations.letters.parking import Became, park
+from consumer.operations.letters.payloads import records_of
+from consumer.operations.letters.reading import read_letters
 from consumer.operations.replay.verdict import replay_of
+from tests.doubles.stage import MemoryStage
 from tests.operations.conftest import Operator
 from tests.operations.letters import STEERING, failing, foreign, same
 
@@ -107,6 +111,20 @@ async def test_what_was_parked_by_halves_is_parked_whole_the_second_time(
     assert moments > 8
     assert {repr(same(each)) for each in aside} == {repr(same(each)) for each in records}
     assert await operator.listed() == []
+
+
+async def test_letters_that_are_gone_meanwhile_are_told(stage: MemoryStage) -> None:
+    """Retention, or somebody, takes them between the look and the deed: nothing stands for them."""
+    await failing(stage)
+    letters = (await read_letters(stage.settings, stage.clients)).letters
+    (garbage,) = [each for each in letters if each.reason == "undecodable"]
+    stage.empty(stage.settings.kafka.dead_letters_topic)
+    records = [found async for found in records_of(stage.clients, letters)]
+    became = [each async for each in park(stage.settings, stage.clients, [garbage])]
+
+    assert records == []
+    assert became == [(garbage, Became.GONE)]
+    assert stage.everything(stage.settings.kafka.parked_topic) == []
 
 
 # -- foreign letters -------------------------------------------------------------------------------

@@ -5,19 +5,12 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from datetime import UTC, datetime
 
 import orjson
 import pytest
 
-from consumer.contract.dead_letter import Cause, DeadLetter
 from consumer.contract.received_letter import letter_of
-from consumer.contract.reference import Reference, reference_to
-from consumer.contract.upload_result import event_id_of
 from consumer.kafka.connection import KafkaUnavailableError
-from consumer.model.origin import Origin
-from consumer.model.outcome import FailureReason
-from consumer.model.record import Record
 from consumer.operations.letters.payloads import payload_of
 from consumer.operations.letters.selection import Selection
 from consumer.operations.replay.replay import ReplayRefused
@@ -26,7 +19,7 @@ from consumer.operations.replay.sources import WrongFileError
 from consumer.operations.replay.verdict import ReplayVerdict
 from tests.doubles.stage import MemoryStage
 from tests.operations.conftest import MakeStage
-from tests.operations.letters import refuse, refused
+from tests.operations.letters import by_reference, refuse, refused
 from tests.operations.replaying import exported, original_headers, parked, plan, replay, replays
 from tests.staging import Json, document, header, statuses, texts
 
@@ -259,28 +252,6 @@ async def test_a_file_replays_what_the_topic_has_lost(stage: MemoryStage) -> Non
 
 
 # -- by reference ----------------------------------------------------------------------------------
-
-
-def by_reference(stage: MemoryStage, record: Record, **changes: object) -> None:
-    """A dead letter that only refers to a record, as the service writes it."""
-    reference = reference_to(record)
-    if changes:
-        fields = {name: getattr(reference, name) for name in Reference.__slots__}
-        reference = Reference(**(fields | changes))
-    letter = DeadLetter(
-        record=reference,
-        origin=Origin(record.at, reference.timestamp_ms or 0),
-        cause=Cause(FailureReason.OVERSIZED, "too large for its topic", "settle", "x"),
-        event_id=event_id_of(record, stage.kafka.cluster_id),
-        trace_id="0" * 31 + "1",
-        group=stage.settings.kafka.group_id,
-        task="test",
-        failed_at=datetime(2026, 3, 2, tzinfo=UTC),
-        identity="large",
-        document_id="large",
-    )
-    topic = stage.settings.kafka.dead_letters_topic
-    stage.publish(letter.value, key=letter.key, headers=letter.headers, topic=topic)
 
 
 async def test_a_letter_by_reference_replays_its_original(stage: MemoryStage) -> None:

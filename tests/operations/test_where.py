@@ -139,6 +139,20 @@ async def test_an_id_leads_to_its_identity(make_stage: MakeStage, commands: Comm
     }
 
 
+async def test_an_identity_is_learned_from_what_comes_later(
+    make_stage: MakeStage, commands: Commands
+) -> None:
+    """What came before it is read once more: a newer id's event that nobody has answered yet."""
+    stage = await make_stage({"DOCUMENT_IDENTITY": "{source_url}"})
+    url = "https://docs.example/page"
+    stage.publish(document("new", texts("b", 2), source_url=url), key=url, partition=0)
+    stage.publish(document("old", texts("a", 2), source_url=url), key=url, partition=1)
+    story = (await where(Operator(stage, commands), "old", "--json")).json
+
+    assert story["identities"] == [url]
+    assert sorted(each["document_id"] for each in story["events"]) == ["new", "old"]
+
+
 async def test_events_that_cannot_be_carried_out_are_told(operator: Operator) -> None:
     """Junk under its key, and an invalid event with a readable id."""
     stage = operator.stage
