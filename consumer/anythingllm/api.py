@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -28,10 +29,12 @@ from consumer.anythingllm.models import (
     FilePage,
     ScannedWorkspace,
     StoredFile,
+    SurveyedWorkspace,
     VectorHit,
     Workspace,
     WorkspaceListing,
 )
+from consumer.anythingllm.sentinel import is_sentinel
 from consumer.anythingllm.transport import Errand, Transport
 from consumer.model.fields import need_list, need_text
 from consumer.model.slug import is_slug
@@ -56,11 +59,32 @@ class Api:
             return tuple(workspace_of(each) for each in need_list(fields["workspaces"]))
 
     async def workspace(self, errand: Errand, slug: str) -> WorkspaceListing | None:
-        """One workspace with its documents; None where there is none (200 with an empty list)."""
+        """One workspace with its documents; None where there is none (200 with an empty list).
+
+        Raises:
+            AnythingLLMProtocolError: all of it would take more memory than one answer may.
+        """
         rows: list[DocumentRow] = []
-        found = await self.scan(errand, slug, rows.append)
+        found = await self.scan(errand, slug, rows.append, bounded=True)
         workspace = found.workspace if found else None
         return WorkspaceListing(workspace, tuple(rows), found.date) if found and workspace else None
+
+    async def survey(self, errand: Errand, slug: str) -> SurveyedWorkspace | None:
+        """One workspace without its documents, however many; None where there is none."""
+        sentinels: list[DocumentRow] = []
+        oldest: datetime | None = None
+
+        def take(row: DocumentRow) -> None:
+            nonlocal oldest
+            if is_sentinel(row.doc_source):
+                sentinels.append(row)
+            elif (made := row.created_at) is not None:
+                oldest = made if oldest is None else min(oldest, made)
+
+        found = await self.scan(errand, slug, take)
+        if found is None or found.workspace is None:
+            return None
+        return SurveyedWorkspace(found.workspace, found.rows, tuple(sentinels), oldest, found.date)
 
     async def scan(
         self,
@@ -69,6 +93,7 @@ class Api:
         take: Callable[[DocumentRow], None],
         *,
         unless: str | None = None,
+        bounded: bool = False,
     ) -> ScannedWorkspace | None:
         """Read one workspace's listing row by row; None where it still has the ETag `unless`.
 
@@ -79,6 +104,7 @@ class Api:
             slug: the workspace.
             take: gets the rows as they arrive; its exceptions leave this method.
             unless: the ETag of a listing that was read before.
+            bounded: whether a listing larger than an answer may be is refused: all of it is kept.
         """
         call = Call("GET", f"/v1/workspace/{checked_slug(slug)}")
         parser = ListingParser(slug)
@@ -92,12 +118,12 @@ class Api:
             for row in rows:
                 take(row)
 
-        asking = self._transport.stream(errand, call, piece, unless=unless)
+        asking = self._transport.stream(errand, call, piece, unless=unless, bounded=bounded)
         answer = await self._judging_403(errand, call, asking)
         if not answer.changed:
             return None
         with _shape(call):
-            return ScannedWorkspace(parser.end(), count, answer.date, answer.etag)
+            return ScannedWorkspace(parser.end(), count, answer.date, answer.etag, answer.size)
 
     async def new_workspace(self, errand: Errand, name: str) -> Workspace:
         """Create a workspace; the server makes the slug, with a random tail if it is taken."""

@@ -296,13 +296,12 @@ class AnythingLLMClient:
             return is_same or marker.document_id == document_id
 
         async with self._within_document_timeout("delete_document"):
-            units = await self._storage.listing(workspace_slug, trace_id=trace_id)
-            locations = [unit.location for unit in units if is_meant(unit.marker)]
+            units = await self._storage.listing(workspace_slug, is_meant, trace_id=trace_id)
+            locations = [unit.location for unit in units]
             if not locations:
                 return True
             await self._storage.remove(workspace_slug, locations, trace_id=trace_id)
-            left = await self._storage.listing(workspace_slug, trace_id=trace_id)
-            return not any(is_meant(unit.marker) for unit in left)
+            return not await self._storage.listing(workspace_slug, is_meant, trace_id=trace_id)
 
     @asynccontextmanager
     async def _within_document_timeout(self, what: str) -> AsyncIterator[None]:

@@ -58,7 +58,7 @@ class AnythingLLMConfig:
             The server may go on for 600 s.
         sentinel_pause: seconds between the two looks at a fresh workspace's sentinel; it has to be
             longer than a concurrent first upload needs to create the workspace's table.
-        max_response_bytes: larger answers are refused; a listing has about 1,100 bytes a chunk.
+        max_response_bytes: larger answers are refused, but for listings that are read row by row.
 
     Raises:
         ValueError: a value is wrong on its face; the message never holds the key.

@@ -59,9 +59,10 @@ class DocumentUploads:
         self, slug: str, document: ProcessedDocument, version: DocumentVersion, trace_id: str | None
     ) -> DocumentUploadResult:
         """Store it as far as the attempts go (`AnythingLLMClient.upload_document`)."""
-        units = await self._storage.listing(slug, trace_id=trace_id)
         identity = self._identity.of(document)
-        stored = [unit for unit in units if self._identity.of_marker(unit.marker) == identity]
+        stored = await self._storage.listing(
+            slug, lambda marker: self._identity.of_marker(marker) == identity, trace_id=trace_id
+        )
         changes = compare(document, stored, version)
         failed: dict[str, FailedChunk] = {}
         if changes.missing:

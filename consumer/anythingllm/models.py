@@ -57,6 +57,25 @@ class WorkspaceListing:
 
 
 @dataclass(frozen=True, slots=True)
+class SurveyedWorkspace:
+    """A workspace of which only what its readiness needs was kept, however much it holds.
+
+    Args:
+        workspace: the workspace.
+        rows: how many documents it lists.
+        sentinels: those of them that are test documents.
+        oldest: when the oldest document that is none was made; None where there is none.
+        date: the server's time of the answer.
+    """
+
+    workspace: Workspace
+    rows: int
+    sentinels: tuple[DocumentRow, ...]
+    oldest: datetime | None
+    date: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class ScannedWorkspace:
     """A workspace whose listing was read to its end, without the rows.
 
@@ -65,12 +84,14 @@ class ScannedWorkspace:
         rows: how many rows it has.
         date: the server's time of the answer.
         etag: names this state of the listing; None where the server names none.
+        size: bytes of the answer.
     """
 
     workspace: Workspace | None
     rows: int
     date: datetime
     etag: str | None
+    size: int = 0
 
 
 @dataclass(frozen=True, slots=True)

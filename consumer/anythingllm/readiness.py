@@ -33,10 +33,9 @@ import structlog
 
 from consumer.anythingllm.api import Api, checked_slug
 from consumer.anythingllm.errors import AnythingLLMConnectionError, AnythingLLMError
-from consumer.anythingllm.models import DocumentRow, Workspace, WorkspaceListing
+from consumer.anythingllm.models import DocumentRow, SurveyedWorkspace, Workspace
 from consumer.anythingllm.proof import StorageProof
 from consumer.anythingllm.sentinel import (
-    is_sentinel,
     sentinel_body,
     sentinel_source,
     sentinel_text,
@@ -229,7 +228,7 @@ class Readiness:
 
     async def _make_ready(self, slug: str, trace_id: str | None) -> _Ready:
         listing, _ = await self._workspaces.ensure(self._errand(self._timeout, trace_id), slug)
-        litter = _Litter([row.location for row in listing.rows if _is_abandoned(row, listing)])
+        litter = _Litter([row.location for row in listing.sentinels if _is_abandoned(row, listing)])
         try:
             if slug in self._distrusted or not is_in_use(listing):
                 await self._prove(slug, trace_id, litter)
@@ -237,7 +236,7 @@ class Readiness:
             await self._remove_sentinels(slug, trace_id, litter)
             raise
         await self._remove_sentinels(slug, trace_id, litter)
-        log.info("workspace.ready", workspace=slug, documents=len(listing.rows))
+        log.info("workspace.ready", workspace=slug, documents=listing.rows)
         return _Ready(listing.workspace.id, used=bool(listing.rows))
 
     async def _prove(self, slug: str, trace_id: str | None, litter: _Litter) -> None:
@@ -309,21 +308,14 @@ def _takes_nothing(slug: str) -> AnythingLLMError:
     )
 
 
-def is_in_use(listing: WorkspaceListing) -> bool:
+def is_in_use(listing: SurveyedWorkspace) -> bool:
     """Rule 1 of the module docstring; ages by the server's own clock on both sides."""
-    return any(
-        not is_sentinel(row.doc_source) and _older(row, listing, SETTLED_AGE)
-        for row in listing.rows
-    )
+    return listing.oldest is not None and listing.date - listing.oldest > SETTLED_AGE
 
 
-def _is_abandoned(row: DocumentRow, listing: WorkspaceListing) -> bool:
-    return is_sentinel(row.doc_source) and _older(row, listing, ABANDONED_AGE)
-
-
-def _older(row: DocumentRow, listing: WorkspaceListing, age: timedelta) -> bool:
+def _is_abandoned(row: DocumentRow, listing: SurveyedWorkspace) -> bool:
     created = row.created_at
-    return created is not None and listing.date - created > age
+    return created is not None and listing.date - created > ABANDONED_AGE
 
 
 def _cancelling() -> bool:

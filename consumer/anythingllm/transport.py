@@ -3,7 +3,8 @@
 What is always true of a call:
 
 1. It ends in time: there is one deadline over connecting, sending, waiting and reading. With
-   aiohttp's own limits a server that drips bytes could hold a call open.
+   aiohttp's own limits a server that drips bytes could hold a call open. An answer that is taken
+   piece by piece moves its deadline on as it arrives, by a second for each MiB.
 2. It passes the breaker, unless it is a health probe.
 3. What comes back is JSON with the expected keys, or an `AnythingLLMError`. An unknown path of
    AnythingLLM 1.16 answers 200 with a web page and does nothing.
@@ -44,10 +45,14 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
+Receive = Callable[[aiohttp.ClientResponse, asyncio.Timeout], Awaitable[T]]
+"""Takes an answer; the timeout is that of its call."""
+
 KEEP_ALIVE = 4.0  # seconds; AnythingLLM closes idle connections after 5, and a race loses an answer
 CONNECT = 10.0  # seconds for TCP and TLS; a host that needs longer is not reachable
 SPARE_CONNECTIONS = 32  # for probes, searches and listings, on top of what uploads can occupy
 _CHUNK = 64 * 1024  # bytes read at a time
+STREAM_RATE = 1024 * 1024  # bytes a second; a listing of 500 MiB may take 500 s on top
 _ERROR_BYTES = 64 * 1024  # of an error's body; only its ``error`` text is looked at
 
 _TRACE_ID = re.compile(r"(?!0{32})[0-9a-f]{32}")
@@ -95,11 +100,13 @@ class Streamed:
         date: the server's time of the answer.
         etag: names what was answered, to ask with next time; None where the server names nothing.
         changed: false when nothing came, because everything is as it was under the given name.
+        size: bytes that were handed over.
     """
 
     date: datetime
     etag: str | None
     changed: bool = True
+    size: int = 0
 
 
 class Transport:
@@ -179,7 +186,7 @@ class Transport:
     async def ask(self, errand: Errand, call: Call) -> Answer:
         """As `call`, with the server's time."""
 
-        async def receive(response: aiohttp.ClientResponse) -> Answer:
+        async def receive(response: aiohttp.ClientResponse, _: asyncio.Timeout) -> Answer:
             return self._judged(call, response, await self._read(response, call))
 
         return await self._send(errand, call, receive)
@@ -191,33 +198,38 @@ class Transport:
         take: Callable[[bytes], None],
         *,
         unless: str | None = None,
+        bounded: bool = False,
     ) -> Streamed:
         """Send a request and hand its JSON over as it arrives, unread and never held whole.
 
         Between two pieces all other tasks have a turn. When an answer ends early, its first part
         has been handed over before the error is raised: the taker must be able to drop it.
 
+        Its size has no bound where nothing of it is kept. Its time has one (rule 1).
+
         Args:
-            errand: deadline and trace.
+            errand: deadline for the first `STREAM_RATE` bytes, and trace.
             call: a GET.
             take: gets the pieces, up to 64 KiB each; its exceptions leave this method.
             unless: an ETag; an answer that still has it does not come again.
+            bounded: whether an answer above ``max_response_bytes`` is refused.
 
         Raises:
             RuntimeError: not connected.
             AnythingLLMError: anything else.
         """
 
-        async def receive(response: aiohttp.ClientResponse) -> Streamed:
+        async def receive(response: aiohttp.ClientResponse, limit: asyncio.Timeout) -> Streamed:
             etag = response.headers.get("ETag")
             if response.status == 304 and unless is not None:
                 return Streamed(self._now(), etag or unless, changed=False)
+            size = 0
             if response.status == 200 and response.content_type == "application/json":
-                await self._pour(response, call, take)
+                size = await _pour(response, self._within(call, take) if bounded else take, limit)
                 raw = b"{}"  # the taker has judged the content; the rest is judged below
             else:
                 raw = await self._read(response, call)
-            return Streamed(self._judged(call, response, raw).date, etag)
+            return Streamed(self._judged(call, response, raw).date, etag, size=size)
 
         headers = {} if unless is None else {"If-None-Match": unless}
         return await self._send(errand, call, receive, headers)
@@ -226,7 +238,7 @@ class Transport:
         self,
         errand: Errand,
         call: Call,
-        receive: Callable[[aiohttp.ClientResponse], Awaitable[T]],
+        receive: Receive[T],
         headers: dict[str, str] | None = None,
     ) -> T:
         if self._session is None:
@@ -253,7 +265,7 @@ class Transport:
         self,
         session: aiohttp.ClientSession,
         outgoing: _Outgoing,
-        receive: Callable[[aiohttp.ClientResponse], Awaitable[T]],
+        receive: Receive[T],
     ) -> T:
         try:
             return await self._once(session, outgoing, receive)
@@ -269,24 +281,24 @@ class Transport:
         self,
         session: aiohttp.ClientSession,
         outgoing: _Outgoing,
-        receive: Callable[[aiohttp.ClientResponse], Awaitable[T]],
+        receive: Receive[T],
     ) -> T:
         call = outgoing.call
         seconds = max(outgoing.errand.left, 0.001)
         async with (
             translating_errors(call, seconds, self._note_refused) as sent,
-            asyncio.timeout(seconds),
+            asyncio.timeout(seconds) as limit,
             session.request(
                 call.method,
                 self._config.base_url + call.path,
                 data=outgoing.body,
                 headers=self._headers(outgoing),
                 allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=seconds, sock_connect=min(CONNECT, seconds)),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=min(CONNECT, seconds)),
                 trace_request_ctx=sent,
             ) as response,
         ):
-            return await receive(response)
+            return await receive(response, limit)
 
     def _judged(self, call: Call, response: aiohttp.ClientResponse, raw: bytes) -> Answer:
         return judged(
@@ -306,7 +318,7 @@ class Transport:
         """The body; of an error no more than its ``error`` text needs."""
         raw = bytearray()
         if response.status == 200:
-            await self._pour(response, call, raw.extend)
+            await _pour(response, self._within(call, raw.extend))
             return bytes(raw)
         async for piece in response.content.iter_chunked(_CHUNK):
             raw += piece
@@ -314,23 +326,40 @@ class Transport:
                 break
         return bytes(raw)
 
-    async def _pour(
-        self, response: aiohttp.ClientResponse, call: Call, take: Callable[[bytes], None]
-    ) -> None:
-        """Hand over the body piece by piece, as far as the limit."""
+    def _within(self, call: Call, take: Callable[[bytes], None]) -> Callable[[bytes], None]:
+        """The same, as far as an answer may go of which all is kept."""
         limit, size = self._config.max_response_bytes, 0
-        async for piece in response.content.iter_chunked(_CHUNK):
+
+        def taking(piece: bytes) -> None:
+            nonlocal size
             size += len(piece)
             if size > limit:
                 raise AnythingLLMProtocolError(
                     f"{call}: the answer is larger than {limit} bytes", ambiguous=call.changes
                 )
             take(piece)
-            # Bytes that have arrived already would be read without letting any other task run.
-            await asyncio.sleep(0)
+
+        return taking
 
     def _note_refused(self) -> None:
         self.refused_at = self.clock()
+
+
+async def _pour(
+    response: aiohttp.ClientResponse,
+    take: Callable[[bytes], None],
+    limit: asyncio.Timeout | None = None,
+) -> int:
+    """Hand over the body piece by piece, and move the limit on with it; its size in bytes."""
+    size = 0
+    async for piece in response.content.iter_chunked(_CHUNK):
+        size += len(piece)
+        take(piece)
+        if limit is not None and (when := limit.when()) is not None:
+            limit.reschedule(when + len(piece) / STREAM_RATE)
+        # Bytes that have arrived already would be read without letting any other task run.
+        await asyncio.sleep(0)
+    return size
 
 
 def _tls(ca_file: str | None) -> ssl.SSLContext | bool:

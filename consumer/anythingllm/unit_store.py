@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import structlog
 
 from consumer.anythingllm.api import Api
 from consumer.anythingllm.errors import (
+    AnythingLLMError,
     AnythingLLMForbiddenError,
     AnythingLLMProtocolError,
     AnythingLLMRejectedError,
+    AnythingLLMServerError,
 )
 from consumer.anythingllm.health import PROBE_SECONDS, deep_probe
 from consumer.anythingllm.models import DocumentRow
@@ -20,14 +23,18 @@ from consumer.anythingllm.stored_documents import stored_unit
 from consumer.anythingllm.transport import NewErrand
 from consumer.anythingllm.unit_upload import RawTextUpload, Ways
 from consumer.anythingllm.upload_body import pieces
-from consumer.model.listing import Listed
-from consumer.model.marker import StoredUnit, Unit
+from consumer.model.listing import LONGEST_LISTING, Listed
+from consumer.model.marker import Marker, StoredUnit, Unit
 
 log = structlog.get_logger(__name__)
 
 EMBEDDED_AT_ONCE = 100  # pieces a request of the poison probe: its answer has up to 80 kB each
 REMOVED_AT_ONCE = 10  # locations a request: each takes 0.2 to 5 s on a large workspace
 REMOVALS_IN_FLIGHT = 2  # they occupy the server's only thread; more would slow down uploads
+
+
+# Rows of 1,100 bytes, as our units have, in the longest string that the server can build.
+MOST_ROWS = LONGEST_LISTING // 1_100
 
 
 def _always() -> None:
@@ -118,10 +125,24 @@ class AnythingLLMStorage:
         errand = self._errand(self._timeout, trace_id)
         return [each.slug for each in await self._api.workspaces(errand)]
 
-    async def listing(self, slug: str, *, trace_id: str | None = None) -> Sequence[StoredUnit]:
-        """All units with our marker, one a location; empty where there is no workspace."""
+    async def listing(
+        self,
+        slug: str,
+        wanted: Callable[[Marker], bool] = lambda marker: True,
+        *,
+        trace_id: str | None = None,
+    ) -> Sequence[StoredUnit]:
+        """The wanted units with our marker, one a location; empty where there is no workspace.
+
+        Nothing is kept of the others: a workspace may hold a million.
+        """
         units: list[StoredUnit] = []
-        await self.scan(slug, units.append, trace_id=trace_id)
+
+        def take(unit: StoredUnit) -> None:
+            if wanted(unit.marker):
+                units.append(unit)
+
+        await self.scan(slug, take, trace_id=trace_id)
         return units
 
     async def scan(
@@ -146,14 +167,35 @@ class AnythingLLMStorage:
             What was listed; None, and no unit was given away, where the ETag is still the same.
         """
         errand = self._errand(self._timeout, trace_id)
-        found = await self._api.scan(errand, slug, _Once(slug, take), unless=unless)
+        try:
+            found = await self._api.scan(errand, slug, _Once(slug, take), unless=unless)
+        except AnythingLLMServerError as error:
+            await self._explain(slug, error, trace_id)
+            raise
         if found is None:
             return None
         if found.workspace is None:
             self.forget(slug)
             return Listed(None, found.rows, found.etag)
         self._readiness.compare(found.workspace, empty=not found.rows)
-        return Listed(found.workspace.id, found.rows, found.etag)
+        return Listed(found.workspace.id, found.rows, found.etag, found.size)
+
+    async def row_counts(self, *, trace_id: str | None = None) -> dict[str, int]:
+        """How many documents each workspace lists, ours and others', without listing any."""
+        return await self._api.row_counts(self._errand(self._timeout, trace_id))
+
+    async def _explain(
+        self, slug: str, error: AnythingLLMServerError, trace_id: str | None
+    ) -> None:
+        """Say it where a workspace can't be listed because it is too large for that."""
+        with suppress(AnythingLLMError):
+            rows = (await self.row_counts(trace_id=trace_id)).get(slug, 0)
+            if rows >= MOST_ROWS // 2:
+                error.message += (
+                    f". The workspace lists {rows:,} documents, and AnythingLLM can't put more than"
+                    f" about {MOST_ROWS:,} into one answer: send new ones to further workspaces"
+                    " (ROUTING_WORKSPACE), and remove or move some of these"
+                )
 
     def upload(
         self,

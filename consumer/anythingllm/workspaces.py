@@ -16,7 +16,7 @@ from consumer.anythingllm.errors import (
     AnythingLLMForbiddenError,
     AnythingLLMNotFoundError,
 )
-from consumer.anythingllm.models import Workspace, WorkspaceListing
+from consumer.anythingllm.models import SurveyedWorkspace, Workspace
 from consumer.anythingllm.transport import Errand
 from consumer.model.fault import Fault
 
@@ -44,8 +44,8 @@ class Workspaces:
 
     async def ensure(
         self, errand: Errand, slug: str, name: str | None = None
-    ) -> tuple[WorkspaceListing, bool]:
-        """The workspace of this slug with its documents, and whether this call created it.
+    ) -> tuple[SurveyedWorkspace, bool]:
+        """The workspace of this slug, and whether this call created it.
 
         Args:
             errand: deadline and trace id.
@@ -56,7 +56,7 @@ class Workspaces:
             AnythingLLMNotFoundError: it does not exist and may not or can't be created (theirs).
             AnythingLLMError: anything else.
         """
-        listing = await self._api.workspace(errand, checked_slug(slug))
+        listing = await self._api.survey(errand, checked_slug(slug))
         if listing is not None:
             return listing, False
         if not self._may_create:
@@ -64,7 +64,7 @@ class Workspaces:
         created = await self._create(errand, slug)
         if created and name and name != slug:
             await self._api.rename_workspace(errand, slug, name[:_NAME_LENGTH])
-        listing = await self._api.workspace(errand, slug)
+        listing = await self._api.survey(errand, slug)
         if listing is None:
             raise _unavailable(slug, "although it was just created: somebody removes workspaces")
         return listing, created
@@ -74,21 +74,21 @@ class Workspaces:
         try:
             made = await self._api.new_workspace(errand, slug)
         except AnythingLLMError as error:
-            if error.http_status != 400 or not await self._api.workspace(errand, slug):
+            if error.http_status != 400 or not await self._api.survey(errand, slug):
                 raise
             return False
         if made.slug == slug:
             log.info("workspace.created", workspace=slug)
             return True
         await self._remove_stray(errand, made)
-        if not await self._api.workspace(errand, slug):
+        if not await self._api.survey(errand, slug):
             raise _unavailable(slug, f"and AnythingLLM calls it {made.slug!r}: choose that slug")
         return False
 
     async def _remove_stray(self, errand: Errand, stray: Workspace) -> None:
         """Remove what this call made by losing the race, unless it is used already."""
         try:
-            listing = await self._api.workspace(errand, stray.slug)
+            listing = await self._api.survey(errand, stray.slug)
             if listing is None or listing.rows or listing.workspace.id != stray.id:
                 return
             await self._api.delete_workspace(errand, stray.slug)

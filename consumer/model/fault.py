@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Self
 
 
 class Fault(StrEnum):
@@ -66,3 +67,13 @@ class Failure(Exception):
         self.retry_after = retry_after
         self.workspace_gone = False
         self.left: tuple[str, ...] = ()
+
+    def without_past(self) -> Self:
+        """The same without its traceback and causes.
+
+        To be kept, or raised again for others: the frames of the first one hold what was half
+        read, which may be all of a workspace.
+        """
+        other = type(self).__new__(type(self), *self.args)
+        other.__dict__.update(self.__dict__)
+        return other

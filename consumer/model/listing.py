@@ -9,6 +9,9 @@ from datetime import datetime
 from consumer.model.identity import IdentityTemplate
 from consumer.model.marker import Marker
 
+LONGEST_LISTING = 536_870_888
+"""Characters of the longest string of Node 20 (V8), as which AnythingLLM 1.16 builds a listing."""
+
 
 @dataclass(frozen=True, slots=True)
 class Listed:
@@ -20,11 +23,13 @@ class Listed:
         rows: how many rows it has, ours and those of others.
         etag: names this state of the listing, to ask whether it has changed; None where the server
             names none.
+        size: bytes of the listing.
     """
 
     workspace_id: int | None
     rows: int
     etag: str | None
+    size: int = 0
 
 
 @dataclass(frozen=True, slots=True)

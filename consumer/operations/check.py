@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from consumer.anythingllm import AnythingLLMClient, AnythingLLMError, AnythingLLMStorage
+from consumer.anythingllm.unit_store import MOST_ROWS
 from consumer.kafka.connection import KafkaUnavailableError
 from consumer.kafka.topics import CheckFinding, findings
 from consumer.model.identity import IdentityTemplate
@@ -70,8 +71,31 @@ async def look_at_anythingllm(settings: Settings) -> list[CheckFinding]:
     async with AnythingLLMClient(anythingllm_config(settings)) as client:
         found = _health(settings, await client.health_check())
         if all(each.ok for each in found):
+            found += await look_at_sizes(client.storage)
             found += await look_at_sources(settings, client.storage)
     return found
+
+
+async def look_at_sizes(storage: AnythingLLMStorage) -> list[CheckFinding]:
+    """Workspaces that come near to what AnythingLLM can list; nothing where none does."""
+    subject = "workspace size"
+    try:
+        counts = await storage.row_counts()
+    except AnythingLLMError as error:
+        return [CheckFinding(True, subject, f"not looked at: {error.message}")]
+    large = {slug: rows for slug, rows in counts.items() if rows >= MOST_ROWS // 2}
+    if not large:
+        return []
+    named = ", ".join(f"{slug}: {rows:,}" for slug, rows in sorted(large.items())[:_MOST_NAMED])
+    return [
+        CheckFinding(
+            False,
+            subject,
+            f"documents listed, {named}; AnythingLLM can't list more than about {MOST_ROWS:,}",
+            "send new documents to further workspaces (ROUTING_WORKSPACE): one that can't be "
+            "listed takes no documents any more, and they wait",
+        )
+    ]
 
 
 async def look_at_sources(settings: Settings, storage: AnythingLLMStorage) -> list[CheckFinding]:

@@ -30,7 +30,7 @@ import structlog
 
 from consumer.model.fault import Failure
 from consumer.model.identity import IdentityTemplate
-from consumer.model.listing import Listed
+from consumer.model.listing import LONGEST_LISTING, Listed
 from consumer.model.marker import StoredUnit
 from consumer.pipeline.index_rows import AnyStored, IndexedRows, StoredRow
 from consumer.pipeline.ports import Storage
@@ -103,6 +103,7 @@ class Index:
         self._mistakes: Counter[str] = Counter()
         self._bytes = 0
         self._warned = False
+        self._large: set[str] = set()  # workspaces that were warned of
 
     async def units(self, slug: str, identity: str, *, trace_id: str) -> tuple[StoredRow, ...]:
         """The stored units of one identity in one workspace.
@@ -116,7 +117,7 @@ class Index:
             if workspace is None or self._clock() - workspace.read_at > self._max_age:
                 failed = self._failed.get(slug)
                 if failed is not None and failed is not failed_before:
-                    raise failed
+                    raise failed.without_past()
                 workspace = await self._read(slug, trace_id)
             else:
                 self._workspaces.move_to_end(slug)
@@ -212,7 +213,7 @@ class Index:
                     slug, fresh.rows.put, unless=etag, trace_id=trace_id
                 )
             except Failure as failure:
-                self._failed[slug] = failure
+                self._failed[slug] = failure.without_past()
                 raise
             finally:
                 del self._readings[slug]
@@ -238,6 +239,7 @@ class Index:
     def _keep(
         self, slug: str, fresh: _ListedWorkspace, listed: Listed, reading: _ListingRead
     ) -> _ListedWorkspace:
+        self._warn_of_size(slug, listed)
         for write in reading.writes:
             write(fresh.rows)
         fresh.workspace_id = listed.workspace_id
@@ -247,6 +249,20 @@ class Index:
             self._workspaces[slug] = fresh
             self._grown(slug, fresh.rows.size)
         return fresh
+
+    def _warn_of_size(self, slug: str, listed: Listed) -> None:
+        if listed.size <= LONGEST_LISTING // 2 or slug in self._large:
+            return
+        self._large.add(slug)
+        log.warning(
+            "workspace.large",
+            workspace=slug,
+            documents=listed.rows,
+            bytes=listed.size,
+            longest=LONGEST_LISTING,
+            consequence="beyond that AnythingLLM can't list it, and its documents wait",
+            what_to_do="send new documents to further workspaces (ROUTING_WORKSPACE)",
+        )
 
     def _write(self, slug: str, write: _Write) -> None:
         if (workspace := self._workspaces.get(slug)) is not None:

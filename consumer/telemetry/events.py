@@ -65,6 +65,7 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "chunk.judged": "A chunk used up its attempts; `verdict` says if its text is to blame.",
         "chunk.file_left": "The file of a chunk that was given up stays; see `workspaces repair`.",
         "workspace.waiting": "A workspace can't be prepared or listed; one document tries later.",
+        "workspace.large": "A workspace is half as large as AnythingLLM can list at all.",
         "workspace.paused": "A workspace does not work while AnythingLLM does; its documents wait.",
         "workspace.resumed": "A paused workspace works again.",
         "fuse.blown": "Most documents fail for no visible reason; nothing is given up meanwhile.",

@@ -13,6 +13,7 @@ from consumer.anythingllm import (
     AnythingLLMError,
     AnythingLLMForbiddenError,
     AnythingLLMProtocolError,
+    CircuitBreakerConfig,
 )
 from consumer.model.fault import Fault
 from consumer.model.identity import IdentityTemplate
@@ -57,7 +58,11 @@ def _marker(id_: str) -> str:
 def _listing(*rows: tuple[str, str], slug: str = "docs") -> bytes:
     """A listing with these locations and ``docSource`` values."""
     documents = [
-        {"docpath": at, "metadata": orjson.dumps({"docSource": source}).decode()}
+        {
+            "docpath": at,
+            "metadata": orjson.dumps({"docSource": source}).decode(),
+            "createdAt": "2026-01-01T00:00:00.000Z",
+        }
         for at, source in rows
     ]
     found = {"id": 1, "name": slug, "slug": slug, "documents": documents}
@@ -172,14 +177,55 @@ async def test_a_listing_that_is_none_is_an_error(reply: bytes) -> None:
     assert not error.ambiguous
 
 
-async def test_a_listing_is_only_taken_as_far_as_the_limit() -> None:
+async def test_a_listing_of_which_all_is_kept_has_a_limit() -> None:
     """An answer without end would fill the memory of who collects it."""
     async with (
         scripted(says(answer(_listing(*[("x", "y" * 1_000)] * 100)))) as server,
         client_of(server.endpoint, max_response_bytes=50_000) as client,
     ):
         with pytest.raises(AnythingLLMProtocolError, match="larger than 50000 bytes"):
-            await client.storage.listing("docs")
+            await client.list_workspace_documents("docs")
+
+
+async def test_a_listing_that_is_read_row_by_row_has_none() -> None:
+    """A workspace that outgrew 128 MiB could be neither read nor prepared any more, for ever."""
+    rows = [(f"custom-documents/{n}.json", _marker(f"d{n}")) for n in range(300)]
+    async with (
+        scripted(says(answer(_listing(*rows)))) as server,
+        client_of(server.endpoint, max_response_bytes=10_000) as client,
+    ):
+        seen: list[str] = []
+        listed = await client.storage.scan("docs", lambda unit: seen.append(unit.location))
+        found = await client.storage.listing("docs", lambda marker: marker.document_id == "d7")
+        await client.storage.prepare("docs")
+
+    assert listed is not None
+    assert (len(seen), listed.rows) == (300, 300)
+    assert listed.size > 10_000
+    assert [unit.location for unit in found] == ["custom-documents/7.json"]
+
+
+async def test_a_listing_may_take_longer_the_more_of_it_arrives() -> None:
+    """One that drips ends in time all the same: its bytes buy no time."""
+    whole = _listing(*[(f"custom-documents/{n}.json", "y" * 60_000) for n in range(40)])
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+
+    async def slowly(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(head % len(whole))
+        for start in range(0, len(whole), 100_000):
+            writer.write(whole[start : start + 100_000])
+            await writer.drain()
+            await asyncio.sleep(0.05)
+
+    breaker = CircuitBreakerConfig(1000, 60, 0.5)
+    async with (
+        scripted(slowly) as server,
+        client_of(server.endpoint, circuit_breaker=breaker) as client,
+    ):
+        listed = await client.storage.scan("docs", lambda unit: None)
+
+    assert listed is not None
+    assert listed.rows == 40
 
 
 async def test_a_location_listed_twice_is_one_unit() -> None:

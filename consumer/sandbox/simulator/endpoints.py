@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 
+from consumer.model.listing import LONGEST_LISTING
 from consumer.sandbox.simulator import names
 from consumer.sandbox.simulator.exchange import (
     BAD_REQUEST,
@@ -54,10 +55,14 @@ class Endpoints:
     Args:
         model: the server behind them.
         now: the current instant, aware.
+        longest_string: characters of the longest listing; a longer one is answered with 500.
     """
 
-    def __init__(self, model: Model, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, model: Model, now: Callable[[], datetime], longest_string: int = LONGEST_LISTING
+    ) -> None:
         self._model = model
+        self._longest_string = longest_string
         self._state = model.state
         self._now = now
         self._fetches = 0
@@ -144,6 +149,8 @@ class Endpoints:
         if workspace is None:
             return json_answer({"workspace": []})
         listed = self._listing(workspace, b'"threads":[]')
+        if len(listed) > self._longest_string:
+            return FAILED  # RangeError: Invalid string length (Node 20)
         return WireAnswer(200, JSON, b'{"workspace":[' + listed + b"]}")
 
     async def new_workspace(self, request: Exchange) -> WireAnswer:

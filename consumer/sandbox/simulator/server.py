@@ -18,6 +18,7 @@ from typing import Any
 
 from aiohttp import web
 
+from consumer.model.listing import LONGEST_LISTING
 from consumer.sandbox.simulator import wire
 from consumer.sandbox.simulator.control import PREFIX, control
 from consumer.sandbox.simulator.damage import Damage, Damages
@@ -47,6 +48,7 @@ class Options:
         creation_seconds: how long creating a table takes, the length of the race.
         journal: a file that the journal is appended to.
         seed: of everything random: UUIDs, slug suffixes, the outcome of races.
+        longest_string: characters of the longest answer; the server builds each as one string.
     """
 
     host: str = "127.0.0.1"
@@ -56,6 +58,7 @@ class Options:
     creation_seconds: float = CREATION_SECONDS
     journal: Path | None = None
     seed: int | None = None
+    longest_string: int = LONGEST_LISTING
 
 
 class Simulator:
@@ -84,7 +87,10 @@ class Simulator:
         self.tables = Tables(rng, self._wiped, options.creation_seconds)
         self.model = Model(self.state, self.tables, self.faults, self.journal, options.costs, rng)
         self._front = Front(
-            Endpoints(self.model, self._now), self.model, options.api_key, self._now
+            Endpoints(self.model, self._now, options.longest_string),
+            self.model,
+            options.api_key,
+            self._now,
         )
 
     @property

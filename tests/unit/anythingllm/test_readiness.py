@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from consumer.anythingllm.models import DocumentRow, Workspace, WorkspaceListing
+from datetime import timedelta
+
+import pytest
+
+from consumer.anythingllm.models import SurveyedWorkspace, Workspace
 from consumer.anythingllm.readiness import is_in_use
-from consumer.anythingllm.sentinel import sentinel_source
-from tests.unit.anythingllm.units import NOW, row
+from tests.unit.anythingllm.units import NOW
 
 
-def test_in_use_is_a_workspace_with_a_settled_document() -> None:
-    """Young documents and sentinels of any age do not prove that the table is there to stay."""
+@pytest.mark.parametrize(("age", "used"), [(None, False), (0, False), (60, False), (61, True)])
+def test_in_use_is_a_workspace_with_a_settled_document(age: int | None, used: bool) -> None:
+    """Young documents do not prove that the table is there to stay."""
+    oldest = None if age is None else NOW - timedelta(seconds=age)
 
-    def listing(*rows: DocumentRow) -> WorkspaceListing:
-        return WorkspaceListing(Workspace(1, "w", "w"), rows, NOW)
-
-    assert not is_in_use(listing())
-    assert not is_in_use(listing(row("x", age=60), row(sentinel_source("s"), age=9999)))
-    assert not is_in_use(listing(DocumentRow("l", "x", "", "no date")))
-    assert is_in_use(listing(row("x", age=61)))
+    assert is_in_use(SurveyedWorkspace(Workspace(1, "w", "w"), 1, (), oldest, NOW)) is used

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
+import pytest
 from structlog.testing import capture_logs
 
+from consumer.model.fault import Failure
 from consumer.model.identity import IdentityTemplate
-from consumer.model.listing import Listed
+from consumer.model.listing import LONGEST_LISTING, Listed
 from consumer.model.marker import StoredUnit
 from consumer.pipeline.index import Index
 from consumer.pipeline.index_rows import IndexedRows
@@ -157,3 +161,43 @@ async def test_identities_made_of_the_source_share_none() -> None:
     await index.units("docs", "any", trace_id=TRACE)
 
     assert index.sharing_source("docs", "https://docs.example/old", "new") is None
+
+
+class CutShort(Storage):
+    """Listings that end after many rows, in a frame that holds them."""
+
+    async def scan(self, slug: str, take: Any, *, unless: str | None = None, trace_id: str) -> Any:
+        for unit in _units(slug):
+            take(unit)
+        raise Failure("cut short")
+
+
+async def test_a_listing_that_failed_leaves_nothing_in_memory() -> None:
+    """A failure is kept for those who ask at the same time, without what was half read."""
+    index = index_of(CutShort())
+    for slug in ("w1", "w2", "w3"):
+        with pytest.raises(Failure, match="cut short"):
+            await index.units(slug, "d", trace_id=TRACE)
+    gc.collect()
+
+    assert not [each for each in gc.get_objects() if isinstance(each, IndexedRows)]
+    assert [str(failure) for failure in index._failed.values()] == ["cut short"] * 3
+
+
+@pytest.mark.parametrize(("size", "warnings"), [(LONGEST_LISTING // 2, 0), (LONGEST_LISTING, 1)])
+async def test_a_workspace_that_can_soon_not_be_listed_is_named_once(
+    size: int, warnings: int
+) -> None:
+    """Beyond the longest string of the server it takes no document any more."""
+
+    class Large(Storage):
+        async def scan(self, *args: Any, **options: Any) -> Listed:
+            return Listed(1, 400_000, None, size)
+
+    index = index_of(Large())
+    with capture_logs() as logs:
+        for _ in range(2):
+            await index.read_anew("docs", trace_id=TRACE)
+
+    said = [line for line in logs if line["event"] == "workspace.large"]
+    assert len(said) == warnings
