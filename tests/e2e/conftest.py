@@ -42,3 +42,18 @@ async def stage(bare_stage: Stage) -> AsyncIterator[Stage]:
         yield bare_stage
         # A service whose topics vanish says so in its log, and that is no part of the test.
         await bare_stage.programs.close()
+
+
+@pytest.fixture
+async def own_stage(
+    own_kafka: LocalKafka,
+    unique_name: Callable[[str], str],
+    simulated: Simulator,
+    programs: Programs,
+) -> AsyncIterator[Stage]:
+    """As `stage`, on a Kafka that the test may stop and start again."""
+    settings = settings_for(unique_name, own_kafka.bootstrap_servers, simulated)
+    async with topics_of(settings, PARTITIONS):
+        connection = KafkaConnection(own_kafka.bootstrap_servers)
+        yield Stage(settings, connection, simulated, programs)
+        await programs.close()

@@ -97,19 +97,20 @@ async def test_exported_packed_and_replayed(stage: Stage, tmp_path: Path) -> Non
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-async def test_kafka_down_in_the_middle(stage: Stage, tmp_path: Path, kafka: LocalKafka) -> None:
+async def test_kafka_down_in_the_middle(
+    own_stage: Stage, own_kafka: LocalKafka, tmp_path: Path
+) -> None:
     """The run ends with a line and goes on when Kafka is back; every record once."""
+    stage = own_stage
     await dead_lettered(stage, tmp_path, 12)
     process = await stage.programs.start(
         "dlq", "replay", "--yes", "--rate", "2", settings=stage.settings
     )
     run = await begun(process)
     await until(lambda: len(audited(process)) >= 2, "some are replayed")
-    await kafka.stop()
-    try:
-        code = await process.ended(90)
-    finally:
-        await kafka.start()
+    await own_kafka.stop()
+    code = await process.ended(90)
+    await own_kafka.start()
     done = await stage.command("dlq", "replay", "--resume", run, "--rate", "100", "--json")
 
     assert code == 1
