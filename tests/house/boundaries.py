@@ -25,6 +25,12 @@ PARSERS = {
     "consumer.cli.results": "results, shown as they are",
 }
 
+# What opens Kafka; operations are handed it (`consumer.operations.ports`).
+OPENERS = re.compile(
+    r"consumer\.(wiring\.kafka|kafka\.(clients|source)|kafka\.connection\.KafkaConnection"
+    r"|kafka\.\w+\.(open_\w+|read_topic|group_lock|Publisher))\b"
+)
+
 
 def strange_libraries(modules: House) -> Iterator[str]:
     """Libraries outside of the one room that knows them."""
@@ -101,6 +107,14 @@ def _called(function: ast.expr) -> str:
 
 def _given(call: ast.Call) -> Iterator[str]:
     yield from map(_called, call.args)
+
+
+def opened_kafkas(modules: House) -> Iterator[str]:
+    """Operations that open a Kafka of their own: they could not be proven without a broker."""
+    for module in modules.values():
+        for each in module.imports():
+            if module.room == "operations" and OPENERS.match(each.module):
+                yield f"{module.name}:{each.line} imports {each.module}"
 
 
 def late_imports(modules: House) -> Iterator[str]:

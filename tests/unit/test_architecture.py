@@ -17,6 +17,7 @@ from tests.house.boundaries import (
     PARSERS,
     cycles,
     late_imports,
+    opened_kafkas,
     strange_environment,
     strange_libraries,
     strange_parsers,
@@ -65,6 +66,11 @@ def test_only_the_envelope_reads_events(house: House) -> None:
     """Whoever parses values on its own would misread another envelope in silence."""
     assert [] == list(strange_parsers(house))
     assert house.keys() >= PARSERS.keys()
+
+
+def test_operations_open_no_kafka(house: House) -> None:
+    """They are handed one as the protocols of `operations/ports.py`, and so proven in memory."""
+    assert [] == list(opened_kafkas(house))
 
 
 def test_imports_stand_at_the_top(house: House) -> None:
@@ -187,8 +193,8 @@ def names_rule(modules: House) -> Iterable[str]:
 
 
 ALL_RULES: list[Rule] = [
-    tables_rule, strange_libraries, strange_environment, strange_parsers, late_imports, cycles,
-    names_rule, impure,
+    tables_rule, strange_libraries, strange_environment, strange_parsers, opened_kafkas,
+    late_imports, cycles, names_rule, impure,
 ]  # fmt: skip
 
 PURE = '"""What follows. Pure."""\n'
@@ -254,6 +260,10 @@ def test_a_sound_house_passes(tmp_path: Path) -> None:
         (strange_parsers, "cli/__init__.py", "import orjson\norjson.loads(record.value)"),
         (strange_parsers, "cli/__init__.py", "from json import loads\nloads(value)"),
         (strange_parsers, "cli/__init__.py", "import json\nlist(map(json.loads, lines))"),
+        (opened_kafkas, "operations/a.py", "from consumer.wiring.kafka import kafka_clients"),
+        (opened_kafkas, "operations/a.py", "from consumer.wiring import kafka"),
+        (opened_kafkas, "operations/a.py", "from consumer.kafka.reader import open_reader"),
+        (opened_kafkas, "operations/a/b.py", "from consumer.kafka.publisher import Publisher"),
         (late_imports, "model/value.py", "def f():\n    import json"),
         (late_imports, "kafka/source.py", "class A:\n    async def f(self):\n        import json"),
         (cycles, "model/value.py", "from consumer.kafka import source"),
