@@ -37,6 +37,7 @@ from consumer.anythingllm.models import (
 from consumer.anythingllm.sentinel import is_sentinel
 from consumer.anythingllm.transport import Errand, Transport
 from consumer.model.fields import need_list, need_text
+from consumer.model.names import Location, Slug
 from consumer.model.slug import is_slug
 
 FOLDER = "custom-documents/"  # where every raw text goes
@@ -58,7 +59,7 @@ class Api:
         with _shape(call):
             return tuple(workspace_of(each) for each in need_list(fields["workspaces"]))
 
-    async def workspace(self, errand: Errand, slug: str) -> WorkspaceListing | None:
+    async def workspace(self, errand: Errand, slug: Slug) -> WorkspaceListing | None:
         """One workspace with its documents; None where there is none (200 with an empty list).
 
         Raises:
@@ -69,7 +70,7 @@ class Api:
         workspace = found.workspace if found else None
         return WorkspaceListing(workspace, tuple(rows), found.date) if found and workspace else None
 
-    async def survey(self, errand: Errand, slug: str) -> SurveyedWorkspace | None:
+    async def survey(self, errand: Errand, slug: Slug) -> SurveyedWorkspace | None:
         """One workspace without its documents, however many; None where there is none."""
         sentinels: list[DocumentRow] = []
         oldest: datetime | None = None
@@ -89,7 +90,7 @@ class Api:
     async def scan(
         self,
         errand: Errand,
-        slug: str,
+        slug: Slug,
         take: Callable[[DocumentRow], None],
         *,
         unless: str | None = None,
@@ -132,7 +133,7 @@ class Api:
         with _shape(call):
             return workspace_of(fields["workspace"])
 
-    async def rename_workspace(self, errand: Errand, slug: str, name: str) -> Workspace:
+    async def rename_workspace(self, errand: Errand, slug: Slug, name: str) -> Workspace:
         """Change the display name; the slug stays."""
         path = f"/v1/workspace/{checked_slug(slug)}/update"
         call = Call("POST", path, {"name": name}, expect=("workspace",))
@@ -141,7 +142,7 @@ class Api:
         with _shape(call):
             return workspace_of(fields["workspace"])
 
-    async def delete_workspace(self, errand: Errand, slug: str) -> None:
+    async def delete_workspace(self, errand: Errand, slug: Slug) -> None:
         """Delete a workspace with its vectors; answers plain text."""
         call = Call("DELETE", f"/v1/workspace/{checked_slug(slug)}", text_ok=True)
         with _missing(slug):
@@ -153,11 +154,11 @@ class Api:
         fields = await self._call(errand, call)
         with _shape(call):
             document = need_list(fields["documents"])[0]
-            location, doc_source = need_text(document["location"]), need_text(document["docSource"])
+            location = Location(need_text(document["location"]))
             _name_of(location)
-            return StoredFile(location, doc_source)
+            return StoredFile(location, need_text(document["docSource"]))
 
-    async def file(self, errand: Errand, location: str) -> StoredFile | None:
+    async def file(self, errand: Errand, location: Location) -> StoredFile | None:
         """A stored file, or None where there is none."""
         name = _name_of(location)
         call = Call("GET", f"/v1/document/{quote(name, safe='')}", expect=("document",))
@@ -173,14 +174,14 @@ class Api:
                 location, need_text(document["docSource"]), document["cached"] is True
             )
 
-    async def embed(self, errand: Errand, slug: str, locations: Sequence[str]) -> None:
+    async def embed(self, errand: Errand, slug: Slug, locations: Sequence[Location]) -> None:
         """Embed stored files into a workspace; says nothing about which of them failed."""
         path = f"/v1/workspace/{checked_slug(slug)}/update-embeddings"
         call = Call("POST", path, {"adds": list(locations)}, expect=("workspace",))
         with _missing(slug):
             await self._call(errand, call)
 
-    async def remove(self, errand: Errand, locations: Sequence[str]) -> None:
+    async def remove(self, errand: Errand, locations: Sequence[Location]) -> None:
         """Remove files with their rows and vectors everywhere; unknown ones are no error."""
         body = {"names": list(locations)}
         call = Call("DELETE", "/v1/system/remove-documents", body, expect=("success",))
@@ -189,8 +190,13 @@ class Api:
             raise AnythingLLMError(f"{call}: answered that it did not remove the documents")
 
     async def relist(
-        self, errand: Errand, slug: str, *, adds: Sequence[str] = (), deletes: Sequence[str] = ()
-    ) -> tuple[str, ...]:
+        self,
+        errand: Errand,
+        slug: Slug,
+        *,
+        adds: Sequence[Location] = (),
+        deletes: Sequence[Location] = (),
+    ) -> tuple[Location, ...]:
         """Take rows out of a workspace, then embed stored files into it; files are left alone.
 
         Each location in `deletes` takes out one row, the oldest of that file.
@@ -205,7 +211,7 @@ class Api:
             fields = await self._call(errand, call)
         with _shape(call):
             rows = need_list(fields["workspace"]["documents"])
-            return tuple(need_text(row["docpath"]) for row in rows)
+            return tuple(Location(need_text(row["docpath"])) for row in rows)
 
     async def files(self, errand: Errand, offset: int, limit: int) -> FilePage:
         """A page of the files where every raw text goes; older servers give all at once."""
@@ -217,35 +223,39 @@ class Api:
             return FilePage((), more=False, date=None)  # nothing was ever uploaded
         with _shape(call):
             files = tuple(
-                StoredFile(FOLDER + name, first_text(each.get("docSource")), each["cached"] is True)
+                StoredFile(
+                    Location(FOLDER + name),
+                    first_text(each.get("docSource")),
+                    each["cached"] is True,
+                )
                 for each in need_list(answer.fields["documents"])
                 if isinstance(name := each["name"], str)
             )
             return FilePage(files, more=answer.fields.get("hasMore") is True, date=answer.date)
 
-    async def row_counts(self, errand: Errand) -> dict[str, int]:
+    async def row_counts(self, errand: Errand) -> dict[Slug, int]:
         """How many rows each workspace has, counted by the server's database, not from a list."""
         call = Call("GET", "/v1/openai/vector_stores", expect=("data",))
         fields = await self._call(errand, call)
         with _shape(call):
             return {
-                need_text(each["id"]): int(each["file_counts"]["total"])
+                Slug(need_text(each["id"])): int(each["file_counts"]["total"])
                 for each in need_list(fields["data"])
             }
 
-    async def reranked(self, errand: Errand) -> frozenset[str]:
+    async def reranked(self, errand: Errand) -> frozenset[Slug]:
         """The slugs of workspaces whose searches are reranked: those look at 50 vectors at most."""
         call = Call("GET", "/v1/workspaces", expect=("workspaces",))
         fields = await self._call(errand, call)
         with _shape(call):
             return frozenset(
-                need_text(each["slug"])
+                Slug(need_text(each["slug"]))
                 for each in need_list(fields["workspaces"])
                 if each.get("vectorSearchMode") == "rerank"
             )
 
     async def search(
-        self, errand: Errand, slug: str, query: str, top: int
+        self, errand: Errand, slug: Slug, query: str, top: int
     ) -> tuple[VectorHit, ...]:
         """The nearest vectors of a workspace, the nearest first, whatever their distance."""
         path = f"/v1/workspace/{checked_slug(slug)}/vector-search"
@@ -328,21 +338,21 @@ class Api:
         return True
 
 
-def checked_slug(slug: object) -> str:
+def checked_slug(slug: object) -> Slug:
     """The slug, if it may become part of a path. An event may have anything in its place.
 
     Raises:
         AnythingLLMRejectedError: it may not; nothing was sent.
     """
     if isinstance(slug, str) and is_slug(slug):
-        return slug
+        return Slug(slug)
     raise AnythingLLMRejectedError(
         f"{ascii(slug)[:80]} is no workspace slug (1 to 255 of a-z, 0-9, _ and -): nothing was sent"
     )
 
 
 @contextmanager
-def _missing(slug: str) -> Iterator[None]:
+def _missing(slug: Slug) -> Iterator[None]:
     """A 400 to a call about a workspace means that there is no such workspace."""
     try:
         yield
@@ -381,7 +391,7 @@ def _hit(result: dict[str, Any]) -> VectorHit:
     )
 
 
-def _name_of(location: str) -> str:
+def _name_of(location: Location) -> str:
     """The file name of a location; only what looks like one is believed."""
     name = location.removeprefix(FOLDER)
     if not location.startswith(FOLDER) or not name.endswith(".json") or "/" in name:

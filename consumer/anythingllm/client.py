@@ -35,6 +35,7 @@ from consumer.anythingllm.workspaces import Workspaces
 from consumer.model.document import ProcessedDocument
 from consumer.model.identity import IdentityTemplate
 from consumer.model.marker import Marker
+from consumer.model.names import Slug, TraceId
 from consumer.model.version import DocumentVersion
 from consumer.resilience.breaker import Breaker, BreakerSnapshot
 
@@ -200,7 +201,7 @@ class AnythingLLMClient:
         return await check_health(
             self._api,
             self._breaker,
-            lambda: self._errand(seconds, trace_id),
+            lambda: self._errand(seconds, _trace(trace_id)),
             self._config.base_url,
         )
 
@@ -218,7 +219,9 @@ class AnythingLLMClient:
             name: the display name of a workspace that is created; the slug where None.
             trace_id: see the class.
         """
-        listing, _ = await self._workspaces.ensure(self._ordinary(trace_id), workspace_slug, name)
+        listing, _ = await self._workspaces.ensure(
+            self._ordinary(trace_id), Slug(workspace_slug), name
+        )
         return listing.workspace
 
     async def upload_document(
@@ -236,10 +239,10 @@ class AnythingLLMClient:
             AnythingLLMTimeoutError: `AnythingLLMConfig.document_timeout` is over; what is stored
                 by then stays, and calling again goes on from there.
         """
-        checked_slug(workspace_slug)
+        slug = checked_slug(workspace_slug)
         version = DocumentVersion(document.updated_at or document.created_at or self._now())
         async with self._within_document_timeout("upload_document"):
-            return await self._uploads.store(workspace_slug, document, version, trace_id)
+            return await self._uploads.store(slug, document, version, _trace(trace_id))
 
     async def search_workspace(
         self, workspace_slug: str, query: str, limit: int = 20, trace_id: str | None = None
@@ -258,7 +261,7 @@ class AnythingLLMClient:
         errand = self._ordinary(trace_id)
         top = limit * _OVERFETCH
         while True:
-            vectors = await self._api.search(errand, workspace_slug, query, top)
+            vectors = await self._api.search(errand, Slug(workspace_slug), query, top)
             hits = search_hits(vectors)
             if len(hits) >= limit or len(vectors) < top or top >= _MOST_VECTORS:
                 return hits[:limit]
@@ -268,7 +271,7 @@ class AnythingLLMClient:
         self, workspace_slug: str, trace_id: str | None = None
     ) -> list[StoredDocument]:
         """The logical documents of a workspace; empty where there is no workspace."""
-        listing = await self._api.workspace(self._ordinary(trace_id), workspace_slug)
+        listing = await self._api.workspace(self._ordinary(trace_id), Slug(workspace_slug))
         return stored_documents(listing.rows) if listing else []
 
     async def delete_document(
@@ -295,13 +298,14 @@ class AnythingLLMClient:
             is_same = self._identity.of_marker(marker) == identity
             return is_same or marker.document_id == document_id
 
+        slug, trace = Slug(workspace_slug), _trace(trace_id)
         async with self._within_document_timeout("delete_document"):
-            units = await self._storage.listing(workspace_slug, is_meant, trace_id=trace_id)
+            units = await self._storage.listing(slug, is_meant, trace_id=trace)
             locations = [unit.location for unit in units]
             if not locations:
                 return True
-            await self._storage.remove(workspace_slug, locations, trace_id=trace_id)
-            return not await self._storage.listing(workspace_slug, is_meant, trace_id=trace_id)
+            await self._storage.remove(slug, locations, trace_id=trace)
+            return not await self._storage.listing(slug, is_meant, trace_id=trace)
 
     @asynccontextmanager
     async def _within_document_timeout(self, what: str) -> AsyncIterator[None]:
@@ -323,13 +327,14 @@ class AnythingLLMClient:
         Raises:
             AnythingLLMError: it is not there, or AnythingLLM's deletion protection is on.
         """
-        self._readiness.forget(workspace_slug)
-        await self._api.delete_workspace(self._ordinary(trace_id), workspace_slug)
+        slug = Slug(workspace_slug)
+        self._readiness.forget(slug)
+        await self._api.delete_workspace(self._ordinary(trace_id), slug)
 
     def _ordinary(self, trace_id: str | None) -> Errand:
-        return self._errand(self._config.timeout, trace_id)
+        return self._errand(self._config.timeout, _trace(trace_id))
 
-    def _errand(self, seconds: float, trace_id: str | None) -> Errand:
+    def _errand(self, seconds: float, trace_id: TraceId | None) -> Errand:
         return Errand(self._clock() + seconds, self._clock, trace_id)
 
     def _ways(self) -> Ways:
@@ -346,6 +351,10 @@ class AnythingLLMClient:
             upload_timeout=self._config.upload_timeout,
             ambiguity=self._config.ambiguity_seconds,
         )
+
+
+def _trace(trace_id: str | None) -> TraceId | None:
+    return None if trace_id is None else TraceId(trace_id)
 
 
 def _log_change(old: str, new: str) -> None:

@@ -84,8 +84,8 @@ class AnythingLLMConfig:
     def __post_init__(self) -> None:
         _base_url(self.endpoint)
         IdentityTemplate.parse(self.identity)
-        _header_safe("api_key", self.api_key)
-        _header_safe("user_agent", self.user_agent)
+        _header_safe("api_key", value=self.api_key)
+        _header_safe("user_agent", value=self.user_agent)
         _above_zero(
             self,
             "upload_timeout",
@@ -121,7 +121,7 @@ def _base_url(endpoint: str) -> str:
     return f"{parts.scheme}://{parts.netloc}{path}/api"
 
 
-def _header_safe(name: str, value: str) -> None:
+def _header_safe(name: str, *, value: str) -> None:
     if not value.strip():
         raise ValueError(f"{name} is empty")
     if not value.isascii() or not value.isprintable():

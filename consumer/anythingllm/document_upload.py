@@ -24,6 +24,7 @@ from consumer.model.document import Chunk, ProcessedDocument
 from consumer.model.fault import Fault
 from consumer.model.identity import IdentityTemplate
 from consumer.model.marker import StoredUnit, hash_of_ids, mark, unit_of
+from consumer.model.names import Slug, TraceId
 from consumer.model.outcome import FailedChunk, FailureReason
 from consumer.model.version import DocumentVersion
 from consumer.resilience.retry import RetryPolicy
@@ -56,7 +57,11 @@ class DocumentUploads:
         self._sleep = sleep
 
     async def store(
-        self, slug: str, document: ProcessedDocument, version: DocumentVersion, trace_id: str | None
+        self,
+        slug: Slug,
+        document: ProcessedDocument,
+        version: DocumentVersion,
+        trace_id: TraceId | None,
     ) -> DocumentUploadResult:
         """Store it as far as the attempts go (`AnythingLLMClient.upload_document`)."""
         identity = self._identity.of(document)
@@ -77,11 +82,11 @@ class DocumentUploads:
 
     async def _upload(
         self,
-        slug: str,
+        slug: Slug,
         document: ProcessedDocument,
         chunks: Sequence[Chunk],
         version: DocumentVersion,
-        trace_id: str | None,
+        trace_id: TraceId | None,
     ) -> dict[str, FailedChunk]:
         """Upload chunks side by side; those that failed, by id, in the document's order."""
         failed: dict[str, FailedChunk] = {}
@@ -100,11 +105,11 @@ class DocumentUploads:
 
     async def _upload_one(
         self,
-        slug: str,
+        slug: Slug,
         document: ProcessedDocument,
         chunk: Chunk,
         version: DocumentVersion,
-        trace_id: str | None,
+        trace_id: TraceId | None,
     ) -> FailedChunk | None:
         try:
             unit = unit_of((chunk,), document, version)
@@ -136,7 +141,7 @@ class DocumentUploads:
         return self._retry.delay(attempt, self._rng)
 
     async def _remove(
-        self, slug: str, stale: Sequence[StoredUnit], errors: list[str], trace_id: str | None
+        self, slug: Slug, stale: Sequence[StoredUnit], errors: list[str], trace_id: TraceId | None
     ) -> int:
         locations = [unit.location for unit in stale]
         left: Collection[str] = ()
@@ -182,7 +187,7 @@ def _failed(chunk: Chunk, error: AnythingLLMError, attempts: int) -> FailedChunk
 
 
 def _result(
-    slug: str,
+    slug: Slug,
     document: ProcessedDocument,
     changes: Difference[StoredUnit],
     failed: dict[str, FailedChunk],

@@ -27,6 +27,7 @@ from consumer.anythingllm.sentinel import is_sentinel
 from consumer.anythingllm.transport import Errand, Transport
 from consumer.model.listing import ListedFile, ListedRow, Listing
 from consumer.model.marker import decode_marker
+from consumer.model.names import Location, Slug
 from consumer.resilience.breaker import Breaker
 
 PAGE = 1_000  # files a request; the most that AnythingLLM 1.16 gives
@@ -63,15 +64,15 @@ class Inventory:
         """All workspaces, whatever their slugs look like."""
         return await self._api.workspaces(_errand(self._timeout))
 
-    async def reranked(self) -> frozenset[str]:
+    async def reranked(self) -> frozenset[Slug]:
         """Workspaces whose vectors can't be listed, because their searches are reranked."""
         return await self._api.reranked(_errand(self._timeout))
 
-    async def row_counts(self) -> Mapping[str, int]:
+    async def row_counts(self) -> Mapping[Slug, int]:
         """How many rows each workspace has, by another source than the listings."""
         return await self._api.row_counts(_errand(self._timeout))
 
-    async def listing(self, slug: str) -> Listing | None:
+    async def listing(self, slug: Slug) -> Listing | None:
         """A workspace's rows; None where there is no workspace."""
         rows: list[DocumentRow] = []
         answer = await self._api.scan(_errand(self._long), slug, rows.append)
@@ -79,7 +80,7 @@ class Inventory:
             return None
         return Listing(slug, tuple(_row(row, answer.date) for row in rows), answer.date)
 
-    async def scan(self, slug: str, take: Callable[[DocumentRow], None]) -> datetime | None:
+    async def scan(self, slug: Slug, take: Callable[[DocumentRow], None]) -> datetime | None:
         """Read a workspace's rows one by one, however many: none is kept here.
 
         Args:
@@ -92,7 +93,7 @@ class Inventory:
         answer = await self._api.scan(_errand(self._long), slug, take)
         return answer.date if answer is not None and answer.workspace is not None else None
 
-    async def near(self, slug: str, text: str) -> frozenset[str]:
+    async def near(self, slug: Slug, text: str) -> frozenset[str]:
         """The ``docSource`` of the units whose text is nearest to this one in a search.
 
         Raises:
@@ -105,9 +106,9 @@ class Inventory:
             raise SickWorkspace(error.message) from error
         return frozenset(hit.doc_source for hit in hits)
 
-    async def locations(self, slug: str) -> Counter[str]:
+    async def locations(self, slug: Slug) -> Counter[Location]:
         """How often a workspace lists each location; nothing where there is no workspace."""
-        found: Counter[str] = Counter()
+        found: Counter[Location] = Counter()
 
         def take(row: DocumentRow) -> None:
             found[row.location] += 1
@@ -115,7 +116,7 @@ class Inventory:
         await self._api.scan(_errand(self._long), slug, take)
         return found
 
-    async def vectors(self, slug: str) -> Mapping[str, int] | None:
+    async def vectors(self, slug: Slug) -> Mapping[str, int] | None:
         """How many whole sets of vectors there are of each ``docSource`` that is ours.
 
         Returns:
@@ -161,13 +162,13 @@ class Inventory:
         return now is not None and (now.doc_source, now.cached) == (file.source, file.embedded)
 
     async def relist(
-        self, slug: str, *, adds: Sequence[str] = (), deletes: Sequence[str] = ()
-    ) -> Counter[str]:
+        self, slug: Slug, *, adds: Sequence[Location] = (), deletes: Sequence[Location] = ()
+    ) -> Counter[Location]:
         """Take rows out, then embed files into a workspace; how often each is listed then."""
         errand = _errand(self._removal)
         return Counter(await self._api.relist(errand, slug, adds=adds, deletes=deletes))
 
-    async def remove(self, locations: Sequence[str]) -> None:
+    async def remove(self, locations: Sequence[Location]) -> None:
         """Remove files with their rows and vectors in every workspace."""
         await self._api.remove(_errand(self._removal), locations)
 

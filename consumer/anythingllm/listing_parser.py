@@ -19,6 +19,7 @@ import orjson
 
 from consumer.anythingllm.models import DocumentRow, Workspace
 from consumer.model.fields import need_text, text_of
+from consumer.model.names import Location, Slug
 
 _DEEPEST = 1_000  # characters of a path; AnythingLLM's are at most 40, nesting without end has more
 
@@ -40,7 +41,7 @@ class ListingParser:
         slug: the workspace that was asked for.
     """
 
-    def __init__(self, slug: str) -> None:
+    def __init__(self, slug: Slug) -> None:
         self._slug = slug
         self._found = _Found()
         self._parser = ijson.parse_coro(self._found)
@@ -87,7 +88,7 @@ class _Found:
         elif (name := _ROW_FIELDS.get(path)) is not None:
             self._row[name] = value
         elif (opens := _OPENS.get(path)) is not None:
-            self._at_frame(path, event, opens)
+            self._at_frame(path, event=event, opens=opens)
         elif (name := _HEAD_FIELDS.get(path)) is not None:
             self._head[name] = value
         elif len(path) > _DEEPEST:
@@ -101,7 +102,7 @@ class _Found:
         elif event != "map_key":
             raise TypeError("a row that is no object")
 
-    def _at_frame(self, path: str, event: str, opens: str) -> None:
+    def _at_frame(self, path: str, *, event: str, opens: str) -> None:
         if event == opens:
             self._opened[path] += 1
         elif event not in _INSIDE:
@@ -112,7 +113,7 @@ class _Found:
 
 def workspace_of(fields: dict[str, Any]) -> Workspace:
     """A workspace from its fields in an answer."""
-    return Workspace(int(fields["id"]), need_text(fields["name"]), need_text(fields["slug"]))
+    return Workspace(int(fields["id"]), need_text(fields["name"]), Slug(need_text(fields["slug"])))
 
 
 def row_of(document: dict[str, Any]) -> DocumentRow:
@@ -120,7 +121,7 @@ def row_of(document: dict[str, Any]) -> DocumentRow:
     metadata = metadata_of(document.get("metadata"))
     titles = (metadata.get("description"), metadata.get("title"), document.get("filename"))
     return DocumentRow(
-        location=need_text(document["docpath"]),
+        location=Location(need_text(document["docpath"])),
         doc_source=text_of(metadata.get("docSource")) or "",
         title=first_text(*titles),
         created=first_text(document.get("createdAt")),

@@ -22,6 +22,7 @@ from enum import Enum
 
 from consumer.anythingllm.errors import AnythingLLMError
 from consumer.anythingllm.proof import StorageProof
+from consumer.model.names import Location, Slug, TraceId
 
 LEAST_DISTANCE = 0.2  # seconds between the starts of two listings of one workspace
 _LONGEST_PAUSE = 30.0  # seconds between two looks of one upload
@@ -51,7 +52,7 @@ class MarkerListing:
     started: float
     ended: float
     sought: frozenset[str] = frozenset()
-    found: Mapping[str, str] = field(default_factory=dict)
+    found: Mapping[str, Location] = field(default_factory=dict)
     error: AnythingLLMError | None = None
 
 
@@ -77,7 +78,7 @@ class Sighting:
     """The answer: where the unit is, None where it is not, by a listing started then."""
 
     started: float
-    location: str | None
+    location: Location | None
 
 
 def due_after(started: float, since: float) -> float:
@@ -118,14 +119,14 @@ class MarkerLookup:
     def __init__(self, proof: StorageProof, clock: Callable[[], float]) -> None:
         self._proof = proof
         self._clock = clock
-        self._workspaces: dict[str, _WorkspaceLookup] = {}
+        self._workspaces: dict[Slug, _WorkspaceLookup] = {}
 
-    def seek(self, slug: str, marker: str) -> None:
+    def seek(self, slug: Slug, marker: str) -> None:
         """Have every listing from now on look for this marker."""
         self._workspaces.setdefault(slug, _WorkspaceLookup()).sought[marker] = self._clock()
 
     async def find(
-        self, slug: str, marker: str, *, since: float, after: float, trace_id: str | None
+        self, slug: Slug, marker: str, *, since: float, after: float, trace_id: TraceId | None
     ) -> Sighting | None:
         """Look for a marker; None where it is too early for that.
 
@@ -154,14 +155,14 @@ class MarkerLookup:
         return Sighting(listing.started, listing.found.get(marker))
 
     async def _read(
-        self, slug: str, lookup: _WorkspaceLookup, trace_id: str | None
+        self, slug: Slug, lookup: _WorkspaceLookup, trace_id: TraceId | None
     ) -> MarkerListing:
         started = self._clock()
         for marker, asked in list(lookup.sought.items()):
             if started - asked > _GIVEN_UP:
                 del lookup.sought[marker]
         sought = frozenset(lookup.sought)
-        found: dict[str, str] = {}
+        found: dict[str, Location] = {}
         error = None
         try:
             found = await self._proof.by_listing(slug, sought, trace_id)

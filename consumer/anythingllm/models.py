@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from consumer.model.fields import aware_instant_in
+from consumer.model.names import Location, Slug
 from consumer.model.outcome import FailedChunk
 
 
@@ -15,7 +16,7 @@ class Workspace:
 
     id: int
     name: str
-    slug: str
+    slug: Slug
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ class DocumentRow:
         created: when the row was made, ISO 8601 by the server's clock; "" where unknown.
     """
 
-    location: str
+    location: Location
     doc_source: str
     title: str
     created: str
@@ -104,7 +105,7 @@ class StoredFile:
         cached: whether it was embedded successfully; None where the answer does not say.
     """
 
-    location: str
+    location: Location
     doc_source: str
     cached: bool | None = None
 
@@ -174,7 +175,7 @@ class StoredChunk:
     chunk_id: str
     chunk_index: int
     content_sha256: str
-    location: str
+    location: Location
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +200,7 @@ class StoredDocument:
     version: datetime | None
     total_chunks: int
     chunks: tuple[StoredChunk, ...]
-    locations: tuple[str, ...]
+    locations: tuple[Location, ...]
 
     @property
     def foreign(self) -> bool:
@@ -217,7 +218,7 @@ class DocumentUploadResult:
     """
 
     document_id: str
-    workspace_slug: str
+    workspace_slug: Slug
     status: str
     total_chunks: int
     successful_uploads: int

@@ -20,6 +20,7 @@ from collections.abc import Collection
 from consumer.anythingllm.api import Api
 from consumer.anythingllm.models import DocumentRow
 from consumer.anythingllm.transport import NewErrand
+from consumer.model.names import Location, Slug, TraceId
 
 
 class StorageProof:
@@ -36,16 +37,18 @@ class StorageProof:
         self._errand = errand
         self._timeout = timeout
 
-    async def by_file(self, location: str, source: str, trace_id: str | None) -> bool | None:
+    async def by_file(
+        self, location: Location, source: str, trace_id: TraceId | None
+    ) -> bool | None:
         """Whether it is embedded; None where there is no file of this source at the location."""
         file = await self._api.file(self._errand(self._timeout, trace_id), location)
         return file.cached is True if file and file.doc_source == source else None
 
     async def by_listing(
-        self, slug: str, sources: Collection[str], trace_id: str | None
-    ) -> dict[str, str]:
+        self, slug: Slug, sources: Collection[str], trace_id: TraceId | None
+    ) -> dict[str, Location]:
         """The locations of those of the sources that the workspace lists."""
-        found: dict[str, str] = {}
+        found: dict[str, Location] = {}
 
         def take(row: DocumentRow) -> None:
             if row.doc_source in sources:
@@ -55,7 +58,7 @@ class StorageProof:
         return found
 
     async def by_search(
-        self, slug: str, source: str, text: str, trace_id: str | None, *, nearest: int
+        self, slug: Slug, source: str, *, text: str, trace_id: TraceId | None, nearest: int
     ) -> bool:
         """Whether a search for its text finds the source.
 

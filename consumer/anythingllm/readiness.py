@@ -43,6 +43,7 @@ from consumer.anythingllm.sentinel import (
 from consumer.anythingllm.transport import NewErrand
 from consumer.anythingllm.workspaces import Workspaces
 from consumer.model.fault import Fault
+from consumer.model.names import Location, Slug, TraceId
 
 log = structlog.get_logger(__name__)
 
@@ -62,10 +63,10 @@ class _Litter:
         unplaced: ``docSource`` of own ones whose location is not known.
     """
 
-    locations: list[str]
+    locations: list[Location]
     unplaced: set[str] = field(default_factory=set)
 
-    def placed(self, source: str, location: str) -> None:
+    def placed(self, source: str, location: Location) -> None:
         """Note the location of one of the unplaced."""
         self.unplaced.discard(source)
         self.locations.append(location)
@@ -111,15 +112,15 @@ class Readiness:
         self._pause = pause
         self._clock = clock
         self._sleep = sleep
-        self._on_change: Callable[[str], None] = lambda slug: None
+        self._on_change: Callable[[Slug], None] = lambda slug: None
         self._confirmed_at = clock()
         self._confirming = asyncio.Lock()
-        self._ready: dict[str, _Ready] = {}
-        self._distrusted: set[str] = set()
-        self._running: dict[str, asyncio.Task[_Ready]] = {}
+        self._ready: dict[Slug, _Ready] = {}
+        self._distrusted: set[Slug] = set()
+        self._running: dict[Slug, asyncio.Task[_Ready]] = {}
         self._tasks: set[asyncio.Task[_Ready]] = set()  # forgotten ones as well
 
-    async def prepare(self, slug: str, trace_id: str | None) -> None:
+    async def prepare(self, slug: Slug, trace_id: TraceId | None) -> None:
         """Return when the workspace is ready; callers for the same one share the work.
 
         Raises:
@@ -143,21 +144,21 @@ class Readiness:
                 raise AnythingLLMConnectionError("the client was disconnected meanwhile") from None
             raise
 
-    def when_changed(self, listener: Callable[[str], None]) -> None:
+    def when_changed(self, listener: Callable[[Slug], None]) -> None:
         """Have the listener called with the slug when a workspace has lost all it held (rule 5)."""
         self._on_change = listener
 
-    def forget(self, slug: str) -> None:
+    def forget(self, slug: Slug) -> None:
         """Look again before the next upload: the workspace turned out to be gone or changed."""
         self._ready.pop(slug, None)
         self._running.pop(slug, None)
 
-    def distrust(self, slug: str) -> None:
+    def distrust(self, slug: Slug) -> None:
         """Prove it with a sentinel before the next upload, although it is in use."""
         self._distrusted.add(slug)
         self.forget(slug)
 
-    def used(self, slug: str) -> None:
+    def used(self, slug: Slug) -> None:
         """Note that something was stored in it: it should not be found empty."""
         if (ready := self._ready.get(slug)) is not None:
             ready.used = True
@@ -180,7 +181,7 @@ class Readiness:
             log.warning("workspace.changed", workspace=slug)
             self.forget(slug)
 
-    async def _confirm(self, trace_id: str | None) -> None:
+    async def _confirm(self, trace_id: TraceId | None) -> None:
         async with self._confirming:
             if self._clock() - self._confirmed_at < CONFIRMED_SECONDS:
                 return
@@ -207,7 +208,7 @@ class Readiness:
         self._running.clear()
         self._ready.clear()
 
-    def _finished(self, slug: str, task: asyncio.Task[_Ready]) -> None:
+    def _finished(self, slug: Slug, task: asyncio.Task[_Ready]) -> None:
         self._tasks.discard(task)
         failed = task.cancelled() or task.exception() is not None
         if self._running.get(slug) is not task:
@@ -217,7 +218,7 @@ class Readiness:
             self._ready[slug] = task.result()
             self._distrusted.discard(slug)
 
-    async def _run(self, slug: str, trace_id: str | None) -> _Ready:
+    async def _run(self, slug: Slug, trace_id: TraceId | None) -> _Ready:
         try:
             return await self._make_ready(slug, trace_id)
         except AnythingLLMError as error:
@@ -226,7 +227,7 @@ class Readiness:
             error.ambiguous = False  # about a sentinel, which is not sent again
             raise
 
-    async def _make_ready(self, slug: str, trace_id: str | None) -> _Ready:
+    async def _make_ready(self, slug: Slug, trace_id: TraceId | None) -> _Ready:
         listing, _ = await self._workspaces.ensure(self._errand(self._timeout, trace_id), slug)
         litter = _Litter([row.location for row in listing.sentinels if _is_abandoned(row, listing)])
         try:
@@ -239,7 +240,7 @@ class Readiness:
         log.info("workspace.ready", workspace=slug, documents=listing.rows)
         return _Ready(listing.workspace.id, used=bool(listing.rows))
 
-    async def _prove(self, slug: str, trace_id: str | None, litter: _Litter) -> None:
+    async def _prove(self, slug: Slug, trace_id: TraceId | None, litter: _Litter) -> None:
         for attempt in range(1, ROUNDS + 1):
             sentinel = uuid.uuid4().hex
             await self._embed(slug, sentinel, trace_id, litter)
@@ -254,7 +255,9 @@ class Readiness:
             fault=Fault.THEIRS,
         )
 
-    async def _embed(self, slug: str, sentinel: str, trace_id: str | None, litter: _Litter) -> None:
+    async def _embed(
+        self, slug: Slug, sentinel: str, trace_id: TraceId | None, litter: _Litter
+    ) -> None:
         """Upload a sentinel; whether it can be found is seen afterwards.
 
         Raises:
@@ -275,11 +278,13 @@ class Readiness:
         if not await self._proof.by_file(file.location, source, trace_id):
             raise _takes_nothing(slug)
 
-    async def _seen(self, slug: str, sentinel: str, trace_id: str | None) -> bool:
+    async def _seen(self, slug: Slug, sentinel: str, trace_id: TraceId | None) -> bool:
         source, text = sentinel_source(sentinel), sentinel_text(sentinel)
-        return await self._proof.by_search(slug, source, text, trace_id, nearest=_TOP)
+        return await self._proof.by_search(slug, source, text=text, trace_id=trace_id, nearest=_TOP)
 
-    async def _remove_sentinels(self, slug: str, trace_id: str | None, litter: _Litter) -> None:
+    async def _remove_sentinels(
+        self, slug: Slug, trace_id: TraceId | None, litter: _Litter
+    ) -> None:
         try:
             if litter.unplaced:
                 await self._place(slug, trace_id, litter)
@@ -290,14 +295,14 @@ class Readiness:
             # Not worth failing for: a process that prepares this workspace later removes them.
             log.warning("workspace.sentinels_left", workspace=slug, error=error.message)
 
-    async def _place(self, slug: str, trace_id: str | None, litter: _Litter) -> None:
+    async def _place(self, slug: Slug, trace_id: TraceId | None, litter: _Litter) -> None:
         """Find own sentinels whose answers were lost or named another location."""
         found = await self._proof.by_listing(slug, litter.unplaced, trace_id)
         for source, location in found.items():
             litter.placed(source, location)
 
 
-def _takes_nothing(slug: str) -> AnythingLLMError:
+def _takes_nothing(slug: Slug) -> AnythingLLMError:
     return AnythingLLMError(
         f"workspace {slug!r} takes no documents: a test document was stored but can't be embedded "
         "there. Documents for it wait and it is tried again; others are not affected. If "

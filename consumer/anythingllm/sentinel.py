@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from consumer.model.marker import SENTINEL_KEY
+from consumer.model.names import Slug
 
 _START = f'{{"{SENTINEL_KEY}":'
 
@@ -22,7 +23,7 @@ def sentinel_text(sentinel_id: str) -> str:
     return f"readiness check {sentinel_id}"
 
 
-def sentinel_body(slug: str, sentinel_id: str) -> dict[str, object]:
+def sentinel_body(slug: Slug, sentinel_id: str) -> dict[str, object]:
     """The body of its ``raw-text``."""
     metadata = {
         "title": "readiness check",

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from consumer.anythingllm.models import DocumentRow, StoredChunk, StoredDocument
 from consumer.anythingllm.sentinel import is_sentinel
 from consumer.model.marker import Marker, StoredUnit, decode_marker
+from consumer.model.names import Location
 
 
 def stored_unit(row: DocumentRow) -> StoredUnit | None:
@@ -17,8 +18,8 @@ def stored_unit(row: DocumentRow) -> StoredUnit | None:
 
 def stored_documents(rows: Iterable[DocumentRow]) -> list[StoredDocument]:
     """A listing by logical document: ours by document id, each foreign row on its own."""
-    ours: dict[str, dict[str, tuple[DocumentRow, Marker]]] = {}
-    foreign: dict[str, StoredDocument] = {}
+    ours: dict[str, dict[Location, tuple[DocumentRow, Marker]]] = {}
+    foreign: dict[Location, StoredDocument] = {}
     for row in rows:
         if is_sentinel(row.doc_source):
             continue

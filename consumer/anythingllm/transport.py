@@ -38,6 +38,7 @@ from consumer.anythingllm.errors import (
 )
 from consumer.anythingllm.http_errors import translating_errors, watch_sending
 from consumer.model.fault import Fault
+from consumer.model.names import TraceId
 from consumer.resilience.breaker import Breaker, BreakerOpen
 from consumer.telemetry.trace import new_span_id, traceparent
 
@@ -70,7 +71,7 @@ class Errand:
 
     deadline: float
     clock: Callable[[], float]
-    trace_id: str | None = None
+    trace_id: TraceId | None = None
 
     @property
     def left(self) -> float:
@@ -78,7 +79,7 @@ class Errand:
         return self.deadline - self.clock()
 
 
-NewErrand = Callable[[float, str | None], Errand]
+NewErrand = Callable[[float, TraceId | None], Errand]
 """Makes an errand of so many seconds, with a trace id or none."""
 
 
@@ -311,7 +312,7 @@ class Transport:
             headers["Content-Type"] = "application/json"
         trace_id = (outgoing.errand.trace_id or "").lower()
         if _TRACE_ID.fullmatch(trace_id):
-            headers["traceparent"] = traceparent(trace_id, new_span_id(self._rng))
+            headers["traceparent"] = traceparent(TraceId(trace_id), new_span_id(self._rng))
         return headers
 
     async def _read(self, response: aiohttp.ClientResponse, call: Call) -> bytes:

@@ -25,6 +25,7 @@ from consumer.anythingllm.unit_upload import RawTextUpload, Ways
 from consumer.anythingllm.upload_body import pieces
 from consumer.model.listing import LONGEST_LISTING, Listed
 from consumer.model.marker import Marker, StoredUnit, Unit
+from consumer.model.names import Location, Slug, TraceId
 
 log = structlog.get_logger(__name__)
 
@@ -68,22 +69,22 @@ class AnythingLLMStorage:
         # Slots of their own: a removal that takes minutes never keeps an upload waiting.
         self._removals = asyncio.Semaphore(REMOVALS_IN_FLIGHT)
 
-    async def prepare(self, slug: str, *, trace_id: str | None = None) -> None:
+    async def prepare(self, slug: Slug, *, trace_id: TraceId | None = None) -> None:
         """Make sure the workspace exists and takes concurrent uploads without losing any."""
         await self._readiness.prepare(slug, trace_id)
 
-    def forget(self, slug: str) -> None:
+    def forget(self, slug: Slug) -> None:
         """Prepare the workspace anew next time: it turned out to be gone or changed."""
         self._readiness.forget(slug)
 
-    def when_changed(self, listener: Callable[[str], None]) -> None:
+    def when_changed(self, listener: Callable[[Slug], None]) -> None:
         """Have the listener called with the slug when others have emptied or removed a workspace.
 
         It is called only for what is noticed before an upload, not for what a listing shows.
         """
         self._readiness.when_changed(listener)
 
-    def distrust(self, slug: str) -> None:
+    def distrust(self, slug: Slug) -> None:
         """Have the next `prepare` prove with a sentinel that the workspace takes uploads.
 
         Until a sentinel succeeds, every `prepare` does so: a workspace whose vectors have another
@@ -91,7 +92,7 @@ class AnythingLLMStorage:
         """
         self._readiness.distrust(slug)
 
-    async def probe(self, *, trace_id: str | None = None) -> None:
+    async def probe(self, *, trace_id: TraceId | None = None) -> None:
         """The deep probe: key, collector and embedder; stores nothing, passes no breaker.
 
         Raises:
@@ -100,7 +101,7 @@ class AnythingLLMStorage:
         seconds = min(self._timeout, PROBE_SECONDS)
         await deep_probe(self._api, self._errand(seconds, trace_id))
 
-    async def embeds(self, text: str, *, trace_id: str | None = None) -> None:
+    async def embeds(self, text: str, *, trace_id: TraceId | None = None) -> None:
         """Have the embedder embed all of a text, in pieces as an upload would; nothing is stored.
 
         All pieces go in one request, or in several of `EMBEDDED_AT_ONCE` where there are more: what
@@ -120,17 +121,17 @@ class AnythingLLMStorage:
         for start in range(0, len(every), EMBEDDED_AT_ONCE):
             await self._api.embeddings(errand, every[start : start + EMBEDDED_AT_ONCE])
 
-    async def workspaces(self, *, trace_id: str | None = None) -> Sequence[str]:
+    async def workspaces(self, *, trace_id: TraceId | None = None) -> Sequence[Slug]:
         """The slugs of all workspaces."""
         errand = self._errand(self._timeout, trace_id)
         return [each.slug for each in await self._api.workspaces(errand)]
 
     async def listing(
         self,
-        slug: str,
+        slug: Slug,
         wanted: Callable[[Marker], bool] = lambda marker: True,
         *,
-        trace_id: str | None = None,
+        trace_id: TraceId | None = None,
     ) -> Sequence[StoredUnit]:
         """The wanted units with our marker, one a location; empty where there is no workspace.
 
@@ -147,11 +148,11 @@ class AnythingLLMStorage:
 
     async def scan(
         self,
-        slug: str,
+        slug: Slug,
         take: Callable[[StoredUnit], None],
         *,
         unless: str | None = None,
-        trace_id: str | None = None,
+        trace_id: TraceId | None = None,
     ) -> Listed | None:
         """Give away all units with our marker, one a location, while the listing arrives.
 
@@ -180,12 +181,12 @@ class AnythingLLMStorage:
         self._readiness.compare(found.workspace, empty=not found.rows)
         return Listed(found.workspace.id, found.rows, found.etag, found.size)
 
-    async def row_counts(self, *, trace_id: str | None = None) -> dict[str, int]:
+    async def row_counts(self, *, trace_id: TraceId | None = None) -> dict[Slug, int]:
         """How many documents each workspace lists, ours and others', without listing any."""
         return await self._api.row_counts(self._errand(self._timeout, trace_id))
 
     async def _explain(
-        self, slug: str, error: AnythingLLMServerError, trace_id: str | None
+        self, slug: Slug, error: AnythingLLMServerError, trace_id: TraceId | None
     ) -> None:
         """Say it where a workspace can't be listed because it is too large for that."""
         with suppress(AnythingLLMError):
@@ -199,10 +200,10 @@ class AnythingLLMStorage:
 
     def upload(
         self,
-        slug: str,
+        slug: Slug,
         unit: Unit,
         *,
-        trace_id: str | None = None,
+        trace_id: TraceId | None = None,
         check: Callable[[], None] = _always,
     ) -> RawTextUpload:
         """A unit's upload, not started yet.
@@ -216,7 +217,7 @@ class AnythingLLMStorage:
         return RawTextUpload(self._ways, slug, unit, trace_id, check)
 
     async def remove(
-        self, slug: str, locations: Sequence[str], *, trace_id: str | None = None
+        self, slug: Slug, locations: Sequence[Location], *, trace_id: TraceId | None = None
     ) -> None:
         """Remove units from the server; those that are gone already are no error.
 
@@ -253,10 +254,10 @@ class _Once:
     double, both would be removed.
     """
 
-    def __init__(self, slug: str, take: Callable[[StoredUnit], None]) -> None:
+    def __init__(self, slug: Slug, take: Callable[[StoredUnit], None]) -> None:
         self._slug = slug
         self._take = take
-        self._seen: dict[str, int] = {}
+        self._seen: dict[Location, int] = {}
 
     def __call__(self, row: DocumentRow) -> None:
         unit = stored_unit(row)

@@ -33,6 +33,7 @@ from consumer.anythingllm.transport import NewErrand
 from consumer.anythingllm.upload_body import upload_body
 from consumer.model.fault import Fault
 from consumer.model.marker import StoredUnit, Unit
+from consumer.model.names import Location, Slug, TraceId
 
 log = structlog.get_logger(__name__)
 
@@ -80,9 +81,9 @@ class RawTextUpload:
     def __init__(
         self,
         ways: Ways,
-        slug: str,
+        slug: Slug,
         unit: Unit,
-        trace_id: str | None,
+        trace_id: TraceId | None,
         check: Callable[[], None],
     ) -> None:
         self._ways = ways
@@ -91,7 +92,7 @@ class RawTextUpload:
         self._trace_id = trace_id
         self._check = check
         self._marker = unit.marker.encode()
-        self._location: str | None = None
+        self._location: Location | None = None
         self._ambiguous_since: float | None = None
 
     async def attempt(self) -> StoredUnit:
@@ -133,7 +134,7 @@ class RawTextUpload:
         chunks = ", ".join(ascii(chunk.id)[1:-1][:80] for chunk in self._unit.chunks[:3])
         return f"chunk {chunks} for workspace {self._slug}"
 
-    async def _store(self) -> str:
+    async def _store(self) -> Location:
         location = self._location or await self._send()
         self._location = location
         if await self._is_embedded(location):
@@ -150,7 +151,7 @@ class RawTextUpload:
             "it will only be embedded again, not uploaded again"
         )
 
-    async def _send(self) -> str:
+    async def _send(self) -> Location:
         self._check()
         errand = self._ways.errand(self._ways.upload_timeout, self._trace_id)
         with self._watching():
@@ -160,7 +161,7 @@ class RawTextUpload:
                 raise self._not_ours()
         return file.location
 
-    async def _is_embedded(self, location: str) -> bool:
+    async def _is_embedded(self, location: Location) -> bool:
         embedded = await self._ways.proof.by_file(location, self._marker, self._trace_id)
         if embedded is not None:
             return embedded
@@ -190,7 +191,7 @@ class RawTextUpload:
         self._ambiguous_since = self._ways.clock()
         self._ways.lookup.seek(self._slug, self._marker)
 
-    async def _found(self) -> str | None:
+    async def _found(self) -> Location | None:
         """Where an ambiguous earlier attempt's result is; None when it may be sent (again).
 
         Raises:

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from consumer.model.marker import Unit
+from consumer.model.names import Slug
 
 TITLE_BYTES = 200
 PIECE = 1_000  # characters that the server embeds at once unless it is set otherwise
@@ -61,7 +62,7 @@ def _cost(ch: str) -> int:
     return max(_LETTER_BYTES, len(ch.encode()))
 
 
-def upload_body(slug: str, unit: Unit, marker: str) -> dict[str, Any]:
+def upload_body(slug: Slug, unit: Unit, marker: str) -> dict[str, Any]:
     """The body of ``raw-text`` for a unit.
 
     Args:

@@ -19,6 +19,7 @@ from consumer.anythingllm.errors import (
 from consumer.anythingllm.models import SurveyedWorkspace, Workspace
 from consumer.anythingllm.transport import Errand
 from consumer.model.fault import Fault
+from consumer.model.names import Slug
 
 log = structlog.get_logger(__name__)
 
@@ -43,7 +44,7 @@ class Workspaces:
         self._may_create = may_create
 
     async def ensure(
-        self, errand: Errand, slug: str, name: str | None = None
+        self, errand: Errand, slug: Slug, name: str | None = None
     ) -> tuple[SurveyedWorkspace, bool]:
         """The workspace of this slug, and whether this call created it.
 
@@ -69,7 +70,7 @@ class Workspaces:
             raise _unavailable(slug, "although it was just created: somebody removes workspaces")
         return listing, created
 
-    async def _create(self, errand: Errand, slug: str) -> bool:
+    async def _create(self, errand: Errand, slug: Slug) -> bool:
         """Create it; False when another creator was faster."""
         try:
             made = await self._api.new_workspace(errand, slug)
@@ -98,7 +99,7 @@ class Workspaces:
             log.info("workspace.stray_removed", workspace=stray.slug)
 
 
-def _unavailable(slug: str, why: str) -> AnythingLLMNotFoundError:
+def _unavailable(slug: Slug, why: str) -> AnythingLLMNotFoundError:
     return AnythingLLMNotFoundError(
         f"workspace {slug!r} does not exist in AnythingLLM {why}", fault=Fault.THEIRS
     )

@@ -23,6 +23,7 @@ from consumer.cli.progress import stages
 from consumer.operations.audit.states import DocumentState
 
 if TYPE_CHECKING:
+    from consumer.model.names import Slug
     from consumer.operations.audit.findings import AuditFinding, AuditSummary
     from consumer.operations.ports import KafkaAccess
     from consumer.settings import Settings
@@ -79,10 +80,9 @@ def audit(
 
     Example: anythingllm-consumer audit
     """
-    if workspace is not None:
-        check_slug(workspace)
+    slug = None if workspace is None else check_slug(workspace)
     settings = settings_for(config, quiet_kafka=True, only_errors=True)
-    summary = _audited(settings, kafka_for(context, settings), workspace, as_json=as_json)
+    summary = _audited(settings, kafka_for(context, settings), slug, as_json=as_json)
     if as_json:
         output.json_line(_totals(summary))
     else:
@@ -91,7 +91,7 @@ def audit(
 
 
 def _audited(
-    settings: Settings, kafka: KafkaAccess, workspace: str | None, *, as_json: bool
+    settings: Settings, kafka: KafkaAccess, workspace: Slug | None, *, as_json: bool
 ) -> AuditSummary:
     from consumer.anythingllm import AnythingLLMError
     from consumer.operations.audit.audit import UnknownWorkspace
@@ -110,7 +110,7 @@ def _audited(
 
 
 async def _audit(
-    settings: Settings, kafka: KafkaAccess, workspace: str | None, *, as_json: bool
+    settings: Settings, kafka: KafkaAccess, workspace: Slug | None, *, as_json: bool
 ) -> AuditSummary:
     from consumer.operations.audit.audit import open_audit
     from consumer.operations.audit.findings import AuditSummary

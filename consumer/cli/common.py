@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 import typer
 
 if TYPE_CHECKING:
+    from consumer.model.names import Slug
     from consumer.operations.ports import KafkaAccess
     from consumer.settings import Settings
 
@@ -142,19 +143,21 @@ def ask_kafka(work: Coroutine[Any, Any, T]) -> T:
         raise CommandFailed(f"Kafka: {error}") from None
 
 
-def check_slug(slug: str) -> None:
-    """Refuse a text that no workspace can have as its slug.
+def check_slug(text: str) -> Slug:
+    """A slug that was named; a text that no workspace can have as its slug is refused.
 
     Raises:
         CommandFailed: it can be none; the message says what a slug is.
     """
+    from consumer.model.names import Slug
     from consumer.model.slug import is_slug
 
-    if not is_slug(slug):
+    if not is_slug(text):
         raise wrong_usage(
-            f"{slug!r} is no workspace slug (1 to 255 of a-z, 0-9, _ and -); "
+            f"{text!r} is no workspace slug (1 to 255 of a-z, 0-9, _ and -); "
             "`workspaces list` shows slugs and names"
         )
+    return Slug(text)
 
 
 def end(code: ExitCode) -> None:

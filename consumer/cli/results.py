@@ -57,7 +57,7 @@ def results(
         "trace_id": trace,
         "workspace_slug": workspace,
     }
-    oldest = moment("--since", since, datetime.now(UTC))
+    oldest = moment("--since", text=since, now=datetime.now(UTC))
 
     def matches(result: ReceivedResult) -> bool:
         same = all(v is None or getattr(result, k) == v for k, v in wanted.items())

@@ -59,13 +59,13 @@ async def _serve(options: Options, embedder_latency: float, *, as_json: bool) ->
     server = Simulator(options, Faults(embedder_latency=embedder_latency))
     try:
         await server.start()
-        typer.echo(_announcement(server.endpoint, server.api_key, as_json=as_json))
+        typer.echo(_announcement(server.endpoint, api_key=server.api_key, as_json=as_json))
         await stop.wait()
     finally:
         await server.close()
 
 
-def _announcement(endpoint: str, api_key: str, *, as_json: bool) -> str:
+def _announcement(endpoint: str, *, api_key: str, as_json: bool) -> str:
     if as_json:
         return json.dumps({"endpoint": endpoint, "api_key": api_key})
     return f"simulated AnythingLLM at {endpoint}, API key {api_key}"

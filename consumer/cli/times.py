@@ -11,7 +11,7 @@ _AGO = re.compile(r"([0-9]{1,6}) ?([smhdw])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
-def moment(option: str, text: str | None, now: datetime) -> datetime | None:
+def moment(option: str, *, text: str | None, now: datetime) -> datetime | None:
     """A time as people write it: ``45m``, ``2h``, ``3d``, ``2w`` ago, or ISO 8601.
 
     Args:

@@ -38,7 +38,7 @@ def asyncapi() -> Json:
 
 
 def _channels() -> Json:
-    def channel(address: str, why: str, messages: list[str], topic: Json) -> Json:
+    def channel(address: str, *, why: str, messages: list[str], topic: Json) -> Json:
         kafka = {"topic": address, **topic, "bindingVersion": "0.5.0"}
         return {
             "address": address,
@@ -55,30 +55,35 @@ def _channels() -> Json:
     results = {"topicConfiguration": {"cleanup.policy": ["delete"], "retention.ms": -1}}
     documents, dead = ["document", "tombstone"], ["deadLetter", "deadLetterReference"]
     return {
-        "documents": channel("documents.processed", "What publishers write.", documents, large),
+        "documents": channel(
+            "documents.processed", why="What publishers write.", messages=documents, topic=large
+        ),
         "replay": channel(
             "documents.processed.replay",
-            "Only replay writes here. As many partitions as the first topic.",
-            documents,
-            replays,
+            why="Only replay writes here. As many partitions as the first topic.",
+            messages=documents,
+            topic=replays,
         ),
         "results": channel(
             "documents.upload-results",
-            "One result an event. Kept at least as long as dead letters.",
-            ["result"],
-            results,
+            why="One result an event. Kept at least as long as dead letters.",
+            messages=["result"],
+            topic=results,
         ),
         "deadLetters": channel(
-            "documents.processed.dlq", "Events that can't be stored.", dead, kept
+            "documents.processed.dlq", why="Events that can't be stored.", messages=dead, topic=kept
         ),
         "parked": channel(
-            "documents.processed.parked", "Dead letters that are not to be replayed.", dead, kept
+            "documents.processed.parked",
+            why="Dead letters that are not to be replayed.",
+            messages=dead,
+            topic=kept,
         ),
     }
 
 
 def _operations() -> Json:
-    def operation(action: str, channel: str, summary: str) -> Json:
+    def operation(action: str, *, channel: str, summary: str) -> Json:
         return {
             "action": action,
             "channel": {"$ref": f"#/channels/{channel}"},
@@ -86,12 +91,18 @@ def _operations() -> Json:
         }
 
     return {
-        "receiveDocuments": operation("receive", "documents", "Store what was published."),
-        "receiveReplays": operation("receive", "replay", "Store what is replayed."),
-        "sendResults": operation("send", "results", "Tell what became of an event."),
-        "sendDeadLetters": operation("send", "deadLetters", "Keep what can't be stored."),
-        "sendReplays": operation("send", "replay", "`dlq replay`."),
-        "sendParked": operation("send", "parked", "`dlq park` and the loop guard."),
+        "receiveDocuments": operation(
+            "receive", channel="documents", summary="Store what was published."
+        ),
+        "receiveReplays": operation("receive", channel="replay", summary="Store what is replayed."),
+        "sendResults": operation(
+            "send", channel="results", summary="Tell what became of an event."
+        ),
+        "sendDeadLetters": operation(
+            "send", channel="deadLetters", summary="Keep what can't be stored."
+        ),
+        "sendReplays": operation("send", channel="replay", summary="`dlq replay`."),
+        "sendParked": operation("send", channel="parked", summary="`dlq park` and the loop guard."),
     }
 
 

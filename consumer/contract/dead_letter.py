@@ -22,6 +22,7 @@ import orjson
 from consumer.contract.reference import Reference, encode_reference
 from consumer.contract.upload_result import one_line
 from consumer.model import origin as of
+from consumer.model.names import Identity, Slug, TraceId
 from consumer.model.outcome import FailureReason
 from consumer.model.record import Headers, Record
 
@@ -88,7 +89,7 @@ class Cause:
     http_status: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetter:
     """One dead letter.
 
@@ -109,13 +110,13 @@ class DeadLetter:
     origin: of.Origin
     cause: Cause
     event_id: str
-    trace_id: str
+    trace_id: TraceId
     group: str
     task: str
     failed_at: datetime
-    identity: str | None = None
+    identity: Identity | None = None
     document_id: str | None = None
-    workspace: str | None = None
+    workspace: Slug | None = None
 
     @property
     def key(self) -> bytes | None:
@@ -217,7 +218,7 @@ def stacktrace_of(error: BaseException) -> str:
         seen.add(id(current))
         lines.append(qualified(current))
         walked = traceback.walk_tb(current.__traceback__)
-        lines += [f"  at {_frame(frame.f_code.co_filename, frame.f_code.co_name)}:{line}"
+        lines += [f"  at {_frame(frame.f_code.co_filename, function=frame.f_code.co_name)}:{line}"
                   for frame, line in walked]  # fmt: skip
         hidden = current.__suppress_context__
         current = current.__cause__ or (None if hidden else current.__context__)
@@ -229,7 +230,7 @@ def qualified(error: BaseException) -> str:
     return f"{type(error).__module__}.{type(error).__qualname__}"
 
 
-def _frame(path: str, function: str) -> str:
+def _frame(path: str, *, function: str) -> str:
     # The last three parts: enough to find the file, nothing about the machine.
     return "/".join(path.replace("\\", "/").split("/")[-3:]) + f" {function}"
 

@@ -24,6 +24,7 @@ from consumer.contract.envelope import fields_in
 from consumer.contract.processed_document import instant_in
 from consumer.contract.reference import ReceivedReference, decode_reference
 from consumer.model.fields import aware_instant_in, count_of, text_of, whole_in
+from consumer.model.names import Identity, Slug, TraceId
 from consumer.model.origin import Origin, instant_of, origin_of
 from consumer.model.record import Coordinates, Record
 from consumer.model.version import capped
@@ -37,7 +38,7 @@ _LONGEST_SHOWN = 1_000
 _LARGEST_PARSED = 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Letter:
     """A dead letter without its payload.
 
@@ -77,9 +78,9 @@ class Letter:
     reason: str
     message: str
     stage: str | None
-    identity: str | None
+    identity: Identity | None
     document_id: str | None
-    workspace: str | None
+    workspace: Slug | None
     technology: str | None
     attempts: int
     failed_chunks: int
@@ -87,7 +88,7 @@ class Letter:
     http_status: int | None
     first_failed_at: datetime | None
     last_failed_at: datetime | None
-    trace_id: str | None
+    trace_id: TraceId | None
     group: str | None
     by_reference: bool
     size: int
@@ -116,7 +117,9 @@ def letter_of(record: Record) -> Letter:
     origin = origin_of(record, is_replay=True)
     fields = fields_in(record.value, at_most=_LARGEST_PARSED)
     reason = headers.get(ours.REASON)
+    identity, trace_id = headers.get(ours.IDENTITY), headers.get(ours.TRACE_ID)
     is_ours = _is_ours(record, origin, reason)
+    workspace = _shared(headers.get(ours.WORKSPACE))
     count, ids = _chunks(headers.get(ours.FAILED_CHUNKS))
     referred = decode_reference(record.value) if is_ours else None
     return Letter(
@@ -128,9 +131,9 @@ def letter_of(record: Record) -> Letter:
         reason=_shared(reason) or FOREIGN if is_ours else FOREIGN,
         message=_message(record, headers),
         stage=_shared(headers.get(ours.STAGE)),
-        identity=headers.get(ours.IDENTITY),
+        identity=None if identity is None else Identity(identity),
         document_id=headers.get(ours.DOCUMENT_ID),
-        workspace=_shared(headers.get(ours.WORKSPACE)),
+        workspace=None if workspace is None else Slug(workspace),
         technology=_shared(text_of(fields.get("technology")) or None),
         attempts=whole_in(headers.get(ours.ATTEMPTS)) or 0,
         failed_chunks=count,
@@ -138,7 +141,7 @@ def letter_of(record: Record) -> Letter:
         http_status=whole_in(headers.get(ours.HTTP_STATUS)),
         first_failed_at=origin.first_failed_at,
         last_failed_at=aware_instant_in(headers.get(ours.LAST_FAILED_AT)),
-        trace_id=headers.get(ours.TRACE_ID),
+        trace_id=None if trace_id is None else TraceId(trace_id),
         group=_shared(headers.get(ours.GROUP)),
         by_reference=referred is not None,
         size=record.size,

@@ -13,6 +13,7 @@ import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from consumer.model.fields import text_of
+from consumer.model.names import Identity
 
 
 def _aware(instant: datetime) -> datetime:
@@ -80,7 +81,7 @@ def read_result(value: bytes) -> ReceivedResult:
         raise ValueError("not an upload result: not JSON") from None
 
 
-def names_in(value: bytes | None) -> tuple[str | None, str | None]:
+def names_in(value: bytes | None) -> tuple[str | None, Identity | None]:
     """Document id and identity in a result. This is quick, and the result need not be valid."""
     try:
         fields = orjson.loads(value or b"")
@@ -88,4 +89,5 @@ def names_in(value: bytes | None) -> tuple[str | None, str | None]:
         return None, None
     if not isinstance(fields, dict):
         return None, None
-    return text_of(fields.get("document_id")), text_of(fields.get("identity"))
+    identity = text_of(fields.get("identity"))
+    return text_of(fields.get("document_id")), None if identity is None else Identity(identity)

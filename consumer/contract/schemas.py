@@ -74,12 +74,12 @@ def files() -> dict[str, bytes]:
 
 def event_schema() -> Json:
     """ProcessedDocument. It can't say everything: byte limits, duplicate chunk ids, real dates."""
-    return _of_model(ProcessedDocumentEvent, "processed-document", "ProcessedDocument")
+    return _of_model(ProcessedDocumentEvent, "processed-document", title="ProcessedDocument")
 
 
 def result_schema() -> Json:
     """UploadResult, with the invariants that JSON Schema can express."""
-    schema = _of_model(UploadResult, "upload-result", "UploadResult")
+    schema = _of_model(UploadResult, "upload-result", title="UploadResult")
     zero = {"const": 0}
     counters = ("total_chunks", "successful_uploads", "failed_uploads")
     schema["allOf"] = [
@@ -105,9 +105,9 @@ def headers_schema() -> Json:
     properties["dlq.trace-id"]["pattern"] = "^[0-9a-f]{32}$"
     return _schema(
         "dead-letter-headers",
-        "Headers of a dead letter",
-        "Added to the original headers. A header whose value is unknown is left out.",
-        properties,
+        title="Headers of a dead letter",
+        why="Added to the original headers. A header whose value is unknown is left out.",
+        properties=properties,
         required=list(_ALWAYS),
     )
 
@@ -138,9 +138,9 @@ def reference_schema() -> Json:
     }
     return _schema(
         "dead-letter-reference",
-        "Dead letter by reference",
-        "Stands for a record that no topic would take, or whose bytes can't be had.",
-        properties,
+        title="Dead letter by reference",
+        why="Stands for a record that no topic would take, or whose bytes can't be had.",
+        properties=properties,
         required=list(properties),
     )
 
@@ -150,14 +150,14 @@ def _when(statuses: list[str], then: Json) -> Json:
     return {"if": condition, "then": {"properties": then}}
 
 
-def _of_model(model: type[BaseModel], name: str, title: str) -> Json:
+def _of_model(model: type[BaseModel], name: str, *, title: str) -> Json:
     # Serialisation mode lists every field of a result as required, as its readers may expect.
     schema = model.model_json_schema()
     _plain(schema)
     return {"$schema": DIALECT, "$id": _id(name), **schema, "title": title}
 
 
-def _schema(name: str, title: str, why: str, properties: Json, required: list[str]) -> Json:
+def _schema(name: str, *, title: str, why: str, properties: Json, required: list[str]) -> Json:
     return {
         "$schema": DIALECT,
         "$id": _id(name),

@@ -17,6 +17,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from consumer.model.document import ProcessedDocument
+from consumer.model.names import Identity, TraceId
 from consumer.model.origin import instant_of, origin_of
 from consumer.model.outcome import (
     Applied,
@@ -181,8 +182,8 @@ class About:
     record: Record
     is_replay: bool
     cluster_id: str
-    trace_id: str
-    identity: str | None
+    trace_id: TraceId
+    identity: Identity | None
     document_id: str | None
     document: ProcessedDocument | None
     started_at: datetime

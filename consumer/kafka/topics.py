@@ -271,15 +271,15 @@ def _of_topic(spec: TopicSpec, state: TopicState | None) -> list[CheckFinding]:
             False,
             subject,
             f"{name} is {state.settings.get(name)}, must be {wanted}",
-            _mend(spec, name, wanted),
+            _mend(spec, name, wanted=wanted),
         )
         for name, wanted in spec.settings.items()
-        if not _good_enough(name, state.settings.get(name), wanted)
+        if not _good_enough(name, found=state.settings.get(name), wanted=wanted)
     ]
     return wrong or [CheckFinding(True, subject, f"{state.partitions} partitions")]
 
 
-def _good_enough(name: str, found: str | None, wanted: str) -> bool:
+def _good_enough(name: str, *, found: str | None, wanted: str) -> bool:
     """Sizes may be larger and retention longer than wanted; everything else must be equal."""
     if found is None:
         return False
@@ -290,5 +290,5 @@ def _good_enough(name: str, found: str | None, wanted: str) -> bool:
     return found == wanted
 
 
-def _mend(spec: TopicSpec, name: str, wanted: str) -> str:
+def _mend(spec: TopicSpec, name: str, *, wanted: str) -> str:
     return f"kafka-configs --alter --topic {spec.name} --add-config {name}={wanted}"

@@ -24,6 +24,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
+from consumer.model.names import Location
 from consumer.model.version import DocumentVersion
 
 
@@ -31,7 +32,7 @@ class ComparableUnit(Protocol):
     """A stored unit, as far as deciding needs it: a `StoredUnit`, or a row of an index."""
 
     @property
-    def location(self) -> str:
+    def location(self) -> Location:
         """AnythingLLM's handle."""
         ...
 

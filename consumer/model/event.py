@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from consumer.model.document import ProcessedDocument
+from consumer.model.names import Identity, Slug, TraceId
 from consumer.model.origin import Origin
 from consumer.model.outcome import Refused
 from consumer.model.record import Record
@@ -17,8 +18,8 @@ class DocumentEvent:
     """A document to be stored in the workspace ``slug``."""
 
     document: ProcessedDocument
-    identity: str
-    slug: str
+    slug: Slug
+    identity: Identity
     version: DocumentVersion
 
 
@@ -26,8 +27,8 @@ class DocumentEvent:
 class TombstoneEvent:
     """A document to be removed; from every workspace that has it where ``slug`` is None."""
 
-    identity: str
-    slug: str | None
+    slug: Slug | None
+    identity: Identity
     version: DocumentVersion
 
 
@@ -46,10 +47,10 @@ class Event:
     """
 
     record: Record
-    trace_id: str
+    trace_id: TraceId
     origin: Origin
     document: ProcessedDocument | None
-    identity: str | None
+    identity: Identity | None
     body: DocumentEvent | TombstoneEvent | Refused
     received_at: datetime
 

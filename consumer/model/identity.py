@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from consumer.model import template
 from consumer.model.document import ProcessedDocument
 from consumer.model.marker import Marker
+from consumer.model.names import Identity
 
 PLACEHOLDERS = ("id", "source_url", "technology")
 
@@ -35,25 +36,30 @@ class IdentityTemplate:
         """The template as it was written."""
         return self.template.text
 
-    def of(self, document: ProcessedDocument) -> str:
+    def of(self, document: ProcessedDocument) -> Identity:
         """The identity of a document."""
-        return self._of_fields(document.id, document.source_url, document.technology)
+        return self._of_fields(
+            document_id=document.id, source_url=document.source_url, technology=document.technology
+        )
 
-    def of_marker(self, marker: Marker) -> str:
+    def of_marker(self, marker: Marker) -> Identity:
         """The identity of the document whose chunks a marker names."""
-        return self._of_fields(marker.document_id, marker.source_url, marker.technology)
+        return self._of_fields(
+            document_id=marker.document_id,
+            source_url=marker.source_url,
+            technology=marker.technology,
+        )
 
     def of_readable(
-        self, document_id: str | None, source_url: str | None, technology: str | None
-    ) -> str | None:
+        self, *, document_id: str | None, source_url: str | None, technology: str | None
+    ) -> Identity | None:
         """The identity of an event that is read in part; None where a part it needs is missing."""
         fields = {"id": document_id, "source_url": source_url, "technology": technology}
         known = {name: value for name, value in fields.items() if value is not None}
         if not self.template.placeholders <= known.keys():
             return None
-        return self.template.fill(dict.fromkeys(PLACEHOLDERS, "") | known)
+        return Identity(self.template.fill(dict.fromkeys(PLACEHOLDERS, "") | known))
 
-    def _of_fields(self, document_id: str, source_url: str, technology: str) -> str:
-        return self.template.fill(
-            {"id": document_id, "source_url": source_url, "technology": technology}
-        )
+    def _of_fields(self, *, document_id: str, source_url: str, technology: str) -> Identity:
+        fields = {"id": document_id, "source_url": source_url, "technology": technology}
+        return Identity(self.template.fill(fields))

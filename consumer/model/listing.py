@@ -8,6 +8,7 @@ from datetime import datetime
 
 from consumer.model.identity import IdentityTemplate
 from consumer.model.marker import Marker
+from consumer.model.names import Identity, Location, Slug
 
 LONGEST_LISTING = 536_870_888
 """Characters of the longest string of Node 20 (V8), as which AnythingLLM 1.16 builds a listing."""
@@ -44,7 +45,7 @@ class ListedRow:
         sentinel: whether it is a test document that proves a workspace ready.
     """
 
-    location: str
+    location: Location
     source: str
     age: float | None
     marker: Marker | None
@@ -59,7 +60,7 @@ class ListedFile:
         embedded: whether it was ever embedded (``cached``).
     """
 
-    location: str
+    location: Location
     source: str
     marker: Marker | None
     sentinel: bool
@@ -70,24 +71,24 @@ class ListedFile:
 class Listing:
     """A workspace's rows at one time, by the server's clock."""
 
-    slug: str
+    slug: Slug
     rows: tuple[ListedRow, ...]
     at: datetime
 
 
 def by_identity(
     rows: Iterable[ListedRow], identity: IdentityTemplate
-) -> dict[str, list[ListedRow]]:
+) -> dict[Identity, list[ListedRow]]:
     """Our units by the identity of their document, each location once, in order of location.
 
     A location that is listed twice is as young as its younger row.
     """
-    units: dict[str, ListedRow] = {}
+    units: dict[Location, ListedRow] = {}
     for row in rows:
         if row.marker is not None:
             other = units.get(row.location)
             units[row.location] = row if other is None else min(row, other, key=age_of)
-    documents: dict[str, list[ListedRow]] = {}
+    documents: dict[Identity, list[ListedRow]] = {}
     for _, row in sorted(units.items()):
         if (marker := row.marker) is not None:
             documents.setdefault(identity.of_marker(marker), []).append(row)

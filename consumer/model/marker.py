@@ -28,6 +28,7 @@ import orjson
 
 from consumer.model.document import Chunk, ProcessedDocument
 from consumer.model.fields import need_text
+from consumer.model.names import Location
 from consumer.model.version import DocumentVersion
 
 FORMAT = 1
@@ -35,7 +36,7 @@ _IDS_BYTES = 8
 SENTINEL_KEY = "alc-sentinel"
 
 
-def digest_of(content: str, title: str, source_url: str) -> str:
+def digest_of(content: str, *, title: str, source_url: str) -> str:
     """32 hex characters over what a reader of a hit gets: text, title and source URL.
 
     Equal digests mean that storing the chunk again would change nothing anyone can see.
@@ -115,7 +116,7 @@ class StoredUnit:
         marker: what it holds.
     """
 
-    location: str
+    location: Location
     marker: Marker
 
     @property
@@ -136,7 +137,7 @@ class StoredUnit:
 
 def mark(chunk: Chunk, document: ProcessedDocument) -> ChunkMark:
     """A chunk of a document as markers name it."""
-    digest = digest_of(chunk.content, document.title, document.source_url)
+    digest = digest_of(chunk.content, title=document.title, source_url=document.source_url)
     return ChunkMark(chunk.id, chunk.index, digest, chunk.content_sha256)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from consumer.model.fault import Fault
+from consumer.model.names import Slug
 from consumer.model.reason import FailureReason as FailureReason
 from consumer.model.version import DocumentVersion
 
@@ -43,7 +44,7 @@ class Applied:
         removed_chunks: how many stale or double chunks were removed.
     """
 
-    slug: str
+    slug: Slug
     version: DocumentVersion
     uploaded: tuple[str, ...]
     unchanged: tuple[str, ...]
@@ -55,7 +56,7 @@ class Applied:
 class Superseded:
     """Something newer of the same identity is known, so nothing was done."""
 
-    slug: str | None
+    slug: Slug | None
     version: DocumentVersion
 
 
@@ -63,7 +64,7 @@ class Superseded:
 class Deleted:
     """A tombstone was carried out; ``slug`` is None when it spoke of every workspace."""
 
-    slug: str | None
+    slug: Slug | None
     removed_chunks: int
 
 

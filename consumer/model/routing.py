@@ -12,6 +12,7 @@ from fnmatch import fnmatchcase
 
 from consumer.model import template
 from consumer.model.document import ProcessedDocument
+from consumer.model.names import Slug
 from consumer.model.slug import MAX_LENGTH, is_slug, slugify
 
 PLACEHOLDERS = ("technology",)
@@ -39,7 +40,7 @@ class Routing:
     """
 
     workspace_template: str = "{technology}"
-    map: Mapping[str, str] = field(default_factory=dict)
+    map: Mapping[str, Slug] = field(default_factory=dict)
     allowed: tuple[str, ...] = ("*",)
     _template: template.Template = field(init=False, repr=False, compare=False)
 
@@ -53,7 +54,7 @@ class Routing:
         self._check_fixed()
 
     @property
-    def fixed(self) -> str | None:
+    def fixed(self) -> Slug | None:
         """The one workspace of all documents that don't name theirs, if there is only one.
 
         A tombstone without a ``workspace`` header is carried out there.
@@ -62,14 +63,14 @@ class Routing:
             return None
         return slugify(self.workspace_template)
 
-    def slug_for(self, document: ProcessedDocument) -> str:
+    def slug_for(self, document: ProcessedDocument) -> Slug:
         """The workspace's slug.
 
         Raises:
             Unroutable: no workspace can serve the document.
         """
         if document.workspace is not None:
-            slug = document.workspace
+            slug = Slug(document.workspace)
             if not _can_exist(slug):
                 raise Unroutable(
                     f"the event asks for workspace {_shown(slug)}, which is no slug: "
@@ -83,11 +84,11 @@ class Routing:
             )
         return slug
 
-    def permits(self, slug: str) -> bool:
+    def permits(self, slug: Slug) -> bool:
         """Whether a workspace may be written to at all; also for a tombstone's header."""
         return is_slug(slug) and any(fnmatchcase(slug, pattern) for pattern in self.allowed)
 
-    def _derived(self, technology: str) -> str:
+    def _derived(self, technology: str) -> Slug:
         part = slugify(technology)
         if self._template.placeholders and not part:
             # "docs-{technology}" would otherwise put all such technologies into one workspace.
@@ -118,7 +119,7 @@ class Routing:
             )
 
 
-def _can_exist(slug: str) -> bool:
+def _can_exist(slug: Slug) -> bool:
     """Whether a workspace can have this slug.
 
     AnythingLLM 1.16 makes ``a-b`` of the name ``a--b`` or ``a-b-``: such a workspace could never
@@ -146,9 +147,9 @@ class Collisions:
     def __init__(self, max_slugs: int = 1_000, max_values: int = 8) -> None:
         self._max_slugs = max_slugs
         self._max_values = max_values
-        self._values: dict[str, list[str]] = {}
+        self._values: dict[Slug, list[str]] = {}
 
-    def note(self, slug: str, technology: str) -> tuple[str, ...]:
+    def note(self, slug: Slug, technology: str) -> tuple[str, ...]:
         """Remember a pair.
 
         Returns:

@@ -19,6 +19,8 @@ import re
 import unicodedata
 from collections.abc import Mapping
 
+from consumer.model.names import Slug
+
 MAX_LENGTH = 255
 
 _SLUG = re.compile(r"[a-z0-9_-]{1,255}")
@@ -51,7 +53,7 @@ _TABLE: Mapping[int, str] = str.maketrans(
 )
 
 
-def slugify(text: str) -> str:
+def slugify(text: str) -> Slug:
     """The slug that AnythingLLM 1.16 gives a workspace of this name (module docstring).
 
     Returns:
@@ -59,7 +61,7 @@ def slugify(text: str) -> str:
     """
     spelt = unicodedata.normalize("NFC", text).lower().translate(_TABLE)
     plain = _DROPPED.sub("", unicodedata.normalize("NFD", spelt))
-    return _SPACES.sub("-", plain.strip())
+    return Slug(_SPACES.sub("-", plain.strip()))
 
 
 def is_slug(text: str) -> bool:

@@ -12,6 +12,7 @@ from consumer.anythingllm.unit_store import MOST_ROWS
 from consumer.kafka.connection import KafkaUnavailableError
 from consumer.kafka.topics import CheckFinding, findings
 from consumer.model.identity import IdentityTemplate
+from consumer.model.names import Slug
 from consumer.operations.ports import KafkaAccess
 from consumer.operations.workspaces.finding import SHARED_SOURCE_HELP
 from consumer.operations.workspaces.shared_sources import Shared, SharedSources
@@ -127,7 +128,7 @@ async def look_at_sources(settings: Settings, storage: AnythingLLMStorage) -> li
 
 
 async def _shared_in(
-    storage: AnythingLLMStorage, slug: str, identity: IdentityTemplate
+    storage: AnythingLLMStorage, slug: Slug, identity: IdentityTemplate
 ) -> Shared | None:
     sources = SharedSources(identity)
     await storage.scan(slug, lambda unit: sources.note(unit.marker))

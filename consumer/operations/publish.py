@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from consumer.model.identity import IdentityTemplate
+from consumer.model.names import Identity
 from consumer.operations.progress import Advance, silent
 from consumer.pipeline.decode import DecodeLimits, Malformed, decode
 
@@ -17,7 +18,7 @@ _IN_FLIGHT = 64
 class Publishable:
     """A valid event: its bytes as they are, and the identity that becomes the record key."""
 
-    identity: str
+    identity: Identity
     value: bytes
 
 

@@ -10,6 +10,7 @@ from typing import TypeVar
 from consumer.model.difference import ComparableUnit
 from consumer.model.event import DocumentEvent, Event, TombstoneEvent
 from consumer.model.fault import Failure
+from consumer.model.names import Slug, TraceId
 from consumer.model.outcome import Applied, Deleted, Outcome, Refused, Superseded
 from consumer.pipeline.backoff import Backoff
 from consumer.pipeline.gates import Gates
@@ -144,9 +145,9 @@ class Applier:
         return known or is_superseded(body.version, stored)
 
     async def _delete(
-        self, body: TombstoneEvent, right: RightToWork, trace_id: str
+        self, body: TombstoneEvent, right: RightToWork, trace_id: TraceId
     ) -> Deleted | Superseded:
-        async def slugs() -> tuple[str, ...]:
+        async def slugs() -> tuple[Slug, ...]:
             if body.slug is not None:
                 return (body.slug,)
             # Workspaces of others are none of ours, and no path can carry some of their slugs.
@@ -157,7 +158,7 @@ class Applier:
         newer = False
         for slug in await self._backoff.retry(slugs, right):
 
-            async def look(slug: str = slug) -> tuple[StoredRow, ...]:
+            async def look(slug: Slug = slug) -> tuple[StoredRow, ...]:
                 return await self._index.units(slug, body.identity, trace_id=trace_id)
 
             stored = await self._backoff.retry(look, right)
@@ -172,7 +173,7 @@ class Applier:
         return Deleted(body.slug, removed)
 
     async def _in_workspace(
-        self, slug: str, ask: Callable[[], Awaitable[T]], right: RightToWork
+        self, slug: Slug, ask: Callable[[], Awaitable[T]], right: RightToWork
     ) -> T:
         """Ask for what proves a workspace well, for as long as it takes."""
         while True:

@@ -15,6 +15,7 @@ from typing import TypeVar
 import structlog
 
 from consumer.model.fault import Failure
+from consumer.model.names import Slug
 from consumer.pipeline.gates import Gates
 from consumer.pipeline.ports import RightToWork
 from consumer.resilience.retry import RetryPolicy
@@ -79,7 +80,7 @@ class Backoff:
                 await self.pause(failed, [failure], right, None)
 
     async def pause(
-        self, rounds: int, failures: Sequence[Failure], right: RightToWork, slug: str | None
+        self, rounds: int, failures: Sequence[Failure], right: RightToWork, slug: Slug | None
     ) -> None:
         """Wait before the next round.
 

@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 import structlog
 
 from consumer.model.fault import Failure, Fault
+from consumer.model.names import Slug
 from consumer.pipeline.circuit import Circuit
 from consumer.pipeline.pauses import Pauses
 from consumer.pipeline.ports import RightToWork
@@ -52,7 +53,7 @@ class Gates:
         if failure is None or not failure.pending:
             self.circuit.note(failure)
 
-    def note_workspace(self, slug: str, failure: Failure) -> None:
+    def note_workspace(self, slug: Slug, failure: Failure) -> None:
         """Note that preparing or listing a workspace failed."""
         self.note(failure)
         if failure.pending or failure.fault is Fault.BUSY or not self.circuit.is_closed:
@@ -60,13 +61,13 @@ class Gates:
         self.proofs.failed(slug, failure)
         self.pauses.failed(slug, failure)
 
-    def workspace_well(self, slug: str) -> None:
+    def workspace_well(self, slug: Slug) -> None:
         """Note that a workspace was prepared, and listed where that was asked for."""
         self.proofs.well(slug)
         self.pauses.well(slug)
 
     @contextmanager
-    def trying(self, slug: str) -> Iterator[None]:
+    def trying(self, slug: Slug) -> Iterator[None]:
         """Note how a workspace is by how the block goes, which prepares it and may list it."""
         try:
             yield
@@ -75,11 +76,11 @@ class Gates:
             raise
         self.workspace_well(slug)
 
-    def holds(self, slug: str | None) -> bool:
+    def holds(self, slug: Slug | None) -> bool:
         """Whether nothing is to be sent now, to this workspace or (None) to any."""
         return self.circuit.blocked or (slug is not None and self.pauses.holds(slug))
 
-    def check(self, slug: str) -> None:
+    def check(self, slug: Slug) -> None:
         """Raise `NotSent` when nothing is to be sent now."""
         if self.holds(slug):
             raise NotSent(f"not sent: AnythingLLM, or workspace {slug}, does not work now")
@@ -91,7 +92,7 @@ class Gates:
                 async with right.long():
                     await self.circuit.clear()
 
-    async def clear(self, slug: str, right: RightToWork) -> None:
+    async def clear(self, slug: Slug, right: RightToWork) -> None:
         """Return when requests about this workspace may be sent.
 
         The caller that returns while the workspace is in trouble is the one that tries it. It has
@@ -109,7 +110,7 @@ class Gates:
                 await self.clear_of_outage(right)
                 return
 
-    async def enter(self, slug: str, right: RightToWork) -> bool:
+    async def enter(self, slug: Slug, right: RightToWork) -> bool:
         """Return when a document may upload; true when it is the trial of a blown fuse."""
         while True:
             await self.clear(slug, right)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import structlog
 
 from consumer.model.fault import Failure
+from consumer.model.names import Slug
 from consumer.model.outcome import FailureReason
 from consumer.pipeline.gates import Gates
 from consumer.pipeline.poison_probe import PoisonProbe, ProbeVerdict
@@ -81,7 +82,7 @@ class GivingUp:
         work.used_up = work.used_up or not self._gates.holds(work.slug)
         return None
 
-    def _at_fault_all_the_same(self, pending: PendingUnit, slug: str) -> str | None:
+    def _at_fault_all_the_same(self, pending: PendingUnit, slug: Slug) -> str | None:
         proofs = self._gates.proofs.of(slug)
         first = pending.acquitted or Acquittal(pending.attempts, proofs)
         pending.acquitted = first

@@ -32,6 +32,7 @@ from consumer.model.fault import Failure
 from consumer.model.identity import IdentityTemplate
 from consumer.model.listing import LONGEST_LISTING, Listed
 from consumer.model.marker import StoredUnit
+from consumer.model.names import Identity, Location, Slug, TraceId
 from consumer.pipeline.index_rows import AnyStored, IndexedRows, StoredRow
 from consumer.pipeline.ports import Storage
 from consumer.telemetry.metrics import Metrics
@@ -95,17 +96,20 @@ class Index:
         self._max_bytes = max_bytes
         self._clock = clock
         self._metrics = metrics
-        self._workspaces: OrderedDict[str, _ListedWorkspace] = OrderedDict()  # longest unused first
-        self._readings: dict[str, _ListingRead] = {}
-        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._failed: dict[str, Failure] = {}  # of the last reading, where it failed
+        # The longest unused first.
+        self._workspaces: OrderedDict[Slug, _ListedWorkspace] = OrderedDict()
+        self._readings: dict[Slug, _ListingRead] = {}
+        self._locks: WeakValueDictionary[Slug, asyncio.Lock] = WeakValueDictionary()
+        self._failed: dict[Slug, Failure] = {}  # of the last reading, where it failed
         self._begun = 0
-        self._mistakes: Counter[str] = Counter()
+        self._mistakes: Counter[Slug] = Counter()
         self._bytes = 0
         self._warned = False
-        self._large: set[str] = set()  # workspaces that were warned of
+        self._large: set[Slug] = set()  # workspaces that were warned of
 
-    async def units(self, slug: str, identity: str, *, trace_id: str) -> tuple[StoredRow, ...]:
+    async def units(
+        self, slug: Slug, identity: Identity, *, trace_id: TraceId
+    ) -> tuple[StoredRow, ...]:
         """The stored units of one identity in one workspace.
 
         Raises:
@@ -123,7 +127,7 @@ class Index:
                 self._workspaces.move_to_end(slug)
             return workspace.rows.of(identity)
 
-    async def read_anew(self, slug: str, *, trace_id: str) -> None:
+    async def read_anew(self, slug: Slug, *, trace_id: TraceId) -> None:
         """Read the listing now, whatever its age. `units` then answers from this or a later one.
 
         Raises:
@@ -135,7 +139,7 @@ class Index:
             if workspace is None or workspace.begun <= asked:
                 await self._read(slug, trace_id)
 
-    def mistakes(self, slug: str) -> int:
+    def mistakes(self, slug: Slug) -> int:
         """How often the knowledge of a workspace turned out to be wrong.
 
         A caller whose plan was made at another number has to look again: what the plan took for
@@ -143,21 +147,21 @@ class Index:
         """
         return self._mistakes[slug]
 
-    def known(self, slug: str, identity: str) -> tuple[StoredRow, ...]:
+    def known(self, slug: Slug, identity: Identity) -> tuple[StoredRow, ...]:
         """What is in memory of one identity; empty where the workspace is not in memory."""
         workspace = self._workspaces.get(slug)
         return workspace.rows.of(identity) if workspace else ()
 
-    def __contains__(self, slug: str) -> bool:
+    def __contains__(self, slug: Slug) -> bool:
         """Whether a workspace is in memory. If not, `known` and `identities` say nothing of it."""
         return slug in self._workspaces
 
-    def identities(self, slug: str) -> tuple[str, ...]:
+    def identities(self, slug: Slug) -> tuple[Identity, ...]:
         """All identities in memory of one workspace."""
         workspace = self._workspaces.get(slug)
         return workspace.rows.identities if workspace else ()
 
-    def sharing_source(self, slug: str, source_url: str, identity: str) -> str | None:
+    def sharing_source(self, slug: Slug, source_url: str, identity: Identity) -> Identity | None:
         """Another identity that a document of this source is stored under in this workspace.
 
         To be asked before the document is uploaded, for the hint that publishers make new ids for
@@ -167,13 +171,13 @@ class Index:
         workspace = self._workspaces.get(slug)
         return workspace.rows.sharing(source_url, identity) if workspace else None
 
-    def stored(self, slug: str, unit: StoredUnit) -> None:
+    def stored(self, slug: Slug, unit: StoredUnit) -> None:
         """Note a unit that was just stored."""
         self._write(slug, lambda rows: rows.put(unit))
 
-    def removed(self, slug: str, units: Iterable[AnyStored]) -> None:
+    def removed(self, slug: Slug, units: Iterable[AnyStored]) -> None:
         """Note units that were just removed."""
-        gone: dict[str, set[str]] = {}
+        gone: dict[Identity, set[Location]] = {}
         for unit in units:
             gone.setdefault(self._of(unit), set()).add(unit.location)
 
@@ -183,7 +187,7 @@ class Index:
 
         self._write(slug, take)
 
-    def forget(self, slug: str | None = None) -> None:
+    def forget(self, slug: Slug | None = None) -> None:
         """Read the listing anew next time: of one workspace, or of all."""
         for each in list(self._workspaces) if slug is None else [slug]:
             self._mistakes[each] += 1
@@ -192,16 +196,16 @@ class Index:
         for name, reading in self._readings.items():
             reading.forgotten = reading.forgotten or slug in (None, name)
 
-    def _of(self, unit: AnyStored) -> str:
+    def _of(self, unit: AnyStored) -> Identity:
         if isinstance(unit, StoredRow):
             return unit.identity
         return self._identity.of_marker(unit.marker)
 
-    def _lock(self, slug: str) -> asyncio.Lock:
+    def _lock(self, slug: Slug) -> asyncio.Lock:
         # Weak: a lock lives while a task holds or awaits it, not as long as the process.
         return self._locks.setdefault(slug, asyncio.Lock())
 
-    async def _read(self, slug: str, trace_id: str) -> _ListedWorkspace:
+    async def _read(self, slug: Slug, trace_id: TraceId) -> _ListedWorkspace:
         while True:
             former = self._workspaces.get(slug)
             reading = self._readings[slug] = _ListingRead()
@@ -230,14 +234,14 @@ class Index:
                 return self._keep(slug, fresh, listed, reading)
 
     def _renew(
-        self, slug: str, former: _ListedWorkspace, fresh: _ListedWorkspace
+        self, slug: Slug, former: _ListedWorkspace, fresh: _ListedWorkspace
     ) -> _ListedWorkspace:
         former.begun, former.read_at = fresh.begun, fresh.read_at
         self._workspaces.move_to_end(slug)
         return former
 
     def _keep(
-        self, slug: str, fresh: _ListedWorkspace, listed: Listed, reading: _ListingRead
+        self, slug: Slug, fresh: _ListedWorkspace, listed: Listed, reading: _ListingRead
     ) -> _ListedWorkspace:
         self._warn_of_size(slug, listed)
         for write in reading.writes:
@@ -250,7 +254,7 @@ class Index:
             self._grown(slug, fresh.rows.size)
         return fresh
 
-    def _warn_of_size(self, slug: str, listed: Listed) -> None:
+    def _warn_of_size(self, slug: Slug, listed: Listed) -> None:
         if listed.size <= LONGEST_LISTING // 2 or slug in self._large:
             return
         self._large.add(slug)
@@ -264,7 +268,7 @@ class Index:
             what_to_do="send new documents to further workspaces (ROUTING_WORKSPACE)",
         )
 
-    def _write(self, slug: str, write: _Write) -> None:
+    def _write(self, slug: Slug, write: _Write) -> None:
         if (workspace := self._workspaces.get(slug)) is not None:
             before = workspace.rows.size
             write(workspace.rows)
@@ -273,7 +277,7 @@ class Index:
         if (reading := self._readings.get(slug)) is not None:
             reading.writes.append(write)
 
-    def _grown(self, slug: str, size: int) -> None:
+    def _grown(self, slug: Slug, size: int) -> None:
         """Count what a workspace has grown by, and make room for it at the cost of the others."""
         self._bytes += size
         self._show()
@@ -288,7 +292,7 @@ class Index:
                 return
         self._warn_once(slug)
 
-    def _warn_once(self, slug: str) -> None:
+    def _warn_once(self, slug: Slug) -> None:
         size = self._workspaces[slug].rows.size
         if self._warned or size <= self._max_bytes:
             return
@@ -302,7 +306,7 @@ class Index:
             what_to_do="raise INDEX_MAX_BYTES, and the memory limit of the process with it",
         )
 
-    def _drop(self, slug: str) -> None:
+    def _drop(self, slug: Slug) -> None:
         if (workspace := self._workspaces.pop(slug, None)) is not None:
             self._bytes -= workspace.rows.size
             self._show()

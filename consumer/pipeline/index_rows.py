@@ -17,6 +17,7 @@ import orjson
 
 from consumer.model.identity import IdentityTemplate
 from consumer.model.marker import StoredUnit
+from consumer.model.names import Identity, Location
 from consumer.model.version import DocumentVersion
 
 # Memory beside the content, measured with CPython 3.11 to 3.13
@@ -39,10 +40,10 @@ class StoredRow:
         chunk_ids: a hash of them; the same text may stand in a document under several.
     """
 
-    location: str
+    location: Location
     version: DocumentVersion
     digests: tuple[str, ...]
-    identity: str
+    identity: Identity
     chunk_ids: str
 
 
@@ -61,8 +62,8 @@ class IndexedRows:
         self._identity = identity
         # Where identities follow the source, no source can be stored under two of them.
         self._follows_source = "source_url" in identity.template.placeholders
-        self._packed: dict[str, bytearray] = {}
-        self._sources: dict[bytes, str] = {}
+        self._packed: dict[Identity, bytearray] = {}
+        self._sources: dict[bytes, Identity] = {}
         self._bytes = 0
 
     def __bool__(self) -> bool:
@@ -77,11 +78,11 @@ class IndexedRows:
         return self._bytes + fixed
 
     @property
-    def identities(self) -> tuple[str, ...]:
+    def identities(self) -> tuple[Identity, ...]:
         """Of all documents."""
         return tuple(self._packed)
 
-    def of(self, identity: str) -> tuple[StoredRow, ...]:
+    def of(self, identity: Identity) -> tuple[StoredRow, ...]:
         """The units of one document, each location once."""
         packed = self._packed.get(identity)
         if packed is None:
@@ -103,7 +104,7 @@ class IndexedRows:
         if not self._follows_source and source_url:
             self._sources[_hash(source_url)] = identity
 
-    def take(self, identity: str, locations: Collection[str]) -> None:
+    def take(self, identity: Identity, locations: Collection[Location]) -> None:
         """Take units out; those that are not there are no error."""
         packed = self._packed.get(identity)
         if packed is None:
@@ -116,7 +117,7 @@ class IndexedRows:
             del self._packed[identity]
             self._bytes -= len(identity)
 
-    def sharing(self, source_url: str, identity: str) -> str | None:
+    def sharing(self, source_url: str, identity: Identity) -> Identity | None:
         """Another identity that a document of this source is stored under, the newest one."""
         found = self._sources.get(_hash(source_url))
         return found if found != identity and found in self._packed else None
@@ -138,7 +139,7 @@ def _unpacked(packed: bytearray) -> list[list[Any]]:
     return rows
 
 
-def _row(row: list[Any], identity: str) -> StoredRow:
+def _row(row: list[Any], identity: Identity) -> StoredRow:
     location, instant, partition, offset, chunk_ids, *digests = row
     version = DocumentVersion(datetime.fromisoformat(instant), partition, offset)
     return StoredRow(location, version, tuple(digests), identity, chunk_ids)

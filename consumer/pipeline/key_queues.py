@@ -23,6 +23,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from consumer.model.names import Identity, Slug
 from consumer.model.version import DocumentVersion
 from consumer.resilience.fence import Fence
 
@@ -38,8 +39,8 @@ class Turn:
     def __init__(
         self,
         queues: KeyQueues,
-        identity: str,
-        target: str | None,
+        identity: Identity,
+        target: Slug | None,
         version: DocumentVersion,
         *,
         removes: bool = False,
@@ -95,12 +96,12 @@ class KeyQueues:
     """One queue a key (identity). Memory goes by the turns in them, not by identities ever seen."""
 
     def __init__(self) -> None:
-        self._queues: dict[str, deque[Turn]] = {}
+        self._queues: dict[Identity, deque[Turn]] = {}
 
     def enter(
         self,
-        identity: str,
-        target: str | None,
+        identity: Identity,
+        target: Slug | None,
         version: DocumentVersion,
         *,
         removes: bool = False,
@@ -123,11 +124,11 @@ class KeyQueues:
             turn._come_or_stall.set()
         return turn
 
-    def _stalled(self, identity: str) -> None:
+    def _stalled(self, identity: Identity) -> None:
         for turn in self._queues.get(identity, ()):
             turn._come_or_stall.set()
 
-    def _leave(self, identity: str, turn: Turn) -> None:
+    def _leave(self, identity: Identity, turn: Turn) -> None:
         queue = self._queues.get(identity)
         if queue is None or turn not in queue:
             return
@@ -138,7 +139,7 @@ class KeyQueues:
         elif was_running:
             queue[0]._begin()
 
-    def __contains__(self, identity: str) -> bool:
+    def __contains__(self, identity: Identity) -> bool:
         """Whether an event of this identity is in work or waits."""
         return identity in self._queues
 

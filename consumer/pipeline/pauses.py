@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from consumer.model.fault import Failure
+from consumer.model.names import Slug
 from consumer.resilience.retry import RetryPolicy
 from consumer.telemetry.metrics import Metrics
 
@@ -68,10 +69,10 @@ class Pauses:
         self._rng = rng
         self._clock = clock
         self._metrics = metrics
-        self._troubled: dict[str, _TroubledWorkspace] = {}
-        self._on_pause: Callable[[str], None] = lambda slug: None
+        self._troubled: dict[Slug, _TroubledWorkspace] = {}
+        self._on_pause: Callable[[Slug], None] = lambda slug: None
 
-    def when_paused(self, listener: Callable[[str], None]) -> None:
+    def when_paused(self, listener: Callable[[Slug], None]) -> None:
         """Have the listener called with the slug whenever a workspace is paused.
 
         People will do something to it, such as resetting it.
@@ -79,25 +80,25 @@ class Pauses:
         self._on_pause = listener
 
     @property
-    def paused(self) -> dict[str, str]:
+    def paused(self) -> dict[Slug, str]:
         """Why each paused workspace is paused."""
         return {slug: each.error for slug, each in self._troubled.items() if each.paused}
 
-    def is_paused(self, slug: str) -> bool:
+    def is_paused(self, slug: Slug) -> bool:
         """Whether documents for it should stand aside."""
         trouble = self._troubled.get(slug)
         return trouble is not None and trouble.paused
 
-    def troubled(self, slug: str) -> bool:
+    def troubled(self, slug: Slug) -> bool:
         """Whether it failed the last time."""
         return slug in self._troubled
 
-    def holds(self, slug: str) -> bool:
+    def holds(self, slug: Slug) -> bool:
         """Whether nothing is to be sent to it now: it failed, and no document is trying it."""
         trouble = self._troubled.get(slug)
         return trouble is not None and not trouble.trying
 
-    def failed(self, slug: str, failure: Failure) -> None:
+    def failed(self, slug: Slug, failure: Failure) -> None:
         """Note that the workspace itself could not be prepared or listed."""
         now = self._clock()
         trouble = self._troubled.get(slug)
@@ -118,7 +119,7 @@ class Pauses:
             "workspace.waiting", workspace=slug, error=failure.message, seconds=round(delay, 1)
         )
 
-    def well(self, slug: str) -> None:
+    def well(self, slug: Slug) -> None:
         """Note that it was prepared and listed. If a document was trying it, all of them go on."""
         trouble = self._troubled.get(slug)
         if trouble is not None and trouble.trying:
@@ -129,7 +130,7 @@ class Pauses:
         for slug in list(self._troubled):
             self._resume(slug)
 
-    async def clear(self, slug: str, *, aside: bool = True) -> bool:
+    async def clear(self, slug: Slug, *, aside: bool = True) -> bool:
         """Return when something may be tried in the workspace.
 
         Args:
@@ -191,7 +192,7 @@ class Pauses:
             if not turn.done():
                 turn.set_result(False)
 
-    def _resume(self, slug: str) -> None:
+    def _resume(self, slug: Slug) -> None:
         trouble = self._troubled.pop(slug)
         for turn in trouble.waiting:
             if not turn.done():
@@ -202,7 +203,7 @@ class Pauses:
             log.info("workspace.resumed", workspace=slug)
         self._count()
 
-    def _judge(self, slug: str, trouble: _TroubledWorkspace) -> None:
+    def _judge(self, slug: Slug, trouble: _TroubledWorkspace) -> None:
         in_vain = trouble.rounds >= self._policy.attempts
         if trouble.paused or not in_vain or self._well_at() < trouble.since:
             return

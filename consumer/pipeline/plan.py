@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from consumer.model.difference import ComparableUnit, difference
 from consumer.model.document import ProcessedDocument
 from consumer.model.marker import Unit, hash_of_ids, mark, unit_of
+from consumer.model.names import Slug
 from consumer.model.version import DocumentVersion
 from consumer.pipeline.index_rows import AnyStored
 
@@ -27,7 +28,7 @@ class Plan:
         digests: of all its chunks.
     """
 
-    slug: str
+    slug: Slug
     document: ProcessedDocument
     version: DocumentVersion
     missing: tuple[Unit, ...]
@@ -42,7 +43,7 @@ def is_superseded(version: DocumentVersion, stored: Iterable[ComparableUnit]) ->
 
 
 def make_plan(
-    slug: str,
+    slug: Slug,
     document: ProcessedDocument,
     version: DocumentVersion,
     stored: Iterable[AnyStored],

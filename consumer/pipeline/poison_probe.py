@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from consumer.model.fault import Failure
+from consumer.model.names import Slug, TraceId
 from consumer.pipeline.ports import RightToWork, Storage
 from consumer.pipeline.request_slots import RequestSlots
 from consumer.resilience.blame import Tally, is_blamed
@@ -65,7 +66,7 @@ class PoisonProbe:
         self._rng = rng
 
     async def judge(
-        self, slug: str, text: str, right: RightToWork, *, trace_id: str
+        self, slug: Slug, text: str, right: RightToWork, *, trace_id: TraceId
     ) -> ProbeEvidence:
         """Probe until it is clear whose fault it is, or that this can't be known now.
 
@@ -91,7 +92,9 @@ class PoisonProbe:
                 break
         return ProbeEvidence(ProbeVerdict.UNDECIDED, own, controls)
 
-    async def _ask(self, slug: str, text: str, right: RightToWork, trace_id: str) -> Failure | None:
+    async def _ask(
+        self, slug: Slug, text: str, right: RightToWork, trace_id: TraceId
+    ) -> Failure | None:
         async def embed() -> None:
             await self._storage.embeds(text, trace_id=trace_id)
 

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from consumer.model.listing import Listed
 from consumer.model.marker import StoredUnit, Unit
+from consumer.model.names import Location, Slug, TraceId
 from consumer.model.record import Headers, Record
 from consumer.resilience.fence import Fence
 
@@ -35,17 +36,17 @@ class UnitUpload(Protocol):
 class Storage(Protocol):
     """AnythingLLM as the journey needs it. Every method may raise `Failure`."""
 
-    async def prepare(self, slug: str, *, trace_id: str) -> None:
+    async def prepare(self, slug: Slug, *, trace_id: TraceId) -> None:
         """Make sure the workspace exists and takes concurrent uploads without losing any."""
         ...
 
     async def scan(
         self,
-        slug: str,
+        slug: Slug,
         take: Callable[[StoredUnit], None],
         *,
         unless: str | None = None,
-        trace_id: str,
+        trace_id: TraceId,
     ) -> Listed | None:
         """Give away everything in the workspace with our marker, each location once.
 
@@ -63,12 +64,12 @@ class Storage(Protocol):
         """
         ...
 
-    async def workspaces(self, *, trace_id: str) -> Sequence[str]:
+    async def workspaces(self, *, trace_id: TraceId) -> Sequence[Slug]:
         """The slugs of all workspaces."""
         ...
 
     def upload(
-        self, slug: str, unit: Unit, *, trace_id: str, check: Callable[[], None]
+        self, slug: Slug, unit: Unit, *, trace_id: TraceId, check: Callable[[], None]
     ) -> UnitUpload:
         """A unit's upload, not started yet.
 
@@ -77,11 +78,11 @@ class Storage(Protocol):
         """
         ...
 
-    async def remove(self, slug: str, locations: Sequence[str], *, trace_id: str) -> None:
+    async def remove(self, slug: Slug, locations: Sequence[Location], *, trace_id: TraceId) -> None:
         """Remove units from the server. It is no error if they are gone already."""
         ...
 
-    async def probe(self, *, trace_id: str | None = None) -> None:
+    async def probe(self, *, trace_id: TraceId | None = None) -> None:
         """The deep probe: key, collector and embedder, without side effects.
 
         Raises:
@@ -89,11 +90,11 @@ class Storage(Protocol):
         """
         ...
 
-    async def embeds(self, text: str, *, trace_id: str) -> None:
+    async def embeds(self, text: str, *, trace_id: TraceId) -> None:
         """Have the embedder embed a text as an upload would; nothing is stored."""
         ...
 
-    def distrust(self, slug: str) -> None:
+    def distrust(self, slug: Slug) -> None:
         """Have the next `prepare` prove with a sentinel that the workspace takes uploads."""
         ...
 
@@ -181,7 +182,7 @@ class Delivery(Protocol):
 Poll = Callable[[float], Awaitable[Delivery | None]]
 """The next record, or None when there was none for so many seconds."""
 
-Permits = Callable[[str], bool]
+Permits = Callable[[Slug], bool]
 """Whether a workspace may be touched, by its slug."""
 
 IsAssigned = Callable[[], bool]

@@ -15,6 +15,7 @@ import structlog
 from consumer.model.document import ProcessedDocument
 from consumer.model.event import DocumentEvent, Event, TombstoneEvent
 from consumer.model.identity import IdentityTemplate
+from consumer.model.names import Identity, Slug, TraceId
 from consumer.model.origin import Origin, origin_of
 from consumer.model.outcome import FailureReason, Refused
 from consumer.model.record import Record
@@ -77,12 +78,14 @@ class Reader:
         readable = malformed.readable
         refused = Refused(malformed.reason, problems, malformed.document_id)
         identity = self._identity.of_readable(
-            readable.document_id, readable.source_url, readable.technology
+            document_id=readable.document_id,
+            source_url=readable.source_url,
+            technology=readable.technology,
         )
         return self._event(record, refused, readable.trace_id, identity=identity)
 
     def _routed(
-        self, record: Record, document: ProcessedDocument, identity: str
+        self, record: Record, document: ProcessedDocument, identity: Identity
     ) -> DocumentEvent | Refused:
         try:
             slug = self._routing.slug_for(document)
@@ -96,22 +99,22 @@ class Reader:
                 document_id=document.id,
                 consequence="its date lies over a day ahead of its record; the record's is used",
             )
-        return DocumentEvent(document, identity, slug, version)
+        return DocumentEvent(document, slug, identity, version)
 
     def _tombstone(self, record: Record) -> Event:
-        identity = _text(record.key)
+        identity = Identity(_text(record.key))
         if not identity:
             problem = "a tombstone needs the identity as its UTF-8 key"
             return self._event(record, Refused(FailureReason.INVALID, (problem,), None), None)
         slug = self._routing.fixed
         if (wish := record.header(WORKSPACE_HEADER)) is not None:
-            slug = _text(wish)
+            slug = Slug(_text(wish))
         if slug is not None and not self._routing.permits(slug):
             problem = "a tombstone's workspace header must be the slug of an allowed workspace"
             refused = Refused(FailureReason.UNROUTABLE, (problem,), None)
             return self._event(record, refused, None, identity=identity)
         version, _ = version_of(None, record, is_replay=self._is_replay(record))
-        body = TombstoneEvent(identity, slug, version)
+        body = TombstoneEvent(slug, identity, version)
         return self._event(record, body, None, identity=identity)
 
     def _is_replay(self, record: Record) -> bool:
@@ -124,13 +127,13 @@ class Reader:
         trace_in_body: str | None,
         *,
         document: ProcessedDocument | None = None,
-        identity: str | None = None,
+        identity: Identity | None = None,
     ) -> Event:
         origin = origin_of(record, is_replay=self._is_replay(record))
         trace_id = trace_id_of(record.headers, trace_in_body, lambda: _trace_id_from(origin))
         return Event(record, trace_id, origin, document, identity, body, self._now())
 
-    def _note(self, record: Record, document: ProcessedDocument, identity: str) -> None:
+    def _note(self, record: Record, document: ProcessedDocument, identity: Identity) -> None:
         if record.key != identity.encode():
             self._metrics.differing_keys.inc()
             log.info(
@@ -142,7 +145,7 @@ class Reader:
         if document.notes:
             log.info("document.odd", document_id=document.id, notes=list(document.notes))
 
-    def _note_collision(self, slug: str, document: ProcessedDocument) -> None:
+    def _note_collision(self, slug: Slug, document: ProcessedDocument) -> None:
         if document.workspace is None:
             known = self._collisions.note(slug, document.technology)
             if known:
@@ -157,6 +160,7 @@ def _text(value: bytes | None) -> str:
         return ""
 
 
-def _trace_id_from(origin: Origin) -> str:
+def _trace_id_from(origin: Origin) -> TraceId:
     """A trace id for an event that brings none: the same one whenever the event is read."""
-    return hashlib.sha256(f"{origin.at} {origin.timestamp_ms}".encode()).hexdigest()[:32]
+    place = f"{origin.at} {origin.timestamp_ms}"
+    return TraceId(hashlib.sha256(place.encode()).hexdigest()[:32])

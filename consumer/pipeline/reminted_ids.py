@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import structlog
 
+from consumer.model.names import Identity, Slug
 from consumer.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)
@@ -21,14 +22,14 @@ class RemintedIds:
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._warned: dict[str, None] = {}
+        self._warned: dict[Slug, None] = {}
 
     @property
-    def workspaces(self) -> tuple[str, ...]:
+    def workspaces(self) -> tuple[Slug, ...]:
         """The workspaces it warned of, the first one first."""
         return tuple(self._warned)
 
-    def note(self, slug: str, document_id: str, stored_as: str) -> None:
+    def note(self, slug: Slug, document_id: str, stored_as: Identity) -> None:
         """Note a document whose source is stored under another identity, before it is stored.
 
         Args:

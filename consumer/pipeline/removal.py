@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from consumer.model.fault import Failure
+from consumer.model.names import Slug, TraceId
 from consumer.pipeline.backoff import Backoff
 from consumer.pipeline.gates import Gates
 from consumer.pipeline.index import Index
@@ -27,11 +28,11 @@ class Remover:
 
     async def remove(
         self,
-        slug: str,
+        slug: Slug,
         units: Sequence[AnyStored],
         right: RightToWork,
         *,
-        trace_id: str,
+        trace_id: TraceId,
         rounds: int | None = None,
     ) -> int:
         """Remove stored units; the number of chunks they held.
@@ -53,7 +54,7 @@ class Remover:
 
         return await self._backoff.retry(once, right, rounds=rounds)
 
-    async def _once(self, slug: str, units: Sequence[AnyStored], trace_id: str) -> int:
+    async def _once(self, slug: Slug, units: Sequence[AnyStored], trace_id: TraceId) -> int:
         try:
             await self._storage.remove(slug, [unit.location for unit in units], trace_id=trace_id)
         except Failure as failure:

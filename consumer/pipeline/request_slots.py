@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from consumer.model.fault import Failure
+from consumer.model.names import Slug
 from consumer.pipeline.gates import Gates
 from consumer.pipeline.ports import RightToWork
 
@@ -31,7 +32,7 @@ class RequestSlots:
 
     async def send(
         self,
-        slug: str,
+        slug: Slug,
         request: Callable[[], Awaitable[T]],
         right: RightToWork,
         *,

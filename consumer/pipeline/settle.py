@@ -18,6 +18,7 @@ from consumer.contract.dead_letter import Cause, DeadLetter
 from consumer.contract.reference import Reference, reference_to
 from consumer.contract.upload_result import About, UploadResult, result_of
 from consumer.model.event import Event
+from consumer.model.names import Slug
 from consumer.model.outcome import Applied, Deleted, FailureReason, Outcome, Refused, Superseded
 from consumer.model.record import Headers, Record
 from consumer.pipeline.ports import Publish, TooLarge
@@ -160,7 +161,7 @@ class Settler:
             failed_at=result.completed_at,
             identity=event.identity,
             document_id=result.document_id,
-            workspace=result.workspace_slug,
+            workspace=None if result.workspace_slug is None else Slug(result.workspace_slug),
         )
 
     def _count(self, outcome: Outcome, result: UploadResult, seconds: float) -> None:
@@ -182,7 +183,7 @@ class Settler:
             status=result.status.value,
             identity=event.identity,
             document_id=result.document_id,
-            workspace=result.workspace_slug,
+            workspace=None if result.workspace_slug is None else Slug(result.workspace_slug),
             event_id=result.event_id,
             total_chunks=result.total_chunks,
             uploaded=len(result.uploaded_chunk_ids),

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TypeVar
 
+from consumer.model.names import Identity, Slug
 from consumer.model.version import DocumentVersion
 
 K = TypeVar("K")
@@ -25,23 +26,23 @@ class SettledVersions:
 
     def __init__(self, kept: int = _KEPT) -> None:
         self._kept = kept
-        self._documents: OrderedDict[tuple[str, str], DocumentVersion] = OrderedDict()
-        self._tombstones: OrderedDict[tuple[str, str | None], DocumentVersion] = OrderedDict()
+        self._documents: OrderedDict[tuple[Identity, Slug], DocumentVersion] = OrderedDict()
+        self._tombstones: OrderedDict[tuple[Identity, Slug | None], DocumentVersion] = OrderedDict()
 
-    def document(self, identity: str, slug: str, version: DocumentVersion) -> None:
+    def document(self, identity: Identity, slug: Slug, version: DocumentVersion) -> None:
         """Note a document's version that is applied and uploaded nothing."""
         _note(self._documents, (identity, slug), version, self._kept)
 
-    def tombstone(self, identity: str, slug: str | None, version: DocumentVersion) -> None:
+    def tombstone(self, identity: Identity, slug: Slug | None, version: DocumentVersion) -> None:
         """Note a tombstone that is carried out, in one workspace or in all (None)."""
         _note(self._tombstones, (identity, slug), version, self._kept)
 
-    def supersedes(self, identity: str, slug: str, version: DocumentVersion) -> bool:
+    def supersedes(self, identity: Identity, slug: Slug, version: DocumentVersion) -> bool:
         """Whether something newer than this version of a document is known."""
         known = self._documents.get((identity, slug))
         if known is not None and known.newer_than(version):
             return True
-        keys: tuple[tuple[str, str | None], ...] = ((identity, slug), (identity, None))
+        keys: tuple[tuple[Identity, Slug | None], ...] = ((identity, slug), (identity, None))
         return any(
             tombstone.ends(version)
             for key in keys

@@ -30,6 +30,7 @@ import structlog
 
 from consumer.model.difference import ComparableUnit, cover, is_double
 from consumer.model.fault import Failure
+from consumer.model.names import Identity, Slug, TraceId
 from consumer.model.version import DocumentVersion
 from consumer.pipeline.gates import Gates
 from consumer.pipeline.index import Index
@@ -50,8 +51,8 @@ _AFTER_FAILURE_SECONDS = 300.0  # until a workspace is looked at again that coul
 _TRIES = 3  # of one removal; documents wait for it
 _BATCH = 50  # units removed with one waiting
 _SLICE = 500  # documents looked at between two turns of the event loop
-_NO_TRACE = ""  # it is about no single event
-_NOBODYS_TARGET = "*"  # no workspace's slug: its turns compete with no document's
+_NO_TRACE = TraceId("")  # it is about no single event
+_NOBODYS_TARGET = Slug("*")  # no workspace's slug: its turns compete with no document's
 
 
 class Sweep:
@@ -96,21 +97,21 @@ class Sweep:
         self._memory = SweepMemory()
         self._due: float | None = None  # of all workspaces; None before there is an assignment
         self._knows_all = False  # whether `_left` has all workspaces that are to be looked at
-        self._left: dict[str, float] = {}  # when each is due
-        self._doubts: dict[str, float] = {}  # when the last upload in doubt in each is over
+        self._left: dict[Slug, float] = {}  # when each is due
+        self._doubts: dict[Slug, float] = {}  # when the last upload in doubt in each is over
 
     def begin(self) -> None:
         """Our partitions went: forget, and sweep when the time has passed since the next ones."""
         self._assignment.close()
         self._begin()
 
-    def applied(self, slug: str, identity: str, wanted: WantedState) -> None:
+    def applied(self, slug: Slug, identity: Identity, wanted: WantedState) -> None:
         """Note that a document was carried out in a workspace, and what should be there now."""
         if not self._knows_all or slug in self._left:
             self._memory.note(slug, identity, wanted)
 
     def deleted(
-        self, identity: str, slug: str | None, may_go: Callable[[ComparableUnit], bool]
+        self, identity: Identity, slug: Slug | None, may_go: Callable[[ComparableUnit], bool]
     ) -> None:
         """Note that a tombstone was carried out in a workspace, or (None) in all."""
         wanted = WantedState((), may_go)
@@ -119,7 +120,7 @@ class Sweep:
         elif not self._knows_all or self._left:
             self._memory.note_everywhere(identity, wanted)
 
-    def doubt(self, slug: str) -> None:
+    def doubt(self, slug: Slug) -> None:
         """Note that uploads to a workspace may be under way that no document waits for any more."""
         over = self._doubts[slug] = self._clock() + self._ambiguity
         self._left.setdefault(slug, over)
@@ -175,7 +176,7 @@ class Sweep:
             else:
                 self._left[slug] = self._clock() + again
 
-    def _done(self, slug: str, begun: float) -> None:
+    def _done(self, slug: Slug, begun: float) -> None:
         if self._doubts.get(slug, begun) > begun:
             self._left[slug] = self._doubts[slug]
             return
@@ -186,7 +187,7 @@ class Sweep:
             if not self._left:
                 self._memory.forget_everywhere()
 
-    async def _look_into(self, slug: str, right: RightToWork) -> bool:
+    async def _look_into(self, slug: Slug, right: RightToWork) -> bool:
         """Sweep one workspace; whether all of it could be looked at."""
         await self._index.read_anew(slug, trace_id=_NO_TRACE)
         right.check()
@@ -213,12 +214,12 @@ class Sweep:
                 await self._remove(slug, surplus, right)
         return is_done
 
-    def _take_turn(self, identity: str, version: DocumentVersion, turns: ExitStack) -> None:
+    def _take_turn(self, identity: Identity, version: DocumentVersion, turns: ExitStack) -> None:
         turn = self._queues.enter(identity, _NOBODYS_TARGET, version)
         turns.callback(turn.leave)
         turns.enter_context(turn.stalling())
 
-    async def _remove(self, slug: str, units: list[StoredRow], right: RightToWork) -> None:
+    async def _remove(self, slug: Slug, units: list[StoredRow], right: RightToWork) -> None:
         try:
             removed = await self._remover.remove(
                 slug, units, right, trace_id=_NO_TRACE, rounds=_TRIES
@@ -229,7 +230,7 @@ class Sweep:
         self._metrics.chunks.labels("removed").inc(removed)
         log.warning("second_look.removed", workspace=slug, chunks=removed)
 
-    def _surplus(self, slug: str, identity: str) -> list[StoredRow]:
+    def _surplus(self, slug: Slug, identity: Identity) -> list[StoredRow]:
         stored = self._index.known(slug, identity)
         wanted = self._memory.wanted(slug, identity)
         if wanted is not None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from consumer.model.difference import ComparableUnit
+from consumer.model.names import Identity, Slug
 from consumer.model.version import DocumentVersion
 
 _MOST_DIGESTS = 200_000  # about 20 MB: ten times what 600 s of uploads make
@@ -39,12 +40,12 @@ class SweepMemory:
     """What the documents want that were carried out lately, as far as there is room."""
 
     digests: int = 0
-    by_slug: dict[str, dict[str, WantedState]] = field(default_factory=dict)
-    everywhere: dict[str, WantedState] = field(
+    by_slug: dict[Slug, dict[Identity, WantedState]] = field(default_factory=dict)
+    everywhere: dict[Identity, WantedState] = field(
         default_factory=dict
     )  # tombstones of no one workspace
 
-    def note(self, slug: str, identity: str, wanted: WantedState) -> None:
+    def note(self, slug: Slug, identity: Identity, wanted: WantedState) -> None:
         """Note what a document wants in one workspace, if there is room; it replaces the former."""
         documents = self.by_slug.setdefault(slug, {})
         former = documents.get(identity)
@@ -53,7 +54,7 @@ class SweepMemory:
         documents[identity] = wanted
         self.digests += wanted.weight - (former.weight if former else 0)
 
-    def note_everywhere(self, identity: str, wanted: WantedState) -> None:
+    def note_everywhere(self, identity: Identity, wanted: WantedState) -> None:
         """Note a tombstone that names no workspace; it replaces all that was noted before."""
         for documents in self.by_slug.values():
             if (former := documents.get(identity)) is not None:
@@ -65,12 +66,12 @@ class SweepMemory:
             self.digests += wanted.weight
         self.everywhere[identity] = wanted
 
-    def wanted(self, slug: str, identity: str) -> WantedState | None:
+    def wanted(self, slug: Slug, identity: Identity) -> WantedState | None:
         """What was noted last of a document, or None."""
         here = self.by_slug.get(slug, {}).get(identity)
         return here or self.everywhere.get(identity)
 
-    def forget(self, slug: str) -> None:
+    def forget(self, slug: Slug) -> None:
         """Forget a workspace."""
         self.digests -= sum(each.weight for each in self.by_slug.pop(slug, {}).values())
 

@@ -20,6 +20,7 @@ import structlog
 
 from consumer.model.fault import Failure, Fault
 from consumer.model.marker import StoredUnit, Unit
+from consumer.model.names import Slug, TraceId
 from consumer.model.outcome import Applied, FailedChunk, FailureReason
 from consumer.pipeline.backoff import Backoff
 from consumer.pipeline.gates import Gates
@@ -51,7 +52,7 @@ class PlanOutdated(Exception):
         uploaded: ids of chunks that were stored all the same.
     """
 
-    def __init__(self, slug: str, uploaded: Sequence[str] = ()) -> None:
+    def __init__(self, slug: Slug, uploaded: Sequence[str] = ()) -> None:
         super().__init__(slug)
         self.uploaded = tuple(uploaded)
 
@@ -93,7 +94,7 @@ class Uploader:
         self._metrics = metrics
 
     async def carry_out(
-        self, plan: Plan, right: RightToWork, *, trace_id: str, is_replay: bool = False
+        self, plan: Plan, right: RightToWork, *, trace_id: TraceId, is_replay: bool = False
     ) -> Applied:
         """Store what is missing, then remove what is stale.
 
@@ -126,7 +127,7 @@ class Uploader:
             removed_chunks=removed,
         )
 
-    def _pending(self, plan: Plan, right: RightToWork, trace_id: str) -> list[PendingUnit]:
+    def _pending(self, plan: Plan, right: RightToWork, trace_id: TraceId) -> list[PendingUnit]:
         def pending(unit: Unit) -> PendingUnit:
             def check() -> None:
                 right.check()

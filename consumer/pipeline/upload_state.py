@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from consumer.model.fault import Failure
 from consumer.model.marker import Unit
+from consumer.model.names import Slug, TraceId
 from consumer.model.outcome import FailedChunk, FailureReason
 from consumer.pipeline.plan import Plan
 from consumer.pipeline.ports import RightToWork, UnitUpload
@@ -65,13 +66,13 @@ class UploadState:
 
     plan: Plan
     right: RightToWork
-    trace_id: str
+    trace_id: TraceId
     pending: list[PendingUnit]
     uploaded: list[str] = field(default_factory=list)
     failed: list[FailedChunk] = field(default_factory=list)
     used_up: bool = False  # in this round
 
     @property
-    def slug(self) -> str:
+    def slug(self) -> Slug:
         """The workspace."""
         return self.plan.slug

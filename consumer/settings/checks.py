@@ -67,7 +67,7 @@ def sasl_is_whole(settings: Settings) -> Iterator[Broken]:
                 f"is needed with KAFKA_SECURITY_PROTOCOL={protocol}",
             )
         if not protocol.startswith("SASL_") and value is not None:
-            yield Broken((name, "KAFKA_SECURITY_PROTOCOL"), _unused(protocol, "SASL_SSL"))
+            yield Broken((name, "KAFKA_SECURITY_PROTOCOL"), _unused(protocol, needed="SASL_SSL"))
 
 
 def tls_is_whole(settings: Settings) -> Iterator[Broken]:
@@ -83,7 +83,7 @@ def tls_is_whole(settings: Settings) -> Iterator[Broken]:
         for name in (name for name, value in given.items() if value is not None):
             yield Broken(
                 (name, "KAFKA_SECURITY_PROTOCOL"),
-                _unused(kafka.security_protocol, "SSL or SASL_SSL"),
+                _unused(kafka.security_protocol, needed="SSL or SASL_SSL"),
             )
     for name in ("KAFKA_SSL_KEYFILE", "KAFKA_SSL_KEY_PASSWORD"):
         if given[name] is not None and kafka.ssl_certfile is None:
@@ -173,7 +173,7 @@ def doubts(settings: Settings) -> Iterator[str]:
         yield (f"ANYTHINGLLM_ENDPOINT: the API key travels readable to {host}; https:// hides it")
 
 
-def _unused(protocol: str, needed: str) -> str:
+def _unused(protocol: str, *, needed: str) -> str:
     return (
         f"has no effect with KAFKA_SECURITY_PROTOCOL={protocol}:"
         f" set that to {needed}, or leave this away"

@@ -19,6 +19,7 @@ from typing import Any, Literal
 from pydantic import SecretStr
 
 from consumer.model.identity import IdentityTemplate
+from consumer.model.names import Slug
 from consumer.model.routing import Routing
 from consumer.settings.kinds import (
     SettingKind,
@@ -374,7 +375,7 @@ class RoutingSettings:
         """
         return Routing(
             workspace_template=self.workspace,
-            map=self.map,
+            map={technology: Slug(slug) for technology, slug in self.map.items()},
             allowed=self.allowed_workspaces,
         )
 

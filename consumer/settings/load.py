@@ -162,13 +162,13 @@ def _from_env(env: Mapping[str, str]) -> SettingSource:
     source = SettingSource()
     for name, value in sorted(env.items()):
         if name in NAMES:
-            _take_variable(source, name, value)
+            _take_variable(source, name, value=value)
         elif value:
-            _look_at_stranger(source, name, value)
+            _look_at_stranger(source, name, value=value)
     return source
 
 
-def _take_variable(source: SettingSource, name: str, value: str) -> None:
+def _take_variable(source: SettingSource, name: str, *, value: str) -> None:
     if is_service_link(value) and name not in SECRETS:
         source.warnings.append(
             f"{name}={shown(value, secret=False)} is ignored: it is the address of a Kubernetes"
@@ -178,7 +178,7 @@ def _take_variable(source: SettingSource, name: str, value: str) -> None:
         source.given[name] = Given(name, value)
 
 
-def _look_at_stranger(source: SettingSource, name: str, value: str) -> None:
+def _look_at_stranger(source: SettingSource, name: str, *, value: str) -> None:
     ours = meant(name)
     if name.endswith(FILE_SUFFIX) and name.removesuffix(FILE_SUFFIX) in TABLE:
         message = f"only secrets can come from a file: {', '.join(sorted(SECRETS))}"
@@ -230,12 +230,12 @@ def _take_table(source: SettingSource, group: str, content: Mapping[str, object]
         if name == MAP_NAME:
             _take_map(source, value)
         elif key != key.lower() or name not in NAMES:
-            source.problems.append(_unknown_key(group, key, label))
+            source.problems.append(_unknown_key(group, key=key, label=label))
         else:
-            _take_value(source, name, label, value)
+            _take_value(source, name, label=label, value=value)
 
 
-def _unknown_key(group: str, key: str, label: str) -> SettingProblem:
+def _unknown_key(group: str, *, key: str, label: str) -> SettingProblem:
     known = {name: name.lower().partition("_")[2] for name in NAMES if TABLE_GROUP[name] == group}
     ours = meant(f"{group}_{key}")
     near = known.get(ours or "") or nearest(key.lower(), known.values())
@@ -248,7 +248,7 @@ TABLE_GROUP: Mapping[str, str] = MappingProxyType(
 )
 
 
-def _take_value(source: SettingSource, name: str, label: str, value: object) -> None:
+def _take_value(source: SettingSource, name: str, *, label: str, value: object) -> None:
     try:
         text = _as_text(value)
     except TypeError:

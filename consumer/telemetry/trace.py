@@ -10,6 +10,7 @@ import random
 import re
 from collections.abc import Callable, Iterator
 
+from consumer.model.names import TraceId
 from consumer.model.record import Headers
 
 HEADERS = ("trace_id", "x-trace-id", "correlation-id")
@@ -20,7 +21,7 @@ _HEX = re.compile(r"[0-9a-f]{32}|[0-9a-f]{16}")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
-def trace_id_of(headers: Headers, body: str | None, new: Callable[[], str]) -> str:
+def trace_id_of(headers: Headers, body: str | None, new: Callable[[], TraceId]) -> TraceId:
     """The trace ID of an event.
 
     The header ``traceparent`` if it is a valid W3C one, else the first usable one of `HEADERS`,
@@ -42,7 +43,7 @@ def trace_id_of(headers: Headers, body: str | None, new: Callable[[], str]) -> s
     return (body is not None and normalised(body)) or new()
 
 
-def normalised(text: str) -> str | None:
+def normalised(text: str) -> TraceId | None:
     """Somebody's trace ID as 32 lower-case hex characters, or None if it is not usable.
 
     32 hex characters and UUIDs are taken as they are, 16 hex characters (64-bit systems) get
@@ -53,14 +54,15 @@ def normalised(text: str) -> str | None:
     if _UUID.fullmatch(plain):
         plain = plain.replace("-", "")
     if _HEX.fullmatch(plain):
-        return plain.zfill(32) if plain.strip("0") else None
+        return TraceId(plain.zfill(32)) if plain.strip("0") else None
     foreign = text.strip()
     if not foreign or len(foreign) > MAX_FOREIGN_LENGTH or not _printable(foreign):
         return None
-    return hashlib.sha256(foreign.encode()).hexdigest()[:32] if foreign.strip("0-") else None
+    hashed = hashlib.sha256(foreign.encode()).hexdigest()[:32]
+    return TraceId(hashed) if foreign.strip("0-") else None
 
 
-def traceparent(trace_id: str, span_id: str, *, sampled: bool = True) -> str:
+def traceparent(trace_id: TraceId, span_id: str, *, sampled: bool = True) -> str:
     """The W3C header for a request.
 
     Args:
@@ -71,9 +73,9 @@ def traceparent(trace_id: str, span_id: str, *, sampled: bool = True) -> str:
     return f"00-{trace_id}-{span_id}-{'01' if sampled else '00'}"
 
 
-def new_trace_id(source: random.Random) -> str:
+def new_trace_id(source: random.Random) -> TraceId:
     """A random trace ID; never all zeros."""
-    return f"{source.getrandbits(128) or 1:032x}"
+    return TraceId(f"{source.getrandbits(128) or 1:032x}")
 
 
 def new_span_id(source: random.Random) -> str:
@@ -81,7 +83,7 @@ def new_span_id(source: random.Random) -> str:
     return f"{source.getrandbits(64) or 1:016x}"
 
 
-def _of_traceparent(text: str) -> str | None:
+def _of_traceparent(text: str) -> TraceId | None:
     match = _TRACEPARENT.fullmatch(text.strip())
     if match is None:
         return None
@@ -89,7 +91,7 @@ def _of_traceparent(text: str) -> str | None:
     # Version 00 has exactly four parts; ff is forbidden; later ones may add parts.
     if version == "ff" or (version == "00" and more is not None):
         return None
-    return trace_id if trace_id.strip("0") and parent.strip("0") else None
+    return TraceId(trace_id) if trace_id.strip("0") and parent.strip("0") else None
 
 
 def _values(headers: Headers, name: str) -> Iterator[str]:

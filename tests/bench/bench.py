@@ -28,6 +28,7 @@ import orjson
 
 from consumer.kafka.publisher import OutgoingRecord, Publisher
 from consumer.kafka.topics import open_admin
+from consumer.model.names import Identity
 from consumer.operations.publish import Publishable, publish_all
 from consumer.sandbox.kafka import LocalKafka, local_kafka
 from consumer.sandbox.kafka.broker import free_ports
@@ -199,7 +200,7 @@ async def _publish(scenario: Scenario, connection: Any, topic: str) -> None:
     events = [_event(number) for number in range(scenario.chunks // CHUNKS_A_DOCUMENT)]
     try:
         await publish_all(
-            [Publishable(f"bench-{n}", event) for n, event in enumerate(events)], send
+            [Publishable(Identity(f"bench-{n}"), event) for n, event in enumerate(events)], send
         )
     finally:
         await publisher.stop()

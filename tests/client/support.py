@@ -13,13 +13,14 @@ from typing import Any
 
 from consumer.anythingllm import AnythingLLMClient, AnythingLLMConfig, CircuitBreakerConfig
 from consumer.model.document import Chunk, ProcessedDocument
+from consumer.model.names import TraceId
 from consumer.resilience.retry import RetryPolicy
 from consumer.sandbox.simulator import Simulator
 from consumer.sandbox.simulator import simulator as running_simulator
 from tests.simulator_fixtures import wall_clock
 
 MOMENT = 0.01  # seconds; where no time passes, nothing is later than anything else
-TRACE = "0af7651916cd43dd8448eb211c80319c"
+TRACE = TraceId("0af7651916cd43dd8448eb211c80319c")
 
 
 def client_of(endpoint: str, key: str = "test-key", **settings: Any) -> AnythingLLMClient:

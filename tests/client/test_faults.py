@@ -20,6 +20,7 @@ from consumer.anythingllm import (
 )
 from consumer.anythingllm.unit_store import EMBEDDED_AT_ONCE
 from consumer.model.fault import Fault
+from consumer.model.names import Slug
 from consumer.model.outcome import FailureReason
 from consumer.sandbox.simulator import Simulator
 from tests.client.support import (
@@ -33,6 +34,8 @@ from tests.client.support import (
     until,
     unused_port,
 )
+
+DOCS = Slug("docs")
 
 LISTING = "/api/v1/workspace/docs"
 EMBEDDINGS = "/api/v1/openai/embeddings"
@@ -223,7 +226,7 @@ async def test_a_403_with_a_refused_key_is_an_outage(
     """The key is asked about once; it is theirs."""
     simulator.faults.key_revoked = True
     with pytest.raises(AnythingLLMAuthenticationError) as raised:
-        await client.storage.listing("docs")
+        await client.storage.listing(DOCS)
 
     assert raised.value.fault is Fault.THEIRS
     assert _requests(simulator, "/api/v1/auth") == 1
@@ -236,7 +239,7 @@ async def test_a_403_whose_cause_cannot_be_found_out_is_an_outage(
     simulator.faults.add("status", status=403, path=LISTING)
     simulator.faults.add("status", status=500, path="*/auth")
     with pytest.raises(AnythingLLMAuthenticationError) as raised:
-        await client.storage.listing("docs")
+        await client.storage.listing(DOCS)
 
     assert raised.value.fault is Fault.THEIRS
 
@@ -259,16 +262,16 @@ async def test_a_forbidden_removal_names_what_it_left(
 ) -> None:
     """Logged and left: what went before is gone, and asking again would change nothing."""
     await client.upload_document("docs", document(*(f"text {n:02}" for n in range(25))))
-    locations = sorted(unit.location for unit in await client.storage.listing("docs"))
+    locations = sorted(unit.location for unit in await client.storage.listing(DOCS))
     simulator.journal.clear()
     simulator.faults.add("status", status=403, path="*/remove-documents", skip=1)
     with capture_logs() as logs, pytest.raises(AnythingLLMForbiddenError) as raised:
-        await client.storage.remove("docs", locations)
+        await client.storage.remove(DOCS, locations)
 
     assert raised.value.left == tuple(locations[10:])
     assert raised.value.fault is Fault.UNCLEAR
     assert [(each["event"], each["units"]) for each in logs] == [("removal.forbidden", 15)]
-    assert sorted(unit.location for unit in await client.storage.listing("docs")) == locations[10:]
+    assert sorted(unit.location for unit in await client.storage.listing(DOCS)) == locations[10:]
     assert _requests(simulator, REMOVALS) == 2
 
 
@@ -309,15 +312,15 @@ def _uploads(server: Simulator) -> int:
 async def test_a_distrusted_workspace_is_proven_although_it_is_in_use(used: Simulator) -> None:
     """Once: who found it well needs no further sentinel, and none is left."""
     async with client_for(used) as client:
-        await client.storage.prepare("docs")
+        await client.storage.prepare(DOCS)
         assert _uploads(used) == 0, "in use: believed without a sentinel"
 
-        client.storage.distrust("docs")
-        await client.storage.prepare("docs")
+        client.storage.distrust(DOCS)
+        await client.storage.prepare(DOCS)
         assert _uploads(used) == 1
-        await client.storage.prepare("docs")
-        client.storage.forget("docs")
-        await client.storage.prepare("docs")
+        await client.storage.prepare(DOCS)
+        client.storage.forget(DOCS)
+        await client.storage.prepare(DOCS)
 
     assert _uploads(used) == 1
     assert texts_of(used, "docs") == ["old"]
@@ -330,21 +333,21 @@ async def test_a_workspace_whose_dimension_changed_takes_nothing_and_says_so(
     """Theirs, at once and by name, until it is right again; the others are not affected."""
     async with client_for(used, sentinel_pause=30) as client:
         used.faults.workspace_dimensions = {"docs": 8}
-        client.storage.distrust("docs")
+        client.storage.distrust(DOCS)
         for uploads in (1, 2):
             with pytest.raises(AnythingLLMError, match="workspace 'docs' takes no docu") as raised:
-                await client.storage.prepare("docs")
+                await client.storage.prepare(DOCS)
             assert raised.value.fault is Fault.THEIRS
             assert "dimension" in raised.value.message
             assert _uploads(used) == uploads, "one sentinel each time, no pause"
             assert len(used.state.files) == 1, "and it is removed although it was not embedded"
 
     async with client_for(used) as client:
-        await client.storage.prepare("docs")
-        client.storage.distrust("docs")
+        await client.storage.prepare(DOCS)
+        client.storage.distrust(DOCS)
         await client.upload_document("others", document("fine", id="doc-2"))
         used.faults.workspace_dimensions = {}
-        await client.storage.prepare("docs")
+        await client.storage.prepare(DOCS)
         result = await client.upload_document("docs", document("old", "new"))
 
     assert result.uploaded_chunk_ids == ("doc-1_chunk_1",)
@@ -356,13 +359,13 @@ async def test_distrust_while_it_is_prepared_is_not_lost(used: Simulator) -> Non
     """What was found out before the doubt does not settle it."""
     async with client_for(used) as client:
         held = used.faults.add("hold-after", path=LISTING, times=1)
-        preparing = asyncio.create_task(client.storage.prepare("docs"))
+        preparing = asyncio.create_task(client.storage.prepare(DOCS))
         await until(lambda: used.journal.count("request.held") == 1)
-        client.storage.distrust("docs")
+        client.storage.distrust(DOCS)
         held.released = True
         await preparing
         before = _uploads(used)
-        await client.storage.prepare("docs")
+        await client.storage.prepare(DOCS)
 
     assert _uploads(used) == before + 1
 
@@ -374,7 +377,7 @@ async def test_a_sentinel_that_lost_the_race_is_embedded_once_more(seed: int) ->
         clients = [client_for(server, sentinel_pause=0.4) for _ in range(4)]
         for client in clients:
             await client.connect()
-        await asyncio.gather(*(client.storage.prepare("fresh") for client in clients))
+        await asyncio.gather(*(client.storage.prepare(Slug("fresh")) for client in clients))
         for client in clients:
             await client.disconnect()
 
@@ -382,7 +385,7 @@ async def test_a_sentinel_that_lost_the_race_is_embedded_once_more(seed: int) ->
         assert not server.state.files
 
 
-async def _prepared(client: AnythingLLMClient, slug: str) -> AnythingLLMError | None:
+async def _prepared(client: AnythingLLMClient, slug: Slug) -> AnythingLLMError | None:
     try:
         await client.storage.prepare(slug)
     except AnythingLLMError as error:
@@ -397,7 +400,7 @@ async def test_a_sentinel_whose_answer_is_lost_or_wrong_is_removed(
     """It is looked for in the listing; what the answer named instead is left alone."""
     await client.upload_document("others", document("somebody's"))
     simulator.faults.add(fault, path="*/raw-text", times=1)
-    results = [await _prepared(client, "docs") for _ in range(2)]
+    results = [await _prepared(client, DOCS) for _ in range(2)]
 
     assert results[1] is None
     assert results[0] is None or results[0].fault is Fault.THEIRS

@@ -23,6 +23,7 @@ from consumer.anythingllm import (
 from consumer.anythingllm.calls import Call
 from consumer.anythingllm.transport import Errand
 from consumer.model.fault import Fault
+from consumer.model.names import Location, Slug
 from consumer.sandbox.simulator import Simulator
 from tests.client.support import (
     TRACE,
@@ -37,6 +38,8 @@ from tests.client.support import (
     until,
     unused_port,
 )
+
+DOCS = Slug("docs")
 
 GET = Call("GET", "/v1/workspaces", expect=("workspaces",))
 POST = Call("POST", "/v1/workspace/new", {"name": "x"}, expect=("workspace",))
@@ -271,9 +274,9 @@ METHODS: list[Callable[[AnythingLLMClient], Awaitable[object]]] = [
     lambda client: client.list_workspace_documents("docs"),
     lambda client: client.delete_document("docs", "doc-1"),
     lambda client: client.storage.workspaces(),
-    lambda client: client.storage.prepare("docs"),
-    lambda client: client.storage.listing("docs"),
-    lambda client: client.storage.remove("docs", ["custom-documents/x.json"]),
+    lambda client: client.storage.prepare(DOCS),
+    lambda client: client.storage.listing(DOCS),
+    lambda client: client.storage.remove(DOCS, [Location("custom-documents/x.json")]),
 ]
 
 

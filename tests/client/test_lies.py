@@ -22,9 +22,12 @@ from consumer.anythingllm import (
 from consumer.anythingllm.calls import Call
 from consumer.anythingllm.sentinel import sentinel_source
 from consumer.model.marker import StoredUnit, Unit, unit_of
+from consumer.model.names import Slug
 from consumer.model.version import DocumentVersion
 from consumer.sandbox.simulator import Rule, Simulator
 from tests.client.support import client_for, clock, document, texts_of
+
+DOCS = Slug("docs")
 
 LISTING = "/api/v1/workspace/docs"
 OLD = document("same", "stale one", "stale two", day=1)
@@ -68,7 +71,7 @@ def _unit(text: str) -> Unit:
 
 
 async def _stored(client: AnythingLLMClient, document_id: str) -> list[StoredUnit]:
-    units = await client.storage.listing("docs")
+    units = await client.storage.listing(DOCS)
     return [unit for unit in units if unit.marker.document_id == document_id]
 
 
@@ -99,7 +102,7 @@ async def test_the_location_of_anothers_document_under_our_marker_is_not_believe
     unit = _unit("ours")
     answer = {"location": theirs.location, "docSource": unit.marker.encode()}
     _says(simulator, "*/raw-text", {"success": True, "documents": [answer]}, times=1)
-    upload = client.storage.upload("docs", unit)
+    upload = client.storage.upload(DOCS, unit)
     with pytest.raises(AnythingLLMProtocolError) as raised:
         await upload.attempt()
 
@@ -116,7 +119,7 @@ async def test_cached_true_is_believed_only_of_our_own_file(
     simulator.faults.embedder_down = True
     (theirs,) = await _stored(client, "doc-2")
     unit = _unit("ours")
-    upload = client.storage.upload("docs", unit)
+    upload = client.storage.upload(DOCS, unit)
     with pytest.raises(AnythingLLMError):
         await upload.attempt()
     mine = next(f for f in simulator.state.files.values() if f.text == "ours")
@@ -134,7 +137,7 @@ async def test_one_location_for_two_uploads_is_one_upload(
     simulator: Simulator, client: AnythingLLMClient
 ) -> None:
     """The second answer repeats the first one's file: both chunks are stored all the same."""
-    one = await client.storage.upload("docs", _unit("one")).attempt()
+    one = await client.storage.upload(DOCS, _unit("one")).attempt()
     answer = {"location": one.location, "docSource": one.marker.encode()}
     _says(simulator, "*/raw-text", {"success": True, "documents": [answer]}, times=1)
     result = await client.upload_document("docs", document("two", id="doc-4"))
@@ -162,7 +165,7 @@ async def test_an_upload_that_is_never_answered_well_is_no_success(
 async def test_a_dripping_answer_ends_in_time_and_the_upload_is_found(simulator: Simulator) -> None:
     """64 bytes a second would take for ever; what it did is found, and not repeated."""
     async with client_for(simulator, upload_timeout=0.3, ambiguity_seconds=60) as client:
-        await client.storage.prepare("docs")
+        await client.storage.prepare(DOCS)
         before = simulator.journal.count("document.stored")
         simulator.faults.add("drip", path="*/raw-text", seconds=1.0)
         began = clock()
@@ -210,7 +213,7 @@ async def test_a_listing_that_cannot_be_true_changes_nothing(
     calls = [
         client.upload_document("docs", NEW),
         client.delete_document("docs", "doc-1"),
-        client.storage.listing("docs"),
+        client.storage.listing(DOCS),
     ]
     for call in calls:
         with pytest.raises(AnythingLLMProtocolError):
@@ -279,7 +282,7 @@ async def test_a_location_listed_twice_is_not_removed_as_a_double(
 ) -> None:
     """AnythingLLM lists twice what was embedded twice; removing one location removes both."""
     for unit in await _stored(client, "doc-1"):
-        await client._api.embed(client._ordinary(None), "docs", [unit.location])
+        await client._api.embed(client._ordinary(None), DOCS, [unit.location])
     assert len(simulator.chunks("docs")) == 7
     result = await client.upload_document("docs", OLD)
 

@@ -18,6 +18,7 @@ from consumer.anythingllm import (
 from consumer.model.fault import Fault
 from consumer.model.identity import IdentityTemplate
 from consumer.model.marker import StoredUnit
+from consumer.model.names import Identity, Slug
 from consumer.pipeline.index import Index
 from consumer.sandbox.simulator import Simulator
 from consumer.telemetry.metrics import PREFIX, Metrics
@@ -32,6 +33,9 @@ from tests.client.support import (
     says,
     scripted,
 )
+
+DOCS = Slug("docs")
+DOC_1 = Identity("doc-1")
 
 TEXTS = [f"text {number}" for number in range(20)]
 LISTING = "/api/v1/workspace/*"
@@ -74,7 +78,7 @@ async def _scanned(script: Script) -> tuple[list[StoredUnit], AnythingLLMError |
     units: list[StoredUnit] = []
     async with scripted(script) as server, client_of(server.endpoint) as client:
         try:
-            await client.storage.scan("docs", units.append)
+            await client.storage.scan(DOCS, units.append)
         except AnythingLLMError as error:
             return units, error
     return units, None
@@ -85,14 +89,14 @@ async def test_a_listing_that_is_still_so_is_not_sent_again(simulator: Simulator
     async with client_for(simulator) as client:
         await client.upload_document("docs", document(*TEXTS))
         units: list[StoredUnit] = []
-        first = await client.storage.scan("docs", units.append)
+        first = await client.storage.scan(DOCS, units.append)
         assert first is not None
         assert len(units) == first.rows == 20
-        assert await client.storage.scan("docs", units.append, unless=first.etag) is None
+        assert await client.storage.scan(DOCS, units.append, unless=first.etag) is None
         assert len(units) == 20
 
         await client.upload_document("docs", document("by another", id="doc-2"))
-        second = await client.storage.scan("docs", units.append, unless=first.etag)
+        second = await client.storage.scan(DOCS, units.append, unless=first.etag)
 
     assert second is not None
     assert (second.rows, second.workspace_id) == (21, first.workspace_id)
@@ -106,8 +110,8 @@ async def test_the_index_asks_by_the_etag(simulator: Simulator) -> None:
         await client.upload_document("docs", document(*TEXTS))
         index = _index_of(client, metrics)
         for _ in range(3):
-            await index.read_anew("docs", trace_id=TRACE)
-        assert len(await index.units("docs", "doc-1", trace_id=TRACE)) == 20
+            await index.read_anew(DOCS, trace_id=TRACE)
+        assert len(await index.units(DOCS, DOC_1, trace_id=TRACE)) == 20
 
     counted = f"{PREFIX}_index_listings_total"
     assert metrics.registry.get_sample_value(counted, {"outcome": "read"}) == 1
@@ -131,10 +135,10 @@ async def test_a_listing_cut_short_leaves_nothing_behind(
         index = _index_of(client)
         simulator.faults.add(fault, path=LISTING, times=1)
         with pytest.raises(error):
-            await index.units("docs", "doc-1", trace_id=TRACE)
-        assert index.sharing_source("docs", "https://example.com/doc", "doc-2") is None
+            await index.units(DOCS, DOC_1, trace_id=TRACE)
+        assert index.sharing_source(DOCS, "https://example.com/doc", Identity("doc-2")) is None
 
-        assert len(await index.units("docs", "doc-1", trace_id=TRACE)) == 20
+        assert len(await index.units(DOCS, DOC_1, trace_id=TRACE)) == 20
 
 
 async def test_a_later_look_that_is_cut_short_leaves_the_former_one(simulator: Simulator) -> None:
@@ -142,13 +146,13 @@ async def test_a_later_look_that_is_cut_short_leaves_the_former_one(simulator: S
     async with client_for(simulator) as client:
         await client.upload_document("docs", document(*TEXTS))
         index = _index_of(client)
-        await index.units("docs", "doc-1", trace_id=TRACE)
+        await index.units(DOCS, DOC_1, trace_id=TRACE)
         await client.upload_document("docs", document("by another", id="doc-2"))
         simulator.faults.add("truncated", path=LISTING, times=1)
         with pytest.raises(AnythingLLMProtocolError):
-            await index.read_anew("docs", trace_id=TRACE)
+            await index.read_anew(DOCS, trace_id=TRACE)
 
-        assert len(await index.units("docs", "doc-1", trace_id=TRACE)) == 20
+        assert len(await index.units(DOCS, DOC_1, trace_id=TRACE)) == 20
 
 
 @pytest.mark.parametrize(
@@ -195,9 +199,9 @@ async def test_a_listing_that_is_read_row_by_row_has_none() -> None:
         client_of(server.endpoint, max_response_bytes=10_000) as client,
     ):
         seen: list[str] = []
-        listed = await client.storage.scan("docs", lambda unit: seen.append(unit.location))
-        found = await client.storage.listing("docs", lambda marker: marker.document_id == "d7")
-        await client.storage.prepare("docs")
+        listed = await client.storage.scan(DOCS, lambda unit: seen.append(unit.location))
+        found = await client.storage.listing(DOCS, lambda marker: marker.document_id == "d7")
+        await client.storage.prepare(DOCS)
 
     assert listed is not None
     assert (len(seen), listed.rows) == (300, 300)
@@ -222,7 +226,7 @@ async def test_a_listing_may_take_longer_the_more_of_it_arrives() -> None:
         scripted(slowly) as server,
         client_of(server.endpoint, circuit_breaker=breaker) as client,
     ):
-        listed = await client.storage.scan("docs", lambda unit: None)
+        listed = await client.storage.scan(DOCS, lambda unit: None)
 
     assert listed is not None
     assert listed.rows == 40
@@ -251,7 +255,7 @@ async def test_a_listing_that_alone_is_forbidden_is_no_outage(simulator: Simulat
         await client.upload_document("docs", document("text"))
         simulator.faults.add("status", status=403, path=LISTING)
         with pytest.raises(AnythingLLMForbiddenError):
-            await client.storage.listing("docs")
+            await client.storage.listing(DOCS)
 
 
 async def test_what_takes_the_units_may_fail() -> None:
@@ -263,7 +267,7 @@ async def test_what_takes_the_units_may_fail() -> None:
     reply = answer(_listing(("custom-documents/a.json", _marker("a"))))
     async with scripted(says(reply)) as server, client_of(server.endpoint) as client:
         with pytest.raises(MemoryError):
-            await client.storage.scan("docs", full)
+            await client.storage.scan(DOCS, full)
 
 
 async def test_a_failing_listing_says_whose_fault_it_is() -> None:

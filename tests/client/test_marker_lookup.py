@@ -16,9 +16,12 @@ from consumer.anythingllm import (
 from consumer.anythingllm.unit_upload import RawTextUpload
 from consumer.model.fault import Fault
 from consumer.model.marker import unit_of
+from consumer.model.names import Slug
 from consumer.model.version import DocumentVersion
 from consumer.sandbox.simulator import Simulator
 from tests.client.support import MOMENT, client_for, document, texts_of, until
+
+DOCS = Slug("docs")
 
 PATH = "/api/v1/workspace/docs"
 
@@ -26,7 +29,7 @@ PATH = "/api/v1/workspace/docs"
 @pytest.fixture
 async def client(simulator: Simulator) -> AsyncIterator[AnythingLLMClient]:
     async with client_for(simulator, ambiguity_seconds=60, max_chunks_in_flight=50) as client:
-        await client.storage.prepare("docs")
+        await client.storage.prepare(DOCS)
         yield client
 
 
@@ -39,7 +42,7 @@ def _uploads(client: AnythingLLMClient, *texts: str) -> list[RawTextUpload]:
     assert whole.created_at is not None
     version = DocumentVersion(whole.created_at)
     units = [unit_of((chunk,), whole, version) for chunk in whole.chunks]
-    return [client.storage.upload("docs", unit) for unit in units]
+    return [client.storage.upload(DOCS, unit) for unit in units]
 
 
 async def _attempts(uploads: Sequence[RawTextUpload]) -> list[object]:
@@ -91,7 +94,7 @@ async def test_a_document_of_lost_answers_costs_few_listings(
     texts = _texts(50)
     settings = {"ambiguity_seconds": 60, "max_chunks_in_flight": in_flight}
     async with client_for(simulator, **settings) as client:
-        await client.storage.prepare("docs")
+        await client.storage.prepare(DOCS)
         simulator.faults.add("reset-after", path="*/raw-text", times=50)
         before = _listings(simulator)
         result = await client.upload_document("docs", document(*texts))
@@ -106,7 +109,7 @@ async def test_a_document_of_lost_answers_costs_few_listings(
 async def test_looks_are_spaced_for_all_together(simulator: Simulator) -> None:
     """50 chunks that never arrived wait as one: the server isn't asked more because of them."""
     async with client_for(simulator, ambiguity_seconds=0.7, max_chunks_in_flight=50) as client:
-        await client.storage.prepare("docs")
+        await client.storage.prepare(DOCS)
         simulator.faults.add("reset", path="*/raw-text", times=50)
         before = _listings(simulator)
         result = await client.upload_document("docs", document(*_texts(50)))

@@ -23,10 +23,13 @@ from consumer.anythingllm.readiness import _Ready
 from consumer.model.document import ProcessedDocument
 from consumer.model.fault import Fault
 from consumer.model.marker import Unit, unit_of
+from consumer.model.names import Location, Slug
 from consumer.model.outcome import FailureReason
 from consumer.model.version import DocumentVersion
 from consumer.sandbox.simulator import Simulator
 from tests.client.support import MOMENT, client_for, document, running_server, texts_of
+
+DOCS = Slug("docs")
 
 TEXTS = [f"text number {n:02}" for n in range(20)]
 
@@ -109,7 +112,7 @@ async def test_an_upload_that_finishes_after_its_timeout_is_found_not_repeated(
 ) -> None:
     """The server goes on after its client has given up."""
     async with client_for(simulator, upload_timeout=0.2, ambiguity_seconds=5.0) as client:
-        await client.storage.prepare("docs")
+        await client.storage.prepare(DOCS)
         before = _uploads(simulator)
         rule = simulator.faults.add("hold", path="*/raw-text", contains="slow", times=1)
         storing = asyncio.create_task(client.upload_document("docs", document("slow")))
@@ -126,9 +129,9 @@ async def test_an_upload_that_finishes_after_its_timeout_is_found_not_repeated(
 async def test_while_an_upload_may_still_finish_it_is_only_looked_for(simulator: Simulator) -> None:
     """Pending: theirs, so that nobody counts it; sent again only when the time is over."""
     async with client_for(simulator, ambiguity_seconds=0.6) as client:
-        await client.storage.prepare("docs")
+        await client.storage.prepare(DOCS)
         simulator.faults.add("reset", path="*/raw-text", times=1)
-        upload = client.storage.upload("docs", _unit(document("lost")))
+        upload = client.storage.upload(DOCS, _unit(document("lost")))
         with pytest.raises(AnythingLLMConnectionError) as lost:
             await upload.attempt()
         assert (lost.value.fault, lost.value.ambiguous) == (Fault.UNCLEAR, True)
@@ -149,9 +152,9 @@ async def test_while_an_upload_may_still_finish_it_is_only_looked_for(simulator:
 async def test_a_server_that_was_seen_down_will_not_finish_anything(simulator: Simulator) -> None:
     """A refused connection ends the ambiguity: what is not listed then won't come."""
     async with client_for(simulator, ambiguity_seconds=600) as client:
-        await client.storage.prepare("docs")
+        await client.storage.prepare(DOCS)
         simulator.faults.add("reset", path="*/raw-text", times=1)
-        upload = client.storage.upload("docs", _unit(document("lost")))
+        upload = client.storage.upload(DOCS, _unit(document("lost")))
         with pytest.raises(AnythingLLMConnectionError):
             await upload.attempt()
         await asyncio.sleep(MOMENT)
@@ -170,10 +173,10 @@ async def test_success_that_did_not_embed_is_not_stored_and_only_embedded_again(
     simulator: Simulator, client: AnythingLLMClient
 ) -> None:
     """200 success:true proves nothing; the file that is there is not uploaded a second time."""
-    await client.storage.prepare("docs")
+    await client.storage.prepare(DOCS)
     before = _uploads(simulator)
     simulator.faults.embedder_down = True
-    upload = client.storage.upload("docs", _unit(document("text")))
+    upload = client.storage.upload(DOCS, _unit(document("text")))
     for _ in range(3):
         with pytest.raises(AnythingLLMError) as raised:
             await upload.attempt()
@@ -201,9 +204,9 @@ async def test_who_lost_the_right_to_go_on_sends_nothing_more(
         if (answer := next(asked)) is not None:
             raise answer
 
-    await client.storage.prepare("docs")
+    await client.storage.prepare(DOCS)
     simulator.faults.embedder_down = True
-    upload = client.storage.upload("docs", _unit(document("text")), check=check)
+    upload = client.storage.upload(DOCS, _unit(document("text")), check=check)
     with pytest.raises(Revoked):
         await upload.attempt()
 
@@ -265,7 +268,7 @@ async def test_the_race_is_real_in_the_simulator() -> None:
     for seed in range(20):
         async with running_server(seed=seed) as server, client_for(server) as client:
             await client.get_or_create_workspace("fresh")
-            client._readiness._ready["fresh"] = _Ready(1, used=False)
+            client._readiness._ready[Slug("fresh")] = _Ready(1, used=False)
             await client.upload_document("fresh", document(*TEXTS[:6]))
             losses += len(texts_of(server, "fresh")) < 6
         if losses:
@@ -278,7 +281,7 @@ async def test_preparing_is_done_once_for_many_callers(
     simulator: Simulator, client: AnythingLLMClient
 ) -> None:
     """Single flight; one caller's cancellation does not take it from the others; then cached."""
-    callers = [asyncio.create_task(client.storage.prepare("docs")) for _ in range(10)]
+    callers = [asyncio.create_task(client.storage.prepare(DOCS)) for _ in range(10)]
     await asyncio.sleep(0.02)
     callers[0].cancel()
     results = await asyncio.gather(*callers, return_exceptions=True)
@@ -287,7 +290,7 @@ async def test_preparing_is_done_once_for_many_callers(
     assert isinstance(results[0], asyncio.CancelledError)
     assert _uploads(simulator) == 1
     answered = len(simulator.journal.of("request.answered"))
-    await client.storage.prepare("docs")
+    await client.storage.prepare(DOCS)
     assert len(simulator.journal.of("request.answered")) == answered
 
 
@@ -297,18 +300,18 @@ async def test_a_workspace_that_cannot_be_made_ready_is_theirs(
     """No document is to blame for a sick embedder; the next call tries again."""
     simulator.faults.embedder_down = True
     with pytest.raises(AnythingLLMError) as raised:
-        await client.storage.prepare("docs")
+        await client.storage.prepare(DOCS)
     assert raised.value.fault is Fault.THEIRS
 
     simulator.faults.embedder_down = False
-    await client.storage.prepare("docs")
+    await client.storage.prepare(DOCS)
 
 
 async def test_a_missing_workspace_that_may_not_be_created_is_theirs(simulator: Simulator) -> None:
     """It waits for an operator; nothing is created."""
     async with client_for(simulator, create_workspaces=False) as client:
         with pytest.raises(AnythingLLMNotFoundError) as raised:
-            await client.storage.prepare("docs")
+            await client.storage.prepare(DOCS)
     assert raised.value.fault is Fault.THEIRS
     assert not simulator.state.workspaces
 
@@ -318,8 +321,8 @@ async def test_a_workspace_that_vanished_is_made_again(
 ) -> None:
     """Somebody deletes it in the UI in the middle of everything: theirs, and it comes back."""
     await client.upload_document("docs", document("old"))
-    await client._api.delete_workspace(client._ordinary(None), "docs")
-    upload = client.storage.upload("docs", _unit(document("new")))
+    await client._api.delete_workspace(client._ordinary(None), DOCS)
+    upload = client.storage.upload(DOCS, _unit(document("new")))
     with pytest.raises(AnythingLLMNotFoundError) as raised:
         await upload.attempt()
     assert raised.value.fault is Fault.THEIRS
@@ -333,7 +336,7 @@ async def test_a_workspace_made_anew_behind_our_back_is_prepared_again(
 ) -> None:
     """It has lost its table: concurrent uploads would overwrite each other without a word."""
     await client.upload_document("docs", document("old"))
-    await client._api.delete_workspace(client._ordinary(None), "docs")
+    await client._api.delete_workspace(client._ordinary(None), DOCS)
     await client._api.new_workspace(client._ordinary(None), "docs")
 
     await client.upload_document("docs", document(*TEXTS[:12], id="doc-2"))
@@ -412,7 +415,7 @@ async def test_what_can_never_be_sent_is_the_documents_fault(client: AnythingLLM
 async def test_a_document_gives_up_at_once_when_the_breaker_opens(simulator: Simulator) -> None:
     """Its chunks are named; the next call is told when to come back."""
     async with client_for(simulator, circuit_breaker=CircuitBreakerConfig(3, 60, 5)) as client:
-        await client.storage.prepare("docs")
+        await client.storage.prepare(DOCS)
         simulator.faults.collector = "down"
         result = await client.upload_document("docs", document(*TEXTS))
 
@@ -428,23 +431,23 @@ async def test_removing_what_is_gone_is_no_error(
 ) -> None:
     """Removal can be repeated; many are removed in several requests."""
     await client.upload_document("docs", document(*TEXTS))
-    units = await client.storage.listing("docs")
+    units = await client.storage.listing(DOCS)
     locations = [unit.location for unit in units]
-    await client.storage.remove("docs", locations[:5])
-    await client.storage.remove("docs", [*locations, "custom-documents/never-there.json"])
+    await client.storage.remove(DOCS, locations[:5])
+    await client.storage.remove(DOCS, [*locations, Location("custom-documents/never-there.json")])
 
     assert texts_of(simulator, "docs") == []
-    assert await client.storage.listing("docs") == []
-    assert await client.storage.listing("no-such-workspace") == []
+    assert await client.storage.listing(DOCS) == []
+    assert await client.storage.listing(Slug("no-such-workspace")) == []
 
 
 async def test_removals_do_not_take_upload_slots(simulator: Simulator) -> None:
     """With removals stuck, uploads go on; at most two removals are under way."""
     async with client_for(simulator) as client:
-        await client.storage.prepare("docs")
+        await client.storage.prepare(DOCS)
         rule = simulator.faults.add("hold", path="*/remove-documents")
         removals = [
-            asyncio.create_task(client.storage.remove("docs", ["custom-documents/x.json"]))
+            asyncio.create_task(client.storage.remove(DOCS, [Location("custom-documents/x.json")]))
             for _ in range(10)
         ]
         result = await client.upload_document("docs", document(*TEXTS))

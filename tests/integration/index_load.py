@@ -13,10 +13,11 @@ from pathlib import Path
 
 from consumer.anythingllm import AnythingLLMClient, AnythingLLMConfig
 from consumer.model.identity import IdentityTemplate
+from consumer.model.names import Identity, Slug, TraceId
 from consumer.pipeline.index import Index
 from consumer.telemetry.metrics import Metrics
 
-TRACE = "0af7651916cd43dd8448eb211c80319c"
+TRACE = TraceId("0af7651916cd43dd8448eb211c80319c")
 STATUS = Path("/proc/self/status")
 
 
@@ -45,7 +46,7 @@ class Stretches:
             last = now
 
 
-async def load(endpoint: str, key: str, slug: str) -> dict[str, float]:
+async def load(endpoint: str, key: str, slug: Slug) -> dict[str, float]:
     async with AnythingLLMClient(AnythingLLMConfig(endpoint, key)) as client:
         metrics = Metrics()
         index = Index(
@@ -57,13 +58,13 @@ async def load(endpoint: str, key: str, slug: str) -> dict[str, float]:
             metrics=metrics,
         )
         # Everything that is made once has been made: connection, parser, caches.
-        await index.units("an-empty-one", "none", trace_id=TRACE)
+        await index.units(Slug("an-empty-one"), Identity("none"), trace_id=TRACE)
         idle = memory("VmRSS")
         forget_peak()
         stretches = Stretches()
         watching = asyncio.create_task(stretches.watch())
         began, cpu = time.monotonic(), time.process_time()
-        found = await index.units(slug, "doc-7", trace_id=TRACE)
+        found = await index.units(slug, Identity("doc-7"), trace_id=TRACE)
         seconds, cpu = time.monotonic() - began, time.process_time() - cpu
         watching.cancel()
         estimated = metrics.registry.get_sample_value("anythingllm_consumer_index_bytes")
@@ -80,4 +81,4 @@ async def load(endpoint: str, key: str, slug: str) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(asyncio.run(load(*sys.argv[1:4]))))
+    print(json.dumps(asyncio.run(load(sys.argv[1], sys.argv[2], Slug(sys.argv[3])))))

@@ -14,6 +14,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from consumer.contract.dead_letter import Cause, DeadLetter
+from consumer.model.names import Identity, Slug, TraceId
 from consumer.model.origin import Origin
 from consumer.model.outcome import FailureReason
 from consumer.model.record import Coordinates, Record
@@ -49,13 +50,13 @@ def _letter(number: int, size: int = 200) -> DeadLetter:
         origin=Origin(place, record.timestamp_ms),
         cause=cause,
         event_id=f"00000000-0000-5000-8000-{number:012x}",
-        trace_id="4bf92f3577b34da6a3ce929d0e0e4736",
+        trace_id=TraceId("4bf92f3577b34da6a3ce929d0e0e4736"),
         group="group",
         task="task",
         failed_at=datetime(2026, 9, 1, tzinfo=UTC) + timedelta(minutes=5 * number),
-        identity=f"d-{number}",
+        identity=Identity(f"d-{number}"),
         document_id=f"d-{number}",
-        workspace=["docs", "other"][number % 2],
+        workspace=Slug(["docs", "other"][number % 2]),
     )
 
 

@@ -24,6 +24,7 @@ import pytest
 from consumer.contract.exported_letter import decode_exported
 from consumer.contract.received_letter import letter_of
 from consumer.kafka.topics import TopicSpec
+from consumer.model.names import Location, Slug
 from tests.client.support import client_for
 from tests.commands import Commands, clean_environment
 from tests.e2e.support import Process, Programs, until
@@ -307,7 +308,7 @@ async def test_an_audit_and_a_story_of_what_is_lost(
     files = stage.simulator.state.files.values()
     (lost,) = [file for file in files if file.text == texts("d2", 3)[1]]
     async with client_for(stage.simulator) as client:
-        await client.storage.remove("docs", [lost.location])
+        await client.storage.remove(Slug("docs"), [Location(lost.location)])
     await stage.publish(document("d1", ["waiting"], day=2))
     damaged, whole, waiting, quick = await asyncio.gather(
         commands.run("audit", "--json", settings=stage.env | second),

@@ -396,7 +396,9 @@ async def test_versions_that_go_back_end_with_the_newest_by_its_own_date(stage: 
 def _marker(document_id: str, text: str, *, year: int = 2026) -> str:
     version = DocumentVersion(DAY.replace(year=year))
     url, title = f"https://docs.example/{document_id}", f"The title of {document_id}"
-    mark = ChunkMark(f"{document_id}_chunk_0", 0, digest_of(text, title, url), "0" * 64)
+    mark = ChunkMark(
+        f"{document_id}_chunk_0", 0, digest_of(text, title=title, source_url=url), "0" * 64
+    )
     return Marker(document_id, url, "docs", 1, version, (mark,)).encode()
 
 

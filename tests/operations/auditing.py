@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from consumer.model.names import Slug
 from consumer.operations.audit.audit import open_audit
 from consumer.operations.audit.findings import AuditFinding, AuditSummary
 from consumer.operations.ports import KafkaAccess
@@ -42,7 +43,7 @@ class Seen:
 
 
 async def look(
-    stage: Audited, workspace: str | None = None, *, sleep: Sleep = at_once, **settings: str
+    stage: Audited, workspace: Slug | None = None, *, sleep: Sleep = at_once, **settings: str
 ) -> Seen:
     """An audit, without the pause between its two looks; further settings win."""
     summary = AuditSummary()

@@ -9,6 +9,7 @@ from typing import Any
 from consumer.contract.dead_letter import Cause, DeadLetter
 from consumer.contract.reference import Reference, reference_to
 from consumer.contract.upload_result import event_id_of
+from consumer.model.names import Identity, TraceId
 from consumer.model.origin import Origin
 from consumer.model.outcome import FailureReason
 from consumer.model.record import Record
@@ -98,11 +99,11 @@ def by_reference(stage: MemoryStage, record: Record, **changes: object) -> None:
         origin=Origin(record.at, reference.timestamp_ms or 0),
         cause=Cause(FailureReason.OVERSIZED, "too large for its topic", "settle", "x"),
         event_id=event_id_of(record, stage.kafka.cluster_id),
-        trace_id="0" * 31 + "1",
+        trace_id=TraceId("0" * 31 + "1"),
         group=stage.settings.kafka.group_id,
         task="test",
         failed_at=datetime(2026, 3, 2, tzinfo=UTC),
-        identity="large",
+        identity=Identity("large"),
         document_id="large",
     )
     topic = stage.settings.kafka.dead_letters_topic

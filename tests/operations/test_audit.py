@@ -8,6 +8,7 @@ import json
 import pytest
 
 from consumer.model.marker import decode_marker
+from consumer.model.names import Location, Slug
 from consumer.model.record import Coordinates
 from consumer.operations.audit.audit import UnknownWorkspace
 from consumer.operations.audit.states import DocumentState
@@ -20,6 +21,8 @@ from tests.doubles.stage import MemoryStage
 from tests.operations.auditing import SECOND, look
 from tests.operations.conftest import MakeStage, Operator
 from tests.staging import Json, document, texts
+
+DOCS = Slug("docs")
 
 FINDING = {
     "kind", "note", "workspace", "identity", "document_id", "event", "chunks", "chunks_stored",
@@ -138,7 +141,9 @@ async def test_each_damage_is_named(operator: Operator) -> None:
     stage.publish(None, key="deleted")
     await stage.worked(document("older", texts("newer", 2), day=1))
     async with client_for(stage.simulator) as client:
-        await client.storage.remove("docs", [holed[1].location, *(f.location for f in gone)])
+        await client.storage.remove(
+            DOCS, [Location(holed[1].location), *(Location(f.location) for f in gone)]
+        )
     for file in (files_of(stage, "doubled")[2], left, older):
         await store_again(stage, file)
     age(stage)
@@ -172,7 +177,7 @@ async def test_what_is_published_again_is_mended(stage: MemoryStage) -> None:
     event = document("holed", texts("holed", 3))
     await stage.worked(event)
     async with client_for(stage.simulator) as client:
-        await client.storage.remove("docs", [files_of(stage, "holed")[1].location])
+        await client.storage.remove(DOCS, [Location(files_of(stage, "holed")[1].location)])
     damaged = await look(stage)
     await stage.worked(event)
     mended = await look(stage)
@@ -195,7 +200,7 @@ async def test_a_dead_letter_explains_what_it_names_and_no_more(stage: MemorySta
     )
     explained = await look(stage)
     async with client_for(stage.simulator) as client:
-        await client.storage.remove("docs", [files_of(stage, "b")[0].location])
+        await client.storage.remove(DOCS, [Location(files_of(stage, "b")[0].location)])
     seen = await look(stage)
 
     assert (explained.found, explained.summary.states) == ([], {DocumentState.DEAD_LETTER: 2})
@@ -270,11 +275,13 @@ async def test_only_what_is_wrong_at_both_looks_is_told(stage: MemoryStage) -> N
     await stage.worked(*(document(name, texts(name, 2)) for name in names))
     of = {name: files_of(stage, name)[0] for name in names}
     async with client_for(stage.simulator) as client:
-        await client.storage.remove("docs", [of["mended"].location, of["broken"].location])
+        await client.storage.remove(
+            DOCS, [Location(of["mended"].location), Location(of["broken"].location)]
+        )
 
         async def between(seconds: float) -> None:
             await store_again(stage, of["mended"])
-            await client.storage.remove("docs", [of["breaks"].location])
+            await client.storage.remove(DOCS, [Location(of["breaks"].location)])
 
         seen = await look(stage, sleep=between)
 
@@ -300,13 +307,13 @@ async def test_one_workspace_alone(make_stage: MakeStage) -> None:
         ),
     )
     async with client_for(stage.simulator) as client:
-        await client.storage.remove("docs", [files_of(stage, "docs-0")[0].location])
-    docs, other = await look(stage, "docs"), await look(stage, "other")
+        await client.storage.remove(DOCS, [Location(files_of(stage, "docs-0")[0].location)])
+    docs, other = await look(stage, DOCS), await look(stage, Slug("other"))
 
     assert (docs.named, other.named) == ([("incomplete", "docs-0")], [])
     assert (docs.summary.documents, other.summary.documents) == (3, 3)
     with pytest.raises(UnknownWorkspace, match="nowhere"):
-        await look(stage, "nowhere")
+        await look(stage, Slug("nowhere"))
 
 
 # -- what can't be had -----------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from consumer.contract.dead_letter import ADDED_HEADERS, Cause, DeadLetter
 from consumer.contract.reference import Reference, reference_to
 from consumer.contract.schemas import files
 from consumer.contract.upload_result import UploadResult
+from consumer.model.names import TraceId
 from consumer.model.origin import instant_of, origin_of
 from consumer.model.outcome import FailureReason
 from consumer.model.record import Coordinates, Record
@@ -183,7 +184,7 @@ def test_dead_letters_fit_their_schemas(is_reference: bool) -> None:
         record=reference_to(record) if is_reference else record,
         origin=origin_of(record),
         cause=Cause(FailureReason.OVERSIZED, "too large", "decode", "c", http_status=413),
-        event_id="e", trace_id="a" * 32, group="g", task="t",
+        event_id="e", trace_id=TraceId("a" * 32), group="g", task="t",
         failed_at=instant_of(1),
     )  # fmt: skip
     validator("dead-letter-headers").validate(
@@ -200,7 +201,7 @@ def test_references_fit_their_schema() -> None:
     place = Reference(Coordinates("in", 0, 1))
     record = Record(place.at, 1, None, None)
     letter = DeadLetter(
-        record=place, origin=origin_of(record), event_id="e", trace_id="a" * 32, group="g",
+        record=place, origin=origin_of(record), event_id="e", trace_id=TraceId("a" * 32), group="g",
         cause=Cause(FailureReason.UNDECODABLE, "m", "poll", "c"), task="t",
         failed_at=instant_of(1),
     )  # fmt: skip

@@ -7,6 +7,7 @@ import tracemalloc
 
 import pytest
 
+from consumer.model.names import Slug
 from consumer.pipeline.in_flight import room_aside
 from tests.virtual.loop import virtually
 from tests.virtual.world import World, event, world
@@ -23,7 +24,7 @@ async def _paused(w: World) -> None:
     for n in range(50):
         w.publish(event(f"first{n}", ["x"], technology="sick"))
     await w.idle(120)
-    assert w.pipeline.gates.pauses.is_paused("sick")
+    assert w.pipeline.gates.pauses.is_paused(Slug("sick"))
 
 
 @pytest.mark.parametrize(("chunks", "size"), [(1, 100), (4, 400), (20, 400), (20, 4000)])

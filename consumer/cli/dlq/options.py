@@ -114,6 +114,7 @@ class Filters:
             CommandFailed: an option makes no sense.
         """
         from consumer.contract.received_letter import FOREIGN
+        from consumer.model.names import Identity, Slug
         from consumer.model.reason import FailureReason
         from consumer.operations.letters.selection import Selection
 
@@ -126,12 +127,12 @@ class Filters:
         return Selection(
             reasons=reasons,
             cause=self.cause,
-            identity=self.identity,
+            identity=None if self.identity is None else Identity(self.identity),
             document=self.document,
-            workspace=self.workspace,
+            workspace=None if self.workspace is None else Slug(self.workspace),
             technology=self.technology,
-            since=moment("--since", self.since, now),
-            until=moment("--until", self.until, now),
+            since=moment("--since", text=self.since, now=now),
+            until=moment("--until", text=self.until, now=now),
             partition=self.partition,
             first_offset=first,
             last_offset=last,

@@ -13,6 +13,7 @@ from consumer.cli.progress import bar
 
 if TYPE_CHECKING:
     from consumer.anythingllm.inventory import Inventory
+    from consumer.model.names import Location, Slug
     from consumer.operations.workspaces.verify import Upkeep, WorkspacesReport
     from consumer.settings import Settings
 
@@ -29,15 +30,13 @@ SlugsArgument = Annotated[
 ]
 
 
-def checked_slugs(slugs: list[str] | None) -> list[str]:
+def checked_slugs(slugs: list[str] | None) -> list[Slug]:
     """The slugs that were named; none means all workspaces.
 
     Raises:
         CommandFailed: one of them can't be a slug.
     """
-    for slug in slugs or ():
-        check_slug(slug)
-    return slugs or []
+    return [check_slug(slug) for slug in slugs or ()]
 
 
 def ask_anythingllm(work: Coroutine[Any, Any, T]) -> T:
@@ -71,7 +70,7 @@ async def opened(settings: Settings) -> AsyncIterator[tuple[Inventory, Upkeep]]:
 
 
 async def looked(
-    upkeep: Upkeep, slugs: list[str], mine: Iterable[str] = (), *, as_json: bool
+    upkeep: Upkeep, slugs: list[Slug], mine: Iterable[Location] = (), *, as_json: bool
 ) -> WorkspacesReport:
     """Verify these workspaces, or all of them where none is named.
 

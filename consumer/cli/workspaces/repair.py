@@ -19,6 +19,7 @@ from consumer.cli.workspaces.looking import (
 from consumer.cli.workspaces.shown import as_object, show, totals
 
 if TYPE_CHECKING:
+    from consumer.model.names import Slug
     from consumer.operations.workspaces.repair import RepairOutcome
     from consumer.settings import Settings
 
@@ -66,7 +67,7 @@ def repair(
 
 
 async def _repair(
-    settings: Settings, slugs: list[str], *, yes: bool, as_json: bool
+    settings: Settings, slugs: list[Slug], *, yes: bool, as_json: bool
 ) -> RepairOutcome:
     from consumer.anythingllm import AnythingLLMError
     from consumer.operations.workspaces.repair import Repair, RepairOutcome, planned

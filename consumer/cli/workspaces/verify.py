@@ -16,6 +16,7 @@ from consumer.cli.workspaces.looking import (
 from consumer.cli.workspaces.shown import show, totals
 
 if TYPE_CHECKING:
+    from consumer.model.names import Slug
     from consumer.operations.workspaces.verify import WorkspacesReport
     from consumer.settings import Settings
 
@@ -44,7 +45,7 @@ def verify(
     end(ExitCode.FOUND if report.faults else ExitCode.DONE)
 
 
-async def _verify(settings: Settings, slugs: list[str], *, as_json: bool) -> WorkspacesReport:
+async def _verify(settings: Settings, slugs: list[Slug], *, as_json: bool) -> WorkspacesReport:
     async with opened(settings) as (_, upkeep):
         return await looked(upkeep, slugs, as_json=as_json)
 

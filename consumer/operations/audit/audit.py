@@ -17,6 +17,7 @@ from datetime import datetime
 
 from consumer.anythingllm.inventory import Inventory, open_inventory
 from consumer.kafka.topics import no_such_topic
+from consumer.model.names import Slug
 from consumer.model.record import Coordinates
 from consumer.model.slug import is_slug
 from consumer.operations.audit.findings import AuditFinding, AuditSummary
@@ -62,7 +63,7 @@ class Audit:
         inventory: Inventory,
         register: Register,
         *,
-        workspace: str | None = None,
+        workspace: Slug | None = None,
         progress: StageProgress = silent,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -79,7 +80,7 @@ class Audit:
         self._topic_progress: dict[str, TopicProgress] = {}
         self._letters_reach_back = True
         self._excuses: dict[Coordinates, Excuse] = {}
-        self._listed: dict[str, datetime] = {}
+        self._listed: dict[Slug, datetime] = {}
         self._notes: tuple[str, ...] = ()
 
     async def look(self) -> None:
@@ -96,7 +97,7 @@ class Audit:
         await self._look_at_workspaces(await self._slugs())
         for found in self._judged(AuditSummary()):
             if not found.is_note:
-                self._register.suspect(found.name, found.workspace or "")
+                self._register.suspect(found.workspace, found.name)
         suspected = self._register.suspected_slugs()
         if suspected:
             await self._sleep(PAUSE)
@@ -111,7 +112,7 @@ class Audit:
             summary: gets the numbers; they are complete at the end.
         """
         for found in self._judged(summary):
-            if found.is_note or self._register.is_suspect(found.name, found.workspace or ""):
+            if found.is_note or self._register.is_suspect(found.workspace, found.name):
                 yield found
             else:
                 # It was in order at the first look: the service is at work on it.
@@ -160,7 +161,7 @@ class Audit:
             if letter.is_ours and standing is not Standing.REPLACED:
                 self._excuses[letter.origin.at] = Excuse(standing, letter.failed_chunks)
 
-    async def _slugs(self) -> Sequence[str]:
+    async def _slugs(self) -> Sequence[Slug]:
         there = [each.slug for each in await self._inventory.workspaces()]
         if self._workspace is None:
             # Workspaces of others are not audited, and may have slugs that no URL can carry.
@@ -171,7 +172,7 @@ class Audit:
             )
         return [self._workspace]
 
-    async def _look_at_workspaces(self, slugs: Sequence[str]) -> None:
+    async def _look_at_workspaces(self, slugs: Sequence[Slug]) -> None:
         for number, slug in enumerate(slugs):
             self._progress("looking at workspaces", number, len(slugs))
             self._register.forget_stored(slug)
@@ -269,7 +270,7 @@ async def open_audit(
     settings: Settings,
     kafka: KafkaAccess,
     *,
-    workspace: str | None = None,
+    workspace: Slug | None = None,
     progress: StageProgress = silent,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> AsyncIterator[Audit]:

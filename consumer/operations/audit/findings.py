@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+from consumer.model.names import Identity, Slug
 from consumer.model.record import Coordinates
 from consumer.operations.audit.states import NOTES, UNEXPLAINED, WHAT_TO_DO, DocumentState
 
@@ -26,8 +27,8 @@ class AuditFinding:
 
     state: DocumentState
     is_note: bool
-    workspace: str | None
-    identity: str | None
+    workspace: Slug | None
+    identity: Identity | None
     document_id: str | None
     event: Coordinates | None
     text: str

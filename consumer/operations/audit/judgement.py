@@ -19,6 +19,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from consumer.model.difference import cover
+from consumer.model.names import Location
 from consumer.model.record import Coordinates
 from consumer.model.version import DocumentVersion
 from consumer.operations.audit.states import DocumentState
@@ -56,7 +57,7 @@ class KeptUnit:
         created: when its row was made, epoch seconds by the server's clock; None where unknown.
     """
 
-    location: str
+    location: Location
     version: DocumentVersion
     digests: tuple[str, ...]
     chunk_ids: str

@@ -6,6 +6,7 @@ from consumer.anythingllm.models import DocumentRow
 from consumer.model.event import DocumentEvent, TombstoneEvent
 from consumer.model.identity import IdentityTemplate
 from consumer.model.marker import decode_marker, hash_of_ids, mark
+from consumer.model.names import Slug
 from consumer.model.outcome import Refused
 from consumer.model.record import Coordinates, Record
 from consumer.operations.audit.judgement import KeptUnit, WantedDocument
@@ -24,7 +25,7 @@ class EventRecorder:
         workspace: a slug; events that are about other workspaces are left out.
     """
 
-    def __init__(self, settings: Settings, register: Register, workspace: str | None) -> None:
+    def __init__(self, settings: Settings, register: Register, workspace: Slug | None) -> None:
         self._register = register
         self._workspace = workspace
         self._reader = event_reader(settings)
@@ -43,10 +44,10 @@ class EventRecorder:
             case DocumentEvent() as body:
                 if self._workspace in (None, body.slug):
                     wanted = _wanted(body, event.origin.at)
-                    self._register.document(body.identity, body.slug, wanted)
+                    self._register.document(body.slug, body.identity, wanted)
             case TombstoneEvent() as body:
                 if self._workspace is None or body.slug in (None, self._workspace):
-                    self._register.tombstone(body.identity, body.slug, body.version)
+                    self._register.tombstone(body.slug, body.identity, body.version)
         if event.identity is not None and not progress.is_committed(record.at):
             self._register.waits(event.identity, record.at)
 
@@ -60,7 +61,7 @@ class RowRecorder:
         identity: makes the identities of markers.
     """
 
-    def __init__(self, register: Register, slug: str, identity: IdentityTemplate) -> None:
+    def __init__(self, register: Register, slug: Slug, identity: IdentityTemplate) -> None:
         self._register = register
         self._slug = slug
         self._identity = identity
@@ -79,7 +80,7 @@ class RowRecorder:
             document_id=marker.document_id,
             created=created.timestamp() if created else None,
         )
-        self._register.stored(self._identity.of_marker(marker), self._slug, unit)
+        self._register.stored(self._slug, self._identity.of_marker(marker), unit)
 
 
 def _wanted(body: DocumentEvent, at: Coordinates) -> WantedDocument:

@@ -17,6 +17,7 @@ from typing import Any
 
 import orjson
 
+from consumer.model.names import Identity, Slug
 from consumer.model.record import Coordinates
 from consumer.model.version import DocumentVersion
 from consumer.operations.audit.judgement import KeptUnit, WantedDocument
@@ -94,7 +95,7 @@ class Refusal:
     at: Coordinates
     read_at: Coordinates
     document_id: str | None
-    identity: str | None
+    identity: Identity | None
     reason: str
 
 
@@ -103,16 +104,16 @@ class Entry:
     """One document in one workspace, as it was written down.
 
     Args:
-        identity: of the document.
         slug: of the workspace.
+        identity: of the document.
         wanted: by the newest event; None where it was deleted, or where no event speaks of it.
         deleted: whether a tombstone came after all events.
         waiting: records of the document that were not committed when they were read.
         kept: the stored units.
     """
 
-    identity: str
-    slug: str
+    slug: Slug
+    identity: Identity
     wanted: WantedDocument | None
     deleted: bool
     waiting: tuple[Coordinates, ...]
@@ -127,12 +128,12 @@ class Register:
 
     # -- what the events say, in the order of their partitions -------------------------------------
 
-    def document(self, identity: str, slug: str, wanted: WantedDocument) -> None:
+    def document(self, slug: Slug, identity: Identity, wanted: WantedDocument) -> None:
         """Write down a document's event, unless a newer one is known: the service does the same."""
-        known, version = self._wanted(identity, slug), wanted.version
+        known, version = self._wanted(slug, identity), wanted.version
         if known is not None and known.version.newer_than(version):
             return
-        if any(tombstone.ends(version) for tombstone in self._tombstones(identity, slug)):
+        if any(tombstone.ends(version) for tombstone in self._tombstones(slug, identity)):
             return
         self._database.execute(
             "INSERT OR REPLACE INTO wanted VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -144,7 +145,7 @@ class Register:
             ),
         )
 
-    def tombstone(self, identity: str, slug: str | None, version: DocumentVersion) -> None:
+    def tombstone(self, slug: Slug | None, identity: Identity, version: DocumentVersion) -> None:
         """Write down a tombstone; a `slug` of None means every workspace."""
         instant, partition, offset = _numbers(version)
         self._database.execute(_TOMBSTONE, (identity, slug or _EVERY, partition, instant, offset))
@@ -168,18 +169,18 @@ class Register:
             ),
         )
 
-    def waits(self, identity: str, at: Coordinates) -> None:
+    def waits(self, identity: Identity, at: Coordinates) -> None:
         """Write down a record that is not committed."""
         row = (identity, *_place(at))
         self._database.execute("INSERT OR IGNORE INTO waiting VALUES (?, ?, ?, ?)", row)
 
     # -- what is stored ----------------------------------------------------------------------------
 
-    def forget_stored(self, slug: str) -> None:
+    def forget_stored(self, slug: Slug) -> None:
         """Forget a workspace's units, before it is listed once more."""
         self._database.execute("DELETE FROM stored WHERE slug = ?", (slug,))
 
-    def stored(self, identity: str, slug: str, unit: KeptUnit) -> None:
+    def stored(self, slug: Slug, identity: Identity, unit: KeptUnit) -> None:
         """Write down a unit that a workspace lists."""
         self._database.execute(
             _STORED,
@@ -192,32 +193,32 @@ class Register:
 
     # -- what was seen to be wrong -----------------------------------------------------------------
 
-    def suspect(self, name: str, slug: str) -> None:
+    def suspect(self, slug: Slug | None, name: str) -> None:
         """Write down that something seems to be wrong, which has to be seen twice."""
-        self._database.execute("INSERT OR IGNORE INTO suspects VALUES (?, ?)", (name, slug))
+        self._database.execute("INSERT OR IGNORE INTO suspects VALUES (?, ?)", (name, slug or ""))
 
-    def is_suspect(self, name: str, slug: str) -> bool:
+    def is_suspect(self, slug: Slug | None, name: str) -> bool:
         """Whether it seemed to be wrong before."""
         found = self._database.execute(
-            "SELECT 1 FROM suspects WHERE name = ? AND slug = ?", (name, slug)
+            "SELECT 1 FROM suspects WHERE name = ? AND slug = ?", (name, slug or "")
         )
         return found.fetchone() is not None
 
-    def suspected_slugs(self) -> tuple[str, ...]:
+    def suspected_slugs(self) -> tuple[Slug, ...]:
         """The workspaces in which something seems to be wrong."""
         found = self._database.execute("SELECT DISTINCT slug FROM suspects ORDER BY slug")
         return tuple(slug for (slug,) in found)
 
     # -- reading it --------------------------------------------------------------------------------
 
-    def entries(self, slug: str | None = None) -> Iterator[Entry]:
+    def entries(self, slug: Slug | None = None) -> Iterator[Entry]:
         """Every document that an event wants somewhere or that is stored, sorted by identity.
 
         Args:
             slug: only those of this workspace.
         """
         for identity, each in self._database.execute(_KNOWN, (slug,)):
-            yield self._entry(identity, each)
+            yield self._entry(each, identity)
 
     def refusals(self) -> Iterator[Refusal]:
         """Every event that can't be carried out."""
@@ -226,21 +227,21 @@ class Register:
             at = Coordinates(topic, partition, offset)
             yield Refusal(at, Coordinates(*read_at), document_id, identity, reason)
 
-    def _entry(self, identity: str, slug: str) -> Entry:
-        wanted = self._wanted(identity, slug)
+    def _entry(self, slug: Slug, identity: Identity) -> Entry:
+        wanted = self._wanted(slug, identity)
         waiting = self._database.execute(
             "SELECT topic, at_partition, at_offset FROM waiting WHERE identity = ?", (identity,)
         )
         return Entry(
-            identity=identity,
             slug=slug,
+            identity=identity,
             wanted=wanted,
-            deleted=wanted is None and bool(self._tombstones(identity, slug)),
+            deleted=wanted is None and bool(self._tombstones(slug, identity)),
             waiting=tuple(Coordinates(*place) for place in waiting),
-            kept=self._kept(identity, slug),
+            kept=self._kept(slug, identity),
         )
 
-    def _wanted(self, identity: str, slug: str) -> WantedDocument | None:
+    def _wanted(self, slug: Slug, identity: Identity) -> WantedDocument | None:
         row = self._database.execute(
             "SELECT document_id, topic, at_partition, at_offset, instant, partition, offset, "
             "digests FROM wanted WHERE identity = ? AND slug = ?",
@@ -252,7 +253,7 @@ class Register:
         at = Coordinates(topic, at_partition, at_offset)
         return WantedDocument(document_id, at, _version(*version), tuple(orjson.loads(digests)))
 
-    def _tombstones(self, identity: str, slug: str) -> list[DocumentVersion]:
+    def _tombstones(self, slug: Slug, identity: Identity) -> list[DocumentVersion]:
         found = self._database.execute(
             "SELECT instant, partition, offset FROM tombstones "
             "WHERE identity = ? AND slug IN (?, ?)",
@@ -260,7 +261,7 @@ class Register:
         )
         return [_version(*row) for row in found]
 
-    def _kept(self, identity: str, slug: str) -> tuple[KeptUnit, ...]:
+    def _kept(self, slug: Slug, identity: Identity) -> tuple[KeptUnit, ...]:
         found = self._database.execute(
             "SELECT location, document_id, chunk_ids, digests, created, instant, partition, offset "
             "FROM stored WHERE identity = ? AND slug = ?",

@@ -158,8 +158,8 @@ class _TopicPass:
     async def read(self, also: Sequence[tuple[Letter, bytes | None]]) -> Letters:
         kafka = self._settings.kafka
         letters_in = await self._needed(kafka.dead_letters_topic)
-        parked_in = await self._optional(kafka.parked_topic, "nothing is parked")
-        replays_in = await self._optional(kafka.replay_topic, "nothing was replayed")
+        parked_in = await self._optional(kafka.parked_topic, meaning="nothing is parked")
+        replays_in = await self._optional(kafka.replay_topic, meaning="nothing was replayed")
         # Before the results' end: a replay that is committed by now has its result before that end.
         worked = await self._worked(kafka.replay_topic) if _size(replays_in) else {}
         results_in = await self._needed(kafka.results_topic)
@@ -189,7 +189,7 @@ class _TopicPass:
             raise no_such_topic(topic)
         return ranges
 
-    async def _optional(self, topic: str, meaning: str) -> OffsetRanges:
+    async def _optional(self, topic: str, *, meaning: str) -> OffsetRanges:
         ranges = await self._reader.offset_ranges(topic)
         if ranges is None:
             self._notes.append(f"there is no topic {topic}: taken as {meaning}")

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from consumer.contract.received_letter import Letter
+from consumer.model.names import Identity, Slug
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
     """See the module's docstring; a condition that is left out always holds.
 
@@ -31,9 +32,9 @@ class Selection:
 
     reasons: frozenset[str] = frozenset()
     cause: str | None = None
-    identity: str | None = None
+    identity: Identity | None = None
     document: str | None = None
-    workspace: str | None = None
+    workspace: Slug | None = None
     technology: str | None = None
     since: datetime | None = None
     until: datetime | None = None
@@ -53,7 +54,7 @@ class Selection:
         at = letter.at
         return (
             (not self.reasons or letter.reason in self.reasons)
-            and _in(self.cause, letter.message)
+            and _in(self.cause, text=letter.message)
             and self.identity in (None, letter.identity)
             and self.document in (None, letter.document_id)
             and self.workspace in (None, letter.workspace)
@@ -63,7 +64,7 @@ class Selection:
             and self.partition in (None, at.partition)
             and (self.first_offset is None or at.offset >= self.first_offset)
             and (self.last_offset is None or at.offset <= self.last_offset)
-            and (self.text is None or any(_in(self.text, each) for each in _texts(letter)))
+            and (self.text is None or any(_in(self.text, text=each) for each in _texts(letter)))
             and (not self.events or any(is_named(letter, each) for each in self.events))
         )
 
@@ -74,7 +75,7 @@ def is_named(letter: Letter, name: str) -> bool:
     return name in (letter.event, str(letter.at), place)
 
 
-def _in(wanted: str | None, text: str) -> bool:
+def _in(wanted: str | None, *, text: str) -> bool:
     return wanted is None or wanted.casefold() in text.casefold()
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from consumer.contract.received_letter import Letter
 from consumer.contract.received_result import ReceivedResult
+from consumer.model.names import Identity
 from consumer.model.origin import Origin
 from consumer.model.version import DocumentVersion
 
@@ -36,7 +37,7 @@ class DocumentStates:
         """How many documents are remembered."""
         return len(self._documents)
 
-    def watch(self, identity: str) -> None:
+    def watch(self, identity: Identity) -> None:
         """Remember what becomes of this document."""
         self._documents.setdefault(identity, {})
 

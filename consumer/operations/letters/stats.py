@@ -72,12 +72,12 @@ def cause_of(letter: Letter) -> str:
     text = letter.message
     own = {*letter.failed_chunk_ids, letter.document_id, letter.identity} - {None, ""}
     for known in sorted((each for each in own if each), key=len, reverse=True):
-        text = _without(text, known)
+        text = _without(text, known=known)
     parts = dict.fromkeys(_general(part, letter.http_status) for part in text.split(_PART))
     return _PART.join(parts) or UNKNOWN
 
 
-def _without(text: str, known: str) -> str:
+def _without(text: str, *, known: str) -> str:
     """The text with # in place of a known id, where that is a word of its own."""
     # By hand: an expression of its own for each letter would take most of a command's time.
     found, start = [], 0

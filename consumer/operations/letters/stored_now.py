@@ -70,6 +70,6 @@ def _is_meant(settings: Settings, letter: Letter, stored: StoredDocument) -> boo
     if letter.identity is None:
         return stored.document_id == letter.document_id
     identity = settings.document.identity.of_readable(
-        stored.document_id, stored.source_url, stored.technology
+        document_id=stored.document_id, source_url=stored.source_url, technology=stored.technology
     )
     return identity == letter.identity

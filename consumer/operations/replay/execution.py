@@ -135,7 +135,7 @@ class RunningReplay:
         self._progress = progress
         self._request = request
         self._tell = tell
-        self._log = RunLog(run.id, operator or run.operator)
+        self._log = RunLog(run.id, operator=operator or run.operator)
         self._publisher: RecordPublisher  # opened by `carry_out`
         self._next: dict[int, int] = dict(progress.next)
         self._committed_at = self._pace_at = time.monotonic()

@@ -95,14 +95,14 @@ async def start_replay(
     """
     now = datetime.now(UTC)
     id = run_id(now, rng.getrandbits(16))
-    async with _room(settings, kafka, id, operator, tell, rng) as room:
+    async with _room(settings, kafka, id, operator=operator, tell=tell, rng=rng) as room:
         look = await room.planner.look(request)
         if look.refused:
             raise ReplayRefused("; ".join(look.refused))
         if not look.plan.to_do:
-            RunLog(id, operator).left(look.plan)
+            RunLog(id, operator=operator).left(look.plan)
             return RunOutcome(look, None, RunProgress(done=True))
-        run = _run_of(settings, id, now, operator, request, look)
+        run = _run_of(settings, id, now, operator=operator, request=request, look=look)
         progress = RunProgress()
         for _letter, verdict in look.plan.left:
             progress = progress.left(verdict.value)
@@ -113,7 +113,7 @@ async def start_replay(
                 f"the filters are too long to be kept with the run ({error}); use shorter ones"
             )
             raise ReplayRefused(problem, usage=True) from None
-        RunLog(id, operator).started(run.selected)
+        RunLog(id, operator=operator).started(run.selected)
         return await RunningReplay(settings, room, run, progress, request, tell).carry_out(look)
 
 
@@ -147,7 +147,7 @@ async def resume_replay(
     """
     if not is_run_id(id):
         raise ReplayRefused(f"{id!r} is no run; dlq runs lists them", usage=True)
-    async with _room(settings, kafka, id, operator, tell, rng) as room:
+    async with _room(settings, kafka, id, operator=operator, tell=tell, rng=rng) as room:
         found = await room.store.load(id)
         if found is None:
             raise ReplayRefused(f"there is no run {id} (any more); dlq runs lists them", usage=True)
@@ -173,7 +173,7 @@ async def resume_replay(
             raise ReplayRefused("; ".join(look.refused))
         # Replays that were acknowledged and not committed count as well.
         progress = replace(progress, published=max(progress.published, len(published)))
-        RunLog(id, operator).started(run.selected, resumed=True)
+        RunLog(id, operator=operator).started(run.selected, resumed=True)
         running = RunningReplay(settings, room, run, progress, request, tell, operator)
         return await running.carry_out(look)
 
@@ -194,6 +194,7 @@ async def _room(
     settings: Settings,
     kafka: KafkaAccess,
     id: str,
+    *,
     operator: str,
     tell: Tell,
     rng: random.Random,
@@ -241,6 +242,7 @@ def _run_of(
     settings: Settings,
     id: str,
     now: datetime,
+    *,
     operator: str,
     request: ReplayRequest,
     look: ReplayLook,

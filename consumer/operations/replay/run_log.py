@@ -19,7 +19,7 @@ class RunLog:
         operator: ``name@host`` of who carries it out now.
     """
 
-    def __init__(self, run: str, operator: str) -> None:
+    def __init__(self, run: str, *, operator: str) -> None:
         self._run = run
         self._operator = operator
 

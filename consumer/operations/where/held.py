@@ -10,6 +10,7 @@ from consumer.model.document import Chunk, ProcessedDocument
 from consumer.model.identity import IdentityTemplate
 from consumer.model.listing import ListedRow, Listing, by_identity, newest_of
 from consumer.model.marker import StoredUnit, mark
+from consumer.model.names import Identity, Slug
 from consumer.model.version import DocumentVersion
 from consumer.operations.workspaces.faults import examine
 
@@ -52,8 +53,8 @@ class Held:
         searched: whether searches find it.
     """
 
-    workspace: str
-    identity: str
+    workspace: Slug
+    identity: Identity
     document_ids: tuple[str, ...]
     stored: int
     total: int
@@ -85,7 +86,7 @@ class Held:
 
 
 def held_of(
-    listing: Listing, template: IdentityTemplate, newest: dict[str, ProcessedDocument]
+    listing: Listing, template: IdentityTemplate, newest: dict[Identity, ProcessedDocument]
 ) -> Iterator[Held]:
     """What a workspace has of each identity among these rows.
 
@@ -105,8 +106,8 @@ def held_of(
 
 
 def _held(
-    slug: str,
-    identity: str,
+    slug: Slug,
+    identity: Identity,
     rows: Sequence[ListedRow],
     document: ProcessedDocument | None,
     findings: tuple[str, ...],

@@ -13,6 +13,7 @@ from consumer.model.document import ProcessedDocument
 from consumer.model.event import DocumentEvent, Event, TombstoneEvent
 from consumer.model.listing import ListedRow, Listing, by_identity
 from consumer.model.marker import decode_marker
+from consumer.model.names import Identity, Slug
 from consumer.model.slug import is_slug
 from consumer.operations.progress import StageProgress
 from consumer.operations.where.held import Held, Searched, held_of, looked_for
@@ -57,7 +58,7 @@ class WhereStored:
         self.same_source: list[SameSource] = []
         self.narrowed: list[str] = []
 
-    async def look(self, named: Iterable[str]) -> None:
+    async def look(self, named: Iterable[Slug]) -> None:
         """Look; what was found before a failure is kept.
 
         Args:
@@ -73,7 +74,7 @@ class WhereStored:
                 await self._of_workspace(inventory, slug)
             self._progress("looking at workspaces", len(slugs), len(slugs))
 
-    async def _slugs(self, inventory: Inventory, named: Iterable[str]) -> Sequence[str]:
+    async def _slugs(self, inventory: Inventory, named: Iterable[Slug]) -> Sequence[Slug]:
         """The workspaces that its events and results name, then all that routing permits."""
         first = [slug for slug in dict.fromkeys((*self._newest.slugs, *named)) if is_slug(slug)]
         if self._quick and first:
@@ -83,7 +84,7 @@ class WhereStored:
         there = [each.slug for each in await inventory.workspaces()]
         return [*first, *(slug for slug in there if permits(slug) and slug not in first)]
 
-    async def _of_workspace(self, inventory: Inventory, slug: str) -> None:
+    async def _of_workspace(self, inventory: Inventory, slug: Slug) -> None:
         take = _Taking(self._names, self._newest.sources, slug)
         listed = await inventory.scan(slug, take)
         documents = self._newest.of_slug(slug)
@@ -104,17 +105,17 @@ class Newest:
     """The newest event of each identity and workspace, with its text."""
 
     def __init__(self) -> None:
-        self._newest: dict[tuple[str, str], DocumentEvent] = {}
+        self._newest: dict[tuple[Slug, Identity], DocumentEvent] = {}
         self._tombstones: list[TombstoneEvent] = []
 
     def add(self, event: Event) -> None:
         """Take an event, in the order of its partition."""
         match event.body:
             case DocumentEvent() as body:
-                known = self._newest.get((body.identity, body.slug))
+                known = self._newest.get((body.slug, body.identity))
                 newer = known is None or not known.version.newer_than(body.version)
                 if newer and not any(_ends(each, body) for each in self._tombstones):
-                    self._newest[body.identity, body.slug] = body
+                    self._newest[body.slug, body.identity] = body
             case TombstoneEvent() as body:
                 self._tombstones.append(body)
                 self._newest = {
@@ -122,20 +123,20 @@ class Newest:
                 }
 
     @property
-    def slugs(self) -> tuple[str, ...]:
+    def slugs(self) -> tuple[Slug, ...]:
         """The workspaces where they belong."""
-        return tuple(slug for _, slug in self._newest)
+        return tuple(slug for slug, _ in self._newest)
 
     @property
     def sources(self) -> frozenset[str]:
         """The source URLs where they come from."""
         return frozenset(body.document.source_url for body in self._newest.values())
 
-    def of_slug(self, wanted: str) -> dict[str, ProcessedDocument]:
+    def of_slug(self, wanted: Slug) -> dict[Identity, ProcessedDocument]:
         """The documents of one workspace, by identity."""
         return {
             identity: body.document
-            for (identity, slug), body in self._newest.items()
+            for (slug, identity), body in self._newest.items()
             if slug == wanted
         }
 
@@ -143,12 +144,12 @@ class Newest:
 class _Taking:
     """Takes the rows of a workspace's listing, and keeps those of the document."""
 
-    def __init__(self, names: Names, sources: frozenset[str], slug: str) -> None:
+    def __init__(self, names: Names, sources: frozenset[str], slug: Slug) -> None:
         self._names = names
         self._sources = sources
         self._slug = slug
         self.ours: list[DocumentRow] = []
-        self.same: dict[str, SameSource] = {}
+        self.same: dict[Identity, SameSource] = {}
 
     def __call__(self, row: DocumentRow) -> None:
         marker = decode_marker(row.doc_source)
@@ -175,7 +176,7 @@ def _row(row: DocumentRow, now: datetime) -> ListedRow:
 
 
 async def _searched(
-    inventory: Inventory, slug: str, document: ProcessedDocument | None, rows: Sequence[ListedRow]
+    inventory: Inventory, slug: Slug, document: ProcessedDocument | None, rows: Sequence[ListedRow]
 ) -> Searched:
     """Whether searches find some of its chunks by their own text."""
     if document is None:

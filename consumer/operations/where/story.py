@@ -17,6 +17,7 @@ from consumer.contract.received_result import ReceivedResult, names_in
 from consumer.model.fields import text_of
 from consumer.model.identity import IdentityTemplate
 from consumer.model.marker import Marker
+from consumer.model.names import Identity, Slug
 from consumer.model.record import Coordinates, Record
 from consumer.model.version import DocumentVersion
 from consumer.operations.letters.standing import Standing
@@ -40,14 +41,14 @@ class Names:
     def __init__(self, word: str, template: IdentityTemplate) -> None:
         self.word = word
         self._template = template
-        self._identities = {word}
+        self._identities = {Identity(word)}  # whether it is one or not
 
     @property
-    def identities(self) -> frozenset[str]:
+    def identities(self) -> frozenset[Identity]:
         """All identities known so far; the word is among them, whether it is one or not."""
         return frozenset(self._identities)
 
-    def is_meant(self, document_id: str | None, identity: str | None) -> bool:
+    def is_meant(self, document_id: str | None, identity: Identity | None) -> bool:
         """Whether these name the document; its identity is known from then on."""
         if document_id != self.word and identity not in self._identities:
             return False
@@ -55,7 +56,7 @@ class Names:
             self._identities.add(identity)
         return True
 
-    def identity_of(self, marker: Marker) -> str:
+    def identity_of(self, marker: Marker) -> Identity:
         """The identity of the document that a marker names."""
         return self._template.of_marker(marker)
 
@@ -72,7 +73,9 @@ class Names:
             return True
         fields = fields_in(record.value)
         id_, url, technology = (text_of(fields.get(k)) for k in ("id", "source_url", "technology"))
-        return self.is_meant(id_, self._template.of_readable(id_, url, technology))
+        return self.is_meant(
+            id_, self._template.of_readable(document_id=id_, source_url=url, technology=technology)
+        )
 
     def may_be_answered_by(self, record: Record) -> bool:
         """The same for a result."""
@@ -87,7 +90,7 @@ class EventProgress(StrEnum):
     WAITING = "waiting"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StoryEvent:
     """An event about the document.
 
@@ -106,8 +109,8 @@ class StoryEvent:
     timestamp: datetime
     kind: str
     document_id: str | None
-    identity: str | None
-    workspace: str | None
+    identity: Identity | None
+    workspace: Slug | None
     version: DocumentVersion | None
     chunks: int | None
     key: str | None
@@ -140,8 +143,8 @@ class StoryLetter:
 class SameSource:
     """Another document of the same source that is stored in a workspace."""
 
-    workspace: str
-    identity: str
+    workspace: Slug
+    identity: Identity
     source_url: str
 
 
@@ -168,7 +171,7 @@ class Story:
     """
 
     word: str
-    identities: tuple[str, ...]
+    identities: tuple[Identity, ...]
     events: tuple[StoryEvent, ...]
     results: tuple[ReceivedResult, ...]
     letters: tuple[StoryLetter, ...]

@@ -17,6 +17,7 @@ from consumer.anythingllm import AnythingLLMError
 from consumer.contract.received_result import ReceivedResult, read_result
 from consumer.kafka.partitioning import partitions_for
 from consumer.model.event import DocumentEvent, Event, TombstoneEvent
+from consumer.model.names import Identity, Slug
 from consumer.model.origin import instant_of
 from consumer.model.outcome import Refused
 from consumer.model.record import Record
@@ -140,7 +141,7 @@ class _StoryReader:
         for topic in (*topics, *others):
             if topic not in self._topic_progress:
                 self._untold.append(MissingPart(topic, "there is no such topic"))
-        known: frozenset[str] = frozenset()
+        known: frozenset[Identity] = frozenset()
         while known != self._names.identities:
             known = self._names.identities
             self._events, self._results, self._wanted = _Latest(), _Latest(), Newest()
@@ -250,7 +251,7 @@ class _StoryReader:
             self._settings, self._names, self._wanted, quick=self._quick, progress=self._progress
         )
         try:
-            await stored.look(slug for slug in slugs if slug is not None)
+            await stored.look(Slug(slug) for slug in slugs if slug is not None)
         except AnythingLLMError as error:
             self._untold.append(MissingPart(WHAT_IS_STORED, error.message))
         self._held, self._same_source = stored.held, stored.same_source
@@ -263,7 +264,7 @@ class _StoryReader:
         events, results = self._events.in_order(), self._results.in_order()
         seen = (
             *(each.identity for each in events),
-            *(each.identity for each in results),
+            *(Identity(each.identity) for each in results if each.identity is not None),
             *(each.letter.identity for each in self._letters),
             *(each.identity for each in self._held),
         )

@@ -24,6 +24,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from consumer.model.identity import IdentityTemplate
 from consumer.model.listing import ListedFile, ListedRow, Listing, age_of, by_identity, newest_of
 from consumer.model.marker import Marker
+from consumer.model.names import Location, Slug
 from consumer.model.version import DocumentVersion
 from consumer.operations.workspaces.finding import FindingKind, WorkspaceFinding, found
 
@@ -66,7 +67,7 @@ def _old_sentinels(listing: Listing) -> Iterator[WorkspaceFinding]:
 
 
 def _listed_twice(listing: Listing, settled: float) -> Iterator[WorkspaceFinding]:
-    rows: dict[str, list[ListedRow]] = {}
+    rows: dict[Location, list[ListedRow]] = {}
     for row in listing.rows:
         if row.marker is not None:
             rows.setdefault(row.location, []).append(row)
@@ -77,7 +78,7 @@ def _listed_twice(listing: Listing, settled: float) -> Iterator[WorkspaceFinding
 
 
 def _vectors_gone(
-    listing: Listing, vectors: Mapping[str, int], settled: float, superfluous: set[str | None]
+    listing: Listing, vectors: Mapping[str, int], settled: float, superfluous: set[Location | None]
 ) -> Iterator[WorkspaceFinding]:
     for source, rows in _by_source(listing.rows).items():
         if (there := vectors.get(source, 0)) >= len(rows):
@@ -116,7 +117,7 @@ class _Units:
         rows: one a location, in the order of locations.
     """
 
-    def __init__(self, slug: str, rows: Sequence[ListedRow]) -> None:
+    def __init__(self, slug: Slug, rows: Sequence[ListedRow]) -> None:
         self._slug = slug
         self._pairs = [(row, row.marker) for row in rows if row.marker is not None]
         self._newest = newest_of(rows)
@@ -172,10 +173,10 @@ def name_of(thing: ListedRow | ListedFile) -> str:
 def about(
     thing: ListedRow | ListedFile,
     kind: FindingKind,
-    workspace: str | None,
+    workspace: Slug | None,
     text: str,
     *,
-    keeps: str | None = None,
+    keeps: Location | None = None,
 ) -> WorkspaceFinding:
     """A finding about a row or file."""
     marker = thing.marker

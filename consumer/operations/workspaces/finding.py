@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from consumer.model.names import Location, Slug
+
 
 class Remedy(StrEnum):
     """What `workspaces repair` does about a finding.
@@ -117,14 +119,14 @@ class WorkspaceFinding:
     """
 
     kind: FindingKind
-    workspace: str | None
+    workspace: Slug | None
     text: str
     remedy: Remedy
     what_to_do: str
-    location: str | None = None
+    location: Location | None = None
     document_id: str | None = None
     chunk_ids: tuple[str, ...] = ()
-    keeps: str | None = None
+    keeps: Location | None = None
     source: str = field(default="", repr=False)
 
     @property
@@ -140,13 +142,13 @@ class WorkspaceFinding:
 
 def found(
     kind: FindingKind,
-    workspace: str | None,
+    workspace: Slug | None,
     text: str,
     *,
-    location: str | None = None,
+    location: Location | None = None,
     document_id: str | None = None,
     chunk_ids: tuple[str, ...] = (),
-    keeps: str | None = None,
+    keeps: Location | None = None,
     source: str = "",
 ) -> WorkspaceFinding:
     """A finding with the remedy and the advice of its kind; arguments as in `WorkspaceFinding`."""

@@ -9,6 +9,7 @@ from datetime import datetime
 
 from consumer.model.identity import IdentityTemplate
 from consumer.model.listing import ListedFile, Listing, by_identity, newest_of
+from consumer.model.names import Identity, Slug
 from consumer.operations.workspaces.faults import about, name_of
 from consumer.operations.workspaces.finding import FindingKind, WorkspaceFinding, found, untouchable
 
@@ -17,13 +18,13 @@ from consumer.operations.workspaces.finding import FindingKind, WorkspaceFinding
 class Holding:
     """A document that a workspace holds; the fields are those of its newest unit there."""
 
-    workspace: str
+    workspace: Slug
     document_id: str
     technology: str
     instant: datetime
 
 
-def holdings(listing: Listing, identity: IdentityTemplate) -> dict[str, Holding]:
+def holdings(listing: Listing, identity: IdentityTemplate) -> dict[Identity, Holding]:
     """Which documents a workspace holds, by identity."""
     held = {}
     for name, rows in by_identity(listing.rows, identity).items():
@@ -35,7 +36,7 @@ def holdings(listing: Listing, identity: IdentityTemplate) -> dict[str, Holding]
 
 
 def in_several(
-    held: Iterable[Sequence[Holding]], route: Callable[[str], str | None]
+    held: Iterable[Sequence[Holding]], route: Callable[[str], Slug | None]
 ) -> Iterator[WorkspaceFinding]:
     """Documents that are in several workspaces.
 
@@ -63,7 +64,7 @@ def in_several(
             yield found(kind, holding.workspace, text, document_id=holding.document_id)
 
 
-def orphan(file: ListedFile, *, findable_in: str | None) -> WorkspaceFinding:
+def orphan(file: ListedFile, *, findable_in: Slug | None) -> WorkspaceFinding:
     """A file of ours that no workspace lists.
 
     Args:
@@ -89,7 +90,7 @@ class Contents:
         sentinels: test documents.
     """
 
-    slug: str
+    slug: Slug
     name: str
     documents: int
     chunks: int

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from consumer.anythingllm.inventory import Inventory
+from consumer.model.names import Location, Slug
 from consumer.model.slug import is_slug
 from consumer.operations.progress import Advance, silent
 from consumer.operations.workspaces.faults import SENTINEL_SECONDS
@@ -65,12 +66,12 @@ class Repair:
         self._tell = tell
         self._done = done
         self._sleep = sleep
-        self.renewed: set[str] = set()
+        self.renewed: set[Location] = set()
         """Locations that were embedded again: only this repair is at work on their young rows."""
 
     async def run(self) -> None:
         """Do what was planned. What it came to is found out by another `Upkeep.verify`."""
-        by_workspace: dict[str, list[WorkspaceFinding]] = {}
+        by_workspace: dict[Slug, list[WorkspaceFinding]] = {}
         for each in planned(self._report):
             if each.workspace is not None:
                 by_workspace.setdefault(each.workspace, []).append(each)
@@ -79,7 +80,9 @@ class Repair:
             await self._repair(slug, findings, shared)
         await self._remove_orphans()
 
-    async def _shared(self, by_workspace: dict[str, list[WorkspaceFinding]]) -> frozenset[str]:
+    async def _shared(
+        self, by_workspace: dict[Slug, list[WorkspaceFinding]]
+    ) -> frozenset[Location]:
         """The locations to be removed that another workspace lists as well."""
         home = {
             each.location: slug
@@ -87,7 +90,7 @@ class Repair:
             for each in findings
             if each.remedy is Remedy.REMOVE and each.location is not None
         }
-        shared: set[str] = set()
+        shared: set[Location] = set()
         for each in await self._inventory.workspaces() if home else ():
             if is_slug(each.slug):
                 listed = await self._inventory.locations(each.slug)
@@ -95,7 +98,7 @@ class Repair:
         return frozenset(shared)
 
     async def _repair(
-        self, slug: str, findings: Sequence[WorkspaceFinding], shared: frozenset[str]
+        self, slug: Slug, findings: Sequence[WorkspaceFinding], shared: frozenset[Location]
     ) -> None:
         wanted = {each.key: each for each in findings}
         for remedy, act in ((Remedy.EMBED, self._embed), (Remedy.UNLIST, self._unlist)):
@@ -109,7 +112,7 @@ class Repair:
         if removals:
             await self._remove(slug, removals, shared)
 
-    async def _embed(self, slug: str, batch: Sequence[str]) -> None:
+    async def _embed(self, slug: Slug, batch: Sequence[Location]) -> None:
         before = await self._inventory.locations(slug)
         adds = [location for location in batch if before[location]]
         after = await self._inventory.relist(slug, adds=adds)
@@ -119,14 +122,14 @@ class Repair:
             await self._inventory.relist(slug, deletes=surplus)
         self.renewed.update(grown)
 
-    async def _unlist(self, slug: str, batch: Sequence[str]) -> None:
+    async def _unlist(self, slug: Slug, batch: Sequence[Location]) -> None:
         listed = await self._inventory.locations(slug)
         surplus = [each for each in batch for _ in range(listed[each] - 1)]
         if surplus:
             await self._inventory.relist(slug, deletes=surplus)
 
     async def _remove(
-        self, slug: str, removals: Sequence[WorkspaceFinding], shared: frozenset[str]
+        self, slug: Slug, removals: Sequence[WorkspaceFinding], shared: frozenset[Location]
     ) -> None:
         look = await self._upkeep.look(slug, self.renewed)
         if look is None:
@@ -148,7 +151,9 @@ class Repair:
                 await self._inventory.remove(locations)
             self._done(len(batch))
 
-    def _is_found(self, look: WorkspaceLook, location: str, lost: set[str | None]) -> bool:
+    def _is_found(
+        self, look: WorkspaceLook, location: Location, lost: set[Location | None]
+    ) -> bool:
         return location in self.renewed or (look.vectors_known and location not in lost)
 
     # -- files in no workspace ---------------------------------------------------------------------
@@ -224,7 +229,7 @@ class RepairOutcome:
 
 def _still(
     look: WorkspaceLook | None, wanted: dict[tuple[object, ...], WorkspaceFinding], remedy: Remedy
-) -> list[str]:
+) -> list[Location]:
     """The locations of the wanted findings that are still there."""
     now = look.findings if look is not None else ()
     return [

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from consumer.model.identity import IdentityTemplate
 from consumer.model.listing import Listing
 from consumer.model.marker import Marker
+from consumer.model.names import Identity
 from consumer.operations.workspaces.finding import FindingKind, WorkspaceFinding, found
 
 
@@ -48,8 +49,8 @@ class SharedSources:
 
     def __init__(self, identity: IdentityTemplate) -> None:
         self._identity = identity
-        self._first: dict[str, tuple[str, str]] = {}  # identity and document id
-        self._others: dict[str, dict[str, str]] = {}  # document ids by identity
+        self._first: dict[str, tuple[Identity, str]] = {}  # with a document id
+        self._others: dict[str, dict[Identity, str]] = {}  # document ids by identity
 
     def note(self, marker: Marker) -> None:
         """Look at a stored unit."""

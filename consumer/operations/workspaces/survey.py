@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from consumer.model.identity import IdentityTemplate
 from consumer.model.listing import Listing
+from consumer.model.names import Identity, Slug
 from consumer.operations.workspaces.finding import FindingKind, WorkspaceFinding, found
 from consumer.operations.workspaces.holding import Contents, Holding, contents, holdings
 
@@ -29,16 +30,16 @@ class Survey:
         counted: how many rows each workspace had at the beginning, by the server's own count.
     """
 
-    def __init__(self, counted: Mapping[str, int]) -> None:
+    def __init__(self, counted: Mapping[Slug, int]) -> None:
         self.findings: list[WorkspaceFinding] = []
         self.contents: list[Contents] = []
-        self.held: dict[str, list[Holding]] = {}
-        self.rowless: dict[str, str] = {}
+        self.held: dict[Identity, list[Holding]] = {}
+        self.rowless: dict[str, Slug] = {}
         self.is_whole = True
         # Hashes, because a million locations would take 150 MB. Two equal ones hide an orphan.
         self.listed: set[int] = set()
         self._counted = counted
-        self._rows: dict[str, int] = {}
+        self._rows: dict[Slug, int] = {}
 
     def add(
         self, look: WorkspaceLook, name: str, identity: IdentityTemplate, *, whole: bool
@@ -57,7 +58,7 @@ class Survey:
         for document, holding in holdings(look.listing, identity).items():
             self.held.setdefault(document, []).append(holding)
 
-    def compare(self, counted: Mapping[str, int]) -> None:
+    def compare(self, counted: Mapping[Slug, int]) -> None:
         """Find listings that were shorter than the server's own counts before and after."""
         for slug in short_listings(self._rows, self._counted, counted):
             text = f"{self._rows[slug]} documents are listed, fewer than AnythingLLM counts"
@@ -66,7 +67,7 @@ class Survey:
 
 
 def short_listings(
-    rows: Mapping[str, int], before: Mapping[str, int], after: Mapping[str, int]
-) -> list[str]:
+    rows: Mapping[Slug, int], before: Mapping[Slug, int], after: Mapping[Slug, int]
+) -> list[Slug]:
     """The workspaces whose listing had fewer rows than the server counted before and after it."""
     return [s for s, n in rows.items() if n < min(before.get(s, 0), after.get(s, 0))]

@@ -19,6 +19,7 @@ from consumer.anythingllm.models import Workspace
 from consumer.model.document import ProcessedDocument
 from consumer.model.identity import IdentityTemplate
 from consumer.model.listing import ListedFile, Listing
+from consumer.model.names import Location, Slug
 from consumer.model.routing import Unroutable
 from consumer.model.slug import is_slug
 from consumer.operations.progress import Advance, silent
@@ -40,7 +41,7 @@ _RERANKED = "its searches are reranked: AnythingLLM then tells of 50 vectors at 
 _NONE: frozenset[object] = frozenset()
 _TOO_LARGE = "it has more vectors than can be listed: whether all are there is not known"
 
-Orphans = Mapping[str, tuple[ListedFile, datetime]]
+Orphans = Mapping[Location, tuple[ListedFile, datetime]]
 """Files of ours in no workspace, by location, each with the server's time when it was seen."""
 
 
@@ -59,7 +60,7 @@ class UpkeepRules:
     """
 
     identity: IdentityTemplate
-    route: Callable[[str], str | None]
+    route: Callable[[str], Slug | None]
     settled: float
 
 
@@ -90,9 +91,9 @@ class Upkeep:
         self._inventory = inventory
         self._rules = rules
         self._sleep = sleep
-        self._reranked: frozenset[str] = frozenset()
+        self._reranked: frozenset[Slug] = frozenset()
 
-    async def choose(self, slugs: Sequence[str]) -> tuple[Workspace, ...]:
+    async def choose(self, slugs: Sequence[Slug]) -> tuple[Workspace, ...]:
         """The workspaces of these slugs, or all of them where none is named.
 
         Raises:
@@ -118,7 +119,7 @@ class Upkeep:
         chosen: Sequence[Workspace],
         *,
         whole: bool,
-        mine: Collection[str] = (),
+        mine: Collection[Location] = (),
         done: Advance = silent,
     ) -> WorkspacesReport:
         """Look at workspaces and, if those are all, at what only all of them together show.
@@ -149,7 +150,7 @@ class Upkeep:
             )
         return WorkspacesReport(tuple(survey.findings), tuple(survey.contents), orphans)
 
-    async def look(self, slug: str, mine: Collection[str] = ()) -> WorkspaceLook | None:
+    async def look(self, slug: Slug, mine: Collection[Location] = ()) -> WorkspaceLook | None:
         """One workspace; None where it is gone.
 
         Args:
@@ -174,7 +175,7 @@ class Upkeep:
             ),
         )
 
-    async def glance(self, slug: str, mine: Collection[str] = ()) -> frozenset[object]:
+    async def glance(self, slug: Slug, mine: Collection[Location] = ()) -> frozenset[object]:
         """The keys of the findings that a workspace's rows alone prove, right now."""
         listing = await self._listing(slug, mine)
         return frozenset(each.key for each in self._examined(listing, None)) if listing else _NONE
@@ -206,7 +207,7 @@ class Upkeep:
         await self._sleep(PAUSE)
         return await self.unlisted(files)
 
-    async def _look(self, slug: str, mine: Collection[str]) -> WorkspaceLook | None:
+    async def _look(self, slug: Slug, mine: Collection[Location]) -> WorkspaceLook | None:
         # The rows come first: a row that is there has had its vectors before, so the vectors that
         # are asked for afterwards must have them.
         listing = await self._listing(slug, mine)
@@ -227,7 +228,7 @@ class Upkeep:
         findings = (*self._examined(listing, vectors), *beside)
         return WorkspaceLook(listing, findings, vectors is not None)
 
-    async def _listing(self, slug: str, mine: Collection[str]) -> Listing | None:
+    async def _listing(self, slug: Slug, mine: Collection[Location]) -> Listing | None:
         listing = await self._inventory.listing(slug)
         if listing is None or not mine:
             return listing
@@ -248,7 +249,7 @@ def rules_of(settings: Settings) -> UpkeepRules:
     """What is right, by these settings."""
     routing = settings.routing.rules()
 
-    def route(technology: str) -> str | None:
+    def route(technology: str) -> Slug | None:
         try:
             return routing.slug_for(ProcessedDocument("", "", technology, "", ()))
         except Unroutable:

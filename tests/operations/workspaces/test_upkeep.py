@@ -16,6 +16,7 @@ from consumer.anythingllm.inventory import Inventory, open_inventory
 from consumer.anythingllm.sentinel import sentinel_source
 from consumer.model.document import ProcessedDocument
 from consumer.model.identity import IdentityTemplate
+from consumer.model.names import Location, Slug
 from consumer.operations.workspaces.finding import FindingKind
 from consumer.operations.workspaces.repair import Repair, RepairOutcome
 from consumer.operations.workspaces.verify import (
@@ -111,11 +112,13 @@ class Place:
 
     async def verify(self, *slugs: str, identity: str = "{id}") -> WorkspacesReport:
         async with self.opened(identity) as (_, upkeep):
-            return await upkeep.verify(await upkeep.choose(slugs), whole=not slugs)
+            return await upkeep.verify(
+                await upkeep.choose([Slug(slug) for slug in slugs]), whole=not slugs
+            )
 
     async def repair(self, *slugs: str) -> RepairOutcome:
         async with self.opened() as (inventory, upkeep):
-            chosen = await upkeep.choose(slugs)
+            chosen = await upkeep.choose([Slug(slug) for slug in slugs])
             before = await upkeep.verify(chosen, whole=not slugs)
             work = Repair(
                 inventory,
@@ -137,7 +140,9 @@ class Place:
             self.server.api_key,
             circuit_breaker=CircuitBreakerConfig(3, 60, 5),
         )
-        rules = UpkeepRules(IdentityTemplate.parse(identity), lambda technology: "docs", SETTLED)
+        rules = UpkeepRules(
+            IdentityTemplate.parse(identity), lambda technology: Slug("docs"), SETTLED
+        )
         async with open_inventory(config) as inventory:
             yield inventory, Upkeep(inventory, rules, sleep=self.clock.sleep)
 
@@ -286,7 +291,7 @@ async def test_what_changed_since_it_was_planned_is_skipped(place: Place) -> Non
     await place.double("docs", "one")
     async with place.opened() as (inventory, upkeep):
         report = await upkeep.verify(await upkeep.choose(()), whole=True)
-        await inventory.remove([str(report.findings[0].keeps)])
+        await inventory.remove([Location(str(report.findings[0].keeps))])
         work = Repair(inventory, upkeep, report, settled=SETTLED, tell=place.notes.append)
         await work.run()
 

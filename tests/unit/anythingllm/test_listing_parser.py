@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from consumer.anythingllm.listing_parser import ListingParser
 from consumer.anythingllm.models import DocumentRow, Workspace
+from consumer.model.names import Location, Slug
 
-SLUG = "docs"
+SLUG = Slug("docs")
 
 
 def _document(number: int, **fields: Any) -> dict[str, Any]:
@@ -50,7 +51,7 @@ def test_pieces_of_any_size_give_the_same_rows(piece: int, count: int) -> None:
     assert workspace == Workspace(7, "Docs", SLUG)
     assert rows == [
         DocumentRow(
-            f"custom-documents/raw-{number}.json",
+            Location(f"custom-documents/raw-{number}.json"),
             f"source {number}",
             f"Title {number} é",
             "2026-03-01T00:00:00.000Z",

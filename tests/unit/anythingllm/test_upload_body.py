@@ -17,6 +17,7 @@ from consumer.anythingllm.upload_body import (
 )
 from consumer.model.document import Chunk, ProcessedDocument
 from consumer.model.marker import Unit, decode_marker, unit_of
+from consumer.model.names import Slug
 from consumer.model.version import DocumentVersion
 
 
@@ -63,7 +64,7 @@ def test_any_title_is_non_empty_dotless_and_short_enough_for_a_file_name(title: 
 def test_what_is_uploaded() -> None:
     """The text as it is; marker, human title, technology verbatim; a fixed time of publication."""
     unit = _unit("Report.v2.pdf")
-    body = upload_body("docs", unit, unit.marker.encode())
+    body = upload_body(Slug("docs"), unit, unit.marker.encode())
 
     assert body["textContent"] == "text of the chunk"
     assert body["addToWorkspaces"] == "docs"
@@ -86,7 +87,7 @@ def test_only_a_web_address_becomes_a_link(url: str) -> None:
     """Other schemes mean something to AnythingLLM, and a line break would get into the text."""
     unit = _unit(url=url)
 
-    assert "chunkSource" not in upload_body("docs", unit, "")["metadata"]
+    assert "chunkSource" not in upload_body(Slug("docs"), unit, "")["metadata"]
 
 
 def test_a_sentinel_is_known_and_is_no_chunk_of_ours() -> None:

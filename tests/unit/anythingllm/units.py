@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from consumer.anythingllm.models import DocumentRow, VectorHit
 from consumer.model.document import Chunk, ProcessedDocument
 from consumer.model.marker import StoredUnit, unit_of
+from consumer.model.names import Location
 from consumer.model.version import DocumentVersion
 
 NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
@@ -22,7 +23,7 @@ def document(*texts: str, id: str = "d1") -> ProcessedDocument:
 def stored(document: ProcessedDocument, version: DocumentVersion = VERSION) -> list[StoredUnit]:
     return [
         StoredUnit(
-            f"custom-documents/{document.id}-{chunk.index}-{version.epoch_ms}.json",
+            Location(f"custom-documents/{document.id}-{chunk.index}-{version.epoch_ms}.json"),
             unit_of((chunk,), document, version).marker,
         )
         for chunk in document.chunks
@@ -31,7 +32,7 @@ def stored(document: ProcessedDocument, version: DocumentVersion = VERSION) -> l
 
 def row(doc_source: str, location: str = "custom-documents/x.json", age: float = 0) -> DocumentRow:
     created = NOW - timedelta(seconds=age)
-    return DocumentRow(location, doc_source, "Title", created.isoformat())
+    return DocumentRow(Location(location), doc_source, "Title", created.isoformat())
 
 
 def rows_of(units: list[StoredUnit]) -> list[DocumentRow]:

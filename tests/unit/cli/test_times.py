@@ -30,7 +30,7 @@ NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
 )
 def test_times_are_read_as_people_write_them(text: str | None, expected: datetime | None) -> None:
     """Ago, or ISO 8601; without a zone UTC, as everything we show."""
-    assert moment("--since", text, NOW) == expected
+    assert moment("--since", text=text, now=NOW) == expected
 
 
 @pytest.mark.parametrize(
@@ -41,6 +41,6 @@ def test_times_are_read_as_people_write_them(text: str | None, expected: datetim
 def test_what_is_no_time_is_told(text: str) -> None:
     """With the option's name and examples; never a traceback."""
     with pytest.raises(CommandFailed, match="--since") as failed:
-        moment("--since", text, NOW)
+        moment("--since", text=text, now=NOW)
 
     assert failed.value.code is ExitCode.WRONG_USAGE

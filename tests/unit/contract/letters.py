@@ -14,13 +14,14 @@ from consumer.contract.dead_letter import Cause, DeadLetter
 from consumer.contract.received_letter import Letter, letter_of
 from consumer.contract.received_result import ReceivedResult, read_result
 from consumer.contract.reference import Reference, reference_to
+from consumer.model.names import Identity, Slug, TraceId
 from consumer.model.origin import Origin
 from consumer.model.outcome import FailureReason
 from consumer.model.record import Coordinates, Headers, Record
 
 DOCUMENTS, REPLAY, LETTERS, PARKED = "docs", "docs.replay", "docs.dlq", "docs.parked"
 START = datetime(2026, 3, 1, tzinfo=UTC)
-TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+TRACE = TraceId("4bf92f3577b34da6a3ce929d0e0e4736")
 
 
 def at(hours: float) -> datetime:
@@ -58,8 +59,8 @@ def letter_record(
     failed: float = 1.0,
     replays: int = 0,
     topic: str = LETTERS,
-    identity: str | None = "doc",
-    workspace: str | None = "river",
+    identity: Identity | None = Identity("doc"),
+    workspace: Slug | None = Slug("river"),
     reason: FailureReason = FailureReason.REJECTED,
     message: str = "doc_chunk_3: refused by AnythingLLM (422)",
     failed_chunks: tuple[str, ...] = ("doc_chunk_3",),

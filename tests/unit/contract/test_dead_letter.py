@@ -21,6 +21,7 @@ from consumer.contract.dead_letter import (
     stacktrace_of,
 )
 from consumer.contract.reference import PREVIEW_BYTES, Reference, reference_to
+from consumer.model.names import TraceId
 from consumer.model.origin import origin_of
 from consumer.model.outcome import FailureReason
 from consumer.model.record import Coordinates, Headers, Record
@@ -40,7 +41,7 @@ def letter(
         origin=origin_of(whole, is_replay=is_replay),
         cause=cause,
         event_id="0b2f52ba-6f43-5c0d-8f0d-6f4f2c6a9f57",
-        trace_id="a" * 32,
+        trace_id=TraceId("a" * 32),
         group="g",
         task="host-1",
         failed_at=NOW,

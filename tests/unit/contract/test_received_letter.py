@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from consumer.contract import dead_letter as ours
 from consumer.contract.received_letter import Letter, letter_of
+from consumer.model.names import Identity, Slug
 from consumer.model.origin import EVENT_ID, OFFSET, REPLAYS, TIMESTAMP, TOPIC, Origin
 from consumer.model.outcome import FailureReason
 from consumer.model.record import Coordinates, Headers, Record, Unreadable
@@ -54,9 +55,9 @@ def test_a_letter_says_what_was_written() -> None:
         reason="rejected",
         message="doc_chunk_3: refused by AnythingLLM (422)",
         stage="upload",
-        identity="doc",
+        identity=Identity("doc"),
         document_id="doc",
-        workspace="river",
+        workspace=Slug("river"),
         technology="river",
         attempts=1,
         failed_chunks=2,

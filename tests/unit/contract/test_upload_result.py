@@ -21,6 +21,7 @@ from consumer.contract.upload_result import (
 )
 from consumer.model.document import ProcessedDocument
 from consumer.model.fault import Fault
+from consumer.model.names import Identity, Slug, TraceId
 from consumer.model.outcome import (
     Applied,
     Deleted,
@@ -40,8 +41,8 @@ ABOUT = About(
     record=RECORD,
     is_replay=False,
     cluster_id="cluster",
-    trace_id="a" * 32,
-    identity="d",
+    trace_id=TraceId("a" * 32),
+    identity=Identity("d"),
     document_id="d",
     document=ProcessedDocument("d", "T", "t", "u", (), content_hash="hash"),
     started_at=START,
@@ -58,7 +59,7 @@ def applied(
     unchanged: tuple[str, ...] = (),
     failures: tuple[FailedChunk, ...] = (),
 ) -> Applied:
-    return Applied("docs", VERSION, uploaded, unchanged, failures, 2)
+    return Applied(Slug("docs"), VERSION, uploaded, unchanged, failures, 2)
 
 
 def fields(outcome: Outcome, about: About = ABOUT) -> dict[str, Any]:
@@ -107,7 +108,7 @@ def test_a_result_reads_as_the_contract_says() -> None:
         (applied(), "succeeded", (0, 0, 0)),
         (applied(("a",), (), (failed("b"),)), "partial", (2, 1, 1)),
         (applied((), (), (failed("b"),)), "failed", (1, 0, 1)),
-        (Superseded("docs", VERSION), "superseded", (0, 0, 0)),
+        (Superseded(Slug("docs"), VERSION), "superseded", (0, 0, 0)),
         (Deleted(None, 3), "deleted", (0, 0, 0)),
         (Refused(FailureReason.INVALID, ("/id: is required",), "d"), "invalid", (0, 0, 0)),
     ],

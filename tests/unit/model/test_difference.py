@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from consumer.model.difference import cover, difference
 from consumer.model.document import Chunk, ProcessedDocument
 from consumer.model.marker import StoredUnit, unit_of
+from consumer.model.names import Location
 from consumer.model.version import DocumentVersion
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -25,7 +26,7 @@ NOW = DocumentVersion(START)
 class Row:
     """The least that a stored unit has to be."""
 
-    location: str
+    location: Location
     digests: tuple[str, ...]
     version: DocumentVersion = NOW
     chunk_ids: str = ""
@@ -34,7 +35,7 @@ class Row:
 def _rows(*digests: str, day: int = 0) -> list[Row]:
     """One row a text; of several letters each is a chunk of a pack."""
     version = DocumentVersion(START + timedelta(days=day))
-    return [Row(f"{day}-{n:03}", tuple(each), version) for n, each in enumerate(digests)]
+    return [Row(Location(f"{day}-{n:03}"), tuple(each), version) for n, each in enumerate(digests)]
 
 
 _TEXTS = st.text("abcd", max_size=8)
@@ -143,7 +144,7 @@ def test_what_is_newer_is_never_stale() -> None:
 
 def test_of_equal_units_the_first_by_location_is_kept() -> None:
     """A rule that anybody can check by hand."""
-    second, first = Row("b", ("x",)), Row("a", ("x",))
+    second, first = Row(Location("b"), ("x",)), Row(Location("a"), ("x",))
     found = cover(["x"], [second, first])
 
     assert (found.kept, found.left) == ((first,), (second,))
@@ -154,7 +155,7 @@ def test_stored_units_are_decided_about() -> None:
     """What listings give has what deciding needs."""
     texts = (Chunk("c0", "zero", 0), Chunk("c1", "one", 1))
     document = ProcessedDocument("d", "T", "tech", "https://example.com/d", texts)
-    unit = StoredUnit("custom-documents/x.json", unit_of(texts, document, NOW).marker)
+    unit = StoredUnit(Location("custom-documents/x.json"), unit_of(texts, document, NOW).marker)
     found = difference(unit.digests, [unit], NOW)
 
     assert (found.kept, found.missing, found.stale) == ((unit,), (), ())
@@ -167,9 +168,9 @@ def test_a_double_holds_nothing() -> None:
     Were it kept for another chunk with that text, whoever removes doubles later would take it away.
     """
     stored = [
-        Row("1", ("x",), chunk_ids="first"),
-        Row("2", ("x",), chunk_ids="first"),
-        Row("3", ("x",), chunk_ids="second"),
+        Row(Location("1"), ("x",), chunk_ids="first"),
+        Row(Location("2"), ("x",), chunk_ids="first"),
+        Row(Location("3"), ("x",), chunk_ids="second"),
     ]
     all_there = difference("xx", stored, NOW)
     assert all_there.stale == (stored[1],)

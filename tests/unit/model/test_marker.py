@@ -51,16 +51,16 @@ def test_what_is_not_ours_is_foreign(doc_source: object) -> None:
 
 def test_the_digest_sees_what_a_reader_sees() -> None:
     """Text, title and source URL change it; and they can't be traded against each other."""
-    base = digest_of("text", "title", "url")
+    base = digest_of("text", title="title", source_url="url")
 
     assert (
         len(
             {
                 base,
-                digest_of("x", "title", "url"),
-                digest_of("text", "x", "url"),
-                digest_of("text", "title", "x"),
-                digest_of("texttitle", "", "url"),
+                digest_of("x", title="title", source_url="url"),
+                digest_of("text", title="x", source_url="url"),
+                digest_of("text", title="title", source_url="x"),
+                digest_of("texttitle", title="", source_url="url"),
             }
         )
         == 5

@@ -6,7 +6,10 @@ from typing import Any
 import pytest
 
 from consumer.model.document import ProcessedDocument
+from consumer.model.names import Slug
 from consumer.model.routing import Collisions, Routing, Unroutable
+
+C = Slug("c")
 
 
 def document(technology: str = "Kafka", workspace: str | None = None) -> ProcessedDocument:
@@ -20,9 +23,9 @@ def document(technology: str = "Kafka", workspace: str | None = None) -> Process
         (Routing("docs-{technology}"), "node.js", "docs-node-dot-js"),
         (Routing("Team Docs"), "anything", "team-docs"),
         (Routing("team"), "日本語", "team"),
-        (Routing(map={"C#": "csharp"}), "C#", "csharp"),
-        (Routing(map={"C#": "csharp"}), "C", "c"),
-        (Routing(map={"": "rest"}), "", "rest"),
+        (Routing(map={"C#": Slug("csharp")}), "C#", "csharp"),
+        (Routing(map={"C#": Slug("csharp")}), "C", "c"),
+        (Routing(map={"": Slug("rest")}), "", "rest"),
         (Routing(allowed=("x", "docs-*")), "docs a", "docs-a"),
     ],
 )
@@ -35,7 +38,7 @@ def test_a_document_goes_where_its_technology_says(
 
 def test_the_events_own_workspace_overrides_routing() -> None:
     """Its `workspace` comes before map and template."""
-    routing = Routing("fixed", map={"Kafka": "mapped"})
+    routing = Routing("fixed", map={"Kafka": Slug("mapped")})
     assert routing.slug_for(document(workspace="own")) == "own"
 
 
@@ -91,24 +94,24 @@ def test_routing_is_fixed_when_nothing_of_the_event_decides() -> None:
     """Only then does a tombstone without a header have one workspace."""
     assert Routing("Team Docs").fixed == "team-docs"
     assert Routing("{technology}").fixed is None
-    assert Routing("team", map={"a": "b"}).fixed is None
+    assert Routing("team", map={"a": Slug("b")}).fixed is None
 
 
 def test_a_collision_is_told_once_per_new_value() -> None:
     """Two raw values on one slug may be an accident: it is worth one line, not one per document."""
     collisions = Collisions()
-    assert collisions.note("c", "C") == ()
-    assert collisions.note("c", "C") == ()
-    assert collisions.note("c", "C#") == ("C", "C#")
-    assert collisions.note("c", "C#") == ()
-    assert collisions.note("d", "C#") == ()
+    assert collisions.note(C, "C") == ()
+    assert collisions.note(C, "C") == ()
+    assert collisions.note(C, "C#") == ("C", "C#")
+    assert collisions.note(C, "C#") == ()
+    assert collisions.note(Slug("d"), "C#") == ()
 
 
 def test_collisions_are_bounded() -> None:
     """Both values come from events: nobody may fill the memory with them."""
     collisions = Collisions(max_slugs=2, max_values=2)
     for number in range(10):
-        collisions.note(f"slug-{number}", "a")
-    assert collisions.note("slug-9", "b") == ()
-    assert collisions.note("slug-1", "b") == ("a", "b")
-    assert collisions.note("slug-1", "c") == ()
+        collisions.note(Slug(f"slug-{number}"), "a")
+    assert collisions.note(Slug("slug-9"), "b") == ()
+    assert collisions.note(Slug("slug-1"), "b") == ("a", "b")
+    assert collisions.note(Slug("slug-1"), "c") == ()

@@ -15,6 +15,7 @@ from consumer.model.fault import Failure
 from consumer.model.identity import IdentityTemplate
 from consumer.model.listing import Listed
 from consumer.model.marker import StoredUnit, Unit, unit_of
+from consumer.model.names import Location, Slug, TraceId
 from consumer.model.record import Coordinates, Headers, Record
 from consumer.model.version import DocumentVersion
 from consumer.pipeline.backoff import Backoff
@@ -38,7 +39,7 @@ from consumer.telemetry.metrics import Metrics
 _POLICY = RetryPolicy(3, 0.001, 0.002)
 
 DAY = datetime(2026, 3, 1, tzinfo=UTC)
-TRACE = "0af7651916cd43dd8448eb211c80319c"
+TRACE = TraceId("0af7651916cd43dd8448eb211c80319c")
 
 
 def version(day: float = 0, offset: int = 0, partition: int | None = 0) -> DocumentVersion:
@@ -56,7 +57,7 @@ def document(id: str, *texts: str) -> ProcessedDocument:
 def stored(id: str, text: str, day: float = 0, location: str = "") -> StoredUnit:
     whole = document(id, text)
     unit = unit_of(whole.chunks, whole, version(day))
-    return StoredUnit(location or f"custom-documents/{id}-{text}.json", unit.marker)
+    return StoredUnit(Location(location or f"custom-documents/{id}-{text}.json"), unit.marker)
 
 
 def record(
@@ -115,7 +116,7 @@ class Upload:
         failure = storage.answer(self.unit, self.attempts)
         if failure is not None:
             raise failure
-        unit = StoredUnit(f"custom-documents/{self.unit.text}.json", self.unit.marker)
+        unit = StoredUnit(Location(f"custom-documents/{self.unit.text}.json"), self.unit.marker)
         storage.units.append(unit)
         return unit
 
@@ -188,8 +189,8 @@ class Storage:
             take(unit)
         return listed
 
-    async def workspaces(self, *, trace_id: str) -> Sequence[str]:
-        return list(self.slugs)
+    async def workspaces(self, *, trace_id: TraceId) -> Sequence[Slug]:
+        return [Slug(slug) for slug in self.slugs]
 
     def upload(self, slug: str, unit: Unit, *, trace_id: str, check: Callable[[], None]) -> Upload:
         return Upload(self, slug, unit)

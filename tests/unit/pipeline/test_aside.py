@@ -8,12 +8,16 @@ from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 
 from consumer.model.fault import Failure, Fault
+from consumer.model.names import Identity, Slug
 from consumer.model.version import DocumentVersion
 from consumer.pipeline.in_flight import InFlightBounds, InFlightLimit
 from consumer.pipeline.key_queues import KeyQueues
 from consumer.pipeline.pauses import Pauses
 from consumer.resilience.retry import RetryPolicy
 from consumer.telemetry.metrics import PREFIX, Metrics
+
+A = Identity("a")
+DOCS = Slug("docs")
 
 ROOM = 20 * 1024  # bytes aside that are enough for one small document and not for two
 
@@ -101,17 +105,17 @@ async def test_as_many_come_back_at_once_as_the_limit_has_places() -> None:
 async def test_who_waits_behind_one_that_stands_aside_is_told() -> None:
     """Those who wait already, and those who come later; not those who come when it is over."""
     queues = KeyQueues()
-    first = queues.enter("a", "docs", _version(5))
-    older = queues.enter("a", "docs", _version(1))
+    first = queues.enter(A, DOCS, _version(5))
+    older = queues.enter(A, DOCS, _version(1))
     assert await first.come_or_stall()
     told = asyncio.create_task(older.come_or_stall())
     await _soon()
     assert not told.done()
     with first.stalling():
         assert await told is False
-        tombstone = queues.enter("a", "docs", _version(6), removes=True)
+        tombstone = queues.enter(A, DOCS, _version(6), removes=True)
         assert await tombstone.come_or_stall() is False
-    later = queues.enter("a", "more", _version(2))
+    later = queues.enter(A, Slug("more"), _version(2))
     waiting = asyncio.create_task(later.come_or_stall())
     await _soon()
     assert not waiting.done()
@@ -144,20 +148,20 @@ async def test_who_waits_in_its_place_hears_when_the_workspace_is_paused() -> No
     )
     pauses.when_paused(told.append)
     failure = Failure("it takes nothing", fault=Fault.THEIRS)
-    pauses.failed("docs", failure)
+    pauses.failed(DOCS, failure)
     clock.now += 2
-    assert await pauses.clear("docs", aside=False), "this one tries"
-    waiting = asyncio.create_task(pauses.clear("docs", aside=False))
+    assert await pauses.clear(DOCS, aside=False), "this one tries"
+    waiting = asyncio.create_task(pauses.clear(DOCS, aside=False))
     await _soon()
     assert told == []
-    pauses.failed("docs", failure)
+    pauses.failed(DOCS, failure)
 
     assert await waiting is False
     assert told == ["docs"]
-    assert await pauses.clear("docs", aside=False) is False
-    aside = asyncio.create_task(pauses.clear("docs"))
+    assert await pauses.clear(DOCS, aside=False) is False
+    aside = asyncio.create_task(pauses.clear(DOCS))
     await _soon()
     assert not aside.done()
     pauses.excuse()
     assert await aside
-    assert await pauses.clear("docs", aside=False)
+    assert await pauses.clear(DOCS, aside=False)

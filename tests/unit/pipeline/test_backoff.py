@@ -7,6 +7,7 @@ import random
 import pytest
 
 from consumer.model.fault import Failure, Fault
+from consumer.model.names import Slug
 from consumer.pipeline.backoff import Backoff
 from consumer.resilience.retry import RetryPolicy
 from consumer.telemetry.metrics import Metrics
@@ -15,7 +16,7 @@ from tests.virtual.loop import virtual_clock, virtually
 
 
 async def _pauses(
-    rounds: int, *failures: Failure, slug: str | None = "docs"
+    rounds: int, *failures: Failure, slug: Slug | None = Slug("docs")
 ) -> tuple[float, list[str]]:
     clock = virtual_clock()
     gates = gates_of(Storage(), clock=clock)

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from consumer.model.fault import Failure, Fault
+from consumer.model.names import Slug
 from consumer.pipeline.gates import Gates, NotSent
 from consumer.resilience.blame import Tally
 from consumer.resilience.fence import FenceClosedError
@@ -17,6 +18,10 @@ from consumer.resilience.retry import RetryPolicy
 from consumer.telemetry.metrics import Metrics
 from tests.unit.pipeline.doubles import Storage, WatchedRight, finishing, gates_of
 from tests.virtual.loop import virtual_clock, virtually
+
+DOCS = Slug("docs")
+SICK_SLUG = Slug("sick")
+WELL = Slug("well")
 
 RECOVERY = 60.0
 SICK = Failure("it takes no documents", fault=Fault.THEIRS)
@@ -48,7 +53,7 @@ class Scene:
     def mend(self) -> None:
         self.storage.probes_fail.clear()
 
-    async def pause(self, slug: str = "sick") -> None:
+    async def pause(self, slug: Slug = SICK_SLUG) -> None:
         self.gates.note(None)
         while not self.gates.pauses.is_paused(slug):
             await self.gates.clear(slug, WatchedRight())
@@ -75,8 +80,8 @@ async def test_all_is_well_and_nobody_waits() -> None:
     """Nor is anybody counted as waiting."""
     async with scene_of() as scene:
         right = WatchedRight()
-        assert await _seconds(scene, scene.gates.clear("docs", right)) == 0
-        assert not await scene.gates.enter("docs", right)
+        assert await _seconds(scene, scene.gates.clear(DOCS, right)) == 0
+        assert not await scene.gates.enter(DOCS, right)
 
         assert right.ways == []
 
@@ -87,14 +92,14 @@ async def test_who_waits_for_a_paused_workspace_stands_aside_and_for_an_outage_d
     async with scene_of() as scene:
         await scene.pause()
         right = WatchedRight()
-        await scene.gates.clear("sick", right)
+        await scene.gates.clear(SICK_SLUG, right)
         assert right.ways == ["aside"]
-        scene.gates.workspace_well("sick")
+        scene.gates.workspace_well(SICK_SLUG)
 
         await scene.open()
         right = WatchedRight()
         scene.mend()
-        await scene.gates.clear("docs", right)
+        await scene.gates.clear(DOCS, right)
         assert set(right.ways) == {"long"}
 
 
@@ -104,7 +109,7 @@ async def test_an_outage_sends_those_who_stand_aside_to_wait_for_its_end() -> No
     async with scene_of() as scene:
         await scene.pause()
         right = WatchedRight()
-        task: asyncio.Task[object] = asyncio.create_task(scene.gates.clear("sick", right))
+        task: asyncio.Task[object] = asyncio.create_task(scene.gates.clear(SICK_SLUG, right))
         async with finishing(task):
             await asyncio.sleep(1)
             await scene.open()
@@ -120,14 +125,14 @@ async def test_an_outage_sends_those_who_stand_aside_to_wait_for_its_end() -> No
 async def test_who_waits_in_its_place_stands_aside_as_soon_as_the_workspace_is_paused() -> None:
     """Thirty-two documents that wait already would take all places for half an hour."""
     async with scene_of() as scene:
-        scene.gates.pauses.failed("sick", SICK)
+        scene.gates.pauses.failed(SICK_SLUG, SICK)
         every = [WatchedRight() for _ in range(10)]
 
         async def document(right: WatchedRight) -> None:
             while True:
-                await scene.gates.clear("sick", right)
+                await scene.gates.clear(SICK_SLUG, right)
                 scene.gates.circuit.well_at = scene.clock()
-                scene.gates.pauses.failed("sick", SICK)
+                scene.gates.pauses.failed(SICK_SLUG, SICK)
 
         tasks: list[asyncio.Task[object]] = [
             asyncio.create_task(document(right)) for right in every
@@ -144,13 +149,15 @@ async def test_the_one_that_tries_waits_out_a_rest_that_was_asked_for_meanwhile(
     """And is still the one that tries: its trial is not lost."""
     async with scene_of() as scene:
         await scene.pause()
-        task: asyncio.Task[object] = asyncio.create_task(scene.gates.clear("sick", WatchedRight()))
+        task: asyncio.Task[object] = asyncio.create_task(
+            scene.gates.clear(SICK_SLUG, WatchedRight())
+        )
         async with finishing(task):
             await asyncio.sleep(1)
             scene.gates.note(Failure("busy", fault=Fault.BUSY, retry_after=RECOVERY + 20))
 
             assert await _seconds(scene, task) == pytest.approx(RECOVERY + 20, abs=2)
-            assert not scene.gates.holds("sick")
+            assert not scene.gates.holds(SICK_SLUG)
 
 
 @virtually
@@ -160,7 +167,7 @@ async def test_who_removes_minds_no_paused_workspace() -> None:
         await scene.pause()
 
         assert await _seconds(scene, scene.gates.clear_of_outage(WatchedRight())) == 0
-        assert scene.gates.holds("sick")
+        assert scene.gates.holds(SICK_SLUG)
         assert not scene.gates.holds(None)
 
 
@@ -170,14 +177,14 @@ async def test_nothing_is_sent_while_something_holds() -> None:
     async with scene_of() as scene:
         await scene.pause()
         with pytest.raises(NotSent) as caught:
-            scene.gates.check("sick")
+            scene.gates.check(SICK_SLUG)
         before = scene.gates.circuit.well_at
         scene.gates.note(caught.value)
-        scene.gates.note_workspace("well", caught.value)
+        scene.gates.note_workspace(WELL, caught.value)
 
         assert scene.gates.circuit.well_at == before
-        assert not scene.gates.pauses.troubled("well")
-        scene.gates.check("well")
+        assert not scene.gates.pauses.troubled(WELL)
+        scene.gates.check(WELL)
 
 
 @pytest.mark.parametrize(
@@ -195,9 +202,9 @@ def test_who_asks_for_a_rest_has_no_sick_workspace(failure: Failure, troubled: b
     @virtually
     async def run() -> None:
         async with scene_of() as scene:
-            scene.gates.note_workspace("docs", failure)
+            scene.gates.note_workspace(DOCS, failure)
 
-            assert scene.gates.pauses.troubled("docs") is troubled
+            assert scene.gates.pauses.troubled(DOCS) is troubled
 
     run()
 
@@ -207,9 +214,9 @@ async def test_in_an_outage_no_workspace_is_at_fault() -> None:
     """What fails then is explained."""
     async with scene_of() as scene:
         await scene.open()
-        scene.gates.note_workspace("docs", SICK)
+        scene.gates.note_workspace(DOCS, SICK)
 
-        assert not scene.gates.pauses.troubled("docs")
+        assert not scene.gates.pauses.troubled(DOCS)
 
 
 @pytest.mark.parametrize("why", ["outage", "rest", "paused", "fuse"])
@@ -229,7 +236,7 @@ def test_a_closed_fence_ends_every_wait_at_once(why: str) -> None:
             else:
                 scene.gates.document_done(used_up=True, is_trial=False)
             right = WatchedRight()
-            tasks = [asyncio.create_task(scene.gates.enter("sick", right)) for _ in range(50)]
+            tasks = [asyncio.create_task(scene.gates.enter(SICK_SLUG, right)) for _ in range(50)]
             await asyncio.sleep(1)
             begun = scene.clock()
             right.fence.close()
@@ -252,7 +259,7 @@ async def test_blown_one_document_enters_a_recovery_period_and_all_when_it_is_wh
         entered: list[tuple[float, bool]] = []
 
         async def document() -> None:
-            is_trial = await scene.gates.enter("docs", WatchedRight())
+            is_trial = await scene.gates.enter(DOCS, WatchedRight())
             entered.append((scene.clock(), is_trial))
             if is_trial:
                 await asyncio.sleep(5)
@@ -270,17 +277,17 @@ async def test_proofs_of_a_doubted_workspace_are_counted_failures_included() -> 
     """Each try once, however many waited for it; what nobody doubts needs no count."""
     async with scene_of() as scene:
         gates = scene.gates
-        gates.workspace_well("docs")
-        gates.proofs.demand("docs")
+        gates.workspace_well(DOCS)
+        gates.proofs.demand(DOCS)
         one, other = Failure("no"), Failure("no")
         for failure in (one, one, one, other):
-            gates.note_workspace("docs", failure)
-        gates.note_workspace("never doubted", one)
-        gates.workspace_well("docs")
-        gates.workspace_well("docs")
-        assert gates.proofs.of("docs") == Tally(3, 2)
-        gates.proofs.demand("docs")
-        gates.workspace_well("docs")
+            gates.note_workspace(DOCS, failure)
+        gates.note_workspace(Slug("never doubted"), one)
+        gates.workspace_well(DOCS)
+        gates.workspace_well(DOCS)
+        assert gates.proofs.of(DOCS) == Tally(3, 2)
+        gates.proofs.demand(DOCS)
+        gates.workspace_well(DOCS)
 
-        assert gates.proofs.of("docs") == Tally(4, 2)
-        assert gates.proofs.of("never doubted") == Tally()
+        assert gates.proofs.of(DOCS) == Tally(4, 2)
+        assert gates.proofs.of(Slug("never doubted")) == Tally()

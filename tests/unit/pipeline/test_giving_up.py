@@ -8,6 +8,7 @@ import random
 import pytest
 
 from consumer.model.fault import Failure, Fault
+from consumer.model.names import Slug
 from consumer.model.outcome import FailureReason
 from consumer.pipeline.gates import Gates
 from consumer.pipeline.giving_up import GivingUp
@@ -27,6 +28,8 @@ from tests.unit.pipeline.doubles import (
     version,
 )
 
+DOCS = Slug("docs")
+
 TEXT = "the text of a chunk"
 UNCLEAR = Failure("answered 500", http_status=500)
 AMBIGUOUS = Failure("no answer", ambiguous=True)
@@ -43,7 +46,7 @@ class Scene:
         slots = RequestSlots(asyncio.Semaphore(1), self.gates)
         poison_probe = PoisonProbe(self.storage, slots, random.Random(1))
         self.giving_up = GivingUp(self.storage, self.gates, poison_probe, attempts=3)
-        plan = make_plan("docs", document("a", TEXT), version(), ())
+        plan = make_plan(DOCS, document("a", TEXT), version(), ())
         (unit,) = plan.missing
         upload = self.storage.upload("docs", unit, trace_id=TRACE, check=lambda: None)
         self.pending = PendingUnit(unit, upload)
@@ -116,7 +119,7 @@ async def test_it_falls_when_the_workspace_proves_itself_again_and_again() -> No
     scene = Scene()
     rounds = 1
     while not await scene.round():
-        scene.gates.workspace_well("docs")
+        scene.gates.workspace_well(DOCS)
         rounds += 1
         assert rounds < 20
 
@@ -132,16 +135,16 @@ async def test_a_workspace_that_fails_nine_uploads_of_ten_makes_no_dead_letter(s
     for _ in range(40):
         assert not await scene.round()
         while rng.random() < 0.9:
-            scene.gates.note_workspace("docs", Failure(SICK, fault=Fault.THEIRS))
-        scene.gates.workspace_well("docs")
+            scene.gates.note_workspace(DOCS, Failure(SICK, fault=Fault.THEIRS))
+        scene.gates.workspace_well(DOCS)
 
 
 async def test_proofs_for_others_before_it_was_acquitted_do_not_count() -> None:
     """Whatever happened then says nothing about what it fails by now."""
     scene = Scene()
     for _ in range(100):
-        scene.gates.proofs.demand("docs")
-        scene.gates.workspace_well("docs")
+        scene.gates.proofs.demand(DOCS)
+        scene.gates.workspace_well(DOCS)
 
     assert not await scene.round(attempts=50)
     assert not await scene.round()

@@ -8,13 +8,17 @@ import pytest
 
 from consumer.model.fault import Failure, Fault
 from consumer.model.marker import StoredUnit
+from consumer.model.names import Identity, Slug
 from consumer.pipeline.index import Index
 from consumer.telemetry.metrics import PREFIX, Metrics
 from tests.unit.pipeline.doubles import TRACE, Clock, Storage, index_of, stored
 
+DOCS = Slug("docs")
+A = Identity("a")
 
-async def _texts(index: Index, identity: str = "a") -> set[str]:
-    return {unit.location for unit in await index.units("docs", identity, trace_id=TRACE)}
+
+async def _texts(index: Index, identity: Identity = A) -> set[str]:
+    return {unit.location for unit in await index.units(DOCS, identity, trace_id=TRACE)}
 
 
 def _at(*units: StoredUnit) -> set[str]:
@@ -40,7 +44,9 @@ async def test_a_workspace_is_listed_once_for_all_who_ask_at_once() -> None:
     """Single flight: a listing of a large workspace is expensive."""
     storage = Storage(units=[stored("a", "one"), stored("b", "two")])
     index = index_of(storage)
-    found = await asyncio.gather(*(_texts(index, name) for name in ("a", "b", "a", "none")))
+    found = await asyncio.gather(
+        *(_texts(index, Identity(name)) for name in ("a", "b", "a", "none"))
+    )
 
     assert [len(each) for each in found] == [1, 1, 1, 0]
     assert storage.calls == ["listing docs"]
@@ -65,8 +71,8 @@ async def test_own_writes_are_known_without_a_listing() -> None:
     storage = Storage(units=[first])
     index = index_of(storage)
     await _texts(index)
-    index.stored("docs", second)
-    index.removed("docs", [first])
+    index.stored(DOCS, second)
+    index.removed(DOCS, [first])
 
     assert await _texts(index) == _at(second)
     assert len(storage.calls) == 1
@@ -80,7 +86,7 @@ async def test_a_unit_stored_while_the_listing_was_under_way_is_not_lost() -> No
     asking = asyncio.create_task(_texts(index))
     await storage.listing_gate.arrived.acquire()
     unit = stored("a", "one")
-    index.stored("docs", unit)
+    index.stored(DOCS, unit)
     storage.listing_gate.open()
 
     assert await asking == _at(unit)
@@ -95,7 +101,7 @@ async def test_a_unit_removed_while_the_listing_was_under_way_stays_removed() ->
     storage.listing_gate.close()
     asking = asyncio.create_task(_texts(index))
     await storage.listing_gate.arrived.acquire()
-    index.removed("docs", [unit])
+    index.removed(DOCS, [unit])
     storage.listing_gate.open()
 
     assert await asking == set()
@@ -121,10 +127,10 @@ async def test_forgetting_one_workspace_leaves_the_others() -> None:
     storage = Storage()
     index = index_of(storage)
     for slug in ("docs", "more", "docs"):
-        await index.units(slug, "a", trace_id=TRACE)
-    index.forget("docs")
+        await index.units(Slug(slug), A, trace_id=TRACE)
+    index.forget(DOCS)
     for slug in ("docs", "more"):
-        await index.units(slug, "a", trace_id=TRACE)
+        await index.units(Slug(slug), A, trace_id=TRACE)
 
     assert storage.calls == ["listing docs", "listing more", "listing docs"]
 
@@ -136,7 +142,7 @@ async def test_a_listing_that_fails_is_asked_for_again() -> None:
     index = index_of(storage)
     with pytest.raises(Failure):
         await _texts(index)
-    index.stored("docs", unit)
+    index.stored(DOCS, unit)
 
     assert await _texts(index) == _at(unit)
 
@@ -146,8 +152,8 @@ async def test_removing_what_is_not_known_changes_nothing() -> None:
     unit = stored("a", "one")
     index = index_of(Storage(units=[unit]))
     await _texts(index)
-    index.removed("docs", [unit])
-    index.removed("docs", [unit, stored("b", "never")])
+    index.removed(DOCS, [unit])
+    index.removed(DOCS, [unit, stored("b", "never")])
 
     assert await _texts(index) == set()
 
@@ -156,7 +162,7 @@ async def test_what_is_asked_for_is_given_as_rows() -> None:
     """Location, version and digests are what deciding needs."""
     unit = stored("a", "one", day=3)
     index = index_of(Storage(units=[unit]))
-    [row] = await index.units("docs", "a", trace_id=TRACE)
+    [row] = await index.units(DOCS, A, trace_id=TRACE)
 
     assert (row.location, row.version, row.digests) == (unit.location, unit.version, unit.digests)
     assert row.identity == "a"
@@ -182,7 +188,7 @@ async def test_after_own_writes_the_listing_is_not_asked_for_by_its_etag() -> No
     clock, metrics, storage = Clock(), Metrics(), Storage(units=[stored("a", "one")])
     index = index_of(storage, clock, max_age=60, metrics=metrics)
     await _texts(index)
-    index.stored("docs", stored("a", "lost by the server"))
+    index.stored(DOCS, stored("a", "lost by the server"))
     clock.now += 61
 
     assert await _texts(index) == _at(stored("a", "one"))
@@ -193,7 +199,7 @@ async def test_a_removal_is_an_own_write_too() -> None:
     """A unit that came back would be taken for gone."""
     clock, storage = Clock(), Storage(units=[stored("a", "one")])
     index = index_of(storage, clock, max_age=60)
-    index.removed("docs", await index.units("docs", "a", trace_id=TRACE))
+    index.removed(DOCS, await index.units(DOCS, A, trace_id=TRACE))
     clock.now += 61
 
     assert len(await _texts(index)) == 1
@@ -206,7 +212,7 @@ async def test_a_listing_that_own_writes_overtook_has_no_etag() -> None:
     storage.listing_gate.close()
     asking = asyncio.create_task(_texts(index))
     await storage.listing_gate.arrived.acquire()
-    index.stored("docs", stored("a", "lost by the server"))
+    index.stored(DOCS, stored("a", "lost by the server"))
     storage.listing_gate.open()
     assert len(await asking) == 2
     clock.now += 61
@@ -224,7 +230,7 @@ async def test_a_write_while_the_server_says_unchanged_is_kept() -> None:
     storage.listing_gate.close()
     asking = asyncio.create_task(_texts(index))
     await _arrived(storage, 2)
-    index.stored("docs", stored("a", "two"))
+    index.stored(DOCS, stored("a", "two"))
     storage.listing_gate.open()
 
     assert await asking == _at(stored("a", "one"), stored("a", "two"))
@@ -257,7 +263,7 @@ async def test_a_failed_look_leaves_what_was_known() -> None:
     with pytest.raises(Failure):
         await _texts(index)
 
-    assert index.sharing_source("docs", "https://docs.example/a", "b") == "a"
+    assert index.sharing_source(DOCS, "https://docs.example/a", Identity("b")) == "a"
     assert len(await _texts(index)) == 1
 
 
@@ -270,7 +276,7 @@ async def test_a_new_look_is_taken_whatever_the_age() -> None:
     index = index_of(storage)
     await _texts(index)
     storage.units.append(stored("a", "arrived late"))
-    await index.read_anew("docs", trace_id=TRACE)
+    await index.read_anew(DOCS, trace_id=TRACE)
 
     assert len(await _texts(index)) == 2
     assert len(storage.calls) == 2
@@ -284,7 +290,7 @@ async def test_a_new_look_is_not_one_that_was_under_way() -> None:
     asking = asyncio.create_task(_texts(index))
     await storage.listing_gate.arrived.acquire()
     storage.units.append(stored("a", "arrived late"))
-    looks = [asyncio.create_task(index.read_anew("docs", trace_id=TRACE)) for _ in range(3)]
+    looks = [asyncio.create_task(index.read_anew(DOCS, trace_id=TRACE)) for _ in range(3)]
     await asyncio.sleep(0)
     storage.listing_gate.open()
     await asyncio.gather(asking, *looks)
@@ -300,7 +306,7 @@ async def test_a_new_look_that_fails_says_so() -> None:
     await _texts(index)
     storage.listing_fails = [Failure("down")]
     with pytest.raises(Failure):
-        await index.read_anew("docs", trace_id=TRACE)
+        await index.read_anew(DOCS, trace_id=TRACE)
 
 
 # -- a workspace that is not what it was ----------------------------------------------------------
@@ -320,7 +326,7 @@ async def test_writes_into_the_former_workspace_are_not_carried_over(
     storage.listing_gate.close()
     asking = asyncio.create_task(_texts(index))
     await _arrived(storage, 2)
-    index.stored("docs", stored("a", "stored before the reset"))
+    index.stored(DOCS, stored("a", "stored before the reset"))
     storage.listing_gate.open()
 
     assert await asking == set()
@@ -338,7 +344,7 @@ async def test_a_workspace_made_anew_is_another_one_whatever_it_holds() -> None:
     storage.listing_gate.close()
     asking = asyncio.create_task(_texts(index))
     await _arrived(storage, 2)
-    index.stored("docs", stored("a", "stored before it was deleted"))
+    index.stored(DOCS, stored("a", "stored before it was deleted"))
     storage.listing_gate.open()
 
     assert await asking == _at(stored("a", "one"))
@@ -353,7 +359,7 @@ async def test_writes_into_a_fresh_workspace_stay() -> None:
     storage.listing_gate.close()
     asking = asyncio.create_task(_texts(index))
     await _arrived(storage, 2)
-    index.stored("docs", stored("a", "one"))
+    index.stored(DOCS, stored("a", "one"))
     storage.listing_gate.open()
 
     assert len(await asking) == 1
@@ -364,11 +370,11 @@ async def test_who_asks_together_shares_the_failure() -> None:
     storage = Storage(listing_fails=[Failure("down", fault=Fault.THEIRS)])
     storage.listing_gate.close()
     index = index_of(storage)
-    asking = [asyncio.create_task(index.units("docs", "a", trace_id=TRACE)) for _ in range(32)]
+    asking = [asyncio.create_task(index.units(DOCS, A, trace_id=TRACE)) for _ in range(32)]
     await asyncio.sleep(0)
     storage.listing_gate.open()
     answers = await asyncio.gather(*asking, return_exceptions=True)
 
     assert storage.calls.count("listing docs") == 1
     assert all(isinstance(answer, Failure) for answer in answers)
-    assert await index.units("docs", "a", trace_id=TRACE) == ()
+    assert await index.units(DOCS, A, trace_id=TRACE) == ()

@@ -16,10 +16,16 @@ from consumer.model.fault import Failure
 from consumer.model.identity import IdentityTemplate
 from consumer.model.listing import LONGEST_LISTING, Listed
 from consumer.model.marker import StoredUnit
+from consumer.model.names import Identity, Slug
 from consumer.pipeline.index import Index
 from consumer.pipeline.index_rows import IndexedRows
 from consumer.telemetry.metrics import PREFIX, Metrics
 from tests.unit.pipeline.doubles import TRACE, Clock, Gate, Storage, index_of, stored
+
+B = Slug("b")
+A = Slug("a")
+NEW = Identity("new")
+DOCS = Slug("docs")
 
 
 def _units(slug: str) -> list[StoredUnit]:
@@ -65,7 +71,7 @@ def _shelves(*slugs: str) -> Shelves:
 
 async def _ask(index: Index, *slugs: str) -> None:
     for slug in slugs:
-        assert len(await index.units(slug, f"{slug}-7", trace_id=TRACE)) == 1
+        assert len(await index.units(Slug(slug), Identity(f"{slug}-7"), trace_id=TRACE)) == 1
 
 
 async def test_the_longest_unused_workspace_makes_room() -> None:
@@ -87,10 +93,10 @@ async def test_growing_by_own_writes_makes_room_as_well() -> None:
     index = index_of(storage, max_bytes=ONE * 5 // 2, metrics=metrics)
     await _ask(index, "a", "b")
     for number in range(50):
-        index.stored("b", stored(f"more-{number}", "text"))
+        index.stored(B, stored(f"more-{number}", "text"))
 
     assert _metric(metrics, "index_workspaces") == 1
-    assert len(await index.units("b", "more-49", trace_id=TRACE)) == 1
+    assert len(await index.units(B, Identity("more-49"), trace_id=TRACE)) == 1
 
 
 async def test_one_that_is_larger_than_the_budget_is_kept_and_said_once() -> None:
@@ -115,11 +121,11 @@ async def test_a_listing_on_its_way_and_its_writes_outlive_an_eviction() -> None
     clock.now += 61
     gate = storage.gates["a"]
     gate.close()
-    asking = asyncio.create_task(index.units("a", "new", trace_id=TRACE))
+    asking = asyncio.create_task(index.units(A, NEW, trace_id=TRACE))
     await gate.arrived.acquire()
     await gate.arrived.acquire()
     await _ask(index, "b")
-    index.stored("a", stored("new", "text"))
+    index.stored(A, stored("new", "text"))
     gate.open()
 
     assert len(await asking) == 1
@@ -131,9 +137,9 @@ async def test_what_is_forgotten_is_not_paid_for() -> None:
     metrics, storage = Metrics(), _shelves("a", "b")
     index = index_of(storage, metrics=metrics)
     await _ask(index, "a", "b")
-    index.stored("a", stored("new", "text"))
-    index.removed("b", await index.units("b", "b-1", trace_id=TRACE))
-    index.forget("a")
+    index.stored(A, stored("new", "text"))
+    index.removed(B, await index.units(B, Identity("b-1"), trace_id=TRACE))
+    index.forget(A)
     assert 0 < _metric(metrics, "index_bytes") < ONE
     index.forget()
 
@@ -145,22 +151,22 @@ async def test_a_source_that_is_stored_under_another_identity_is_seen() -> None:
     """In the listing, and among what was stored since."""
     index = index_of(Storage(units=[stored("old", "one")]))
     url = "https://docs.example/old"
-    assert index.sharing_source("docs", url, "new") is None, "nothing is known yet"
-    await index.units("docs", "old", trace_id=TRACE)
-    index.stored("docs", stored("other", "two"))
+    assert index.sharing_source(DOCS, url, NEW) is None, "nothing is known yet"
+    await index.units(DOCS, Identity("old"), trace_id=TRACE)
+    index.stored(DOCS, stored("other", "two"))
 
-    assert index.sharing_source("docs", url, "new") == "old"
-    assert index.sharing_source("docs", url, "old") is None
-    assert index.sharing_source("docs", "https://docs.example/other", "new") == "other"
-    assert index.sharing_source("docs", "https://docs.example/none", "new") is None
+    assert index.sharing_source(DOCS, url, NEW) == "old"
+    assert index.sharing_source(DOCS, url, Identity("old")) is None
+    assert index.sharing_source(DOCS, "https://docs.example/other", NEW) == "other"
+    assert index.sharing_source(DOCS, "https://docs.example/none", NEW) is None
 
 
 async def test_identities_made_of_the_source_share_none() -> None:
     """There is nothing to hint at."""
     index = index_of(Storage(units=[stored("old", "one")]), identity="{source_url}")
-    await index.units("docs", "any", trace_id=TRACE)
+    await index.units(DOCS, Identity("any"), trace_id=TRACE)
 
-    assert index.sharing_source("docs", "https://docs.example/old", "new") is None
+    assert index.sharing_source(DOCS, "https://docs.example/old", NEW) is None
 
 
 class CutShort(Storage):
@@ -177,7 +183,7 @@ async def test_a_listing_that_failed_leaves_nothing_in_memory() -> None:
     index = index_of(CutShort())
     for slug in ("w1", "w2", "w3"):
         with pytest.raises(Failure, match="cut short"):
-            await index.units(slug, "d", trace_id=TRACE)
+            await index.units(Slug(slug), Identity("d"), trace_id=TRACE)
     gc.collect()
 
     assert not [each for each in gc.get_objects() if isinstance(each, IndexedRows)]
@@ -197,7 +203,7 @@ async def test_a_workspace_that_can_soon_not_be_listed_is_named_once(
     index = index_of(Large())
     with capture_logs() as logs:
         for _ in range(2):
-            await index.read_anew("docs", trace_id=TRACE)
+            await index.read_anew(DOCS, trace_id=TRACE)
 
     said = [line for line in logs if line["event"] == "workspace.large"]
     assert len(said) == warnings

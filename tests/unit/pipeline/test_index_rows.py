@@ -11,8 +11,11 @@ from hypothesis import strategies as st
 
 from consumer.model.identity import IdentityTemplate
 from consumer.model.marker import ChunkMark, Marker, StoredUnit
+from consumer.model.names import Identity, Location
 from consumer.model.version import DocumentVersion
 from consumer.pipeline.index_rows import IndexedRows, StoredRow
+
+NEW = Identity("new")
 
 DAY = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -23,7 +26,7 @@ def _rows(identity: str = "{id}") -> IndexedRows:
 
 def _unit(
     id_: str,
-    location: str,
+    location: Location,
     *digests: str,
     url: str = "",
     version: DocumentVersion | None = None,
@@ -50,7 +53,7 @@ TEXTS = st.text(st.characters(codec="utf-8"))
 
 @given(TEXTS, TEXTS, st.lists(TEXTS), VERSIONS)
 def test_what_goes_in_comes_out(
-    id_: str, location: str, digests: list[str], version: DocumentVersion
+    id_: Identity, location: Location, digests: list[str], version: DocumentVersion
 ) -> None:
     """Location, version and digests decide what is removed: they must be exactly as stored."""
     rows = _rows()
@@ -75,15 +78,15 @@ def test_any_order_of_writes_gives_what_a_plain_dictionary_gives(
     for number, (step, document, place) in enumerate(steps):
         id_, location = f"doc-{document}", f"at-{document}-{place}"
         if step == "put":
-            rows.put(_unit(id_, location, str(number)))
+            rows.put(_unit(id_, Location(location), str(number)))
             plain.setdefault(id_, {})[location] = str(number)
         else:
-            rows.take(id_, {location})
+            rows.take(Identity(id_), {Location(location)})
             plain.get(id_, {}).pop(location, None)
 
     for document in range(3):
         id_ = f"doc-{document}"
-        found = {row.location: row.digests for row in rows.of(id_)}
+        found = {row.location: row.digests for row in rows.of(Identity(id_))}
         assert found == {at: (digest,) for at, digest in plain.get(id_, {}).items()}
     assert bool(rows) == any(plain.values())
 
@@ -93,10 +96,10 @@ def test_what_was_taken_is_not_paid_for() -> None:
     rows = _rows("{source_url}")
     empty = rows.size
     for number in range(50):
-        rows.put(_unit("a", f"at-{number}", "digest"))
-        rows.put(_unit("b", f"at-b-{number}", "digest"))
-    rows.take("https://a", {f"at-{number}" for number in range(50)})
-    rows.take("https://b", {f"at-b-{number}" for number in range(50)})
+        rows.put(_unit("a", Location(f"at-{number}"), "digest"))
+        rows.put(_unit("b", Location(f"at-b-{number}"), "digest"))
+    rows.take(Identity("https://a"), {Location(f"at-{number}") for number in range(50)})
+    rows.take(Identity("https://b"), {Location(f"at-b-{number}") for number in range(50)})
 
     assert rows.size == empty
 
@@ -113,7 +116,7 @@ def test_the_size_is_about_what_the_memory_is(identity: str, chunks: int) -> Non
             id_ = f"docs-example-com-en-latest-page-{number // chunks}"
             location = f"custom-documents/raw-a-page-{number:036}.json"
             url = f"https://docs.example.com/en/latest/page-{number // chunks}.html"
-            rows.put(_unit(id_, location, f"{number:032}", url=url))
+            rows.put(_unit(id_, Location(location), f"{number:032}", url=url))
         allocated = tracemalloc.get_traced_memory()[0] - before
     finally:
         tracemalloc.stop()
@@ -124,22 +127,22 @@ def test_the_size_is_about_what_the_memory_is(identity: str, chunks: int) -> Non
 def test_a_source_under_another_identity_is_seen() -> None:
     """The newest one is named; the same identity, and one that is gone, is none."""
     rows = _rows()
-    rows.put(_unit("old", "at-1", "x", url="https://page"))
-    assert rows.sharing("https://page", "old") is None
-    assert rows.sharing("https://page", "new") == "old"
-    assert rows.sharing("https://other", "new") is None
+    rows.put(_unit("old", Location("at-1"), "x", url="https://page"))
+    assert rows.sharing("https://page", Identity("old")) is None
+    assert rows.sharing("https://page", NEW) == "old"
+    assert rows.sharing("https://other", NEW) is None
 
-    rows.put(_unit("new", "at-2", "x", url="https://page"))
-    assert rows.sharing("https://page", "new") is None
-    assert rows.sharing("https://page", "third") == "new"
+    rows.put(_unit("new", Location("at-2"), "x", url="https://page"))
+    assert rows.sharing("https://page", NEW) is None
+    assert rows.sharing("https://page", Identity("third")) == "new"
 
-    rows.take("new", {"at-2"})
-    assert rows.sharing("https://page", "third") is None
+    rows.take(NEW, {Location("at-2")})
+    assert rows.sharing("https://page", Identity("third")) is None
 
 
 def test_identities_that_follow_the_source_never_share_one() -> None:
     """Two technologies may have the same page: that is what such a template says."""
     rows = _rows("{technology}/{source_url}")
-    rows.put(_unit("old", "at-1", "x", url="https://page"))
+    rows.put(_unit("old", Location("at-1"), "x", url="https://page"))
 
-    assert rows.sharing("https://page", "other/https://page") is None
+    assert rows.sharing("https://page", Identity("other/https://page")) is None

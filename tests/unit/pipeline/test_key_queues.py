@@ -5,8 +5,13 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime
 
+from consumer.model.names import Identity, Slug
 from consumer.model.version import DocumentVersion
 from consumer.pipeline.key_queues import KeyQueues, Turn
+
+A = Identity("a")
+W = Slug("w")
+ONE = Slug("one")
 
 
 def _version(day: int, offset: int = 0) -> DocumentVersion:
@@ -20,7 +25,7 @@ def _has_come(turn: Turn) -> bool:
 def test_identities_do_not_wait_for_each_other() -> None:
     """Different documents run at once."""
     queues = KeyQueues()
-    first, second = queues.enter("a", "w", _version(1)), queues.enter("b", "w", _version(1))
+    first, second = queues.enter(A, W, _version(1)), queues.enter(Identity("b"), W, _version(1))
 
     assert _has_come(first)
     assert _has_come(second)
@@ -29,7 +34,7 @@ def test_identities_do_not_wait_for_each_other() -> None:
 async def test_one_identity_takes_turns_in_order() -> None:
     """The next of an identity begins when the one before has left."""
     queues = KeyQueues()
-    first, second = queues.enter("a", "w", _version(1)), queues.enter("a", "w", _version(2))
+    first, second = queues.enter(A, W, _version(1)), queues.enter(A, W, _version(2))
     assert not _has_come(second)
 
     first.leave()
@@ -41,9 +46,9 @@ async def test_one_identity_takes_turns_in_order() -> None:
 def test_a_waiting_older_version_is_superseded_by_a_newer_one() -> None:
     """Of three versions only the running and the newest are applied."""
     queues = KeyQueues()
-    running = queues.enter("a", "w", _version(1))
-    waiting = queues.enter("a", "w", _version(2))
-    newest = queues.enter("a", "w", _version(3))
+    running = queues.enter(A, W, _version(1))
+    waiting = queues.enter(A, W, _version(2))
+    newest = queues.enter(A, W, _version(3))
 
     assert waiting.superseded
     assert _has_come(waiting)
@@ -55,9 +60,9 @@ def test_a_waiting_older_version_is_superseded_by_a_newer_one() -> None:
 def test_a_newcomer_older_than_one_that_waits_is_superseded() -> None:
     """An event from the past does not replace a newer one that waits."""
     queues = KeyQueues()
-    queues.enter("a", "w", _version(1))
-    waiting = queues.enter("a", "w", _version(5))
-    late = queues.enter("a", "w", _version(2))
+    queues.enter(A, W, _version(1))
+    waiting = queues.enter(A, W, _version(5))
+    late = queues.enter(A, W, _version(2))
 
     assert late.superseded
     assert not waiting.superseded
@@ -66,9 +71,9 @@ def test_a_newcomer_older_than_one_that_waits_is_superseded() -> None:
 def test_equal_versions_of_one_partition_go_by_offset() -> None:
     """The same document published twice: the later record counts."""
     queues = KeyQueues()
-    queues.enter("a", "w", _version(1, offset=1))
-    waiting = queues.enter("a", "w", _version(2, offset=2))
-    again = queues.enter("a", "w", _version(2, offset=3))
+    queues.enter(A, W, _version(1, offset=1))
+    waiting = queues.enter(A, W, _version(2, offset=2))
+    again = queues.enter(A, W, _version(2, offset=3))
 
     assert waiting.superseded
     assert not again.superseded
@@ -77,9 +82,9 @@ def test_equal_versions_of_one_partition_go_by_offset() -> None:
 def test_another_workspace_is_never_overtaken() -> None:
     """One document in two workspaces: both are applied, in order."""
     queues = KeyQueues()
-    running = queues.enter("a", "one", _version(1))
-    other = queues.enter("a", "two", _version(2))
-    third = queues.enter("a", "one", _version(3))
+    running = queues.enter(A, ONE, _version(1))
+    other = queues.enter(A, Slug("two"), _version(2))
+    third = queues.enter(A, ONE, _version(3))
 
     assert not other.superseded
     running.leave()
@@ -92,8 +97,8 @@ def test_another_workspace_is_never_overtaken() -> None:
 def test_the_running_one_is_never_superseded() -> None:
     """What has begun is carried through: half a version must not stay."""
     queues = KeyQueues()
-    running = queues.enter("a", "w", _version(1))
-    queues.enter("a", "w", _version(2))
+    running = queues.enter(A, W, _version(1))
+    queues.enter(A, W, _version(2))
 
     assert not running.superseded
 
@@ -101,13 +106,13 @@ def test_the_running_one_is_never_superseded() -> None:
 def test_a_newer_version_ends_the_wait_of_the_running_one_alone() -> None:
     """A document that can't be stored does not keep its own mended version out."""
     queues = KeyQueues()
-    running = queues.enter("a", "w", _version(2))
-    queues.enter("a", "w", _version(1))
-    queues.enter("a", "elsewhere", _version(3))
-    queues.enter("a", "w", _version(3), removes=True)
+    running = queues.enter(A, W, _version(2))
+    queues.enter(A, W, _version(1))
+    queues.enter(A, Slug("elsewhere"), _version(3))
+    queues.enter(A, W, _version(3), removes=True)
     assert [running.overtaken.closed] == [False]
 
-    queues.enter("a", "w", _version(3))
+    queues.enter(A, W, _version(3))
 
     assert running.overtaken.closed
     assert not running.superseded
@@ -116,9 +121,9 @@ def test_a_newer_version_ends_the_wait_of_the_running_one_alone() -> None:
 def test_one_that_gives_up_waiting_leaves_no_hole() -> None:
     """A turn dropped while it waited (revocation) does not hold up the next."""
     queues = KeyQueues()
-    running = queues.enter("a", "one", _version(1))
-    gone = queues.enter("a", "two", _version(2))
-    last = queues.enter("a", "three", _version(3))
+    running = queues.enter(A, ONE, _version(1))
+    gone = queues.enter(A, Slug("two"), _version(2))
+    last = queues.enter(A, Slug("three"), _version(3))
 
     gone.leave()
     assert not _has_come(last)
@@ -130,7 +135,7 @@ def test_memory_goes_by_turns() -> None:
     """A queue that everybody left is gone."""
     queues = KeyQueues()
     for day in range(1, 20):
-        queues.enter(f"identity-{day}", "w", _version(day)).leave()
+        queues.enter(Identity(f"identity-{day}"), W, _version(day)).leave()
 
     assert len(queues) == 0
 
@@ -138,9 +143,9 @@ def test_memory_goes_by_turns() -> None:
 def test_a_waiting_tombstone_and_a_later_document_both_have_their_turn() -> None:
     """Their versions are dates of different things and say nothing against each other."""
     queues = KeyQueues()
-    queues.enter("a", "w", _version(1))
-    tombstone = queues.enter("a", "w", _version(9, offset=1), removes=True)
-    again = queues.enter("a", "w", _version(1, offset=2))
+    queues.enter(A, W, _version(1))
+    tombstone = queues.enter(A, W, _version(9, offset=1), removes=True)
+    again = queues.enter(A, W, _version(1, offset=2))
 
     assert (tombstone.superseded, again.superseded) == (False, False)
 
@@ -148,10 +153,10 @@ def test_a_waiting_tombstone_and_a_later_document_both_have_their_turn() -> None
 def test_a_tombstone_is_overtaken_by_a_newer_one() -> None:
     """A queue stays short however often somebody deletes and publishes."""
     queues = KeyQueues()
-    running = queues.enter("a", "w", _version(1))
-    first = queues.enter("a", "w", _version(2, offset=1), removes=True)
-    document = queues.enter("a", "w", _version(3, offset=2))
-    second = queues.enter("a", "w", _version(4, offset=3), removes=True)
+    running = queues.enter(A, W, _version(1))
+    first = queues.enter(A, W, _version(2, offset=1), removes=True)
+    document = queues.enter(A, W, _version(3, offset=2))
+    second = queues.enter(A, W, _version(4, offset=3), removes=True)
 
     assert first.superseded
     running.leave()

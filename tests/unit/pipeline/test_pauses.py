@@ -9,11 +9,14 @@ from itertools import pairwise
 import pytest
 
 from consumer.model.fault import Failure, Fault
+from consumer.model.names import Slug
 from consumer.pipeline.pauses import Pauses
 from consumer.resilience.retry import RetryPolicy
 from consumer.telemetry.metrics import Metrics
 from tests.unit.pipeline.doubles import finishing
 from tests.virtual.loop import virtual_clock, virtually
+
+SICK_SLUG = Slug("sick")
 
 RECOVERY = 60.0
 SICK = Failure("it takes no documents", fault=Fault.THEIRS)
@@ -35,11 +38,11 @@ class Scene:
             metrics=self.metrics,
         )
 
-    async def tried_in_vain(self, slug: str = "sick", failure: Failure = SICK) -> None:
+    async def tried_in_vain(self, slug: Slug = SICK_SLUG, failure: Failure = SICK) -> None:
         await self.pauses.clear(slug)
         self.pauses.failed(slug, failure)
 
-    async def paused(self, slug: str = "sick") -> Scene:
+    async def paused(self, slug: Slug = SICK_SLUG) -> Scene:
         for _ in range(3):
             await self.tried_in_vain(slug)
         assert self.pauses.is_paused(slug)
@@ -49,12 +52,12 @@ class Scene:
 @virtually
 async def test_who_meets_no_trouble_waits_for_nothing() -> None:
     """Also while another workspace is paused."""
-    scene = await Scene().paused("sick")
+    scene = await Scene().paused(SICK_SLUG)
     begun = scene.clock()
-    await scene.pauses.clear("well")
+    await scene.pauses.clear(Slug("well"))
 
     assert scene.clock() == begun
-    assert not scene.pauses.holds("well")
+    assert not scene.pauses.holds(Slug("well"))
 
 
 @virtually
@@ -64,7 +67,7 @@ async def test_it_is_called_paused_after_as_many_tries_as_an_upload_has() -> Non
     shown = []
     for _ in range(3):
         await scene.tried_in_vain()
-        shown.append(scene.pauses.is_paused("sick"))
+        shown.append(scene.pauses.is_paused(SICK_SLUG))
 
     assert shown == [False, False, True]
     assert scene.clock() < 5
@@ -81,9 +84,9 @@ async def test_paused_it_is_tried_once_a_recovery_period() -> None:
 
     async def document() -> None:
         while True:
-            await scene.pauses.clear("sick")
+            await scene.pauses.clear(SICK_SLUG)
             tries.append(scene.clock())
-            scene.pauses.failed("sick", SICK)
+            scene.pauses.failed(SICK_SLUG, SICK)
 
     waiting: list[asyncio.Task[object]] = [asyncio.create_task(document()) for _ in range(200)]
     async with finishing(*waiting):
@@ -99,11 +102,11 @@ async def test_without_a_sign_of_life_from_the_server_nothing_is_called_paused()
     scene = Scene(alive=False)
     for _ in range(6):
         await scene.tried_in_vain()
-    assert not scene.pauses.is_paused("sick")
+    assert not scene.pauses.is_paused(SICK_SLUG)
     scene.alive = True
     await scene.tried_in_vain()
 
-    assert scene.pauses.is_paused("sick")
+    assert scene.pauses.is_paused(SICK_SLUG)
 
 
 @virtually
@@ -113,29 +116,29 @@ async def test_what_the_trial_finds_out_holds_for_all() -> None:
     went: list[float] = []
 
     async def document() -> None:
-        await scene.pauses.clear("sick")
+        await scene.pauses.clear(SICK_SLUG)
         went.append(scene.clock())
-        scene.pauses.well("sick")
+        scene.pauses.well(SICK_SLUG)
 
     await asyncio.gather(*(document() for _ in range(100)))
 
     assert len(set(went)) == 1
     assert scene.pauses.paused == {}
-    assert not scene.pauses.troubled("sick")
+    assert not scene.pauses.troubled(SICK_SLUG)
 
 
 @virtually
 async def test_while_one_tries_the_others_wait_and_it_is_not_held() -> None:
     """The one who tries sends requests like everybody else."""
     scene = await Scene().paused()
-    assert scene.pauses.holds("sick")
-    await scene.pauses.clear("sick")
-    assert not scene.pauses.holds("sick")
-    other: asyncio.Task[object] = asyncio.create_task(scene.pauses.clear("sick"))
+    assert scene.pauses.holds(SICK_SLUG)
+    await scene.pauses.clear(SICK_SLUG)
+    assert not scene.pauses.holds(SICK_SLUG)
+    other: asyncio.Task[object] = asyncio.create_task(scene.pauses.clear(SICK_SLUG))
     async with finishing(other):
         await asyncio.sleep(RECOVERY - 1)
         assert not other.done()
-        scene.pauses.well("sick")
+        scene.pauses.well(SICK_SLUG)
         await other
 
 
@@ -143,9 +146,9 @@ async def test_while_one_tries_the_others_wait_and_it_is_not_held() -> None:
 async def test_a_trial_that_is_dropped_costs_one_period() -> None:
     """A revocation may take the document that tries; the next one needs no word from it."""
     scene = await Scene().paused()
-    await scene.pauses.clear("sick")
+    await scene.pauses.clear(SICK_SLUG)
     begun = scene.clock()
-    await scene.pauses.clear("sick")
+    await scene.pauses.clear(SICK_SLUG)
 
     assert scene.clock() - begun == pytest.approx(RECOVERY)
 
@@ -155,27 +158,27 @@ async def test_failures_told_by_those_who_waited_for_the_same_try_are_one() -> N
     """Otherwise ten documents that wait for one look would pause it at once."""
     scene = Scene()
     for _ in range(10):
-        scene.pauses.failed("sick", SICK)
+        scene.pauses.failed(SICK_SLUG, SICK)
 
-    assert not scene.pauses.is_paused("sick")
-    assert scene.pauses.troubled("sick")
+    assert not scene.pauses.is_paused(SICK_SLUG)
+    assert scene.pauses.troubled(SICK_SLUG)
 
 
 @virtually
 async def test_a_success_that_was_begun_before_says_nothing() -> None:
     """Only one that was tried in trouble proves that the trouble is over."""
     scene = await Scene().paused()
-    scene.pauses.well("sick")
+    scene.pauses.well(SICK_SLUG)
 
-    assert scene.pauses.is_paused("sick")
+    assert scene.pauses.is_paused(SICK_SLUG)
 
 
 @virtually
 async def test_an_outage_excuses_every_workspace() -> None:
     """What failed until then is explained, and who waits goes to wait for the server."""
-    scene = await Scene().paused("one")
-    await scene.paused("two")
-    waiting = asyncio.create_task(scene.pauses.clear("one"))
+    scene = await Scene().paused(Slug("one"))
+    await scene.paused(Slug("two"))
+    waiting = asyncio.create_task(scene.pauses.clear(Slug("one")))
     await asyncio.sleep(1)
     scene.pauses.excuse()
     begun = scene.clock()
@@ -190,7 +193,7 @@ async def test_who_asked_for_time_gets_it() -> None:
     """Never tried earlier than somebody said."""
     scene = Scene()
     await scene.tried_in_vain(failure=Failure("later", fault=Fault.THEIRS, retry_after=200.0))
-    await scene.pauses.clear("sick")
+    await scene.pauses.clear(SICK_SLUG)
 
     assert scene.clock() == pytest.approx(200.0)
 
@@ -199,16 +202,16 @@ async def test_who_asked_for_time_gets_it() -> None:
 async def test_who_holds_a_place_is_told_when_it_is_paused() -> None:
     """So that it can stand aside: it would keep its place from the others for hours."""
     scene = Scene()
-    scene.pauses.failed("sick", SICK)
+    scene.pauses.failed(SICK_SLUG, SICK)
 
     async def document() -> float:
-        while await scene.pauses.clear("sick", aside=False):
-            scene.pauses.failed("sick", SICK)
+        while await scene.pauses.clear(SICK_SLUG, aside=False):
+            scene.pauses.failed(SICK_SLUG, SICK)
         return scene.clock()
 
     told = await asyncio.gather(*(document() for _ in range(40)))
 
-    assert scene.pauses.is_paused("sick")
+    assert scene.pauses.is_paused(SICK_SLUG)
     assert set(told) == {scene.clock()}
     assert scene.clock() < 5
 
@@ -221,9 +224,9 @@ async def test_who_has_waited_longest_tries_next() -> None:
 
     async def document(number: int) -> None:
         while True:
-            await scene.pauses.clear("sick")
+            await scene.pauses.clear(SICK_SLUG)
             tries.append(number)
-            scene.pauses.failed("sick", SICK)
+            scene.pauses.failed(SICK_SLUG, SICK)
 
     tasks: list[asyncio.Task[object]] = [asyncio.create_task(document(n)) for n in range(4)]
     async with finishing(*tasks):
@@ -240,7 +243,7 @@ async def test_who_comes_when_the_time_is_over_and_nobody_waited_tries_at_once()
     scene = await Scene().paused()
     await asyncio.sleep(3600)
     begun = scene.clock()
-    await scene.pauses.clear("sick")
+    await scene.pauses.clear(SICK_SLUG)
 
     assert scene.clock() == begun
 
@@ -249,10 +252,10 @@ async def test_who_comes_when_the_time_is_over_and_nobody_waited_tries_at_once()
 async def test_a_trial_given_to_one_that_is_cancelled_costs_one_period() -> None:
     """Even when both happen in the same instant."""
     scene = await Scene().paused()
-    first = asyncio.create_task(scene.pauses.clear("sick"))
-    second = asyncio.create_task(scene.pauses.clear("sick"))
+    first = asyncio.create_task(scene.pauses.clear(SICK_SLUG))
+    second = asyncio.create_task(scene.pauses.clear(SICK_SLUG))
     await asyncio.sleep(1)
-    due = scene.pauses._troubled["sick"].until
+    due = scene.pauses._troubled[SICK_SLUG].until
     asyncio.get_running_loop().call_at(due, first.cancel)
     await second
 

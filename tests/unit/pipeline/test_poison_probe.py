@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from consumer.model.fault import Failure, Fault
+from consumer.model.names import Slug
 from consumer.pipeline.gates import Gates
 from consumer.pipeline.poison_probe import CONTROL_TEXT, PoisonProbe, ProbeEvidence, ProbeVerdict
 from consumer.pipeline.request_slots import RequestSlots
@@ -37,7 +38,7 @@ class Scene:
         self.test = PoisonProbe(self.storage, slots_of_uploads, random.Random(seed))
 
     async def judge(self) -> ProbeEvidence:
-        return await self.test.judge("docs", OWN, AssignmentRight(self.fence), trace_id=TRACE)
+        return await self.test.judge(Slug("docs"), OWN, AssignmentRight(self.fence), trace_id=TRACE)
 
     def asked(self, text: str) -> int:
         return self.storage.calls.count(f"embed {text}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from structlog.testing import capture_logs
 
+from consumer.model.names import Identity, Slug
 from consumer.pipeline.reminted_ids import RemintedIds
 from consumer.telemetry.metrics import PREFIX, Metrics
 
@@ -14,7 +15,7 @@ def test_reminted_ids_are_said_once_a_workspace_and_always_counted() -> None:
     hints = RemintedIds(metrics)
     with capture_logs() as lines:
         for slug, id_ in (("docs", "new-1"), ("docs", "new-2"), ("more", "new-3")):
-            hints.note(slug, id_, "old")
+            hints.note(Slug(slug), id_, Identity("old"))
 
     assert [(line["workspace"], line["document_id"], line["stored_as"]) for line in lines] == [
         ("docs", "new-1", "old"),
@@ -31,6 +32,6 @@ def test_what_is_remembered_is_bounded() -> None:
     hints = RemintedIds(Metrics())
     with capture_logs() as lines:
         for number in range(1_500):
-            hints.note(f"w-{number}", "new", "old")
+            hints.note(Slug(f"w-{number}"), "new", Identity("old"))
 
     assert len(lines) == len(hints.workspaces) == 1_000

@@ -10,6 +10,7 @@ import pytest
 from consumer.model.event import Event
 from consumer.model.fault import Fault
 from consumer.model.identity import IdentityTemplate
+from consumer.model.names import Slug
 from consumer.model.outcome import (
     Applied,
     Deleted,
@@ -27,6 +28,8 @@ from consumer.pipeline.read import Reader
 from consumer.pipeline.settle import Address, Settler, cause_of
 from consumer.telemetry.metrics import Metrics
 from tests.unit.pipeline.doubles import DAY, record, version
+
+DOCS = Slug("docs")
 
 NOW = datetime(2026, 3, 5, tzinfo=UTC)
 ADDRESS = Address("results", "letters", "replay", "group", "task", "cluster")
@@ -78,12 +81,12 @@ def _failed(number: int, reason: FailureReason = FailureReason.REJECTED) -> Fail
 
 
 def _applied(*failed: FailedChunk, uploaded: tuple[str, ...] = ("u",)) -> Applied:
-    return Applied("docs", version(), uploaded, (), failed, 0)
+    return Applied(DOCS, version(), uploaded, (), failed, 0)
 
 
 @pytest.mark.parametrize(
     "outcome",
-    [_applied(), Superseded("docs", version()), Deleted("docs", 3)],
+    [_applied(), Superseded(DOCS, version()), Deleted(DOCS, 3)],
 )
 def test_what_went_well_has_no_cause(outcome: Outcome) -> None:
     """No dead letter for what needs none."""

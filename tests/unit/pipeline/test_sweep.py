@@ -11,6 +11,7 @@ import pytest
 from consumer.model.document import ProcessedDocument
 from consumer.model.fault import Failure, Fault
 from consumer.model.marker import StoredUnit, unit_of
+from consumer.model.names import Identity, Location, Slug
 from consumer.model.version import DocumentVersion
 from consumer.pipeline.key_queues import KeyQueues
 from consumer.pipeline.plan import make_plan
@@ -26,6 +27,9 @@ from tests.unit.pipeline.doubles import (
 )
 from tests.virtual.loop import virtual_clock, virtually
 
+DOCS = Slug("docs")
+A_IDENTITY = Identity("a")
+
 AMBIGUITY = 600.0
 SOON = 100.0  # virtual seconds in which a look that is due is over
 DOWN = Failure("refused", fault=Fault.THEIRS)
@@ -36,7 +40,9 @@ def _unit(
 ) -> StoredUnit:
     """A chunk of a document as it is stored; ``copy`` tells equal ones apart."""
     made = unit_of((whole.chunks[chunk],), whole, version(day, partition=partition))
-    return StoredUnit(f"custom-documents/{whole.id}-{chunk}-{day}{copy}.json", made.marker)
+    return StoredUnit(
+        Location(f"custom-documents/{whole.id}-{chunk}-{day}{copy}.json"), made.marker
+    )
 
 
 A = document("a", "one", "two")
@@ -45,7 +51,7 @@ ONE_AGAIN, TWO_AGAIN = _unit(A, 0, "-again"), _unit(A, 1, "-again")
 
 
 def _wanted(whole: ProcessedDocument, day: float = 0) -> WantedState:
-    plan = make_plan("docs", whole, version(day), ())
+    plan = make_plan(DOCS, whole, version(day), ())
     return of_version(version(day), plan.digests)
 
 
@@ -129,8 +135,10 @@ async def test_what_a_plan_kept_no_sweep_takes() -> None:
     """
     whole = document("a", "same", "same")
     stored = [_unit(whole, 0), _unit(whole, 0, "-again")]
-    plan = make_plan("docs", whole, version(1), stored)
-    uploaded = [StoredUnit(f"new-{n}", unit.marker) for n, unit in enumerate(plan.missing)]
+    plan = make_plan(DOCS, whole, version(1), stored)
+    uploaded = [
+        StoredUnit(Location(f"new-{n}"), unit.marker) for n, unit in enumerate(plan.missing)
+    ]
     left = [unit for unit in stored if unit not in plan.stale] + uploaded
     async with looking(*left) as scene:
         await scene.pass_by()
@@ -174,7 +182,7 @@ async def test_of_a_document_that_was_carried_out_everything_goes_that_it_does_n
     newer = _unit(document("a", "three"), 0, day=5)
     late = _unit(document("a", "old"), 0, day=-1)
     async with looking(ONE, TWO, ONE_AGAIN, late, newer) as scene:
-        scene.look.applied("docs", "a", _wanted(A, day=1))
+        scene.look.applied(DOCS, A_IDENTITY, _wanted(A, day=1))
         await scene.pass_by()
 
         assert scene.locations == _at(TWO, newer) | {min(_at(ONE, ONE_AGAIN))}
@@ -184,8 +192,8 @@ async def test_of_a_document_that_was_carried_out_everything_goes_that_it_does_n
 async def test_the_last_version_carried_out_is_the_one_that_counts() -> None:
     """Also when it is a smaller one."""
     async with looking(ONE, TWO) as scene:
-        scene.look.applied("docs", "a", _wanted(A, day=1))
-        scene.look.applied("docs", "a", _wanted(document("a", "two"), day=2))
+        scene.look.applied(DOCS, A_IDENTITY, _wanted(A, day=1))
+        scene.look.applied(DOCS, A_IDENTITY, _wanted(document("a", "two"), day=2))
         await scene.pass_by()
 
         assert scene.locations == _at(TWO)
@@ -193,15 +201,15 @@ async def test_the_last_version_carried_out_is_the_one_that_counts() -> None:
 
 @pytest.mark.parametrize("slug", ["docs", None], ids=["of one workspace", "of every workspace"])
 @pytest.mark.parametrize("noted", [True, False], ids=["stored before", "unheard of"])
-def test_late_chunks_of_a_deleted_document_go(slug: str | None, noted: bool) -> None:
+def test_late_chunks_of_a_deleted_document_go(slug: Slug | None, noted: bool) -> None:
     """Whether or not we ever carried that document out."""
 
     @virtually
     async def run() -> None:
         async with looking(ONE, TWO) as scene:
             if noted:
-                scene.look.applied("docs", "a", _wanted(A))
-            scene.look.deleted("a", slug, _ended(1).may_go)
+                scene.look.applied(DOCS, A_IDENTITY, _wanted(A))
+            scene.look.deleted(A_IDENTITY, slug, _ended(1).may_go)
             await scene.pass_by()
 
             assert scene.locations == set()
@@ -210,14 +218,14 @@ def test_late_chunks_of_a_deleted_document_go(slug: str | None, noted: bool) -> 
 
 
 @pytest.mark.parametrize("slug", ["docs", None], ids=["of one workspace", "of every workspace"])
-def test_a_document_that_came_after_its_tombstone_stays(slug: str | None) -> None:
+def test_a_document_that_came_after_its_tombstone_stays(slug: Slug | None) -> None:
     """What it wants is asked, not what the tombstone ended."""
 
     @virtually
     async def run() -> None:
         async with looking(ONE, TWO) as scene:
-            scene.look.deleted("a", slug, _ended(1).may_go)
-            scene.look.applied("docs", "a", _wanted(A, day=2))
+            scene.look.deleted(A_IDENTITY, slug, _ended(1).may_go)
+            scene.look.applied(DOCS, A_IDENTITY, _wanted(A, day=2))
             await scene.pass_by()
 
             assert scene.locations == _at(ONE, TWO)
@@ -230,7 +238,7 @@ async def test_a_tombstone_of_every_workspace_ends_what_others_stored_later_nowh
     """What is newer than the tombstone outlives it."""
     newer = _unit(A, 0, day=5)
     async with looking(ONE, newer) as scene:
-        scene.look.deleted("a", None, _ended(1).may_go)
+        scene.look.deleted(A_IDENTITY, None, _ended(1).may_go)
         await scene.pass_by()
 
         assert scene.locations == _at(newer)
@@ -240,14 +248,14 @@ async def test_a_tombstone_of_every_workspace_ends_what_others_stored_later_nowh
 async def test_a_document_in_work_is_looked_at_when_it_is_done() -> None:
     """Nobody plans with a copy that is about to go."""
     async with looking(ONE, ONE_AGAIN) as scene:
-        turn = scene.queues.enter("a", "docs", version())
+        turn = scene.queues.enter(A_IDENTITY, DOCS, version())
         await scene.pass_by()
         assert len(scene.locations) == 2
         turn.leave()
         await asyncio.sleep(SOON)
 
         assert len(scene.locations) == 1
-        assert "a" not in scene.queues
+        assert A_IDENTITY not in scene.queues
 
 
 @virtually
@@ -256,8 +264,8 @@ async def test_documents_wait_while_their_copies_are_removed() -> None:
     async with looking(ONE, ONE_AGAIN, _unit(document("b", "x"), 0)) as scene:
         scene.storage.removing.close()
         await scene.pass_by()
-        turn = scene.queues.enter("a", "docs", version(1))
-        assert "b" not in scene.queues
+        turn = scene.queues.enter(A_IDENTITY, DOCS, version(1))
+        assert Identity("b") not in scene.queues
         assert await turn.come_or_stall() is False
         scene.storage.removing.open()
         await turn.come()
@@ -293,7 +301,7 @@ async def test_it_looks_once() -> None:
 async def test_a_new_assignment_begins_the_time_anew_and_forgets() -> None:
     """Somebody else may have carried the documents out meanwhile."""
     async with looking(ONE, TWO) as scene:
-        scene.look.applied("docs", "a", _wanted(document("a", "one"), day=1))
+        scene.look.applied(DOCS, A_IDENTITY, _wanted(document("a", "one"), day=1))
         await asyncio.sleep(AMBIGUITY - 50)
         scene.look.begin()
         await asyncio.sleep(AMBIGUITY - 50)
@@ -328,10 +336,10 @@ async def test_a_revocation_while_it_removes_lets_the_request_finish() -> None:
         await scene.pass_by()
         scene.look.begin()
         await asyncio.sleep(1)
-        assert "a" in scene.queues
+        assert A_IDENTITY in scene.queues
         scene.storage.removing.open()
         await asyncio.sleep(1)
-        assert "a" not in scene.queues
+        assert A_IDENTITY not in scene.queues
         assert len(scene.locations) == 1
         await scene.pass_by()
 
@@ -345,7 +353,7 @@ async def test_a_removal_that_fails_is_tried_again_later_from_a_new_listing() ->
         scene.storage.removal_fails = [Failure("500")] * 3
         await scene.pass_by()
         assert len(scene.locations) == 2
-        assert "a" not in scene.queues
+        assert A_IDENTITY not in scene.queues
         await asyncio.sleep(400)
 
         assert len(scene.locations) == 1
@@ -385,8 +393,8 @@ async def test_a_doubt_has_its_workspace_looked_at_when_it_is_over() -> None:
     """Long after the assignment, and for each doubt once."""
     async with looking(ONE, TWO) as scene:
         await scene.pass_by()
-        scene.look.doubt("docs")
-        scene.look.applied("docs", "a", _wanted(document("a", "one"), day=1))
+        scene.look.doubt(DOCS)
+        scene.look.applied(DOCS, A_IDENTITY, _wanted(document("a", "one"), day=1))
         await asyncio.sleep(AMBIGUITY - 1)
         assert scene.locations == _at(ONE, TWO)
         await asyncio.sleep(SOON)
@@ -402,7 +410,7 @@ async def test_doubts_in_a_row_put_the_look_off_for_nobody() -> None:
     """Each is seen to soon after it is over, however many come meanwhile."""
     async with looking(ONE, ONE_AGAIN) as scene:
         for _ in range(30):
-            scene.look.doubt("docs")
+            scene.look.doubt(DOCS)
             await asyncio.sleep(60)
         assert len(scene.locations) == 1
         scene.storage.units.append(ONE_AGAIN)
@@ -418,8 +426,8 @@ async def test_what_is_carried_out_after_the_look_is_not_remembered() -> None:
     async with looking(ONE) as scene:
         await scene.pass_by()
         for n in range(1000):
-            scene.look.applied("docs", f"d{n}", _wanted(A))
-            scene.look.deleted(f"d{n}", None, _ended(1).may_go)
+            scene.look.applied(DOCS, Identity(f"d{n}"), _wanted(A))
+            scene.look.deleted(Identity(f"d{n}"), None, _ended(1).may_go)
         memory = scene.look._memory
 
         assert (memory.by_slug, memory.everywhere, memory.digests) == ({}, {}, 0)
@@ -429,7 +437,7 @@ async def test_what_is_carried_out_after_the_look_is_not_remembered() -> None:
 async def test_of_a_workspace_that_is_gone_nothing_is_remembered() -> None:
     """It may come back, and hold other versions then."""
     async with looking(ONE, TWO) as scene:
-        scene.look.applied("gone", "a", _wanted(document("a", "one"), day=1))
+        scene.look.applied(Slug("gone"), A_IDENTITY, _wanted(document("a", "one"), day=1))
         await scene.pass_by()
 
         assert scene.look._memory.digests == 0
@@ -441,10 +449,10 @@ async def test_what_it_remembers_has_a_bound() -> None:
     async with looking(ONE, ONE_AGAIN) as scene:
         many = of_version(version(), ["x"] * 1_000)
         for n in range(500):
-            scene.look.applied("docs", f"d{n}", many)
-            scene.look.applied("docs", f"d{n}", many)
-        assert len(scene.look._memory.by_slug["docs"]) == 200
-        scene.look.applied("docs", "a", of_version(version(9), ()))
+            scene.look.applied(DOCS, Identity(f"d{n}"), many)
+            scene.look.applied(DOCS, Identity(f"d{n}"), many)
+        assert len(scene.look._memory.by_slug[DOCS]) == 200
+        scene.look.applied(DOCS, A_IDENTITY, of_version(version(9), ()))
         await scene.pass_by()
 
         assert scene.locations == {min(_at(ONE, ONE_AGAIN))}

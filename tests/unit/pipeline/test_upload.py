@@ -10,6 +10,7 @@ import pytest
 
 from consumer.model.fault import Failure, Fault
 from consumer.model.marker import StoredUnit, Unit
+from consumer.model.names import Identity, Slug
 from consumer.model.outcome import Applied, FailureReason
 from consumer.pipeline.backoff import pause_of
 from consumer.pipeline.in_flight import InFlightBounds, InFlightLimit
@@ -35,9 +36,12 @@ from tests.unit.pipeline.doubles import (
 )
 from tests.virtual.loop import virtual_clock, virtually
 
+DOCS = Slug("docs")
+A = Identity("a")
+
 
 def _plan(id: str, *texts: str, already: Sequence[StoredUnit] = ()) -> Plan:
-    return make_plan("docs", document(id, *texts), version(5), already)
+    return make_plan(DOCS, document(id, *texts), version(5), already)
 
 
 class Fences:
@@ -140,7 +144,7 @@ async def test_a_closed_fence_starts_no_request_and_lets_those_under_way_finish(
     """Nobody would know of a request that was broken off whether it took effect."""
     storage, fences = Storage(), Fences()
     index = index_of(storage)
-    await index.units("docs", "a", trace_id=TRACE)
+    await index.units(DOCS, A, trace_id=TRACE)
     storage.uploading.close()
     plan = _plan("a", *(f"text {n}" for n in range(10)))
     work = asyncio.create_task(fences.carry_out(uploader_of(storage, index, slots=2), plan))
@@ -155,7 +159,7 @@ async def test_a_closed_fence_starts_no_request_and_lets_those_under_way_finish(
 
     assert storage.calls.count("listing docs") == 1
     assert len([call for call in storage.calls if call.startswith("upload")]) == 2
-    assert len(await index.units("docs", "a", trace_id=TRACE)) == 2
+    assert len(await index.units(DOCS, A, trace_id=TRACE)) == 2
 
 
 @pytest.mark.parametrize("which", ["assignment", "stop"])
@@ -243,12 +247,12 @@ async def test_removals_are_repeated_until_they_are_done_and_then_noted() -> Non
     failures = [Failure("down", fault=Fault.THEIRS), Failure("unclear")]
     storage = Storage(units=[old], removal_fails=failures)
     index = index_of(storage)
-    await index.units("docs", "a", trace_id=TRACE)
+    await index.units(DOCS, A, trace_id=TRACE)
     applied = await Fences().carry_out(uploader_of(storage, index), _plan("a", already=[old]))
 
     assert storage.calls.count("remove 1") == 3
     assert applied.removed_chunks == 1
-    assert await index.units("docs", "a", trace_id=TRACE) == ()
+    assert await index.units(DOCS, A, trace_id=TRACE) == ()
 
 
 async def test_a_fault_in_the_program_is_not_eaten() -> None:

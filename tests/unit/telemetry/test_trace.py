@@ -7,15 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from consumer.model.names import TraceId
 from consumer.model.record import Headers
 from consumer.telemetry.trace import new_span_id, new_trace_id, normalised, trace_id_of, traceparent
 
 ID = "4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT = f"00-{ID}-00f067aa0ba902b7-01".encode()
-NEW = "f" * 32
+NEW = TraceId("f" * 32)
 
 
-def found(headers: Headers, body: str | None = None) -> str:
+def found(headers: Headers, body: str | None = None) -> TraceId:
     return trace_id_of(headers, body, lambda: NEW)
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from consumer.cli.dlq.options import Filters, checked_events
 from consumer.cli.main import run_line
+from consumer.model.names import Identity, Slug
 from consumer.operations.letters.selection import Selection
 
 NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
@@ -46,9 +47,20 @@ def test_every_option_reaches_the_selection() -> None:
 
     assert all(getattr(filters, each.name) is not None for each in fields(Filters))
     assert filters.selection(["0@1"], now=NOW) == Selection(
-        frozenset({"invalid", "foreign"}), "c", "i", "d", "w", "t",
-        NOW - timedelta(hours=2), NOW - timedelta(hours=1), 3, 5, 9, "x", frozenset({"0@1"}),
-    )  # fmt: skip
+        reasons=frozenset({"invalid", "foreign"}),
+        cause="c",
+        identity=Identity("i"),
+        document="d",
+        workspace=Slug("w"),
+        technology="t",
+        since=NOW - timedelta(hours=2),
+        until=NOW - timedelta(hours=1),
+        partition=3,
+        first_offset=5,
+        last_offset=9,
+        text="x",
+        events=frozenset({"0@1"}),
+    )
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from consumer.model.names import Location
 from consumer.model.record import Coordinates
 from consumer.model.version import DocumentVersion
 from consumer.operations.audit.judgement import Case, Excuse, KeptUnit, WantedDocument
@@ -29,7 +30,14 @@ def wanted(*digests: str) -> WantedDocument:
 def kept(*digests: str, day: int = 5, created: float | None = OLD) -> tuple[KeptUnit, ...]:
     """A unit a chunk."""
     return tuple(
-        KeptUnit(f"{day}-{number}.json", version(day), (digest,), f"ids{number}", "doc", created)
+        KeptUnit(
+            Location(f"{day}-{number}.json"),
+            version(day),
+            (digest,),
+            f"ids{number}",
+            "doc",
+            created,
+        )
         for number, digest in enumerate(digests)
     )
 
@@ -93,7 +101,7 @@ def test_a_dead_letter_explains_no_more_than_it_says() -> None:
 
 def test_what_is_there_too_often_is_judged_when_nothing_is_under_way() -> None:
     """Doubles and stale chunks; young ones, and those of unknown age, may still go."""
-    double = replace(kept("a")[0], location="z.json")
+    double = replace(kept("a")[0], location=Location("z.json"))
     assert judge(wanted("a"), *kept("a"), double) is DocumentState.DOUBLE
     assert judge(wanted("a"), *kept("a"), *kept("x", day=1)) is DocumentState.STALE
     assert judge(wanted(), *kept("x", day=1)) is DocumentState.STALE

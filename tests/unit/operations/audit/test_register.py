@@ -8,10 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from consumer.model.names import Identity, Location, Slug
 from consumer.model.record import Coordinates
 from consumer.model.version import DocumentVersion
 from consumer.operations.audit.judgement import KeptUnit, WantedDocument
 from consumer.operations.audit.register import Refusal, Register, open_register
+
+ONE = Identity("one")
+DOCS = Slug("docs")
 
 DAY = datetime(2026, 3, 1, 10, 30, 15, 123_456, tzinfo=UTC)
 
@@ -20,17 +24,17 @@ def version(day: int, partition: int, offset: int) -> DocumentVersion:
     return DocumentVersion(DAY + timedelta(days=day), partition, offset)
 
 
-def put(register: Register, day: int, partition: int, offset: int, slug: str = "docs") -> None:
+def put(register: Register, day: int, partition: int, offset: int, slug: Slug = DOCS) -> None:
     """A document's event."""
     at = Coordinates("in", partition, offset)
     wanted = WantedDocument("id", at, version(day, partition, offset), (f"digest-{offset}",))
-    register.document("one", slug, wanted)
+    register.document(slug, ONE, wanted)
 
 
 def remove(
-    register: Register, day: int, partition: int, offset: int, slug: str | None = None
+    register: Register, day: int, partition: int, offset: int, slug: Slug | None = None
 ) -> None:
-    register.tombstone("one", slug, version(day, partition, offset))
+    register.tombstone(slug, ONE, version(day, partition, offset))
 
 
 def standing(register: Register) -> dict[str, int]:
@@ -76,9 +80,9 @@ def test_across_partitions_dates_decide(first: bool) -> None:
 def test_a_tombstone_for_one_workspace_leaves_the_others() -> None:
     """And one without a workspace ends all."""
     with open_register() as register:
-        put(register, 1, 0, 10, "docs")
-        put(register, 1, 0, 11, "other")
-        remove(register, 1, 0, 12, "docs")
+        put(register, 1, 0, 10, DOCS)
+        put(register, 1, 0, 11, Slug("other"))
+        remove(register, 1, 0, 12, DOCS)
         assert standing(register) == {"other": 11}
         remove(register, 1, 0, 13)
         assert standing(register) == {}
@@ -101,26 +105,26 @@ unit = st.builds(
 
 
 @given(st.lists(unit, max_size=5, unique_by=lambda each: each.location), st.text(max_size=5))
-def test_what_is_stored_comes_back_as_it_was(units: list[KeptUnit], identity: str) -> None:
+def test_what_is_stored_comes_back_as_it_was(units: list[KeptUnit], identity: Identity) -> None:
     """Whatever the texts hold, NUL and quotes included; sorted by location."""
     with open_register() as register:
         for each in units:
-            register.stored(identity, "docs", each)
-        found = [each for entry in register.entries("docs") for each in entry.kept]
+            register.stored(DOCS, identity, each)
+        found = [each for entry in register.entries(DOCS) for each in entry.kept]
 
     assert sorted(found, key=lambda e: e.location) == sorted(units, key=lambda e: e.location)
 
 
 def test_a_row_that_is_listed_twice_is_as_young_as_the_younger() -> None:
     """Judging it by the older one would find fault with what is just written."""
-    row = KeptUnit("x.json", version(1, 0, 1), ("d",), "ids", "id", 10.0)
+    row = KeptUnit(Location("x.json"), version(1, 0, 1), ("d",), "ids", "id", 10.0)
     with open_register() as register:
         for created in (10.0, 20.0, 15.0):
             unit = KeptUnit(row.location, row.version, row.digests, row.chunk_ids, "id", created)
-            register.stored("one", "docs", unit)
+            register.stored(DOCS, ONE, unit)
         (entry,) = register.entries()
         assert [each.created for each in entry.kept] == [20.0]
-        register.forget_stored("docs")
+        register.forget_stored(DOCS)
         assert list(register.entries()) == []
 
 
@@ -128,7 +132,7 @@ def test_numbers_of_any_size_are_taken() -> None:
     """A marker can be edited by hand: an absurd offset must not end the audit."""
     absurd = DocumentVersion(DAY, 2**70, 2**70)
     with open_register() as register:
-        register.stored("one", "docs", KeptUnit("x", absurd, (), "", "id", 1.0))
+        register.stored(DOCS, ONE, KeptUnit(Location("x"), absurd, (), "", "id", 1.0))
         (entry,) = register.entries()
         assert entry.kept[0].version.partition == 2**63 - 1
 
@@ -136,12 +140,12 @@ def test_numbers_of_any_size_are_taken() -> None:
 def test_refusals_and_waiting_records_come_back() -> None:
     """A refusal once an original, a waiting record once."""
     at, replay = Coordinates("in", 1, 2), Coordinates("replay", 1, 7)
-    refusal = Refusal(at, replay, None, "one", "invalid")
+    refusal = Refusal(at, replay, None, ONE, "invalid")
     with open_register() as register:
         register.refused(Refusal(at, at, None, None, "invalid"))
         register.refused(refusal)
         put(register, 1, 0, 3)
-        register.waits("one", at)
-        register.waits("one", at)
+        register.waits(ONE, at)
+        register.waits(ONE, at)
         assert list(register.refusals()) == [refusal]
         assert [entry.waiting for entry in register.entries()] == [(at,)]

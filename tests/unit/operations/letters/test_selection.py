@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consumer.contract.received_letter import letter_of
+from consumer.model.names import Identity
 from consumer.model.outcome import FailureReason
 from consumer.operations.letters.selection import Selection
 from tests.unit.contract.letters import at, document_record, event_id, foreign_record, letter
@@ -105,7 +106,7 @@ def test_foreign_letters_can_be_selected() -> None:
 
 def test_an_unknown_identity_is_nobody_s() -> None:
     """A filter on what a letter does not say leaves it out."""
-    assert not Selection(identity="x").matches(FOREIGN)
+    assert not Selection(identity=Identity("x")).matches(FOREIGN)
     assert not Selection(technology="x").matches(FOREIGN)
     assert Selection().is_all
     assert not Selection(partition=0).is_all

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from consumer.contract.received_letter import Letter, letter_of
 from consumer.contract.received_result import ReceivedResult
 from consumer.model import origin as of
+from consumer.model.names import Identity, Slug
 from consumer.model.origin import Origin
 from consumer.model.record import Coordinates, Record
 from consumer.operations.letters.standing import ReplayedRecord, Standing, Standings, replayed_of
@@ -295,7 +296,7 @@ def test_a_letter_without_workspace_is_stale_by_identity() -> None:
 
 def test_a_foreign_letter_is_never_stale() -> None:
     """What it claims to be is not believed."""
-    forged = replace(FOREIGN, identity="doc", workspace="river")
+    forged = replace(FOREIGN, identity=Identity("doc"), workspace=Slug("river"))
 
     assert Story((forged,), results=(newer(),)).of() == [OPEN]
 

@@ -9,6 +9,7 @@ import pytest
 
 from consumer.contract.dead_letter import Cause, DeadLetter
 from consumer.contract.received_letter import Letter, letter_of
+from consumer.model.names import Identity, TraceId
 from consumer.model.origin import Origin, origin_of
 from consumer.model.outcome import FailureReason
 from consumer.model.record import Coordinates, Headers, Record, Unreadable
@@ -55,11 +56,11 @@ def a_letter(
         origin=Origin(ORIGINAL.at, ORIGINAL.timestamp_ms, replays=replays, event_id=EVENT_ID),
         cause=Cause(FailureReason(reason), "refused 17", "upload", "x"),
         event_id=EVENT_ID,
-        trace_id="1" * 32,
+        trace_id=TraceId("1" * 32),
         group="group",
         task="task",
         failed_at=NOW,
-        identity="x",
+        identity=Identity("x"),
         document_id="x",
     )
     lies = Record(

@@ -9,6 +9,7 @@ from consumer.model.document import Chunk, ProcessedDocument
 from consumer.model.identity import IdentityTemplate
 from consumer.model.listing import ListedRow, Listing
 from consumer.model.marker import unit_of
+from consumer.model.names import Identity, Location, Slug
 from consumer.model.version import DocumentVersion
 from consumer.operations.where.held import Held, Searched, held_of, looked_for
 
@@ -26,13 +27,15 @@ def rows(of: ProcessedDocument, *positions: int) -> tuple[ListedRow, ...]:
     found = []
     for position in positions or range(len(of.chunks)):
         marker = unit_of((of.chunks[position],), of, DocumentVersion(NOW, 0, 1)).marker
-        found.append(ListedRow(f"{position}.json", marker.encode(), 5.0, marker, sentinel=False))
+        found.append(
+            ListedRow(Location(f"{position}.json"), marker.encode(), 5.0, marker, sentinel=False)
+        )
     return tuple(found)
 
 
 def held(stored: tuple[ListedRow, ...], newest: ProcessedDocument | None) -> Held:
-    wanted = {"doc": newest} if newest is not None else {}
-    (found,) = held_of(Listing("docs", stored, NOW), BY_ID, wanted)
+    wanted = {Identity("doc"): newest} if newest is not None else {}
+    (found,) = held_of(Listing(Slug("docs"), stored, NOW), BY_ID, wanted)
     return found
 
 
@@ -50,7 +53,7 @@ def test_complete_and_incomplete() -> None:
 def test_surplus_and_doubles_are_told_however_young() -> None:
     """Who asks wants to know what is there now."""
     whole = document("a", "b")
-    double = replace(rows(whole)[0], location="9.json")
+    double = replace(rows(whole)[0], location=Location("9.json"))
     found = held((*rows(whole), double), whole)
     assert (found.stored, found.covered, found.surplus, found.is_complete) == (3, 2, 1, False)
     assert [text.endswith("is stored twice") for text in found.findings] == [True]

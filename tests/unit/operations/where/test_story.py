@@ -10,6 +10,7 @@ import pytest
 
 from consumer.contract.received_result import ReceivedResult, ReceivedSource
 from consumer.model.identity import IdentityTemplate
+from consumer.model.names import Identity, Slug
 from consumer.model.record import Coordinates, Record
 from consumer.operations.where.story import (
     DOCUMENT,
@@ -42,8 +43,8 @@ def told(
         timestamp=NOW,
         kind=kind,
         document_id="x",
-        identity="x",
-        workspace="docs",
+        identity=Identity("x"),
+        workspace=Slug("docs"),
         version=None,
         chunks=1,
         key="x",
@@ -54,7 +55,7 @@ def told(
 
 
 def story(*events: StoryEvent, results: tuple[ReceivedResult, ...] = (), **more: Any) -> Story:
-    return Story("x", ("x",), events, results, (), (), **more)
+    return Story("x", (Identity("x"),), events, results, (), (), **more)
 
 
 def result(offset: int) -> ReceivedResult:

@@ -11,10 +11,22 @@ import pytest
 from consumer.model.identity import IdentityTemplate
 from consumer.model.listing import ListedFile, ListedRow, Listing
 from consumer.model.marker import ChunkMark, Marker
+from consumer.model.names import Location, Slug
+from consumer.model.slug import slugify
 from consumer.model.version import DocumentVersion
 from consumer.operations.workspaces.faults import examine
 from consumer.operations.workspaces.finding import FindingKind, Remedy, found
 from consumer.operations.workspaces.holding import Holding, contents, holdings, in_several, orphan
+
+D = Location("d")
+
+B_SLUG = Slug("b")
+
+A = Location("a")
+B = Location("b")
+C = Location("c")
+S = Location("s")
+A_SLUG = Slug("a")
 
 NOW = datetime(2026, 11, 22, 18, tzinfo=UTC)
 SETTLED = 600.0
@@ -36,16 +48,16 @@ def marker(
     )
 
 
-def row(location: str, holds: Marker | None, age: float | None = 700.0) -> ListedRow:
+def row(location: Location, holds: Marker | None, age: float | None = 700.0) -> ListedRow:
     source = holds.encode() if holds else "no source set"
     return ListedRow(location, source, age, holds, sentinel=False)
 
 
-def sentinel(location: str, age: float) -> ListedRow:
+def sentinel(location: Location, age: float) -> ListedRow:
     return ListedRow(location, '{"alc-sentinel":1,"id":"x"}', age, None, sentinel=True)
 
 
-def listing(*rows: ListedRow, slug: str = "docs") -> Listing:
+def listing(*rows: ListedRow, slug: Slug = Slug("docs")) -> Listing:
     return Listing(slug, rows, NOW)
 
 
@@ -72,89 +84,89 @@ NEW = marker("9", day=2)
 @pytest.mark.parametrize(
     ("rows", "expected"),
     [
-        pytest.param([row("a", ONE), row("b", TWO), row("c", THREE)], [], id="all is well"),
+        pytest.param([row(A, ONE), row(B, TWO), row(C, THREE)], [], id="all is well"),
         pytest.param(
-            [row("b", ONE), row("a", ONE), row("c", TWO), row("d", THREE)],
+            [row(B, ONE), row(A, ONE), row(C, TWO), row(D, THREE)],
             [("double", "b")],
             id="the lowest location stays",
         ),
         pytest.param(
-            [row("a", ONE), row("b", ONE, age=500), row("c", TWO), row("d", THREE)],
+            [row(A, ONE), row(B, ONE, age=500), row(C, TWO), row(D, THREE)],
             [],
             id="a young copy may be an upload that is being put right",
         ),
         pytest.param(
-            [row("a", ONE), row("b", ONE), row("c", TWO, age=500), row("d", THREE)],
+            [row(A, ONE), row(B, ONE), row(C, TWO, age=500), row(D, THREE)],
             [],
             id="a document that is being worked on is not judged",
         ),
         pytest.param(
-            [row("a", ONE), row("b", ONE, age=None), row("c", TWO), row("d", THREE)],
+            [row(A, ONE), row(B, ONE, age=None), row(C, TWO), row(D, THREE)],
             [],
             id="a copy of unknown age is young",
         ),
         pytest.param(
-            [row("a", marker("1", "same")), row("b", marker("2", "same")), row("c", THREE)],
+            [row(A, marker("1", "same")), row(B, marker("2", "same")), row(C, THREE)],
             [],
             id="the same text under two chunk ids",
         ),
         pytest.param(
-            [row("a", marker("2", "same")), row("b", marker("2", "same")), row("c", THREE)],
+            [row(A, marker("2", "same")), row(B, marker("2", "same")), row(C, THREE)],
             [("possible-double", "b")],
             id="chunk 1 failed, and its text stands under chunk 2 a second time",
         ),
         pytest.param(
             [
-                row("a", marker("2", "same")),
-                row("b", marker("2", "same", day=2)),
-                row("c", THREE),
+                row(A, marker("2", "same")),
+                row(B, marker("2", "same", day=2)),
+                row(C, THREE),
             ],
             [],
             id="the text was put before itself: two versions of one chunk id are right",
         ),
         pytest.param(
-            [row("a", ONE), row("b", TWO), row("c", NEW), row("d", NEW)],
+            [row(A, ONE), row(B, TWO), row(C, NEW), row(D, NEW)],
             [("double", "d")],
             id="one changed chunk, and more stored than the document has",
         ),
         pytest.param(
-            [row("a", ONE), row("b", TWO), row("c", marker("9", day=2))],
+            [row(A, ONE), row(B, TWO), row(C, marker("9", day=2))],
             [],
             id="unchanged chunks keep the marker of their version",
         ),
         pytest.param(
-            [row("a", ONE), row("b", TWO), row("c", marker("9", day=2)), row("d", THREE)],
+            [row(A, ONE), row(B, TWO), row(C, marker("9", day=2)), row(D, THREE)],
             [],
             id="too much is stored, but which is stale is not proven",
         ),
         pytest.param(
             [
-                row("a", ONE),
-                row("b", marker("1", "new", day=2, total=2)),
-                row("c", marker("2", "new too", day=2, total=2)),
+                row(A, ONE),
+                row(B, marker("1", "new", day=2, total=2)),
+                row(C, marker("2", "new too", day=2, total=2)),
             ],
             [("stale", "a")],
             id="the newest version is stored whole, so the rest is stale",
         ),
         pytest.param(
             [
-                row("a", ONE, age=10),
-                row("b", marker("1", "new", day=2, total=2)),
-                row("c", marker("2", "new too", day=2, total=2)),
+                row(A, ONE, age=10),
+                row(B, marker("1", "new", day=2, total=2)),
+                row(C, marker("2", "new too", day=2, total=2)),
             ],
             [],
             id="and not before everything of it is settled",
         ),
         pytest.param(
-            [row("a", ONE), row("a", ONE), row("b", TWO), row("c", THREE)],
+            [row(A, ONE), row(A, ONE), row(B, TWO), row(C, THREE)],
             [("listed-twice", "a")],
             id="one file that was embedded twice is no double",
         ),
         pytest.param(
-            [row("a", ONE), row("a", ONE, age=1)], [], id="and may be under way, too"
+            [row(A, ONE), row(A, ONE, age=1)], [], id="and may be under way, too"
         ),
         pytest.param(
-            [row("a", None), row("b", None), sentinel("s", 599), sentinel("t", 601)],
+            [row(A, None), row(B, None), sentinel(S, 599), sentinel(Location("t"), 601)],
             [("old-sentinel", "t")],
             id="equal foreign documents are nobody's business; test documents have 10 minutes",
         ),
@@ -168,7 +180,7 @@ def test_what_rows_prove(rows: list[ListedRow], expected: list[tuple[str, str]])
 
 def test_a_double_names_the_copy_that_stays() -> None:
     """Of three copies two go, one at a time, each naming the one that stays."""
-    rows = [row("c", ONE), row("a", ONE), row("b", ONE), row("d", TWO), row("e", THREE)]
+    rows = [row(C, ONE), row(A, ONE), row(B, ONE), row(D, TWO), row(Location("e"), THREE)]
     seen = examine(listing(*rows), None, identity=BY_ID, settled=SETTLED)
 
     assert [(each.location, each.keeps, each.remedy) for each in seen] == [
@@ -179,8 +191,8 @@ def test_a_double_names_the_copy_that_stays() -> None:
 
 def test_the_identity_says_which_units_are_of_one_document() -> None:
     """By source URL a re-crawl under a new id is the same document, by id it is another one."""
-    old = row("a", marker("1", total=1, document="old"))
-    new = row("b", marker("9", day=2, total=1, document="new"))
+    old = row(A, marker("1", total=1, document="old"))
+    new = row(B, marker("9", day=2, total=1, document="new"))
 
     assert told(old, new) == []
     assert told(old, new, identity=BY_URL) == [("stale", "a")]
@@ -188,24 +200,24 @@ def test_the_identity_says_which_units_are_of_one_document() -> None:
 
 def test_what_is_listed_must_be_found() -> None:
     """A row without vectors is told, a young one and one of others is not."""
-    rows = [row("a", ONE), row("b", TWO), row("c", THREE)]
+    rows = [row(A, ONE), row(B, TWO), row(C, THREE)]
 
     assert told(*rows, vectors=all_there(rows[1:])) == [("vectors-gone", "a")]
     assert told(*rows, vectors={}) == [("vectors-gone", at) for at in "abc"]
     assert told(replace(rows[0], age=1.0), vectors={}) == []
-    assert told(row("f", None), sentinel("s", 10), vectors={}) == []
+    assert told(row(Location("f"), None), sentinel(S, 10), vectors={}) == []
 
 
 def test_of_a_double_without_vectors_only_the_copy_that_stays_is_embedded() -> None:
     """The other one goes anyway."""
-    rows = [row("a", ONE), row("b", ONE), row("c", TWO), row("d", THREE)]
+    rows = [row(A, ONE), row(B, ONE), row(C, TWO), row(D, THREE)]
 
     assert told(*rows, vectors=all_there(rows[1:])) == [("double", "b"), ("vectors-gone", "a")]
 
 
 def test_what_is_found_must_be_listed() -> None:
     """Vectors that a crash of AnythingLLM left, of a unit without a row or beside one with it."""
-    rows = [row("a", ONE)]
+    rows = [row(A, ONE)]
     vectors = {ONE.encode(): 3, TWO.encode(): 1}
     seen = examine(listing(*rows), vectors, identity=BY_ID, settled=SETTLED)
 
@@ -217,12 +229,12 @@ def test_what_is_found_must_be_listed() -> None:
 
 def test_nothing_is_said_of_vectors_that_are_not_known() -> None:
     """An empty answer and none are different things."""
-    assert examine(listing(row("a", ONE)), None, identity=BY_ID, settled=SETTLED) == []
+    assert examine(listing(row(A, ONE)), None, identity=BY_ID, settled=SETTLED) == []
 
 
 def test_twenty_thousand_rows_take_no_time() -> None:
     """One document of 10,000 chunks, each stored twice, is judged in about a second at most."""
-    rows = [row(f"{n:05}", marker(str(n // 2), total=10_000)) for n in range(20_000)]
+    rows = [row(Location(f"{n:05}"), marker(str(n // 2), total=10_000)) for n in range(20_000)]
     began = time.monotonic()
     seen = examine(listing(*rows), all_there(rows), identity=BY_ID, settled=SETTLED)
 
@@ -230,22 +242,22 @@ def test_twenty_thousand_rows_take_no_time() -> None:
     assert time.monotonic() - began < 5
 
 
-def holding(workspace: str, day: int, technology: str = "Tech") -> Holding:
+def holding(workspace: Slug, day: int, technology: str = "Tech") -> Holding:
     return Holding(workspace, "doc", technology, datetime(2026, 11, day, tzinfo=UTC))
 
 
 @pytest.mark.parametrize(
     ("held", "target", "expected"),
     [
-        ([holding("a", 1)], "b", []),
-        ([holding("a", 1), holding("b", 2)], "b", [("moved", "a")]),
-        ([holding("a", 1), holding("b", 2)], "c", [("also-in", "a"), ("also-in", "b")]),
-        ([holding("a", 1), holding("b", 2)], None, [("also-in", "a"), ("also-in", "b")]),
+        ([holding(A_SLUG, 1)], "b", []),
+        ([holding(A_SLUG, 1), holding(B_SLUG, 2)], "b", [("moved", "a")]),
+        ([holding(A_SLUG, 1), holding(B_SLUG, 2)], "c", [("also-in", "a"), ("also-in", "b")]),
+        ([holding(A_SLUG, 1), holding(B_SLUG, 2)], None, [("also-in", "a"), ("also-in", "b")]),
     ],
     ids=["in one", "routing leads to one of them", "to none of them", "to nowhere"],
 )
 def test_documents_in_several_workspaces(
-    held: list[Holding], target: str | None, expected: list[tuple[str, str]]
+    held: list[Holding], target: Slug | None, expected: list[tuple[str, str]]
 ) -> None:
     """Where routing leads to one of them the others are leftovers; else nobody can tell."""
     seen = list(in_several([held], lambda technology: target))
@@ -257,31 +269,38 @@ def test_documents_in_several_workspaces(
 
 def test_a_document_whose_technology_changed_is_routed_by_its_newest_version() -> None:
     """Each copy is where routing sent it at its time."""
-    held = [holding("old", 1, "Old"), holding("new", 2, "New")]
-    seen = list(in_several([held], str.lower))
+    held = [holding(Slug("old"), 1, "Old"), holding(Slug("new"), 2, "New")]
+    seen = list(in_several([held], slugify))
 
     assert [(each.kind, each.workspace) for each in seen] == [(FindingKind.MOVED, "old")]
 
 
 def test_a_workspace_holds_its_documents_by_identity() -> None:
     """With the fields of the newest unit."""
-    held = holdings(listing(row("a", ONE), row("b", marker("9", day=2)), row("f", None)), BY_ID)
+    held = holdings(
+        listing(row(A, ONE), row(B, marker("9", day=2)), row(Location("f"), None)), BY_ID
+    )
 
-    assert held == {"doc": holding("docs", 2)}
+    assert held == {"doc": holding(Slug("docs"), 2)}
 
 
 def test_files_in_no_workspace_stay_where_their_text_is_found() -> None:
     """Something else is wrong then, and removing the file would make it worse."""
-    file = ListedFile("a", ONE.encode(), ONE, sentinel=False, embedded=False)
+    file = ListedFile(Location("a"), ONE.encode(), ONE, sentinel=False, embedded=False)
 
     assert orphan(file, findable_in=None).remedy is Remedy.REMOVE
-    assert orphan(file, findable_in="docs").remedy is Remedy.NONE
+    assert orphan(file, findable_in=Slug("docs")).remedy is Remedy.NONE
 
 
 def test_contents_are_counted_by_file() -> None:
     """A file listed twice is one; documents of ours, of others, and tests apart."""
-    rows = [row("a", ONE), row("a", ONE), row("b", marker("x", document="other")), row("f", None)]
-    counted = contents(listing(*rows, sentinel("s", 1)), "Docs", BY_ID)
+    rows = [
+        row(A, ONE),
+        row(A, ONE),
+        row(B, marker("x", document="other")),
+        row(Location("f"), None),
+    ]
+    counted = contents(listing(*rows, sentinel(S, 1)), "Docs", BY_ID)
 
     assert (counted.documents, counted.chunks, counted.foreign, counted.sentinels) == (2, 2, 1, 1)
 
@@ -289,7 +308,7 @@ def test_contents_are_counted_by_file() -> None:
 @pytest.mark.parametrize("kind", FindingKind)
 def test_every_kind_says_what_to_do(kind: FindingKind) -> None:
     """Only what is not looked at says all in its text."""
-    finding = found(kind, "docs", "text")
+    finding = found(kind, Slug("docs"), "text")
 
     assert bool(finding.what_to_do) is (kind is not FindingKind.NOT_LOOKED_AT)
     assert finding.remedy is Remedy.NONE or not finding.is_note

@@ -9,6 +9,7 @@ import pytest
 from consumer.model.identity import IdentityTemplate
 from consumer.model.listing import ListedRow, Listing
 from consumer.model.marker import ChunkMark, Marker
+from consumer.model.names import Location, Slug
 from consumer.model.version import DocumentVersion
 from consumer.operations.workspaces.finding import Remedy
 from consumer.operations.workspaces.shared_sources import SharedSources, shared_sources
@@ -57,11 +58,14 @@ def test_what_is_right_is_not_told() -> None:
 
 def test_it_is_a_note_about_the_workspace() -> None:
     """Nothing to repair: several documents may really share a source."""
-    rows = [ListedRow(f"at-{n}", "", 1.0, unit(id), False) for n, id in enumerate(("one", "two"))]
-    foreign = ListedRow("by-hand", "", 1.0, None, False)
+    rows = [
+        ListedRow(Location(f"at-{n}"), "", 1.0, unit(id), False)
+        for n, id in enumerate(("one", "two"))
+    ]
+    foreign = ListedRow(Location("by-hand"), "", 1.0, None, False)
     template = IdentityTemplate.parse("{id}")
-    (note,) = shared_sources(Listing("docs", (*rows, foreign), NOW), template)
+    (note,) = shared_sources(Listing(Slug("docs"), (*rows, foreign), NOW), template)
 
     assert (note.workspace, note.is_note, note.remedy) == ("docs", True, Remedy.NONE)
     assert "DOCUMENT_IDENTITY={source_url}" in note.what_to_do
-    assert list(shared_sources(Listing("docs", (foreign,), NOW), template)) == []
+    assert list(shared_sources(Listing(Slug("docs"), (foreign,), NOW), template)) == []
