@@ -39,6 +39,7 @@ from tests.operations.replaying import (
     parked,
     replay,
     replays,
+    resume,
 )
 from tests.staging import Json, document, eventually, texts
 from tests.topics import create_topics
@@ -216,7 +217,7 @@ async def test_the_second_operator_is_refused_with_the_reason(
     stage: Stage, commands: Commands
 ) -> None:
     """Who is at it, since which run, and from where; the first one goes on undisturbed."""
-    await refused(stage, 6)
+    await refused(stage, 12)
     quick = stage.env | {"KAFKA_SESSION_TIMEOUT_SECONDS": "2"}
     at_work = Told()
     first = asyncio.create_task(
@@ -231,14 +232,18 @@ async def test_the_second_operator_is_refused_with_the_reason(
     await eventually(lambda: at_work.runs)
     second = await commands.run("dlq", "replay", "--yes", settings=quick)
     runs = await commands.run("dlq", "runs", "--json", settings=stage.env)
-    done = await first
+    so_far = at_work.done
+    await eventually(lambda: at_work.done > so_far)
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+    done = await resume(stage, runs.json["run"], rate=1000.0)
 
     assert second.code == 1
     assert re.search(r"run \d{8}-\d{6}-\w{4} of alice@one, from 127", second.err)
     assert "waiting that long" in second.err
     assert runs.json["state"] == "running"
-    assert done.progress.published == 6
-    assert sorted(Counter(letters_of(await replays(stage))).values()) == [1] * 6
+    assert done.progress.published == 12
+    assert sorted(Counter(letters_of(await replays(stage))).values()) == [1] * 12
 
 
 async def begun(process: Process) -> str:

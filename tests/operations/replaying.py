@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -31,10 +31,15 @@ class Operated(Protocol):
     def clients(self) -> KafkaAccess: ...
 
 
-@dataclass
+@dataclass(slots=True)
 class Told:
-    """What an operator was told."""
+    """What an operator was told.
 
+    Args:
+        at: what happens when so many letters are done, before anything else can.
+    """
+
+    at: Mapping[int, Callable[[], object]] = field(default_factory=dict)
     waited_for: list[str] = field(default_factory=list)
     runs: list[ReplayRun] = field(default_factory=list)
     done: int = 0
@@ -50,6 +55,8 @@ class Told:
 
     def _done(self, more: int) -> None:
         self.done += more
+        if (happens := self.at.get(self.done)) is not None:
+            happens()
 
 
 def a_request(**wanted: Any) -> ReplayRequest:
