@@ -337,29 +337,34 @@ async def test_an_audit_and_a_story_of_what_is_lost(
 
 
 async def test_an_audit_beside_a_service_that_works(stage: Stage) -> None:
-    """However often it looks while documents come, change and go, it finds nothing unexplained."""
+    """However often it looks while documents come, change and go, it finds nothing unexplained.
+
+    What seems to be wrong is looked at twice. So a document does one of the three here: one that
+    does another between the events and the listing of each look can seem to be wrong both times.
+    """
+    await stage.publish_all(document(f"d{n}", texts(f"d{n}", 1 + n % 3)) for n in range(24))
     await stage.start()
+    await stage.wait_results(24)
 
     async def publish() -> None:
-        for round in range(6):
-            names = [f"d{n}" for n in range(12)]
-            await stage.publish_all(
-                document(name, texts(f"{name}-{round % 3}", 1 + (round + n) % 3), day=round)
-                for n, name in enumerate(names)
-            )
-            await stage.publish(None, key=f"d{round}")
-            await stage.publish(b"junk", key="junk")
+        for n in range(24):
+            await stage.publish(document(f"more-{n}", texts(f"more-{n}", 1 + n % 3)))
+            if n % 4 == 0:
+                await stage.publish(None, key=f"d{n}")
+                await stage.publish(b"junk", key="junk")
+            else:
+                await stage.publish(document(f"d{n}", texts(f"new d{n}", 1 + n % 2), day=1))
 
     publishing = asyncio.create_task(publish())
     living = [await look(stage, sleep=asyncio.sleep) for _ in range(3)]
     await publishing
-    await stage.wait_results(6 * 13)
+    await stage.wait_results(24 + 2 * 24)
     await stage.wait_committed()
     last = await look(stage, sleep=asyncio.sleep)
 
     # A note only: what was stored after the events had been read is newer than any event read.
     assert [[one for one in each.found if not one.is_note] for each in living] == [[], [], []]
-    assert (last.found, last.summary.invalid, last.summary.documents) == ([], 6, 12 - 1)
+    assert (last.found, last.summary.invalid, last.summary.documents) == ([], 6, 24 + 24 - 6)
 
 
 @pytest.mark.slow
