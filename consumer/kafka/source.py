@@ -19,8 +19,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -42,10 +43,12 @@ from consumer.kafka.lag_watch import LagWatch
 from consumer.kafka.ledger import RecordMark
 from consumer.kafka.membership import position_of, rejoin
 from consumer.kafka.offset_reset import OffsetReset
+from consumer.kafka.raising import RaisingPlaces, unwrapped_getmany
 from consumer.kafka.records import to_record
 from consumer.kafka.resumption import Resumption
 from consumer.kafka.settled_metadata import anchor_of, check_of
-from consumer.model.record import Record
+from consumer.model.reason import FailureReason
+from consumer.model.record import Coordinates, Record, Unreadable
 from consumer.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)
@@ -127,6 +130,7 @@ class KafkaSource:
         )
         self._fed_at = clock()
         self._offset_reset = OffsetReset(config.auto_offset_reset, metrics)
+        self._raising = RaisingPlaces()
         self._lag_watch = LagWatch(connection, config.topics, clock)
         self.stable_lags: dict[tuple[str, int], int] = {}
         """As `lags` found them, but up to the last stable offset: what Kafka gives out now."""
@@ -223,6 +227,9 @@ class KafkaSource:
         """The next record, or None when there was none for `timeout` seconds."""
         if self._assignments.failure is not None:
             raise RuntimeError("the rebalance listener failed") from self._assignments.failure
+        raising = self._raising.worst(self._assignments.by_partition)
+        if raising is not None:
+            return await self._poll_unwrapped(raising, timeout)
         try:
             # Without an assignment as well: only here does aiokafka raise what keeps it from one.
             batch = await self._ask(self._askable(), timeout)
@@ -247,14 +254,48 @@ class KafkaSource:
             # Parsers of record formats before Kafka 0.11 raise anything, and so does whatever is
             # wrapped round the client, with the record that it was about to hand over in its hands.
             log.warning("source.poll_failed", error=in_short(error))
-            self._step_back()
+            self._raising.raised(self._step_back())
             await asyncio.sleep(_FAILED_SECONDS)
             return None
         if batch is None:
+            self._step_back()
             return None
         if not batch:
             self._follow()
         return self._first(batch)
+
+    async def _poll_unwrapped(
+        self, partition: TopicPartition, timeout: float
+    ) -> KafkaDelivery | None:
+        """The next record of a partition whose polls keep raising, without what wraps the client.
+
+        Where the client itself raises, the record is dead-lettered by its place: it would hold up
+        all that lie behind it for ever.
+        """
+        before = self._assignments.by_partition[partition]
+        try:
+            batch = await self._ask([partition], timeout, unwrapped_getmany(self._joined()))
+        except Exception as error:
+            log.warning("source.poll_failed", error=in_short(error))
+            position = position_of(self._joined(), partition)
+            received = before.ledger.next_offset
+            if position is None or received is None or position <= received:
+                await asyncio.sleep(_FAILED_SECONDS)
+                return None
+            problem = f"every poll raises on it: {in_short(error)}"[:200]
+            at = Coordinates(partition.topic, partition.partition, position - 1)
+            record = Record(at, 0, None, None, (), Unreadable(FailureReason.UNDECODABLE, problem))
+            self._raising.passed(partition)
+            return self._received(partition, before, self._noted(record))
+        if batch:
+            log.warning(
+                "source.unwrapped",
+                topic=partition.topic,
+                partition=partition.partition,
+                consequence="one record is taken without what is wrapped round Kafka's client",
+                what_to_do="see the source.poll_failed lines: instrumentation raises on the record",
+            )
+        return self._first(batch or {})
 
     def _askable(self) -> list[TopicPartition]:
         """The partitions to ask for: none whose beginning is not known yet."""
@@ -269,13 +310,14 @@ class KafkaSource:
             if position is not None and assignment.placed:
                 assignment.ledger.follow(position)
 
-    def _step_back(self) -> None:
-        """Go back to what was received, after a poll that raised.
+    def _step_back(self) -> list[tuple[TopicPartition, int]]:
+        """Go back to what was received, after a poll that raised; where that moved something.
 
         The client may have taken records out of its buffer and moved its positions on. Left there,
         the next commit would pass records that nobody has seen.
         """
         consumer = self._joined()
+        moved = []
         for partition, assignment in self._assignments.by_partition.items():
             position, received = position_of(consumer, partition), assignment.ledger.next_offset
             if position is None or position == received:
@@ -284,6 +326,8 @@ class KafkaSource:
                 rejoin(consumer)  # nobody knows where it began: the group says it anew
             elif position > received:
                 consumer.seek(partition, received)
+                moved.append((partition, received))
+        return moved
 
     async def listen(self) -> None:
         """Let aiokafka raise what went wrong in the background, also while nothing is polled.
@@ -300,13 +344,17 @@ class KafkaSource:
             await self._rest_after(error)
 
     async def _ask(
-        self, partitions: list[TopicPartition], timeout: float
+        self,
+        partitions: list[TopicPartition],
+        timeout: float,
+        getmany: Callable[..., Awaitable[Any]] | None = None,
     ) -> dict[TopicPartition, list[ConsumerRecord]] | None:
         """One ``getmany``; None when a rebalance makes it wait much longer than asked."""
         milliseconds = int(timeout * 1000)
         try:
             async with asyncio.timeout(timeout + _ASSIGNMENT_WAIT_SECONDS):
-                answer: dict[TopicPartition, list[ConsumerRecord]] = await self._joined().getmany(
+                ask = getmany or self._joined().getmany
+                answer: dict[TopicPartition, list[ConsumerRecord]] = await ask(
                     *partitions, timeout_ms=milliseconds, max_records=1
                 )
                 return answer
@@ -374,6 +422,7 @@ class KafkaSource:
                 if (assignment := self._assignments.by_partition.get(partition)) is None:
                     continue
                 self.not_hungry()
+                self._raising.passed(partition)
                 self._offset_reset.worked(partition.topic)
                 return self._received(partition, assignment, self._noted(to_record(record)))
         return None

@@ -34,6 +34,7 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "assignment.not_recalled": "It is not known what was settled before; work is repeated.",
         "assignment.revoked": "The group took our partitions back, after draining.",
         "source.poll_failed": "Reading from Kafka failed; it is tried again.",
+        "source.unwrapped": "A record is taken without what is wrapped round Kafka's client.",
         "source.stop_failed": "Leaving the group failed; it notices by the session timeout.",
         "record.unreadable": "Kafka's client can't read a record; it is dead-lettered by place.",
         "record.cut_off": "The broker sent only a part of a record; it is fetched again.",

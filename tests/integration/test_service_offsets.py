@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -14,14 +15,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from structlog.testing import capture_logs
 
 from tests.integration.kafka_support import delete_records
-from tests.integration.service_fixtures import (
-    MakeStage,
-    Running,
-    Stage,
-    document,
-    eventually,
-    texts,
-)
+from tests.integration.service_fixtures import MakeStage, Running, Stage
+from tests.staging import document, eventually, header, texts
 
 
 def value(id: str) -> bytes:
@@ -183,6 +178,36 @@ async def test_a_record_that_left_the_clients_buffer_is_not_lost(
 
     assert raised == Counter({0: 1, 1: 1, 2: 1})
     assert len(stage.results) == 6
+
+
+@pytest.mark.parametrize("wrapped", [True, False])
+async def test_a_record_on_which_every_poll_raises_holds_nobody_up(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, wrapped: bool
+) -> None:
+    """It is taken from the client itself; where that raises, it is dead-lettered by its place."""
+    group, original = stage.settings.kafka.group_id, AIOKafkaConsumer.getmany
+
+    async def raising(self: AIOKafkaConsumer, *partitions: Any, **options: Any) -> Any:
+        batch = await original(self, *partitions, **options)
+        for record in (record for records in batch.values() for record in records):
+            if self._group_id == group and record.offset == 1:
+                raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "a header that is no UTF-8")
+        return batch
+
+    if wrapped:
+        raising = functools.wraps(original)(raising)
+    monkeypatch.setattr(AIOKafkaConsumer, "getmany", raising)
+    monkeypatch.setattr("consumer.kafka.source._FAILED_SECONDS", 0.01)
+    for n in range(4):
+        await stage.publish(document(f"d{n}", texts(f"d{n}", 1)), partition=0)
+    await stage.start()
+    results = await stage.wait_results(4 if wrapped else 3)
+    await stage.wait_committed()
+    await stage.stop()
+
+    letters = [header(letter, "__connect.errors.offset") for letter in stage.dead_letters]
+    assert letters == ([] if wrapped else ["1"])
+    assert {result["status"] for result in results} == {"succeeded"}
 
 
 async def _settled_behind_an_open_one(stage: Stage, count: int) -> Running:
