@@ -107,12 +107,14 @@ def judged(
         return Answer(_fields(call, raw), date)
     if call.text_ok and content_type == "text/plain":
         return Answer({}, date)
-    raise AnythingLLMProtocolError(
+    strange = AnythingLLMProtocolError(
         f"{call}: answered a web page or something else that is no JSON; "
         "check that ANYTHINGLLM_ENDPOINT leads to AnythingLLM itself",
         fault=Fault.THEIRS,
         http_status=200,
     )
+    strange.unproven = call.changes
+    raise strange
 
 
 def _fields(call: Call, raw: bytes) -> dict[str, Any]:

@@ -4,7 +4,9 @@ Rules (consumer/README.md, "Whose fault"):
 
 1. A request whose bytes never left is an outage: nothing happened, it may be repeated.
 2. A request that went out and got no complete answer may still take effect: AnythingLLM 1.16 goes
-   on embedding after its client has left. Unless it was a GET, such a failure is *ambiguous*.
+   on embedding after its client has left. Unless it was a GET, such a failure is *ambiguous*. So is
+   the answer of a proxy that gave up waiting. Any other answer that is no refusal of AnythingLLM's
+   own leaves it *unproven* whether the request took effect: a proxy may have lost the real one.
 3. Only a definite refusal of this very content (422, 413) is the document's fault.
 4. A 403 is an outage only where the key itself is refused; with a key that is accepted it is
    deletion protection or a proxy's rule: unclear, and a removal that meets it leaves things be.
@@ -96,11 +98,19 @@ class CircuitOpenError(AnythingLLMError):
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """One row of the status table; `hint` tells a person what to do."""
+    """One row of the status table.
+
+    Args:
+        error: the class.
+        fault: whose fault it is.
+        hint: tells a person what to do.
+        refused: whether it is certain that the request changed nothing.
+    """
 
     error: type[AnythingLLMError]
     fault: Fault
     hint: str = ""
+    refused: bool = False
 
 
 _KEY = "the API key was refused: check ANYTHINGLLM_API_KEY"
@@ -108,11 +118,18 @@ _PROXY = "a proxy says that AnythingLLM is not there"
 _REDIRECT = "a redirect is never followed: set ANYTHINGLLM_ENDPOINT to the final address"
 
 _STATUSES: dict[int, _Row] = {
-    401: _Row(AnythingLLMAuthenticationError, Fault.THEIRS, _KEY),
-    403: _Row(AnythingLLMAuthenticationError, Fault.THEIRS, _KEY),
+    401: _Row(AnythingLLMAuthenticationError, Fault.THEIRS, _KEY, refused=True),
+    403: _Row(AnythingLLMAuthenticationError, Fault.THEIRS, _KEY, refused=True),
     404: _Row(AnythingLLMNotFoundError, Fault.UNCLEAR),
-    413: _Row(AnythingLLMRejectedError, Fault.DOCUMENT, "the text is too large for the server"),
-    422: _Row(AnythingLLMRejectedError, Fault.DOCUMENT, "the server refuses this content"),
+    413: _Row(
+        AnythingLLMRejectedError,
+        Fault.DOCUMENT,
+        "the text is too large for the server",
+        refused=True,
+    ),
+    422: _Row(
+        AnythingLLMRejectedError, Fault.DOCUMENT, "the server refuses this content", refused=True
+    ),
     429: _Row(AnythingLLMRateLimitError, Fault.BUSY),
     502: _Row(AnythingLLMServerError, Fault.THEIRS, _PROXY),
     503: _Row(AnythingLLMServerError, Fault.THEIRS, "AnythingLLM is not available"),
@@ -127,7 +144,12 @@ _ANY_OTHER = _Row(AnythingLLMError, Fault.UNCLEAR)
 # The texts with which AnythingLLM 1.16 answers 500 when its document collector is the trouble.
 _COLLECTOR_OFFLINE = "not online"
 _COLLECTOR_STALE = "fetch failed"
-_COLLECTOR_ROW = _Row(AnythingLLMServerError, Fault.THEIRS, "its document collector is offline")
+_COLLECTOR_ROW = _Row(
+    AnythingLLMServerError, Fault.THEIRS, "its document collector is offline", refused=True
+)
+
+# A proxy that stops waiting does not stop the server behind it (408, 524: Cloudflare and others).
+_GAVE_UP_WAITING = frozenset({408, 504, 524})
 
 
 def failure_of(
@@ -151,11 +173,11 @@ def failure_of(
     failure = row.error(
         f"{where}: answered {status}" + (f", {row.hint}" if row.hint else ""),
         fault=row.fault if retry_after is None else Fault.BUSY,
-        # A proxy that stops waiting does not stop the server behind it.
-        ambiguous=changes and status == 504,
+        ambiguous=changes and status in _GAVE_UP_WAITING,
         http_status=status,
         retry_after=retry_after,
     )
+    failure.unproven = changes and not failure.ambiguous and not row.refused
     if isinstance(failure, AnythingLLMServerError):
         failure.stale_collector = reason == _COLLECTOR_STALE
     return failure

@@ -13,7 +13,8 @@ success (of 24 chunks by 4 uploaders 5 to 18 survived). Once the table is there 
    there, so it is embedded once more. If that fails too, no race was lost: the workspace takes
    nothing now, and further sentinels would only fail in the same way.
 4. The sentinels are removed afterwards, embedded or not, and so are others' that are older than 10
-   minutes. The table stays.
+   minutes. The table stays. Those that a process left which was killed go from workspaces in use
+   with the sweep (`unit_store`).
 5. People may empty a workspace in AnythingLLM's pages, or make it anew. Its table is gone then. So
    before uploads the server is asked for its own counts, of all workspaces at once and at most
    every 5 s, and a workspace that has lost all it held is proven again. A change within those
@@ -27,7 +28,7 @@ import asyncio
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -229,7 +230,9 @@ class Readiness:
 
     async def _make_ready(self, slug: Slug, trace_id: TraceId | None) -> _Ready:
         listing, _ = await self._workspaces.ensure(self._errand(self._timeout, trace_id), slug)
-        litter = _Litter([row.location for row in listing.sentinels if _is_abandoned(row, listing)])
+        litter = _Litter(
+            [row.location for row in listing.sentinels if is_abandoned(row, listing.date)]
+        )
         try:
             if slug in self._distrusted or not is_in_use(listing):
                 await self._prove(slug, trace_id, litter)
@@ -318,9 +321,10 @@ def is_in_use(listing: SurveyedWorkspace) -> bool:
     return listing.oldest is not None and listing.date - listing.oldest > SETTLED_AGE
 
 
-def _is_abandoned(row: DocumentRow, listing: SurveyedWorkspace) -> bool:
-    created = row.created_at
-    return created is not None and listing.date - created > ABANDONED_AGE
+def is_abandoned(sentinel: DocumentRow, now: datetime) -> bool:
+    """Whether a sentinel is that of a process that is gone; `now` by the server's clock."""
+    created = sentinel.created_at
+    return created is not None and now - created > ABANDONED_AGE
 
 
 def _cancelling() -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -18,7 +20,8 @@ from consumer.anythingllm.errors import (
 )
 from consumer.anythingllm.health import PROBE_SECONDS, deep_probe
 from consumer.anythingllm.models import DocumentRow
-from consumer.anythingllm.readiness import Readiness
+from consumer.anythingllm.readiness import Readiness, is_abandoned
+from consumer.anythingllm.sentinel import is_sentinel
 from consumer.anythingllm.stored_documents import stored_unit
 from consumer.anythingllm.transport import NewErrand
 from consumer.anythingllm.unit_upload import RawTextUpload, Ways
@@ -68,6 +71,7 @@ class AnythingLLMStorage:
         self._removal_timeout = removal_timeout
         # Slots of their own: a removal that takes minutes never keeps an upload waiting.
         self._removals = asyncio.Semaphore(REMOVALS_IN_FLIGHT)
+        self._sentinels: dict[Slug, _Seen] = {}
 
     async def prepare(self, slug: Slug, *, trace_id: TraceId | None = None) -> None:
         """Make sure the workspace exists and takes concurrent uploads without losing any."""
@@ -168,13 +172,17 @@ class AnythingLLMStorage:
             What was listed; None, and no unit was given away, where the ETag is still the same.
         """
         errand = self._errand(self._timeout, trace_id)
+        once = _Once(slug, take)
         try:
-            found = await self._api.scan(errand, slug, _Once(slug, take), unless=unless)
+            found = await self._api.scan(errand, slug, once, unless=unless)
         except AnythingLLMServerError as error:
             await self._explain(slug, error, trace_id)
             raise
         if found is None:
             return None
+        self._sentinels.pop(slug, None)
+        if once.sentinels:
+            self._sentinels[slug] = _Seen(once.sentinels, found.date, self._ways.clock())
         if found.workspace is None:
             self.forget(slug)
             return Listed(None, found.rows, found.etag)
@@ -217,7 +225,12 @@ class AnythingLLMStorage:
         return RawTextUpload(self._ways, slug, unit, trace_id, check)
 
     async def remove(
-        self, slug: Slug, locations: Sequence[Location], *, trace_id: TraceId | None = None
+        self,
+        slug: Slug,
+        locations: Sequence[Location],
+        *,
+        trace_id: TraceId | None = None,
+        check: Callable[[], None] = _always,
     ) -> None:
         """Remove units from the server; those that are gone already are no error.
 
@@ -225,6 +238,7 @@ class AnythingLLMStorage:
             slug: the workspace they were listed in; AnythingLLM removes them from every one.
             locations: as listed.
             trace_id: of the event.
+            check: called before every request; what it raises gets out.
 
         Raises:
             AnythingLLMForbiddenError: AnythingLLM does not let us; ``left`` says what is still
@@ -233,6 +247,7 @@ class AnythingLLMStorage:
         """
         for start in range(0, len(locations), REMOVED_AT_ONCE):
             async with self._removals:
+                check()
                 errand = self._errand(self._removal_timeout, trace_id)
                 try:
                     await self._api.remove(errand, locations[start : start + REMOVED_AT_ONCE])
@@ -246,6 +261,28 @@ class AnythingLLMStorage:
                     )
                     raise
 
+    async def tidy(self, slug: Slug, *, trace_id: TraceId | None = None) -> None:
+        """Remove sentinels of processes that are gone from a workspace, as `scan` saw it last."""
+        seen = self._sentinels.get(slug)
+        if seen is None:
+            return
+        now = seen.date + timedelta(seconds=self._ways.clock() - seen.at)
+        abandoned = [row.location for row in seen.rows if is_abandoned(row, now)]
+        if abandoned:
+            # Where it is forbidden, that was logged, and asking again would change nothing.
+            with suppress(AnythingLLMForbiddenError):
+                await self.remove(slug, abandoned, trace_id=trace_id)
+                log.info("workspace.sentinels_removed", workspace=slug, units=len(abandoned))
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """Sentinels in a listing: the server's time of it, and ours, monotonic seconds."""
+
+    rows: Sequence[DocumentRow]
+    date: datetime
+    at: float
+
 
 class _Once:
     """Passes on the units among a listing's rows, each location once.
@@ -258,10 +295,13 @@ class _Once:
         self._slug = slug
         self._take = take
         self._seen: dict[Location, int] = {}
+        self.sentinels: list[DocumentRow] = []
 
     def __call__(self, row: DocumentRow) -> None:
         unit = stored_unit(row)
         if unit is None:
+            if is_sentinel(row.doc_source):
+                self.sentinels.append(row)
             return
         holds, before = hash(row.doc_source), self._seen.get(row.location)
         if before is None:

@@ -6,7 +6,9 @@
 2. A file that is there but not embedded is only embedded again; uploading it again would double it.
 3. After a request without a complete answer the unit is looked for. It is not sent again before the
    time in which the server may still finish is over, or a refused connection has shown that the
-   server died meanwhile: what is not there then will not come.
+   server died meanwhile: what is not there then will not come. After an answer that is none of
+   AnythingLLM's own one look is enough: a gateway that answers 502 while it restarts must not cost
+   that time for each chunk. Where that was wrong, the sweep finds the double (`may_still_come`).
 """
 
 from __future__ import annotations
@@ -94,6 +96,8 @@ class RawTextUpload:
         self._marker = unit.marker.encode()
         self._location: Location | None = None
         self._ambiguous_since: float | None = None
+        self._is_over = False
+        self._was_taken_for_lost = False
 
     async def attempt(self) -> StoredUnit:
         """Try once; a further attempt goes on where this one ended.
@@ -118,6 +122,15 @@ class RawTextUpload:
             raise
         self._ways.readiness.used(self._slug)
         return StoredUnit(location, self._unit.marker)
+
+    @property
+    def may_still_come(self) -> bool:
+        """Whether a request of it may still take effect, beside what the attempts found.
+
+        Also where the time for that is over, or a refused connection has shown that the server
+        died: a proxy refuses connections although the server behind it goes on.
+        """
+        return self._ambiguous_since is not None or self._was_taken_for_lost
 
     async def abandon(self) -> None:
         """Remove the file that was stored and never embedded: only this upload knows of it."""
@@ -183,12 +196,12 @@ class RawTextUpload:
         try:
             yield
         except AnythingLLMError as error:
-            if error.ambiguous:
-                self._doubt()
+            if error.ambiguous or error.unproven:
+                self._doubt(is_over=not error.ambiguous)
             raise
 
-    def _doubt(self) -> None:
-        self._ambiguous_since = self._ways.clock()
+    def _doubt(self, *, is_over: bool = False) -> None:
+        self._ambiguous_since, self._is_over = self._ways.clock(), is_over
         self._ways.lookup.seek(self._slug, self._marker)
 
     async def _found(self) -> Location | None:
@@ -208,6 +221,8 @@ class RawTextUpload:
         elif look.started < end:
             due = min(due_after(look.started, since), since + self._ways.ambiguity)
             raise self._pending(due - self._ways.clock())
+        else:
+            self._was_taken_for_lost = True
         self._ambiguous_since = None
         return look.location
 
@@ -226,7 +241,7 @@ class RawTextUpload:
 
     def _end(self, since: float) -> float:
         """From when on a look that does not find the unit proves that it will not come (rule 3)."""
-        end = since + self._ways.ambiguity
+        end = since if self._is_over else since + self._ways.ambiguity
         died = self._ways.refused_at()
         return died if since < died < end else end
 

@@ -16,7 +16,9 @@ from consumer.model.record import Headers
 from consumer.model.routing import Routing
 from consumer.pipeline.apply import Applier
 from consumer.pipeline.backoff import Backoff
+from consumer.pipeline.carried_out import CarriedOut
 from consumer.pipeline.circuit import Circuit
+from consumer.pipeline.due_looks import DueLooks
 from consumer.pipeline.gates import Gates
 from consumer.pipeline.giving_up import GivingUp
 from consumer.pipeline.in_flight import InFlightBounds
@@ -31,7 +33,6 @@ from consumer.pipeline.reminted_ids import RemintedIds
 from consumer.pipeline.removal import Remover
 from consumer.pipeline.request_slots import RequestSlots
 from consumer.pipeline.settle import Address, Settler
-from consumer.pipeline.settled_versions import SettledVersions
 from consumer.pipeline.sweep import Sweep
 from consumer.pipeline.upload import Uploader
 from consumer.resilience.breaker import Breaker
@@ -69,7 +70,8 @@ class Pipeline:
     def __init__(self, settings: Settings, rooms: Rooms) -> None:
         self._settings = settings
         self._rooms = rooms
-        self._settled = SettledVersions()
+        self._carried_out = CarriedOut()
+        self._looks = DueLooks(settings.anythingllm.ambiguity_seconds, rooms.clock)
         self._queues = KeyQueues()
         self.gates = _gates(settings, rooms)
         self.index = Index(
@@ -87,7 +89,15 @@ class Pipeline:
         self._backoff = Backoff(
             self.gates, _patient_policy(settings), rng=rooms.rng, metrics=rooms.metrics
         )
-        self._remover = Remover(rooms.storage, self.index, self.gates, self._backoff)
+        self._remover = Remover(
+            rooms.storage,
+            self.index,
+            self.gates,
+            self._backoff,
+            self._looks,
+            ambiguity=settings.anythingllm.ambiguity_seconds,
+            clock=rooms.clock,
+        )
         self._routing = settings.routing.rules()
         self._sweep = Sweep(
             rooms.storage,
@@ -95,10 +105,11 @@ class Pipeline:
             self._remover,
             self.gates,
             self._queues,
+            self._carried_out,
+            self._looks,
             permits=self._routing.permits,
             is_assigned=rooms.is_assigned,
             is_ours=rooms.is_ours,
-            ambiguity=settings.anythingllm.ambiguity_seconds,
             clock=rooms.clock,
             metrics=rooms.metrics,
         )
@@ -115,8 +126,7 @@ class Pipeline:
             self._uploader(),
             self._remover,
             self._backoff,
-            self._settled,
-            self._sweep,
+            self._carried_out,
             self.reminted,
             permits=routing.permits,
         )
@@ -146,6 +156,7 @@ class Pipeline:
             GivingUp(rooms.storage, gates, poison_probe, attempts=policy.attempts),
             self._backoff,
             self._remover,
+            self._looks,
             slots=slots,
             per_document=upload.max_chunks_per_document,
             policy=policy,
@@ -163,7 +174,7 @@ class Pipeline:
     def forget(self) -> None:
         """Forget what is known: partitions went, and their new owners may change it."""
         self.index.forget()
-        self._settled.forget()
+        self._carried_out.forget()
         self._sweep.begin()
         # The documents that would have tried are gone: a workspace would stay paused for ever.
         self.gates.pauses.excuse()

@@ -42,6 +42,8 @@ class Failure(Exception):
     Attributes:
         pending: nothing was tried, because an earlier request may still take effect. This says
             nothing about the state of AnythingLLM.
+        unproven: it is over, and nobody knows whether it took effect, because the answer may not
+            have been AnythingLLM's. Look before repeating it.
         workspace_gone: the workspace is not there any more, so nothing known of it holds.
         left: locations that a removal was forbidden to touch. They stay, and asking again would
             change nothing. All other locations that it was given are gone.
@@ -65,6 +67,7 @@ class Failure(Exception):
         self.ambiguous = ambiguous
         self.http_status = http_status
         self.retry_after = retry_after
+        self.unproven = False
         self.workspace_gone = False
         self.left: tuple[str, ...] = ()
 

@@ -30,19 +30,15 @@ class DocumentVersion:
         """True only when this version is certainly newer; equal and incomparable ones are not."""
         if self.instant != other.instant:
             return self.instant > other.instant
-        if self.partition is None or self.partition != other.partition:
-            return False
-        return (self.offset or 0) > (other.offset or 0)
+        return self.lies_behind(other)
 
-    def ends(self, document: DocumentVersion) -> bool:
-        """Whether a tombstone of this version came after a document of that one.
+    def shares_partition(self, other: DocumentVersion) -> bool:
+        """Whether offsets say for certain which of the two events came later."""
+        return self.partition is not None and self.partition == other.partition
 
-        Within one partition the offsets say so for certain. Dates would keep a document away that
-        is published again, unchanged, after its tombstone.
-        """
-        if self.partition is not None and self.partition == document.partition:
-            return (self.offset or 0) > (document.offset or 0)
-        return not document.newer_than(self)
+    def lies_behind(self, other: DocumentVersion) -> bool:
+        """Whether its event lies behind the other one in the same partition."""
+        return self.shares_partition(other) and (self.offset or 0) > (other.offset or 0)
 
     @property
     def epoch_ms(self) -> int:

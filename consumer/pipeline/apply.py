@@ -7,24 +7,21 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TypeVar
 
-from consumer.model.difference import ComparableUnit
 from consumer.model.event import DocumentEvent, Event, TombstoneEvent
 from consumer.model.fault import Failure
 from consumer.model.names import Slug, TraceId
 from consumer.model.outcome import Applied, Deleted, Outcome, Refused, Superseded
+from consumer.model.precedence import Occurrence
 from consumer.pipeline.backoff import Backoff
+from consumer.pipeline.carried_out import CarriedOut
 from consumer.pipeline.gates import Gates
 from consumer.pipeline.index import Index
 from consumer.pipeline.index_rows import StoredRow
-from consumer.pipeline.plan import Plan, is_superseded, make_plan
+from consumer.pipeline.plan import Plan, make_plan
 from consumer.pipeline.ports import Permits, RightToWork, Storage
 from consumer.pipeline.reminted_ids import RemintedIds
 from consumer.pipeline.removal import Remover
-from consumer.pipeline.settled_versions import SettledVersions
-from consumer.pipeline.sweep import Sweep
-from consumer.pipeline.sweep_memory import of_version
 from consumer.pipeline.upload import PlanOutdated, Uploader
-from consumer.resilience.fence import FenceClosedError
 
 T = TypeVar("T")
 
@@ -33,8 +30,7 @@ class Applier:
     """Carries out events.
 
     Args:
-        settled: what is known beyond the markers.
-        sweep: hears of every document that was changed.
+        carried_out: what is known beyond the markers.
         reminted: hears of documents that are stored under another identity.
         permits: asked before a tombstone looks into a workspace that it does not name.
     """
@@ -47,8 +43,7 @@ class Applier:
         uploader: Uploader,
         remover: Remover,
         backoff: Backoff,
-        settled: SettledVersions,
-        sweep: Sweep,
+        carried_out: CarriedOut,
         reminted: RemintedIds,
         *,
         permits: Permits,
@@ -59,8 +54,7 @@ class Applier:
         self._uploader = uploader
         self._remover = remover
         self._backoff = backoff
-        self._settled = settled
-        self._sweep = sweep
+        self._carried_out = carried_out
         self._reminted = reminted
         self._permits = permits
 
@@ -82,9 +76,10 @@ class Applier:
         """Note an event that was carried out before, by an owner who knew more than its markers."""
         match event.body:
             case DocumentEvent() as body:
-                self._settled.document(body.identity, body.slug, body.version)
+                plan = make_plan(body.slug, body.document, body.version, ())
+                self._note_stored(body, plan)
             case TombstoneEvent() as body:
-                self._settled.tombstone(body.identity, body.slug, body.version)
+                self._carried_out.tombstone(body.slug, body.identity, body.version)
 
     async def _store(
         self, event: Event, body: DocumentEvent, right: RightToWork
@@ -106,9 +101,11 @@ class Applier:
                 stored = await self._in_workspace(body.slug, prepare_and_look, right)
             else:  # a document without chunks needs no workspace, so none is made for it
                 stored = await self._backoff.retry(look, right)
-            if self._is_superseded(body, stored):
+            known = self._carried_out.known(body.slug, body.identity)
+            if known.supersedes(body.version, stored):
                 return Superseded(body.slug, body.version)
-            plan = make_plan(body.slug, body.document, body.version, stored)
+            epoch = self._index.epoch(body.slug)
+            plan = make_plan(body.slug, body.document, body.version, stored, epoch=epoch)
             self._note_reminted(body, plan)
             try:
                 applied = await self._uploader.carry_out(
@@ -117,13 +114,9 @@ class Applier:
             except PlanOutdated as outdated:
                 uploaded.update(outdated.uploaded)
                 continue
-            except FenceClosedError:
-                # Its uploads may still take effect, and nothing waits for them any more.
-                self._sweep.doubt(body.slug)
-                raise
-            applied = _with_uploaded(applied, uploaded)
-            self._note_applied(body, plan, applied)
-            return applied
+            if not applied.failed:
+                self._note_stored(body, plan)
+            return _with_uploaded(applied, uploaded)
 
     def _note_reminted(self, body: DocumentEvent, plan: Plan) -> None:
         if plan.missing:
@@ -132,17 +125,8 @@ class Applier:
             if other is not None:
                 self._reminted.note(body.slug, body.document.id, other)
 
-    def _note_applied(self, body: DocumentEvent, plan: Plan, applied: Applied) -> None:
-        if not applied.uploaded and not applied.failed:
-            self._settled.document(body.identity, body.slug, body.version)
-        # Where a chunk failed, nothing stale was removed: stale units are wanted until the replay.
-        kept = plan.stale if applied.failed else ()
-        digests = (*plan.digests, *(digest for unit in kept for digest in unit.digests))
-        self._sweep.applied(body.slug, body.identity, of_version(body.version, digests))
-
-    def _is_superseded(self, body: DocumentEvent, stored: tuple[StoredRow, ...]) -> bool:
-        known = self._settled.supersedes(body.identity, body.slug, body.version)
-        return known or is_superseded(body.version, stored)
+    def _note_stored(self, body: DocumentEvent, plan: Plan) -> None:
+        self._carried_out.document(body.slug, body.identity, body.version, plan.digests)
 
     async def _delete(
         self, body: TombstoneEvent, right: RightToWork, trace_id: TraceId
@@ -154,22 +138,21 @@ class Applier:
             every = await self._storage.workspaces(trace_id=trace_id)
             return tuple(slug for slug in every if self._permits(slug))
 
-        removed = 0
-        newer = False
+        end = Occurrence(body.version, removes=True)
+        removed, newer = 0, False
         for slug in await self._backoff.retry(slugs, right):
 
             async def look(slug: Slug = slug) -> tuple[StoredRow, ...]:
                 return await self._index.units(slug, body.identity, trace_id=trace_id)
 
             stored = await self._backoff.retry(look, right)
-            outlived = [unit for unit in stored if _ends(body, unit)]
-            newer = newer or len(outlived) < len(stored)
-            if outlived:
-                removed += await self._remover.remove(slug, outlived, right, trace_id=trace_id)
+            ended = [unit for unit in stored if not Occurrence(unit.version).supersedes(end)]
+            newer = newer or len(ended) < len(stored)
+            if ended:
+                removed += await self._remover.remove(slug, ended, right, trace_id=trace_id)
         if newer and not removed:
             return Superseded(body.slug, body.version)
-        self._settled.tombstone(body.identity, body.slug, body.version)
-        self._sweep.deleted(body.identity, body.slug, lambda unit: _ends(body, unit))
+        self._carried_out.tombstone(body.slug, body.identity, body.version)
         return Deleted(body.slug, removed)
 
     async def _in_workspace(
@@ -192,16 +175,3 @@ def _with_uploaded(applied: Applied, before: Collection[str]) -> Applied:
         uploaded=(*(each for each in applied.unchanged if each in before), *applied.uploaded),
         unchanged=tuple(each for each in applied.unchanged if each not in before),
     )
-
-
-def _ends(tombstone: TombstoneEvent, unit: ComparableUnit) -> bool:
-    """Whether the tombstone came after what is stored.
-
-    A later offset in the same partition says so for certain: dates alone would let a publisher
-    whose clock runs ahead write documents that can't be deleted. An earlier one does not deny it:
-    offsets begin again when a topic is made anew, and those documents could never be deleted.
-    """
-    ours, theirs = tombstone.version, unit.version
-    same_partition = ours.partition is not None and ours.partition == theirs.partition
-    came_later = same_partition and (ours.offset or 0) > (theirs.offset or 0)
-    return came_later or not theirs.newer_than(ours)

@@ -7,7 +7,8 @@ AnythingLLM is the only source of truth: a database of ours could disagree with 
    hands, because others write then.
 2. All callers that ask for a workspace at once share one reading, and its failure: if each of them
    asked a server that is down, each would only fail in the same way. No caller gets an answer from
-   a reading that began before its reason to look anew (`forget`, `read_anew`).
+   a reading that began before its reason to look anew. Each `forget` begins an epoch, and what was
+   planned in a former one has to be planned again.
 3. What was written while a listing was on its way is written into it as well, because the listing
    may be older. If the workspace turns out to be another one, or emptied, this is not possible, and
    it is read again.
@@ -23,7 +24,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from weakref import WeakValueDictionary
 
 import structlog
@@ -63,10 +64,10 @@ class _ListedWorkspace:
 
 @dataclass(slots=True)
 class _ListingRead:
-    """A listing on its way: what was written meanwhile, and whether it may still be kept."""
+    """A listing on its way: the epoch in which it began, and what was written meanwhile."""
 
+    epoch: int
     writes: list[_Write] = field(default_factory=list)
-    forgotten: bool = False
 
 
 class Index:
@@ -101,8 +102,9 @@ class Index:
         self._readings: dict[Slug, _ListingRead] = {}
         self._locks: WeakValueDictionary[Slug, asyncio.Lock] = WeakValueDictionary()
         self._failed: dict[Slug, Failure] = {}  # of the last reading, where it failed
+        self._unsure: dict[Location, float] = {}  # until when each may still go
         self._begun = 0
-        self._mistakes: Counter[Slug] = Counter()
+        self._epochs: Counter[Slug | None] = Counter()  # None: of all of them
         self._bytes = 0
         self._warned = False
         self._large: set[Slug] = set()  # workspaces that were warned of
@@ -125,7 +127,7 @@ class Index:
                 workspace = await self._read(slug, trace_id)
             else:
                 self._workspaces.move_to_end(slug)
-            return workspace.rows.of(identity)
+            return self._counted(identity, workspace)
 
     async def read_anew(self, slug: Slug, *, trace_id: TraceId) -> None:
         """Read the listing now, whatever its age. `units` then answers from this or a later one.
@@ -133,24 +135,31 @@ class Index:
         Raises:
             Failure: the listing can't be had; the former one stays as it was.
         """
-        asked = self._begun
-        async with self._lock(slug):
-            workspace = self._workspaces.get(slug)
-            if workspace is None or workspace.begun <= asked:
-                await self._read(slug, trace_id)
+        await self._read_anew(slug, trace_id)
 
-    def mistakes(self, slug: Slug) -> int:
-        """How often the knowledge of a workspace turned out to be wrong.
+    async def listed_anew(
+        self, slug: Slug, units: Iterable[AnyStored], *, trace_id: TraceId
+    ) -> tuple[AnyStored, ...]:
+        """Those of the units that a listing still shows which is read now.
 
-        A caller whose plan was made at another number has to look again: what the plan took for
-        stored may be gone.
+        Raises:
+            Failure: the listing can't be had.
         """
-        return self._mistakes[slug]
+        rows = (await self._read_anew(slug, trace_id)).rows
+        there = {each.location for unit in units for each in rows.of(self._of(unit))}
+        return tuple(unit for unit in units if unit.location in there)
+
+    def epoch(self, slug: Slug) -> int:
+        """A number that is another one whenever the knowledge of a workspace proved wrong.
+
+        A plan of another epoch has to be made again: what it took for stored may be gone.
+        """
+        return self._epochs[slug] + self._epochs[None]
 
     def known(self, slug: Slug, identity: Identity) -> tuple[StoredRow, ...]:
         """What is in memory of one identity; empty where the workspace is not in memory."""
         workspace = self._workspaces.get(slug)
-        return workspace.rows.of(identity) if workspace else ()
+        return self._counted(identity, workspace) if workspace else ()
 
     def __contains__(self, slug: Slug) -> bool:
         """Whether a workspace is in memory. If not, `known` and `identities` say nothing of it."""
@@ -187,14 +196,27 @@ class Index:
 
         self._write(slug, take)
 
+    def unsure(self, units: Iterable[AnyStored], until: float) -> None:
+        """Note units that may still go until then: by listings of before they hold nothing."""
+        old = self._clock() - self._max_age
+        self._unsure = {each: at for each, at in self._unsure.items() if at > old}
+        self._unsure.update((unit.location, until) for unit in units)
+
     def forget(self, slug: Slug | None = None) -> None:
         """Read the listing anew next time: of one workspace, or of all."""
+        self._epochs[slug] += 1
         for each in list(self._workspaces) if slug is None else [slug]:
-            self._mistakes[each] += 1
             self._drop(each)
-        # A listing on its way may be older than the reason to forget, so it is not kept either.
-        for name, reading in self._readings.items():
-            reading.forgotten = reading.forgotten or slug in (None, name)
+
+    def _counted(self, identity: Identity, workspace: _ListedWorkspace) -> tuple[StoredRow, ...]:
+        """The rows of one identity; those that may still go hold nothing."""
+        rows, read_at = workspace.rows.of(identity), workspace.read_at
+        if not self._unsure:
+            return rows
+        return tuple(
+            replace(row, digests=()) if self._unsure.get(row.location, read_at) > read_at else row
+            for row in rows
+        )
 
     def _of(self, unit: AnyStored) -> Identity:
         if isinstance(unit, StoredRow):
@@ -205,10 +227,18 @@ class Index:
         # Weak: a lock lives while a task holds or awaits it, not as long as the process.
         return self._locks.setdefault(slug, asyncio.Lock())
 
+    async def _read_anew(self, slug: Slug, trace_id: TraceId) -> _ListedWorkspace:
+        asked = self._begun
+        async with self._lock(slug):
+            workspace = self._workspaces.get(slug)
+            if workspace is None or workspace.begun <= asked:
+                workspace = await self._read(slug, trace_id)
+            return workspace
+
     async def _read(self, slug: Slug, trace_id: TraceId) -> _ListedWorkspace:
         while True:
             former = self._workspaces.get(slug)
-            reading = self._readings[slug] = _ListingRead()
+            reading = self._readings[slug] = _ListingRead(self.epoch(slug))
             self._begun += 1
             fresh = _ListedWorkspace(IndexedRows(self._identity), self._begun, self._clock())
             etag = former.etag if former else None
@@ -223,8 +253,10 @@ class Index:
                 del self._readings[slug]
             self._failed.pop(slug, None)
             self._metrics.index_listings.labels("unchanged" if listed is None else "read").inc()
+            if reading.epoch != self.epoch(slug):
+                continue  # it may be older than the reason to look anew
             is_another = listed is not None and _is_another(former, listed)
-            self._mistakes[slug] += is_another
+            self._epochs[slug] += is_another
             if listed is None:
                 if former is not None and self._workspaces.get(slug) is former:
                     return self._renew(slug, former, fresh)
@@ -248,10 +280,9 @@ class Index:
             write(fresh.rows)
         fresh.workspace_id = listed.workspace_id
         fresh.etag = None if reading.writes else listed.etag
-        if not reading.forgotten:
-            self._drop(slug)
-            self._workspaces[slug] = fresh
-            self._grown(slug, fresh.rows.size)
+        self._drop(slug)
+        self._workspaces[slug] = fresh
+        self._grown(slug, fresh.rows.size)
         return fresh
 
     def _warn_of_size(self, slug: Slug, listed: Listed) -> None:

@@ -179,12 +179,12 @@ class Journey:
             right = DocumentRight(delivery.fence, self._stop, turn.overtaken, place, turn.stalling)
         try:
             if turn is not None and not await _comes(turn, right):
-                return Superseded(turn.target, turn.version)
+                return Superseded(turn.target, turn.occurrence.version)
             outcome = await self._applier.apply(event, right)
         except FenceClosedError:
             if turn is None or right.closed or not turn.overtaken.closed:
                 raise
-            return Superseded(turn.target, turn.version)
+            return Superseded(turn.target, turn.occurrence.version)
         if delivery.ended:
             raise FenceClosedError("the partition was taken away")
         return outcome

@@ -2,15 +2,13 @@
 
 What is always true:
 - A queue has one running turn. The others wait in the order in which they entered.
-- A waiting turn is superseded when a newer one for the same workspace enters: its state would be
-  replaced at once, so applying it costs uploads and gains nothing. So is a turn that enters and is
-  older than one that waits.
-- A tombstone and a document never supersede each other. A tombstone's version is its record's date,
-  and a document's is its publisher's. By dates a document that is published again after its
-  tombstone would be superseded, or not, by the accident of which one still waits.
+- A waiting turn is superseded when one for the same workspace enters that replaces it
+  (`consumer.model.precedence`), with nothing between them about that workspace: applying it costs
+  uploads and gains nothing. So is a turn that enters behind one that replaces it. What a burst
+  leaves is what its events leave one by one.
 - The running turn goes on while it makes progress. When it only waits, for an outage to end or for
-  a chunk that fails again and again, a newer turn for the same workspace ends that wait: a document
-  that can't be stored must not keep its own mended version out.
+  a chunk that fails again and again, a turn that replaces it ends that wait: a document that can't
+  be stored must not keep its own mended version out, nor its tombstone.
 - While the running turn stands aside, the turns behind it stand aside as well. Otherwise they would
   take all places until no document could go on (`consumer.pipeline.in_flight`).
 - Deciding is synchronous; only `Turn.come` and `Turn.come_or_stall` wait.
@@ -24,6 +22,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from consumer.model.names import Identity, Slug
+from consumer.model.precedence import Occurrence
 from consumer.model.version import DocumentVersion
 from consumer.resilience.fence import Fence
 
@@ -32,8 +31,8 @@ class Turn:
     """A place in a queue; made by `KeyQueues.enter`, given back by `leave`.
 
     Args:
-        target: the workspace, or None for every one; only equal targets supersede each other.
-        removes: whether it is a tombstone's; only equals supersede each other.
+        target: the workspace, or None for every one.
+        occurrence: what the event is against others.
     """
 
     def __init__(
@@ -41,9 +40,7 @@ class Turn:
         queues: KeyQueues,
         identity: Identity,
         target: Slug | None,
-        version: DocumentVersion,
-        *,
-        removes: bool = False,
+        occurrence: Occurrence,
     ) -> None:
         self._queues = queues
         self._identity = identity
@@ -51,8 +48,7 @@ class Turn:
         self._come_or_stall = asyncio.Event()
         self._stalls = False
         self.target = target
-        self.version = version
-        self.removes = removes
+        self.occurrence = occurrence
         self.superseded = False
         self.overtaken = Fence(f"a newer event of {identity}")
 
@@ -75,9 +71,14 @@ class Turn:
         finally:
             self._stalls = False
 
-    def competes_with(self, other: Turn) -> bool:
-        """Whether one of the two makes the other pointless."""
-        return self.target == other.target and self.removes == other.removes
+    def meets(self, other: Turn) -> bool:
+        """Whether some workspace is the target of both."""
+        return None in (self.target, other.target) or self.target == other.target
+
+    def replaces(self, earlier: Turn) -> bool:
+        """Whether an earlier turn is pointless when this one comes next."""
+        covers = self.target in (None, earlier.target)
+        return covers and self.occurrence.replaces(earlier.occurrence)
 
     def leave(self) -> None:
         """Let the next turn run; a second call changes nothing."""
@@ -107,16 +108,18 @@ class KeyQueues:
         removes: bool = False,
     ) -> Turn:
         """Take a place at the end of the identity's queue. Call in offset order."""
-        turn = Turn(self, identity, target, version, removes=removes)
+        turn = Turn(self, identity, target, Occurrence(version, removes))
         queue = self._queues.setdefault(identity, deque())
         if not queue:
             turn._begin()
-        elif queue[0].competes_with(turn) and version.newer_than(queue[0].version):
+        elif turn.replaces(queue[0]):
             queue[0].overtaken.close()
-        for waiting in [t for t in list(queue)[1:] if t.competes_with(turn)]:
-            if waiting.version.newer_than(version):
+        for waiting in [each for each in list(queue)[:0:-1] if each.meets(turn)]:
+            if waiting.replaces(turn):
                 turn._supersede()
                 return turn
+            if not turn.replaces(waiting):
+                break
             waiting._supersede()
             queue.remove(waiting)
         queue.append(turn)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from consumer.model.difference import ComparableUnit, difference
+from consumer.model.difference import difference
 from consumer.model.document import ProcessedDocument
 from consumer.model.marker import Unit, hash_of_ids, mark, unit_of
 from consumer.model.names import Slug
@@ -26,6 +26,7 @@ class Plan:
         unchanged: ids of chunks whose text is stored already.
         stale: units to remove once nothing is missing any more.
         digests: of all its chunks.
+        epoch: of the index of its workspace when it was made (`Index.epoch`).
     """
 
     slug: Slug
@@ -35,11 +36,7 @@ class Plan:
     unchanged: tuple[str, ...]
     stale: tuple[AnyStored, ...]
     digests: tuple[str, ...]
-
-
-def is_superseded(version: DocumentVersion, stored: Iterable[ComparableUnit]) -> bool:
-    """True when a stored unit is newer: an old event must not bring back old text."""
-    return any(unit.version.newer_than(version) for unit in stored)
+    epoch: int = 0
 
 
 def make_plan(
@@ -47,6 +44,8 @@ def make_plan(
     document: ProcessedDocument,
     version: DocumentVersion,
     stored: Iterable[AnyStored],
+    *,
+    epoch: int = 0,
 ) -> Plan:
     """Compare the wanted chunks with the stored units of the same identity in that workspace."""
     digests = [mark(chunk, document).digest for chunk in document.chunks]
@@ -61,4 +60,5 @@ def make_plan(
         unchanged=tuple(document.chunks[position].id for position in found.unchanged),
         stale=found.stale,
         digests=tuple(digests),
+        epoch=epoch,
     )

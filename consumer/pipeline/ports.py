@@ -28,6 +28,11 @@ class UnitUpload(Protocol):
         """
         ...
 
+    @property
+    def may_still_come(self) -> bool:
+        """Whether something of it may still take effect, beside what the attempts found."""
+        ...
+
     async def abandon(self) -> None:
         """Leave nothing of it behind, as far as that is possible; raises no `Failure`."""
         ...
@@ -68,6 +73,10 @@ class Storage(Protocol):
         """The slugs of all workspaces."""
         ...
 
+    async def tidy(self, slug: Slug, *, trace_id: TraceId) -> None:
+        """Remove what processes that are gone left in the workspace, as the last `scan` saw it."""
+        ...
+
     def upload(
         self, slug: Slug, unit: Unit, *, trace_id: TraceId, check: Callable[[], None]
     ) -> UnitUpload:
@@ -78,8 +87,18 @@ class Storage(Protocol):
         """
         ...
 
-    async def remove(self, slug: Slug, locations: Sequence[Location], *, trace_id: TraceId) -> None:
-        """Remove units from the server. It is no error if they are gone already."""
+    async def remove(
+        self,
+        slug: Slug,
+        locations: Sequence[Location],
+        *,
+        trace_id: TraceId,
+        check: Callable[[], None],
+    ) -> None:
+        """Remove units from the server. It is no error if they are gone already.
+
+        ``check`` is called before every request, as in `upload`.
+        """
         ...
 
     async def probe(self, *, trace_id: TraceId | None = None) -> None:
@@ -109,6 +128,10 @@ class RightToWork(Protocol):
 
     def check(self) -> None:
         """Raise `FenceClosedError` once it has ended. To be asked before every request."""
+        ...
+
+    def following(self) -> RightToWork:
+        """The same right for what has to be followed to its end: only a revocation ends it."""
         ...
 
     def short(self) -> AbstractAsyncContextManager[None]:

@@ -1,30 +1,80 @@
-"""Removing what is stored and not wanted: for as long as it takes, or for a few rounds."""
+"""Removing what is stored and not wanted: a removal is a request like an upload.
+
+What is always true:
+- The right to go on is asked right before every request, also within a removal of many.
+- A request that was sent is followed to its known end, whatever overtakes its event: AnythingLLM
+  says that the units are gone, or a listing that was read after the end of the doubt says what is
+  left. Otherwise the next version would count as stored what is about to go. A few more tries come
+  first, because they end most doubts sooner than time does.
+- Only a lost partition, or rounds that are used up, leave a request in doubt. Then its units hold
+  nothing for anybody until the doubt is over, and the sweep looks at the workspace after that.
+- The index hears of every request before the next one is sent.
+- It waits for AnythingLLM as a whole, not for a paused workspace: units can be removed from a
+  workspace that takes none, and that proves nothing about taking any.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from consumer.model.fault import Failure
 from consumer.model.names import Slug, TraceId
 from consumer.pipeline.backoff import Backoff
+from consumer.pipeline.due_looks import DueLooks
 from consumer.pipeline.gates import Gates
 from consumer.pipeline.index import Index
 from consumer.pipeline.index_rows import AnyStored
 from consumer.pipeline.ports import RightToWork, Storage
+from consumer.resilience.fence import FenceClosedError
+
+AT_ONCE = 10  # units a request: each takes 0.2 to 5 s on a large workspace
+_SOON = 3  # tries of a request in doubt that nothing overtakes
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What one request removes.
+
+    Args:
+        left: units that are not known to be gone.
+        doubt_ends: when a request that was sent can take effect no more; None: none is in doubt.
+    """
+
+    slug: Slug
+    left: Sequence[AnyStored]
+    trace_id: TraceId
+    doubt_ends: float | None = None
 
 
 class Remover:
-    """Removes units from AnythingLLM and from the index.
+    """See the module's docstring.
 
-    It waits for AnythingLLM as a whole, not for a paused workspace: units can be removed from a
-    workspace that takes none, and that proves nothing about taking any.
+    Args:
+        looks: hear of workspaces where a removal was left in doubt.
+        ambiguity: seconds in which a request without an answer may still take effect.
+        clock: monotonic seconds.
     """
 
-    def __init__(self, storage: Storage, index: Index, gates: Gates, backoff: Backoff) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        index: Index,
+        gates: Gates,
+        backoff: Backoff,
+        looks: DueLooks,
+        *,
+        ambiguity: float,
+        clock: Callable[[], float],
+    ) -> None:
         self._storage = storage
         self._index = index
         self._gates = gates
         self._backoff = backoff
+        self._looks = looks
+        self._ambiguity = ambiguity
+        self._clock = clock
 
     async def remove(
         self,
@@ -42,26 +92,96 @@ class Remover:
             units: what goes.
             right: checked before every request.
             trace_id: sent to AnythingLLM.
-            rounds: tries at most; None: for as long as it takes.
+            rounds: tries of one request at most; None: for as long as it takes.
 
         Raises:
             FenceClosedError: the right to go on ended.
-            Failure: the rounds are used up; some of the units may be gone.
+            Failure: the rounds are used up.
         """
+        removed = 0
+        for start in range(0, len(units), AT_ONCE):
+            batch = _Batch(slug, units[start : start + AT_ONCE], trace_id)
+            held = sum(len(unit.digests) for unit in batch.left)
+            try:
+                await self._carry_out(batch, right, rounds)
+            finally:
+                self._leave_in_doubt(batch)
+            removed += held - sum(len(unit.digests) for unit in batch.left)
+            if batch.left:
+                break  # AnythingLLM does not let us remove any: they stay for good
+        return removed
 
-        async def once() -> int:
-            return await self._once(slug, units, trace_id)
-
-        return await self._backoff.retry(once, right, rounds=rounds)
-
-    async def _once(self, slug: Slug, units: Sequence[AnyStored], trace_id: TraceId) -> int:
+    async def _carry_out(self, batch: _Batch, right: RightToWork, rounds: int | None) -> None:
+        tried, failure = 0, None
         try:
-            await self._storage.remove(slug, [unit.location for unit in units], trace_id=trace_id)
+            while batch.left:
+                is_urgent = batch.doubt_ends is not None and tried < _SOON
+                waits = right.following() if is_urgent else right
+                if failure is not None:
+                    await self._backoff.pause(tried, [failure], waits, None)
+                await self._gates.clear_of_outage(waits)
+                failure = await self._send(batch, right)
+                if failure is None or failure.left:
+                    return
+                tried += 1
+                if tried == rounds:
+                    raise failure
+        except FenceClosedError:
+            if not right.closed:
+                await self._follow(batch, right.following())
+            raise
+
+    async def _send(self, batch: _Batch, right: RightToWork) -> Failure | None:
+        before = batch.doubt_ends
+
+        def check() -> None:
+            right.check()
+            batch.doubt_ends = math.inf
+
+        locations = [unit.location for unit in batch.left]
+        try:
+            await self._storage.remove(batch.slug, locations, trace_id=batch.trace_id, check=check)
         except Failure as failure:
-            if not failure.left:
-                raise
-            # AnythingLLM does not let us remove these: they stay for good.
-            units = [unit for unit in units if unit.location not in failure.left]
+            self._gates.note(failure)
+            batch.doubt_ends = before
+            if failure.ambiguous or failure.unproven:
+                batch.doubt_ends = self._clock() + self._ambiguity
+                await self._look(batch)
+            return failure
         self._gates.note(None)
-        self._index.removed(slug, units)
-        return sum(len(unit.digests) for unit in units)
+        self._gone(batch, ())
+        return None
+
+    async def _follow(self, batch: _Batch, right: RightToWork) -> None:
+        """Return when it is known what became of a request in doubt."""
+        looks = 0
+        while batch.left and batch.doubt_ends is not None:
+            looks += 1
+            await self._backoff.pause(looks, (), right, None)
+            await self._gates.clear_of_outage(right)
+            is_over = self._clock() >= batch.doubt_ends
+            if await self._look(batch) and is_over:
+                batch.doubt_ends = None
+
+    async def _look(self, batch: _Batch) -> bool:
+        """Take out what a new listing shows to be gone; whether there is one."""
+        try:
+            there = await self._index.listed_anew(batch.slug, batch.left, trace_id=batch.trace_id)
+        except Failure as failure:
+            self._gates.note(failure)
+            return False
+        self._gone(batch, there)
+        return True
+
+    def _gone(self, batch: _Batch, there: Sequence[AnyStored]) -> None:
+        self._index.removed(batch.slug, [unit for unit in batch.left if unit not in there])
+        batch.left = there
+        if not there:
+            batch.doubt_ends = None
+
+    def _leave_in_doubt(self, batch: _Batch) -> None:
+        if batch.doubt_ends is None:
+            return
+        until = min(batch.doubt_ends, self._clock() + self._ambiguity)
+        self._index.unsure(batch.left, until)
+        self._looks.doubt(batch.slug)

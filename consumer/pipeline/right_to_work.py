@@ -9,9 +9,10 @@ from contextlib import (
     asynccontextmanager,
     nullcontext,
 )
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from consumer.pipeline.in_flight import Place
+from consumer.pipeline.ports import RightToWork
 from consumer.resilience.fence import Fence
 
 
@@ -29,6 +30,10 @@ class AssignmentRight:
     def check(self) -> None:
         """See `RightToWork`."""
         self.assignment.check()
+
+    def following(self) -> RightToWork:
+        """See `RightToWork`."""
+        return self
 
     def short(self) -> AbstractAsyncContextManager[None]:
         """See `RightToWork`."""
@@ -59,6 +64,10 @@ class DocumentRight(AssignmentRight):
     overtaken: Fence
     place: Place
     stalling: Callable[[], AbstractContextManager[None]] = nullcontext
+
+    def following(self) -> RightToWork:
+        """See `RightToWork`."""
+        return replace(self, stop=Fence("never"), overtaken=Fence("never"))
 
     @asynccontextmanager
     async def long(self) -> AsyncIterator[None]:

@@ -23,6 +23,7 @@ from consumer.model.marker import StoredUnit, Unit
 from consumer.model.names import Slug, TraceId
 from consumer.model.outcome import Applied, FailedChunk, FailureReason
 from consumer.pipeline.backoff import Backoff
+from consumer.pipeline.due_looks import DueLooks
 from consumer.pipeline.gates import Gates
 from consumer.pipeline.giving_up import GivingUp
 from consumer.pipeline.index import Index
@@ -61,6 +62,7 @@ class Uploader:
     """Carries out plans.
 
     Args:
+        looks: hear of uploads that nobody waits for, and that may still take effect.
         slots: shared by all documents.
         per_document: chunks of one document in flight at once.
         policy: attempts a round, and the pauses between them.
@@ -74,6 +76,7 @@ class Uploader:
         giving_up: GivingUp,
         backoff: Backoff,
         remover: Remover,
+        looks: DueLooks,
         *,
         slots: RequestSlots,
         per_document: int,
@@ -87,6 +90,7 @@ class Uploader:
         self._giving_up = giving_up
         self._backoff = backoff
         self._remover = remover
+        self._looks = looks
         self._slots = slots
         self._per_document = per_document
         self._policy = policy
@@ -109,15 +113,19 @@ class Uploader:
             PlanOutdated: the workspace vanished, or others may have changed it while it did not
                 work, so what was stored there may be gone.
         """
-        known = self._index.mistakes(plan.slug)
         work = UploadState(plan, right, trace_id, self._pending(plan, right, trace_id))
-        if work.pending:
-            await self._upload(work, is_replay=is_replay)
-            if self._index.mistakes(plan.slug) != known:
-                raise PlanOutdated(plan.slug, work.uploaded)
+        uploads = [pending.upload for pending in work.pending]
+        try:
+            if work.pending:
+                await self._upload(work, is_replay=is_replay)
+        finally:
+            if any(upload.may_still_come for upload in uploads):
+                self._looks.doubt(plan.slug)
+        self._check(work)
         removed = 0
         if plan.stale and not work.failed:
             removed = await self._remover.remove(plan.slug, plan.stale, right, trace_id=trace_id)
+            self._check(work)
         return Applied(
             slug=plan.slug,
             version=plan.version,
@@ -126,6 +134,10 @@ class Uploader:
             failed=tuple(work.failed),
             removed_chunks=removed,
         )
+
+    def _check(self, work: UploadState) -> None:
+        if self._index.epoch(work.slug) != work.plan.epoch:
+            raise PlanOutdated(work.slug, work.uploaded)
 
     def _pending(self, plan: Plan, right: RightToWork, trace_id: TraceId) -> list[PendingUnit]:
         def pending(unit: Unit) -> PendingUnit:

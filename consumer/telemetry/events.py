@@ -56,6 +56,7 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "workspace.not_counted": "Whether others emptied a workspace is not known now; later.",
         "workspace.ready": "A fresh workspace was proven to keep concurrent uploads.",
         "workspace.sentinel_lost": "A fresh workspace lost a test document; another is tried.",
+        "workspace.sentinels_removed": "Test documents of processes that are gone were removed.",
         "workspace.sentinels_left": "Test documents could not be removed; a later look does it.",
         "workspace.stray_removed": "A workspace made by losing a creation race was removed.",
         "workspace.stray_left": "A workspace made by losing a creation race is still there.",

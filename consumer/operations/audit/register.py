@@ -18,6 +18,7 @@ from typing import Any
 import orjson
 
 from consumer.model.names import Identity, Slug
+from consumer.model.precedence import Occurrence
 from consumer.model.record import Coordinates
 from consumer.model.version import DocumentVersion
 from consumer.operations.audit.judgement import KeptUnit, WantedDocument
@@ -131,9 +132,10 @@ class Register:
     def document(self, slug: Slug, identity: Identity, wanted: WantedDocument) -> None:
         """Write down a document's event, unless a newer one is known: the service does the same."""
         known, version = self._wanted(slug, identity), wanted.version
-        if known is not None and known.version.newer_than(version):
-            return
-        if any(tombstone.ends(version) for tombstone in self._tombstones(slug, identity)):
+        before = [Occurrence(each, removes=True) for each in self._tombstones(slug, identity)]
+        if known is not None:
+            before.append(Occurrence(known.version))
+        if any(each.supersedes(Occurrence(version)) for each in before):
             return
         self._database.execute(
             "INSERT OR REPLACE INTO wanted VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -152,7 +154,8 @@ class Register:
         found = self._database.execute(
             "SELECT slug, instant, partition, offset FROM wanted WHERE identity = ?", (identity,)
         ).fetchall()
-        ended = [each for each, *known in found if version.ends(_version(*known))]
+        end = Occurrence(version, removes=True)
+        ended = [each for each, *known in found if not Occurrence(_version(*known)).supersedes(end)]
         self._database.executemany(
             "DELETE FROM wanted WHERE identity = ? AND slug = ?",
             [(identity, each) for each in ended if slug in {None, each}],

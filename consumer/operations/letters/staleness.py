@@ -11,6 +11,7 @@ from consumer.contract.received_letter import Letter
 from consumer.contract.received_result import ReceivedResult
 from consumer.model.names import Identity
 from consumer.model.origin import Origin
+from consumer.model.precedence import Occurrence
 from consumer.model.version import DocumentVersion
 
 
@@ -92,7 +93,9 @@ def _outdates(
         return False
     if partition == own.partition:
         return known.deleted_offset > (own.offset or 0)
-    return known.deleted.newer_than(own) if tombstone else known.deleted.ends(own)
+    if tombstone:
+        return known.deleted.newer_than(own)
+    return Occurrence(known.deleted, removes=True).supersedes(Occurrence(own))
 
 
 def _newer(known: DocumentVersion | None, other: DocumentVersion) -> DocumentVersion:

@@ -14,6 +14,7 @@ from consumer.model.event import DocumentEvent, Event, TombstoneEvent
 from consumer.model.listing import ListedRow, Listing, by_identity
 from consumer.model.marker import decode_marker
 from consumer.model.names import Identity, Slug
+from consumer.model.precedence import Occurrence
 from consumer.model.slug import is_slug
 from consumer.operations.progress import StageProgress
 from consumer.operations.where.held import Held, Searched, held_of, looked_for
@@ -112,14 +113,23 @@ class Newest:
         """Take an event, in the order of its partition."""
         match event.body:
             case DocumentEvent() as body:
-                known = self._newest.get((body.slug, body.identity))
-                newer = known is None or not known.version.newer_than(body.version)
-                if newer and not any(_ends(each, body) for each in self._tombstones):
+                new = Occurrence(body.version)
+                before = [
+                    Occurrence(each.version, removes=True)
+                    for each in self._tombstones
+                    if _is_about(each, body)
+                ]
+                if (known := self._newest.get((body.slug, body.identity))) is not None:
+                    before.append(Occurrence(known.version))
+                if not any(each.supersedes(new) for each in before):
                     self._newest[body.slug, body.identity] = body
             case TombstoneEvent() as body:
                 self._tombstones.append(body)
+                end = Occurrence(body.version, removes=True)
                 self._newest = {
-                    key: known for key, known in self._newest.items() if not _ends(body, known)
+                    key: known
+                    for key, known in self._newest.items()
+                    if not _is_about(body, known) or Occurrence(known.version).supersedes(end)
                 }
 
     @property
@@ -162,9 +172,8 @@ class _Taking:
             self.same[identity] = SameSource(self._slug, identity, marker.source_url)
 
 
-def _ends(tombstone: TombstoneEvent, document: DocumentEvent) -> bool:
-    meant = tombstone.identity == document.identity and tombstone.slug in (None, document.slug)
-    return meant and tombstone.version.ends(document.version)
+def _is_about(tombstone: TombstoneEvent, document: DocumentEvent) -> bool:
+    return tombstone.identity == document.identity and tombstone.slug in (None, document.slug)
 
 
 def _row(row: DocumentRow, now: datetime) -> ListedRow:

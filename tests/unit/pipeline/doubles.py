@@ -19,7 +19,9 @@ from consumer.model.names import Location, Slug, TraceId
 from consumer.model.record import Coordinates, Headers, Record
 from consumer.model.version import DocumentVersion
 from consumer.pipeline.backoff import Backoff
+from consumer.pipeline.carried_out import CarriedOut
 from consumer.pipeline.circuit import Circuit
+from consumer.pipeline.due_looks import DueLooks
 from consumer.pipeline.gates import Gates
 from consumer.pipeline.giving_up import GivingUp
 from consumer.pipeline.index import Index
@@ -36,6 +38,7 @@ from consumer.resilience.fuse import Fuse, FuseRules
 from consumer.resilience.retry import RetryPolicy
 from consumer.telemetry.metrics import Metrics
 
+AMBIGUITY = 600.0
 _POLICY = RetryPolicy(3, 0.001, 0.002)
 
 DAY = datetime(2026, 3, 1, tzinfo=UTC)
@@ -54,9 +57,11 @@ def document(id: str, *texts: str) -> ProcessedDocument:
     )
 
 
-def stored(id: str, text: str, day: float = 0, location: str = "") -> StoredUnit:
+def stored(
+    id: str, text: str, day: float = 0, location: str = "", *, offset: int = 0
+) -> StoredUnit:
     whole = document(id, text)
-    unit = unit_of(whole.chunks, whole, version(day))
+    unit = unit_of(whole.chunks, whole, version(day, offset))
     return StoredUnit(Location(location or f"custom-documents/{id}-{text}.json"), unit.marker)
 
 
@@ -120,6 +125,10 @@ class Upload:
         storage.units.append(unit)
         return unit
 
+    @property
+    def may_still_come(self) -> bool:
+        return self.unit.text in self.storage.may_still_come
+
     async def abandon(self) -> None:
         self.storage.calls.append(f"abandon {self.unit.text}")
 
@@ -146,6 +155,7 @@ class Storage:
     embedding: Callable[[str], Failure | None] = lambda text: None
     probes_fail: list[Failure] = field(default_factory=list)
     distrusted: list[str] = field(default_factory=list)
+    may_still_come: set[str] = field(default_factory=set)
 
     async def prepare(self, slug: str, *, trace_id: str) -> None:
         self.prepared.append(slug)
@@ -195,7 +205,18 @@ class Storage:
     def upload(self, slug: str, unit: Unit, *, trace_id: str, check: Callable[[], None]) -> Upload:
         return Upload(self, slug, unit)
 
-    async def remove(self, slug: str, locations: Sequence[str], *, trace_id: str) -> None:
+    async def tidy(self, slug: str, *, trace_id: str) -> None:
+        self.calls.append(f"tidy {slug}")
+
+    async def remove(
+        self,
+        slug: str,
+        locations: Sequence[str],
+        *,
+        trace_id: str,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
+        check()
         self.calls.append(f"remove {len(locations)}")
         await self.removing.passed()
         if self.removal_fails:
@@ -264,8 +285,27 @@ def backoff_of(gates: Gates) -> Backoff:
     return Backoff(gates, _POLICY, rng=random.Random(1), metrics=Metrics())
 
 
-def remover_of(storage: Storage, index: Index, gates: Gates) -> Remover:
-    return Remover(storage, index, gates, backoff_of(gates))
+def looks_of(clock: Callable[[], float] = time.monotonic) -> DueLooks:
+    return DueLooks(AMBIGUITY, clock)
+
+
+def remover_of(
+    storage: Storage,
+    index: Index,
+    gates: Gates,
+    *,
+    looks: DueLooks | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> Remover:
+    return Remover(
+        storage,
+        index,
+        gates,
+        backoff_of(gates),
+        looks or looks_of(clock),
+        ambiguity=AMBIGUITY,
+        clock=clock,
+    )
 
 
 def uploader_of(
@@ -275,6 +315,7 @@ def uploader_of(
     slots: int | asyncio.Semaphore = 5,
     per_document: int = 5,
     gates: Gates | None = None,
+    looks: DueLooks | None = None,
 ) -> Uploader:
     slots = asyncio.Semaphore(slots) if isinstance(slots, int) else slots
     gates = gates or gates_of(storage)
@@ -288,6 +329,7 @@ def uploader_of(
         GivingUp(storage, gates, PoisonProbe(storage, shared, rng), attempts=3),
         backoff_of(gates),
         remover_of(storage, index, gates),
+        looks or looks_of(),
         slots=shared,
         per_document=per_document,
         policy=_POLICY,
@@ -302,21 +344,25 @@ def sweep_of(
     gates: Gates,
     queues: KeyQueues,
     *,
+    carried_out: CarriedOut | None = None,
+    looks: DueLooks | None = None,
     clock: Callable[[], float] = time.monotonic,
     is_assigned: Callable[[], bool] = lambda: True,
     permits: Callable[[str], bool] = lambda slug: True,
     metrics: Metrics | None = None,
 ) -> Sweep:
+    looks = looks or looks_of(clock)
     return Sweep(
         storage,
         index,
-        remover_of(storage, index, gates),
+        remover_of(storage, index, gates, looks=looks, clock=clock),
         gates,
         queues,
+        carried_out or CarriedOut(),
+        looks,
         permits=permits,
         is_assigned=is_assigned,
         is_ours=lambda partition: partition == 0,
-        ambiguity=600.0,
         clock=clock,
         metrics=metrics or Metrics(),
     )
@@ -335,6 +381,9 @@ class WatchedRight:
 
     def check(self) -> None:
         self.fence.check()
+
+    def following(self) -> WatchedRight:
+        return self
 
     def short(self) -> AbstractAsyncContextManager[None]:
         return self._waiting("short")

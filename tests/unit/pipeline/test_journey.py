@@ -16,6 +16,7 @@ from consumer.model.marker import Unit
 from consumer.model.record import Headers, Record
 from consumer.model.routing import Routing
 from consumer.pipeline.apply import Applier
+from consumer.pipeline.carried_out import CarriedOut
 from consumer.pipeline.decode import DecodeLimits
 from consumer.pipeline.in_flight import InFlightBounds
 from consumer.pipeline.journey import Journey
@@ -23,7 +24,6 @@ from consumer.pipeline.key_queues import KeyQueues
 from consumer.pipeline.read import Reader
 from consumer.pipeline.reminted_ids import RemintedIds
 from consumer.pipeline.settle import Address, Settler
-from consumer.pipeline.settled_versions import SettledVersions
 from consumer.resilience.fence import Fence
 from consumer.telemetry.metrics import Metrics
 from tests.unit.pipeline.doubles import (
@@ -36,7 +36,6 @@ from tests.unit.pipeline.doubles import (
     index_of,
     record,
     remover_of,
-    sweep_of,
     uploader_of,
 )
 
@@ -110,8 +109,7 @@ class World:
                 uploader_of(self.storage, index, gates=self.gates),
                 remover_of(self.storage, index, self.gates),
                 backoff_of(self.gates),
-                SettledVersions(),
-                sweep_of(self.storage, index, self.gates, queues),
+                CarriedOut(),
                 RemintedIds(self.metrics),
                 permits=lambda slug: True,
             ),

@@ -5,9 +5,14 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from consumer.model.names import Identity, Slug
+from consumer.model.precedence import Occurrence
 from consumer.model.version import DocumentVersion
 from consumer.pipeline.key_queues import KeyQueues, Turn
+from tests.unit.model.precedence_events import arrivals, left_by
 
 A = Identity("a")
 W = Slug("w")
@@ -150,7 +155,7 @@ def test_a_waiting_tombstone_and_a_later_document_both_have_their_turn() -> None
     assert (tombstone.superseded, again.superseded) == (False, False)
 
 
-def test_a_tombstone_is_overtaken_by_a_newer_one() -> None:
+def test_a_tombstone_makes_pointless_what_waits_before_it() -> None:
     """A queue stays short however often somebody deletes and publishes."""
     queues = KeyQueues()
     running = queues.enter(A, W, _version(1))
@@ -158,7 +163,51 @@ def test_a_tombstone_is_overtaken_by_a_newer_one() -> None:
     document = queues.enter(A, W, _version(3, offset=2))
     second = queues.enter(A, W, _version(4, offset=3), removes=True)
 
-    assert first.superseded
-    running.leave()
-    assert _has_come(document)
+    assert (first.superseded, document.superseded) == (True, True)
     assert not _has_come(second)
+    running.leave()
+    assert _has_come(second)
+    assert not second.superseded
+
+
+def test_a_tombstone_ends_the_wait_of_a_running_document() -> None:
+    """What is to be deleted need not be stored first, and can't keep its tombstone out."""
+    queues = KeyQueues()
+    running = queues.enter(A, W, _version(1, offset=1))
+    queues.enter(A, Slug("other"), _version(9, offset=2), removes=True)
+    assert not running.overtaken.closed
+
+    queues.enter(A, None, _version(9, offset=3), removes=True)
+
+    assert running.overtaken.closed
+
+
+def test_a_restored_document_does_not_give_way_to_what_its_tombstone_deletes() -> None:
+    """A newer date does not count across the tombstone: one by one the older date is left."""
+    queues = KeyQueues()
+    queues.enter(A, W, _version(1, offset=0))
+    newer = queues.enter(A, W, _version(3, offset=1))
+    tombstone = queues.enter(A, None, _version(9, offset=2), removes=True)
+    restored = queues.enter(A, W, _version(2, offset=3))
+
+    assert [each.superseded for each in (newer, tombstone, restored)] == [True, False, False]
+
+
+@settings(max_examples=1_000)
+@given(arrived=arrivals(), overtaken_gives_up=st.booleans())
+def test_a_burst_leaves_what_its_events_leave_one_by_one(
+    arrived: list[Occurrence], overtaken_gives_up: bool
+) -> None:
+    """Whether or not the running one was in a wait that was ended."""
+    queues = KeyQueues()
+    turns = [
+        queues.enter(A, None if each.removes else W, each.version, removes=each.removes)
+        for each in arrived
+    ]
+    carried_out = []
+    for turn in turns:
+        is_overtaken = turn.overtaken.closed and overtaken_gives_up
+        if not turn.superseded and not is_overtaken:
+            carried_out.append(turn.occurrence)
+
+    assert left_by(carried_out) == left_by(arrived)

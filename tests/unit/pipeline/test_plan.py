@@ -11,7 +11,7 @@ from consumer.model.document import Chunk, ProcessedDocument
 from consumer.model.marker import StoredUnit, unit_of
 from consumer.model.names import Location, Slug
 from consumer.model.version import DocumentVersion
-from consumer.pipeline.plan import Plan, is_superseded, make_plan
+from consumer.pipeline.plan import Plan, make_plan
 
 W = Slug("w")
 
@@ -99,14 +99,6 @@ def test_a_changed_title_uploads_again() -> None:
     stored = _stored(_document("a"))
 
     assert _sizes(make_plan(W, _document("a", title="Other"), V2, stored)) == (1, 0, 1)
-
-
-def test_newer_stored_units_supersede() -> None:
-    """An old event must not bring back old text; an equal one may be applied again."""
-    stored = _stored(_document("a"), V2)
-
-    assert is_superseded(V1, stored)
-    assert not is_superseded(V2, stored)
 
 
 @given(

@@ -1,0 +1,135 @@
+"""What was carried out, remembered while we have the partitions: the one memory of versions.
+
+A version that uploads nothing (unchanged, only shorter, emptied, deleted) leaves no trace in
+AnythingLLM. Without this memory an older version that comes late would bring back what the newer
+one removed, and the sweep would not know what is left over from former versions.
+
+It is forgotten with the assignment: another owner of the partition may go on from there. The
+results topic is the record that lasts.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from consumer.model.difference import ComparableUnit, UnitT, cover
+from consumer.model.names import Identity, Slug
+from consumer.model.precedence import Occurrence
+from consumer.model.version import DocumentVersion
+
+_MOST_WEIGHT = 200_000  # about 20 MB, counted in digests; the oldest go first
+_OVERHEAD = 8  # what an identity weighs without digests
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of one document in one workspace.
+
+    Args:
+        document: the version that was carried out last.
+        digests: of all its chunks.
+        tombstones: of this workspace and of every one.
+    """
+
+    document: DocumentVersion | None = None
+    digests: tuple[str, ...] = ()
+    tombstones: tuple[DocumentVersion, ...] = ()
+
+    def supersedes(self, version: DocumentVersion, stored: Iterable[ComparableUnit]) -> bool:
+        """Whether a version is older than what is known, or than what is stored and not ended."""
+        if self._has_ended(version) or (self.document and self.document.newer_than(version)):
+            return True
+        newer = (unit.version for unit in stored if unit.version.newer_than(version))
+        return not all(self._has_ended(each) for each in newer)
+
+    def left_over(self, stored: Iterable[UnitT]) -> tuple[UnitT, ...]:
+        """Which units of former versions are not wanted; none while wanted text is missing."""
+        found = cover(self.digests, stored)
+        if found.covered.total() < len(self.digests):
+            return ()
+        return tuple(unit for unit in found.left if self._is_former(unit.version))
+
+    def _is_former(self, version: DocumentVersion) -> bool:
+        is_newer = self.document is None or version.newer_than(self.document)
+        return not is_newer or self._has_ended(version)
+
+    def _has_ended(self, version: DocumentVersion) -> bool:
+        new = Occurrence(version)
+        return any(Occurrence(each, removes=True).supersedes(new) for each in self.tombstones)
+
+
+@dataclass(slots=True)
+class _Identity:
+    """All that is known of one identity; documents with their digests, by workspace."""
+
+    documents: dict[Slug, tuple[DocumentVersion, tuple[str, ...]]] = field(default_factory=dict)
+    tombstones: dict[Slug | None, DocumentVersion] = field(default_factory=dict)
+
+    @property
+    def weight(self) -> int:
+        digests = sum(len(digests) for _, digests in self.documents.values())
+        return digests + _OVERHEAD * (len(self.documents) + len(self.tombstones))
+
+
+class CarriedOut:
+    """See the module's docstring.
+
+    Args:
+        most: digests that are remembered.
+    """
+
+    def __init__(self, most: int = _MOST_WEIGHT) -> None:
+        self._most = most
+        self._weight = 0
+        self._identities: OrderedDict[Identity, _Identity] = OrderedDict()  # longest unused first
+
+    def document(
+        self, slug: Slug, identity: Identity, version: DocumentVersion, digests: Iterable[str]
+    ) -> None:
+        """Note a document that is stored as it should be, all of it."""
+        of = self._take(identity)
+        known = of.documents.get(slug)
+        if known is None or not known[0].newer_than(version):
+            of.documents[slug] = (version, tuple(digests))
+        self._put(identity, of)
+
+    def tombstone(self, slug: Slug | None, identity: Identity, version: DocumentVersion) -> None:
+        """Note a tombstone that is carried out, in one workspace or in all (None)."""
+        of, new = self._take(identity), Occurrence(version, removes=True)
+        for each, (known, _) in list(of.documents.items()):
+            if slug in (None, each) and not Occurrence(known).supersedes(new):
+                del of.documents[each]
+        before = of.tombstones.get(slug)
+        if before is None or not before.newer_than(version):
+            of.tombstones[slug] = version
+        self._put(identity, of)
+
+    def known(self, slug: Slug, identity: Identity) -> Known:
+        """What is known of a document in a workspace."""
+        of = self._identities.get(identity)
+        if of is None:
+            return Known()
+        version, digests = of.documents.get(slug, (None, ()))
+        ended = (of.tombstones.get(slug), of.tombstones.get(None))
+        return Known(version, digests, tuple(each for each in ended if each is not None))
+
+    def forget(self) -> None:
+        """Forget everything: others may own the partitions now."""
+        self._identities.clear()
+        self._weight = 0
+
+    def _take(self, identity: Identity) -> _Identity:
+        of = self._identities.pop(identity, None)
+        if of is None:
+            return _Identity()
+        self._weight -= of.weight
+        return of
+
+    def _put(self, identity: Identity, of: _Identity) -> None:
+        self._identities[identity] = of
+        self._weight += of.weight
+        while self._weight > self._most and len(self._identities) > 1:
+            _, oldest = self._identities.popitem(last=False)
+            self._weight -= oldest.weight

@@ -1,0 +1,169 @@
+"""The one memory of what was carried out."""
+
+from __future__ import annotations
+
+import pytest
+
+from consumer.model.marker import StoredUnit
+from consumer.model.names import Identity, Slug
+from consumer.pipeline.carried_out import CarriedOut
+from tests.unit.pipeline.doubles import stored, version
+
+DOCS = Slug("docs")
+A, B = Identity("a"), Identity("b")
+
+
+def _memory(most: int = 200_000) -> CarriedOut:
+    return CarriedOut(most)
+
+
+def _digests(*units: StoredUnit) -> list[str]:
+    return [digest for unit in units for digest in unit.digests]
+
+
+def test_an_older_document_is_superseded_by_what_was_carried_out() -> None:
+    """Also where the newer one left no marker; in its own workspace alone."""
+    memory = _memory()
+    memory.document(DOCS, A, version(5), ())
+
+    assert memory.known(DOCS, A).supersedes(version(4), ())
+    assert not memory.known(DOCS, A).supersedes(version(5), ())
+    assert not memory.known(DOCS, A).supersedes(version(6), ())
+    assert not memory.known(Slug("more"), A).supersedes(version(4), ())
+    assert not memory.known(DOCS, B).supersedes(version(4), ())
+
+
+def test_newer_stored_units_supersede() -> None:
+    """An old event must not bring back old text; an equal one may be applied again."""
+    known = _memory().known(DOCS, A)
+
+    assert known.supersedes(version(1), [stored("a", "x", 2)])
+    assert not known.supersedes(version(2), [stored("a", "x", 2)])
+
+
+def test_the_newest_version_is_kept_whatever_comes_after_it() -> None:
+    """Noting an older one again must not make the newer one unknown."""
+    memory = _memory()
+    memory.document(DOCS, A, version(5), ())
+    memory.document(DOCS, A, version(3), ())
+
+    assert memory.known(DOCS, A).supersedes(version(4), ())
+
+
+def test_a_tombstone_counts_against_what_came_before_it_in_its_partition() -> None:
+    """By offset: its date is its record's and later than the date of any document."""
+    memory = _memory()
+    memory.tombstone(DOCS, A, version(9, offset=5))
+
+    assert memory.known(DOCS, A).supersedes(version(1, offset=4), ())
+    assert not memory.known(DOCS, A).supersedes(version(1, offset=6), ())
+
+
+def test_a_tombstone_of_another_partition_counts_by_date() -> None:
+    """There is nothing better to go by."""
+    memory = _memory()
+    memory.tombstone(None, A, version(9, offset=5, partition=1))
+
+    assert memory.known(DOCS, A).supersedes(version(8, offset=50), ())
+    assert not memory.known(DOCS, A).supersedes(version(10, offset=1), ())
+
+
+def test_a_tombstone_for_all_workspaces_counts_in_each() -> None:
+    """One for one workspace does not count in another."""
+    memory = _memory()
+    memory.tombstone(None, A, version(9, offset=5))
+    memory.tombstone(DOCS, B, version(9, offset=5))
+
+    assert memory.known(Slug("anywhere"), A).supersedes(version(1, offset=1), ())
+    assert not memory.known(Slug("more"), B).supersedes(version(1, offset=1), ())
+
+
+def test_what_a_tombstone_ended_keeps_no_document_out() -> None:
+    """An older state that is restored after it lives, also beside a late chunk of a newer one."""
+    memory = _memory()
+    memory.document(DOCS, A, version(5, offset=1), ())
+    memory.tombstone(None, A, version(9, offset=2))
+    late = stored("a", "late", 5)
+
+    assert not memory.known(DOCS, A).supersedes(version(1, offset=3), [late])
+
+
+def test_a_tombstone_that_was_outlived_ends_nothing() -> None:
+    """A document that is certainly newer stays known."""
+    memory = _memory()
+    memory.document(DOCS, A, version(5, offset=9), ())
+    memory.tombstone(None, A, version(4, offset=2))
+
+    assert memory.known(DOCS, A).supersedes(version(4, offset=8), ())
+
+
+def test_left_over_is_what_the_newest_version_is_stored_without() -> None:
+    """What is newer is no left-over, nor what it wants."""
+    memory = _memory()
+    wanted, old, newer = stored("a", "x", 3), stored("a", "old", 2), stored("a", "new", 4)
+    memory.document(DOCS, A, version(3), _digests(wanted))
+
+    assert memory.known(DOCS, A).left_over([newer, old, wanted]) == (old,)
+
+
+def test_while_wanted_text_is_missing_nothing_is_left_over() -> None:
+    """Somebody emptied the workspace, or its listing is behind: better keep what there is."""
+    memory = _memory()
+    wanted, old = stored("a", "x", 3), stored("a", "old", 2)
+    memory.document(DOCS, A, version(3), _digests(wanted))
+
+    assert memory.known(DOCS, A).left_over([old]) == ()
+
+
+@pytest.mark.parametrize("slug", [DOCS, None])
+def test_after_a_tombstone_everything_before_it_is_left_over(slug: Slug | None) -> None:
+    """Whether or not the document was ever carried out; what came behind it stays."""
+    memory = _memory()
+    memory.tombstone(slug, A, version(9, offset=2))
+    before, after = stored("a", "x", 3), stored("a", "y", 4, offset=3)
+
+    assert memory.known(DOCS, A).left_over([before, after]) == (before,)
+    assert _memory().known(DOCS, A).left_over([before, after]) == ()
+
+
+def test_a_document_behind_a_tombstone_keeps_what_it_wants() -> None:
+    """Though a unit of it is from before the tombstone: its text is wanted again."""
+    memory = _memory()
+    kept, late = stored("a", "x", 3), stored("a", "late", 8)
+    memory.tombstone(None, A, version(9, offset=2))
+    memory.document(DOCS, A, version(5, offset=3), _digests(kept))
+
+    assert memory.known(DOCS, A).left_over([kept, late]) == (late,)
+    assert set(memory.known(Slug("other"), A).left_over([kept, late])) == {kept, late}
+
+
+def test_it_forgets_with_the_assignment() -> None:
+    """Others may own the partitions, and carry out what we never hear of."""
+    memory = _memory()
+    memory.document(DOCS, A, version(5), ())
+    memory.forget()
+
+    assert not memory.known(DOCS, A).supersedes(version(4), ())
+
+
+def test_it_has_a_bound_and_the_oldest_go_first() -> None:
+    """Memory goes by the bound, however long the assignment lasts."""
+    memory = _memory(most=1_000)
+    for n in range(50):
+        memory.document(DOCS, Identity(f"d{n}"), version(5), ["x"] * 92)
+    memory.document(DOCS, Identity("d45"), version(6), ["x"] * 92)
+    kept = [n for n in range(50) if memory.known(DOCS, Identity(f"d{n}")).document]
+
+    assert kept == list(range(40, 50))
+    for n in range(300):
+        memory.tombstone(None, Identity(f"t{n}"), version(9))
+    assert not memory.known(DOCS, Identity("d49")).document
+    assert memory.known(DOCS, Identity("t299")).tombstones
+
+
+def test_what_alone_is_larger_than_the_bound_is_remembered_alone() -> None:
+    """The last one counts most."""
+    memory = _memory(most=10)
+    memory.document(DOCS, A, version(5), ["x"] * 92)
+
+    assert memory.known(DOCS, A).supersedes(version(4), ())
