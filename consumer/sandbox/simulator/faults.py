@@ -20,9 +20,10 @@ class FaultKind(StrEnum):
     """What a rule does to a request.
 
     Before the request takes effect: ``delay`` (seconds), ``hold`` (until the rule is released or
-    gone), ``reset`` (TCP reset, request not read), ``fin`` (connection closed).
-    Instead of it: ``status`` (with headers and body; ``apply`` lets it take effect all the same),
-    ``html`` (200 with a web page), ``redirect`` (307 to ``body``).
+    gone).
+    Instead of it: ``reset`` (TCP reset, request not read), ``fin`` (connection closed), ``status``
+    (with headers and body), ``html`` (200 with a web page), ``redirect`` (307 to ``body``);
+    ``apply`` lets it take effect all the same, ``late`` only so many seconds afterwards.
     After it took effect: ``reset-after`` and ``fin-after`` (the answer is lost), ``hold-after``,
     ``half-body`` (connection breaks in the middle), ``truncated`` (complete HTTP, cut JSON),
     ``drip`` (64 bytes every ``seconds``).
@@ -88,7 +89,8 @@ class Action:
         headers: for ``status``, such as ``{"Retry-After": "2"}``.
         body: the answer's text for ``status``, the address for ``redirect``.
         seconds: for ``delay`` and ``drip``.
-        apply: for ``status`` and ``html``: the request takes effect all the same.
+        apply: for what comes instead of the request: it takes effect all the same.
+        late: with ``apply``: so many seconds after the answer, as behind a proxy that gave up.
     """
 
     kind: FaultKind
@@ -97,6 +99,7 @@ class Action:
     body: str = ""
     seconds: float = 0.0
     apply: bool = False
+    late: float = 0.0
 
 
 @dataclass(slots=True)

@@ -47,18 +47,24 @@ class Front:
         self._model = model
         self._journal = model.journal
         self._api_key = api_key
+        self._late: set[asyncio.Task[WireAnswer]] = set()
+
+    def stop(self) -> None:
+        """The server is killed: what should take effect later never does."""
+        for task in self._late:
+            task.cancel()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer a request, or break it as the faults say."""
         rules = await self._struck(request)
         actions = [rule.action for rule in rules]
+        flags = frozenset(action.kind for action in actions) & FLAGS
         instead = next((action for action in actions if action.kind in INSTEAD), None)
+        if instead is not None and instead.apply:
+            await self._apply(request, flags, instead.late)
         if instead and instead.kind in (FaultKind.RESET, FaultKind.FIN):
             return wire.cut(request, reset=instead.kind is FaultKind.RESET)
-        answer = _said(instead) if instead else NOT_JSON
-        if instead is None or instead.apply:
-            real = await self._answer(request, frozenset(a.kind for a in actions) & FLAGS)
-            answer = answer if instead else real
+        answer = _said(instead) if instead else await self._answer(request, flags)
         await self._hold(request, rules, FaultKind.HOLD_AFTER)
         method, path = request.method, request.path
         self._journal.record("request.answered", method=method, path=path, status=answer.status)
@@ -106,6 +112,23 @@ class Front:
 
     def _holds(self, rule: Rule) -> bool:
         return not rule.released and any(each is rule for each in self._model.faults.rules)
+
+    async def _apply(
+        self, request: web.BaseRequest, flags: frozenset[FaultKind], late: float
+    ) -> None:
+        """Let the request take effect, now or later; its answer goes to nobody."""
+        if not late:
+            await self._answer(request, flags)
+            return
+        await request.read()
+
+        async def later() -> WireAnswer:
+            await asyncio.sleep(late)
+            return await self._answer(request, flags)
+
+        task = asyncio.create_task(later())
+        self._late.add(task)
+        task.add_done_callback(self._late.discard)
 
     async def _answer(self, request: web.BaseRequest, flags: frozenset[FaultKind]) -> WireAnswer:
         async with self._model.thread():

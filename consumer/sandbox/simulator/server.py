@@ -168,6 +168,7 @@ class Simulator:
         """Go down like a killed server: connections break, what waits never takes effect."""
         if self._runner is not None:
             runner, self._runner = self._runner, None
+            self._front.stop()
             await runner.cleanup()
 
     async def close(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import aiohttp
@@ -246,6 +247,32 @@ async def test_a_status_may_apply_all_the_same(
     simulator.faults.add("status", status=502, apply=True, **json)
     assert (await upload(client, "applied"))[0] == 502
     assert sources(simulator) == ["first", "applied"]
+
+
+@pytest.mark.parametrize("kind", ["status", "reset", "fin"])
+async def test_what_a_proxy_gave_up_may_take_effect_later(
+    simulator: Simulator, client: aiohttp.ClientSession, kind: str
+) -> None:
+    """The answer, or none, comes at once; the server is still at it."""
+    json = {"headers": {"Content-Type": "application/json"}, "body": "{}"}
+    simulator.faults.add(kind, status=504, apply=True, late=0.05, times=1, **json)
+    with suppress(aiohttp.ClientOSError, aiohttp.ServerDisconnectedError):
+        assert (await upload(client, "late"))[0] == 504
+    assert sources(simulator) == ["first"]
+    await simulator.journal.wait_for("document.embedded")
+    assert sources(simulator) == ["first", "late"]
+
+
+async def test_what_was_to_take_effect_later_never_does_once_the_server_is_killed(
+    simulator: Simulator, client: aiohttp.ClientSession
+) -> None:
+    """As with everything else that it was at."""
+    simulator.faults.add("reset", apply=True, late=0.02, times=1)
+    with suppress(aiohttp.ClientOSError):
+        await upload(client, "late")
+    await simulator.stop()
+    await asyncio.sleep(0.05)
+    assert sources(simulator) == ["first"]
 
 
 async def test_lies(simulator: Simulator, client: aiohttp.ClientSession) -> None:
