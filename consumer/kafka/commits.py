@@ -38,7 +38,7 @@ async def commit_settled(
         metrics: counts.
         timeout: seconds; aiokafka itself sets no limit.
     """
-    for topic in {partition.topic for partition in assignments}:
+    for topic in dict.fromkeys(partition.topic for partition in assignments):
         moved = {
             partition: (assignment, due)
             for partition, assignment in assignments.items()
