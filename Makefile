@@ -15,7 +15,7 @@ COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-ha
 # How often `make test-kafka` runs them.
 REPEAT := 10
 
-.PHONY: help setup demo test test-kafka test-slow test-all check bench settings-table lock clean
+.PHONY: help setup demo test test-kafka test-slow test-all check simulation bench settings-table lock clean
 
 help: ## what can be made
 	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1\t\2/p' Makefile | expand -t 18
@@ -44,6 +44,10 @@ test-slow: $(STAMP) ## what `make test` leaves out
 	@$(BIN)/python -m tests.runs.side_by_side slow
 
 test-all: test test-slow ## every test
+
+simulation: $(STAMP) ## SEEDS=1000 schedules at random in virtual time, from FIRST=0; or SEED=123, made small
+	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1000)) \
+		$(if $(FIRST),--first $(FIRST)) $(if $(WRONG),--wrong $(WRONG))
 
 check: $(STAMP) ## format, lint, types, architecture; changes nothing
 	$(BIN)/ruff format --check .

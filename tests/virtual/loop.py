@@ -32,8 +32,16 @@ class Stuck(RuntimeError):
     """Everything waits, and nothing will ever happen."""
 
 
+class Spins(RuntimeError):
+    """So much happened that it will never end."""
+
+
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """See the module's docstring. Nothing in it may use threads: nobody would wait for them."""
+    """See the module's docstring. Nothing in it may use threads: nobody would wait for them.
+
+    Args:
+        most_turns: after so many it raises `Spins`; 0: never.
+    """
 
     epoch = 1_800_000_000.0  # epoch seconds at its begin
 
@@ -42,10 +50,11 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     _scheduled: list[asyncio.TimerHandle]
     _timer_cancelled_count: int
 
-    def __init__(self) -> None:
+    def __init__(self, most_turns: int = 0) -> None:
         super().__init__()
         self.now = 0.0
         self.turns = 0
+        self._most_turns = most_turns
         self.network = Network(self)
         self.frozen: set[str] = set()  # owners whose processes stand still
         self._kept: list[asyncio.Handle] = []
@@ -80,6 +89,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             else:
                 ready.append(timer)
         self.turns += 1
+        if self._most_turns and self.turns == self._most_turns:
+            raise Spins(f"{self.turns} turns of the loop")
         for _ in range(len(ready)):
             handle = ready.popleft()
             if handle.cancelled():
@@ -159,6 +170,8 @@ def virtually(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]
         try:
             loop.run_until_complete(test(*args, **kwargs))
         finally:
+            for owner in tuple(loop.frozen):
+                loop.thaw(owner)
             left = asyncio.all_tasks(loop)
             for task in left:
                 task.cancel()

@@ -1,0 +1,93 @@
+"""What is wrong in a run, by name; which anomalies are allowed, and why.
+
+Allowed, because the documents say so (consumer/README.md, schemas/README.md, README.md):
+
+- An event is answered more than once, with the same ``event_id`` ("at least once, made idempotent";
+  consumers keep the first). Only the first answer is judged, and that repeats have its id.
+- A version that a later one makes pointless is ``superseded`` without having been carried out.
+- What left no trace in AnythingLLM is remembered as long as the partition is kept: after a change
+  of hands an older version may be carried out (`consumer.pipeline.settled_versions`).
+- A file in no workspace stays after an upload that was given up (``orphaned-file`` of
+  ``workspaces repair``).
+- What people did to a workspace is not undone: text that was acknowledged before is gone with it,
+  for INDEX_MAX_AGE_SECONDS the service may believe that it is still there, and what is uploaded in
+  the seconds until the service notices may lose its vectors (`consumer.anythingllm.readiness`).
+- A removal that AnythingLLM forbids (403) leaves what was to go for good; the generator makes none.
+- The test documents that prove a workspace are sent and removed also while a partition goes: they
+  are no event's work.
+- In between, until AMBIGUITY and the look after it are over, copies and left-overs of uploads that
+  nobody waited for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Wrong(StrEnum):
+    """What can be wrong.
+
+    LOST          acknowledged text of the newest state is not stored.
+    DOUBLE        it is stored more often than wanted.
+    LEFT          text is stored that is not wanted (any more).
+    UNSEARCHABLE  it is listed and can't be found.
+    FOREIGN       something of others was touched.
+    PREMATURE     a result said that a chunk is stored, and it was not.
+    GAP           something was removed when no version was whole without it.
+    UNANSWERED    an event has no result.
+    EVENT_ID      an event was answered under two ids.
+    STATUS        an answer that carrying out one by one does not give.
+    LETTER        a dead letter without a fault of its own.
+    NO_LETTER     an event that was not carried out in full, and no dead letter.
+    COMMIT        a commit went past an unanswered event, back, or beyond the end.
+    NOT_AT_END    all is done, and the commit is not at the end.
+    STUCK         something waits for ever.
+    HELD          a sick workspace held those who have nothing to do with it.
+    UNNAMED       something waits for a sick workspace, and no page names that.
+    FENCE         something was sent for a partition that was being taken away.
+    REPEATED      an event that was answered before an orderly stop was worked again.
+    SENTINEL      a test document was left in a workspace.
+    MEMORY        something is kept that nobody needs any more.
+    DIED          a process ended with an exception.
+    """
+
+    LOST = "lost"
+    DOUBLE = "double"
+    LEFT = "left"
+    UNSEARCHABLE = "unsearchable"
+    FOREIGN = "foreign"
+    PREMATURE = "premature"
+    GAP = "gap"
+    UNANSWERED = "unanswered"
+    EVENT_ID = "event-id"
+    STATUS = "status"
+    LETTER = "letter"
+    NO_LETTER = "no-letter"
+    COMMIT = "commit"
+    NOT_AT_END = "not-at-end"
+    STUCK = "stuck"
+    HELD = "held"
+    UNNAMED = "unnamed"
+    FENCE = "fence"
+    REPEATED = "repeated"
+    SENTINEL = "sentinel"
+    MEMORY = "memory"
+    DIED = "died"
+
+
+@dataclass(frozen=True, order=True)
+class Finding:
+    """One thing that is wrong."""
+
+    wrong: Wrong
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.wrong}: {self.what}"
+
+
+def kinds(findings: Iterable[Finding]) -> frozenset[Wrong]:
+    """What sorts of things are wrong."""
+    return frozenset(finding.wrong for finding in findings)

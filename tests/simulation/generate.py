@@ -1,0 +1,401 @@
+"""Makes schedules at random, with a liking for unlucky orders.
+
+Small ones find most: few documents with few texts that they share, versions of nearly the same
+date, things that happen in the middle of a request. What goes wrong goes wrong at a *moment* more
+often than at a time: during a removal, at the second upload, when a result is about to be written.
+
+No request takes effect later than ANYTHINGLLM_AMBIGUITY_SECONDS: what is beyond it nobody promises.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from tests.simulation.schedule import (
+    At,
+    Change,
+    Doc,
+    Endpoint,
+    Hit,
+    Life,
+    Nothing,
+    On,
+    Published,
+    Replay,
+    Schedule,
+    Setup,
+    Tomb,
+    When,
+)
+
+T = TypeVar("T")
+
+TEXTS = ("one", "two", "three", "four", "five", "six")
+IDS = ("a", "b", "c", "d")
+SLUGS = ("docs", "other", "third")
+STRANGERS = "strangers"
+_MOMENTS = (
+    "removal", "removal", "removal", "removal", "upload", "upload", "upload", "listing", "check",
+    "result", "result.written", "sentinel", "search", "embed", "commit", "revoked", "assigned",
+    "life.crash",
+)  # fmt: skip
+# A 403 to a removal is none of them: AnythingLLM forbids it, and what was to go stays for good.
+_STATUSES = (400, 404, 408, 409, 429, 500, 500, 502, 503, 504, 504, 520, 524)
+_REFUSALS = (413, 422)
+_TAKES_AWAY = frozenset({"rebalance", "start", "stop", "crash", "cut-off", "freeze"})
+_SHORT, _LONG = (0.5, 2.0, 5.0, 20.0, 50.0), (125.0, 200.0, 300.0, 500.0)
+
+
+@dataclass(frozen=True)
+class Leanings:
+    """What a generator makes.
+
+    Args:
+        documents: most identities.
+        events: most of them.
+        faults: most of them.
+        lives: most of what befalls somebody.
+        endpoints: where faults strike.
+        kinds: of faults.
+        changes: what befalls somebody.
+        tombstones: whether there are any.
+        replays: whether there are any.
+        prepared: the share of workspaces that are in use already.
+        nothings: whether there are offsets without an event.
+        trailing: whether they may be the last ones.
+        overtaking: whether a document's next event may come before it is done with the last one.
+        large: whether a document may have more chunks than one request removes.
+        scenes: the share of schedules that are built around an unlucky order.
+        refusals: whether a chunk may be refused for good.
+        applied: whether what is refused or broken off may take effect all the same.
+        lasting: whether a fault may strike more than three times.
+        backwards: whether dates may go back.
+        stays: whether a strange workspace may be sick for long.
+        restless: whether there may be rebalances to the end.
+    """
+
+    documents: int = 4
+    events: int = 12
+    faults: int = 4
+    lives: int = 4
+    endpoints: tuple[tuple[Endpoint, int], ...] = (
+        ("upload", 30), ("removal", 22), ("listing", 14), ("check", 8), ("embed", 4), ("any", 6),
+        ("search", 3), ("counts", 3), ("workspaces", 3), ("create", 2), ("key", 1),
+        ("collector", 1), ("embedder", 2),
+    )  # fmt: skip
+    kinds: tuple[tuple[str, int], ...] = (
+        ("status", 40), ("delay", 22), ("reset-after", 10), ("reset", 8), ("fin-after", 4),
+        ("half-body", 6), ("truncated", 4), ("html", 2), ("pretend", 3), ("wrong-location", 2),
+        ("embedder-fails", 5), ("fetch-failed", 3), ("key-refused", 1), ("drip", 1),
+    )  # fmt: skip
+    changes: tuple[tuple[Change, int], ...] = (
+        ("crash", 22), ("stop", 10), ("start", 10), ("rebalance", 14), ("freeze", 5),
+        ("cut-off", 5), ("server-restarts", 5), ("proxy-away", 6), ("empty", 3), ("remake", 3),
+        ("delete", 2), ("embedder-down", 4), ("collector-frozen", 4),
+    )  # fmt: skip
+    tombstones: bool = True
+    replays: bool = True
+    prepared: float = 0.65
+    nothings: bool = True
+    trailing: bool = True
+    overtaking: bool = True
+    large: bool = True
+    scenes: float = 0.5
+    refusals: bool = True
+    applied: bool = True
+    lasting: bool = True
+    backwards: bool = True
+    stays: bool = True
+    restless: bool = True
+
+
+EVERYTHING = Leanings()
+
+CALM = Leanings(
+    documents=3,
+    events=8,
+    faults=3,
+    lives=3,
+    endpoints=tuple(
+        (on, weight) for on, weight in EVERYTHING.endpoints if on not in ("removal", "any")
+    ),
+    kinds=(
+        ("status", 30), ("delay", 20), ("reset", 8), ("html", 2), ("embedder-fails", 5),
+        ("fetch-failed", 3),
+    ),
+    changes=(
+        ("rebalance", 10), ("server-restarts", 4), ("embedder-down", 6), ("start", 4),
+        ("freeze", 3), ("cut-off", 3),
+    ),
+    prepared=1.0,
+    trailing=False,
+    overtaking=False,
+    scenes=0.0,
+    applied=False,
+    lasting=False,
+    backwards=False,
+    stays=False,
+    restless=False,
+)  # fmt: skip
+"""Without the orders that are known to end wrong (`tests.simulation.known`)."""
+
+
+def generate(seed: int, leanings: Leanings = EVERYTHING) -> Schedule:
+    """The schedule of a seed; the same one every time."""
+    return _Generator(seed, leanings).schedule()
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """How a schedule begins."""
+
+    history: tuple[Published, ...] = ()
+    faults: tuple[Hit, ...] = ()
+    life: tuple[Life, ...] = ()
+
+
+class _Generator:
+    def __init__(self, seed: int, leanings: Leanings) -> None:
+        self._seed = seed
+        self._rng = random.Random(seed)
+        self._leanings = leanings
+        self._long_left = True  # at most one thing takes long: delays of one request add up
+
+    def schedule(self) -> Schedule:
+        rng, leanings = self._rng, self._leanings
+        setup = self._setup()
+        scene = self._scene() if self._happens(leanings.scenes) else _Scene()
+        history = (*scene.history, *self._history(scene))
+        most = leanings.events if not scene.history else leanings.events // 2
+        history = history[: len(scene.history) + rng.randint(0 if scene.history else 1, most)]
+        if not leanings.trailing:
+            history = _without_trailing(history)
+        hits = tuple(self._hit(history) for _ in range(self._few(leanings.faults)))
+        lives = tuple(self._life(history) for _ in range(self._few(leanings.lives)))
+        faults, life = (*scene.faults, *hits), (*scene.life, *lives)
+        if leanings.stays and STRANGERS in setup.prepared and self._happens(0.5):
+            stays = Hit("listing", "status", STRANGERS, times=None, status=500, stays=True)
+            faults = (*faults, stays)
+        return Schedule(rng.getrandbits(32), setup, history, faults, life)
+
+    def _setup(self) -> Setup:
+        rng = self._rng
+        prepared = tuple(slug for slug in SLUGS if self._happens(self._leanings.prepared))
+        if self._leanings.stays and self._happens(0.15):
+            prepared = (*prepared, STRANGERS)
+        return Setup(
+            partitions=rng.choice((1, 1, 1, 2)),
+            prepared=prepared,
+            begins=rng.choice((0, 0, 1300)),
+            latency=rng.choice((0.0, 0.02, 0.02, 0.3)),
+            max_age=rng.choice((600, 600, 60)),
+            commit_every=rng.choice((1.0, 1.0, 5.0, 0.2)),
+            in_flight=rng.choice((32, 32, 32, 2, 1)),
+            per_document=rng.choice((5, 5, 1)),
+            restless=300 if self._leanings.restless and self._happens(0.05) else 0,
+        )
+
+    def _history(self, scene: _Scene) -> tuple[Published, ...]:
+        rng, leanings = self._rng, self._leanings
+        ids = IDS[: min(rng.choice((1, 1, 2, 2, 3, 4)), leanings.documents)]
+        slugs = SLUGS[: rng.choice((1, 1, 1, 2, 3))]
+        spread = rng.choice((0.0, 0.2, 0.5, 0.8))  # how much of it is no burst
+        docs = [event for event in scene.history if isinstance(event, Doc)]
+        history: list[Published] = []
+        for n in range(leanings.events):
+            id = rng.choice(ids)
+            when = self._when(spread) if history or docs else At(0)
+            former = [doc for doc in docs if doc.id == id]
+            draw = rng.random()
+            if leanings.tombstones and draw < 0.16 and former:
+                slug = rng.choice((None, None, former[-1].slug))
+                history.append(Tomb(id, slug, when))
+            elif leanings.replays and draw < 0.22 and docs:
+                history.append(Replay(rng.choice(docs).name, when))
+            elif leanings.nothings and draw < 0.26:
+                history.append(Nothing(id, when))
+            else:
+                docs.append(self._doc(id, former, slugs, when, f"e{n}"))
+                history.append(docs[-1])
+        return tuple(history)
+
+    def _scene(self) -> _Scene:
+        """An order of things that is unlucky, or would be with little more."""
+        rng = self._rng
+        id, slug = rng.choice(IDS[:2]), rng.choice(SLUGS[:2])
+        whole = self._texts(id)
+        less = tuple(rng.sample(whole, rng.randint(0, max(len(whole) - 1, 0))))
+        settles = At(rng.choice((5.0, 40.0, 1300.0)))
+        first = Doc(id, whole, 0, slug, At(0), "s0")
+        again = rng.choice((whole, self._changed(whole)))
+        in_it = On("removal", 1, rng.choice((0.0, 0.05, 0.3, 0.6, 1.0, 2.0, 6.0)))
+        match rng.choice(("removal", "taken away", "burst", "doubt", "refused", "restored")):
+            case "removal":
+                shorter = Doc(id, less, 1, slug, settles, "s1")
+                next_one = Doc(id, again, 2, slug, in_it, "s2")
+                return _Scene((first, shorter, next_one), (self._hit_on("removal"),))
+            case "taken away":
+                end: Published = rng.choice(
+                    (Tomb(id, None, settles), Doc(id, less, 1, slug, settles))
+                )
+                slow = Hit("removal", "delay", seconds=rng.choice(_SHORT), times=None)
+                what: Change = self._weighted(
+                    [each for each in self._leanings.changes if each[0] in _TAKES_AWAY]
+                )
+                life = Life(what, in_it, "B" if what == "start" else "A", rng.choice(_SHORT))
+                return _Scene((first, end), (slow,), (life,))
+            case "burst":
+                days = rng.sample((0, 1, 2, 3), 3)
+                versions = [
+                    Doc(id, self._changed(whole), day, slug, At(0), f"s{day}") for day in days
+                ]
+                orders: list[Published] = [*versions, Tomb(id, rng.choice((None, slug)), At(0))]
+                rng.shuffle(orders)
+                return _Scene((first, *orders))
+            case "doubt":
+                about = rng.choice(whole) if self._happens(0.7) else ""
+                in_doubt = replace(self._hit_on("upload"), contains=about)
+                newer = On("upload", rng.randint(1, 3), rng.choice((0.1, 1.0, 5.0, 125.0)))
+                return _Scene((first, Doc(id, again, 1, slug, newer, "s1")), (in_doubt,))
+            case "refused":
+                slow = Hit("upload", "delay", contains=rng.choice(whole), seconds=rng.choice(_LONG))
+                self._long_left = False
+                gone = Life("proxy-away", On("upload", 1, rng.choice((0.5, 30.0))), seconds=0.5)
+                return _Scene((first,), (slow,), (gone,))
+            case _:
+                tomb = Tomb(id, rng.choice((None, None, slug)), settles)
+                back = Doc(id, again, rng.choice((0, 0, -1)), slug, rng.choice((At(0), settles)))
+                other = Doc("z", ("other",), 0, rng.choice(SLUGS), At(rng.choice((0.0, 560.0))))
+                return _Scene((first, tomb, back, other))
+
+    def _doc(
+        self, id: str, before: Sequence[Doc], slugs: Sequence[str], when: When, name: str
+    ) -> Doc:
+        rng = self._rng
+        if not before:
+            texts = self._texts(id)
+            return Doc(id, texts, rng.choice((0, 0, 1, 2)), rng.choice(slugs), when, name)
+        former = before[-1]
+        if self._leanings.backwards and self._happens(0.2):  # what was there before comes back
+            former = rng.choice(before)
+            if self._happens(0.5):
+                return replace(former, when=when, name=name)
+        steps = (0, 0, 1, 1, 1, 2, -1, -1) if self._leanings.backwards else (0, 0, 1, 2)
+        day = (former.day or 0) + rng.choice(steps)
+        slug = former.slug if self._happens(0.85) else rng.choice(slugs)
+        odd = self._leanings.backwards and self._happens(0.05)
+        dated = rng.choice((None, None, 40)) if odd else day
+        return Doc(id, self._changed(former.texts), dated, slug, when, name)
+
+    def _texts(self, id: str) -> tuple[str, ...]:
+        rng = self._rng
+        if self._leanings.large and self._happens(0.15):
+            return tuple(f"{id} {n}" for n in range(rng.randint(11, 26)))
+        texts = rng.sample(TEXTS, rng.randint(1, 4))
+        if self._happens(0.15):
+            texts.append(rng.choice(texts))
+        return tuple(texts)
+
+    def _changed(self, texts: tuple[str, ...]) -> tuple[str, ...]:
+        rng, left = self._rng, list(texts)
+        match rng.choice(("same", "same", "fewer", "fewer", "more", "other", "empty", "invalid")):
+            case "fewer":
+                left = rng.sample(left, rng.randint(min(1, len(left)), len(left)))
+            case "more":
+                left += rng.sample(TEXTS, rng.randint(1, 3))
+            case "other":
+                left = list(self._texts("a"))
+            case "empty":
+                left = [] if self._happens(0.5) else left[:1]
+            case "invalid":
+                left = ["", *left] if self._happens(0.3) else left[::-1]
+        return tuple(left)
+
+    def _when(self, spread: float) -> When:
+        rng = self._rng
+        if not self._leanings.overtaking:
+            return At(rng.choice((400.0, 900.0)))
+        if self._happens(0.25):
+            return self._moment()
+        if not self._happens(spread):
+            return At(0)
+        return At(rng.choice((0.05, 0.3, 1.0, 5.0, 30.0, 130.0, 650.0, 1500.0)))
+
+    def _moment(self) -> On:
+        rng = self._rng
+        return On(
+            rng.choice(_MOMENTS),
+            rng.choice((1, 1, 1, 2, 2, 3, 4, 6)),
+            rng.choice((0.0, 0.0, 0.0, 0.01, 0.1, 1.0, 3.0, 25.0, 140.0)),
+            rng.choice((0, 0, 1, 2, 3, 5, 8, 13)),
+        )
+
+    def _hit(self, history: Sequence[Published]) -> Hit:
+        rng, leanings = self._rng, self._leanings
+        on = self._weighted(leanings.endpoints)
+        texts = [text for event in history if isinstance(event, Doc) for text in event.texts]
+        about = rng.choice(texts) if texts and on == "upload" and self._happens(0.4) else ""
+        return replace(self._hit_on(on), contains=about)
+
+    def _hit_on(self, on: Endpoint) -> Hit:
+        rng, leanings = self._rng, self._leanings
+        kind = self._weighted(leanings.kinds)
+        if kind == "key-refused" and on in ("removal", "any"):
+            on = "listing"  # see `_STATUSES`
+        status = rng.choice(_STATUSES)
+        if on == "upload" and kind == "status" and leanings.refusals and self._happens(0.15):
+            status = rng.choice(_REFUSALS)
+        applies = kind in ("status", "reset", "html") and status not in _REFUSALS
+        apply = applies and leanings.applied and self._happens(0.5)
+        return Hit(
+            on,
+            kind,
+            skip=rng.choice((0, 0, 0, 1, 1, 2, 3, 5)),
+            times=rng.choice((1, 1, 1, 1, 2, 3, *((6, None) if leanings.lasting else ()))),
+            status=status,
+            seconds=self._seconds() if kind == "delay" else 1.0 if kind == "drip" else 0.0,
+            apply=apply,
+            late=self._seconds() if apply and self._happens(0.5) else 0.0,
+            retry_after=rng.choice((1, 20)) if status == 429 else None,
+        )
+
+    def _seconds(self) -> float:
+        if self._long_left and self._happens(0.4):
+            self._long_left = False
+            return self._rng.choice(_LONG)
+        return self._rng.choice(_SHORT)
+
+    def _life(self, history: Sequence[Published]) -> Life:
+        rng = self._rng
+        what = self._weighted(self._leanings.changes)
+        when = self._moment() if self._happens(0.65) else At(rng.uniform(0, 700))
+        slugs = [event.slug for event in history if isinstance(event, Doc)] or ["docs"]
+        who = "B" if what == "start" else rng.choice("AAAB")
+        seconds = rng.choice((0.5, 5.0, 20.0, 50.0, 100.0, 300.0))
+        if what == "collector-frozen":
+            seconds = min(seconds, 20.0)
+        return Life(what, when, who, seconds, rng.choice(slugs))
+
+    def _few(self, most: int) -> int:
+        return min(self._rng.choice((0, 0, 1, 1, 1, 2, 2, 3, 4)), most)
+
+    def _happens(self, share: float) -> bool:
+        return self._rng.random() < share
+
+    def _weighted(self, choices: Sequence[tuple[T, int]]) -> T:
+        values = [value for value, _ in choices]
+        return self._rng.choices(values, [weight for _, weight in choices])[0]
+
+
+def _without_trailing(history: Sequence[Published]) -> tuple[Published, ...]:
+    """Without what is behind the last event of its identity's partition, whichever that is."""
+    left = list(history)
+    for place in range(len(left) - 1, -1, -1):
+        each = left[place]
+        behind = {event.id for event in left[place + 1 :] if isinstance(event, Doc | Tomb)}
+        if isinstance(each, Nothing) and each.id not in behind:
+            del left[place]
+    return tuple(left) or (Doc("a", ("one",)),)

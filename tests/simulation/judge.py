@@ -1,0 +1,176 @@
+"""Looks at a run after its end: what is stored, answered, committed, and still in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable
+
+from consumer.anythingllm.sentinel import is_sentinel
+from consumer.telemetry.metrics import PREFIX
+from tests.simulation.findings import Wrong
+from tests.simulation.reference import Allowed, State, Told, allowed
+from tests.simulation.schedule import Hit, Schedule
+from tests.simulation.stage import DOCUMENTS, STRANGE
+from tests.simulation.watch import Watch
+
+_REFUSALS = (413, 422)
+_LETTERED = frozenset({"invalid", "partial", "failed"})
+_LEVEL = (
+    "documents_in_flight", "bytes_in_flight", "chunks_in_flight", "documents_waiting",
+    "documents_aside", "bytes_aside", "workspaces_paused",
+)  # fmt: skip
+_TASKS_EACH = 16  # of a member that has nothing to do
+_CHANGES_HANDS = frozenset({"crash", "stop", "start", "rebalance", "freeze", "cut-off"})
+_BELIEVED = 30.0  # seconds, on top of INDEX_MAX_AGE_SECONDS
+
+
+def judge(schedule: Schedule, watch: Watch) -> None:
+    """Note everything that is wrong."""
+    forgets = bool(schedule.setup.restless) or any(
+        life.what in _CHANGES_HANDS for life in schedule.life
+    )
+    by_identity: dict[str, list[Told]] = {}
+    for told in watch.told.values():
+        by_identity.setdefault(told.identity, []).append(told)
+    for identity, events in sorted(by_identity.items()):
+        live_first = sorted(events, key=lambda told: (told.is_replay, told.place))
+        refused = {told.place: _refused(watch, told) for told in events}
+        may = allowed(
+            live_first, forgets=forgets, refused=refused, by_hand=frozenset(watch.stage.hands)
+        )
+        _judge_answers(watch, live_first, may)
+        _judge_stored(watch, identity, may, live_first)
+    _judge_letters(watch, schedule.faults)
+    _judge_commits(watch)
+    _judge_workspaces(watch, schedule)
+    _judge_memory(watch)
+
+
+def _refused(watch: Watch, told: Told) -> list[Counter[str]]:
+    found = []
+    for answer in watch.answers.get(told.place, ()):
+        if answer["status"] in ("partial", "failed"):
+            places = [int(id.rpartition("_")[2]) for id in answer["failed_chunk_ids"]]
+            found.append(Counter(told.texts[place] for place in places))
+    return found
+
+
+def _judge_answers(watch: Watch, events: Iterable[Told], may: Allowed) -> None:
+    for told in events:
+        answers = watch.answers.get(told.place)
+        if not answers:
+            watch.note(Wrong.UNANSWERED, f"{told.identity} at {told.place[2]}")
+        elif (status := answers[0]["status"]) not in may.statuses[told.place]:
+            wanted = " or ".join(sorted(may.statuses[told.place]))
+            watch.note(Wrong.STATUS, f"{told.identity} at {told.place[2]}: {status}, not {wanted}")
+
+
+def _judge_stored(watch: Watch, identity: str, may: Allowed, events: list[Told]) -> None:
+    stage = watch.stage
+    slugs = sorted({*stage.sim.state.workspaces, *(told.slug for told in events if told.slug)})
+    stored = {slug: watch.stored(slug).get(identity, Counter()) for slug in slugs}
+    by_weight = []
+    for state in may.states:
+        differences = [_difference(watch, state, slug, stored[slug], events) for slug in slugs]
+        by_weight.append((sum(len(each) for each in differences), differences))
+    weight, differences = min(by_weight, key=lambda pair: pair[0])
+    if weight:
+        for slug, difference in zip(slugs, differences, strict=True):
+            for wrong, text in difference:
+                watch.note(wrong, f"{text!r} of {identity} in {slug}")
+
+
+def _difference(
+    watch: Watch, state: State, slug: str, stored: Counter[str], events: Iterable[Told]
+) -> list[tuple[Wrong, str]]:
+    wanted = state.texts(slug)
+    more, fewer = stored - wanted, wanted - stored
+    found = [(Wrong.DOUBLE if text in wanted else Wrong.LEFT, text) for text in more]
+    if fewer and not _excused(watch, slug, events):
+        found += [(Wrong.LOST, text) for text in fewer]
+    return found
+
+
+def _excused(watch: Watch, slug: str, events: Iterable[Told]) -> bool:
+    """Whether people took it away, and the service could not know when it worked last."""
+    times = watch.stage.hands.get(slug)
+    if not times:
+        return False
+    carried_out = [
+        watch.at[told.place]
+        for told in events
+        if told.kind != "invalid"
+        and told.slug in (None, slug)
+        and any(answer["status"] != "superseded" for answer in watch.answers.get(told.place, ()))
+    ]
+    believed = watch.stage.setup.max_age + _BELIEVED
+    return max(carried_out, default=0.0) <= max(times) + believed
+
+
+def _judge_letters(watch: Watch, hits: Iterable[Hit]) -> None:
+    lettered = set()
+    for letter in watch.letters:
+        at = tuple(letter[f"__connect.errors.{name}"] for name in ("topic", "partition", "offset"))
+        place = (at[0], int(at[1]), int(at[2]))
+        lettered.add(place)
+        told = watch.told.get(place)
+        if told is None or not _deserved(told, letter["dlq.reason"], hits):
+            watch.note(Wrong.LETTER, f"{letter['dlq.reason']} for {told and told.identity}")
+
+    for told in watch.told.values():
+        # A replay's letter names the original.
+        original = (DOCUMENTS, told.place[1], told.version[1])
+        statuses = {answer["status"] for answer in watch.answers.get(told.place, ())}
+        if statuses & _LETTERED and not lettered & {told.place, original}:
+            watch.note(Wrong.NO_LETTER, f"{told.identity} at {told.place[2]}")
+
+
+def _deserved(told: Told, reason: str, hits: Iterable[Hit]) -> bool:
+    if reason == "invalid":
+        return told.kind == "invalid"
+    for hit in hits:
+        about_it = any(hit.contains in text for text in told.texts)
+        refuses = hit.on == "upload" and hit.kind == "status" and hit.status in _REFUSALS
+        poisons = bool(hit.contains) and hit.times is None
+        if about_it and (refuses or poisons):
+            return True
+    return False
+
+
+def _judge_commits(watch: Watch) -> None:
+    kafka = watch.stage.kafka
+    for partition, log in kafka.logs.items():
+        at = kafka.group.committed.get(partition)
+        if log.end and (at is None or at.offset != log.end):
+            where = "nowhere" if at is None else at.offset
+            topic = "replays" if partition.topic.endswith(".replay") else "documents"
+            watch.note(Wrong.NOT_AT_END, f"{topic} {partition.partition}: {where} of {log.end}")
+
+
+def _judge_workspaces(watch: Watch, schedule: Schedule) -> None:
+    sim = watch.stage.sim
+    for slug in sorted(sim.state.workspaces):
+        for source, text, copies in sim.chunks(slug):
+            if is_sentinel(source):
+                watch.note(Wrong.SENTINEL, slug)
+            elif not copies and slug not in watch.stage.hands:
+                watch.note(Wrong.UNSEARCHABLE, f"{text!r} in {slug}")
+    for slug in schedule.setup.prepared:
+        strange = [text for _, text, _ in sim.chunks(slug) if text == STRANGE + slug]
+        if slug not in watch.stage.hands and len(strange) != 1:
+            watch.note(Wrong.FOREIGN, slug)
+
+
+def _judge_memory(watch: Watch) -> None:
+    stage = watch.stage
+    for member in stage.members.values():
+        registry = member.metrics.registry
+        level = {name: registry.get_sample_value(f"{PREFIX}_{name}") or 0.0 for name in _LEVEL}
+        for name, value in level.items():
+            if value:
+                watch.note(Wrong.MEMORY, f"{name} is {value:g}")
+    if not stage.loop.frozen:  # those of a dead process are never ended
+        most = _TASKS_EACH * (1 + len(stage.members))
+        if (count := len(asyncio.all_tasks())) > most:
+            watch.note(Wrong.MEMORY, f"{count} tasks")
