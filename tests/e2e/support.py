@@ -334,7 +334,7 @@ def settings_for(name: Callable[[str], str], kafka: str, simulator: Simulator) -
         "KAFKA_RESULTS_TOPIC": name("results"),
         "KAFKA_DEAD_LETTERS_TOPIC": name("letters"),
         "KAFKA_PARKED_TOPIC": name("parked"),
-        "KAFKA_SESSION_TIMEOUT_SECONDS": "6",
+        "KAFKA_SESSION_TIMEOUT_SECONDS": "15",  # a loaded machine may stand still for seconds
         "ANYTHINGLLM_ENDPOINT": simulator.endpoint,
         "ANYTHINGLLM_API_KEY": simulator.api_key,
         "UPLOAD_BACKOFF_BASE_SECONDS": "0.1",

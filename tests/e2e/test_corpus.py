@@ -17,6 +17,9 @@ from tests.e2e.support import Json, Process, Stage, stored, uploads, write_event
 
 DOCUMENTS, CHUNKS, WORKSPACES = 300, 4252, 21
 MEMORY = 200 * 1000 * 1000
+SECONDS = 150.0  # 4 on an idle machine
+
+pytestmark = pytest.mark.timeout(600)
 
 
 async def test_the_corpus_is_stored_whole(
@@ -30,10 +33,10 @@ async def test_the_corpus_is_stored_whole(
     published = await stage.command("publish", "--json", str(corpus))
     assert published.json["published"] == DOCUMENTS
     service = await stage.run()
-    results = await stage.until_results(DOCUMENTS)
+    results = await stage.until_results(DOCUMENTS, SECONDS)
     removed = stage.simulator.journal.count("document.removed")
     await stage.publish(corpus)
-    again = (await stage.until_results(2 * DOCUMENTS))[DOCUMENTS:]
+    again = (await stage.until_results(2 * DOCUMENTS, SECONDS))[DOCUMENTS:]
 
     metrics = await service.metrics()
     peak = service.peak_memory()
@@ -113,7 +116,7 @@ class Crawls:
         before = await self.service.metrics()
         await self.stage.publish(write_events(self.path, events))
         self.answered += len(events)
-        results = (await self.stage.until_results(self.answered))[-len(events) :]
+        results = (await self.stage.until_results(self.answered, SECONDS))[-len(events) :]
         assert {result.status for result in results} == {"succeeded"}
         after = await self.service.metrics()
         names = ("chunks_total uploaded", "chunks_total removed")

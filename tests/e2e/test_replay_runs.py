@@ -128,6 +128,7 @@ async def test_killed_twenty_times_each_record_has_effect_once(
     """SIGKILL at any moment, resumed by the id each time: one replay and one result a letter."""
     count, kills = 120, 20
     rng = random.Random(20)
+    stage.settings["KAFKA_SESSION_TIMEOUT_SECONDS"] = "2"  # waited for after each kill
     await dead_lettered(stage, tmp_path, count)
     words = ["dlq", "replay", "--yes", "--rate", "12"]
     run = ""

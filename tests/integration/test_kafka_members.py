@@ -19,6 +19,7 @@ from tests.integration.service_fixtures import Running, Stage
 from tests.staging import document, eventually, texts
 
 CHUNKS = 2
+SESSION = "6"  # seconds, which are waited for
 
 
 async def publish(stage: Stage, count: int, name: str = "doc") -> None:
@@ -57,12 +58,14 @@ async def test_who_is_cut_off_from_the_group_has_nothing_to_say(
     """
     with capture_logs() as logs:
         async with proxy_to(stage.kafka.bootstrap_servers) as proxy:
-            first = await stage.start(KAFKA_BOOTSTRAP_SERVERS=proxy.address)
+            first = await stage.start(
+                KAFKA_BOOTSTRAP_SERVERS=proxy.address, KAFKA_SESSION_TIMEOUT_SECONDS=SESSION
+            )
             stage.simulator.faults.add("status", status=503, path="*/raw-text")
             await publish(stage, 12)
             await first.has_open(12)
             proxy.cut(silently=silently)
-            second = await stage.start(ready=False)
+            second = await stage.start(ready=False, KAFKA_SESSION_TIMEOUT_SECONDS=SESSION)
             await eventually(lambda: source_of(second).assigned)
             assert not source_of(first).assigned
             assert first.service.condition.ready()

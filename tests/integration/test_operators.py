@@ -83,6 +83,7 @@ async def failing(stage: Stage) -> None:
     await stage.publish(document("lost", ["a text"], technology="日本語"), partition=1)
     await stage.wait_dead_letters(4)
     await stage.wait_results(3)
+    await stage.wait_committed()  # else a rebalance would have it all dead-lettered once more
 
 
 async def refused(stage: Stage, count: int) -> None:
@@ -91,7 +92,7 @@ async def refused(stage: Stage, count: int) -> None:
     await stage.publish_all([document(f"d-{n}", [f"REFUSED {n}"]) for n in range(count)])
     await stage.start()
     await stage.wait_results(count)
-    await stage.stop()
+    await stage.finish()
 
 
 async def test_a_dead_letter_from_its_cause_to_its_resolution(
@@ -160,10 +161,8 @@ async def test_parked_exported_and_brought_back(
     letters = {letter_of(each).reason: each for each in stage.dead_letters}
     name = letter_of(letters["rejected"]).event
     packed = tmp_path / "letters.ndjson.gz"
-    exported, put_aside = await asyncio.gather(
-        programs.run("dlq", "export", "--output", str(packed), settings=stage.env),
-        programs.run("dlq", "park", name, "--yes", settings=stage.env),
-    )
+    exported = await programs.run("dlq", "export", "--output", str(packed), settings=stage.env)
+    put_aside = await programs.run("dlq", "park", name, "--yes", settings=stage.env)
     (copy,) = await parked(stage)
     stage.simulator.faults.clear()
     back = await commands.run("dlq", "replay", "--from", "parked", "--yes", settings=stage.env)
@@ -198,7 +197,7 @@ async def test_a_letter_by_reference_stands_for_its_original(
     await stage.start()
     await stage.publish(garbage, key="large", headers=(("kind", b"large"),), partition=1)
     await stage.wait_dead_letters(1)
-    await stage.stop()
+    await stage.finish()
     shown = await commands.run("dlq", "show", "0@0", "--json", "--payload", settings=stage.env)
     done = await replay(stage)
     (record,) = await replays(stage)
@@ -309,7 +308,7 @@ async def test_an_audit_and_a_story_of_what_is_lost(
     await stage.wait_committed()
     second = {"ANYTHINGLLM_AMBIGUITY_SECONDS": "1", "UPLOAD_TIMEOUT_SECONDS": "1"}
     clean = await programs.run("audit", "--json", settings=stage.env | second)
-    await stage.stop()
+    await stage.finish()
     files = stage.simulator.state.files.values()
     (lost,) = [file for file in files if file.text == texts("d2", 3)[1]]
     async with client_for(stage.simulator) as client:
@@ -374,10 +373,10 @@ async def test_two_hundred_poison_replays_do_not_pause_the_live_stream(
     """Live documents are answered meanwhile; the breaker stays closed and the fuse whole."""
     stage = await make_stage({"FUSE_WINDOW": "60", "FUSE_MINIMUM": "20", "FUSE_SHARE": "0"})
     stage.simulator.faults.embedder_poison = ["POISON"]
-    first = await stage.start()
+    await stage.start()
     await stage.publish_all([document(f"p-{n}", [f"POISON {n}"]) for n in range(200)])
     await stage.wait_dead_letters(200, seconds=100)
-    await first.stop()
+    await stage.finish()
     stage.running.clear()
     running = await stage.start(FUSE_SHARE="0.5")
     done = await replay(stage)

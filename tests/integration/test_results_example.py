@@ -41,7 +41,7 @@ async def test_each_event_is_seen_once(
     await stage.start()
     await stage.publish_all(document(f"d-{number}", ["a text"]) for number in range(4))
     await stage.wait_results(4)
-    await stage.stop()
+    await stage.finish()
     for record in stage.result_records:  # as after a crash between result and commit
         await stage.publish(record.value, key=record.key, topic=topic)
     await stage.start()

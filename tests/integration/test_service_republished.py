@@ -78,10 +78,10 @@ async def test_a_crawl_costs_what_has_changed(stage: Stage, restarted: bool) -> 
     events = [each for each in samples if len(each["chunks"]) > 5][: 2 * len(CHANGES)]
     changes = {each["id"]: name for each, name in zip(events, [*CHANGES, *CHANGES], strict=True)}
     await stage.publish_all(events)
-    first = await stage.start()
+    await stage.start()
     await stage.wait_results(len(events))
     if restarted:
-        await first.stop()
+        await stage.finish()
         await stage.start()
     for day in (1, 2):  # the second time nothing has changed since
         uploads, removals = stage.uploads(), stage.removals()
@@ -356,10 +356,10 @@ async def test_a_date_from_2099_does_not_lock_a_document_for_73_years(stage: Sta
     """
     await stage.publish(document("guide", ["2099"], created_at="2099-01-01T00:00:00Z"))
     with capture_logs() as logs:
-        first = await stage.start()
+        await stage.start()
         await stage.wait_results(1)
     assert [line["document_id"] for line in logs if line["event"] == "version.capped"] == ["guide"]
-    await first.stop()
+    await stage.finish()
     undated = document("guide", ["undated"])
     del undated["created_at"]
     await stage.publish(undated)

@@ -188,9 +188,9 @@ async def test_a_tombstone_never_reaches_into_workspaces_that_are_not_ours(
     stage = await make_stage(workspaces=("docs", "private"))
     await stage.publish(document("guide", ["one"]))
     await stage.publish(document("guide", ["one"], workspace="private"))
-    first = await stage.start()
+    await stage.start()
     await stage.wait_results(2)
-    await first.stop()
+    await stage.finish()
     odd = stage.simulator.state.create_workspace("odd", {})
     odd.fields["slug"] = "Odd.Slug"
     await stage.start(ROUTING_ALLOWED_WORKSPACES="docs")
