@@ -28,7 +28,7 @@ _SETTINGS_OF_RUN = (
     "LOG_FORMAT", "LOG_LEVEL", "REMOVAL_", "REPLAY_", "ROUTING_", "SHUTDOWN_", "UPLOAD_",
 )  # fmt: skip
 _SETTINGS_OF_TESTS = ("ANYTHINGLLM_TEST_", "TEST_")
-_MARKED = {"kafka": {"kafka", "own_kafka"}, "processes": {"programs"}}
+_MARKED = {"kafka": {"kafka", "own_kafka"}, "service": {"make_stage"}, "processes": {"programs"}}
 
 
 def pytest_configure() -> None:

@@ -1,8 +1,8 @@
 """Runs pytest sessions side by side, and shows each line under the name of its session.
 
-``python -m tests.runs.side_by_side quick`` is ``make test``: what waits for Kafka and what waits
-for processes of ours on Kafka, beside all the rest, which computes. Each has a Kafka of its own.
-``slow`` is ``make test-slow``. Further words are options for pytest.
+``python -m tests.runs.side_by_side quick`` is ``make test``: three sessions that mostly wait, each
+for a Kafka of its own, beside the rest, which computes. ``slow`` is ``make test-slow``. Further
+words are options for pytest.
 """
 
 from __future__ import annotations
@@ -14,11 +14,16 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 
 ON_KAFKA = {
-    "kafka": "kafka and not processes and not slow",
+    "kafka": "kafka and not service and not processes and not slow",
+    "service": "kafka and service and not processes and not slow",
     "processes": "kafka and processes and not slow",
 }
 SESSIONS = {"quick": {**ON_KAFKA, "rest": "not kafka and not slow"}, "slow": {"slow": "slow"}}
 _STOPS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupted(Exception):
+    """Somebody has ended the sessions."""
 
 
 def pytest_command(expression: str, *options: str) -> list[str]:
@@ -46,6 +51,9 @@ async def side_by_side(
     Args:
         commands: by name.
         hear: gets every line of theirs when it is said.
+
+    Raises:
+        Interrupted: by one of these signals; all have ended.
     """
     processes = {name: await _start(command) for name, command in commands.items()}
     interrupted = False
@@ -64,10 +72,13 @@ async def side_by_side(
         loop.add_signal_handler(number, stop)
     try:
         await asyncio.gather(*(_pass_on(name, p, hear) for name, p in processes.items()))
-        return {name: await process.wait() for name, process in processes.items()}
+        codes = {name: await process.wait() for name, process in processes.items()}
     finally:
         for number in _STOPS:
             loop.remove_signal_handler(number)
+    if interrupted:
+        raise Interrupted(f"exit codes: {codes}")
+    return codes
 
 
 async def _start(command: Sequence[str]) -> asyncio.subprocess.Process:
@@ -94,7 +105,11 @@ async def _pass_on(
 def main(which: str, *options: str) -> int:
     """0 where all sessions are green."""
     commands = {n: pytest_command(chosen, *options) for n, chosen in SESSIONS[which].items()}
-    codes = asyncio.run(side_by_side(commands))
+    try:
+        codes = asyncio.run(side_by_side(commands))
+    except Interrupted as error:
+        show(f"interrupted; {error}")
+        return 130
     for name, code in codes.items():
         show(f"{name:>9} : {'green' if code == 0 else f'RED, exit code {code}'}")
     return 0 if set(codes.values()) == {0} else 1

@@ -18,9 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-import pytest
-
-from tests.runs.side_by_side import ON_KAFKA, pytest_command, show, side_by_side
+from tests.runs.side_by_side import ON_KAFKA, Interrupted, pytest_command, show, side_by_side
 
 # Ends by itself when we are gone, even if we were killed.
 _BUSY = "import os, sys\nwhile os.getppid() == int(sys.argv[1]): sum(range(100_000))\n"
@@ -83,10 +81,13 @@ def main(words: Sequence[str]) -> int:
             load.enter_context(busy_loop())
         while len(runs) < given.times:
             show(f"--- run {len(runs) + 1} of {given.times}, {given.loops} busy loops")
-            runs.append(run(commands))
-            show(f"--- {report(runs)}")
-            if runs[-1].code == pytest.ExitCode.INTERRUPTED:
-                break
+            try:
+                runs.append(run(commands))
+            except Interrupted as error:
+                show(f"--- interrupted; {error}")
+                return 130
+            finally:
+                show(f"--- {report(runs)}")
     return 1 if any(each.code for each in runs) else 0
 
 
