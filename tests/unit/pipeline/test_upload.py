@@ -104,6 +104,7 @@ async def test_everything_but_a_refusal_is_tried_for_as_long_as_it_takes(fault: 
     assert storage.calls.count("upload two") == 1
 
 
+@virtually
 async def test_the_attempts_of_a_round_are_counted_for_the_chunk_alone() -> None:
     """Outages count no attempt: what is told of a refused chunk is how often *it* was tried."""
 
@@ -111,7 +112,9 @@ async def test_the_attempts_of_a_round_are_counted_for_the_chunk_alone() -> None
         faults = {1: Fault.THEIRS, 2: Fault.UNCLEAR, 3: Fault.BUSY, 4: Fault.DOCUMENT}
         return Failure("it failed", fault=faults[attempt])
 
-    applied = await Fences().carry_out(uploader_of(Storage(answer)), _plan("a", "one"))
+    storage = Storage(answer)
+    uploader = uploader_of(storage, gates=gates_of(storage, clock=virtual_clock()))
+    applied = await Fences().carry_out(uploader, _plan("a", "one"))
 
     assert applied.failed[0].attempts == 2
 
