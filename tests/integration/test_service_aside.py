@@ -194,29 +194,48 @@ def _texts(id: str) -> list[str]:
 
 @virtually
 async def test_who_waits_behind_a_document_that_stands_aside_does_so_as_well() -> None:
-    """Older versions and tombstones wait for their turn; in their places they'd stop everybody.
+    """Events of the same document for other workspaces wait for their turn, out of the way.
 
     When the workspace works again none of them keeps the ones before it from going on.
     """
     async with world(INTAKE_MAX_DOCUMENTS_IN_FLIGHT="4") as w:
-        await _sick(w, "well")
+        await _sick(w, "well", "third")
+        for n in range(6):
+            w.publish(event(f"d{n}", _texts(f"d{n}"), technology="sick"))
+        await w.idle(300)
+        for n in range(6):
+            w.publish(event(f"d{n}", _texts(f"d{n}"), technology="third"))
+            w.publish(event(f"d{n}", _texts(f"d{n}"), technology="third", day=1))
+        for n in range(10):
+            w.publish(event(f"w{n}", _texts(f"w{n}"), technology="well"))
+        await w.has_results(3 + 6 + 10, within=300)
+        assert set(w.pipeline.gates.pauses.paused) == {"sick"}
+        assert w.open == 12
+
+        w.sim.faults.workspace_dimensions = {}
+        await w.settled(within=RECOVERY + 60)
+        assert w.letters == []
+        assert w.statuses() == {"succeeded": 3 + 6 + 6 + 10, "superseded": 6}
+        assert len(w.stored("sick")) == len(w.stored("third")) == 1 + 12
+
+
+@virtually
+async def test_a_tombstone_ends_what_only_waits_for_a_sick_workspace() -> None:
+    """As one by one: nothing is to be stored any more, so nothing has to be waited for."""
+    async with world(INTAKE_MAX_DOCUMENTS_IN_FLIGHT="4") as w:
+        await _sick(w)
         for n in range(6):
             w.publish(event(f"d{n}", _texts(f"d{n}"), technology="sick", day=5))
         await w.idle(300)
         for n in range(6):
             w.publish(event(f"d{n}", ["older"], technology="sick", day=1))
             w.publish(None, key=f"d{n}")
-        for n in range(10):
-            w.publish(event(f"w{n}", _texts(f"w{n}"), technology="well"))
-        await w.has_results(2 + 10, within=300)
-        assert set(w.pipeline.gates.pauses.paused) == {"sick"}
-        assert w.open == 18
+        await w.has_results(1 + 18, within=300)
 
-        w.sim.faults.workspace_dimensions = {}
-        await w.settled(within=RECOVERY + 60)
-        assert w.letters == []
-        assert w.statuses()["deleted"] == 6
+        assert set(w.pipeline.gates.pauses.paused) == {"sick"}
+        assert w.statuses() == {"succeeded": 1, "superseded": 12, "deleted": 6}
         assert set(w.stored("sick")) == {"first-sick_0"}
+        assert w.letters == []
 
 
 @virtually
