@@ -1,0 +1,404 @@
+"""Faults planted on purpose: the search has to find each of them, and says after how many seeds.
+
+``python -m tests.simulation.mutants`` runs all. A mutant is caught by the first seed that goes
+wrong with it in a way in which the same seed does not go wrong without it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import importlib
+import logging
+import statistics
+import sys
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+from unittest.mock import patch
+
+from tests.simulation.findings import Wrong, kinds
+from tests.simulation.generate import generate
+from tests.simulation.run import run
+
+Change = Callable[[Any], Any]
+"""From what stands at a place to what takes its place."""
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One planted fault.
+
+    Args:
+        name: what the service does now.
+        place: module, class and name of what is changed.
+        change: see `Change`.
+    """
+
+    name: str
+    place: str
+    change: Change
+
+    def target(self) -> tuple[Any, str]:
+        """Whose attribute is changed, and which.
+
+        Raises:
+            AttributeError: there is nothing at the place any more.
+        """
+        parts = self.place.split(".")
+        for size in range(len(parts) - 1, 0, -1):
+            try:
+                holder = importlib.import_module(".".join(parts[:size]))
+            except ModuleNotFoundError:
+                continue
+            for name in parts[size:-1]:
+                holder = getattr(holder, name)
+            getattr(holder, parts[-1])
+            return holder, parts[-1]
+        raise AttributeError(self.place)
+
+    @contextmanager
+    def planted(self) -> Iterator[None]:
+        """With the fault."""
+        holder, name = self.target()
+        original = vars(holder)[name]
+        with patch.object(holder, name, self.change(original)):
+            yield
+
+
+def _does_nothing(_: Any) -> Any:
+    return lambda *args, **named: None
+
+
+def _waits_for_nothing(_: Any) -> Any:
+    async def nothing(*args: Any, **named: Any) -> None:
+        pass
+
+    return nothing
+
+
+def _always(value: Any) -> Change:
+    return lambda _: lambda *args, **named: value
+
+
+def _always_is(value: Any) -> Change:
+    return lambda _: property(lambda self: value)
+
+
+def _later(value: Any) -> Change:
+    async def answer(*args: Any, **named: Any) -> Any:
+        return value
+
+    return lambda _: answer
+
+
+def _never_ends(_: Any) -> Any:
+    async def forever(*args: Any, **named: Any) -> None:
+        await asyncio.get_running_loop().create_future()
+
+    return forever
+
+
+def _commits_the_highest(_: Any) -> Any:
+    due = importlib.import_module("consumer.kafka.ledger").CommitDue
+    return lambda self: None if self._end is None else due(self._end)
+
+
+def _forgets_looks(original: Any) -> Any:
+    def begin(self: Any) -> None:
+        original(self)
+        self._looks._times.clear()
+
+    return begin
+
+
+def _removes_first(original: Any) -> Any:
+    async def carry_out(self: Any, plan: Any, right: Any, *, trace_id: Any, **named: Any) -> Any:
+        if plan.stale:
+            await self._remover.remove(plan.slug, plan.stale, right, trace_id=trace_id)
+        plan = replace(plan, stale=())
+        return await original(self, plan, right, trace_id=trace_id, **named)
+
+    return carry_out
+
+
+def _removes_all_the_same(original: Any) -> Any:
+    async def carry_out(self: Any, plan: Any, right: Any, *, trace_id: Any, **named: Any) -> Any:
+        applied = await original(self, plan, right, trace_id=trace_id, **named)
+        if applied.failed and plan.stale:
+            await self._remover.remove(plan.slug, plan.stale, right, trace_id=trace_id)
+        return applied
+
+    return carry_out
+
+
+def _begins_at_once(original: Any) -> Any:
+    def enter(*args: Any, **named: Any) -> Any:
+        turn = original(*args, **named)
+        turn._begin()
+        return turn
+
+    return enter
+
+
+def _covers_equal_texts(original: Any) -> Any:
+    def cover(*args: Any) -> Any:
+        found = original(*args)
+        return replace(found, covered=Counter(dict.fromkeys(found.covered, 1_000)))
+
+    return cover
+
+
+def _keeps_its_etag(original: Any) -> Any:
+    def write(self: Any, slug: Any, write: Any) -> None:
+        workspace = self._workspaces.get(slug)
+        etag = workspace.etag if workspace else None
+        original(self, slug, write)
+        if workspace:
+            workspace.etag = etag
+
+    return write
+
+
+def _loses_writes(original: Any) -> Any:
+    def keep(self: Any, slug: Any, fresh: Any, listed: Any, reading: Any) -> Any:
+        reading.writes.clear()
+        return original(self, slug, fresh, listed, reading)
+
+    return keep
+
+
+def _only_of_one(original: Any) -> Any:
+    def forget(self: Any, slug: Any = None) -> None:
+        if slug is not None:
+            original(self, slug)
+
+    return forget
+
+
+def _uses_any_listing(_: Any) -> Any:
+    choice = importlib.import_module("consumer.anythingllm.marker_lookup").Choice
+    return lambda last, question, now: choice.READ if last is None else choice.USE
+
+
+def _doubts_no_workspace(original: Any) -> Any:
+    def doubt(self: Any, slug: Any) -> None:
+        if slug is None:
+            original(self, slug)
+
+    return doubt
+
+
+def _random_id(_: Any) -> Any:
+    return lambda record, cluster_id: str(uuid.uuid4())
+
+
+def _other_way_round(original: Any) -> Any:
+    return lambda self, other: original(other, self)
+
+
+MUTANTS: Sequence[Mutant] = (
+    Mutant("commits the highest", "consumer.kafka.ledger.Ledger._worked_out", _commits_the_highest),
+    Mutant("stops the commit at markers", "consumer.kafka.ledger.Ledger.follow", _does_nothing),
+    Mutant(
+        "acknowledges before the proof",
+        "consumer.anythingllm.proof.StorageProof.by_file",
+        _later(True),
+    ),
+    Mutant("tells the index of no removal", "consumer.pipeline.index.Index.removed", _does_nothing),
+    Mutant("tells the index of no upload", "consumer.pipeline.index.Index.stored", _does_nothing),
+    Mutant(
+        "counts as stored what may still go", "consumer.pipeline.index.Index.unsure", _does_nothing
+    ),
+    Mutant(
+        "believes an ETag in spite of own writes",
+        "consumer.pipeline.index.Index._write",
+        _keeps_its_etag,
+    ),
+    Mutant(
+        "loses what is written while it reads", "consumer.pipeline.index.Index._keep", _loses_writes
+    ),
+    Mutant(
+        "keeps the index over a rebalance", "consumer.pipeline.index.Index.forget", _only_of_one
+    ),
+    Mutant("asks no fence", "consumer.resilience.fence.Fence.check", _does_nothing),
+    Mutant("believes its lease for ever", "consumer.kafka.lease.Lease.over", _always_is(False)),
+    Mutant(
+        "waits for nobody when a partition goes",
+        "consumer.kafka.assignments._all_idle",
+        _later(True),
+    ),
+    Mutant(
+        "settles for a former assignment",
+        "consumer.kafka.assignment.Assignment.ended",
+        _always_is(False),
+    ),
+    Mutant(
+        "forgets its looks in a rebalance", "consumer.pipeline.sweep.Sweep.begin", _forgets_looks
+    ),
+    Mutant("never looks", "consumer.pipeline.sweep.Sweep.keep_looking", _never_ends),
+    Mutant(
+        "looks at nothing after a doubt",
+        "consumer.pipeline.due_looks.DueLooks.doubt",
+        _doubts_no_workspace,
+    ),
+    Mutant("takes doubles for none", "consumer.pipeline.sweep.is_double", _always(False)),
+    Mutant(
+        "takes what is newer for left over",
+        "consumer.pipeline.carried_out.Known._is_former",
+        _always(True),
+    ),
+    Mutant(
+        "goes by dates before offsets",
+        "consumer.model.precedence.Occurrence.supersedes",
+        lambda _: lambda self, new: self.version.newer_than(new.version),
+    ),
+    Mutant(
+        "lets old versions come back",
+        "consumer.pipeline.carried_out.Known.supersedes",
+        _always(False),
+    ),
+    Mutant(
+        "remembers no document that was carried out",
+        "consumer.pipeline.carried_out.CarriedOut.document",
+        _does_nothing,
+    ),
+    Mutant(
+        "remembers no tombstone",
+        "consumer.pipeline.carried_out.CarriedOut.tombstone",
+        _does_nothing,
+    ),
+    Mutant("has no order", "consumer.pipeline.key_queues.KeyQueues.enter", _begins_at_once),
+    Mutant(
+        "supersedes the newer one", "consumer.pipeline.key_queues.Turn.replaces", _other_way_round
+    ),
+    Mutant(
+        "forgets what is ambiguous",
+        "consumer.anythingllm.unit_upload.RawTextUpload._doubt",
+        _does_nothing,
+    ),
+    Mutant(
+        "repeats what is in doubt",
+        "consumer.anythingllm.unit_upload.RawTextUpload._found",
+        _later(None),
+    ),
+    Mutant(
+        "takes any listing for an answer",
+        "consumer.anythingllm.marker_lookup.choose",
+        _uses_any_listing,
+    ),
+    Mutant(
+        "takes a refused connection for a proof",
+        "consumer.anythingllm.unit_upload.RawTextUpload.may_still_come",
+        lambda _: property(lambda self: self._ambiguous_since is not None),
+    ),
+    Mutant(
+        "proves no workspace",
+        "consumer.anythingllm.readiness.Readiness._prove",
+        _waits_for_nothing,
+    ),
+    Mutant(
+        "leaves its test documents",
+        "consumer.anythingllm.readiness.Readiness._remove_sentinels",
+        _waits_for_nothing,
+    ),
+    Mutant("removes nothing", "consumer.pipeline.removal.Remover.remove", _later(0)),
+    Mutant(
+        "leaves a removal that is overtaken",
+        "consumer.pipeline.removal.Remover._follow",
+        _waits_for_nothing,
+    ),
+    Mutant(
+        "removes before it stores", "consumer.pipeline.upload.Uploader.carry_out", _removes_first
+    ),
+    Mutant(
+        "removes although a chunk was refused",
+        "consumer.pipeline.upload.Uploader.carry_out",
+        _removes_all_the_same,
+    ),
+    Mutant(
+        "holds on to a plan of what was", "consumer.pipeline.upload.Uploader._check", _does_nothing
+    ),
+    Mutant("counts equal texts once", "consumer.model.difference.cover", _covers_equal_texts),
+    Mutant(
+        "gives up without evidence",
+        "consumer.pipeline.giving_up.GivingUp._why",
+        _later("whatever"),
+    ),
+    Mutant(
+        "writes no dead letter",
+        "consumer.pipeline.settle.Settler._publish_letter",
+        _waits_for_nothing,
+    ),
+    Mutant(
+        "answers nobody", "consumer.pipeline.settle.Settler._publish_result", _waits_for_nothing
+    ),
+    Mutant(
+        "answers under a new id each time",
+        "consumer.contract.upload_result.event_id_of",
+        _random_id,
+    ),
+    Mutant("gives no place back", "consumer.pipeline.in_flight.Place.leave", _waits_for_nothing),
+    Mutant(
+        "never tries a paused workspace again",
+        "consumer.pipeline.pauses.Pauses._is_due",
+        _does_nothing,
+    ),
+    Mutant(
+        "works again what the commit says is settled",
+        "consumer.kafka.resumption.Resumption.settled_before",
+        _always(None),
+    ),
+)
+
+
+class Hunt:
+    """Counts seeds until mutants are caught; what a seed finds anyway is looked up once."""
+
+    def __init__(self) -> None:
+        self._anyway: dict[int, frozenset[Wrong]] = {}
+
+    def seeds_until_caught(self, mutant: Mutant, first: int, most: int) -> int | None:
+        """How many it takes; None where that many are not enough."""
+        for tried, seed in enumerate(range(first, first + most), 1):
+            schedule = generate(seed)
+            with mutant.planted():
+                found = kinds(run(schedule).found)
+            if found and found - self._without(seed):
+                return tried
+        return None
+
+    def _without(self, seed: int) -> frozenset[Wrong]:
+        if seed not in self._anyway:
+            self._anyway[seed] = kinds(run(generate(seed)).found)
+        return self._anyway[seed]
+
+
+def main(arguments: list[str]) -> int:
+    """Exit code 1 where a mutant gets away."""
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation.mutants", description=__doc__)
+    parser.add_argument("--starts", type=int, default=3, help="from how many seeds each begins")
+    parser.add_argument("--most", type=int, default=300, help="seeds from each of them")
+    parser.add_argument("--name", help="only mutants with this in their names")
+    chosen = parser.parse_args(arguments)
+    logging.disable(logging.CRITICAL)
+    hunt, away = Hunt(), 0
+    for mutant in MUTANTS:
+        if chosen.name and chosen.name not in mutant.name:
+            continue
+        firsts = [start * 100_000 for start in range(chosen.starts)]
+        needed = [hunt.seeds_until_caught(mutant, first, chosen.most) for first in firsts]
+        caught = [each for each in needed if each is not None]
+        away += not caught
+        # A start that found nothing counts as more than any other.
+        median = statistics.median_low([each or chosen.most + 1 for each in needed])
+        said = f"{median:4}" if median <= chosen.most else "   -"
+        print(f"{said} seeds ({len(caught)} of {len(needed)} starts)  {mutant.name}", flush=True)
+    return 1 if away else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
