@@ -18,6 +18,7 @@ from consumer.anythingllm.errors import (
     AnythingLLMRejectedError,
     AnythingLLMServerError,
 )
+from consumer.anythingllm.file_store import FileStore
 from consumer.anythingllm.health import PROBE_SECONDS, deep_probe
 from consumer.anythingllm.models import DocumentRow
 from consumer.anythingllm.readiness import Readiness, is_abandoned
@@ -26,7 +27,7 @@ from consumer.anythingllm.stored_documents import stored_unit
 from consumer.anythingllm.transport import NewErrand
 from consumer.anythingllm.unit_upload import RawTextUpload, Ways
 from consumer.anythingllm.upload_body import pieces
-from consumer.model.listing import LONGEST_LISTING, Listed
+from consumer.model.listing import FILE_STORE, LONGEST_LISTING, Listed
 from consumer.model.marker import Marker, StoredUnit, Unit
 from consumer.model.names import Location, Slug, TraceId
 
@@ -71,6 +72,7 @@ class AnythingLLMStorage:
         self._removal_timeout = removal_timeout
         # Slots of their own: a removal that takes minutes never keeps an upload waiting.
         self._removals = asyncio.Semaphore(REMOVALS_IN_FLIGHT)
+        self._files = FileStore(api, errand=errand, timeout=timeout)
         self._sentinels: dict[Slug, _Seen] = {}
 
     async def prepare(self, slug: Slug, *, trace_id: TraceId | None = None) -> None:
@@ -163,7 +165,7 @@ class AnythingLLMStorage:
         They prove nothing before this has returned: the listing may turn out to be cut short.
 
         Args:
-            slug: the workspace.
+            slug: the workspace, or FILE_STORE for the files of all.
             take: gets the units.
             unless: the ETag of a listing that was read before.
             trace_id: of the event.
@@ -171,6 +173,8 @@ class AnythingLLMStorage:
         Returns:
             What was listed; None, and no unit was given away, where the ETag is still the same.
         """
+        if slug == FILE_STORE:
+            return await self._files.scan(take, trace_id)
         errand = self._errand(self._timeout, trace_id)
         once = _Once(slug, take)
         try:

@@ -128,6 +128,7 @@ class Pipeline:
             self._backoff,
             self._carried_out,
             self.reminted,
+            self._looks,
             permits=routing.permits,
         )
         intake = settings.intake

@@ -10,6 +10,7 @@ from consumer.app.starting import Starting
 from consumer.kafka.publisher import Publisher
 from consumer.kafka.source import KafkaSource
 from consumer.pipeline.gates import Gates
+from consumer.pipeline.index import Index
 from consumer.pipeline.journey import Journey
 from consumer.telemetry.metrics import PREFIX, Metrics
 
@@ -39,6 +40,7 @@ class Condition:
         client: AnythingLLMClient,
         watch: AnythingLLMWatch,
         gates: Gates,
+        index: Index,
         metrics: Metrics,
         poll_limit: float,
     ) -> None:
@@ -49,6 +51,7 @@ class Condition:
         self._client = client
         self._watch = watch
         self._gates = gates
+        self._index = index
         self._metrics = metrics
         self._poll_limit = poll_limit + _POLL_STUCK_MARGIN_SECONDS
         self.journey: Journey | None = None
@@ -100,8 +103,12 @@ class Condition:
             reasons.append(f"the breaker is {state}: AnythingLLM does not answer")
         if self._watch.trouble is not None:
             reasons.append(self._watch.trouble)
-        for slug, error in sorted(self._gates.pauses.paused.items())[:_NAMED]:
+        paused = self._gates.pauses.paused
+        for slug, error in sorted(paused.items())[:_NAMED]:
             reasons.append(f"workspace {slug} is paused: {error}")
+        for slug, error in sorted(self._index.unlisted.items())[:_NAMED]:
+            if state == "closed" and slug not in paused:
+                reasons.append(f"workspace {slug} can't be listed: {error}")
         if waiting := self._metrics.registry.get_sample_value(f"{PREFIX}_documents_waiting"):
             reasons.append(f"documents that wait for AnythingLLM: {waiting:.0f}")
         return reasons

@@ -82,6 +82,7 @@ class Service:
             client=self._client,
             watch=self._watch,
             gates=self._pipeline.gates,
+            index=self._pipeline.index,
             metrics=self._metrics,
             poll_limit=settings.rebalance_timeout_seconds,
         )

@@ -10,6 +10,9 @@ from consumer.model.identity import IdentityTemplate
 from consumer.model.marker import Marker
 from consumer.model.names import Identity, Location, Slug
 
+FILE_STORE = Slug("*")
+"""Where a listing is asked for: the files of every workspace. No workspace has this slug."""
+
 LONGEST_LISTING = 536_870_888
 """Characters of the longest string of Node 20 (V8), as which AnythingLLM 1.16 builds a listing."""
 

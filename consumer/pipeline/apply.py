@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 
 from consumer.model.event import DocumentEvent, Event, TombstoneEvent
 from consumer.model.fault import Failure
-from consumer.model.names import Slug, TraceId
+from consumer.model.listing import FILE_STORE
+from consumer.model.names import Identity, Slug, TraceId
 from consumer.model.outcome import Applied, Deleted, Outcome, Refused, Superseded
 from consumer.model.precedence import Occurrence
+from consumer.model.slug import is_slug
 from consumer.pipeline.backoff import Backoff
 from consumer.pipeline.carried_out import CarriedOut
+from consumer.pipeline.due_looks import DueLooks
 from consumer.pipeline.gates import Gates
 from consumer.pipeline.index import Index
 from consumer.pipeline.index_rows import StoredRow
@@ -25,6 +29,8 @@ from consumer.pipeline.upload import PlanOutdated, Uploader
 
 T = TypeVar("T")
 
+_AFTER_FAILURE_SECONDS = 300.0  # until the sweep asks again whether a workspace can be listed
+
 
 class Applier:
     """Carries out events.
@@ -32,6 +38,7 @@ class Applier:
     Args:
         carried_out: what is known beyond the markers.
         reminted: hears of documents that are stored under another identity.
+        looks: hear of workspaces that can't be listed.
         permits: asked before a tombstone looks into a workspace that it does not name.
     """
 
@@ -45,6 +52,7 @@ class Applier:
         backoff: Backoff,
         carried_out: CarriedOut,
         reminted: RemintedIds,
+        looks: DueLooks,
         *,
         permits: Permits,
     ) -> None:
@@ -56,6 +64,7 @@ class Applier:
         self._backoff = backoff
         self._carried_out = carried_out
         self._reminted = reminted
+        self._looks = looks
         self._permits = permits
 
     async def apply(self, event: Event, right: RightToWork) -> Outcome:
@@ -134,26 +143,39 @@ class Applier:
         async def slugs() -> tuple[Slug, ...]:
             if body.slug is not None:
                 return (body.slug,)
-            # Workspaces of others are none of ours, and no path can carry some of their slugs.
-            every = await self._storage.workspaces(trace_id=trace_id)
-            return tuple(slug for slug in every if self._permits(slug))
+            return tuple(filter(is_slug, await self._storage.workspaces(trace_id=trace_id)))
 
+        every = await self._backoff.retry(slugs, right)
+        ours = [slug for slug in every if self._permits(slug)]
+        # A file may be in workspaces of others as well, and those are none of ours.
+        by_files = body.slug is None and len(ours) == len(every)
         end = Occurrence(body.version, removes=True)
         removed, newer = 0, False
-        for slug in await self._backoff.retry(slugs, right):
-
-            async def look(slug: Slug = slug) -> tuple[StoredRow, ...]:
-                return await self._index.units(slug, body.identity, trace_id=trace_id)
-
-            stored = await self._backoff.retry(look, right)
+        for slug in ours:
+            look = partial(self._find, slug, body.identity, trace_id, by_files=by_files)
+            where, stored = await self._backoff.retry(look, right)
             ended = [unit for unit in stored if not Occurrence(unit.version).supersedes(end)]
             newer = newer or len(ended) < len(stored)
             if ended:
-                removed += await self._remover.remove(slug, ended, right, trace_id=trace_id)
+                removed += await self._remover.remove(where, ended, right, trace_id=trace_id)
         if newer and not removed:
             return Superseded(body.slug, body.version)
         self._carried_out.tombstone(body.slug, body.identity, body.version)
         return Deleted(body.slug, removed)
+
+    async def _find(
+        self, slug: Slug, identity: Identity, trace_id: TraceId, *, by_files: bool
+    ) -> tuple[Slug, tuple[StoredRow, ...]]:
+        """A document's units in a workspace, or in all of them where that one can't be listed."""
+        if by_files and slug in self._index.unlisted:
+            with suppress(Failure):
+                rows = await self._index.units(FILE_STORE, identity, trace_id=trace_id)
+                return FILE_STORE, rows
+        try:
+            return slug, await self._index.units(slug, identity, trace_id=trace_id)
+        except Failure:
+            self._looks.after(slug, _AFTER_FAILURE_SECONDS)  # that one says when it is well again
+            raise
 
     async def _in_workspace(
         self, slug: Slug, ask: Callable[[], Awaitable[T]], right: RightToWork

@@ -31,7 +31,7 @@ import structlog
 
 from consumer.model.fault import Failure
 from consumer.model.identity import IdentityTemplate
-from consumer.model.listing import LONGEST_LISTING, Listed
+from consumer.model.listing import FILE_STORE, LONGEST_LISTING, Listed
 from consumer.model.marker import StoredUnit
 from consumer.model.names import Identity, Location, Slug, TraceId
 from consumer.pipeline.index_rows import AnyStored, IndexedRows, StoredRow
@@ -170,6 +170,11 @@ class Index:
         workspace = self._workspaces.get(slug)
         return workspace.rows.identities if workspace else ()
 
+    @property
+    def unlisted(self) -> dict[Slug, str]:
+        """Why each workspace can't be listed whose last listing failed."""
+        return {slug: each.message for slug, each in self._failed.items() if slug != FILE_STORE}
+
     def sharing_source(self, slug: Slug, source_url: str, identity: Identity) -> Identity | None:
         """Another identity that a document of this source is stored under in this workspace.
 
@@ -182,10 +187,11 @@ class Index:
 
     def stored(self, slug: Slug, unit: StoredUnit) -> None:
         """Note a unit that was just stored."""
-        self._write(slug, lambda rows: rows.put(unit))
+        for each in (slug, FILE_STORE):
+            self._write(each, lambda rows: rows.put(unit))
 
-    def removed(self, slug: Slug, units: Iterable[AnyStored]) -> None:
-        """Note units that were just removed."""
+    def removed(self, units: Iterable[AnyStored]) -> None:
+        """Note units that were just removed: AnythingLLM removes them from every workspace."""
         gone: dict[Identity, set[Location]] = {}
         for unit in units:
             gone.setdefault(self._of(unit), set()).add(unit.location)
@@ -194,7 +200,8 @@ class Index:
             for identity, locations in gone.items():
                 rows.take(identity, locations)
 
-        self._write(slug, take)
+        for each in self._workspaces.keys() | self._readings.keys():
+            self._write(each, take)
 
     def unsure(self, units: Iterable[AnyStored], until: float) -> None:
         """Note units that may still go until then: by listings of before they hold nothing."""
@@ -248,10 +255,12 @@ class Index:
                 )
             except Failure as failure:
                 self._failed[slug] = failure.without_past()
+                self._metrics.workspaces_unlisted.set(len(self.unlisted))
                 raise
             finally:
                 del self._readings[slug]
             self._failed.pop(slug, None)
+            self._metrics.workspaces_unlisted.set(len(self.unlisted))
             self._metrics.index_listings.labels("unchanged" if listed is None else "read").inc()
             if reading.epoch != self.epoch(slug):
                 continue  # it may be older than the reason to look anew

@@ -59,7 +59,7 @@ class Storage(Protocol):
         out to be cut short, it raises. Nothing arrives where there is no workspace.
 
         Args:
-            slug: the workspace.
+            slug: the workspace, or `FILE_STORE` for the files of all.
             take: gets the units.
             unless: the ETag of a listing that was read before.
             trace_id: of the event.

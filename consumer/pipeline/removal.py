@@ -174,7 +174,7 @@ class Remover:
         return True
 
     def _gone(self, batch: _Batch, there: Sequence[AnyStored]) -> None:
-        self._index.removed(batch.slug, [unit for unit in batch.left if unit not in there])
+        self._index.removed([unit for unit in batch.left if unit not in there])
         batch.left = there
         if not there:
             batch.doubt_ends = None

@@ -139,6 +139,9 @@ class Metrics:
             "workspaces_paused",
             "Workspaces that do not work while AnythingLLM does; /readyz names.",
         )
+        self.workspaces_unlisted = self._gauge(
+            "workspaces_unlisted", "Workspaces whose last listing failed; /readyz names them."
+        )
         self.fuse_blown = self._gauge(
             "fuse_blown", "1 while nothing is given up because most documents failed of late."
         )

@@ -74,6 +74,41 @@ def test_a_gateway_timeout_is_ambiguous_only_where_something_may_change() -> Non
     assert not failure_of("x", 502, changes=True).ambiguous
 
 
+@pytest.mark.parametrize(
+    ("status", "reason", "ambiguous", "unproven"),
+    [
+        (408, "", True, False),
+        (504, "", True, False),
+        (524, "", True, False),
+        (307, "", False, True),
+        (400, "", False, True),
+        (404, "", False, True),
+        (418, "", False, True),
+        (429, "", False, True),
+        (500, "", False, True),
+        (500, "A processing error occurred.", False, True),
+        (502, "", False, True),
+        (503, "", False, True),
+        (520, "", False, True),
+        (401, "", False, False),
+        (403, "", False, False),
+        (413, "", False, False),
+        (422, "", False, False),
+        (500, OFFLINE, False, False),
+        (500, "fetch failed", False, False),
+    ],
+)
+def test_what_is_known_of_a_request_by_its_answer(
+    status: int, reason: str, ambiguous: bool, unproven: bool
+) -> None:
+    """Only AnythingLLM's own refusals prove that nothing happened; a GET never does anything."""
+    failure = failure_of("x", status, changes=True, reason=reason)
+    asked = failure_of("x", status, changes=False, reason=reason)
+
+    assert (failure.ambiguous, failure.unproven) == (ambiguous, unproven)
+    assert (asked.ambiguous, asked.unproven) == (False, False)
+
+
 def test_an_answers_text_never_gets_into_the_message() -> None:
     """Bodies may echo document text."""
     assert "secret" not in str(failure_of("x", 500, changes=True, reason="secret"))

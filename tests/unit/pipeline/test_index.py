@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from consumer.model.fault import Failure, Fault
+from consumer.model.listing import FILE_STORE
 from consumer.model.marker import StoredUnit
 from consumer.model.names import Identity, Slug
 from consumer.pipeline.index import Index
@@ -72,7 +73,7 @@ async def test_own_writes_are_known_without_a_listing() -> None:
     index = index_of(storage)
     await _texts(index)
     index.stored(DOCS, second)
-    index.removed(DOCS, [first])
+    index.removed([first])
 
     assert await _texts(index) == _at(second)
     assert len(storage.calls) == 1
@@ -101,7 +102,7 @@ async def test_a_unit_removed_while_the_listing_was_under_way_stays_removed() ->
     storage.listing_gate.close()
     asking = asyncio.create_task(_texts(index))
     await storage.listing_gate.arrived.acquire()
-    index.removed(DOCS, [unit])
+    index.removed([unit])
     storage.listing_gate.open()
 
     assert await asking == set()
@@ -117,9 +118,101 @@ async def test_a_listing_that_was_under_way_when_all_was_forgotten_is_not_kept()
     storage.units.append(stored("a", "by another"))
     index.forget()
     storage.listing_gate.open()
-    await asking
 
-    assert len(await _texts(index)) == 1
+    assert len(await asking) == 1
+    assert storage.calls == ["listing docs"] * 2
+
+
+async def test_a_reason_to_look_anew_begins_an_epoch() -> None:
+    """What was planned before it has to be planned again; own writes are no such reason."""
+    storage = Storage(units=[stored("a", "text")])
+    index = index_of(storage)
+    rows = await index.units(DOCS, A, trace_id=TRACE)
+    begun = index.epoch(DOCS)
+    index.removed(rows)
+    index.stored(DOCS, stored("a", "another"))
+    await index.read_anew(DOCS, trace_id=TRACE)
+    assert index.epoch(DOCS) == begun
+    index.forget(Slug("more"))
+    assert index.epoch(DOCS) == begun
+    index.forget(DOCS)
+    index.forget()
+
+    assert index.epoch(DOCS) == begun + 2
+
+
+async def test_a_workspace_that_was_made_anew_begins_an_epoch() -> None:
+    """All that was known of the other one is worthless."""
+    storage = Storage(units=[stored("a", "text")])
+    index = index_of(storage)
+    await index.units(DOCS, A, trace_id=TRACE)
+    begun = index.epoch(DOCS)
+    storage.workspace_id = 2
+    await index.read_anew(DOCS, trace_id=TRACE)
+
+    assert index.epoch(DOCS) == begun + 1
+
+
+async def test_what_may_still_go_holds_nothing_until_that_is_over() -> None:
+    """It can be removed like any other, and counts for no text, whatever listing shows it."""
+    clock, storage = Clock(), Storage(units=[stored("a", "text"), stored("a", "sure")])
+    index = index_of(storage, clock)
+    before = await index.units(DOCS, A, trace_id=TRACE)
+    index.unsure(before[:1], clock.now + 600)
+    clock.now += 599
+    await index.read_anew(DOCS, trace_id=TRACE)
+    rows = await index.units(DOCS, A, trace_id=TRACE)
+    assert [(row.location, len(row.digests)) for row in rows] == [
+        (before[0].location, 0),
+        (before[1].location, 1),
+    ]
+    assert index.known(DOCS, A) == rows
+    clock.now += 2
+    assert len((await index.units(DOCS, A, trace_id=TRACE))[0].digests) == 0, "the old listing"
+    await index.read_anew(DOCS, trace_id=TRACE)
+
+    assert await index.units(DOCS, A, trace_id=TRACE) == before
+
+
+async def test_what_a_new_listing_still_shows() -> None:
+    """Of units of several documents; those that it does not show are gone."""
+    units = [stored("a", "x"), stored("a", "y"), stored("b", "z")]
+    storage = Storage(units=list(units))
+    index = index_of(storage)
+    await index.units(DOCS, A, trace_id=TRACE)
+    storage.units.remove(units[1])
+
+    assert await index.listed_anew(DOCS, units, trace_id=TRACE) == (units[0], units[2])
+
+
+async def test_workspaces_that_cant_be_listed_are_named_until_they_can() -> None:
+    """The list of files is no workspace."""
+    storage, metrics = Storage(), Metrics()
+    index = index_of(storage, metrics=metrics)
+    for slug in (DOCS, FILE_STORE):
+        storage.listing_fails = [Failure("sick")]
+        with pytest.raises(Failure):
+            await index.units(slug, A, trace_id=TRACE)
+    assert index.unlisted == {DOCS: "sick"}
+    gauge = "anythingllm_consumer_workspaces_unlisted"
+    assert metrics.registry.get_sample_value(gauge) == 1
+    await index.read_anew(DOCS, trace_id=TRACE)
+
+    assert index.unlisted == {}
+    assert metrics.registry.get_sample_value(gauge) == 0
+
+
+async def test_the_list_of_files_is_kept_current_with_every_workspace() -> None:
+    """What is stored is a file as well, and what is removed goes from everywhere."""
+    storage = Storage(units=[stored("a", "x")])
+    index = index_of(storage)
+    for slug in (DOCS, Slug("more"), FILE_STORE):
+        await index.units(slug, A, trace_id=TRACE)
+    index.stored(DOCS, stored("a", "y"))
+    assert len(index.known(FILE_STORE, A)) == 2
+    index.removed(index.known(DOCS, A))
+
+    assert [index.known(slug, A) for slug in (DOCS, Slug("more"), FILE_STORE)] == [(), (), ()]
 
 
 async def test_forgetting_one_workspace_leaves_the_others() -> None:
@@ -152,8 +245,8 @@ async def test_removing_what_is_not_known_changes_nothing() -> None:
     unit = stored("a", "one")
     index = index_of(Storage(units=[unit]))
     await _texts(index)
-    index.removed(DOCS, [unit])
-    index.removed(DOCS, [unit, stored("b", "never")])
+    index.removed([unit])
+    index.removed([unit, stored("b", "never")])
 
     assert await _texts(index) == set()
 
@@ -199,7 +292,7 @@ async def test_a_removal_is_an_own_write_too() -> None:
     """A unit that came back would be taken for gone."""
     clock, storage = Clock(), Storage(units=[stored("a", "one")])
     index = index_of(storage, clock, max_age=60)
-    index.removed(DOCS, await index.units(DOCS, A, trace_id=TRACE))
+    index.removed(await index.units(DOCS, A, trace_id=TRACE))
     clock.now += 61
 
     assert len(await _texts(index)) == 1

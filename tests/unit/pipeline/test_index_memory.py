@@ -138,7 +138,7 @@ async def test_what_is_forgotten_is_not_paid_for() -> None:
     index = index_of(storage, metrics=metrics)
     await _ask(index, "a", "b")
     index.stored(A, stored("new", "text"))
-    index.removed(B, await index.units(B, Identity("b-1"), trace_id=TRACE))
+    index.removed(await index.units(B, Identity("b-1"), trace_id=TRACE))
     index.forget(A)
     assert 0 < _metric(metrics, "index_bytes") < ONE
     index.forget()

@@ -34,6 +34,7 @@ from tests.unit.pipeline.doubles import (
     backoff_of,
     gates_of,
     index_of,
+    looks_of,
     record,
     remover_of,
     uploader_of,
@@ -111,6 +112,7 @@ class World:
                 backoff_of(self.gates),
                 CarriedOut(),
                 RemintedIds(self.metrics),
+                looks_of(),
                 permits=lambda slug: True,
             ),
             Settler(
