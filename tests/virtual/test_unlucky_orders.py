@@ -135,7 +135,6 @@ async def test_what_is_published_again_after_its_tombstone_stays() -> None:
         assert _texts(w) == ["new text of b", "one", "three", "two"]
 
 
-@pytest.mark.xfail(strict=True, reason="kind 5: a sick workspace of strangers holds the intake")
 @virtually
 async def test_a_strangers_sick_workspace_holds_nobody() -> None:
     """Tombstones without a workspace have to look into every one; who follows does not."""
