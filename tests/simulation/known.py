@@ -23,7 +23,6 @@ class Known:
 
 
 _DEAD = "kind 4: what a dead or stopped process had in doubt is looked for by nobody"
-_UNNAMED = "kind 5: no page names the strange workspace that a tombstone waits for"
 _PAUSED = "a paused workspace that nobody waits for any more stays paused"
 
 KNOWN: dict[str, Known] = {
@@ -202,7 +201,6 @@ KNOWN: dict[str, Known] = {
             history=(Doc("a", ("two",)), Tomb("a", when=At(40.0))),
             faults=(Hit("listing", "status", "strangers", times=None, status=500, stays=True),),
         ),
-        _UNNAMED,
     ),
     "a transaction's marker is the last thing in a partition": Known(
         Schedule(374445367, history=(Doc("b", ("one",)), Nothing("b"), Nothing("b"))),
