@@ -131,7 +131,7 @@ async def test_every_kind_of_bad_event_is_dead_lettered_whole_and_the_stream_goe
     async with _wide(stage):
         for number, bad in enumerate(BAD):
             await stage.publish(document(f"good-{number}", ["a good text"]), partition=0)
-            await stage.publish(bad.value, key=bad.key, headers=HEADERS, partition=0)
+            await _publish_once_it_fits(stage, bad.value, bad.key)
         await stage.publish(document("last", ["a good text"]), partition=0)
         await stage.start()
         letters = await stage.wait_dead_letters(len(BAD))
@@ -205,12 +205,12 @@ async def test_a_null_key_is_accepted(stage: Stage) -> None:
     assert stage.stored() == {"keyless": ["a text"]}
 
 
-async def _publish_once_it_fits(stage: Stage, value: bytes) -> None:
+async def _publish_once_it_fits(stage: Stage, value: bytes | None, key: bytes | str | None) -> None:
     """A broker has a topic's new setting a moment after it has said so."""
     async with asyncio.timeout(SECONDS):
         while True:
             with suppress(TooLargeForTopicError):
-                await stage.publish(value, key="giant", headers=HEADERS, partition=0)
+                await stage.publish(value, key=key, headers=HEADERS, partition=0)
                 return
             await asyncio.sleep(0.02)
 
@@ -223,7 +223,7 @@ async def test_an_event_that_no_dead_letter_topic_takes_is_dead_lettered_by_refe
     stage._publisher._max_record_bytes = 8 * 1024 * 1024
     async with _wide(stage):
         value = orjson.dumps(document("giant", texts("giant", 20_000)))
-        await _publish_once_it_fits(stage, value)
+        await _publish_once_it_fits(stage, value, "giant")
         await stage.publish(document("good", ["a good text"]), partition=0)
         await stage.start()
         (letter,) = await stage.wait_dead_letters(1)
