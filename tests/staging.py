@@ -100,6 +100,24 @@ def document(
     }
 
 
+def result(number: int, **fields: Any) -> Json:
+    """A result as the service writes it, as far as readers look."""
+    return {
+        "schema_version": "1.0",
+        "event_id": f"00000000-0000-5000-8000-{number:012d}",
+        "trace_id": f"{number:032x}",
+        "identity": f"identity-{number}",
+        "document_id": f"document-{number}",
+        "workspace_slug": "docs",
+        "status": "succeeded",
+        "total_chunks": 1,
+        "successful_uploads": 1,
+        "source": {"topic": "t", "partition": 0, "offset": number},
+        "completed_at": "2026-11-22T10:00:00Z",
+        **fields,
+    }
+
+
 def texts(id: str, count: int) -> list[str]:
     """Texts that no other document has."""
     return [f"Text {number} of {id}, which is like no other." for number in range(count)]
@@ -115,14 +133,14 @@ async def eventually(condition: Callable[[], object], seconds: float = SECONDS) 
 def first_by_event(results: Iterable[Json]) -> list[Json]:
     """The first result of each event: what consumers of results keep."""
     first: dict[str, Json] = {}
-    for result in results:
-        first.setdefault(result["event_id"], result)
+    for each in results:
+        first.setdefault(each["event_id"], each)
     return list(first.values())
 
 
 def statuses(results: Iterable[Json]) -> dict[str, str]:
     """Status by document id; for documents with one event."""
-    return {result["document_id"]: result["status"] for result in results}
+    return {each["document_id"]: each["status"] for each in results}
 
 
 def header(record: Record, name: str) -> str | None:

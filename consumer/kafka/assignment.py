@@ -18,16 +18,18 @@ class Assignment:
     Args:
         name: topic and partition.
         is_over: whether the group may have stopped counting us in.
+        placed: whether it is known where it begins and what was settled before. A record that is
+            received earlier would be worked again.
     """
 
-    def __init__(self, name: str, is_over: Callable[[], bool] = lambda: False) -> None:
+    def __init__(
+        self, name: str, is_over: Callable[[], bool] = lambda: False, *, placed: bool = True
+    ) -> None:
         self._name = name
         self._is_over = is_over
         self.ledger = Ledger(name)
         self.resumption = Resumption()
-        # False until it is known where it begins and what was settled before. A record that was
-        # received earlier would be worked again.
-        self.placed = True
+        self.placed = placed
         self.fence = Fence(name, is_over)
         self._working: set[asyncio.Task[object]] = set()
         self._idle = asyncio.Event()

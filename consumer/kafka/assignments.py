@@ -118,16 +118,17 @@ class Assignments:
         self.joined = True
         self._lease.begin()
         self._on_assigned()
-        self.by_partition = {partition: self._new(partition) for partition in partitions}
-        for assignment in self.by_partition.values():
-            assignment.placed = False
+        self.by_partition = {
+            partition: self._new(partition, placed=False) for partition in partitions
+        }
         self._metrics.partitions_assigned.set(len(self.by_partition))
         log.info(
             "assignment.received", partitions=sorted(str(a) for a in self.by_partition.values())
         )
 
-    def _new(self, partition: TopicPartition) -> Assignment:
-        return Assignment(f"{partition.topic}-{partition.partition}", lambda: self.over)
+    def _new(self, partition: TopicPartition, *, placed: bool) -> Assignment:
+        name = f"{partition.topic}-{partition.partition}"
+        return Assignment(name, lambda: self.over, placed=placed)
 
     async def recall(self, consumer: AIOKafkaConsumer) -> None:
         """Find out where the assignments begin and what was settled before; then they are placed.
@@ -176,7 +177,7 @@ class Assignments:
             consequence="work on the old records is dropped; the new ones are worked from here",
         )
         self.by_partition[partition].end()
-        assignment = self.by_partition[partition] = self._new(partition)
+        assignment = self.by_partition[partition] = self._new(partition, placed=True)
         assignment.ledger.begin_at(offset)
         return assignment
 

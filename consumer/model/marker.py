@@ -141,6 +141,11 @@ def mark(chunk: Chunk, document: ProcessedDocument) -> ChunkMark:
     return ChunkMark(chunk.id, chunk.index, digest, chunk.content_sha256)
 
 
+def digests_of(document: ProcessedDocument) -> tuple[str, ...]:
+    """The digests of a document's chunks, in order."""
+    return tuple(mark(chunk, document).digest for chunk in document.chunks)
+
+
 def unit_of(
     chunks: tuple[Chunk, ...], document: ProcessedDocument, version: DocumentVersion
 ) -> Unit:

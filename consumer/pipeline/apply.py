@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -11,6 +11,7 @@ from typing import TypeVar
 from consumer.model.event import DocumentEvent, Event, TombstoneEvent
 from consumer.model.fault import Failure
 from consumer.model.listing import FILE_STORE
+from consumer.model.marker import digests_of
 from consumer.model.names import Identity, Slug, TraceId
 from consumer.model.outcome import Applied, Deleted, Outcome, Refused, Superseded
 from consumer.model.precedence import Occurrence
@@ -85,8 +86,7 @@ class Applier:
         """Note an event that was carried out before, by an owner who knew more than its markers."""
         match event.body:
             case DocumentEvent() as body:
-                plan = make_plan(body.slug, body.document, body.version, ())
-                self._note_stored(body, plan)
+                self._note_stored(body, digests_of(body.document))
             case TombstoneEvent() as body:
                 self._carried_out.tombstone(body.slug, body.identity, body.version)
 
@@ -124,7 +124,7 @@ class Applier:
                 uploaded.update(outdated.uploaded)
                 continue
             if not applied.failed:
-                self._note_stored(body, plan)
+                self._note_stored(body, plan.digests)
             return _with_uploaded(applied, uploaded)
 
     def _note_reminted(self, body: DocumentEvent, plan: Plan) -> None:
@@ -134,8 +134,8 @@ class Applier:
             if other is not None:
                 self._reminted.note(body.slug, body.document.id, other)
 
-    def _note_stored(self, body: DocumentEvent, plan: Plan) -> None:
-        self._carried_out.document(body.slug, body.identity, body.version, plan.digests)
+    def _note_stored(self, body: DocumentEvent, digests: Iterable[str]) -> None:
+        self._carried_out.document(body.slug, body.identity, body.version, digests)
 
     async def _delete(
         self, body: TombstoneEvent, right: RightToWork, trace_id: TraceId

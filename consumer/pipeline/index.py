@@ -255,12 +255,12 @@ class Index:
                 )
             except Failure as failure:
                 self._failed[slug] = failure.without_past()
-                self._metrics.workspaces_unlisted.set(len(self.unlisted))
                 raise
+            else:
+                self._failed.pop(slug, None)
             finally:
                 del self._readings[slug]
-            self._failed.pop(slug, None)
-            self._metrics.workspaces_unlisted.set(len(self.unlisted))
+                self._metrics.workspaces_unlisted.set(len(self.unlisted))
             self._metrics.index_listings.labels("unchanged" if listed is None else "read").inc()
             if reading.epoch != self.epoch(slug):
                 continue  # it may be older than the reason to look anew

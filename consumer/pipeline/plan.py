@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from consumer.model.difference import difference
 from consumer.model.document import ProcessedDocument
-from consumer.model.marker import Unit, hash_of_ids, mark, unit_of
+from consumer.model.marker import Unit, digests_of, hash_of_ids, unit_of
 from consumer.model.names import Slug
 from consumer.model.version import DocumentVersion
 from consumer.pipeline.index_rows import AnyStored
@@ -48,7 +48,7 @@ def make_plan(
     epoch: int = 0,
 ) -> Plan:
     """Compare the wanted chunks with the stored units of the same identity in that workspace."""
-    digests = [mark(chunk, document).digest for chunk in document.chunks]
+    digests = digests_of(document)
     ids = [hash_of_ids((chunk.id,)) for chunk in document.chunks]
     found = difference(digests, stored, version, ids=ids)
     missing = (document.chunks[position] for position in found.missing)
@@ -59,6 +59,6 @@ def make_plan(
         missing=tuple(unit_of((chunk,), document, version) for chunk in missing),
         unchanged=tuple(document.chunks[position].id for position in found.unchanged),
         stale=found.stale,
-        digests=tuple(digests),
+        digests=digests,
         epoch=epoch,
     )

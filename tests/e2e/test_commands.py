@@ -14,7 +14,6 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import pytest
@@ -32,6 +31,7 @@ from tests.e2e.support import (
     until,
     write_events,
 )
+from tests.staging import result
 
 SUMMARY = {"valid", "invalid", "published", "dry_run"}
 
@@ -184,24 +184,6 @@ async def test_publishing_into_no_topic_ends_soon(stage: Stage, events: Path) ->
 
 
 # -- results ---------------------------------------------------------------------------------------
-
-
-def result(number: int, **fields: Any) -> Json:
-    """A result as the service writes it, as far as readers look."""
-    return {
-        "schema_version": "1.0",
-        "event_id": f"00000000-0000-5000-8000-{number:012d}",
-        "trace_id": f"{number:032x}",
-        "identity": f"identity-{number}",
-        "document_id": f"document-{number}",
-        "workspace_slug": "docs",
-        "status": "succeeded",
-        "total_chunks": 1,
-        "successful_uploads": 1,
-        "source": {"topic": "t", "partition": 0, "offset": number},
-        "completed_at": "2026-11-22T10:00:00Z",
-        **fields,
-    }
 
 
 async def put_results(stage: Stage, results: list[Json | bytes]) -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from tests.commands import PATIENCE, Commands
 from tests.operations.conftest import MakeStage, Operator
 from tests.operations.letters import failing
-from tests.staging import Json, document
+from tests.staging import Json, document, result
 
 
 async def test_results_are_filtered_by_workspace_and_time(operator: Operator) -> None:
@@ -54,24 +53,6 @@ async def test_a_missing_topic_and_a_missing_kafka_are_a_line(
     assert (no_kafka.code, no_kafka.out) == (1, "")
     assert no_kafka.err.startswith("error: Kafka: ")
     assert max(no_topic.seconds, no_kafka.seconds) < PATIENCE / 2
-
-
-def result(number: int, **fields: Any) -> Json:
-    """A result as the service writes it, as far as readers look."""
-    return {
-        "schema_version": "1.0",
-        "event_id": f"00000000-0000-5000-8000-{number:012d}",
-        "trace_id": f"{number:032x}",
-        "identity": f"identity-{number}",
-        "document_id": f"document-{number}",
-        "workspace_slug": "docs",
-        "status": "succeeded",
-        "total_chunks": 1,
-        "successful_uploads": 1,
-        "source": {"topic": "t", "partition": 0, "offset": number},
-        "completed_at": "2026-11-22T10:00:00Z",
-        **fields,
-    }
 
 
 def put(operator: Operator, *results: Json | bytes) -> None:

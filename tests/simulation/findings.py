@@ -6,7 +6,7 @@ Allowed, because the documents say so (consumer/README.md, schemas/README.md, RE
   consumers keep the first). Only the first answer is judged, and that repeats have its id.
 - A version that a later one makes pointless is ``superseded`` without having been carried out.
 - What left no trace in AnythingLLM is remembered as long as the partition is kept: after a change
-  of hands an older version may be carried out (`consumer.pipeline.settled_versions`).
+  of hands an older version may be carried out (`consumer.pipeline.carried_out`).
 - A file in no workspace stays after an upload that was given up (``orphaned-file`` of
   ``workspaces repair``).
 - What people did to a workspace is not undone: text that was acknowledged before is gone with it,

@@ -65,7 +65,10 @@ async def test_an_older_state_that_is_restored_outlives_a_late_chunk_of_what_was
 
 @virtually
 async def test_no_later_look_takes_what_was_published_again_after_its_tombstone() -> None:
-    """A tombstone that names no workspace is remembered, and so is what came after it."""
+    """A tombstone that names no workspace is remembered, and so is what came after it.
+
+    Its date is unchanged, and a look is due in another workspace for long.
+    """
     async with world() as w:
         w.sim.faults.latency = 0.02
         w.publish(event("a", ["one", "two", "three"]))
@@ -76,9 +79,11 @@ async def test_no_later_look_takes_what_was_published_again_after_its_tombstone(
         w.publish(event("a", ["one", "two", "three"]))
         await w.settled()
         await w.idle(560)
+        # A document of the other workspace is in work when the look comes round.
         w.sim.faults.add("delay", path="*/raw-text", contains="slow one", seconds=110, times=1)
         w.publish(event("x", ["for another workspace", "slow one"], technology="other", day=1))
         await w.idle(80)
+        # Meanwhile a version is overtaken in the first one, with an upload in doubt.
         w.sim.faults.add("reset-after", path="*/raw-text", contains="old text of b", times=1)
         w.publish(event("b", ["old text of b"]))
         await w.idle(0.3)
@@ -87,3 +92,5 @@ async def test_no_later_look_takes_what_was_published_again_after_its_tombstone(
         await w.idle(2 * HOUR)
 
         assert {id for id in w.stored() if id.startswith("a_")} == {"a_0", "a_1", "a_2"}
+        held = sorted(text for _, text, _ in w.sim.chunks("docs"))
+        assert held == ["new text of b", "one", "three", "two"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from consumer.anythingllm.models import DocumentRow
 from consumer.model.event import DocumentEvent, TombstoneEvent
 from consumer.model.identity import IdentityTemplate
-from consumer.model.marker import decode_marker, hash_of_ids, mark
+from consumer.model.marker import decode_marker, digests_of, hash_of_ids
 from consumer.model.names import Slug
 from consumer.model.outcome import Refused
 from consumer.model.record import Coordinates, Record
@@ -85,5 +85,4 @@ class RowRecorder:
 
 def _wanted(body: DocumentEvent, at: Coordinates) -> WantedDocument:
     document = body.document
-    digests = tuple(mark(chunk, document).digest for chunk in document.chunks)
-    return WantedDocument(document.id, at, body.version, digests)
+    return WantedDocument(document.id, at, body.version, digests_of(document))
