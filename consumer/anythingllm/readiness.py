@@ -13,8 +13,9 @@ success (of 24 chunks by 4 uploaders 5 to 18 survived). Once the table is there 
    there, so it is embedded once more. If that fails too, no race was lost: the workspace takes
    nothing now, and further sentinels would only fail in the same way.
 4. The sentinels are removed afterwards, embedded or not, and so are others' that are older than 10
-   minutes. The table stays. Those that a process left which was killed go from workspaces in use
-   with the sweep (`unit_store`).
+   minutes. The table stays. What is left all the same goes with the sweep (`unit_store`): of a
+   process that was killed, of a removal that failed, of an upload that was answered by nobody and
+   may still come. `when_left` tells of the last two.
 5. People may empty a workspace in AnythingLLM's pages, or make it anew. Its table is gone then. So
    before uploads the server is asked for its own counts, of all workspaces at once and at most
    every 5 s, and a workspace that has lost all it held is proven again. A change within those
@@ -114,6 +115,7 @@ class Readiness:
         self._clock = clock
         self._sleep = sleep
         self._on_change: Callable[[Slug], None] = lambda slug: None
+        self._on_left: Callable[[Slug], None] = lambda slug: None
         self._confirmed_at = clock()
         self._confirming = asyncio.Lock()
         self._ready: dict[Slug, _Ready] = {}
@@ -148,6 +150,10 @@ class Readiness:
     def when_changed(self, listener: Callable[[Slug], None]) -> None:
         """Have the listener called with the slug when a workspace has lost all it held (rule 5)."""
         self._on_change = listener
+
+    def when_left(self, listener: Callable[[Slug], None]) -> None:
+        """Have the listener called with the slug when sentinels may be left there (rule 4)."""
+        self._on_left = listener
 
     def forget(self, slug: Slug) -> None:
         """Look again before the next upload: the workspace turned out to be gone or changed."""
@@ -269,7 +275,12 @@ class Readiness:
         source = sentinel_source(sentinel)
         litter.unplaced.add(source)
         errand = self._errand(self._upload_timeout, trace_id)
-        file = await self._api.raw_text(errand, sentinel_body(slug, sentinel))
+        try:
+            file = await self._api.raw_text(errand, sentinel_body(slug, sentinel))
+        except AnythingLLMError as error:
+            if not (error.ambiguous or error.unproven):
+                litter.unplaced.discard(source)
+            raise
         embedded = await self._proof.by_file(file.location, source, trace_id)
         if embedded is None:
             return
@@ -297,6 +308,10 @@ class Readiness:
         except AnythingLLMError as error:
             # Not worth failing for: a process that prepares this workspace later removes them.
             log.warning("workspace.sentinels_left", workspace=slug, error=error.message)
+            self._on_left(slug)
+        else:
+            if litter.unplaced:
+                self._on_left(slug)
 
     async def _place(self, slug: Slug, trace_id: TraceId | None, litter: _Litter) -> None:
         """Find own sentinels whose answers were lost or named another location."""

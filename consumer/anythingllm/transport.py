@@ -10,6 +10,9 @@ What is always true of a call:
    AnythingLLM 1.16 answers 200 with a web page and does nothing.
 4. No aiohttp name gets out of here (`consumer.anythingllm.http_errors`).
 5. Redirects are not followed: a 307 would send document text to another host.
+6. No request is sent twice by itself. aiohttp 3.14 repeats a DELETE when a connection that was used
+   before breaks off, whoever has lost the right to remove meanwhile. So each DELETE has a connection
+   of its own.
 """
 
 from __future__ import annotations
@@ -142,6 +145,7 @@ class Transport:
         self._rng = rng
         self._connections = connections
         self._session: aiohttp.ClientSession | None = None
+        self._removing: aiohttp.ClientSession | None = None  # no connection of it is used again
 
     @property
     def connected(self) -> bool:
@@ -152,12 +156,14 @@ class Transport:
         """Make the pool; nothing is sent. Again without `close` between: nothing happens."""
         if self._session is not None:
             return
+        self._session = self._new_session(keepalive_timeout=KEEP_ALIVE)
+        self._removing = self._new_session(force_close=True)
+
+    def _new_session(self, **reuse: Any) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(
-            limit=self._connections,
-            keepalive_timeout=KEEP_ALIVE,
-            ssl=_tls(self._config.ca_file),
+            limit=self._connections, ssl=_tls(self._config.ca_file), **reuse
         )
-        self._session = aiohttp.ClientSession(
+        return aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=self._config.trust_env,
@@ -171,9 +177,11 @@ class Transport:
 
     async def close(self) -> None:
         """Close every connection; calls under way fail."""
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        sessions = (self._session, self._removing)
+        self._session = self._removing = None
+        for session in sessions:
+            if session is not None:
+                await session.close()
 
     async def call(self, errand: Errand, call: Call) -> dict[str, Any]:
         """Send a request and return the answer's fields.
@@ -242,14 +250,15 @@ class Transport:
         receive: Receive[T],
         headers: dict[str, str] | None = None,
     ) -> T:
-        if self._session is None:
+        session = self._removing if call.method == "DELETE" else self._session
+        if session is None:
             raise RuntimeError("AnythingLLMClient is not connected: use `async with`, or connect()")
         if errand.left <= 0:
             raise AnythingLLMTimeoutError(f"{call}: not sent, the time was over before it")
         outgoing = _Outgoing(errand, call, encoded(call), headers or {})
         try:
             with self._admitted(call):
-                return await self._exchange(self._session, outgoing, receive)
+                return await self._exchange(session, outgoing, receive)
         except BreakerOpen as error:
             raise CircuitOpenError(
                 f"{call}: not sent, {error}", retry_after=error.retry_after

@@ -21,7 +21,7 @@ from consumer.anythingllm.errors import (
 from consumer.anythingllm.file_store import FileStore
 from consumer.anythingllm.health import PROBE_SECONDS, deep_probe
 from consumer.anythingllm.models import DocumentRow
-from consumer.anythingllm.readiness import Readiness, is_abandoned
+from consumer.anythingllm.readiness import ABANDONED_AGE, Readiness, is_abandoned
 from consumer.anythingllm.sentinel import is_sentinel
 from consumer.anythingllm.stored_documents import stored_unit
 from consumer.anythingllm.transport import NewErrand
@@ -89,6 +89,10 @@ class AnythingLLMStorage:
         It is called only for what is noticed before an upload, not for what a listing shows.
         """
         self._readiness.when_changed(listener)
+
+    def when_sentinels_left(self, listener: Callable[[Slug], None]) -> None:
+        """Have the listener called with the slug when `tidy` may find something there later."""
+        self._readiness.when_left(listener)
 
     def distrust(self, slug: Slug) -> None:
         """Have the next `prepare` prove with a sentinel that the workspace takes uploads.
@@ -265,11 +269,15 @@ class AnythingLLMStorage:
                     )
                     raise
 
-    async def tidy(self, slug: Slug, *, trace_id: TraceId | None = None) -> None:
-        """Remove sentinels of processes that are gone from a workspace, as `scan` saw it last."""
+    async def tidy(self, slug: Slug, *, trace_id: TraceId | None = None) -> float | None:
+        """Remove sentinels that are abandoned from a workspace, as `scan` saw it last.
+
+        Returns:
+            Seconds until all that are left count as abandoned; None where none are left.
+        """
         seen = self._sentinels.get(slug)
         if seen is None:
-            return
+            return None
         now = seen.date + timedelta(seconds=self._ways.clock() - seen.at)
         abandoned = [row.location for row in seen.rows if is_abandoned(row, now)]
         if abandoned:
@@ -277,6 +285,7 @@ class AnythingLLMStorage:
             with suppress(AnythingLLMForbiddenError):
                 await self.remove(slug, abandoned, trace_id=trace_id)
                 log.info("workspace.sentinels_removed", workspace=slug, units=len(abandoned))
+        return None if len(abandoned) == len(seen.rows) else ABANDONED_AGE.total_seconds()
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,6 +98,7 @@ class RawTextUpload:
         self._ambiguous_since: float | None = None
         self._is_over = False
         self._was_taken_for_lost = False
+        self._is_stored = False
 
     async def attempt(self) -> StoredUnit:
         """Try once; a further attempt goes on where this one ended.
@@ -121,6 +122,7 @@ class RawTextUpload:
             error.workspace_gone = True
             raise
         self._ways.readiness.used(self._slug)
+        self._is_stored = True
         return StoredUnit(location, self._unit.marker)
 
     @property
@@ -128,9 +130,11 @@ class RawTextUpload:
         """Whether a request of it may still take effect, beside what the attempts found.
 
         Also where the time for that is over, or a refused connection has shown that the server
-        died: a proxy refuses connections although the server behind it goes on.
+        died: a proxy refuses connections although the server behind it goes on. And where its file
+        is there and nobody could see whether it is embedded.
         """
-        return self._ambiguous_since is not None or self._was_taken_for_lost
+        is_unseen = self._location is not None and not self._is_stored
+        return self._ambiguous_since is not None or self._was_taken_for_lost or is_unseen
 
     async def abandon(self) -> None:
         """Remove the file that was stored and never embedded: only this upload knows of it."""
@@ -139,6 +143,7 @@ class RawTextUpload:
         try:
             errand = self._ways.errand(self._ways.timeout, self._trace_id)
             await self._ways.api.remove(errand, [self._location])
+            self._location = None
         except AnythingLLMError as error:
             log.warning("chunk.file_left", location=self._location, error=error.message)
 

@@ -86,6 +86,7 @@ class Pipeline:
         # known of it is worthless then.
         self.gates.pauses.when_paused(self.index.forget)
         rooms.storage.when_changed(self.index.forget)
+        rooms.storage.when_sentinels_left(self._looks.doubt)
         self._backoff = Backoff(
             self.gates, _patient_policy(settings), rng=rooms.rng, metrics=rooms.metrics
         )

@@ -3,7 +3,7 @@
 What is always true:
 - A workspace has one clock, however many documents wait for it: they are not each other's retries.
 - When the time is over, the document that has waited longest tries. What it finds out holds for all
-  of them.
+  of them. A workspace that nobody waits for any more is forgotten: the next document finds it out.
 - A failure is the workspace's own only when AnythingLLM did something for us meanwhile. Until that
   is known its documents only back off. An outage excuses every workspace.
 """
@@ -25,6 +25,7 @@ from consumer.telemetry.metrics import Metrics
 log = structlog.get_logger(__name__)
 
 _SHORTEST_TIMER = 0.001  # seconds; a timer may go off a little early, which must not make a spin
+_FORGOTTEN_AFTER = 10  # recovery periods; a document may be busy with its other chunks meanwhile
 
 
 @dataclass(slots=True)
@@ -114,7 +115,7 @@ class Pauses:
         delay = self._recovery if trouble.paused else self._policy.delay(trouble.rounds, self._rng)
         delay = max(delay, failure.retry_after or 0.0)
         trouble.until = now + delay
-        self._set_timer(trouble, anew=True)
+        self._set_timer(slug, trouble, anew=True)
         log.warning(
             "workspace.waiting", workspace=slug, error=failure.message, seconds=round(delay, 1)
         )
@@ -148,7 +149,7 @@ class Pauses:
             return True
         turn: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         trouble.waiting[turn] = aside
-        self._set_timer(trouble)
+        self._set_timer(slug, trouble, anew=len(trouble.waiting) == 1)
         try:
             return await turn
         finally:
@@ -159,22 +160,28 @@ class Pauses:
         # If this document is dropped before it finds anything out, the next one tries.
         trouble.until = self._clock() + self._recovery
 
-    def _set_timer(self, trouble: _TroubledWorkspace, *, anew: bool = False) -> None:
+    def _set_timer(self, slug: Slug, trouble: _TroubledWorkspace, *, anew: bool = False) -> None:
         """One timer for all: ten thousand would hold the event loop at the end of each pause."""
         if trouble.timer is not None:
             if not anew:
                 return
             trouble.timer.cancel()
-            trouble.timer = None
-        if trouble.waiting:
-            left = max(trouble.until - self._clock(), _SHORTEST_TIMER)
-            trouble.timer = asyncio.get_running_loop().call_later(left, self._is_due, trouble)
+        left = max(self._due(trouble) - self._clock(), _SHORTEST_TIMER)
+        loop = asyncio.get_running_loop()
+        trouble.timer = loop.call_later(left, self._is_due, slug, trouble)
 
-    def _is_due(self, trouble: _TroubledWorkspace) -> None:
+    def _due(self, trouble: _TroubledWorkspace) -> float:
+        """When the next one may try, or nobody has waited for long."""
+        return trouble.until + (0 if trouble.waiting else _FORGOTTEN_AFTER * self._recovery)
+
+    def _is_due(self, slug: Slug, trouble: _TroubledWorkspace) -> None:
         trouble.timer = None
-        if trouble.until <= self._clock():
+        if self._due(trouble) <= self._clock():
+            if not trouble.waiting:
+                self._resume(slug)
+                return
             self._let_one_try(trouble)
-        self._set_timer(trouble)
+        self._set_timer(slug, trouble)
 
     def _let_one_try(self, trouble: _TroubledWorkspace) -> None:
         while trouble.waiting:
@@ -198,7 +205,8 @@ class Pauses:
             if not turn.done():
                 turn.set_result(True)
         trouble.waiting.clear()
-        self._set_timer(trouble, anew=True)
+        if trouble.timer is not None:
+            trouble.timer.cancel()
         if trouble.paused:
             log.info("workspace.resumed", workspace=slug)
         self._count()

@@ -73,8 +73,12 @@ class Storage(Protocol):
         """The slugs of all workspaces."""
         ...
 
-    async def tidy(self, slug: Slug, *, trace_id: TraceId) -> None:
-        """Remove what processes that are gone left in the workspace, as the last `scan` saw it."""
+    async def tidy(self, slug: Slug, *, trace_id: TraceId) -> float | None:
+        """Remove test documents that nobody needs from the workspace, as the last `scan` saw it.
+
+        Returns:
+            Seconds until all that are left may go; None where none are left.
+        """
         ...
 
     def upload(

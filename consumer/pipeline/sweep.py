@@ -155,7 +155,9 @@ class Sweep:
         self._looks.looked(slug, begun)
         await self._sweep(slug, right)
         right.check()
-        await self._storage.tidy(slug, trace_id=_NO_TRACE)
+        seconds = await self._storage.tidy(slug, trace_id=_NO_TRACE)
+        if seconds is not None:
+            self._looks.after(slug, seconds)
 
     async def _sweep(self, slug: Slug, right: RightToWork) -> None:
         """Remove what the documents that are left of a workspace are stored without."""
