@@ -10,9 +10,9 @@ What is always true of a call:
    AnythingLLM 1.16 answers 200 with a web page and does nothing.
 4. No aiohttp name gets out of here (`consumer.anythingllm.http_errors`).
 5. Redirects are not followed: a 307 would send document text to another host.
-6. No request is sent twice by itself. aiohttp 3.14 repeats a DELETE when a connection that was used
-   before breaks off, whoever has lost the right to remove meanwhile. So each DELETE has a connection
-   of its own.
+6. No removal is sent twice by itself. aiohttp 3.14 repeats a DELETE when a connection that was
+   used before breaks off, also where the right to remove has ended meanwhile. So each one has a
+   connection of its own.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ import random
 import socket
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from consumer.anythingllm import AnythingLLMStorage
 from consumer.kafka.publisher import OutgoingRecord, Publisher, TooLargeForTopicError
@@ -18,6 +18,7 @@ from consumer.pipeline.apply import Applier
 from consumer.pipeline.backoff import Backoff
 from consumer.pipeline.carried_out import CarriedOut
 from consumer.pipeline.circuit import Circuit
+from consumer.pipeline.doubts import Doubts
 from consumer.pipeline.due_looks import DueLooks
 from consumer.pipeline.gates import Gates
 from consumer.pipeline.giving_up import GivingUp
@@ -51,6 +52,7 @@ class Rooms:
     Args:
         breaker: that of calls to AnythingLLM; nothing else may feed it.
         clock: monotonic seconds.
+        now: wall clock, aware.
     """
 
     poll: Poll
@@ -62,6 +64,7 @@ class Rooms:
     metrics: Metrics
     rng: random.Random
     clock: Callable[[], float]
+    now: Callable[[], datetime]
 
 
 class Pipeline:
@@ -72,6 +75,9 @@ class Pipeline:
         self._rooms = rooms
         self._carried_out = CarriedOut()
         self._looks = DueLooks(settings.anythingllm.ambiguity_seconds, rooms.clock)
+        self._doubts = Doubts(
+            self._looks, settings.anythingllm.ambiguity_seconds, rooms.clock, rooms.now
+        )
         self._queues = KeyQueues()
         self.gates = _gates(settings, rooms)
         self.index = Index(
@@ -108,6 +114,7 @@ class Pipeline:
             self._queues,
             self._carried_out,
             self._looks,
+            self._doubts,
             permits=self._routing.permits,
             is_assigned=rooms.is_assigned,
             is_ours=rooms.is_ours,
@@ -138,6 +145,7 @@ class Pipeline:
             _reader(settings, rooms, routing).read,
             applier,
             _settler(settings, rooms, cluster_id),
+            self._doubts,
             queues=self._queues,
             bounds=InFlightBounds(
                 intake.max_documents_in_flight, intake.max_bytes_in_flight, intake.max_aside_bytes
@@ -158,7 +166,7 @@ class Pipeline:
             GivingUp(rooms.storage, gates, poison_probe, attempts=policy.attempts),
             self._backoff,
             self._remover,
-            self._looks,
+            self._doubts,
             slots=slots,
             per_document=upload.max_chunks_per_document,
             policy=policy,
@@ -214,7 +222,7 @@ def _reader(settings: Settings, rooms: Rooms, routing: Routing) -> Reader:
         routing=routing,
         replay_topic=settings.kafka.replay_topic,
         metrics=rooms.metrics,
-        now=_now,
+        now=rooms.now,
     )
 
 
@@ -241,8 +249,4 @@ def _settler(settings: Settings, rooms: Rooms, cluster_id: str) -> Settler:
         cluster_id=cluster_id,
     )
 
-    return Settler(rooms.publish, address, metrics=rooms.metrics, now=_now)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
+    return Settler(rooms.publish, address, metrics=rooms.metrics, now=rooms.now)

@@ -12,6 +12,7 @@ import asyncio
 import random
 import time
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime
 
 import structlog
 
@@ -198,6 +199,7 @@ class Service:
             metrics=self._metrics,
             rng=rng,
             clock=time.monotonic,
+            now=lambda: datetime.now(UTC),
         )
         return Pipeline(self._settings, rooms)
 

@@ -77,7 +77,7 @@ class KafkaDelivery:
         assignment: the epoch it was received in.
     """
 
-    __slots__ = ("_assignment", "_before", "record")
+    __slots__ = ("_assignment", "_before", "held_until", "record")
 
     def __init__(
         self, record: Record, assignment: Assignment, before: SettledEntry | None = None
@@ -85,6 +85,7 @@ class KafkaDelivery:
         self.record = record
         self._assignment = assignment
         self._before = before
+        self.held_until = float(assignment.resumption.held_until)
 
     @property
     def settled_before(self) -> bool:
@@ -120,6 +121,28 @@ class KafkaDelivery:
         """
         if not self._assignment.ended:
             self._assignment.ledger.settle(self.record.at.offset, carried_out=carried_out)
+
+    def hold(self, until: float, *, carried_out: bool = False) -> Callable[[], None]:
+        """Note that it is settled, and that its offset must not be committed yet.
+
+        Nothing of the record is kept for that.
+
+        Args:
+            until: epoch seconds until which the next owner has to hold it back.
+            carried_out: whether the event's state was brought into AnythingLLM.
+
+        Returns:
+            Lets the offset be committed.
+        """
+        assignment, offset = self._assignment, self.record.at.offset
+        if not assignment.ended:
+            assignment.ledger.hold(offset, until, carried_out=carried_out)
+
+        def release() -> None:
+            if not assignment.ended:
+                assignment.ledger.settle(offset, carried_out=carried_out)
+
+        return release
 
     def __repr__(self) -> str:
         return f"<Delivery {self.record.at}>"

@@ -11,6 +11,9 @@ Rules:
   retention that takes them makes the committed offset one that does not exist any more.
 - What is settled behind an open record is noted beside the commit (`settled_metadata.py`), as far
   as there is room.
+- A settled record that is held back keeps the commit before itself, as if it were open. It is noted
+  beside the commit as well: whoever reads it again knows that it is settled, and until when it is
+  held back.
 - The ledger of one assignment is never used for the next one. After a rebalance the position is
   the committed offset again, and receipts of the former assignment must change nothing.
 - Memory is bounded by the open records. A document may wait for days beside millions that are
@@ -21,10 +24,11 @@ The ledger refuses to know what a record says, what settling means, and how a co
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from dataclasses import dataclass
 
-from consumer.kafka.settled_metadata import LIMIT, SettledEntry, encode
+from consumer.kafka.settled_metadata import LIMIT, SettledBehind, SettledEntry, encode
 
 _MOST_BEHIND = 1_400  # more than the default limit of the metadata holds
 
@@ -84,6 +88,7 @@ class Ledger:
         self._open: dict[int, _Open] = {}  # in the order of receiving
         self._behind: list[SettledEntry] = []  # settled behind an open one, by offset
         self._end: int | None = None
+        self._held: dict[int, float] = {}  # until when each is held back, epoch seconds
         self._committed: CommitDue | None = None
         self._due: CommitDue | None = None  # as worked out last; None: to be worked out
         self.metadata_limit = LIMIT
@@ -116,14 +121,34 @@ class Ledger:
         """
         settled = self._open.pop(offset)
         self._due = None
+        was_held = self._held.pop(offset, None) is not None
         front = self._front
         if front is None or front.offset > offset:
             # By now everything before the front is committed with the offset alone.
             before = len(self._behind) if front is None else self._place(front.offset)
             del self._behind[:before]
-        elif settled.mark is not None:
-            entry = SettledEntry(offset, settled.mark.check, carried_out)
-            self._behind.insert(self._place(offset), entry)
+        elif not was_held:
+            self._note(settled, carried_out=carried_out)
+
+    def hold(self, offset: int, until: float, *, carried_out: bool = False) -> None:
+        """Note that Kafka has acknowledged the record's fate, and that no commit may pass it yet.
+
+        Args:
+            offset: of the record, which stays open until `settle`.
+            until: epoch seconds until which the next owner has to hold it back.
+            carried_out: as in `settle`.
+
+        Raises:
+            KeyError: the offset is not open.
+        """
+        self._note(self._open[offset], carried_out=carried_out)
+        self._held[offset] = until
+        self._due = None
+
+    def _note(self, record: _Open, *, carried_out: bool) -> None:
+        if record.mark is not None:
+            entry = SettledEntry(record.offset, record.mark.check, carried_out)
+            self._behind.insert(self._place(record.offset), entry)
             del self._behind[_MOST_BEHIND:]
 
     def _place(self, offset: int) -> int:
@@ -159,9 +184,9 @@ class Ledger:
             return None
         if front.mark is None:
             return CommitDue(offset)
-        return CommitDue(
-            offset, encode(offset, front.mark.anchor, self._behind, self.metadata_limit)
-        )
+        until = max(self._held.values(), default=0.0)
+        behind = SettledBehind(front.mark.anchor, tuple(self._behind), math.ceil(until))
+        return CommitDue(offset, encode(offset, behind, self.metadata_limit))
 
     @property
     def committable(self) -> int | None:
@@ -182,14 +207,14 @@ class Ledger:
 
     @property
     def open_count(self) -> int:
-        """Records received and not settled."""
-        return len(self._open)
+        """Records received and not settled; those that are held back are settled."""
+        return len(self._open) - len(self._held)
 
     @property
     def oldest_open_since(self) -> float | None:
-        """Monotonic seconds at which the record that holds back the commit was received."""
-        front = self._front
-        return None if front is None else front.since
+        """Monotonic seconds at which the first record was received that is not settled."""
+        waiting = (each.since for each in self._open.values() if each.offset not in self._held)
+        return next(waiting, None)
 
     @property
     def _front(self) -> _Open | None:

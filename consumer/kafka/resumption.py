@@ -22,6 +22,7 @@ class Resumption:
     def __init__(self, behind: SettledBehind | None = None, cluster_id: str = "") -> None:
         self._anchor = behind.anchor if behind else None
         self._entries = {entry.offset: entry for entry in behind.entries} if behind else {}
+        self.held_until = behind.held_until if behind else 0
         self._cluster_id = cluster_id
         self.dropped: str | None = None
         """Why the rest was dropped, where it was."""
@@ -38,7 +39,7 @@ class Resumption:
             anchor, self._anchor = self._anchor, None
             if anchor != anchor_of(record, self._cluster_id):
                 self._drop("another record lies where the first open one was")
-            return None
+                return None
         entry = self._entries.pop(record.at.offset, None)
         if entry is not None and entry.check != check_of(record):
             self._drop(f"another record lies at offset {record.at.offset}")

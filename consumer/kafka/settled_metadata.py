@@ -14,10 +14,13 @@ same knowledge there. Rules:
 4. What does not fit into the limit is left out, the farthest first: those records are worked
    again. A format that is not known here says nothing.
 
-The text is ``alc1.`` and base64 (RFC 4648, section 5, no padding) of: 8 bytes anchor; for every
-entry a varint of twice the distance to the one before (from the committed offset at first), plus 1
-where the event was carried out, and 2 bytes check; 4 bytes CRC-32 over all of it and the committed
-offset.
+5. The first open record may be settled itself, and held back from being committed
+   (`consumer.pipeline.doubts`). The text says until when what it names is held back.
+
+The text is ``alc2.`` and base64 (RFC 4648, section 5, no padding) of: 8 bytes anchor; a varint of
+the epoch second until which settled records are held back, 0 for none; for every entry a varint of
+twice the distance to the one before (from the committed offset at first), plus 1 where the event
+was carried out, and 2 bytes check; 4 bytes CRC-32 over all of it and the committed offset.
 """
 
 from __future__ import annotations
@@ -25,13 +28,12 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-from collections.abc import Iterable
 from dataclasses import dataclass
 from zlib import crc32
 
 from consumer.model.record import Record
 
-PREFIX = "alc1."
+PREFIX = "alc2."
 LIMIT = 4_096  # bytes; the broker's default for ``offset.metadata.max.bytes``
 
 _ANCHOR_BYTES = 8
@@ -43,7 +45,7 @@ _LONGEST_VARINT = 10  # bytes; 2^63 twice
 
 @dataclass(frozen=True, slots=True)
 class SettledEntry:
-    """A settled record behind the first open one.
+    """A settled record behind the first open one, or that one where it is held back.
 
     Args:
         offset: of the record.
@@ -62,11 +64,13 @@ class SettledBehind:
 
     Args:
         anchor: `anchor_of` the first open record.
-        entries: in the order of offsets.
+        entries: in the order of offsets, none below the committed one.
+        held_until: epoch second until which they are held back; 0: they are not.
     """
 
     anchor: bytes
     entries: tuple[SettledEntry, ...]
+    held_until: int = 0
 
 
 def check_of(record: Record) -> int:
@@ -92,21 +96,19 @@ def _digest(record: Record, place: bytes = b"", *, size: int) -> bytes:
     return hashlib.blake2b(content, digest_size=size).digest()
 
 
-def encode(
-    committed: int, anchor: bytes, entries: Iterable[SettledEntry], limit: int = LIMIT
-) -> str:
+def encode(committed: int, behind: SettledBehind, limit: int = LIMIT) -> str:
     """The text to commit; empty where there is nothing to say, or no room for any of it.
 
     Args:
         committed: the offset that it is committed with.
-        anchor: of the first open record.
-        entries: in the order of offsets, all of them above `committed`.
+        behind: what is to be said.
         limit: bytes that the text may have.
     """
-    room = (limit - len(PREFIX)) * 3 // 4 - _ANCHOR_BYTES - _CRC_BYTES
+    head = behind.anchor + _varint(behind.held_until)
+    room = (limit - len(PREFIX)) * 3 // 4 - len(head) - _CRC_BYTES
     packed = bytearray()
     before = committed
-    for entry in entries:
+    for entry in behind.entries:
         distance = _varint((entry.offset - before) * 2 + entry.carried_out)
         if len(packed) + len(distance) + _CHECK_BYTES > room:
             break
@@ -114,7 +116,7 @@ def encode(
         before = entry.offset
     if not packed:
         return ""
-    body = anchor + bytes(packed)
+    body = head + bytes(packed)
     raw = body + _crc(body, committed)
     return PREFIX + _base64(raw)
 
@@ -133,10 +135,11 @@ def decode(text: str, committed: int) -> SettledBehind | None:
     if crc != _crc(body, committed):
         return None
     try:
-        entries = _entries(body[_ANCHOR_BYTES:], committed)
+        held_until, at = _read_varint(body, _ANCHOR_BYTES)
+        entries = _entries(body[at:], committed)
     except (IndexError, ValueError):
         return None
-    return SettledBehind(body[:_ANCHOR_BYTES], entries)
+    return SettledBehind(body[:_ANCHOR_BYTES], entries, held_until)
 
 
 def _raw(text: str) -> bytes | None:
@@ -157,12 +160,12 @@ def _base64(raw: bytes) -> str:
 
 
 def _entries(packed: bytes, committed: int) -> tuple[SettledEntry, ...]:
-    entries = []
+    entries: list[SettledEntry] = []
     at, before = 0, committed
     while at < len(packed):
         number, at = _read_varint(packed, at)
         check = packed[at : at + _CHECK_BYTES]
-        if len(check) < _CHECK_BYTES or number < 2:
+        if len(check) < _CHECK_BYTES or (entries and number < 2):
             raise ValueError("no entry")
         before += number >> 1
         entries.append(SettledEntry(before, int.from_bytes(check), bool(number & 1)))

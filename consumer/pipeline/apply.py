@@ -118,7 +118,7 @@ class Applier:
             self._note_reminted(body, plan)
             try:
                 applied = await self._uploader.carry_out(
-                    plan, right, trace_id=trace_id, is_replay=event.is_replay
+                    plan, body.identity, right, trace_id=trace_id, is_replay=event.is_replay
                 )
             except PlanOutdated as outdated:
                 uploaded.update(outdated.uploaded)

@@ -5,7 +5,8 @@ What is always true:
   dropped, or stands aside (`consumer.pipeline.in_flight`). Records wait nowhere else.
 - A record enters the queue of its key synchronously, in the order of polling, so the order by
   identity is offset order.
-- `Delivery.settled` is called in one place, after Kafka acknowledged result and dead letter.
+- `Delivery.settled` is called after Kafka acknowledged result and dead letter; later, where an
+  overtaken upload may still come (`consumer.pipeline.doubts`).
 - Work whose fence closes is dropped, and nothing of it is published: the next owner does it again.
 """
 
@@ -22,6 +23,7 @@ from consumer.model.event import DocumentEvent, Event, TombstoneEvent
 from consumer.model.outcome import Outcome, Superseded, was_carried_out
 from consumer.model.record import Record
 from consumer.pipeline.apply import Applier
+from consumer.pipeline.doubts import Doubts
 from consumer.pipeline.in_flight import InFlightBounds, InFlightLimit, Place
 from consumer.pipeline.key_queues import KeyQueues, Turn
 from consumer.pipeline.ports import Delivery, Poll, RightToWork
@@ -51,6 +53,7 @@ class Journey:
         read: Callable[[Record], Event],
         applier: Applier,
         settler: Settler,
+        doubts: Doubts,
         *,
         queues: KeyQueues,
         bounds: InFlightBounds,
@@ -61,6 +64,7 @@ class Journey:
         self._read = read
         self._applier = applier
         self._settler = settler
+        self._doubts = doubts
         self._in_flight = InFlightLimit(bounds, metrics)
         self._metrics = metrics
         self._clock = clock
@@ -133,7 +137,7 @@ class Journey:
         event = self._read(delivery.record)
         if delivery.carried_out_before:
             self._applier.remember(event)
-        delivery.settled(carried_out=delivery.carried_out_before)
+        self._doubts.settled_before(delivery, event)
         self._metrics.skipped_records.inc()
         log.info("document.skipped", at=str(event.record.at), identity=event.identity)
 
@@ -163,7 +167,7 @@ class Journey:
                 outcome = await self._outcome(delivery, event, turn, place)
                 await self._settler.settle(event, outcome, seconds=self._clock() - started)
                 # With that of `_skip` the only call that lets an offset be committed.
-                delivery.settled(carried_out=was_carried_out(outcome))
+                self._doubts.settled(delivery, event, carried_out=was_carried_out(outcome))
             except FenceClosedError as closed:
                 log.info("document.dropped", because=str(closed))
             finally:

@@ -165,6 +165,10 @@ class Publish(Protocol):
         ...
 
 
+Release = Callable[[], None]
+"""Lets an offset be committed that was held back."""
+
+
 class Delivery(Protocol):
     """A record with the receipt that lets its offset be committed."""
 
@@ -193,6 +197,11 @@ class Delivery(Protocol):
         """Whether its state was brought into AnythingLLM then."""
         ...
 
+    @property
+    def held_until(self) -> float:
+        """Until when an earlier assignment held it back (`hold`), epoch seconds; 0: it did not."""
+        ...
+
     def carried_by(self, task: asyncio.Task[object]) -> None:
         """Note the task that works on it."""
         ...
@@ -202,6 +211,18 @@ class Delivery(Protocol):
 
         Args:
             carried_out: whether the event's state was brought into AnythingLLM.
+        """
+        ...
+
+    def hold(self, until: float, *, carried_out: bool) -> Release:
+        """Note that it is settled and must not be committed yet.
+
+        Args:
+            until: epoch seconds until which whoever gets the partition has to hold it, too.
+            carried_out: as in `settled`.
+
+        Returns:
+            Lets the offset be committed.
         """
         ...
 

@@ -25,6 +25,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 
 import structlog
 
@@ -33,6 +34,7 @@ from consumer.model.fault import Failure
 from consumer.model.names import Identity, Slug, TraceId
 from consumer.model.version import DocumentVersion
 from consumer.pipeline.carried_out import CarriedOut
+from consumer.pipeline.doubts import Doubts
 from consumer.pipeline.due_looks import DueLooks
 from consumer.pipeline.gates import Gates
 from consumer.pipeline.index import Index
@@ -57,6 +59,14 @@ _NO_TRACE = TraceId("")  # it is about no single event
 _NOBODYS_TARGET = Slug("*")  # no workspace's slug: its turns compete with no document's
 
 
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """A look at a workspace: when its listing was read, and which documents are left to look at."""
+
+    begun: float
+    identities: Sequence[Identity]
+
+
 class Sweep:
     """See the module's docstring.
 
@@ -64,6 +74,7 @@ class Sweep:
         queues: know which identities are in work.
         carried_out: knows what documents want.
         looks: when they are due.
+        doubts: hear when a look is complete.
         clock: monotonic seconds.
     """
 
@@ -76,6 +87,7 @@ class Sweep:
         queues: KeyQueues,
         carried_out: CarriedOut,
         looks: DueLooks,
+        doubts: Doubts,
         *,
         permits: Permits,
         is_assigned: IsAssigned,
@@ -90,6 +102,7 @@ class Sweep:
         self._queues = queues
         self._carried_out = carried_out
         self._looks = looks
+        self._doubts = doubts
         self._permits = permits
         self._is_assigned = is_assigned
         self._is_ours = is_ours
@@ -97,18 +110,16 @@ class Sweep:
         self._metrics = metrics
         self._assignment = Fence("assignment")
         self._is_first = self._is_new = True
-        self._in_work: dict[
-            Slug, Sequence[Identity]
-        ] = {}  # identities not looked at yet, by workspace
+        self._unfinished: dict[Slug, _Look] = {}
 
     def begin(self) -> None:
         """Our partitions went: stop, and look when the time has passed since the next ones."""
         self._assignment.close()
         self._assignment = Fence("assignment")
         self._is_new = True
-        for slug in self._in_work:
+        for slug in self._unfinished:
             self._looks.after(slug, 0.0)
-        self._in_work.clear()
+        self._unfinished.clear()
 
     async def keep_looking(self) -> None:
         """Sweep when the time has come, and again what could not be swept then. For ever."""
@@ -123,7 +134,7 @@ class Sweep:
                 for slug in self._looks.due():
                     await self._gates.clear_of_outage(right)
                     await self._try(slug, self._look(slug, right))
-                for slug in list(self._in_work):
+                for slug in list(self._unfinished):
                     await self._try(slug, self._sweep(slug, right))
 
     def _note_assignment(self) -> None:
@@ -139,7 +150,7 @@ class Sweep:
         except Failure as failure:
             log.info("second_look.failed", workspace=slug, error=failure.message)
             if slug is not None:
-                self._in_work.pop(slug, None)
+                self._unfinished.pop(slug, None)
                 self._looks.again(slug, _AFTER_FAILURE_SECONDS)
 
     async def _look(self, slug: Slug | None, right: RightToWork) -> None:
@@ -147,11 +158,13 @@ class Sweep:
         if slug is None:
             every = await self._storage.workspaces(trace_id=_NO_TRACE)
             right.check()
-            self._looks.every(filter(self._permits, every), begun)
+            ours = list(filter(self._permits, every))
+            self._looks.every(ours, begun)
+            self._doubts.every(ours, begun)
             return
         await self._index.read_anew(slug, trace_id=_NO_TRACE)
         right.check()
-        self._in_work[slug] = self._index.identities(slug)
+        self._unfinished[slug] = _Look(begun, self._index.identities(slug))
         self._looks.looked(slug, begun)
         await self._sweep(slug, right)
         right.check()
@@ -161,12 +174,15 @@ class Sweep:
 
     async def _sweep(self, slug: Slug, right: RightToWork) -> None:
         """Remove what the documents that are left of a workspace are stored without."""
-        left = await self._swept(slug, self._in_work[slug], right)
-        self._in_work.pop(slug, None)
+        look = self._unfinished[slug]
+        left = await self._swept(slug, look.identities, right)
+        self._unfinished.pop(slug, None)
         if left is None:
             self._looks.after(slug, _AGAIN_SECONDS)
         elif left:
-            self._in_work[slug] = left
+            self._unfinished[slug] = _Look(look.begun, left)
+        else:
+            self._doubts.looked(slug, look.begun)
 
     async def _swept(
         self, slug: Slug, identities: Iterable[Identity], right: RightToWork

@@ -20,10 +20,10 @@ import structlog
 
 from consumer.model.fault import Failure, Fault
 from consumer.model.marker import StoredUnit, Unit
-from consumer.model.names import Slug, TraceId
+from consumer.model.names import Identity, Slug, TraceId
 from consumer.model.outcome import Applied, FailedChunk, FailureReason
 from consumer.pipeline.backoff import Backoff
-from consumer.pipeline.due_looks import DueLooks
+from consumer.pipeline.doubts import Doubts
 from consumer.pipeline.gates import Gates
 from consumer.pipeline.giving_up import GivingUp
 from consumer.pipeline.index import Index
@@ -62,7 +62,7 @@ class Uploader:
     """Carries out plans.
 
     Args:
-        looks: hear of uploads that nobody waits for, and that may still take effect.
+        doubts: hear of uploads that nobody waits for, and that may still take effect.
         slots: shared by all documents.
         per_document: chunks of one document in flight at once.
         policy: attempts a round, and the pauses between them.
@@ -76,7 +76,7 @@ class Uploader:
         giving_up: GivingUp,
         backoff: Backoff,
         remover: Remover,
-        looks: DueLooks,
+        doubts: Doubts,
         *,
         slots: RequestSlots,
         per_document: int,
@@ -90,7 +90,7 @@ class Uploader:
         self._giving_up = giving_up
         self._backoff = backoff
         self._remover = remover
-        self._looks = looks
+        self._doubts = doubts
         self._slots = slots
         self._per_document = per_document
         self._policy = policy
@@ -98,12 +98,19 @@ class Uploader:
         self._metrics = metrics
 
     async def carry_out(
-        self, plan: Plan, right: RightToWork, *, trace_id: TraceId, is_replay: bool = False
+        self,
+        plan: Plan,
+        identity: Identity,
+        right: RightToWork,
+        *,
+        trace_id: TraceId,
+        is_replay: bool = False,
     ) -> Applied:
         """Store what is missing, then remove what is stale.
 
         Args:
             plan: what to do.
+            identity: of its document.
             right: checked before every request; once it has ended nothing new is sent.
             trace_id: sent to AnythingLLM.
             is_replay: the fuse ignores a replay's failures, which are no news.
@@ -120,7 +127,7 @@ class Uploader:
                 await self._upload(work, is_replay=is_replay)
         finally:
             if any(upload.may_still_come for upload in uploads):
-                self._looks.doubt(plan.slug)
+                self._doubts.note(plan.slug, identity, plan.version)
         self._check(work)
         removed = 0
         if plan.stale and not work.failed:

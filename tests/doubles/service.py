@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import random
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from consumer.anythingllm import AnythingLLMClient
 from consumer.app.assembly import Pipeline, Rooms
@@ -14,7 +16,7 @@ from consumer.kafka.groups import GroupOffset
 from consumer.kafka.ledger import Ledger
 from consumer.kafka.publisher import OutgoingRecord, TooLargeForTopicError
 from consumer.model.record import Headers, Record
-from consumer.pipeline.ports import TooLarge
+from consumer.pipeline.ports import Release, TooLarge
 from consumer.resilience.fence import Fence
 from consumer.settings import Settings
 from consumer.telemetry.metrics import Metrics
@@ -55,9 +57,15 @@ class _Delivery:
     settled_before = False
     carried_out_before = False
 
+    held_until = 0.0
+
     def settled(self, *, carried_out: bool) -> None:
         self._partition.ledger.settle(self.record.at.offset, carried_out=carried_out)
         self._service.commit(self._partition)
+
+    def hold(self, until: float, *, carried_out: bool) -> Release:
+        self._partition.ledger.hold(self.record.at.offset, until, carried_out=carried_out)
+        return functools.partial(self.settled, carried_out=carried_out)
 
 
 class MemoryService:
@@ -162,5 +170,6 @@ class MemoryService:
             metrics=Metrics(),
             rng=random.Random(1),
             clock=time.monotonic,
+            now=lambda: datetime.now(UTC),
         )
         return Pipeline(self._settings, rooms)

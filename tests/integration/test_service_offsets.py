@@ -239,7 +239,7 @@ async def test_what_was_answered_behind_an_open_document_is_not_answered_again(
     assert stage.uploads() == 13
 
 
-@pytest.mark.parametrize("metadata", ["", "somebody's own text", "alc2.AAAA", "alc1.AAAA"])
+@pytest.mark.parametrize("metadata", ["", "somebody's own text", "alc3.AAAA", "alc2.AAAA"])
 async def test_what_others_committed_beside_the_offset_is_dropped(
     stage: Stage, metadata: str
 ) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from contextvars import Context, copy_context
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from consumer.anythingllm import AnythingLLMClient
@@ -39,6 +40,7 @@ class Surroundings:
         loop: their time.
         settings: theirs.
         kafka: where events come from.
+        now: the time of day.
         publish: where results and letters go.
         died: told of a process that ends with an exception.
         watch_lease: whether the lease is watched: it costs time, and is needed only where somebody
@@ -48,6 +50,7 @@ class Surroundings:
     loop: VirtualLoop
     settings: Settings
     kafka: SimulatedKafka
+    now: Callable[[], datetime]
     publish: Publish
     died: Callable[[str, BaseException], None]
     watch_lease: bool
@@ -122,6 +125,7 @@ class Member:
                 metrics=self.metrics,
                 rng=random.Random(self._seed),
                 clock=loop.time,
+                now=around.now,
             ),
         )
         self.pipeline = pipeline

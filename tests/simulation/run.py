@@ -261,10 +261,10 @@ async def _check_held(stage: Stage, stays: tuple[Hit, ...], watch: Watch) -> Non
             watch.note(Wrong.HELD, ", ".join(waiting))
             return
         await asyncio.sleep(10)
+    await asyncio.sleep(_NAMED_WITHIN)
     waiting = sorted(
         told.identity for told in watch.told.values() if told.place not in watch.answers
     )
-    await asyncio.sleep(_NAMED_WITHIN)
     if waiting and not sick & stage.paused():
         watch.note(Wrong.UNNAMED, f"{', '.join(waiting)} wait for {', '.join(sick)}")
 

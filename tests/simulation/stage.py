@@ -312,6 +312,7 @@ class Stage:
             self.loop,
             self.settings,
             self.kafka,
+            lambda: START + timedelta(seconds=self.loop.now),
             self.publish,
             self.observer.died,
             self.watch_lease,

@@ -23,6 +23,7 @@ from consumer.app.assembly import Pipeline, Rooms
 from consumer.kafka.ledger import Ledger
 from consumer.model.marker import decode_marker
 from consumer.model.record import Coordinates, Headers, Record
+from consumer.pipeline.ports import Release
 from consumer.resilience.fence import Fence
 from consumer.sandbox.simulator import Options, Simulator
 from consumer.settings import Settings, load_settings
@@ -74,10 +75,22 @@ class Delivery:
     settled_before = False
     carried_out_before = False
 
+    held_until = 0.0
+
     def settled(self, *, carried_out: bool = False) -> None:
         assert not self.fence.closed, "settled for a former assignment"
         self._ledger.settle(self.record.at.offset, carried_out=carried_out)
         self._world.changed.set()
+
+    def hold(self, until: float, *, carried_out: bool) -> Release:
+        self._ledger.hold(self.record.at.offset, until, carried_out=carried_out)
+        self._world.changed.set()
+
+        def release() -> None:
+            if not self.fence.closed:
+                self.settled(carried_out=carried_out)
+
+        return release
 
 
 class World:
@@ -281,6 +294,7 @@ class World:
             metrics=self.metrics,
             rng=random.Random(self._seed),
             clock=self.loop.time,
+            now=lambda: EPOCH + timedelta(days=30, seconds=self.loop.now),
         )
         return Pipeline(self.settings, rooms)
 

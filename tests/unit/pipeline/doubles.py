@@ -21,6 +21,7 @@ from consumer.model.version import DocumentVersion
 from consumer.pipeline.backoff import Backoff
 from consumer.pipeline.carried_out import CarriedOut
 from consumer.pipeline.circuit import Circuit
+from consumer.pipeline.doubts import Doubts
 from consumer.pipeline.due_looks import DueLooks
 from consumer.pipeline.gates import Gates
 from consumer.pipeline.giving_up import GivingUp
@@ -289,6 +290,14 @@ def looks_of(clock: Callable[[], float] = time.monotonic) -> DueLooks:
     return DueLooks(AMBIGUITY, clock)
 
 
+def doubts_of(
+    looks: DueLooks | None = None,
+    clock: Callable[[], float] = time.monotonic,
+    now: Callable[[], datetime] = lambda: DAY,
+) -> Doubts:
+    return Doubts(looks or looks_of(clock), AMBIGUITY, clock, now)
+
+
 def remover_of(
     storage: Storage,
     index: Index,
@@ -329,7 +338,7 @@ def uploader_of(
         GivingUp(storage, gates, PoisonProbe(storage, shared, rng), attempts=3),
         backoff_of(gates),
         remover_of(storage, index, gates),
-        looks or looks_of(),
+        doubts_of(looks),
         slots=shared,
         per_document=per_document,
         policy=_POLICY,
@@ -346,6 +355,7 @@ def sweep_of(
     *,
     carried_out: CarriedOut | None = None,
     looks: DueLooks | None = None,
+    doubts: Doubts | None = None,
     clock: Callable[[], float] = time.monotonic,
     is_assigned: Callable[[], bool] = lambda: True,
     permits: Callable[[str], bool] = lambda slug: True,
@@ -360,6 +370,7 @@ def sweep_of(
         queues,
         carried_out or CarriedOut(),
         looks,
+        doubts or doubts_of(looks, clock),
         permits=permits,
         is_assigned=is_assigned,
         is_ours=lambda partition: partition == 0,

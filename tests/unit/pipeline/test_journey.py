@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import orjson
@@ -21,6 +22,7 @@ from consumer.pipeline.decode import DecodeLimits
 from consumer.pipeline.in_flight import InFlightBounds
 from consumer.pipeline.journey import Journey
 from consumer.pipeline.key_queues import KeyQueues
+from consumer.pipeline.ports import Release
 from consumer.pipeline.read import Reader
 from consumer.pipeline.reminted_ids import RemintedIds
 from consumer.pipeline.settle import Address, Settler
@@ -32,6 +34,7 @@ from tests.unit.pipeline.doubles import (
     Storage,
     always_stored,
     backoff_of,
+    doubts_of,
     gates_of,
     index_of,
     looks_of,
@@ -61,6 +64,7 @@ class Delivery:
         self.ended = False
         self.settled_before = False
         self.carried_out_before = False
+        self.held_until = 0.0
         self.carried_out: bool | None = None
         self.is_settled = False
         self.task: asyncio.Task[object] | None = None
@@ -72,6 +76,10 @@ class Delivery:
         assert not self.is_settled, "settled twice"
         self.is_settled = True
         self.carried_out = carried_out
+
+    def hold(self, until: float, *, carried_out: bool) -> Release:
+        self.held_until = until
+        return partial(self.settled, carried_out=carried_out)
 
 
 class World:
@@ -121,6 +129,7 @@ class World:
                 metrics=self.metrics,
                 now=lambda: DAY,
             ),
+            doubts_of(),
             queues=queues,
             bounds=InFlightBounds(documents, size),
             metrics=self.metrics,

@@ -52,7 +52,7 @@ class Fences:
     async def carry_out(self, uploader: Uploader, plan: Plan) -> Applied:
         place = await InFlightLimit(InFlightBounds(1, 1), Metrics()).place()
         right = DocumentRight(self.assignment, self.stop, Fence("overtaken"), place)
-        return await uploader.carry_out(plan, right, trace_id=TRACE)
+        return await uploader.carry_out(plan, A, right, trace_id=TRACE)
 
 
 def _failing(text: str, times: int, **failure: object) -> Answer:
@@ -348,7 +348,7 @@ async def test_replays_do_not_use_up_the_trials_of_a_blown_fuse_without_a_word()
     uploader, fence = uploader_of(storage, gates=gates), Fence("assignment")
     replays = [
         uploader.carry_out(
-            _plan(f"a{n}", "one"), AssignmentRight(fence), trace_id=TRACE, is_replay=True
+            _plan(f"a{n}", "one"), A, AssignmentRight(fence), trace_id=TRACE, is_replay=True
         )
         for n in range(10)
     ]
@@ -368,7 +368,7 @@ async def test_replays_that_fail_do_not_blow_the_fuse() -> None:
     for n in range(10):
         plan = _plan(f"a{n}", "one")
         applied = await uploader.carry_out(
-            plan, AssignmentRight(fence), trace_id=TRACE, is_replay=True
+            plan, A, AssignmentRight(fence), trace_id=TRACE, is_replay=True
         )
         assert len(applied.failed) == 1
 

@@ -1,0 +1,127 @@
+"""Documents of which an overtaken upload may still come, and what is not committed because of it.
+
+An upload without an answer may take effect for the ambiguity time, also when a newer event has
+overtaken its document by then. What it leaves is known for a left-over only by who has carried out
+the newer event, and that memory ends with the assignment. So the newer event is settled, and its
+offset is not committed before the sweep has looked. Whoever owns the partition until then reads the
+event again: not to carry it out anew, but to know what is wanted (`consumer.kafka.ledger`).
+
+An event that waits for its own uploads only is committed at once: what comes late has the same
+marker as what is stored, and anybody can see that it is there twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from consumer.model.event import Event
+from consumer.model.names import Identity, Slug
+from consumer.model.outcome import Refused
+from consumer.model.version import DocumentVersion
+from consumer.pipeline.due_looks import DueLooks
+from consumer.pipeline.ports import Delivery, Release
+
+
+@dataclass(frozen=True, slots=True)
+class _Doubt:
+    """What may still come.
+
+    Args:
+        slug: where; None: a former owner of the partition knew it.
+        until: monotonic seconds.
+        version: of the upload; None: a former owner knew it.
+    """
+
+    slug: Slug | None
+    until: float
+    version: DocumentVersion | None
+
+
+class Doubts:
+    """See the module's docstring.
+
+    Args:
+        looks: hear when to look.
+        ambiguity: seconds in which a request without an answer may still take effect.
+        clock: monotonic seconds.
+        now: wall clock, aware; the next owner of a partition goes by it.
+    """
+
+    def __init__(
+        self,
+        looks: DueLooks,
+        ambiguity: float,
+        clock: Callable[[], float],
+        now: Callable[[], datetime],
+    ) -> None:
+        self._looks = looks
+        self._ambiguity = ambiguity
+        self._clock = clock
+        self._now = now
+        self._doubts: dict[Identity, list[_Doubt]] = {}
+        self._held: dict[Identity, list[Release]] = {}
+
+    def note(self, slug: Slug, identity: Identity, version: DocumentVersion) -> None:
+        """Note that uploads of this version may still take effect, and that nobody waits."""
+        self._looks.doubt(slug)
+        self._add(identity, _Doubt(slug, self._clock() + self._ambiguity, version))
+
+    def settled(self, delivery: Delivery, event: Event, *, carried_out: bool) -> None:
+        """Let an event be committed that is settled: now, or when it was looked for what may come.
+
+        Args:
+            delivery: of the event.
+            event: what was settled.
+            carried_out: whether its state was brought into AnythingLLM.
+        """
+        body = event.body
+        ends = [] if isinstance(body, Refused) else self._ends(body.identity, body.version)
+        if isinstance(body, Refused) or not ends:
+            delivery.settled(carried_out=carried_out)
+            return
+        until = self._now() + timedelta(seconds=max(ends) - self._clock())
+        release = delivery.hold(until.timestamp(), carried_out=carried_out)
+        self._held.setdefault(body.identity, []).append(release)
+
+    def settled_before(self, delivery: Delivery, event: Event) -> None:
+        """The same for an event that a former owner of the partition has settled."""
+        body, seconds = event.body, delivery.held_until - self._now().timestamp()
+        if seconds > 0 and not isinstance(body, Refused):
+            self._looks.after(body.slug, seconds)
+            self._add(body.identity, _Doubt(body.slug, self._clock() + seconds, None))
+        self.settled(delivery, event, carried_out=delivery.carried_out_before)
+
+    def every(self, slugs: Iterable[Slug], asked: float) -> None:
+        """Note that a look at every workspace is one at each of these, which are all there are."""
+        there = tuple(slugs)
+        for doubts in self._doubts.values():
+            anywhere = [each for each in doubts if each.slug is None and each.until <= asked]
+            doubts[:] = [each for each in doubts if each not in anywhere]
+            doubts += [replace(each, slug=slug) for each in anywhere for slug in there]
+        self._release()
+
+    def looked(self, slug: Slug, begun: float) -> None:
+        """Note that everything was removed that a listing of then showed, and that had to go."""
+        for doubts in self._doubts.values():
+            doubts[:] = [each for each in doubts if each.slug != slug or each.until > begun]
+        self._release()
+
+    def _ends(self, identity: Identity, version: DocumentVersion) -> list[float]:
+        """When each doubt ends of this identity's other versions."""
+        doubts = self._doubts.get(identity, ())
+        return [each.until for each in doubts if each.version != version]
+
+    def _add(self, identity: Identity, doubt: _Doubt) -> None:
+        doubts = self._doubts.setdefault(identity, [])
+        doubts[:] = [
+            each for each in doubts if (each.slug, each.version) != (doubt.slug, doubt.version)
+        ]
+        doubts.append(doubt)
+
+    def _release(self) -> None:
+        for identity in [each for each, doubts in self._doubts.items() if not doubts]:
+            del self._doubts[identity]
+            for release in self._held.pop(identity, ()):
+                release()
