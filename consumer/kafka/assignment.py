@@ -11,6 +11,8 @@ from consumer.kafka.settled_metadata import SettledEntry
 from consumer.model.record import Record
 from consumer.resilience.fence import Fence
 
+_TAKEN_OVER = 100  # records, from the first open one, that a former owner may have had in work
+
 
 class Assignment:
     """A partition's epoch: after `end` nothing that began in it may settle, publish or upload.
@@ -30,6 +32,10 @@ class Assignment:
         self.ledger = Ledger(name)
         self.resumption = Resumption()
         self.placed = placed
+        # Monotonic seconds; None where the owner before us has ended in order, or there was none.
+        self.taken_over_at: float | None = None
+        self._left_to_take_over = _TAKEN_OVER
+        self._was_cancelled = False
         self.fence = Fence(name, is_over)
         self._working: set[asyncio.Task[object]] = set()
         self._idle = asyncio.Event()
@@ -51,12 +57,23 @@ class Assignment:
 
     def _done(self, task: asyncio.Task[object]) -> None:
         self._working.discard(task)
+        self._was_cancelled = self._was_cancelled or task.cancelled()
         if not self._working:
             self._idle.set()
 
     async def idle(self) -> None:
         """Return when no task works on this partition."""
         await self._idle.wait()
+
+    def next_taken_over_at(self) -> float | None:
+        """When we took over what a former owner may have had in work; None for later records."""
+        self._left_to_take_over -= 1
+        return self.taken_over_at if self._left_to_take_over >= 0 else None
+
+    def finish(self) -> None:
+        """Note that no work on it will begin. What was cancelled may have left anything behind."""
+        if not self._working and not self._was_cancelled:
+            self.ledger.end()
 
     def end(self) -> None:
         """Close for good; what still works on it is cancelled."""
@@ -77,7 +94,7 @@ class KafkaDelivery:
         assignment: the epoch it was received in.
     """
 
-    __slots__ = ("_assignment", "_before", "held_until", "record")
+    __slots__ = ("_assignment", "_before", "held_until", "record", "taken_over_at")
 
     def __init__(
         self, record: Record, assignment: Assignment, before: SettledEntry | None = None
@@ -86,6 +103,7 @@ class KafkaDelivery:
         self._assignment = assignment
         self._before = before
         self.held_until = float(assignment.resumption.held_until)
+        self.taken_over_at = None if before else assignment.next_taken_over_at()
 
     @property
     def settled_before(self) -> bool:
@@ -143,6 +161,14 @@ class KafkaDelivery:
                 assignment.ledger.settle(offset, carried_out=carried_out)
 
         return release
+
+    def dropped(self, until: float) -> None:
+        """Note that it is not settled, and that something of it may still come until then.
+
+        Args:
+            until: epoch seconds.
+        """
+        self._assignment.ledger.doubt(until)
 
     def __repr__(self) -> str:
         return f"<Delivery {self.record.at}>"

@@ -108,6 +108,12 @@ class Assignments:
         async with self._commit_lock:
             await self._commit(self.by_partition)
 
+    async def commit_last(self) -> None:
+        """The same when no work will begin any more, which the next owner reads in it."""
+        for assignment in self.by_partition.values():
+            assignment.finish()
+        await self.commit()
+
     async def _commit(self, assignments: dict[TopicPartition, Assignment]) -> None:
         if self._consumer is None or self.over:
             return  # these offsets may be another member's to commit
@@ -142,6 +148,8 @@ class Assignments:
                 committed = await committed_of(consumer, assignments.keys())
             for partition, found in committed.items():
                 self._begin_at(assignments[partition], found.offset, found.metadata)
+            # Before any work begins: if we die, the next owner has to know that we did.
+            await self._commit(assignments)
         except (KafkaError, TimeoutError, OSError) as error:
             log.warning(
                 "assignment.not_recalled",
@@ -153,8 +161,10 @@ class Assignments:
                 assignment.placed = True
 
     def _begin_at(self, assignment: Assignment, offset: int, metadata: str) -> None:
-        assignment.ledger.begin_at(offset, metadata=metadata)
         behind = decode(metadata, offset)
+        assignment.ledger.begin_at(offset, behind=behind, metadata=metadata)
+        if behind is None or not behind.ended:
+            assignment.taken_over_at = self._clock()
         if behind is not None:
             assignment.resumption = Resumption(behind, self.cluster_id)
         elif metadata:
@@ -196,6 +206,7 @@ class Assignments:
             assignment.fence.close()
         drained = await _all_idle(ending.values(), self._drain_timeout)
         for assignment in ending.values():
+            assignment.finish()
             assignment.end()
         async with self._commit_lock:
             await self._commit(ending)

@@ -26,9 +26,9 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from consumer.kafka.settled_metadata import LIMIT, SettledBehind, SettledEntry, encode
+from consumer.kafka.settled_metadata import LIMIT, NO_ANCHOR, SettledBehind, SettledEntry, encode
 
 _MOST_BEHIND = 1_400  # more than the default limit of the metadata holds
 
@@ -89,14 +89,22 @@ class Ledger:
         self._behind: list[SettledEntry] = []  # settled behind an open one, by offset
         self._end: int | None = None
         self._held: dict[int, float] = {}  # until when each is held back, epoch seconds
+        self._doubt_until = 0.0  # of what was dropped, or begun by former owners; epoch seconds
+        self._former: SettledBehind | None = None  # as it was committed, while nothing is received
+        self._ended = False
         self._committed: CommitDue | None = None
         self._due: CommitDue | None = None  # as worked out last; None: to be worked out
         self.metadata_limit = LIMIT
 
-    def begin_at(self, offset: int, *, metadata: str = "") -> None:
-        """Note where the assignment begins, and what was committed there."""
+    def begin_at(
+        self, offset: int, *, behind: SettledBehind | None = None, metadata: str = ""
+    ) -> None:
+        """Note where the assignment begins, what was committed there, and what that says."""
         self._end = offset
         self._committed = CommitDue(offset, metadata)
+        self._former, self._due = behind, None
+        self._behind = list(behind.entries) if behind else []
+        self._doubt_until = float(behind.held_until) if behind else 0.0
 
     def receive(self, offset: int, now: float, mark: RecordMark | None = None) -> bool:
         """Note a received offset; False when it was received before and must not be worked again.
@@ -110,8 +118,16 @@ class Ledger:
             return False
         self._open[offset] = _Open(offset, now, self._end, mark)
         self._end = offset + 1
-        self._due = None
+        self._former = self._due = None
         return True
+
+    def disbelieve(self) -> None:
+        """Drop what was committed as settled and was not received again yet: it is worked again."""
+        settled = self._held.keys() | {each.offset for each in self._behind} - self._open.keys()
+        self._behind = [
+            each for each in self._behind if each.offset in settled and each.offset < self._next
+        ]
+        self._due = None
 
     def settle(self, offset: int, *, carried_out: bool = False) -> None:
         """Note that Kafka has acknowledged the record's fate.
@@ -125,8 +141,7 @@ class Ledger:
         front = self._front
         if front is None or front.offset > offset:
             # By now everything before the front is committed with the offset alone.
-            before = len(self._behind) if front is None else self._place(front.offset)
-            del self._behind[:before]
+            del self._behind[: self._place(self._next if front is None else front.offset)]
         elif not was_held:
             self._note(settled, carried_out=carried_out)
 
@@ -145,10 +160,22 @@ class Ledger:
         self._held[offset] = until
         self._due = None
 
+    def doubt(self, until: float) -> None:
+        """Note that something that nobody waits for may still come, until that epoch second."""
+        self._doubt_until = max(self._doubt_until, until)
+        self._due = None
+
+    def end(self) -> None:
+        """Note that nothing will be begun any more, and that what was begun is known."""
+        self._ended = True
+        self._due = None
+
     def _note(self, record: _Open, *, carried_out: bool) -> None:
         if record.mark is not None:
             entry = SettledEntry(record.offset, record.mark.check, carried_out)
-            self._behind.insert(self._place(record.offset), entry)
+            place = self._place(record.offset)
+            is_there = self._behind[place : place + 1] == [entry]
+            self._behind[place : place + is_there] = [entry]
             del self._behind[_MOST_BEHIND:]
 
     def _place(self, offset: int) -> int:
@@ -161,7 +188,12 @@ class Ledger:
         """
         if not self._open and (self._end is None or position > self._end):
             self._end = position
-            self._due = None
+            self._former = self._due = None
+            del self._behind[: self._place(position)]
+
+    @property
+    def _next(self) -> int:
+        return self._end or 0
 
     @property
     def next_offset(self) -> int | None:
@@ -178,15 +210,25 @@ class Ledger:
     def _worked_out(self) -> CommitDue | None:
         front = self._front
         if front is None:
-            return None if self._end is None else CommitDue(self._end)
+            return self._with_nothing_open()
         offset = front.offset if front.after is None and self._behind else front.after
         if offset is None:
             return None
         if front.mark is None:
             return CommitDue(offset)
-        until = max(self._held.values(), default=0.0)
-        behind = SettledBehind(front.mark.anchor, tuple(self._behind), math.ceil(until))
-        return CommitDue(offset, encode(offset, behind, self.metadata_limit))
+        return self._saying(offset, SettledBehind(front.mark.anchor, tuple(self._behind)))
+
+    def _with_nothing_open(self) -> CommitDue | None:
+        if self._end is None:
+            return None
+        if self._behind and self._former is None:
+            return self._committed  # the next record is to come, and will be the anchor
+        return self._saying(self._end, self._former or SettledBehind(NO_ANCHOR))
+
+    def _saying(self, offset: int, behind: SettledBehind) -> CommitDue:
+        until = math.ceil(max([self._doubt_until, *self._held.values()]))
+        said = replace(behind, held_until=until, ended=self._ended)
+        return CommitDue(offset, encode(offset, said, self.metadata_limit))
 
     @property
     def committable(self) -> int | None:

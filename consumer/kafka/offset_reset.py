@@ -9,6 +9,8 @@ instead, and these rules answer:
 - The group has committed in other partitions of the topic only: this one came later, and its
   records are new. It begins at its start, with ``latest`` too. The same holds for a topic that this
   process has worked and that was made anew, whose commits Kafka has deleted.
+- Where it begins is committed before any record is worked: who finds nothing committed knows that
+  nobody has begun anything.
 - The offset is out of range: retention has deleted records that were not worked, or the topic was
   made anew. The setting decides. It is logged and counted, because records may have been lost.
 
@@ -101,6 +103,7 @@ class OffsetReset:
         new = [partition for partition in partitions if partition not in committed]
         if self._setting != _LATEST or committed or topic in self._worked:
             starts: dict[TopicPartition, int] = await consumer.beginning_offsets(new)
+            await commit_for_all(consumer, starts)
             return starts
         ends: dict[TopicPartition, int] = await consumer.end_offsets(everywhere)
         await commit_for_all(consumer, ends)

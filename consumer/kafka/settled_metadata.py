@@ -16,9 +16,12 @@ same knowledge there. Rules:
 
 5. The first open record may be settled itself, and held back from being committed
    (`consumer.pipeline.doubts`). The text says until when what it names is held back.
+6. It also says whether its owner has ended in order. If not, what the owner had begun may still
+   take effect, and nobody knows what that was.
 
-The text is ``alc2.`` and base64 (RFC 4648, section 5, no padding) of: 8 bytes anchor; a varint of
-the epoch second until which settled records are held back, 0 for none; for every entry a varint of
+The text is ``alc2.`` and base64 (RFC 4648, section 5, no padding) of: 8 bytes anchor, which are 0
+where nothing is open; a varint of twice the epoch second until which something is held back (0 for
+nothing), plus 1 where the owner has ended in order; for every entry a varint of
 twice the distance to the one before (from the committed offset at first), plus 1 where the event
 was carried out, and 2 bytes check; 4 bytes CRC-32 over all of it and the committed offset.
 """
@@ -34,6 +37,7 @@ from zlib import crc32
 from consumer.model.record import Record
 
 PREFIX = "alc2."
+NO_ANCHOR = bytes(8)
 LIMIT = 4_096  # bytes; the broker's default for ``offset.metadata.max.bytes``
 
 _ANCHOR_BYTES = 8
@@ -66,11 +70,13 @@ class SettledBehind:
         anchor: `anchor_of` the first open record.
         entries: in the order of offsets, none below the committed one.
         held_until: epoch second until which they are held back; 0: they are not.
+        ended: whether the owner that wrote it has ended in order since.
     """
 
     anchor: bytes
-    entries: tuple[SettledEntry, ...]
+    entries: tuple[SettledEntry, ...] = ()
     held_until: int = 0
+    ended: bool = False
 
 
 def check_of(record: Record) -> int:
@@ -104,7 +110,7 @@ def encode(committed: int, behind: SettledBehind, limit: int = LIMIT) -> str:
         behind: what is to be said.
         limit: bytes that the text may have.
     """
-    head = behind.anchor + _varint(behind.held_until)
+    head = behind.anchor + _varint(behind.held_until * 2 + behind.ended)
     room = (limit - len(PREFIX)) * 3 // 4 - len(head) - _CRC_BYTES
     packed = bytearray()
     before = committed
@@ -114,7 +120,7 @@ def encode(committed: int, behind: SettledBehind, limit: int = LIMIT) -> str:
             break
         packed += distance + entry.check.to_bytes(_CHECK_BYTES)
         before = entry.offset
-    if not packed:
+    if room < 0 or not (packed or behind.ended):
         return ""
     body = head + bytes(packed)
     raw = body + _crc(body, committed)
@@ -135,11 +141,11 @@ def decode(text: str, committed: int) -> SettledBehind | None:
     if crc != _crc(body, committed):
         return None
     try:
-        held_until, at = _read_varint(body, _ANCHOR_BYTES)
+        ends, at = _read_varint(body, _ANCHOR_BYTES)
         entries = _entries(body[at:], committed)
     except (IndexError, ValueError):
         return None
-    return SettledBehind(body[:_ANCHOR_BYTES], entries, held_until)
+    return SettledBehind(body[:_ANCHOR_BYTES], entries, ends >> 1, bool(ends & 1))
 
 
 def _raw(text: str) -> bytes | None:

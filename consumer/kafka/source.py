@@ -443,6 +443,7 @@ class KafkaSource:
                 consequence="what was settled behind an open event is worked again",
             )
             assignment.resumption = Resumption()
+            assignment.ledger.disbelieve()
         return KafkaDelivery(record, assignment, before)
 
     def _noted(self, record: Record) -> Record:
@@ -484,7 +485,7 @@ class KafkaSource:
             return
         try:
             async with asyncio.timeout(_LAST_COMMIT_SECONDS):
-                await self.commit()
+                await self._assignments.commit_last()
         except TimeoutError:
             log.warning("commit.failed", error="no answer", consequence="work is done again")
         consumer, self._consumer = self._consumer, None

@@ -45,11 +45,18 @@ class Known:
         return not all(self._has_ended(each) for each in newer)
 
     def left_over(self, stored: Iterable[UnitT]) -> tuple[UnitT, ...]:
-        """Which units of former versions are not wanted; none while wanted text is missing."""
+        """Which units of former versions are not wanted.
+
+        While wanted text is missing these are only copies of text that is there.
+        """
         found = cover(self.digests, stored)
-        if found.covered.total() < len(self.digests):
-            return ()
-        return tuple(unit for unit in found.left if self._is_former(unit.version))
+        is_whole = found.covered.total() == len(self.digests)
+        return tuple(
+            unit
+            for unit in found.left
+            if self._is_former(unit.version)
+            and (is_whole or all(digest in found.covered for digest in unit.digests))
+        )
 
     def _is_former(self, version: DocumentVersion) -> bool:
         is_newer = self.document is None or version.newer_than(self.document)

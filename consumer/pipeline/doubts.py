@@ -7,16 +7,17 @@ offset is not committed before the sweep has looked. Whoever owns the partition 
 event again: not to carry it out anew, but to know what is wanted (`consumer.kafka.ledger`).
 
 An event that waits for its own uploads only is committed at once: what comes late has the same
-marker as what is stored, and anybody can see that it is there twice.
+marker as what is stored, and anybody can see that it is there twice. What a former owner had in
+work when it died may come as well.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from consumer.model.event import Event
+from consumer.model.event import DocumentEvent, Event
 from consumer.model.names import Identity, Slug
 from consumer.model.outcome import Refused
 from consumer.model.version import DocumentVersion
@@ -29,7 +30,7 @@ class _Doubt:
     """What may still come.
 
     Args:
-        slug: where; None: a former owner of the partition knew it.
+        slug: where; None: in any workspace.
         until: monotonic seconds.
         version: of the upload; None: a former owner knew it.
     """
@@ -68,6 +69,22 @@ class Doubts:
         self._looks.doubt(slug)
         self._add(identity, _Doubt(slug, self._clock() + self._ambiguity, version))
 
+    def received(self, delivery: Delivery, event: Event) -> None:
+        """Note what a former owner of the partition may have sent of an event that begins now."""
+        if not isinstance(event.body, DocumentEvent):
+            return
+        until = self._clock() + delivery.held_until - self._now().timestamp()
+        if delivery.taken_over_at is not None:
+            until = max(until, delivery.taken_over_at + self._ambiguity)
+        self._may_come(event.body.identity, _Doubt(event.body.slug, until, event.body.version))
+
+    def dropped(self, delivery: Delivery, event: Event) -> None:
+        """Note an event that is left to the next owner of its partition."""
+        if event.identity is not None:
+            ends = [each.until for each in self._doubts.get(event.identity, ())]
+            if ends:
+                delivery.dropped(self._epoch(max(ends)))
+
     def settled(self, delivery: Delivery, event: Event, *, carried_out: bool) -> None:
         """Let an event be committed that is settled: now, or when it was looked for what may come.
 
@@ -81,24 +98,25 @@ class Doubts:
         if isinstance(body, Refused) or not ends:
             delivery.settled(carried_out=carried_out)
             return
-        until = self._now() + timedelta(seconds=max(ends) - self._clock())
-        release = delivery.hold(until.timestamp(), carried_out=carried_out)
+        release = delivery.hold(self._epoch(max(ends)), carried_out=carried_out)
         self._held.setdefault(body.identity, []).append(release)
 
     def settled_before(self, delivery: Delivery, event: Event) -> None:
         """The same for an event that a former owner of the partition has settled."""
-        body, seconds = event.body, delivery.held_until - self._now().timestamp()
-        if seconds > 0 and not isinstance(body, Refused):
-            self._looks.after(body.slug, seconds)
-            self._add(body.identity, _Doubt(body.slug, self._clock() + seconds, None))
+        body = event.body
+        if not isinstance(body, Refused):
+            until = self._clock() + delivery.held_until - self._now().timestamp()
+            self._may_come(body.identity, _Doubt(body.slug, until, None))
         self.settled(delivery, event, carried_out=delivery.carried_out_before)
 
     def every(self, slugs: Iterable[Slug], asked: float) -> None:
         """Note that a look at every workspace is one at each of these, which are all there are."""
-        there = tuple(slugs)
+        there = frozenset(slugs)
         for doubts in self._doubts.values():
-            anywhere = [each for each in doubts if each.slug is None and each.until <= asked]
-            doubts[:] = [each for each in doubts if each not in anywhere]
+            over = [each for each in doubts if each.until <= asked]
+            gone = [each for each in over if each.slug not in there]
+            doubts[:] = [each for each in doubts if each not in gone]
+            anywhere = [each for each in gone if each.slug is None]
             doubts += [replace(each, slug=slug) for each in anywhere for slug in there]
         self._release()
 
@@ -112,6 +130,15 @@ class Doubts:
         """When each doubt ends of this identity's other versions."""
         doubts = self._doubts.get(identity, ())
         return [each.until for each in doubts if each.version != version]
+
+    def _epoch(self, until: float) -> float:
+        return self._now().timestamp() + until - self._clock()
+
+    def _may_come(self, identity: Identity, doubt: _Doubt) -> None:
+        seconds = doubt.until - self._clock()
+        if seconds > 0:
+            self._looks.after(doubt.slug, seconds)
+            self._add(identity, doubt)
 
     def _add(self, identity: Identity, doubt: _Doubt) -> None:
         doubts = self._doubts.setdefault(identity, [])

@@ -143,6 +143,7 @@ class Journey:
 
     def _start(self, work: asyncio.TaskGroup, delivery: Delivery, place: Place) -> None:
         event = self._read(delivery.record)
+        self._doubts.received(delivery, event)
         turn = self._turn(event)
         task = work.create_task(self._carry(delivery, event, turn, place))
         delivery.carried_by(task)
@@ -169,6 +170,7 @@ class Journey:
                 # With that of `_skip` the only call that lets an offset be committed.
                 self._doubts.settled(delivery, event, carried_out=was_carried_out(outcome))
             except FenceClosedError as closed:
+                self._doubts.dropped(delivery, event)
                 log.info("document.dropped", because=str(closed))
             finally:
                 if turn is not None:

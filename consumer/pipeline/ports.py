@@ -199,7 +199,12 @@ class Delivery(Protocol):
 
     @property
     def held_until(self) -> float:
-        """Until when an earlier assignment held it back (`hold`), epoch seconds; 0: it did not."""
+        """Until when a former owner knew that something may come, epoch seconds; 0: nothing."""
+        ...
+
+    @property
+    def taken_over_at(self) -> float | None:
+        """Monotonic seconds; set where a former owner may have had it in work when it died."""
         ...
 
     def carried_by(self, task: asyncio.Task[object]) -> None:
@@ -224,6 +229,10 @@ class Delivery(Protocol):
         Returns:
             Lets the offset be committed.
         """
+        ...
+
+    def dropped(self, until: float) -> None:
+        """Note that it is left open, and that something of it may come until that epoch second."""
         ...
 
 

@@ -58,6 +58,10 @@ class _Delivery:
     carried_out_before = False
 
     held_until = 0.0
+    taken_over_at = None
+
+    def dropped(self, until: float) -> None:
+        """Nobody takes over."""
 
     def settled(self, *, carried_out: bool) -> None:
         self._partition.ledger.settle(self.record.at.offset, carried_out=carried_out)

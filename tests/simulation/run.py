@@ -41,6 +41,7 @@ _HELD_WITHIN = 2 * 3600.0
 _NAMED_WITHIN = 600.0
 _SETTLED_WITHIN = 6 * 3600.0
 _AFTERWARDS = 400.0  # on top of the ambiguity: the look that is due then, and another one after it
+_SENTINELS_GO_WITHIN = 900.0
 _MOST_TURNS = 1_000_000
 
 
@@ -176,7 +177,7 @@ async def _live(stage: Stage, watch: Watch, life: Life) -> None:
         case "rebalance":
             stage.kafka.group.rebalance()
         case "freeze" | "cut-off":
-            await _stand_still(stage, life)
+            await _stand_still(stage, watch, life)
         case "server-restarts":
             await _restart_server(stage, seconds)
         case "proxy-away":
@@ -203,10 +204,11 @@ async def _stop(stage: Stage, watch: Watch, who: str) -> None:
         watch.stopped.add(member.owner)
 
 
-async def _stand_still(stage: Stage, life: Life) -> None:
+async def _stand_still(stage: Stage, watch: Watch, life: Life) -> None:
     member = stage.members.get(life.who)
     if member is None:
         return
+    watch.stood_still.add(member.owner)
     if life.what == "freeze":
         stage.loop.freeze(member.owner)
     else:
@@ -243,6 +245,8 @@ async def _heal(stage: Stage, schedule: Schedule, watch: Watch) -> None:
     ambiguity = schedule.setup.ambiguity
     restless = 2 * ambiguity if schedule.setup.restless else 0
     await asyncio.sleep(ambiguity + _AFTERWARDS + restless)
+    if stage.sentinels():
+        await asyncio.sleep(_SENTINELS_GO_WITHIN)
 
 
 async def _check_held(stage: Stage, stays: tuple[Hit, ...], watch: Watch) -> None:

@@ -381,6 +381,14 @@ class Stage:
         assert await sim.model.add(workspace, file)
         sim.damage("aged", slug, seconds=3600)
 
+    def sentinels(self) -> bool:
+        """Whether a test document is in any workspace."""
+        return any(
+            is_sentinel(source)
+            for slug in self.sim.state.workspaces
+            for source, _, _ in self.sim.chunks(slug)
+        )
+
     def change_by_hand(self, what: str, slug: str) -> None:
         """People empty a workspace, make it anew, or delete it, in AnythingLLM's pages."""
         workspace = self.sim.state.workspaces.get(slug)

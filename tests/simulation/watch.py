@@ -10,7 +10,7 @@ from typing import Any
 from aiokafka import TopicPartition
 
 from consumer.model import origin as of
-from consumer.model.marker import decode_marker
+from consumer.model.marker import Marker, decode_marker
 from consumer.model.record import Record
 from tests.simulation.findings import Finding, Wrong
 from tests.simulation.reference import Place, Told
@@ -32,6 +32,7 @@ class Watch:
         self.answers: dict[Place, list[Json]] = {}
         self.letters: list[Mapping[str, str]] = []
         self.stopped: set[str] = set()  # owners that ended in order
+        self.stood_still: set[str] = set()  # owners that may have lost their partitions
         self.over = False
         self._committed: dict[TopicPartition, int] = {}
 
@@ -67,7 +68,7 @@ class Watch:
         told, before = self.told[place], self.answers.setdefault(place, [])
         if before and before[0]["event_id"] != result["event_id"]:
             self.note(Wrong.EVENT_ID, f"{told.identity} at {place}")
-        if before and before[0]["owner"] in self.stopped:
+        if before and before[0]["owner"] in self.stopped - self.stood_still:
             self.note(Wrong.REPEATED, f"{told.identity} at {place[2]} of {_topic(place)}")
         before.append({**result, "owner": owner, "at": self.stage.loop.now})
         if result["status"] == "succeeded":
@@ -90,7 +91,7 @@ class Watch:
 
     def removed(self, slug: str, source: str) -> None:
         marker = decode_marker(source)
-        if marker is None or slug in self.stage.hands:
+        if marker is None or slug in self.stage.hands or self._is_there_twice(slug, marker):
             return
         identity = marker.document_id
         left = self.stored(slug).get(identity, Counter())
@@ -102,6 +103,19 @@ class Watch:
         if not any(told.kind == "tombstone" or Counter(told.texts) <= left for told in about_it):
             texts = ", ".join(repr(chunk.id) for chunk in marker.chunks)
             self.note(Wrong.GAP, f"{texts} went from {slug} before any version was whole")
+
+    def _is_there_twice(self, slug: str, marker: Marker) -> bool:
+        """Whether the text that went was stored once more."""
+        left = [
+            decode_marker(source) for source, _, copies in self.stage.sim.chunks(slug) if copies
+        ]
+        texts = {
+            chunk.digest
+            for each in left
+            if each and each.document_id == marker.document_id
+            for chunk in each.chunks
+        }
+        return all(chunk.digest in texts for chunk in marker.chunks)
 
     def lettered(self, headers: Mapping[str, str]) -> None:
         self.letters.append(headers)

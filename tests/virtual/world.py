@@ -76,6 +76,10 @@ class Delivery:
     carried_out_before = False
 
     held_until = 0.0
+    taken_over_at = None
+
+    def dropped(self, until: float) -> None:
+        """The next one finds it open."""
 
     def settled(self, *, carried_out: bool = False) -> None:
         assert not self.fence.closed, "settled for a former assignment"

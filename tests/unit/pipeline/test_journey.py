@@ -65,6 +65,7 @@ class Delivery:
         self.settled_before = False
         self.carried_out_before = False
         self.held_until = 0.0
+        self.taken_over_at: float | None = None
         self.carried_out: bool | None = None
         self.is_settled = False
         self.task: asyncio.Task[object] | None = None
@@ -76,6 +77,9 @@ class Delivery:
         assert not self.is_settled, "settled twice"
         self.is_settled = True
         self.carried_out = carried_out
+
+    def dropped(self, until: float) -> None:
+        self.held_until = until
 
     def hold(self, until: float, *, carried_out: bool) -> Release:
         self.held_until = until
