@@ -62,6 +62,23 @@ async def translating_errors(
         raise _lost(call, error, sent=sent.any) from error
 
 
+async def sent_once(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """Keep aiohttp 3.14 from repeating a DELETE whose connection breaks, be it a new one.
+
+    The right to remove may have ended by then, and the doubt about the first one would be unknown.
+    """
+    try:
+        return await handler(request)
+    except _NEVER_CONNECTED:
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        if request.method != "DELETE":
+            raise
+        raise aiohttp.ClientConnectionError(str(error)) from error
+
+
 def watch_sending() -> aiohttp.TraceConfig:
     """Have every request note it just before its first byte leaves."""
     watch = aiohttp.TraceConfig()

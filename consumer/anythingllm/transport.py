@@ -10,9 +10,7 @@ What is always true of a call:
    AnythingLLM 1.16 answers 200 with a web page and does nothing.
 4. No aiohttp name gets out of here (`consumer.anythingllm.http_errors`).
 5. Redirects are not followed: a 307 would send document text to another host.
-6. No removal is sent twice by itself. aiohttp 3.14 repeats a DELETE when a connection that was
-   used before breaks off, also where the right to remove has ended meanwhile. So each one has a
-   connection of its own.
+6. Nothing that changes anything is sent twice by itself (`http_errors.sent_once`).
 """
 
 from __future__ import annotations
@@ -39,7 +37,7 @@ from consumer.anythingllm.errors import (
     AnythingLLMTimeoutError,
     CircuitOpenError,
 )
-from consumer.anythingllm.http_errors import translating_errors, watch_sending
+from consumer.anythingllm.http_errors import sent_once, translating_errors, watch_sending
 from consumer.model.fault import Fault
 from consumer.model.names import TraceId
 from consumer.resilience.breaker import Breaker, BreakerOpen
@@ -145,7 +143,6 @@ class Transport:
         self._rng = rng
         self._connections = connections
         self._session: aiohttp.ClientSession | None = None
-        self._removing: aiohttp.ClientSession | None = None  # no connection of it is used again
 
     @property
     def connected(self) -> bool:
@@ -156,14 +153,12 @@ class Transport:
         """Make the pool; nothing is sent. Again without `close` between: nothing happens."""
         if self._session is not None:
             return
-        self._session = self._new_session(keepalive_timeout=KEEP_ALIVE)
-        self._removing = self._new_session(force_close=True)
-
-    def _new_session(self, **reuse: Any) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(
-            limit=self._connections, ssl=_tls(self._config.ca_file), **reuse
+            limit=self._connections,
+            keepalive_timeout=KEEP_ALIVE,
+            ssl=_tls(self._config.ca_file),
         )
-        return aiohttp.ClientSession(
+        self._session = aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=self._config.trust_env,
@@ -173,15 +168,14 @@ class Transport:
                 "Accept": "application/json",
             },
             trace_configs=[watch_sending()],
+            middlewares=[sent_once],
         )
 
     async def close(self) -> None:
         """Close every connection; calls under way fail."""
-        sessions = (self._session, self._removing)
-        self._session = self._removing = None
-        for session in sessions:
-            if session is not None:
-                await session.close()
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
 
     async def call(self, errand: Errand, call: Call) -> dict[str, Any]:
         """Send a request and return the answer's fields.
@@ -250,15 +244,14 @@ class Transport:
         receive: Receive[T],
         headers: dict[str, str] | None = None,
     ) -> T:
-        session = self._removing if call.method == "DELETE" else self._session
-        if session is None:
+        if self._session is None:
             raise RuntimeError("AnythingLLMClient is not connected: use `async with`, or connect()")
         if errand.left <= 0:
             raise AnythingLLMTimeoutError(f"{call}: not sent, the time was over before it")
         outgoing = _Outgoing(errand, call, encoded(call), headers or {})
         try:
             with self._admitted(call):
-                return await self._exchange(session, outgoing, receive)
+                return await self._exchange(self._session, outgoing, receive)
         except BreakerOpen as error:
             raise CircuitOpenError(
                 f"{call}: not sent, {error}", retry_after=error.retry_after

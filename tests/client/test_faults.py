@@ -407,3 +407,42 @@ async def test_a_sentinel_whose_answer_is_lost_or_wrong_is_removed(
     assert not simulator.chunks("docs")
     assert texts_of(simulator, "others") == ["somebody's"]
     assert len(simulator.state.files) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "fault"), [("*/remove-documents", "status"), ("*/raw-text", "reset")]
+)
+async def test_somebody_is_told_of_sentinels_that_may_be_left(
+    simulator: Simulator, client: AnythingLLMClient, path: str, fault: str
+) -> None:
+    """A removal that failed, and an upload that was answered by nobody: the sweep looks later."""
+    left: list[Slug] = []
+    client.storage.when_sentinels_left(left.append)
+    simulator.faults.add(fault, path=path, times=1)
+    await _prepared(client, DOCS)
+
+    assert left == [DOCS]
+
+
+async def test_nobody_is_told_where_nothing_is_left(
+    simulator: Simulator, client: AnythingLLMClient
+) -> None:
+    """A workspace that takes nothing is tried again and again, and each look lists it."""
+    left: list[Slug] = []
+    client.storage.when_sentinels_left(left.append)
+    simulator.faults.embedder_down = True
+    assert await _prepared(client, DOCS) is not None
+    simulator.faults.embedder_down = False
+    assert await _prepared(client, DOCS) is None
+
+    assert left == []
+
+
+async def test_sentinels_that_are_too_young_are_due_later(simulator: Simulator) -> None:
+    """They may be in use by another process; ten minutes later they are not."""
+    async with client_for(simulator) as client:
+        simulator.faults.add("status", path="*/remove-documents", times=1)
+        await _prepared(client, DOCS)
+        await client.storage.listing(DOCS)
+
+        assert await client.storage.tidy(DOCS) == 600.0

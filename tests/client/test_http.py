@@ -412,6 +412,25 @@ async def test_connections_are_kept_and_reused() -> None:
         assert server.connections == 1
 
 
+async def test_a_removal_whose_connection_breaks_is_not_repeated_by_itself() -> None:
+    """The client would (aiohttp 3.14), whoever has the right to remove by then."""
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if b"remove-documents" in server.requests[-1]:
+            reset(writer)
+        else:
+            writer.write(EMPTY)
+
+    removal = Call("DELETE", "/v1/system/remove-documents", {"names": ["x"]})
+    async with scripted(script) as server, client_of(server.endpoint) as client:
+        await client.list_workspaces()
+        with pytest.raises(AnythingLLMError) as raised:
+            await _ask(client, removal)
+
+        assert raised.value.ambiguous
+        assert sum(b"remove-documents" in each for each in server.requests) == 1
+
+
 @ON_BOTH
 async def test_searches_do_not_queue_behind_uploads() -> None:
     """With every upload slot stuck in a slow server, a listing is answered at once."""

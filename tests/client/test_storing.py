@@ -126,6 +126,21 @@ async def test_an_upload_that_finishes_after_its_timeout_is_found_not_repeated(
     assert texts_of(simulator, "docs") == ["slow"]
 
 
+async def test_an_upload_that_nobody_saw_embedded_may_still_come(simulator: Simulator) -> None:
+    """Its file is there. If its document is overtaken now, only a later look finds its text."""
+    async with client_for(simulator) as client:
+        await client.storage.prepare(DOCS)
+        simulator.faults.add("status", path="*/document/raw-*", method="GET", times=1)
+        upload = client.storage.upload(DOCS, _unit(document("unseen")))
+        assert not upload.may_still_come
+        with pytest.raises(AnythingLLMError):
+            await upload.attempt()
+        in_between = upload.may_still_come
+        await upload.attempt()
+
+        assert (in_between, upload.may_still_come) == (True, False)
+
+
 async def test_while_an_upload_may_still_finish_it_is_only_looked_for(simulator: Simulator) -> None:
     """Pending: theirs, so that nobody counts it; sent again only when the time is over."""
     async with client_for(simulator, ambiguity_seconds=0.6) as client:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 import pytest
 from hypothesis import settings
@@ -10,7 +11,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from consumer.kafka.ledger import CommitDue, Ledger, RecordMark
-from consumer.kafka.settled_metadata import decode
+from consumer.kafka.settled_metadata import (
+    NO_ANCHOR,
+    SettledBehind,
+    SettledEntry,
+    decode,
+    encode,
+)
 
 MARK = RecordMark(check=7, anchor=b"8 bytes.")
 
@@ -279,3 +286,113 @@ def test_a_refused_text_is_shorter_next_time() -> None:
         ledger.limit_metadata(limit)
         due = ledger.due
         assert due is None or len(due.metadata) <= limit
+
+
+def _said(ledger: Ledger) -> tuple[int, SettledBehind]:
+    due = _due(ledger)
+    assert due is not None
+    found = decode(due.metadata, due.offset)
+    assert found is not None
+    return due.offset, found
+
+
+def test_what_is_held_back_keeps_the_commit_before_itself() -> None:
+    """It is settled, and the next owner has to read it again without working it again."""
+    ledger = Ledger("documents-0")
+    ledger.begin_at(4)
+    for offset in (4, 5, 6):
+        ledger.receive(offset, now=float(offset), mark=MARK)
+    ledger.hold(4, 1_000.5, carried_out=True)
+    ledger.settle(5)
+    offset, found = _said(ledger)
+
+    assert (offset, found.held_until) == (4, 1_001)
+    assert [(e.offset, e.carried_out) for e in found.entries] == [(4, True), (5, False)]
+    assert (ledger.open_count, ledger.oldest_open_since) == (1, 6.0)
+
+    ledger.settle(4, carried_out=True)
+
+    assert _due(ledger) == CommitDue(6)
+
+
+def test_what_is_held_behind_an_open_record_is_named_once() -> None:
+    """Also when it is let go before that one is settled."""
+    ledger = Ledger("documents-0")
+    ledger.begin_at(4)
+    for offset in (4, 5):
+        ledger.receive(offset, now=0.0, mark=MARK)
+    ledger.hold(5, 1_000.0, carried_out=True)
+    ledger.settle(5, carried_out=True)
+    offset, found = _said(ledger)
+
+    assert (offset, [entry.offset for entry in found.entries]) == (4, [5])
+
+
+FORMER = SettledBehind(MARK.anchor, (SettledEntry(5, 7, True), SettledEntry(7, 7, False)))
+
+
+def _taken_over(former: SettledBehind = FORMER) -> Ledger:
+    ledger = Ledger("documents-0")
+    ledger.begin_at(4, behind=former, metadata=encode(4, former))
+    return ledger
+
+
+def test_a_commit_before_the_first_record_changes_nothing() -> None:
+    """A rebalance right after another one would forget what is settled."""
+    assert _taken_over().due is None
+
+
+def test_what_was_not_received_again_yet_stays_beside_the_commit() -> None:
+    """Dying now would have it worked again."""
+    ledger = _taken_over()
+    ledger.receive(4, now=0.0, mark=MARK)
+    assert ledger.due is None, "it is what is committed"
+    ledger.receive(5, now=0.0, mark=MARK)
+    ledger.settle(5, carried_out=True)
+    ledger.settle(4)
+    assert ledger.due is None, "the record at 6 is to come, and then it can be said"
+    ledger.receive(6, now=0.0, mark=MARK)
+    offset, found = _said(ledger)
+
+    assert (offset, [entry.offset for entry in found.entries]) == (6, [7])
+
+
+def test_what_is_not_believed_leaves_the_metadata() -> None:
+    """The records are other ones, and are worked; what was settled since stays."""
+    ledger = _taken_over()
+    for offset in (4, 5, 6):
+        ledger.receive(offset, now=0.0, mark=MARK)
+    ledger.settle(6)
+    ledger.disbelieve()
+    offset, found = _said(ledger)
+
+    assert (offset, [entry.offset for entry in found.entries]) == (4, [6])
+
+
+def test_what_compaction_took_leaves_the_metadata() -> None:
+    """The position is behind it, and nothing was there."""
+    ledger = _taken_over()
+    ledger.follow(9)
+
+    assert ledger.due == CommitDue(9)
+
+
+def test_the_last_commit_says_that_the_owner_ended_in_order() -> None:
+    """With nothing open it is all that it says; the next owner takes it back before it begins."""
+    ledger = Ledger("documents-0")
+    ledger.begin_at(4)
+    ledger.doubt(500.0)
+    ledger.end()
+    offset, found = _said(ledger)
+    assert (offset, found) == (4, SettledBehind(NO_ANCHOR, (), 500, ended=True))
+    next_one = _taken_over(found)
+
+    assert next_one.due == CommitDue(4)
+
+
+def test_the_mark_of_an_orderly_end_is_taken_back_and_the_rest_stays() -> None:
+    """Dying at once must not look like an orderly end."""
+    ledger = _taken_over(replace(FORMER, ended=True, held_until=9))
+    offset, found = _said(ledger)
+
+    assert (offset, found) == (4, replace(FORMER, held_until=9))

@@ -79,3 +79,10 @@ def test_nothing_committed_recognises_nothing() -> None:
 
     assert recognised(found, map(record, range(3))) == []
     assert found.dropped is None
+
+
+def test_the_first_open_record_may_be_settled_and_held_back() -> None:
+    """It is recognised as the anchor, and as settled."""
+    found = resumption([5, 7])
+
+    assert recognised(found, map(record, [5, 6, 7])) == [5, 7]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from consumer.model.marker import StoredUnit
-from consumer.model.names import Identity, Slug
+from consumer.model.names import Identity, Location, Slug
 from consumer.pipeline.carried_out import CarriedOut
 from tests.unit.pipeline.doubles import stored, version
 
@@ -113,6 +115,17 @@ def test_while_wanted_text_is_missing_nothing_is_left_over() -> None:
     memory.document(DOCS, A, version(3), _digests(wanted))
 
     assert memory.known(DOCS, A).left_over([old]) == ()
+
+
+def test_a_second_copy_of_text_is_left_over_also_while_other_text_is_missing() -> None:
+    """People emptied the workspace in the middle of it: the double would stay for good."""
+    memory = _memory()
+    wanted, missing = stored("a", "x", 3), stored("a", "y", 3)
+    late = replace(stored("a", "x", 2), location=Location("custom-documents/late.json"))
+    memory.document(DOCS, A, version(3), _digests(wanted, missing))
+    (left,) = memory.known(DOCS, A).left_over([late, wanted])
+
+    assert left.digests == wanted.digests
 
 
 @pytest.mark.parametrize("slug", [DOCS, None])

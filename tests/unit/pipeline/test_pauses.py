@@ -273,3 +273,24 @@ async def test_somebody_may_be_told_of_every_pause() -> None:
     await scene.tried_in_vain()
 
     assert told == ["sick"]
+
+
+@virtually
+async def test_a_workspace_that_nobody_waits_for_is_forgotten() -> None:
+    """Its only document was overtaken: no page may name it for ever."""
+    scene = await Scene().paused(SICK_SLUG)
+    await asyncio.sleep(11 * RECOVERY + 1)
+
+    assert not scene.pauses.paused
+    assert scene.metrics.registry.get_sample_value("anythingllm_consumer_workspaces_paused") == 0
+
+
+@virtually
+async def test_a_workspace_that_somebody_waits_for_is_not_forgotten() -> None:
+    """A document may be busy with its other chunks for a while, and then comes back."""
+    scene = await Scene().paused(SICK_SLUG)
+    await asyncio.sleep(5 * RECOVERY)
+    for _ in range(30):
+        await scene.tried_in_vain()
+
+    assert scene.pauses.is_paused(SICK_SLUG)

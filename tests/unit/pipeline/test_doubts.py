@@ -1,0 +1,240 @@
+"""What may still come of an overtaken document holds back the commit of what overtook it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+import pytest
+
+from consumer.model.event import DocumentEvent, Event, TombstoneEvent
+from consumer.model.names import Identity, Slug, TraceId
+from consumer.model.origin import origin_of
+from consumer.model.outcome import FailureReason, Refused
+from consumer.model.record import Coordinates, Record
+from consumer.pipeline.doubts import Doubts
+from consumer.pipeline.ports import Release
+from consumer.resilience.fence import Fence
+from tests.unit.pipeline.doubles import (
+    AMBIGUITY,
+    DAY,
+    Clock,
+    document,
+    doubts_of,
+    looks_of,
+    version,
+)
+
+DOCS, OTHER, A = Slug("docs"), Slug("other"), Identity("a")
+
+
+@dataclass
+class Delivery:
+    """Notes what it is told."""
+
+    record: Record = field(
+        default_factory=lambda: Record(Coordinates("documents", 0, 1), 1, b"a", b"", ())
+    )
+    fence: Fence = field(default_factory=lambda: Fence("partition"))
+    held_until: float = 0.0
+    taken_over_at: float | None = None
+    settled_before: bool = False
+    carried_out_before: bool = False
+    ended: bool = False
+    told: list[str] = field(default_factory=list)
+
+    def carried_by(self, task: object) -> None: ...
+
+    def settled(self, *, carried_out: bool) -> None:
+        self.told.append(f"settled {carried_out}")
+
+    def hold(self, until: float, *, carried_out: bool) -> Release:
+        self.held_until = until
+        self.told.append(f"held {carried_out}")
+        return lambda: self.told.append("released")
+
+    def dropped(self, until: float) -> None:
+        self.held_until = until
+        self.told.append("dropped")
+
+
+class Scene:
+    """Doubts beside looks."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.begun = self.clock.now
+        self.looks = looks_of(self.clock)
+        self.doubts: Doubts = doubts_of(self.looks, self.clock, self.now)
+
+    def now(self) -> datetime:
+        return DAY + timedelta(seconds=self.clock.now - self.begun)
+
+    @property
+    def epoch(self) -> float:
+        return float(self.now().timestamp())
+
+    def settle(self, event: Event, *, carried_out: bool = True) -> Delivery:
+        delivery = Delivery()
+        self.doubts.settled(delivery, event, carried_out=carried_out)
+        return delivery
+
+    def look(self, slug: Slug = DOCS) -> None:
+        self.clock.now += AMBIGUITY + 1
+        self.doubts.looked(slug, self.clock.now)
+
+
+def event(day: float, slug: Slug | None = DOCS, *, removes: bool = False) -> Event:
+    record = Delivery().record
+    body = (
+        TombstoneEvent(slug, A, version(day))
+        if removes or slug is None
+        else DocumentEvent(document("a", "x"), slug, A, version(day))
+    )
+    return Event(record, TraceId("t"), origin_of(record, is_replay=False), None, A, body, DAY)
+
+
+def test_without_a_doubt_an_event_is_committed_at_once() -> None:
+    """That is the rule."""
+    scene = Scene()
+
+    assert scene.settle(event(1)).told == ["settled True"]
+
+
+def test_what_overtook_an_upload_in_doubt_waits_for_the_look() -> None:
+    """If its owner dies, only who reads it again knows that the older text is left over."""
+    scene = Scene()
+    scene.doubts.note(DOCS, A, version(1))
+    newer = scene.settle(event(2))
+    assert newer.told == ["held True"]
+    assert newer.held_until == scene.epoch + AMBIGUITY
+    scene.doubts.looked(DOCS, scene.clock.now)
+    assert newer.told == ["held True"], "that look was too early"
+    scene.look(OTHER)
+    assert newer.told == ["held True"], "that was another workspace"
+    scene.look()
+
+    assert newer.told == ["held True", "released"]
+    assert scene.settle(event(3)).told == ["settled True"]
+
+
+def test_an_upload_in_doubt_does_not_hold_its_own_event() -> None:
+    """What comes late has the same marker; a proxy that answers 502 must not hold all commits."""
+    scene = Scene()
+    scene.doubts.note(DOCS, A, version(1))
+
+    assert scene.settle(event(1)).told == ["settled True"]
+
+
+def test_a_doubt_makes_a_look_due() -> None:
+    """When it is over."""
+    scene = Scene()
+    scene.doubts.note(DOCS, A, version(1))
+    scene.clock.now += AMBIGUITY + 30
+
+    assert scene.looks.due() == [DOCS]
+
+
+def test_what_a_former_owner_held_is_held_until_the_same_time() -> None:
+    """And a look is due then, for whoever owns the partition."""
+    scene = Scene()
+    delivery = Delivery(held_until=scene.epoch + 100, settled_before=True, carried_out_before=True)
+    scene.doubts.settled_before(delivery, event(2))
+    assert delivery.told == ["held True"]
+    assert delivery.held_until == pytest.approx(scene.epoch + 100)
+    scene.clock.now += 131
+    assert scene.looks.due() == [DOCS]
+    scene.doubts.looked(DOCS, scene.clock.now)
+
+    assert delivery.told == ["held True", "released"]
+
+
+def test_a_tombstone_for_all_workspaces_waits_for_a_look_at_each() -> None:
+    """The former owner knew where something may come; the next one does not."""
+    scene = Scene()
+    delivery = Delivery(held_until=scene.epoch + 100, settled_before=True)
+    scene.doubts.settled_before(delivery, event(2, None))
+    scene.clock.now += 131
+    assert scene.looks.due() == [None]
+    scene.doubts.every([DOCS, OTHER], scene.clock.now)
+    scene.doubts.looked(DOCS, scene.clock.now)
+    assert delivery.told == ["held False"]
+    scene.doubts.looked(OTHER, scene.clock.now)
+
+    assert delivery.told == ["held False", "released"]
+
+
+def test_what_was_held_long_ago_is_not_held_any_more() -> None:
+    """The time is over, whoever has looked."""
+    scene = Scene()
+    delivery = Delivery(held_until=scene.epoch - 1, settled_before=True)
+    scene.doubts.settled_before(delivery, event(2))
+
+    assert delivery.told == ["settled False"]
+
+
+def test_a_workspace_that_is_not_there_holds_nothing() -> None:
+    """Somebody deleted it, or nobody ever made it."""
+    scene = Scene()
+    scene.doubts.note(DOCS, A, version(1))
+    newer = scene.settle(event(2))
+    scene.clock.now += AMBIGUITY + 1
+    scene.doubts.every([OTHER], scene.clock.now)
+
+    assert newer.told == ["held True", "released"]
+
+
+def test_what_a_dead_owner_may_have_sent_holds_what_overtakes_it() -> None:
+    """Nobody knows what it had begun. Later events of the same document wait for the look."""
+    scene = Scene()
+    taken_over = Delivery(taken_over_at=scene.clock.now - 100)
+    scene.doubts.received(taken_over, event(1))
+    assert scene.settle(event(1)).told == ["settled True"]
+    newer = scene.settle(event(2, removes=True))
+    assert newer.told == ["held True"]
+    assert newer.held_until == pytest.approx(scene.epoch + AMBIGUITY - 100)
+    scene.look()
+
+    assert newer.told == ["held True", "released"]
+
+
+def test_after_an_owner_that_ended_in_order_nothing_is_held() -> None:
+    """Otherwise every rollout would hold the commits of what is published twice around it."""
+    scene = Scene()
+    scene.doubts.received(Delivery(), event(1))
+
+    assert scene.settle(event(2)).told == ["settled True"]
+
+
+def test_the_next_owner_hears_of_what_is_dropped_in_doubt() -> None:
+    """A rebalance leaves it open, and it is worked again."""
+    scene = Scene()
+    scene.doubts.note(DOCS, A, version(1))
+    in_doubt, other = Delivery(), Delivery()
+    scene.doubts.dropped(in_doubt, event(1))
+    scene.doubts.dropped(other, replace(event(1), identity=Identity("b")))
+
+    assert (in_doubt.told, other.told) == (["dropped"], [])
+    assert in_doubt.held_until == scene.epoch + AMBIGUITY
+
+
+def test_what_can_t_be_read_is_committed_at_once() -> None:
+    """It is about no document."""
+    scene = Scene()
+    refused = Refused(FailureReason.INVALID, ("bad",), None)
+    unreadable = replace(event(1), identity=None, body=refused)
+
+    assert scene.settle(unreadable, carried_out=False).told == ["settled False"]
+
+
+def test_memory_goes_by_what_is_in_doubt() -> None:
+    """Nothing is kept of what was looked at."""
+    scene = Scene()
+    for n in range(100):
+        scene.doubts.note(DOCS, Identity(f"d{n}"), version(1))
+        scene.doubts.note(DOCS, Identity(f"d{n}"), version(1))
+    assert sum(len(doubts) for doubts in scene.doubts._doubts.values()) == 100
+    scene.look()
+
+    assert not scene.doubts._doubts
+    assert not scene.doubts._held
