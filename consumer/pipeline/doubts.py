@@ -6,9 +6,9 @@ the newer event, and that memory ends with the assignment. So the newer event is
 offset is not committed before the sweep has looked. Whoever owns the partition until then reads the
 event again: not to carry it out anew, but to know what is wanted (`consumer.kafka.ledger`).
 
-An event that waits for its own uploads only is committed at once: what comes late has the same
-marker as what is stored, and anybody can see that it is there twice. What a former owner had in
-work when it died may come as well.
+An event that was carried out and has only uploads of its own in doubt is committed at once: what
+comes late has the same marker as what is stored, and anybody can see that it is there twice. What a
+former owner had in work when it died may come as well.
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from consumer.model.event import DocumentEvent, Event
+from consumer.model.event import DocumentEvent, Event, TombstoneEvent
 from consumer.model.names import Identity, Slug
 from consumer.model.outcome import Refused
 from consumer.model.version import DocumentVersion
 from consumer.pipeline.due_looks import DueLooks
 from consumer.pipeline.ports import Delivery, Release
+
+_GRACE_SECONDS = 900.0  # for a look after the end of a doubt; then it is too late to hold anything
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +68,7 @@ class Doubts:
 
     def note(self, slug: Slug, identity: Identity, version: DocumentVersion) -> None:
         """Note that uploads of this version may still take effect, and that nobody waits."""
-        self._looks.doubt(slug)
-        self._add(identity, _Doubt(slug, self._clock() + self._ambiguity, version))
+        self._may_come(identity, _Doubt(slug, self._clock() + self._ambiguity, version))
 
     def received(self, delivery: Delivery, event: Event) -> None:
         """Note what a former owner of the partition may have sent of an event that begins now."""
@@ -76,7 +77,9 @@ class Doubts:
         until = self._clock() + delivery.held_until - self._now().timestamp()
         if delivery.taken_over_at is not None:
             until = max(until, delivery.taken_over_at + self._ambiguity)
-        self._may_come(event.body.identity, _Doubt(event.body.slug, until, event.body.version))
+        if until > self._clock():
+            doubt = _Doubt(event.body.slug, until, event.body.version)
+            self._may_come(event.body.identity, doubt)
 
     def dropped(self, delivery: Delivery, event: Event) -> None:
         """Note an event that is left to the next owner of its partition."""
@@ -94,7 +97,7 @@ class Doubts:
             carried_out: whether its state was brought into AnythingLLM.
         """
         body = event.body
-        ends = [] if isinstance(body, Refused) else self._ends(body.identity, body.version)
+        ends = [] if isinstance(body, Refused) else self._ends(body, carried_out=carried_out)
         if isinstance(body, Refused) or not ends:
             delivery.settled(carried_out=carried_out)
             return
@@ -103,9 +106,9 @@ class Doubts:
 
     def settled_before(self, delivery: Delivery, event: Event) -> None:
         """The same for an event that a former owner of the partition has settled."""
-        body = event.body
-        if not isinstance(body, Refused):
-            until = self._clock() + delivery.held_until - self._now().timestamp()
+        body, left = event.body, delivery.held_until - self._now().timestamp()
+        if left > -_GRACE_SECONDS and not isinstance(body, Refused):
+            until = self._clock() + max(left, 0.0)  # where it is over, nobody has looked since
             self._may_come(body.identity, _Doubt(body.slug, until, None))
         self.settled(delivery, event, carried_out=delivery.carried_out_before)
 
@@ -126,21 +129,19 @@ class Doubts:
             doubts[:] = [each for each in doubts if each.slug != slug or each.until > begun]
         self._release()
 
-    def _ends(self, identity: Identity, version: DocumentVersion) -> list[float]:
-        """When each doubt ends of this identity's other versions."""
-        doubts = self._doubts.get(identity, ())
-        return [each.until for each in doubts if each.version != version]
+    def _ends(self, body: DocumentEvent | TombstoneEvent, *, carried_out: bool) -> list[float]:
+        """When the doubts end that hold an event."""
+        return [
+            each.until
+            for each in self._doubts.get(body.identity, ())
+            if not carried_out or each.version != body.version
+        ]
 
     def _epoch(self, until: float) -> float:
         return self._now().timestamp() + until - self._clock()
 
     def _may_come(self, identity: Identity, doubt: _Doubt) -> None:
-        seconds = doubt.until - self._clock()
-        if seconds > 0:
-            self._looks.after(doubt.slug, seconds)
-            self._add(identity, doubt)
-
-    def _add(self, identity: Identity, doubt: _Doubt) -> None:
+        self._looks.after(doubt.slug, doubt.until - self._clock())
         doubts = self._doubts.setdefault(identity, [])
         doubts[:] = [
             each for each in doubts if (each.slug, each.version) != (doubt.slug, doubt.version)

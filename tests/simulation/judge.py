@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from consumer.anythingllm.sentinel import is_sentinel
 from consumer.telemetry.metrics import PREFIX
 from tests.simulation.findings import Wrong
-from tests.simulation.reference import Allowed, State, Told, allowed
+from tests.simulation.reference import Allowed, Place, State, Told, allowed
 from tests.simulation.schedule import Hit, Schedule
 from tests.simulation.stage import DOCUMENTS, STRANGE
 from tests.simulation.watch import Watch
@@ -40,7 +40,7 @@ def judge(schedule: Schedule, watch: Watch) -> None:
             live_first, forgets=forgets, refused=refused, by_hand=frozenset(watch.stage.hands)
         )
         _judge_answers(watch, live_first, may)
-        _judge_stored(watch, identity, may, live_first)
+        _judge_stored(watch, identity, may, live_first, _given_up(live_first, refused))
     _judge_letters(watch, schedule.faults)
     _judge_commits(watch)
     _judge_workspaces(watch, schedule)
@@ -56,6 +56,18 @@ def _refused(watch: Watch, told: Told) -> list[Counter[str]]:
     return found
 
 
+def _given_up(
+    events: Iterable[Told], refused: Mapping[Place, Iterable[Counter[str]]]
+) -> set[tuple[str, str]]:
+    """Workspaces and texts that were refused once; an earlier upload may have been stored late."""
+    return {
+        (told.slug or "", text)
+        for told in events
+        for texts in refused[told.place]
+        for text in texts
+    }
+
+
 def _judge_answers(watch: Watch, events: Iterable[Told], may: Allowed) -> None:
     for told in events:
         answers = watch.answers.get(told.place)
@@ -66,13 +78,26 @@ def _judge_answers(watch: Watch, events: Iterable[Told], may: Allowed) -> None:
             watch.note(Wrong.STATUS, f"{told.identity} at {told.place[2]}: {status}, not {wanted}")
 
 
-def _judge_stored(watch: Watch, identity: str, may: Allowed, events: list[Told]) -> None:
+def _judge_stored(
+    watch: Watch,
+    identity: str,
+    may: Allowed,
+    events: list[Told],
+    given_up: set[tuple[str, str]],
+) -> None:
     stage = watch.stage
     slugs = sorted({*stage.sim.state.workspaces, *(told.slug for told in events if told.slug)})
     stored = {slug: watch.stored(slug).get(identity, Counter()) for slug in slugs}
     by_weight = []
     for state in may.states:
-        differences = [_difference(watch, state, slug, stored[slug], events) for slug in slugs]
+        differences = [
+            [
+                (wrong, text)
+                for wrong, text in _difference(watch, state, slug, stored[slug], events)
+                if wrong is not Wrong.LEFT or (slug, text) not in given_up
+            ]
+            for slug in slugs
+        ]
         by_weight.append((sum(len(each) for each in differences), differences))
     weight, differences = min(by_weight, key=lambda pair: pair[0])
     if weight:

@@ -164,13 +164,33 @@ def test_a_tombstone_for_all_workspaces_waits_for_a_look_at_each() -> None:
     assert delivery.told == ["held False", "released"]
 
 
-def test_what_was_held_long_ago_is_not_held_any_more() -> None:
-    """The time is over, whoever has looked."""
+def test_what_a_former_owner_did_not_look_for_in_time_is_held_until_somebody_looks() -> None:
+    """The doubt was over while nobody had the partition."""
     scene = Scene()
-    delivery = Delivery(held_until=scene.epoch - 1, settled_before=True)
+    delivery = Delivery(held_until=scene.epoch - 10, settled_before=True)
+    scene.doubts.settled_before(delivery, event(2))
+    scene.clock.now += 31
+    assert (delivery.told, scene.looks.due()) == (["held False"], [DOCS])
+    scene.doubts.looked(DOCS, scene.clock.now)
+
+    assert delivery.told == ["held False", "released"]
+
+
+def test_what_was_held_long_ago_is_not_held_any_more() -> None:
+    """A member that dies again and again before its first look must not hold commits for ever."""
+    scene = Scene()
+    delivery = Delivery(held_until=scene.epoch - 1_000, settled_before=True)
     scene.doubts.settled_before(delivery, event(2))
 
     assert delivery.told == ["settled False"]
+
+
+def test_an_overtaken_event_waits_for_its_own_uploads_as_well() -> None:
+    """Committed before the newer one is settled, its doubt would be unknown to the next owner."""
+    scene = Scene()
+    scene.doubts.note(DOCS, A, version(1))
+
+    assert scene.settle(event(1), carried_out=False).told == ["held False"]
 
 
 def test_a_workspace_that_is_not_there_holds_nothing() -> None:
