@@ -47,15 +47,16 @@ class Known:
     def left_over(self, stored: Iterable[UnitT]) -> tuple[UnitT, ...]:
         """Which units of former versions are not wanted.
 
-        While wanted text is missing these are only copies of text that is there.
+        While wanted text is missing these are only copies of text that is there. Units of a newer
+        version hold nothing for this one: that one is still in work, or lacks a chunk that was
+        refused, and may need both copies of a text that stands in it twice.
         """
-        found = cover(self.digests, stored)
+        found = cover(self.digests, (unit for unit in stored if self._is_former(unit.version)))
         is_whole = found.covered.total() == len(self.digests)
         return tuple(
             unit
             for unit in found.left
-            if self._is_former(unit.version)
-            and (is_whole or all(digest in found.covered for digest in unit.digests))
+            if is_whole or all(digest in found.covered for digest in unit.digests)
         )
 
     def _is_former(self, version: DocumentVersion) -> bool:

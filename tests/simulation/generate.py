@@ -114,34 +114,6 @@ class Leanings:
 
 EVERYTHING = Leanings()
 
-CALM = Leanings(
-    documents=3,
-    events=8,
-    faults=3,
-    lives=3,
-    endpoints=tuple(
-        (on, weight) for on, weight in EVERYTHING.endpoints if on not in ("removal", "any")
-    ),
-    kinds=(
-        ("status", 30), ("delay", 20), ("reset", 8), ("html", 2), ("embedder-fails", 5),
-        ("fetch-failed", 3),
-    ),
-    changes=(
-        ("rebalance", 10), ("server-restarts", 4), ("embedder-down", 6), ("start", 4),
-        ("freeze", 3), ("cut-off", 3),
-    ),
-    prepared=1.0,
-    trailing=False,
-    overtaking=False,
-    scenes=0.0,
-    applied=False,
-    lasting=False,
-    backwards=False,
-    stays=False,
-    restless=False,
-)  # fmt: skip
-"""Without the orders that are known to end wrong (`tests.simulation.known`)."""
-
 
 def generate(seed: int, leanings: Leanings = EVERYTHING) -> Schedule:
     """The schedule of a seed; the same one every time."""

@@ -134,7 +134,10 @@ def _step(told: Told, later: Sequence[Told], state: State, rules: _Rules) -> Ite
         yield state
     if told.kind == "tombstone":
         found.may_say(told, "deleted")
-        yield _without(told, state)
+        after = _without(told, state)
+        if state.units and after.units == state.units:  # a replay of something newer came first
+            found.may_say(told, "superseded")
+        yield after
         return
     assert told.slug is not None
     is_marked = any(slug == told.slug and told.version < v for slug, _, v in state.units)

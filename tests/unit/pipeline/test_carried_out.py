@@ -128,6 +128,16 @@ def test_a_second_copy_of_text_is_left_over_also_while_other_text_is_missing() -
     assert left.digests == wanted.digests
 
 
+def test_a_newer_version_keeps_no_text_of_the_known_one() -> None:
+    """The newer one wants the text twice, and a chunk of it was refused: both copies are wanted."""
+    memory = _memory()
+    old = stored("a", "x", 2)
+    newer = replace(stored("a", "x", 3), location=Location("custom-documents/a.json"))
+    memory.document(DOCS, A, version(2), _digests(old))
+
+    assert memory.known(DOCS, A).left_over([old, newer]) == ()
+
+
 @pytest.mark.parametrize("slug", [DOCS, None])
 def test_after_a_tombstone_everything_before_it_is_left_over(slug: Slug | None) -> None:
     """Whether or not the document was ever carried out; what came behind it stays."""
