@@ -18,7 +18,14 @@ ON_KAFKA = {
     "service": "kafka and service and not processes and not slow",
     "processes": "kafka and processes and not slow",
 }
-SESSIONS = {"quick": {**ON_KAFKA, "rest": "not kafka and not slow"}, "slow": {"slow": "slow"}}
+SESSIONS = {
+    "quick": {**ON_KAFKA, "rest": "not kafka and not slow"},
+    "slow": {
+        "kafka": "slow and kafka and not processes",
+        "processes": "slow and kafka and processes",
+        "rest": "slow and not kafka",
+    },
+}
 _STOPS = (signal.SIGINT, signal.SIGTERM)
 
 
