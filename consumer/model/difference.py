@@ -11,9 +11,10 @@
    different copies, they would remove both.
 4. A location is one unit, however often it is listed: AnythingLLM 1.16 lists a document twice that
    was embedded twice, and removing "the second one" removes it.
-5. Of equal texts the chunk that was uploaded counts as stored first. Two units for the same chunk
-   of the same event are doubles, and the second one holds nothing. If it were kept for another
-   chunk with that text, a later removal of doubles would remove a text that is wanted.
+5. Of equal texts the chunk that was uploaded counts as stored first. Units with the same ids and
+   texts are doubles, of whichever versions: the newest one counts, the others hold nothing. If one
+   were kept for another chunk with that text, a later removal of doubles would remove a text that
+   is wanted.
 6. Units of a newer version are never stale.
 """
 
@@ -22,6 +23,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Generic, Protocol, TypeVar
 
 from consumer.model.names import Location
@@ -98,9 +100,10 @@ def cover(wanted: Iterable[str], stored: Iterable[UnitT]) -> Cover[UnitT]:
     covered: Counter[str] = Counter()
     kept: list[UnitT] = []
     left: list[UnitT] = []
-    seen: set[object] = set()
-    for _, unit in sorted({unit.location: unit for unit in stored}.items()):
-        held = Counter(() if is_double(unit, seen) else unit.digests)
+    by_location = {unit.location: unit for unit in stored}
+    doubles = doubles_in(by_location.values())
+    for location, unit in sorted(by_location.items()):
+        held = Counter(() if location in doubles else unit.digests)
         if held and all(wanting[digest] >= count for digest, count in held.items()):
             wanting.subtract(held)
             covered.update(held)
@@ -110,20 +113,31 @@ def cover(wanted: Iterable[str], stored: Iterable[UnitT]) -> Cover[UnitT]:
     return Cover(covered, tuple(kept), tuple(left))
 
 
-def is_double(unit: ComparableUnit, seen: set[object]) -> bool:
-    """Whether a unit of the same chunks of the same event was seen before (rule 5).
+def doubles_in(stored: Iterable[ComparableUnit]) -> frozenset[Location]:
+    """The locations of units that are there once more (rule 5).
 
     Args:
-        unit: given in the order of locations.
-        seen: empty at first; gets what this function has to remember.
+        stored: the units of one identity in one workspace.
     """
-    if not unit.chunk_ids:
-        return False
-    content = (unit.version, unit.chunk_ids, tuple(unit.digests))
-    if content in seen:
-        return True
-    seen.add(content)
-    return False
+    best: dict[object, ComparableUnit] = {}
+    doubles = set()
+    for unit in sorted(stored, key=lambda unit: unit.location):
+        if not unit.chunk_ids:
+            continue
+        content = (unit.chunk_ids, tuple(unit.digests))
+        other = best.setdefault(content, unit)
+        if other is not unit:
+            newer, older = sorted((other, unit), key=_age, reverse=True)  # stable: by location
+            best[content] = newer
+            doubles.add(older.location)
+    return frozenset(doubles)
+
+
+def _age(unit: ComparableUnit) -> tuple[datetime, int, int]:
+    """Puts any two versions in the same order everywhere, also those that can't be compared."""
+    version = unit.version
+    partition = -1 if version.partition is None else version.partition
+    return version.instant, partition, -1 if version.offset is None else version.offset
 
 
 def difference(

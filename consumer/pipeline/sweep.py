@@ -10,7 +10,7 @@ listed. A process that begins looks soon at what others left, because it may not
 What is always true:
 - Of a document that was carried out since the assignment, the sweep removes everything that its
   newest version is stored without, by the same rule as in a plan. Of other documents it removes
-  only what is there twice: uploaded for the same chunks of the same event.
+  only what is there twice: uploaded for the same chunks with the same texts.
 - It touches only units whose event came from a partition of ours, never newer ones, and never what
   others have uploaded. Test documents of processes that are gone go, too.
 - It takes the documents' turns in their queues for deciding and removing. So no plan is made with a
@@ -29,7 +29,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from consumer.model.difference import is_double
+from consumer.model.difference import doubles_in
 from consumer.model.fault import Failure
 from consumer.model.names import Identity, Slug, TraceId
 from consumer.model.version import DocumentVersion
@@ -220,8 +220,11 @@ class Sweep:
 
     def _surplus(self, slug: Slug, identity: Identity) -> list[StoredRow]:
         stored = sorted(self._index.known(slug, identity), key=lambda unit: unit.location)
-        seen: set[object] = set()
-        doubles = [unit for unit in stored if is_double(unit, seen)]
-        surplus = [unit for unit in doubles if self._is_ours(unit.version.partition)]
+        doubles = doubles_in(stored)
+        surplus = [
+            unit
+            for unit in stored
+            if unit.location in doubles and self._is_ours(unit.version.partition)
+        ]
         left_over = self._carried_out.known(slug, identity).left_over(stored)
         return [*surplus, *(unit for unit in left_over if unit not in surplus)]

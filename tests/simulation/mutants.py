@@ -245,7 +245,7 @@ MUTANTS: Sequence[Mutant] = (
         "consumer.pipeline.due_looks.DueLooks.doubt",
         _doubts_no_workspace,
     ),
-    Mutant("takes doubles for none", "consumer.pipeline.sweep.is_double", _always(False)),
+    Mutant("takes doubles for none", "consumer.pipeline.sweep.doubles_in", _always(frozenset())),
     Mutant(
         "takes what is newer for left over",
         "consumer.pipeline.carried_out.Known._is_former",

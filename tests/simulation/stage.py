@@ -398,6 +398,7 @@ class Stage:
         new = self.sim.state.create_workspace(slug, {})
         if what == "empty":
             new.id, new.fields["id"] = workspace.id, workspace.id
+            new.changes += workspace.changes + 1  # or a listing of before would be kept for it
 
     def paused(self) -> frozenset[str]:
         """The workspaces that some member's pages name as sick."""

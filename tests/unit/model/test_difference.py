@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.model.difference import cover, difference
+from consumer.model.difference import cover, difference, doubles_in
 from consumer.model.document import Chunk, ProcessedDocument
 from consumer.model.marker import StoredUnit, unit_of
 from consumer.model.names import Location
@@ -179,3 +179,24 @@ def test_a_double_holds_nothing() -> None:
     one_missing = difference("xx", stored[:2], NOW)
     assert one_missing.stale == (stored[1],)
     assert len(one_missing.missing) == 1
+
+
+def test_of_doubles_the_newest_counts() -> None:
+    """Its version keeps older events out; of one version everybody keeps the first by location."""
+    older, newer = DocumentVersion(START, 0, 1), DocumentVersion(START, 0, 2)
+    a = Row(Location("a"), ("x",), older, "id")
+    b = Row(Location("b"), ("x",), newer, "id")
+    c = Row(Location("c"), ("x",), newer, "id")
+    other_id = Row(Location("d"), ("x",), older, "other")
+    other_text = Row(Location("e"), ("y",), older, "id")
+
+    assert doubles_in([c, other_text, b, other_id, a]) == {"a", "c"}
+
+
+@given(st.permutations(range(4)))
+def test_everybody_finds_the_same_doubles(order: list[int]) -> None:
+    """Also among versions that can't be compared: two processes would remove both copies."""
+    versions = [DocumentVersion(START), *(DocumentVersion(START, n, 5) for n in range(3))]
+    rows = [Row(Location(str(n)), ("x",), each, "id") for n, each in enumerate(versions)]
+
+    assert doubles_in([rows[n] for n in order]) == {"0", "1", "2"}

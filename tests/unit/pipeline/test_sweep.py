@@ -152,13 +152,13 @@ async def test_what_a_plan_kept_no_sweep_takes() -> None:
 
 
 @virtually
-async def test_equal_chunks_of_different_events_are_no_doubles() -> None:
-    """Which of them is wanted, only the newest version could tell; nobody has heard of it."""
-    units = (ONE, _unit(A, 0, day=1))
-    async with looking(*units) as scene:
+async def test_of_an_equal_chunk_of_two_events_the_newer_one_stays() -> None:
+    """The newer event's was uploaded because nobody saw the older one, which came late."""
+    newer = _unit(A, 0, day=1)
+    async with looking(ONE, newer) as scene:
         await scene.pass_by()
 
-        assert scene.locations == _at(*units)
+        assert scene.locations == _at(newer)
 
 
 @virtually
