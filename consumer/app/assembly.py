@@ -137,6 +137,7 @@ class Pipeline:
             self._carried_out,
             self.reminted,
             self._looks,
+            self._doubts,
             permits=routing.permits,
         )
         intake = settings.intake
@@ -180,6 +181,10 @@ class Pipeline:
             "circuit": self.gates.circuit.watch(),
             "sweep": self._sweep.keep_looking(),
         }
+
+    async def end_sweeping(self) -> None:
+        """Return when the sweep sends nothing any more: our partitions are going."""
+        await self._sweep.end()
 
     def forget(self) -> None:
         """Forget what is known: partitions went, and their new owners may change it."""

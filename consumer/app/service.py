@@ -70,6 +70,7 @@ class Service:
             self._connection,
             source_config(settings),
             self._metrics,
+            on_revoking=lambda: self._pipeline.end_sweeping(),
             on_revoked=lambda: self._pipeline.forget(),
         )
         self._pipeline = self._new_pipeline(rng)

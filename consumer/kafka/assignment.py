@@ -65,10 +65,10 @@ class Assignment:
         """Return when no task works on this partition."""
         await self._idle.wait()
 
-    def next_taken_over_at(self) -> float | None:
-        """When we took over what a former owner may have had in work; None for later records."""
+    def next_may_be_begun(self) -> bool:
+        """Whether a former owner may have had the next record in work."""
         self._left_to_take_over -= 1
-        return self.taken_over_at if self._left_to_take_over >= 0 else None
+        return self._left_to_take_over >= 0
 
     def finish(self) -> None:
         """Note that no work on it will begin. What was cancelled may have left anything behind."""
@@ -102,13 +102,20 @@ class KafkaDelivery:
         self.record = record
         self._assignment = assignment
         self._before = before
-        self.held_until = float(assignment.resumption.held_until)
-        self.taken_over_at = None if before else assignment.next_taken_over_at()
+        may_be_begun = before is None and assignment.next_may_be_begun()
+        is_known = before is not None or may_be_begun
+        self.held_until = float(assignment.resumption.held_until) if is_known else 0.0
+        self.taken_over_at = assignment.taken_over_at if may_be_begun else None
 
     @property
     def settled_before(self) -> bool:
         """True when an earlier assignment has settled it: Kafka has its result."""
         return self._before is not None
+
+    @property
+    def held_before(self) -> bool:
+        """Whether it was held back then."""
+        return self._before is not None and self._before.held
 
     @property
     def carried_out_before(self) -> bool:

@@ -16,7 +16,7 @@ Rules:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
@@ -50,6 +50,8 @@ class Assignments:
         drain_timeout: seconds that a revocation waits for requests in the middle.
         commit_timeout: seconds a commit may take; aiokafka itself sets no limit.
         on_assigned: called when partitions came.
+        on_revoking: called when partitions are going; returns when what belongs to no single one of
+            them has ended.
         on_revoked: called when partitions went: others may now change what we know of them.
         clock: monotonic seconds.
     """
@@ -62,6 +64,7 @@ class Assignments:
         commit_timeout: float,
         metrics: Metrics,
         on_assigned: Callable[[], None],
+        on_revoking: Callable[[], Awaitable[None]],
         on_revoked: Callable[[], None],
         clock: Callable[[], float],
     ) -> None:
@@ -69,6 +72,7 @@ class Assignments:
         self._commit_timeout = commit_timeout
         self._metrics = metrics
         self._on_assigned = on_assigned
+        self._on_revoking = on_revoking
         self._on_revoked = on_revoked
         self._clock = clock
         self._lease = Lease(session_timeout, clock)
@@ -204,7 +208,7 @@ class Assignments:
         started = self._clock()
         for assignment in ending.values():
             assignment.fence.close()
-        drained = await _all_idle(ending.values(), self._drain_timeout)
+        drained = await self._drained(ending.values())
         for assignment in ending.values():
             assignment.finish()
             assignment.end()
@@ -218,6 +222,17 @@ class Assignments:
             drained_in_time=drained,
             duration_ms=int((self._clock() - started) * 1000),
         )
+
+    async def _drained(self, ending: Iterable[Assignment]) -> bool:
+        """Wait until nothing of ours is under way any more; false when that takes too long."""
+        try:
+            async with asyncio.timeout(self._drain_timeout):
+                await self._on_revoking()
+                for assignment in ending:
+                    await assignment.idle()
+        except TimeoutError:
+            return False
+        return True
 
     def _lose(self, ending: dict[TopicPartition, Assignment]) -> None:
         """Drop all: the group has gone on without us, and a drain would publish it twice."""
@@ -289,13 +304,3 @@ class GroupListener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
 
 def _open_in(assignments: Iterable[Assignment]) -> int:
     return sum(assignment.ledger.open_count for assignment in assignments)
-
-
-async def _all_idle(assignments: Iterable[Assignment], timeout: float) -> bool:
-    try:
-        async with asyncio.timeout(timeout):
-            for assignment in assignments:
-                await assignment.idle()
-    except TimeoutError:
-        return False
-    return True

@@ -137,12 +137,12 @@ class Ledger:
         """
         settled = self._open.pop(offset)
         self._due = None
-        was_held = self._held.pop(offset, None) is not None
+        self._held.pop(offset, None)
         front = self._front
         if front is None or front.offset > offset:
             # By now everything before the front is committed with the offset alone.
             del self._behind[: self._place(self._next if front is None else front.offset)]
-        elif not was_held:
+        else:
             self._note(settled, carried_out=carried_out)
 
     def hold(self, offset: int, until: float, *, carried_out: bool = False) -> None:
@@ -156,7 +156,7 @@ class Ledger:
         Raises:
             KeyError: the offset is not open.
         """
-        self._note(self._open[offset], carried_out=carried_out)
+        self._note(self._open[offset], carried_out=carried_out, held=True)
         self._held[offset] = until
         self._due = None
 
@@ -170,11 +170,11 @@ class Ledger:
         self._ended = True
         self._due = None
 
-    def _note(self, record: _Open, *, carried_out: bool) -> None:
+    def _note(self, record: _Open, *, carried_out: bool, held: bool = False) -> None:
         if record.mark is not None:
-            entry = SettledEntry(record.offset, record.mark.check, carried_out)
+            entry = SettledEntry(record.offset, record.mark.check, carried_out, held)
             place = self._place(record.offset)
-            is_there = self._behind[place : place + 1] == [entry]
+            is_there = any(each.offset == entry.offset for each in self._behind[place : place + 1])
             self._behind[place : place + is_there] = [entry]
             del self._behind[_MOST_BEHIND:]
 

@@ -14,16 +14,17 @@ same knowledge there. Rules:
 4. What does not fit into the limit is left out, the farthest first: those records are worked
    again. A format that is not known here says nothing.
 
-5. The first open record may be settled itself, and held back from being committed
-   (`consumer.pipeline.doubts`). The text says until when what it names is held back.
+5. A settled record may be held back from being committed (`consumer.pipeline.doubts`), the first
+   open one as well. The text says which are, and until when.
 6. It also says whether its owner has ended in order. If not, what the owner had begun may still
    take effect, and nobody knows what that was.
 
 The text is ``alc2.`` and base64 (RFC 4648, section 5, no padding) of: 8 bytes anchor, which are 0
 where nothing is open; a varint of twice the epoch second until which something is held back (0 for
-nothing), plus 1 where the owner has ended in order; for every entry a varint of
-twice the distance to the one before (from the committed offset at first), plus 1 where the event
-was carried out, and 2 bytes check; 4 bytes CRC-32 over all of it and the committed offset.
+nothing), plus 1 where the owner has ended in order; for every entry a varint of four times the
+distance to the one before (from the committed offset at first), plus 2 where it is held back, plus
+1 where the event was carried out, and 2 bytes check; 4 bytes CRC-32 over all of it and the
+committed offset.
 """
 
 from __future__ import annotations
@@ -43,8 +44,9 @@ LIMIT = 4_096  # bytes; the broker's default for ``offset.metadata.max.bytes``
 _ANCHOR_BYTES = 8
 _CHECK_BYTES = 2
 _CRC_BYTES = 4
+_FLAGS = 2  # bits
 _VARINT_BITS = 7
-_LONGEST_VARINT = 10  # bytes; 2^63 twice
+_LONGEST_VARINT = 10  # bytes; enough for 2^63 with its flags
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +57,13 @@ class SettledEntry:
         offset: of the record.
         check: `check_of` the record.
         carried_out: whether its state was brought into AnythingLLM; false for what was refused.
+        held: whether it is held back.
     """
 
     offset: int
     check: int
     carried_out: bool
+    held: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +73,7 @@ class SettledBehind:
     Args:
         anchor: `anchor_of` the first open record.
         entries: in the order of offsets, none below the committed one.
-        held_until: epoch second until which they are held back; 0: they are not.
+        held_until: epoch second until which something may come; 0: nothing may.
         ended: whether the owner that wrote it has ended in order since.
     """
 
@@ -115,7 +119,8 @@ def encode(committed: int, behind: SettledBehind, limit: int = LIMIT) -> str:
     packed = bytearray()
     before = committed
     for entry in behind.entries:
-        distance = _varint((entry.offset - before) * 2 + entry.carried_out)
+        flags = entry.held << 1 | entry.carried_out
+        distance = _varint((entry.offset - before) << _FLAGS | flags)
         if len(packed) + len(distance) + _CHECK_BYTES > room:
             break
         packed += distance + entry.check.to_bytes(_CHECK_BYTES)
@@ -171,10 +176,11 @@ def _entries(packed: bytes, committed: int) -> tuple[SettledEntry, ...]:
     while at < len(packed):
         number, at = _read_varint(packed, at)
         check = packed[at : at + _CHECK_BYTES]
-        if len(check) < _CHECK_BYTES or (entries and number < 2):
+        if len(check) < _CHECK_BYTES or (entries and not number >> _FLAGS):
             raise ValueError("no entry")
-        before += number >> 1
-        entries.append(SettledEntry(before, int.from_bytes(check), bool(number & 1)))
+        before += number >> _FLAGS
+        carried_out, held = bool(number & 1), bool(number & 2)
+        entries.append(SettledEntry(before, int.from_bytes(check), carried_out, held))
         at += _CHECK_BYTES
     return tuple(entries)
 

@@ -101,6 +101,8 @@ class KafkaSource:
     """See the module's docstring.
 
     Args:
+        on_revoking: called when partitions are going; returns when what belongs to no single one of
+            them has ended.
         on_revoked: called when partitions went: others may now change what we know of them.
         clock: monotonic seconds.
     """
@@ -111,6 +113,7 @@ class KafkaSource:
         config: SourceConfig,
         metrics: Metrics,
         *,
+        on_revoking: Callable[[], Awaitable[None]],
         on_revoked: Callable[[], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -125,6 +128,7 @@ class KafkaSource:
             commit_timeout=config.commit_timeout,
             metrics=metrics,
             on_assigned=self.not_hungry,
+            on_revoking=on_revoking,
             on_revoked=on_revoked,
             clock=clock,
         )

@@ -119,25 +119,34 @@ def doubles_in(stored: Iterable[ComparableUnit]) -> frozenset[Location]:
     Args:
         stored: the units of one identity in one workspace.
     """
-    best: dict[object, ComparableUnit] = {}
-    doubles = set()
+    copies: dict[object, list[ComparableUnit]] = {}
     for unit in sorted(stored, key=lambda unit: unit.location):
-        if not unit.chunk_ids:
-            continue
-        content = (unit.chunk_ids, tuple(unit.digests))
-        other = best.setdefault(content, unit)
-        if other is not unit:
-            newer, older = sorted((other, unit), key=_age, reverse=True)  # stable: by location
-            best[content] = newer
-            doubles.add(older.location)
-    return frozenset(doubles)
+        if unit.chunk_ids:
+            copies.setdefault((unit.chunk_ids, tuple(unit.digests)), []).append(unit)
+    return frozenset(
+        unit.location
+        for each in copies.values()
+        if len(each) > 1
+        for unit in each
+        if unit is not _newest(each)
+    )
 
 
-def _age(unit: ComparableUnit) -> tuple[datetime, int, int]:
-    """Puts any two versions in the same order everywhere, also those that can't be compared."""
-    version = unit.version
-    partition = -1 if version.partition is None else version.partition
-    return version.instant, partition, -1 if version.offset is None else version.offset
+def _newest(copies: Sequence[ComparableUnit]) -> ComparableUnit:
+    """The copy of the newest event, the same one everywhere; the first where several have it.
+
+    In one partition that is the last event, whatever its date: a tombstone lies between it and one
+    of a later date. Otherwise it would have been superseded.
+    """
+    last: dict[int, ComparableUnit] = {}
+    for unit in copies:
+        partition = -1 if unit.version.partition is None else unit.version.partition
+        last[partition] = max(last.get(partition, unit), unit, key=_place_and_date)
+    return max(last.items(), key=lambda one: (one[1].version.instant, one[0]))[1]
+
+
+def _place_and_date(unit: ComparableUnit) -> tuple[int, datetime]:
+    return unit.version.offset or 0, unit.version.instant
 
 
 def difference(

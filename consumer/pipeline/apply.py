@@ -18,6 +18,7 @@ from consumer.model.precedence import Occurrence
 from consumer.model.slug import is_slug
 from consumer.pipeline.backoff import Backoff
 from consumer.pipeline.carried_out import CarriedOut
+from consumer.pipeline.doubts import Doubts
 from consumer.pipeline.due_looks import DueLooks
 from consumer.pipeline.gates import Gates
 from consumer.pipeline.index import Index
@@ -40,6 +41,7 @@ class Applier:
         carried_out: what is known beyond the markers.
         reminted: hears of documents that are stored under another identity.
         looks: hear of workspaces that can't be listed.
+        doubts: know what a former owner's removals may still take.
         permits: asked before a tombstone looks into a workspace that it does not name.
     """
 
@@ -54,6 +56,7 @@ class Applier:
         carried_out: CarriedOut,
         reminted: RemintedIds,
         looks: DueLooks,
+        doubts: Doubts,
         *,
         permits: Permits,
     ) -> None:
@@ -66,6 +69,7 @@ class Applier:
         self._carried_out = carried_out
         self._reminted = reminted
         self._looks = looks
+        self._doubts = doubts
         self._permits = permits
 
     async def apply(self, event: Event, right: RightToWork) -> Outcome:
@@ -114,6 +118,7 @@ class Applier:
             if known.supersedes(body.version, stored):
                 return Superseded(body.slug, body.version)
             epoch = self._index.epoch(body.slug)
+            stored = self._doubts.certain(body, stored)
             plan = make_plan(body.slug, body.document, body.version, stored, epoch=epoch)
             self._note_reminted(body, plan)
             try:

@@ -13,16 +13,21 @@ former owner had in work when it died may come as well.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from consumer.model.event import DocumentEvent, Event, TombstoneEvent
+from consumer.model.marker import digests_of
 from consumer.model.names import Identity, Slug
 from consumer.model.outcome import Refused
+from consumer.model.precedence import Occurrence
 from consumer.model.version import DocumentVersion
 from consumer.pipeline.due_looks import DueLooks
+from consumer.pipeline.index_rows import StoredRow
 from consumer.pipeline.ports import Delivery, Release
+
+Readable = DocumentEvent | TombstoneEvent
 
 _GRACE_SECONDS = 900.0  # for a look after the end of a doubt; then it is too late to hold anything
 
@@ -34,12 +39,22 @@ class _Doubt:
     Args:
         slug: where; None: in any workspace.
         until: monotonic seconds.
-        version: of the upload; None: a former owner knew it.
+        event: what it is of; None: a former owner knew it.
+        keeps: digests that a former owner would not have removed for the event; None: it can't have
+            removed anything.
     """
 
     slug: Slug | None
     until: float
-    version: DocumentVersion | None
+    event: Occurrence | None
+    keeps: frozenset[str] | None = None
+
+    def may_take(self, unit: StoredRow) -> bool:
+        """Whether a removal that a former owner sent may still take a unit."""
+        if self.event is None or self.keeps is None or self.keeps.issuperset(unit.digests):
+            return False
+        of = Occurrence(unit.version)
+        return of != self.event and not of.supersedes(self.event)
 
 
 class Doubts:
@@ -68,18 +83,32 @@ class Doubts:
 
     def note(self, slug: Slug, identity: Identity, version: DocumentVersion) -> None:
         """Note that uploads of this version may still take effect, and that nobody waits."""
-        self._may_come(identity, _Doubt(slug, self._clock() + self._ambiguity, version))
+        until = self._clock() + self._ambiguity
+        self._may_come(identity, _Doubt(slug, until, Occurrence(version)))
 
     def received(self, delivery: Delivery, event: Event) -> None:
         """Note what a former owner of the partition may have sent of an event that begins now."""
-        if not isinstance(event.body, DocumentEvent):
-            return
+        body = event.body
         until = self._clock() + delivery.held_until - self._now().timestamp()
         if delivery.taken_over_at is not None:
             until = max(until, delivery.taken_over_at + self._ambiguity)
-        if until > self._clock():
-            doubt = _Doubt(event.body.slug, until, event.body.version)
-            self._may_come(event.body.identity, doubt)
+        if until > self._clock() and not isinstance(body, Refused):
+            keeps = digests_of(body.document) if isinstance(body, DocumentEvent) else ()
+            self._may_come(
+                body.identity, _Doubt(body.slug, until, _occurrence(body), frozenset(keeps))
+            )
+
+    def certain(self, body: DocumentEvent, stored: Sequence[StoredRow]) -> tuple[StoredRow, ...]:
+        """The same rows; those that a former owner's removal may still take hold nothing."""
+        doubts = [
+            each
+            for each in self._doubts.get(body.identity, ())
+            if each.slug in (None, body.slug) and each.event != _occurrence(body)
+        ]
+        return tuple(
+            replace(row, digests=()) if any(each.may_take(row) for each in doubts) else row
+            for row in stored
+        )
 
     def dropped(self, delivery: Delivery, event: Event) -> None:
         """Note an event that is left to the next owner of its partition."""
@@ -97,6 +126,8 @@ class Doubts:
             carried_out: whether its state was brought into AnythingLLM.
         """
         body = event.body
+        if carried_out and not isinstance(body, Refused):
+            self._note_carried_out(body)
         ends = [] if isinstance(body, Refused) else self._ends(body, carried_out=carried_out)
         if isinstance(body, Refused) or not ends:
             delivery.settled(carried_out=carried_out)
@@ -104,10 +135,19 @@ class Doubts:
         release = delivery.hold(self._epoch(max(ends)), carried_out=carried_out)
         self._held.setdefault(body.identity, []).append(release)
 
+    def _note_carried_out(self, body: Readable) -> None:
+        """What was to go for it has gone, whoever removed it."""
+        doubts = self._doubts.get(body.identity, [])
+        doubts[:] = [
+            replace(each, keeps=None) if each.event == _occurrence(body) else each
+            for each in doubts
+        ]
+
     def settled_before(self, delivery: Delivery, event: Event) -> None:
         """The same for an event that a former owner of the partition has settled."""
         body, left = event.body, delivery.held_until - self._now().timestamp()
-        if left > -_GRACE_SECONDS and not isinstance(body, Refused):
+        may_be_held = delivery.held_before and left > -_GRACE_SECONDS
+        if may_be_held and not isinstance(body, Refused):
             until = self._clock() + max(left, 0.0)  # where it is over, nobody has looked since
             self._may_come(body.identity, _Doubt(body.slug, until, None))
         self.settled(delivery, event, carried_out=delivery.carried_out_before)
@@ -129,12 +169,12 @@ class Doubts:
             doubts[:] = [each for each in doubts if each.slug != slug or each.until > begun]
         self._release()
 
-    def _ends(self, body: DocumentEvent | TombstoneEvent, *, carried_out: bool) -> list[float]:
+    def _ends(self, body: Readable, *, carried_out: bool) -> list[float]:
         """When the doubts end that hold an event."""
         return [
             each.until
             for each in self._doubts.get(body.identity, ())
-            if not carried_out or each.version != body.version
+            if not carried_out or each.event != _occurrence(body)
         ]
 
     def _epoch(self, until: float) -> float:
@@ -144,7 +184,7 @@ class Doubts:
         self._looks.after(doubt.slug, doubt.until - self._clock())
         doubts = self._doubts.setdefault(identity, [])
         doubts[:] = [
-            each for each in doubts if (each.slug, each.version) != (doubt.slug, doubt.version)
+            each for each in doubts if (each.slug, each.event) != (doubt.slug, doubt.event)
         ]
         doubts.append(doubt)
 
@@ -153,3 +193,7 @@ class Doubts:
             del self._doubts[identity]
             for release in self._held.pop(identity, ()):
                 release()
+
+
+def _occurrence(body: Readable) -> Occurrence:
+    return Occurrence(body.version, removes=isinstance(body, TombstoneEvent))

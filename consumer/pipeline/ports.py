@@ -193,6 +193,11 @@ class Delivery(Protocol):
         ...
 
     @property
+    def held_before(self) -> bool:
+        """Whether it was held back then (`hold`)."""
+        ...
+
+    @property
     def carried_out_before(self) -> bool:
         """Whether its state was brought into AnythingLLM then."""
         ...

@@ -109,8 +109,18 @@ class Sweep:
         self._clock = clock
         self._metrics = metrics
         self._assignment = Fence("assignment")
+        self._removing = asyncio.Lock()
         self._is_first = self._is_new = True
         self._unfinished: dict[Slug, _Look] = {}
+
+    async def end(self) -> None:
+        """Our partitions are going: send nothing more, and wait for the removal under way.
+
+        The next owner would count as stored what is about to go.
+        """
+        self._assignment.close()
+        async with self._removing:
+            return
 
     def begin(self) -> None:
         """Our partitions went: stop, and look when the time has passed since the next ones."""
@@ -214,17 +224,20 @@ class Sweep:
         turns.enter_context(turn.stalling())
 
     async def _remove(self, slug: Slug, units: list[StoredRow], right: RightToWork) -> None:
-        removed = await self._remover.remove(slug, units, right, trace_id=_NO_TRACE, rounds=_TRIES)
+        async with self._removing:
+            removed = await self._remover.remove(
+                slug, units, right, trace_id=_NO_TRACE, rounds=_TRIES
+            )
         self._metrics.chunks.labels("removed").inc(removed)
         log.warning("second_look.removed", workspace=slug, chunks=removed)
 
     def _surplus(self, slug: Slug, identity: Identity) -> list[StoredRow]:
         stored = sorted(self._index.known(slug, identity), key=lambda unit: unit.location)
-        doubles = doubles_in(stored)
-        surplus = [
-            unit
-            for unit in stored
-            if unit.location in doubles and self._is_ours(unit.version.partition)
-        ]
         left_over = self._carried_out.known(slug, identity).left_over(stored)
-        return [*surplus, *(unit for unit in left_over if unit not in surplus)]
+        # Only then: the copy that stays must not be one that goes for another reason.
+        rest = [unit for unit in stored if unit not in left_over]
+        doubles = doubles_in(rest)
+        return [
+            *left_over,
+            *(u for u in rest if u.location in doubles and self._is_ours(u.version.partition)),
+        ]

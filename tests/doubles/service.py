@@ -56,6 +56,7 @@ class _Delivery:
 
     settled_before = False
     carried_out_before = False
+    held_before = False
 
     held_until = 0.0
     taken_over_at = None

@@ -92,7 +92,9 @@ async def reading(
     """A member of the group while the block runs."""
     metrics = Metrics()
     config = replace(GROUP, topics=topics, group_id=group, auto_offset_reset=setting)
-    source = KafkaSource(connection, config, metrics, on_revoked=lambda: None)
+    source = KafkaSource(
+        connection, config, metrics, on_revoking=lambda: asyncio.sleep(0), on_revoked=lambda: None
+    )
     await source.start()
     one = Reading(source, metrics)
     tasks = [asyncio.create_task(source.keep_lease()), asyncio.create_task(one.observe())]

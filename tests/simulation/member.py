@@ -110,6 +110,7 @@ class Member:
             KafkaConnection("kafka:9092"),
             source_config(settings),
             self.metrics,
+            on_revoking=lambda: pipeline.end_sweeping(),
             on_revoked=lambda: pipeline.forget(),
             clock=loop.time,
         )

@@ -228,7 +228,7 @@ MUTANTS: Sequence[Mutant] = (
     Mutant("believes its lease for ever", "consumer.kafka.lease.Lease.over", _always_is(False)),
     Mutant(
         "waits for nobody when a partition goes",
-        "consumer.kafka.assignments._all_idle",
+        "consumer.kafka.assignments.Assignments._drained",
         _later(True),
     ),
     Mutant(

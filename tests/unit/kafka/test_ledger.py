@@ -307,7 +307,9 @@ def test_what_is_held_back_keeps_the_commit_before_itself() -> None:
     offset, found = _said(ledger)
 
     assert (offset, found.held_until) == (4, 1_001)
-    assert [(e.offset, e.carried_out) for e in found.entries] == [(4, True), (5, False)]
+    assert [(e.offset, e.carried_out, e.held) for e in found.entries] == [
+        (4, True, True), (5, False, False),
+    ]  # fmt: skip
     assert (ledger.open_count, ledger.oldest_open_since) == (1, 6.0)
 
     ledger.settle(4, carried_out=True)
@@ -325,7 +327,7 @@ def test_what_is_held_behind_an_open_record_is_named_once() -> None:
     ledger.settle(5, carried_out=True)
     offset, found = _said(ledger)
 
-    assert (offset, [entry.offset for entry in found.entries]) == (4, [5])
+    assert (offset, found.entries) == (4, (SettledEntry(5, 7, True),))
 
 
 FORMER = SettledBehind(MARK.anchor, (SettledEntry(5, 7, True), SettledEntry(7, 7, False)))

@@ -26,7 +26,8 @@ OFFSETS = st.lists(st.integers(1, 2**40), min_size=1, max_size=60, unique=True).
 
 def entries_of(offsets: list[int], committed: int = 0) -> tuple[SettledEntry, ...]:
     return tuple(
-        SettledEntry(committed + offset, offset % 65_536, offset % 3 == 0) for offset in offsets
+        SettledEntry(committed + offset, offset % 65_536, offset % 3 == 0, offset % 5 == 0)
+        for offset in offsets
     )
 
 

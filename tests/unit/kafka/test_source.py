@@ -26,6 +26,7 @@ def _source() -> KafkaSource:
         KafkaConnection("127.0.0.1:1"),
         SourceConfig(("documents",), "group"),
         Metrics(),
+        on_revoking=lambda: asyncio.sleep(0),
         on_revoked=lambda: None,
     )
 
@@ -62,6 +63,7 @@ async def test_who_receives_nothing_while_records_wait_is_starving() -> None:
         KafkaConnection("127.0.0.1:1"),
         SourceConfig(("documents",), "group"),
         Metrics(),
+        on_revoking=lambda: asyncio.sleep(0),
         on_revoked=lambda: None,
         clock=lambda: clock[0],
     )

@@ -13,6 +13,7 @@ from consumer.model.origin import origin_of
 from consumer.model.outcome import FailureReason, Refused
 from consumer.model.record import Coordinates, Record
 from consumer.pipeline.doubts import Doubts
+from consumer.pipeline.index_rows import StoredRow
 from consumer.pipeline.ports import Release
 from consumer.resilience.fence import Fence
 from tests.unit.pipeline.doubles import (
@@ -22,6 +23,7 @@ from tests.unit.pipeline.doubles import (
     document,
     doubts_of,
     looks_of,
+    stored,
     version,
 )
 
@@ -40,6 +42,7 @@ class Delivery:
     taken_over_at: float | None = None
     settled_before: bool = False
     carried_out_before: bool = False
+    held_before: bool = False
     ended: bool = False
     told: list[str] = field(default_factory=list)
 
@@ -138,7 +141,9 @@ def test_a_doubt_makes_a_look_due() -> None:
 def test_what_a_former_owner_held_is_held_until_the_same_time() -> None:
     """And a look is due then, for whoever owns the partition."""
     scene = Scene()
-    delivery = Delivery(held_until=scene.epoch + 100, settled_before=True, carried_out_before=True)
+    delivery = Delivery(
+        held_until=scene.epoch + 100, held_before=True, settled_before=True, carried_out_before=True
+    )
     scene.doubts.settled_before(delivery, event(2))
     assert delivery.told == ["held True"]
     assert delivery.held_until == pytest.approx(scene.epoch + 100)
@@ -152,7 +157,7 @@ def test_what_a_former_owner_held_is_held_until_the_same_time() -> None:
 def test_a_tombstone_for_all_workspaces_waits_for_a_look_at_each() -> None:
     """The former owner knew where something may come; the next one does not."""
     scene = Scene()
-    delivery = Delivery(held_until=scene.epoch + 100, settled_before=True)
+    delivery = Delivery(held_until=scene.epoch + 100, held_before=True)
     scene.doubts.settled_before(delivery, event(2, None))
     scene.clock.now += 131
     assert scene.looks.due() == [None]
@@ -167,7 +172,7 @@ def test_a_tombstone_for_all_workspaces_waits_for_a_look_at_each() -> None:
 def test_what_a_former_owner_did_not_look_for_in_time_is_held_until_somebody_looks() -> None:
     """The doubt was over while nobody had the partition."""
     scene = Scene()
-    delivery = Delivery(held_until=scene.epoch - 10, settled_before=True)
+    delivery = Delivery(held_until=scene.epoch - 10, held_before=True)
     scene.doubts.settled_before(delivery, event(2))
     scene.clock.now += 31
     assert (delivery.told, scene.looks.due()) == (["held False"], [DOCS])
@@ -179,7 +184,7 @@ def test_what_a_former_owner_did_not_look_for_in_time_is_held_until_somebody_loo
 def test_what_was_held_long_ago_is_not_held_any_more() -> None:
     """A member that dies again and again before its first look must not hold commits for ever."""
     scene = Scene()
-    delivery = Delivery(held_until=scene.epoch - 1_000, settled_before=True)
+    delivery = Delivery(held_until=scene.epoch - 1_000, held_before=True)
     scene.doubts.settled_before(delivery, event(2))
 
     assert delivery.told == ["settled False"]
@@ -258,3 +263,51 @@ def test_memory_goes_by_what_is_in_doubt() -> None:
 
     assert not scene.doubts._doubts
     assert not scene.doubts._held
+
+
+def test_what_a_former_owner_settled_and_did_not_hold_is_committed() -> None:
+    """Something else may still come in its partition."""
+    scene = Scene()
+    delivery = Delivery(held_until=scene.epoch + 100, settled_before=True)
+    scene.doubts.settled_before(delivery, event(2))
+
+    assert delivery.told == ["settled False"]
+
+
+def row(day: float, *texts: str) -> StoredRow:
+    (unit,) = [stored("a", text, day) for text in texts]
+    return StoredRow(unit.location, unit.version, unit.digests, A, unit.chunk_ids)
+
+
+def test_what_a_dead_owner_may_be_removing_holds_nothing_for_the_next_version() -> None:
+    """Its removal may be late; what was counted as stored would go after it was acknowledged."""
+    scene = Scene()
+    dead = Delivery(taken_over_at=scene.clock.now)
+    scene.doubts.received(dead, event(2))  # it wants "x" alone
+    wanted, unwanted, newer = row(1, "x"), row(1, "y"), row(3, "z")
+    found = scene.doubts.certain(body_of(event(3)), [wanted, unwanted, newer])
+    assert [each.digests for each in found] == [wanted.digests, (), newer.digests]
+    same = scene.doubts.certain(body_of(event(2)), [unwanted])
+    assert same == (unwanted,), "carrying it out removes it for certain"
+    scene.settle(event(2))
+
+    assert scene.doubts.certain(body_of(event(3)), [unwanted]) == (unwanted,)
+
+
+def test_after_a_dead_owner_s_tombstone_nothing_is_certain_until_somebody_looks() -> None:
+    """Superseded by what follows, it is carried out by nobody."""
+    scene = Scene()
+    dead = Delivery(taken_over_at=scene.clock.now)
+    scene.doubts.received(dead, event(2, None))
+    old = row(1, "x")
+    assert [each.digests for each in scene.doubts.certain(body_of(event(3)), [old])] == [()]
+    scene.clock.now += AMBIGUITY + 1
+    scene.doubts.every([DOCS], scene.clock.now)
+    scene.look()
+
+    assert scene.doubts.certain(body_of(event(3)), [old]) == (old,)
+
+
+def body_of(event: Event) -> DocumentEvent:
+    assert isinstance(event.body, DocumentEvent)
+    return event.body

@@ -64,6 +64,7 @@ class Delivery:
         self.ended = False
         self.settled_before = False
         self.carried_out_before = False
+        self.held_before = False
         self.held_until = 0.0
         self.taken_over_at: float | None = None
         self.carried_out: bool | None = None
@@ -125,6 +126,7 @@ class World:
                 CarriedOut(),
                 RemintedIds(self.metrics),
                 looks_of(),
+                doubts_of(),
                 permits=lambda slug: True,
             ),
             Settler(

@@ -455,3 +455,24 @@ async def test_doubts_in_a_row_put_the_look_off_for_nobody() -> None:
         await asyncio.sleep(AMBIGUITY + SOON)
 
         assert len(scene.locations) == 1
+
+
+@virtually
+async def test_while_partitions_are_going_nothing_is_begun_and_what_is_under_way_is_awaited() -> (
+    None
+):
+    """The next owner would count as stored what is about to go."""
+    async with looking(ONE, ONE_AGAIN) as scene:
+        scene.storage.removing.close()
+        await asyncio.sleep(FIRST)
+        ending = asyncio.create_task(scene.look.end())
+        await asyncio.sleep(5)
+        under_way = ending.done()
+        scene.storage.removing.open()
+        await asyncio.wait_for(ending, 1)
+        calls = len(scene.storage.calls)
+        await scene.pass_by()
+
+        assert not under_way
+        assert len(scene.locations) == 1
+        assert len(scene.storage.calls) == calls
