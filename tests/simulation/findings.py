@@ -13,7 +13,8 @@ Allowed, because the documents say so (consumer/README.md, schemas/README.md, RE
   for INDEX_MAX_AGE_SECONDS the service may believe that it is still there, and what is uploaded in
   the seconds until the service notices may lose its vectors (`consumer.anythingllm.readiness`).
 - A chunk that was refused is stored all the same where an earlier upload of it that a proxy had
-  answered took effect late.
+  answered took effect late. And nothing is removed then, so chunks of versions stay that were
+  overtaken in the middle.
 - A removal that AnythingLLM forbids (403) leaves what was to go for good; the generator makes none.
 - The test documents that prove a workspace are sent and removed also while a partition goes: they
   are no event's work.

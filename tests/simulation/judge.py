@@ -59,13 +59,10 @@ def _refused(watch: Watch, told: Told) -> list[Counter[str]]:
 def _given_up(
     events: Iterable[Told], refused: Mapping[Place, Iterable[Counter[str]]]
 ) -> set[tuple[str, str]]:
-    """Workspaces and texts that were refused once; an earlier upload may have been stored late."""
-    return {
-        (told.slug or "", text)
-        for told in events
-        for texts in refused[told.place]
-        for text in texts
-    }
+    """Workspaces and texts that may be left: a chunk was refused there, and nothing is removed."""
+    events = list(events)
+    slugs = {told.slug for told in events if any(refused[told.place])}
+    return {(told.slug or "", text) for told in events if told.slug in slugs for text in told.texts}
 
 
 def _judge_answers(watch: Watch, events: Iterable[Told], may: Allowed) -> None:
