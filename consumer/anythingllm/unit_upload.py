@@ -9,6 +9,8 @@
    server died meanwhile: what is not there then will not come. After an answer that is none of
    AnythingLLM's own one look is enough: a gateway that answers 502 while it restarts must not cost
    that time for each chunk. Where that was wrong, the sweep finds the double (`may_still_come`).
+   For embedding a file again nothing but that time is enough: AnythingLLM 1.16 lists a file twice
+   that was embedded twice, and neither row can be removed without the other.
 """
 
 from __future__ import annotations
@@ -246,6 +248,8 @@ class RawTextUpload:
 
     def _end(self, since: float) -> float:
         """From when on a look that does not find the unit proves that it will not come (rule 3)."""
+        if self._location is not None:
+            return since + self._ways.ambiguity
         end = since if self._is_over else since + self._ways.ambiguity
         died = self._ways.refused_at()
         return died if since < died < end else end

@@ -141,6 +141,31 @@ async def test_an_upload_that_nobody_saw_embedded_may_still_come(simulator: Simu
         assert (in_between, upload.may_still_come) == (True, False)
 
 
+async def test_a_file_is_not_embedded_again_while_that_may_still_come(simulator: Simulator) -> None:
+    """Embedded twice it would be listed twice, and one row can't be removed without the other.
+
+    Neither a proxy's answer nor a refused connection shows that the server has given up on it.
+    """
+    async with client_for(simulator, ambiguity_seconds=0.6) as client:
+        await client.storage.prepare(DOCS)
+        simulator.faults.add("embedder-fails", path="*/raw-text", times=1)
+        simulator.faults.add("status", path="*/update-embeddings", status=503, times=1)
+        upload = client.storage.upload(DOCS, _unit(document("late")))
+        with pytest.raises(AnythingLLMError):
+            await upload.attempt()
+        client._transport._note_refused()
+        with pytest.raises(AnythingLLMPendingError):
+            await upload.attempt()
+        await asyncio.sleep(0.7)
+        await upload.attempt()
+
+    assert texts_of(simulator, "docs") == ["late"]
+    assert (
+        simulator.journal.count("request.answered", path="/api/v1/workspace/docs/update-embeddings")
+        == 2
+    )
+
+
 async def test_while_an_upload_may_still_finish_it_is_only_looked_for(simulator: Simulator) -> None:
     """Pending: theirs, so that nobody counts it; sent again only when the time is over."""
     async with client_for(simulator, ambiguity_seconds=0.6) as client:

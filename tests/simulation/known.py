@@ -260,4 +260,61 @@ KNOWN: dict[str, Schedule] = {
         history=(Doc("b", ("two",)), Doc("b", ("two", "six", "one", "two"))),
         faults=(Hit("upload", "status", contains="one", status=422),),
     ),
+    "a file is embedded again, a proxy gives up on that, and it takes effect late": Schedule(
+        2997562978,
+        history=(Doc("b", ("six",), day=1),),
+        faults=(
+            Hit("upload", "embedder-fails", contains="six"),
+            Hit("embed", "status", apply=True, late=200.0),
+        ),
+    ),
+    "a removal takes effect late, after the partition has changed hands": Schedule(
+        2673130914,
+        Setup(partitions=2, prepared=("docs",)),
+        history=(
+            Doc("a", ("two",)),
+            Doc("a", (), day=1),
+            Doc("a", ("two",), day=1, when=On("removal")),
+        ),
+        faults=(Hit("removal", "status", times=3, apply=True, late=500.0),),
+        life=(Life("crash", At(0), who="B", seconds=0.5),),
+    ),
+    "left-overs are due for removal while a partition is being taken away": Schedule(
+        3641988331,
+        history=(
+            Doc("b", ("six",), slug="other"),
+            Doc("b", ("four",), slug="other"),
+            Doc("a", ("five",), day=1, when=On("assigned", nth=3)),
+        ),
+        faults=(
+            Hit("upload", "delay", contains="six", seconds=500.0),
+            Hit("upload", "delay", skip=1, times=6, seconds=50.0),
+        ),
+        life=(
+            Life("proxy-away", On("upload"), seconds=0.5),
+            Life("rebalance", On("sentinel", nth=3), who="B", seconds=0.5),
+        ),
+    ),
+    "of two copies of a chunk the one with the later date is the older one": Schedule(
+        2763219788,
+        history=(
+            Doc("a", tuple(f"a {n}" for n in range(10)), day=None),
+            Tomb("a"),
+            Doc("a", tuple(f"a {n}" for n in range(10)), day=1),
+            Doc("a", ("a 0",), day=1, when=At(1500.0)),
+        ),
+        faults=(Hit("upload", "html", contains="a 9", apply=True),),
+    ),
+    "a chunk comes late whose document was overtaken by one with a refused chunk": Schedule(
+        2558813798,
+        Setup(prepared=("other",)),
+        history=(
+            Doc("a", ("six",), day=1, slug="other"),
+            Doc("a", ("six", "one", "five", "two", "two"), day=1, slug="other"),
+        ),
+        faults=(
+            Hit("upload", "status", skip=5, status=413),
+            Hit("upload", "html", apply=True),
+        ),
+    ),
 }
