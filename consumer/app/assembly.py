@@ -101,7 +101,7 @@ class Pipeline:
             self.index,
             self.gates,
             self._backoff,
-            self._looks,
+            self._doubts,
             ambiguity=settings.anythingllm.ambiguity_seconds,
             clock=rooms.clock,
         )

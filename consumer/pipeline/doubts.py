@@ -19,7 +19,7 @@ from datetime import datetime
 
 from consumer.model.event import DocumentEvent, Event, TombstoneEvent
 from consumer.model.marker import digests_of
-from consumer.model.names import Identity, Slug
+from consumer.model.names import Identity, Location, Slug
 from consumer.model.outcome import Refused
 from consumer.model.precedence import Occurrence
 from consumer.model.version import DocumentVersion
@@ -42,15 +42,25 @@ class _Doubt:
         event: what it is of; None: a former owner knew it.
         keeps: digests that a former owner would not have removed for the event; None: it can't have
             removed anything.
+        going: what a removal of ours may still take.
     """
 
     slug: Slug | None
     until: float
     event: Occurrence | None
     keeps: frozenset[str] | None = None
+    going: frozenset[Location] = frozenset()
+
+    def and_(self, other: _Doubt) -> _Doubt:
+        """Both, of the same event in the same workspace."""
+        keeps = other.keeps if self.keeps is None else self.keeps
+        until, going = max(self.until, other.until), self.going | other.going
+        return replace(self, until=until, keeps=keeps, going=going)
 
     def may_take(self, unit: StoredRow) -> bool:
-        """Whether a removal that a former owner sent may still take a unit."""
+        """Whether a removal that was sent may still take a unit."""
+        if unit.location in self.going:
+            return True
         if self.event is None or self.keeps is None or self.keeps.issuperset(unit.digests):
             return False
         of = Occurrence(unit.version)
@@ -86,6 +96,11 @@ class Doubts:
         until = self._clock() + self._ambiguity
         self._may_come(identity, _Doubt(slug, until, Occurrence(version)))
 
+    def note_removal(self, slug: Slug, identity: Identity, going: Iterable[Location]) -> None:
+        """Note units that a removal may still take, for which nobody waits."""
+        until = self._clock() + self._ambiguity
+        self._may_come(identity, _Doubt(slug, until, None, going=frozenset(going)))
+
     def received(self, delivery: Delivery, event: Event) -> None:
         """Note what a former owner of the partition may have sent of an event that begins now."""
         body = event.body
@@ -99,7 +114,7 @@ class Doubts:
             )
 
     def certain(self, body: DocumentEvent, stored: Sequence[StoredRow]) -> tuple[StoredRow, ...]:
-        """The same rows; those that a former owner's removal may still take hold nothing."""
+        """The same rows; those that a removal may still take hold nothing."""
         doubts = [
             each
             for each in self._doubts.get(body.identity, ())
@@ -183,9 +198,9 @@ class Doubts:
     def _may_come(self, identity: Identity, doubt: _Doubt) -> None:
         self._looks.after(doubt.slug, doubt.until - self._clock())
         doubts = self._doubts.setdefault(identity, [])
-        doubts[:] = [
-            each for each in doubts if (each.slug, each.event) != (doubt.slug, doubt.event)
-        ]
+        for other in [o for o in doubts if (o.slug, o.event) == (doubt.slug, doubt.event)]:
+            doubts.remove(other)
+            doubt = doubt.and_(other)
         doubts.append(doubt)
 
     def _release(self) -> None:

@@ -24,7 +24,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from weakref import WeakValueDictionary
 
 import structlog
@@ -102,7 +102,6 @@ class Index:
         self._readings: dict[Slug, _ListingRead] = {}
         self._locks: WeakValueDictionary[Slug, asyncio.Lock] = WeakValueDictionary()
         self._failed: dict[Slug, Failure] = {}  # of the last reading, where it failed
-        self._unsure: dict[Location, float] = {}  # until when each may still go
         self._begun = 0
         self._epochs: Counter[Slug | None] = Counter()  # None: of all of them
         self._bytes = 0
@@ -127,7 +126,7 @@ class Index:
                 workspace = await self._read(slug, trace_id)
             else:
                 self._workspaces.move_to_end(slug)
-            return self._counted(identity, workspace)
+            return workspace.rows.of(identity)
 
     async def read_anew(self, slug: Slug, *, trace_id: TraceId) -> None:
         """Read the listing now, whatever its age. `units` then answers from this or a later one.
@@ -146,7 +145,7 @@ class Index:
             Failure: the listing can't be had.
         """
         rows = (await self._read_anew(slug, trace_id)).rows
-        there = {each.location for unit in units for each in rows.of(self._of(unit))}
+        there = {each.location for unit in units for each in rows.of(self.identity_of(unit))}
         return tuple(unit for unit in units if unit.location in there)
 
     def epoch(self, slug: Slug) -> int:
@@ -159,7 +158,7 @@ class Index:
     def known(self, slug: Slug, identity: Identity) -> tuple[StoredRow, ...]:
         """What is in memory of one identity; empty where the workspace is not in memory."""
         workspace = self._workspaces.get(slug)
-        return self._counted(identity, workspace) if workspace else ()
+        return workspace.rows.of(identity) if workspace else ()
 
     def __contains__(self, slug: Slug) -> bool:
         """Whether a workspace is in memory. If not, `known` and `identities` say nothing of it."""
@@ -194,7 +193,7 @@ class Index:
         """Note units that were just removed: AnythingLLM removes them from every workspace."""
         gone: dict[Identity, set[Location]] = {}
         for unit in units:
-            gone.setdefault(self._of(unit), set()).add(unit.location)
+            gone.setdefault(self.identity_of(unit), set()).add(unit.location)
 
         def take(rows: IndexedRows) -> None:
             for identity, locations in gone.items():
@@ -203,29 +202,14 @@ class Index:
         for each in self._workspaces.keys() | self._readings.keys():
             self._write(each, take)
 
-    def unsure(self, units: Iterable[AnyStored], until: float) -> None:
-        """Note units that may still go until then: by listings of before they hold nothing."""
-        old = self._clock() - self._max_age
-        self._unsure = {each: at for each, at in self._unsure.items() if at > old}
-        self._unsure.update((unit.location, until) for unit in units)
-
     def forget(self, slug: Slug | None = None) -> None:
         """Read the listing anew next time: of one workspace, or of all."""
         self._epochs[slug] += 1
         for each in list(self._workspaces) if slug is None else [slug]:
             self._drop(each)
 
-    def _counted(self, identity: Identity, workspace: _ListedWorkspace) -> tuple[StoredRow, ...]:
-        """The rows of one identity; those that may still go hold nothing."""
-        rows, read_at = workspace.rows.of(identity), workspace.read_at
-        if not self._unsure:
-            return rows
-        return tuple(
-            replace(row, digests=()) if self._unsure.get(row.location, read_at) > read_at else row
-            for row in rows
-        )
-
-    def _of(self, unit: AnyStored) -> Identity:
+    def identity_of(self, unit: AnyStored) -> Identity:
+        """Of which document a unit is."""
         if isinstance(unit, StoredRow):
             return unit.identity
         return self._identity.of_marker(unit.marker)

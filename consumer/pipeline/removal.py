@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from consumer.model.fault import Failure
 from consumer.model.names import Slug, TraceId
 from consumer.pipeline.backoff import Backoff
-from consumer.pipeline.due_looks import DueLooks
+from consumer.pipeline.doubts import Doubts
 from consumer.pipeline.gates import Gates
 from consumer.pipeline.index import Index
 from consumer.pipeline.index_rows import AnyStored
@@ -52,7 +52,7 @@ class Remover:
     """See the module's docstring.
 
     Args:
-        looks: hear of workspaces where a removal was left in doubt.
+        doubts: hear of removals that were left in doubt.
         ambiguity: seconds in which a request without an answer may still take effect.
         clock: monotonic seconds.
     """
@@ -63,7 +63,7 @@ class Remover:
         index: Index,
         gates: Gates,
         backoff: Backoff,
-        looks: DueLooks,
+        doubts: Doubts,
         *,
         ambiguity: float,
         clock: Callable[[], float],
@@ -72,7 +72,7 @@ class Remover:
         self._index = index
         self._gates = gates
         self._backoff = backoff
-        self._looks = looks
+        self._doubts = doubts
         self._ambiguity = ambiguity
         self._clock = clock
 
@@ -182,6 +182,6 @@ class Remover:
     def _leave_in_doubt(self, batch: _Batch) -> None:
         if batch.doubt_ends is None:
             return
-        until = min(batch.doubt_ends, self._clock() + self._ambiguity)
-        self._index.unsure(batch.left, until)
-        self._looks.doubt(batch.slug)
+        for unit in batch.left:
+            identity = self._index.identity_of(unit)
+            self._doubts.note_removal(batch.slug, identity, [unit.location])

@@ -211,7 +211,9 @@ MUTANTS: Sequence[Mutant] = (
     Mutant("tells the index of no removal", "consumer.pipeline.index.Index.removed", _does_nothing),
     Mutant("tells the index of no upload", "consumer.pipeline.index.Index.stored", _does_nothing),
     Mutant(
-        "counts as stored what may still go", "consumer.pipeline.index.Index.unsure", _does_nothing
+        "counts as stored what may still go",
+        "consumer.pipeline.doubts._Doubt.may_take",
+        _always(False),
     ),
     Mutant(
         "believes an ETag in spite of own writes",

@@ -303,7 +303,7 @@ def remover_of(
     index: Index,
     gates: Gates,
     *,
-    looks: DueLooks | None = None,
+    doubts: Doubts | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Remover:
     return Remover(
@@ -311,7 +311,7 @@ def remover_of(
         index,
         gates,
         backoff_of(gates),
-        looks or looks_of(clock),
+        doubts or doubts_of(None, clock),
         ambiguity=AMBIGUITY,
         clock=clock,
     )
@@ -362,15 +362,16 @@ def sweep_of(
     metrics: Metrics | None = None,
 ) -> Sweep:
     looks = looks or looks_of(clock)
+    doubts = doubts or doubts_of(looks, clock)
     return Sweep(
         storage,
         index,
-        remover_of(storage, index, gates, looks=looks, clock=clock),
+        remover_of(storage, index, gates, doubts=doubts, clock=clock),
         gates,
         queues,
         carried_out or CarriedOut(),
         looks,
-        doubts or doubts_of(looks, clock),
+        doubts,
         permits=permits,
         is_assigned=is_assigned,
         is_ours=lambda partition: partition == 0,

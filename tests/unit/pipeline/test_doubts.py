@@ -308,6 +308,34 @@ def test_after_a_dead_owner_s_tombstone_nothing_is_certain_until_somebody_looks(
     assert scene.doubts.certain(body_of(event(3)), [old]) == (old,)
 
 
+def test_what_a_removal_of_ours_may_still_take_holds_nothing() -> None:
+    """Whatever listing shows it; it holds what follows, and the next owner hears of it."""
+    scene = Scene()
+    in_doubt, sure = row(1, "x"), row(1, "y")
+    scene.doubts.note_removal(DOCS, A, [in_doubt.location])
+    found = scene.doubts.certain(body_of(event(2)), [in_doubt, sure])
+    assert [each.digests for each in found] == [(), sure.digests]
+    assert scene.doubts.certain(body_of(event(2, OTHER)), [in_doubt]) == (in_doubt,)
+    assert scene.settle(event(2)).told == ["held True"]
+    dropped = Delivery()
+    scene.doubts.dropped(dropped, event(3))
+    assert dropped.told == ["dropped"]
+    scene.look()
+
+    assert scene.doubts.certain(body_of(event(3)), [in_doubt]) == (in_doubt,)
+
+
+def test_doubts_about_one_event_are_put_together() -> None:
+    """What a dead owner may be removing for it, and what we have sent of it ourselves."""
+    scene = Scene()
+    scene.doubts.received(Delivery(taken_over_at=scene.clock.now), event(2))
+    scene.doubts.note(DOCS, A, version(2))
+    (unwanted,) = scene.doubts.certain(body_of(event(3)), [row(1, "y")])
+
+    assert unwanted.digests == ()
+    assert len(scene.doubts._doubts[A]) == 1
+
+
 def body_of(event: Event) -> DocumentEvent:
     assert isinstance(event.body, DocumentEvent)
     return event.body

@@ -153,27 +153,6 @@ async def test_a_workspace_that_was_made_anew_begins_an_epoch() -> None:
     assert index.epoch(DOCS) == begun + 1
 
 
-async def test_what_may_still_go_holds_nothing_until_that_is_over() -> None:
-    """It can be removed like any other, and counts for no text, whatever listing shows it."""
-    clock, storage = Clock(), Storage(units=[stored("a", "text"), stored("a", "sure")])
-    index = index_of(storage, clock)
-    before = await index.units(DOCS, A, trace_id=TRACE)
-    index.unsure(before[:1], clock.now + 600)
-    clock.now += 599
-    await index.read_anew(DOCS, trace_id=TRACE)
-    rows = await index.units(DOCS, A, trace_id=TRACE)
-    assert [(row.location, len(row.digests)) for row in rows] == [
-        (before[0].location, 0),
-        (before[1].location, 1),
-    ]
-    assert index.known(DOCS, A) == rows
-    clock.now += 2
-    assert len((await index.units(DOCS, A, trace_id=TRACE))[0].digests) == 0, "the old listing"
-    await index.read_anew(DOCS, trace_id=TRACE)
-
-    assert await index.units(DOCS, A, trace_id=TRACE) == before
-
-
 async def test_what_a_new_listing_still_shows() -> None:
     """Of units of several documents; those that it does not show are gone."""
     units = [stored("a", "x"), stored("a", "y"), stored("b", "z")]

@@ -9,6 +9,7 @@ from contextlib import nullcontext
 
 import pytest
 
+from consumer.model.event import DocumentEvent
 from consumer.model.fault import Failure, Fault
 from consumer.model.marker import StoredUnit
 from consumer.model.names import Identity, Slug
@@ -23,10 +24,13 @@ from tests.unit.pipeline.doubles import (
     AMBIGUITY,
     TRACE,
     Storage,
+    document,
+    doubts_of,
     gates_of,
     index_of,
     looks_of,
     stored,
+    version,
 )
 from tests.virtual.loop import virtual_clock, virtually
 
@@ -58,6 +62,8 @@ class Scene:
         self.index = index_of(self.storage, max_age=10_000)
         self.index._clock = clock
         self.looks = looks_of(clock)
+        self.doubts = doubts_of(self.looks, clock)
+        self.clock = clock
         gates = gates_of(self.storage, clock=clock)
         policy, rng = RetryPolicy(3, 1.0, 30.0), random.Random(1)
         self.remover = Remover(
@@ -65,7 +71,7 @@ class Scene:
             self.index,
             gates,
             Backoff(gates, policy, rng=rng, metrics=Metrics()),
-            self.looks,
+            self.doubts,
             ambiguity=AMBIGUITY,
             clock=clock,
         )
@@ -82,9 +88,10 @@ class Scene:
             await place.leave()
 
     async def known(self) -> int:
-        """How many units the index counts on."""
+        """How many units the next version of the document would count on."""
         units = await self.index.units(DOCS, A, trace_id=TRACE)
-        return sum(bool(unit.digests) for unit in units)
+        body = DocumentEvent(document("a", "next"), DOCS, A, version(9))
+        return sum(bool(unit.digests) for unit in self.doubts.certain(body, units))
 
     def go(self, units: Sequence[StoredUnit]) -> None:
         """The server has removed them."""
@@ -230,6 +237,7 @@ async def test_with_the_partition_the_following_ends() -> None:
     await asyncio.sleep(AMBIGUITY + 30)
     assert scene.looks.due() == [DOCS]
     await scene.index.read_anew(DOCS, trace_id=TRACE)
+    scene.doubts.looked(DOCS, scene.clock())
     assert await scene.known() == AT_ONCE + 3
 
 
