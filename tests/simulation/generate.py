@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from tests.simulation.scenes import Document, Scene, scene_of
 from tests.simulation.schedule import (
     At,
     Change,
@@ -45,7 +46,6 @@ _MOMENTS = (
 # A 403 to a removal is none of them: AnythingLLM forbids it, and what was to go stays for good.
 _STATUSES = (400, 404, 408, 409, 429, 500, 500, 502, 503, 504, 504, 520, 524)
 _REFUSALS = (413, 422)
-_TAKES_AWAY = frozenset({"rebalance", "start", "stop", "crash", "cut-off", "freeze"})
 _SHORT, _LONG = (0.5, 2.0, 5.0, 20.0, 50.0), (125.0, 200.0, 300.0, 500.0)
 
 
@@ -120,15 +120,6 @@ def generate(seed: int, leanings: Leanings = EVERYTHING) -> Schedule:
     return _Generator(seed, leanings).schedule()
 
 
-@dataclass(frozen=True)
-class _Scene:
-    """How a schedule begins."""
-
-    history: tuple[Published, ...] = ()
-    faults: tuple[Hit, ...] = ()
-    life: tuple[Life, ...] = ()
-
-
 class _Generator:
     def __init__(self, seed: int, leanings: Leanings) -> None:
         self._seed = seed
@@ -139,7 +130,9 @@ class _Generator:
     def schedule(self) -> Schedule:
         rng, leanings = self._rng, self._leanings
         setup = self._setup()
-        scene = self._scene() if self._happens(leanings.scenes) else _Scene()
+        scene = self._scene() if self._happens(leanings.scenes) else Scene()
+        if scene.partitions is not None:
+            setup = replace(setup, partitions=scene.partitions, begins=0)
         history = (*scene.history, *self._history(scene))
         most = leanings.events if not scene.history else leanings.events // 2
         history = history[: len(scene.history) + rng.randint(0 if scene.history else 1, most)]
@@ -170,7 +163,7 @@ class _Generator:
             restless=300 if self._leanings.restless and self._happens(0.05) else 0,
         )
 
-    def _history(self, scene: _Scene) -> tuple[Published, ...]:
+    def _history(self, scene: Scene) -> tuple[Published, ...]:
         rng, leanings = self._rng, self._leanings
         ids = IDS[: min(rng.choice((1, 1, 2, 2, 3, 4)), leanings.documents)]
         slugs = SLUGS[: rng.choice((1, 1, 1, 2, 3))]
@@ -194,54 +187,14 @@ class _Generator:
                 history.append(docs[-1])
         return tuple(history)
 
-    def _scene(self) -> _Scene:
-        """An order of things that is unlucky, or would be with little more."""
-        rng = self._rng
-        id, slug = rng.choice(IDS[:2]), rng.choice(SLUGS[:2])
+    def _scene(self) -> Scene:
+        rng, id, slug = self._rng, self._rng.choice(IDS[:2]), self._rng.choice(SLUGS[:2])
         whole = self._texts(id)
         less = tuple(rng.sample(whole, rng.randint(0, max(len(whole) - 1, 0))))
-        settles = At(rng.choice((5.0, 40.0, 1300.0)))
-        first = Doc(id, whole, 0, slug, At(0), "s0")
-        again = rng.choice((whole, self._changed(whole)))
-        in_it = On("removal", 1, rng.choice((0.0, 0.05, 0.3, 0.6, 1.0, 2.0, 6.0)))
-        match rng.choice(("removal", "taken away", "burst", "doubt", "refused", "restored")):
-            case "removal":
-                shorter = Doc(id, less, 1, slug, settles, "s1")
-                next_one = Doc(id, again, 2, slug, in_it, "s2")
-                return _Scene((first, shorter, next_one), (self._hit_on("removal"),))
-            case "taken away":
-                end: Published = rng.choice(
-                    (Tomb(id, None, settles), Doc(id, less, 1, slug, settles))
-                )
-                slow = Hit("removal", "delay", seconds=rng.choice(_SHORT), times=None)
-                what: Change = self._weighted(
-                    [each for each in self._leanings.changes if each[0] in _TAKES_AWAY]
-                )
-                life = Life(what, in_it, "B" if what == "start" else "A", rng.choice(_SHORT))
-                return _Scene((first, end), (slow,), (life,))
-            case "burst":
-                days = rng.sample((0, 1, 2, 3), 3)
-                versions = [
-                    Doc(id, self._changed(whole), day, slug, At(0), f"s{day}") for day in days
-                ]
-                orders: list[Published] = [*versions, Tomb(id, rng.choice((None, slug)), At(0))]
-                rng.shuffle(orders)
-                return _Scene((first, *orders))
-            case "doubt":
-                about = rng.choice(whole) if self._happens(0.7) else ""
-                in_doubt = replace(self._hit_on("upload"), contains=about)
-                newer = On("upload", rng.randint(1, 3), rng.choice((0.1, 1.0, 5.0, 125.0)))
-                return _Scene((first, Doc(id, again, 1, slug, newer, "s1")), (in_doubt,))
-            case "refused":
-                slow = Hit("upload", "delay", contains=rng.choice(whole), seconds=rng.choice(_LONG))
-                self._long_left = False
-                gone = Life("proxy-away", On("upload", 1, rng.choice((0.5, 30.0))), seconds=0.5)
-                return _Scene((first,), (slow,), (gone,))
-            case _:
-                tomb = Tomb(id, rng.choice((None, None, slug)), settles)
-                back = Doc(id, again, rng.choice((0, 0, -1)), slug, rng.choice((At(0), settles)))
-                other = Doc("z", ("other",), 0, rng.choice(SLUGS), At(rng.choice((0.0, 560.0))))
-                return _Scene((first, tomb, back, other))
+        document = Document(id, slug, whole, less, rng.choice((whole, self._changed(whole))))
+        scene = scene_of(document, rng, self._hit_on, self._changed)
+        self._long_left = self._long_left and not scene.takes_long
+        return scene
 
     def _doc(
         self, id: str, before: Sequence[Doc], slugs: Sequence[str], when: When, name: str
