@@ -12,6 +12,7 @@ Allowed, because the documents say so (consumer/README.md, schemas/README.md, RE
 - What people did to a workspace is not undone: text that was acknowledged before is gone with it,
   for INDEX_MAX_AGE_SECONDS the service may believe that it is still there, and what is uploaded in
   the seconds until the service notices may lose its vectors (`consumer.anythingllm.readiness`).
+  While wanted text is missing for that reason nothing is removed.
 - A chunk that was refused is stored all the same where an earlier upload of it that a proxy had
   answered took effect late. And nothing is removed then, so chunks of versions stay that were
   overtaken in the middle.

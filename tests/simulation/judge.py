@@ -109,9 +109,11 @@ def _difference(
     wanted = state.texts(slug)
     more, fewer = stored - wanted, wanted - stored
     found = [(Wrong.DOUBLE if text in wanted else Wrong.LEFT, text) for text in more]
-    if fewer and not _excused(watch, slug, events):
-        found += [(Wrong.LOST, text) for text in fewer]
-    return found
+    if not fewer:
+        return found
+    if _excused(watch, slug, events):
+        return [each for each in found if each[0] is not Wrong.LEFT]
+    return [*found, *((Wrong.LOST, text) for text in fewer)]
 
 
 def _excused(watch: Watch, slug: str, events: Iterable[Told]) -> bool:

@@ -86,14 +86,17 @@ def _removal(of: Document, hand: _Hand) -> Scene:
 
 
 def _taken_away(of: Document, hand: _Hand) -> Scene:
-    """Its partition goes in the middle of a removal."""
+    """Its partition goes in the middle of a removal, which may take effect late."""
     rng, settles = hand.rng, hand.settles()
     end: Published = rng.choice((Tomb(of.id, None, settles), of.shorter(settles)))
     slow = Hit("removal", "delay", seconds=rng.choice(_SHORT), times=None)
+    late = Hit("removal", "status", times=3, apply=True, late=rng.choice(_SHORT + _LONG))
+    next_one = Doc(of.id, of.again, 1, of.slug, hand.in_removal(), "s2")
     what = rng.choice(_TAKES_AWAY)
     who = "B" if what == "start" else "A"
     life = Life(what, hand.in_removal(), who, rng.choice(_SHORT))
-    return Scene((of.first, end), (slow,), (life,))
+    history = (of.first, end, next_one) if rng.random() < 0.5 else (of.first, end)
+    return Scene(history, (rng.choice((slow, late)),), (life,), takes_long=True)
 
 
 def _burst(of: Document, hand: _Hand) -> Scene:
