@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeVar
 
 from tests.simulation.scenes import Document, Scene, scene_of
@@ -49,107 +49,56 @@ _REFUSALS = (413, 422)
 _SHORT, _LONG = (0.5, 2.0, 5.0, 20.0, 50.0), (125.0, 200.0, 300.0, 500.0)
 
 
-@dataclass(frozen=True)
-class Leanings:
-    """What a generator makes.
-
-    Args:
-        documents: most identities.
-        events: most of them.
-        faults: most of them.
-        lives: most of what befalls somebody.
-        endpoints: where faults strike.
-        kinds: of faults.
-        changes: what befalls somebody.
-        tombstones: whether there are any.
-        replays: whether there are any.
-        prepared: the share of workspaces that are in use already.
-        nothings: whether there are offsets without an event.
-        trailing: whether they may be the last ones.
-        overtaking: whether a document's next event may come before it is done with the last one.
-        large: whether a document may have more chunks than one request removes.
-        scenes: the share of schedules that are built around an unlucky order.
-        refusals: whether a chunk may be refused for good.
-        applied: whether what is refused or broken off may take effect all the same.
-        lasting: whether a fault may strike more than three times.
-        backwards: whether dates may go back.
-        stays: whether a strange workspace may be sick for long.
-        restless: whether there may be rebalances to the end.
-    """
-
-    documents: int = 4
-    events: int = 12
-    faults: int = 4
-    lives: int = 4
-    endpoints: tuple[tuple[Endpoint, int], ...] = (
-        ("upload", 30), ("removal", 22), ("listing", 14), ("check", 8), ("embed", 4), ("any", 6),
-        ("search", 3), ("counts", 3), ("workspaces", 3), ("create", 2), ("key", 1),
-        ("collector", 1), ("embedder", 2),
-    )  # fmt: skip
-    kinds: tuple[tuple[str, int], ...] = (
-        ("status", 40), ("delay", 22), ("reset-after", 10), ("reset", 8), ("fin-after", 4),
-        ("half-body", 6), ("truncated", 4), ("html", 2), ("pretend", 3), ("wrong-location", 2),
-        ("embedder-fails", 5), ("fetch-failed", 3), ("key-refused", 1), ("drip", 1),
-    )  # fmt: skip
-    changes: tuple[tuple[Change, int], ...] = (
-        ("crash", 22), ("stop", 10), ("start", 10), ("rebalance", 14), ("freeze", 5),
-        ("cut-off", 5), ("server-restarts", 5), ("proxy-away", 6), ("empty", 3), ("remake", 3),
-        ("delete", 2), ("embedder-down", 4), ("collector-frozen", 4),
-    )  # fmt: skip
-    tombstones: bool = True
-    replays: bool = True
-    prepared: float = 0.65
-    nothings: bool = True
-    trailing: bool = True
-    overtaking: bool = True
-    large: bool = True
-    scenes: float = 0.5
-    refusals: bool = True
-    applied: bool = True
-    lasting: bool = True
-    backwards: bool = True
-    stays: bool = True
-    restless: bool = True
+_DOCUMENTS, _EVENTS, _FAULTS, _LIVES = 4, 12, 4, 4  # at most
+_ENDPOINTS: Sequence[tuple[Endpoint, int]] = (
+    ("upload", 30), ("removal", 22), ("listing", 14), ("check", 8), ("embed", 4), ("any", 6),
+    ("search", 3), ("counts", 3), ("workspaces", 3), ("create", 2), ("key", 1),
+    ("collector", 1), ("embedder", 2),
+)  # fmt: skip
+_KINDS: Sequence[tuple[str, int]] = (
+    ("status", 40), ("delay", 22), ("reset-after", 10), ("reset", 8), ("fin-after", 4),
+    ("half-body", 6), ("truncated", 4), ("html", 2), ("pretend", 3), ("wrong-location", 2),
+    ("embedder-fails", 5), ("fetch-failed", 3), ("key-refused", 1), ("drip", 1),
+)  # fmt: skip
+_CHANGES: Sequence[tuple[Change, int]] = (
+    ("crash", 22), ("stop", 10), ("start", 10), ("rebalance", 14), ("freeze", 5),
+    ("cut-off", 5), ("server-restarts", 5), ("proxy-away", 6), ("empty", 3), ("remake", 3),
+    ("delete", 2), ("embedder-down", 4), ("collector-frozen", 4),
+)  # fmt: skip
 
 
-EVERYTHING = Leanings()
-
-
-def generate(seed: int, leanings: Leanings = EVERYTHING) -> Schedule:
+def generate(seed: int) -> Schedule:
     """The schedule of a seed; the same one every time."""
-    return _Generator(seed, leanings).schedule()
+    return _Generator(seed).schedule()
 
 
 class _Generator:
-    def __init__(self, seed: int, leanings: Leanings) -> None:
+    def __init__(self, seed: int) -> None:
         self._seed = seed
         self._rng = random.Random(seed)
-        self._leanings = leanings
         self._long_left = True  # at most one thing takes long: delays of one request add up
 
     def schedule(self) -> Schedule:
-        rng, leanings = self._rng, self._leanings
+        rng = self._rng
         setup = self._setup()
-        scene = self._scene() if self._happens(leanings.scenes) else Scene()
+        scene = self._scene() if self._happens(0.5) else Scene()
         if scene.partitions is not None:
             setup = replace(setup, partitions=scene.partitions, begins=0)
         history = (*scene.history, *self._history(scene))
-        most = leanings.events if not scene.history else leanings.events // 2
+        most = _EVENTS if not scene.history else _EVENTS // 2
         history = history[: len(scene.history) + rng.randint(0 if scene.history else 1, most)]
-        if not leanings.trailing:
-            history = _without_trailing(history)
-        hits = tuple(self._hit(history) for _ in range(self._few(leanings.faults)))
-        lives = tuple(self._life(history) for _ in range(self._few(leanings.lives)))
+        hits = tuple(self._hit(history) for _ in range(self._few(_FAULTS)))
+        lives = tuple(self._life(history) for _ in range(self._few(_LIVES)))
         faults, life = (*scene.faults, *hits), (*scene.life, *lives)
-        if leanings.stays and STRANGERS in setup.prepared and self._happens(0.5):
+        if STRANGERS in setup.prepared and self._happens(0.5):
             stays = Hit("listing", "status", STRANGERS, times=None, status=500, stays=True)
             faults = (*faults, stays)
         return Schedule(rng.getrandbits(32), setup, history, faults, life)
 
     def _setup(self) -> Setup:
         rng = self._rng
-        prepared = tuple(slug for slug in SLUGS if self._happens(self._leanings.prepared))
-        if self._leanings.stays and self._happens(0.15):
+        prepared = tuple(slug for slug in SLUGS if self._happens(0.65))
+        if self._happens(0.15):
             prepared = (*prepared, STRANGERS)
         return Setup(
             partitions=rng.choice((1, 1, 1, 2)),
@@ -160,27 +109,27 @@ class _Generator:
             commit_every=rng.choice((1.0, 1.0, 5.0, 0.2)),
             in_flight=rng.choice((32, 32, 32, 2, 1)),
             per_document=rng.choice((5, 5, 1)),
-            restless=300 if self._leanings.restless and self._happens(0.05) else 0,
+            restless=300 if self._happens(0.05) else 0,
         )
 
     def _history(self, scene: Scene) -> tuple[Published, ...]:
-        rng, leanings = self._rng, self._leanings
-        ids = IDS[: min(rng.choice((1, 1, 2, 2, 3, 4)), leanings.documents)]
+        rng = self._rng
+        ids = IDS[: min(rng.choice((1, 1, 2, 2, 3, 4)), _DOCUMENTS)]
         slugs = SLUGS[: rng.choice((1, 1, 1, 2, 3))]
         spread = rng.choice((0.0, 0.2, 0.5, 0.8))  # how much of it is no burst
         docs = [event for event in scene.history if isinstance(event, Doc)]
         history: list[Published] = []
-        for n in range(leanings.events):
+        for n in range(_EVENTS):
             id = rng.choice(ids)
             when = self._when(spread) if history or docs else At(0)
             former = [doc for doc in docs if doc.id == id]
             draw = rng.random()
-            if leanings.tombstones and draw < 0.16 and former:
+            if draw < 0.16 and former:
                 slug = rng.choice((None, None, former[-1].slug))
                 history.append(Tomb(id, slug, when))
-            elif leanings.replays and draw < 0.22 and docs:
+            elif draw < 0.22 and docs:
                 history.append(Replay(rng.choice(docs).name, when))
-            elif leanings.nothings and draw < 0.26:
+            elif draw < 0.26:
                 history.append(Nothing(id, when))
             else:
                 docs.append(self._doc(id, former, slugs, when, f"e{n}"))
@@ -204,20 +153,20 @@ class _Generator:
             texts = self._texts(id)
             return Doc(id, texts, rng.choice((0, 0, 1, 2)), rng.choice(slugs), when, name)
         former = before[-1]
-        if self._leanings.backwards and self._happens(0.2):  # what was there before comes back
+        if self._happens(0.2):  # what was there before comes back
             former = rng.choice(before)
             if self._happens(0.5):
                 return replace(former, when=when, name=name)
-        steps = (0, 0, 1, 1, 1, 2, -1, -1) if self._leanings.backwards else (0, 0, 1, 2)
+        steps = (0, 0, 1, 1, 1, 2, -1, -1)
         day = (former.day or 0) + rng.choice(steps)
         slug = former.slug if self._happens(0.85) else rng.choice(slugs)
-        odd = self._leanings.backwards and self._happens(0.05)
+        odd = self._happens(0.05)
         dated = rng.choice((None, None, 40)) if odd else day
         return Doc(id, self._changed(former.texts), dated, slug, when, name)
 
     def _texts(self, id: str) -> tuple[str, ...]:
         rng = self._rng
-        if self._leanings.large and self._happens(0.15):
+        if self._happens(0.15):
             return tuple(f"{id} {n}" for n in range(rng.randint(11, 26)))
         texts = rng.sample(TEXTS, rng.randint(1, 4))
         if self._happens(0.15):
@@ -241,8 +190,6 @@ class _Generator:
 
     def _when(self, spread: float) -> When:
         rng = self._rng
-        if not self._leanings.overtaking:
-            return At(rng.choice((400.0, 900.0)))
         if self._happens(0.25):
             return self._moment()
         if not self._happens(spread):
@@ -259,27 +206,27 @@ class _Generator:
         )
 
     def _hit(self, history: Sequence[Published]) -> Hit:
-        rng, leanings = self._rng, self._leanings
-        on = self._weighted(leanings.endpoints)
+        rng = self._rng
+        on = self._weighted(_ENDPOINTS)
         texts = [text for event in history if isinstance(event, Doc) for text in event.texts]
         about = rng.choice(texts) if texts and on == "upload" and self._happens(0.4) else ""
         return replace(self._hit_on(on), contains=about)
 
     def _hit_on(self, on: Endpoint) -> Hit:
-        rng, leanings = self._rng, self._leanings
-        kind = self._weighted(leanings.kinds)
+        rng = self._rng
+        kind = self._weighted(_KINDS)
         if kind == "key-refused" and on in ("removal", "any"):
             on = "listing"  # see `_STATUSES`
         status = rng.choice(_STATUSES)
-        if on == "upload" and kind == "status" and leanings.refusals and self._happens(0.15):
+        if on == "upload" and kind == "status" and self._happens(0.15):
             status = rng.choice(_REFUSALS)
         applies = kind in ("status", "reset", "html") and status not in _REFUSALS
-        apply = applies and leanings.applied and self._happens(0.5)
+        apply = applies and self._happens(0.5)
         return Hit(
             on,
             kind,
             skip=rng.choice((0, 0, 0, 1, 1, 2, 3, 5)),
-            times=rng.choice((1, 1, 1, 1, 2, 3, *((6, None) if leanings.lasting else ()))),
+            times=rng.choice((1, 1, 1, 1, 2, 3, 6, None)),
             status=status,
             seconds=self._seconds() if kind == "delay" else 1.0 if kind == "drip" else 0.0,
             apply=apply,
@@ -295,7 +242,7 @@ class _Generator:
 
     def _life(self, history: Sequence[Published]) -> Life:
         rng = self._rng
-        what = self._weighted(self._leanings.changes)
+        what = self._weighted(_CHANGES)
         when = self._moment() if self._happens(0.65) else At(rng.uniform(0, 700))
         slugs = [event.slug for event in history if isinstance(event, Doc)] or ["docs"]
         who = "B" if what == "start" else rng.choice("AAAB")
@@ -313,14 +260,3 @@ class _Generator:
     def _weighted(self, choices: Sequence[tuple[T, int]]) -> T:
         values = [value for value, _ in choices]
         return self._rng.choices(values, [weight for _, weight in choices])[0]
-
-
-def _without_trailing(history: Sequence[Published]) -> tuple[Published, ...]:
-    """Without what is behind the last event of its identity's partition, whichever that is."""
-    left = list(history)
-    for place in range(len(left) - 1, -1, -1):
-        each = left[place]
-        behind = {event.id for event in left[place + 1 :] if isinstance(event, Doc | Tomb)}
-        if isinstance(each, Nothing) and each.id not in behind:
-            del left[place]
-    return tuple(left) or (Doc("a", ("one",)),)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TextIO
 
 from tests.simulation.findings import Finding, Wrong, kinds
-from tests.simulation.generate import EVERYTHING, Leanings, generate
+from tests.simulation.generate import generate
 from tests.simulation.run import run
 
 _AT_ONCE = 25  # seeds a task of a process
@@ -43,7 +43,7 @@ class Tally:
         return Counter(kind for found in self.failing.values() for kind in kinds(found))
 
 
-def search_seeds(seeds: Iterable[int], leanings: Leanings = EVERYTHING) -> Tally:
+def search_seeds(seeds: Iterable[int]) -> Tally:
     """Run these seeds, one after the other."""
     tally = Tally()
     logging.disable(logging.CRITICAL)
@@ -51,7 +51,7 @@ def search_seeds(seeds: Iterable[int], leanings: Leanings = EVERYTHING) -> Tally
     try:
         for place, seed in enumerate(seeds):
             begun = time.perf_counter()
-            ran = run(generate(seed, leanings))
+            ran = run(generate(seed))
             tally.runs += 1
             tally.virtual_seconds += ran.seconds
             # In how many schedules something happened at all.
@@ -71,7 +71,6 @@ def search(
     seeds: range,
     *,
     processes: int,
-    leanings: Leanings = EVERYTHING,
     progress: TextIO | None = None,
     stop_at: int = 0,
 ) -> Tally:
@@ -80,13 +79,12 @@ def search(
     Args:
         seeds: which.
         processes: how many at once.
-        leanings: of the generator.
         progress: where a line is kept up to date.
         stop_at: with so many failing seeds; 0: never.
     """
     whole = Tally()
     begun = told = time.monotonic()
-    for part in _parts(seeds, processes, leanings):
+    for part in _parts(seeds, processes):
         whole.add(part)
         if progress and time.monotonic() - told > _EVERY:
             told = time.monotonic()
@@ -99,15 +97,15 @@ def search(
     return whole
 
 
-def _parts(seeds: range, processes: int, leanings: Leanings) -> Iterator[Tally]:
+def _parts(seeds: range, processes: int) -> Iterator[Tally]:
     slices = [seeds[n : n + _AT_ONCE] for n in range(0, len(seeds), _AT_ONCE)]
     if processes == 1:
         for each in slices:
-            yield search_seeds(each, leanings)
+            yield search_seeds(each)
         return
     with ProcessPoolExecutor(processes) as pool:
         try:
-            yield from pool.map(search_seeds, slices, [leanings] * len(slices))
+            yield from pool.map(search_seeds, slices)
         finally:
             pool.shutdown(cancel_futures=True)
 
