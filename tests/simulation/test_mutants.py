@@ -6,7 +6,13 @@ import pytest
 
 from tests.simulation.mutants import MUTANTS, Hunt, Mutant
 
-OBVIOUS = ("commits the highest", "acknowledges before the proof", "answers nobody", "has no order")
+OBVIOUS = (
+    "commits the highest",
+    "removes before it stores",
+    "proves no workspace",
+    "answers nobody",
+    "has no order",
+)
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
