@@ -29,6 +29,7 @@ from consumer.pipeline.ports import Delivery, Release
 
 Readable = DocumentEvent | TombstoneEvent
 
+_MOST_KEPT = 1_000  # digests a document: 100 documents a partition are taken over at most
 _GRACE_SECONDS = 900.0  # for a look after the end of a doubt; then it is too late to hold anything
 
 
@@ -108,10 +109,8 @@ class Doubts:
         if delivery.taken_over_at is not None:
             until = max(until, delivery.taken_over_at + self._ambiguity)
         if until > self._clock() and not isinstance(body, Refused):
-            keeps = digests_of(body.document) if isinstance(body, DocumentEvent) else ()
-            self._may_come(
-                body.identity, _Doubt(body.slug, until, _occurrence(body), frozenset(keeps))
-            )
+            doubt = _Doubt(body.slug, until, _occurrence(body), _kept_by(body))
+            self._may_come(body.identity, doubt)
 
     def certain(self, body: DocumentEvent, stored: Sequence[StoredRow]) -> tuple[StoredRow, ...]:
         """The same rows; those that a removal may still take hold nothing."""
@@ -208,6 +207,13 @@ class Doubts:
             del self._doubts[identity]
             for release in self._held.pop(identity, ()):
                 release()
+
+
+def _kept_by(body: Readable) -> frozenset[str]:
+    """What is not removed for an event; of a huge document nothing is remembered."""
+    if isinstance(body, TombstoneEvent) or len(body.document.chunks) > _MOST_KEPT:
+        return frozenset()
+    return frozenset(digests_of(body.document))
 
 
 def _occurrence(body: Readable) -> Occurrence:
