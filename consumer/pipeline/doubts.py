@@ -58,6 +58,14 @@ class _Doubt:
         until, going = max(self.until, other.until), self.going | other.going
         return replace(self, until=until, keeps=keeps, going=going)
 
+    def came_before(self, body: DocumentEvent) -> bool:
+        """Whether it is of an event that was begun before this one."""
+        if self.event is None:
+            return True
+        return self.event.version != body.version and not self.event.version.lies_behind(
+            body.version
+        )
+
     def may_take(self, unit: StoredRow) -> bool:
         """Whether a removal that was sent may still take a unit."""
         if unit.location in self.going:
@@ -113,11 +121,14 @@ class Doubts:
             self._may_come(body.identity, doubt)
 
     def certain(self, body: DocumentEvent, stored: Sequence[StoredRow]) -> tuple[StoredRow, ...]:
-        """The same rows; those that a removal may still take hold nothing."""
+        """The same rows; those that a removal may still take hold nothing.
+
+        Not for the event itself or one behind it: nobody has begun those before it was done.
+        """
         doubts = [
             each
             for each in self._doubts.get(body.identity, ())
-            if each.slug in (None, body.slug) and each.event != _occurrence(body)
+            if each.slug in (None, body.slug) and each.came_before(body)
         ]
         return tuple(
             replace(row, digests=()) if any(each.may_take(row) for each in doubts) else row

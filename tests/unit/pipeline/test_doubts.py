@@ -294,6 +294,16 @@ def test_what_a_dead_owner_may_be_removing_holds_nothing_for_the_next_version() 
     assert scene.doubts.certain(body_of(event(3)), [unwanted]) == (unwanted,)
 
 
+def test_what_lies_behind_an_event_has_removed_nothing_before_it() -> None:
+    """The former owner carried out one after the other."""
+    scene = Scene()
+    behind = replace(event(1), body=replace(body_of(event(1)), version=version(1, 7)))
+    scene.doubts.received(Delivery(taken_over_at=scene.clock.now), behind)
+    old = row(0, "y")
+
+    assert scene.doubts.certain(body_of(event(2)), [old]) == (old,)
+
+
 def test_after_a_dead_owner_s_tombstone_nothing_is_certain_until_somebody_looks() -> None:
     """Superseded by what follows, it is carried out by nobody."""
     scene = Scene()
