@@ -68,11 +68,13 @@ class Errand:
         deadline: on the monotonic clock; all calls of the errand end by then.
         clock: that clock.
         trace_id: 32 hex characters, or anything else for none.
+        check: called before a request is sent once more; what it raises gets out.
     """
 
     deadline: float
     clock: Callable[[], float]
     trace_id: TraceId | None = None
+    check: Callable[[], None] = lambda: None
 
     @property
     def left(self) -> float:
@@ -277,6 +279,7 @@ class Transport:
                 raise
         # The server met its collector on a connection that had been closed: nothing was created,
         # and the same request gets a new connection. After 5 s of idling it met ten of 40 uploads.
+        outgoing.errand.check()
         log.debug("collector.stale_connection", path=outgoing.call.path)
         return await self._once(session, outgoing, receive)
 

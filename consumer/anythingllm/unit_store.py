@@ -285,7 +285,9 @@ class AnythingLLMStorage:
             with suppress(AnythingLLMForbiddenError):
                 await self.remove(slug, abandoned, trace_id=trace_id)
                 log.info("workspace.sentinels_removed", workspace=slug, units=len(abandoned))
-        return None if len(abandoned) == len(seen.rows) else ABANDONED_AGE.total_seconds()
+        # One without a date never becomes abandoned, and looking for it again would change nothing.
+        young = [r for r in seen.rows if r.created_at is not None and not is_abandoned(r, now)]
+        return ABANDONED_AGE.total_seconds() if young else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -173,7 +173,9 @@ class RawTextUpload:
 
     async def _send(self) -> Location:
         self._check()
-        errand = self._ways.errand(self._ways.upload_timeout, self._trace_id)
+        errand = replace(
+            self._ways.errand(self._ways.upload_timeout, self._trace_id), check=self._check
+        )
         with self._watching():
             body = upload_body(self._slug, self._unit, self._marker)
             file = await self._ways.api.raw_text(errand, body)

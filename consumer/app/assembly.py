@@ -182,9 +182,9 @@ class Pipeline:
             "sweep": self._sweep.keep_looking(),
         }
 
-    async def end_sweeping(self) -> None:
-        """Return when the sweep sends nothing any more: our partitions are going."""
-        await self._sweep.end()
+    async def end_sweeping(self) -> bool:
+        """Return when the sweep sends nothing any more; whether all removals have ended."""
+        return await self._sweep.end()
 
     def forget(self) -> None:
         """Forget what is known: partitions went, and their new owners may change it."""

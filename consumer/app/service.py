@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
 
 import structlog
@@ -148,6 +148,9 @@ class Service:
                 tasks.create_task(self._drain_when_asked(journey, work), name="drain"),
             ]
             await asyncio.wait({work})
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._last_requests_seconds):
+                    await self._pipeline.end_sweeping()
             for task in others:
                 task.cancel()
 
@@ -159,13 +162,17 @@ class Service:
         journey.stop()
         await asyncio.sleep(seconds * (1 - _LAST_REQUESTS_SHARE))
         source.close_fences()
-        await asyncio.sleep(seconds * _LAST_REQUESTS_SHARE)
+        await asyncio.sleep(self._last_requests_seconds)
         log.warning(
             "service.drain_incomplete",
             open=source.open_count,
             consequence="these records are worked again by whoever takes over",
         )
         work.cancel()
+
+    @property
+    def _last_requests_seconds(self) -> float:
+        return self._settings.shutdown.drain_seconds * _LAST_REQUESTS_SHARE
 
     async def _commit_forever(self) -> None:
         while True:

@@ -11,7 +11,7 @@ from consumer.kafka.settled_metadata import SettledEntry
 from consumer.model.record import Record
 from consumer.resilience.fence import Fence
 
-_TAKEN_OVER = 100  # records, from the first open one, that a former owner may have had in work
+_TAKEN_OVER = 1_000  # records, from the first open one, that a former owner may have had in work
 
 
 class Assignment:
@@ -35,7 +35,7 @@ class Assignment:
         # Monotonic seconds; None where the owner before us has ended in order, or there was none.
         self.taken_over_at: float | None = None
         self._left_to_take_over = _TAKEN_OVER
-        self._was_cancelled = False
+        self._was_broken_off = False
         self.fence = Fence(name, is_over)
         self._working: set[asyncio.Task[object]] = set()
         self._idle = asyncio.Event()
@@ -57,7 +57,7 @@ class Assignment:
 
     def _done(self, task: asyncio.Task[object]) -> None:
         self._working.discard(task)
-        self._was_cancelled = self._was_cancelled or task.cancelled()
+        self._was_broken_off |= task.cancelled() or task.exception() is not None
         if not self._working:
             self._idle.set()
 
@@ -71,8 +71,8 @@ class Assignment:
         return self._left_to_take_over >= 0
 
     def finish(self) -> None:
-        """Note that no work on it will begin. What was cancelled may have left anything behind."""
-        if not self._working and not self._was_cancelled:
+        """Note that no work on it will begin. What was broken off may have left anything."""
+        if not self._working and not self._was_broken_off:
             self.ledger.end()
 
     def end(self) -> None:
@@ -103,8 +103,7 @@ class KafkaDelivery:
         self._assignment = assignment
         self._before = before
         may_be_begun = before is None and assignment.next_may_be_begun()
-        is_known = before is not None or may_be_begun
-        self.held_until = float(assignment.resumption.held_until) if is_known else 0.0
+        self.held_until = float(assignment.resumption.held_until)
         self.taken_over_at = assignment.taken_over_at if may_be_begun else None
 
     @property

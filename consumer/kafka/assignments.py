@@ -51,7 +51,7 @@ class Assignments:
         commit_timeout: seconds a commit may take; aiokafka itself sets no limit.
         on_assigned: called when partitions came.
         on_revoking: called when partitions are going; returns when what belongs to no single one of
-            them has ended.
+            them has ended, and whether it is known how.
         on_revoked: called when partitions went: others may now change what we know of them.
         clock: monotonic seconds.
     """
@@ -64,7 +64,7 @@ class Assignments:
         commit_timeout: float,
         metrics: Metrics,
         on_assigned: Callable[[], None],
-        on_revoking: Callable[[], Awaitable[None]],
+        on_revoking: Callable[[], Awaitable[bool]],
         on_revoked: Callable[[], None],
         clock: Callable[[], float],
     ) -> None:
@@ -114,8 +114,9 @@ class Assignments:
 
     async def commit_last(self) -> None:
         """The same when no work will begin any more, which the next owner reads in it."""
-        for assignment in self.by_partition.values():
-            assignment.finish()
+        if await self._on_revoking():
+            for assignment in self.by_partition.values():
+                assignment.finish()
         await self.commit()
 
     async def _commit(self, assignments: dict[TopicPartition, Assignment]) -> None:
@@ -155,6 +156,8 @@ class Assignments:
             # Before any work begins: if we die, the next owner has to know that we did.
             await self._commit(assignments)
         except (KafkaError, TimeoutError, OSError) as error:
+            for assignment in assignments.values():
+                assignment.taken_over_at = assignment.taken_over_at or self._clock()
             log.warning(
                 "assignment.not_recalled",
                 error=in_short(error),
@@ -210,7 +213,8 @@ class Assignments:
             assignment.fence.close()
         drained = await self._drained(ending.values())
         for assignment in ending.values():
-            assignment.finish()
+            if drained:
+                assignment.finish()
             assignment.end()
         async with self._commit_lock:
             await self._commit(ending)
@@ -224,15 +228,15 @@ class Assignments:
         )
 
     async def _drained(self, ending: Iterable[Assignment]) -> bool:
-        """Wait until nothing of ours is under way any more; false when that takes too long."""
+        """Wait until nothing of ours is under way; false when that takes too long or may come."""
         try:
             async with asyncio.timeout(self._drain_timeout):
                 await self._on_revoking()
                 for assignment in ending:
                     await assignment.idle()
+                return await self._on_revoking()
         except TimeoutError:
             return False
-        return True
 
     def _lose(self, ending: dict[TopicPartition, Assignment]) -> None:
         """Drop all: the group has gone on without us, and a drain would publish it twice."""

@@ -248,6 +248,11 @@ class Ledger:
         self._due = None
 
     @property
+    def is_empty(self) -> bool:
+        """Whether nothing is open, nor held back."""
+        return not self._open
+
+    @property
     def open_count(self) -> int:
         """Records received and not settled; those that are held back are settled."""
         return len(self._open) - len(self._held)

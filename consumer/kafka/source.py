@@ -102,7 +102,7 @@ class KafkaSource:
 
     Args:
         on_revoking: called when partitions are going; returns when what belongs to no single one of
-            them has ended.
+            them has ended, and whether it is known how.
         on_revoked: called when partitions went: others may now change what we know of them.
         clock: monotonic seconds.
     """
@@ -113,7 +113,7 @@ class KafkaSource:
         config: SourceConfig,
         metrics: Metrics,
         *,
-        on_revoking: Callable[[], Awaitable[None]],
+        on_revoking: Callable[[], Awaitable[bool]],
         on_revoked: Callable[[], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -397,7 +397,7 @@ class KafkaSource:
             self._joined().seek(partition, place)
             if isinstance(error, OffsetOutOfRangeError) and place < error.args[0][partition]:
                 self._assignments.begin_again(partition, place)
-            elif not assignment.ledger.open_count:
+            elif assignment.ledger.is_empty:
                 assignment.ledger.begin_at(place)
 
     async def _fetch_again(self, error: RecordTooLargeError) -> None:
@@ -447,6 +447,7 @@ class KafkaSource:
                 consequence="what was settled behind an open event is worked again",
             )
             assignment.resumption = Resumption()
+            assignment.taken_over_at = self._clock()
             assignment.ledger.disbelieve()
         return KafkaDelivery(record, assignment, before)
 

@@ -119,6 +119,10 @@ class Applier:
                 return Superseded(body.slug, body.version)
             epoch = self._index.epoch(body.slug)
             stored = self._doubts.certain(body, stored)
+            # What came late, after its tombstone, is about to go.
+            stored = tuple(
+                replace(row, digests=()) if known.has_ended(row.version) else row for row in stored
+            )
             plan = make_plan(body.slug, body.document, body.version, stored, epoch=epoch)
             self._note_reminted(body, plan)
             try:

@@ -39,10 +39,10 @@ class Known:
 
     def supersedes(self, version: DocumentVersion, stored: Iterable[ComparableUnit]) -> bool:
         """Whether a version is older than what is known, or than what is stored and not ended."""
-        if self._has_ended(version) or (self.document and self.document.newer_than(version)):
+        if self.has_ended(version) or (self.document and self.document.newer_than(version)):
             return True
         newer = (unit.version for unit in stored if unit.version.newer_than(version))
-        return not all(self._has_ended(each) for each in newer)
+        return not all(self.has_ended(each) for each in newer)
 
     def left_over(self, stored: Iterable[UnitT]) -> tuple[UnitT, ...]:
         """Which units of former versions are not wanted.
@@ -61,9 +61,10 @@ class Known:
 
     def _is_former(self, version: DocumentVersion) -> bool:
         is_newer = self.document is None or version.newer_than(self.document)
-        return not is_newer or self._has_ended(version)
+        return not is_newer or self.has_ended(version)
 
-    def _has_ended(self, version: DocumentVersion) -> bool:
+    def has_ended(self, version: DocumentVersion) -> bool:
+        """Whether a tombstone that was carried out leaves nothing of a version."""
         new = Occurrence(version)
         return any(Occurrence(each, removes=True).supersedes(new) for each in self.tombstones)
 

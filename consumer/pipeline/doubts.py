@@ -13,7 +13,7 @@ former owner had in work when it died may come as well.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -76,6 +76,17 @@ class _Doubt:
         return of != self.event and not of.supersedes(self.event)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _HeldEvent:
+    """An event that is held back, and what its doubts are of.
+
+    Without the latter an event would wait for the doubts of all that follow it.
+    """
+
+    release: Release
+    by: frozenset[Occurrence | None]
+
+
 class Doubts:
     """See the module's docstring.
 
@@ -98,22 +109,25 @@ class Doubts:
         self._clock = clock
         self._now = now
         self._doubts: dict[Identity, list[_Doubt]] = {}
-        self._held: dict[Identity, list[Release]] = {}
+        self._held: dict[Identity, list[_HeldEvent]] = {}
 
     def note(self, slug: Slug, identity: Identity, version: DocumentVersion) -> None:
         """Note that uploads of this version may still take effect, and that nobody waits."""
         until = self._clock() + self._ambiguity
         self._may_come(identity, _Doubt(slug, until, Occurrence(version)))
 
-    def note_removal(self, slug: Slug, identity: Identity, going: Iterable[Location]) -> None:
-        """Note units that a removal may still take, for which nobody waits."""
+    def note_removal(
+        self, slug: Slug | None, identity: Identity, going: Iterable[Location]
+    ) -> None:
+        """Note units that a removal may still take, for which nobody waits; None: everywhere."""
         until = self._clock() + self._ambiguity
         self._may_come(identity, _Doubt(slug, until, None, going=frozenset(going)))
 
     def received(self, delivery: Delivery, event: Event) -> None:
         """Note what a former owner of the partition may have sent of an event that begins now."""
         body = event.body
-        until = self._clock() + delivery.held_until - self._now().timestamp()
+        left = delivery.held_until - self._now().timestamp()
+        until = self._clock() + min(left, self._ambiguity)  # by a clock that may be wrong
         if delivery.taken_over_at is not None:
             until = max(until, delivery.taken_over_at + self._ambiguity)
         if until > self._clock() and not isinstance(body, Refused):
@@ -153,12 +167,14 @@ class Doubts:
         body = event.body
         if carried_out and not isinstance(body, Refused):
             self._note_carried_out(body)
-        ends = [] if isinstance(body, Refused) else self._ends(body, carried_out=carried_out)
-        if isinstance(body, Refused) or not ends:
+        holding = [] if isinstance(body, Refused) else self._holding(body, carried_out=carried_out)
+        if isinstance(body, Refused) or not holding:
             delivery.settled(carried_out=carried_out)
             return
-        release = delivery.hold(self._epoch(max(ends)), carried_out=carried_out)
-        self._held.setdefault(body.identity, []).append(release)
+        until = max(each.until for each in holding)
+        release = delivery.hold(self._epoch(until), carried_out=carried_out)
+        held = _HeldEvent(release, frozenset(each.event for each in holding))
+        self._held.setdefault(body.identity, []).append(held)
 
     def _note_carried_out(self, body: Readable) -> None:
         """What was to go for it has gone, whoever removed it."""
@@ -173,7 +189,8 @@ class Doubts:
         body, left = event.body, delivery.held_until - self._now().timestamp()
         may_be_held = delivery.held_before and left > -_GRACE_SECONDS
         if may_be_held and not isinstance(body, Refused):
-            until = self._clock() + max(left, 0.0)  # where it is over, nobody has looked since
+            # Where it is over, nobody has looked since.
+            until = self._clock() + min(max(left, 0.0), self._ambiguity)
             self._may_come(body.identity, _Doubt(body.slug, until, None))
         self.settled(delivery, event, carried_out=delivery.carried_out_before)
 
@@ -188,16 +205,40 @@ class Doubts:
             doubts += [replace(each, slug=slug) for each in anywhere for slug in there]
         self._release()
 
-    def looked(self, slug: Slug, begun: float) -> None:
-        """Note that everything was removed that a listing of then showed, and that had to go."""
-        for doubts in self._doubts.values():
-            doubts[:] = [each for each in doubts if each.slug != slug or each.until > begun]
+    def looked(self, slug: Slug, begun: float, *, but: Collection[Identity] = ()) -> None:
+        """Note that everything was removed that a listing of then showed, and that had to go.
+
+        Args:
+            slug: the workspace.
+            begun: when the listing was asked for, monotonic seconds.
+            but: documents that were in work; they are looked at later.
+        """
+        for identity, doubts in self._doubts.items():
+            if identity not in but:
+                doubts[:] = [each for each in doubts if each.slug != slug or each.until > begun]
         self._release()
 
-    def _ends(self, body: Readable, *, carried_out: bool) -> list[float]:
-        """When the doubts end that hold an event."""
+    def going(self, slug: Slug, identity: Identity) -> frozenset[Location]:
+        """What a removal of ours may still take now."""
+        return frozenset[Location]().union(
+            *(
+                each.going
+                for each in self._doubts.get(identity, ())
+                if each.slug in (None, slug) and each.until > self._clock()
+            )
+        )
+
+    @property
+    def any_going(self) -> bool:
+        """Whether a removal of ours may still take anything."""
+        now = self._clock()
+        every = (each for doubts in self._doubts.values() for each in doubts)
+        return any(each.going and each.until > now for each in every)
+
+    def _holding(self, body: Readable, *, carried_out: bool) -> list[_Doubt]:
+        """The doubts that hold an event."""
         return [
-            each.until
+            each
             for each in self._doubts.get(body.identity, ())
             if not carried_out or each.event != _occurrence(body)
         ]
@@ -214,10 +255,17 @@ class Doubts:
         doubts.append(doubt)
 
     def _release(self) -> None:
-        for identity in [each for each, doubts in self._doubts.items() if not doubts]:
-            del self._doubts[identity]
-            for release in self._held.pop(identity, ()):
-                release()
+        for identity in list(self._doubts):
+            doubted = {each.event for each in self._doubts[identity]}
+            if not doubted:
+                del self._doubts[identity]
+            held = self._held.pop(identity, [])
+            still = [each for each in held if each.by & doubted]
+            if still:
+                self._held[identity] = still
+            for each in held:
+                if each not in still:
+                    each.release()
 
 
 def _kept_by(body: Readable) -> frozenset[str]:

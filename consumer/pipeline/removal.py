@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from consumer.model.fault import Failure
+from consumer.model.listing import FILE_STORE
 from consumer.model.names import Slug, TraceId
 from consumer.pipeline.backoff import Backoff
 from consumer.pipeline.doubts import Doubts
@@ -182,6 +183,8 @@ class Remover:
     def _leave_in_doubt(self, batch: _Batch) -> None:
         if batch.doubt_ends is None:
             return
+        # The list of files is no workspace: what goes there goes from all of them.
+        where = None if batch.slug == FILE_STORE else batch.slug
         for unit in batch.left:
             identity = self._index.identity_of(unit)
-            self._doubts.note_removal(batch.slug, identity, [unit.location])
+            self._doubts.note_removal(where, identity, [unit.location])

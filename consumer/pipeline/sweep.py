@@ -113,14 +113,17 @@ class Sweep:
         self._is_first = self._is_new = True
         self._unfinished: dict[Slug, _Look] = {}
 
-    async def end(self) -> None:
+    async def end(self) -> bool:
         """Our partitions are going: send nothing more, and wait for the removal under way.
 
         The next owner would count as stored what is about to go.
+
+        Returns:
+            Whether it is known what became of all removals.
         """
         self._assignment.close()
         async with self._removing:
-            return
+            return not self._doubts.any_going
 
     def begin(self) -> None:
         """Our partitions went: stop, and look when the time has passed since the next ones."""
@@ -164,6 +167,7 @@ class Sweep:
                 self._looks.again(slug, _AFTER_FAILURE_SECONDS)
 
     async def _look(self, slug: Slug | None, right: RightToWork) -> None:
+        right.check()
         begun = self._clock()
         if slug is None:
             every = await self._storage.workspaces(trace_id=_NO_TRACE)
@@ -189,10 +193,10 @@ class Sweep:
         self._unfinished.pop(slug, None)
         if left is None:
             self._looks.after(slug, _AGAIN_SECONDS)
-        elif left:
+            return
+        self._doubts.looked(slug, look.begun, but=frozenset(left))
+        if left:
             self._unfinished[slug] = _Look(look.begun, left)
-        else:
-            self._doubts.looked(slug, look.begun)
 
     async def _swept(
         self, slug: Slug, identities: Iterable[Identity], right: RightToWork
@@ -232,7 +236,11 @@ class Sweep:
         log.warning("second_look.removed", workspace=slug, chunks=removed)
 
     def _surplus(self, slug: Slug, identity: Identity) -> list[StoredRow]:
-        stored = sorted(self._index.known(slug, identity), key=lambda unit: unit.location)
+        going = self._doubts.going(slug, identity)  # those are no copies that stay
+        known = self._index.known(slug, identity)
+        stored = sorted(
+            (unit for unit in known if unit.location not in going), key=lambda unit: unit.location
+        )
         left_over = self._carried_out.known(slug, identity).left_over(stored)
         # Only then: the copy that stays must not be one that goes for another reason.
         rest = [unit for unit in stored if unit not in left_over]

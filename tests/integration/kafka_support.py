@@ -93,7 +93,11 @@ async def reading(
     metrics = Metrics()
     config = replace(GROUP, topics=topics, group_id=group, auto_offset_reset=setting)
     source = KafkaSource(
-        connection, config, metrics, on_revoking=lambda: asyncio.sleep(0), on_revoked=lambda: None
+        connection,
+        config,
+        metrics,
+        on_revoking=lambda: asyncio.sleep(0, True),
+        on_revoked=lambda: None,
     )
     await source.start()
     one = Reading(source, metrics)

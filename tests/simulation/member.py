@@ -154,6 +154,10 @@ class Member:
             if self._around.watch_lease:
                 others.append(tasks.create_task(source.keep_lease()))
             await asyncio.wait({work})
+            with suppress(TimeoutError):
+                share = self._around.settings.shutdown.drain_seconds * _LAST_REQUESTS_SHARE
+                async with asyncio.timeout(share):
+                    await pipeline.end_sweeping()
             for task in others:
                 task.cancel()
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -12,10 +13,11 @@ from aiokafka.consumer.fetcher import Fetcher
 from aiokafka.protocol.fetch import FetchRequest
 from structlog.testing import capture_logs
 
-from consumer.kafka.assignment import Assignment
+from consumer.kafka.assignment import Assignment, KafkaDelivery
 from consumer.kafka.batches import install
 from consumer.kafka.connection import KafkaConnection
 from consumer.kafka.source import KafkaSource, SourceConfig
+from consumer.model.record import Coordinates, Record
 from consumer.telemetry.metrics import Metrics
 
 PARTITION = TopicPartition("documents", 0)
@@ -26,7 +28,7 @@ def _source() -> KafkaSource:
         KafkaConnection("127.0.0.1:1"),
         SourceConfig(("documents",), "group"),
         Metrics(),
-        on_revoking=lambda: asyncio.sleep(0),
+        on_revoking=lambda: asyncio.sleep(0, True),
         on_revoked=lambda: None,
     )
 
@@ -63,7 +65,7 @@ async def test_who_receives_nothing_while_records_wait_is_starving() -> None:
         KafkaConnection("127.0.0.1:1"),
         SourceConfig(("documents",), "group"),
         Metrics(),
-        on_revoking=lambda: asyncio.sleep(0),
+        on_revoking=lambda: asyncio.sleep(0, True),
         on_revoked=lambda: None,
         clock=lambda: clock[0],
     )
@@ -176,3 +178,49 @@ async def test_a_record_that_was_cut_off_is_not_stepped_past(cut_off: AIOKafkaCo
     assert (stepped_to, delivery) == (5, None)
     assert await cut_off.position(PARTITION) == 4
     assert [(entry["event"], entry["offset"]) for entry in logs] == [("record.cut_off", 4)]
+
+
+async def _raises() -> None:
+    raise ValueError("a fault in the program")
+
+
+@pytest.mark.parametrize("work", [_raises, lambda: asyncio.sleep(60)])
+async def test_after_broken_off_work_nobody_says_that_all_is_known(
+    work: Callable[[], Coroutine[Any, Any, None]],
+) -> None:
+    """The next owner has to take it for what a dead one had in work."""
+    assignment = Assignment("documents-0")
+    assignment.ledger.begin_at(4)
+    task: asyncio.Task[Any] = asyncio.create_task(work())
+    assignment.begin(task)
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task])
+    assignment.finish()
+
+    assert assignment.ledger.due is None
+
+
+async def test_after_orderly_work_the_last_commit_says_that_all_is_known() -> None:
+    """And nothing before it."""
+    assignment = Assignment("documents-0")
+    assignment.ledger.begin_at(4)
+    task: asyncio.Task[Any] = asyncio.create_task(asyncio.sleep(0))
+    assignment.begin(task)
+    assignment.finish()
+    assert assignment.ledger.due is None
+    await task
+    await asyncio.sleep(0)
+    assignment.finish()
+
+    assert assignment.ledger.due is not None
+
+
+def test_only_the_first_records_may_have_been_begun_by_a_dead_owner() -> None:
+    """It had no more in work than its limits allow, and memory goes by that."""
+    assignment = Assignment("documents-0")
+    assignment.taken_over_at = 7.0
+    record = Record(Coordinates("documents", 0, 1), 1, b"k", b"v", ())
+    taken = [KafkaDelivery(record, assignment).taken_over_at for _ in range(1_001)]
+
+    assert taken == [7.0] * 1_000 + [None]

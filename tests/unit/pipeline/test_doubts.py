@@ -349,3 +349,53 @@ def test_doubts_about_one_event_are_put_together() -> None:
 def body_of(event: Event) -> DocumentEvent:
     assert isinstance(event.body, DocumentEvent)
     return event.body
+
+
+def test_an_event_waits_for_the_doubts_before_it_and_for_no_later_ones() -> None:
+    """A document that is published every few minutes, always in doubt, must not hold for ever."""
+    scene = Scene()
+    deliveries = []
+    for n in range(10):
+        scene.doubts.note(DOCS, A, version(n))
+        deliveries.append(scene.settle(event(n + 1)))
+        scene.clock.now += AMBIGUITY / 2
+        scene.doubts.looked(DOCS, scene.clock.now)
+
+    assert [each.told[-1] for each in deliveries] == ["released"] * 9 + ["held True"]
+    assert len(scene.doubts._held[A]) == 1
+
+
+def test_a_document_in_work_elsewhere_holds_no_other_one() -> None:
+    """Its queue does not go by workspace, and it may wait for days."""
+    scene = Scene()
+    scene.doubts.note(DOCS, A, version(1))
+    newer = scene.settle(event(2))
+    scene.clock.now += AMBIGUITY + 1
+    scene.doubts.looked(DOCS, scene.clock.now, but=[A])
+    assert newer.told == ["held True"]
+    scene.doubts.looked(DOCS, scene.clock.now, but=[Identity("b")])
+
+    assert newer.told == ["held True", "released"]
+
+
+def test_a_clock_that_is_wrong_holds_nothing_for_longer_than_a_doubt_lasts() -> None:
+    """That of the host that had the partition before."""
+    scene = Scene()
+    delivery = Delivery(held_until=scene.epoch + 86_400, held_before=True)
+    scene.doubts.settled_before(delivery, event(2))
+    scene.look()
+
+    assert delivery.told == ["held False", "released"]
+
+
+def test_what_goes_from_everywhere_is_known_everywhere() -> None:
+    """A removal by the list of files, which is no workspace to be looked at."""
+    scene = Scene()
+    in_doubt = row(1, "x")
+    scene.doubts.note_removal(None, A, [in_doubt.location])
+    assert scene.doubts.going(DOCS, A) == scene.doubts.going(OTHER, A) == {in_doubt.location}
+    assert scene.doubts.any_going
+    scene.clock.now += AMBIGUITY + 31
+    assert scene.looks.due() == [None]
+
+    assert not scene.doubts.any_going

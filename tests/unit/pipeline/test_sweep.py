@@ -18,6 +18,7 @@ from consumer.pipeline.plan import make_plan
 from tests.unit.pipeline.doubles import (
     Storage,
     document,
+    doubts_of,
     finishing,
     gates_of,
     index_of,
@@ -64,6 +65,7 @@ class Scene:
         self.permitted = True
         self.carried_out = CarriedOut()
         self.looks = looks_of(self.clock)
+        self.doubts = doubts_of(self.looks, self.clock)
         self.look = sweep_of(
             self.storage,
             self.index,
@@ -71,6 +73,7 @@ class Scene:
             self.queues,
             carried_out=self.carried_out,
             looks=self.looks,
+            doubts=self.doubts,
             clock=self.clock,
             is_assigned=lambda: self.assigned,
             permits=lambda slug: self.permitted,
@@ -476,3 +479,16 @@ async def test_while_partitions_are_going_nothing_is_begun_and_what_is_under_way
         assert not under_way
         assert len(scene.locations) == 1
         assert len(scene.storage.calls) == calls
+
+
+@virtually
+async def test_a_copy_that_a_removal_may_still_take_is_not_the_one_that_stays() -> None:
+    """Else both would be gone; it is looked at again when that is over."""
+    newer = _unit(A, 0, day=1)
+    async with looking(ONE, newer) as scene:
+        scene.doubts.note_removal(DOCS, A_IDENTITY, [newer.location])
+        await asyncio.sleep(FIRST)
+        assert scene.locations == _at(ONE, newer)
+        await scene.pass_by()
+
+        assert scene.locations == _at(newer)
