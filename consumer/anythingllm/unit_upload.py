@@ -99,7 +99,7 @@ class RawTextUpload:
         self._location: Location | None = None
         self._ambiguous_since: float | None = None
         self._is_over = False
-        self._was_taken_for_lost = False
+        self._was_in_doubt = False
         self._is_stored = False
 
     async def attempt(self) -> StoredUnit:
@@ -132,11 +132,12 @@ class RawTextUpload:
         """Whether a request of it may still take effect, beside what the attempts found.
 
         Also where the time for that is over, or a refused connection has shown that the server
-        died: a proxy refuses connections although the server behind it goes on. And where its file
-        is there and nobody could see whether it is embedded.
+        died: a proxy refuses connections although the server behind it goes on. Also where it was
+        found: a former owner's request may have brought it, and ours may still come. And where its
+        file is there and nobody could see whether it is embedded.
         """
         is_unseen = self._location is not None and not self._is_stored
-        return self._ambiguous_since is not None or self._was_taken_for_lost or is_unseen
+        return self._was_in_doubt or is_unseen
 
     async def abandon(self) -> None:
         """Remove the file that was stored and never embedded: only this upload knows of it."""
@@ -211,6 +212,7 @@ class RawTextUpload:
 
     def _doubt(self, *, is_over: bool = False) -> None:
         self._ambiguous_since, self._is_over = self._ways.clock(), is_over
+        self._was_in_doubt = True
         self._ways.lookup.seek(self._slug, self._marker)
 
     async def _found(self) -> Location | None:
@@ -230,8 +232,6 @@ class RawTextUpload:
         elif look.started < end:
             due = min(due_after(look.started, since), since + self._ways.ambiguity)
             raise self._pending(due - self._ways.clock())
-        else:
-            self._was_taken_for_lost = True
         self._ambiguous_since = None
         return look.location
 

@@ -317,4 +317,31 @@ KNOWN: dict[str, Schedule] = {
             Hit("upload", "html", apply=True),
         ),
     ),
+    "uploads of a former assignment are found while ours is still under way": Schedule(
+        2182762417,
+        Setup(per_document=1),
+        history=(Doc("a", ("two", "five", "four", "one", "four"), day=1),),
+        faults=(Hit("upload", "delay", skip=1, times=None, seconds=500.0),),
+        life=(Life("stop", At(0), who="B", seconds=700.0),),
+    ),
+    "a late copy is ended by a tombstone, and the next version lacks a refused chunk": Schedule(
+        1126639764,
+        history=(
+            Doc("a", ("four", "six"), day=1, slug="other"),
+            Tomb("a", slug="other"),
+            Doc("a", ("six", "four"), day=1, slug="other"),
+        ),
+        faults=(
+            Hit("upload", "status", contains="six", apply=True),
+            Hit("removal", "delay", times=3, seconds=200.0),
+            Hit("upload", "status", contains="four", skip=1, status=413),
+        ),
+    ),
+    "a request that met a stale collector is repeated after its partition went": Schedule(
+        3032290683,
+        Setup(prepared=("other",)),
+        history=(Doc("b", ("three",), day=1, slug="other"),),
+        faults=(Hit("upload", "delay", seconds=50.0), Hit("upload", "fetch-failed")),
+        life=(Life("start", At(1.0), who="B", seconds=0.5),),
+    ),
 }
