@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # aiohttp 3.14.5 sends a DELETE a second time by itself when its connection breaks before the
 # answer: also on a new connection that was never used before, and with force_close=True. RFC 9112
-# (9.3.1) allows that for idempotent methods; one would expect it of connections that were kept
-# alive, after whose idle time its option is named. No public parameter switches it off.
+# (9.3.1) allows that for idempotent methods; one would expect it only of connections that were kept
+# alive, because those may have gone stale. No public parameter switches it off.
 # A POST is sent once. Whoever has to know how often a request went out can stop it by a client
 # middleware that turns the error into another one.
 #
