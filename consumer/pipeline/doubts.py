@@ -137,7 +137,9 @@ class Doubts:
     def certain(self, body: DocumentEvent, stored: Sequence[StoredRow]) -> tuple[StoredRow, ...]:
         """The same rows; those that a removal may still take hold nothing.
 
-        Not for the event itself or one behind it: nobody has begun those before it was done.
+        Not those of the event itself or of one behind it: nobody has begun them before it was done.
+        What a former owner has uploaded for the event came after those removals. If it were sent
+        again, it would be taken for its own copy, and removed as stale.
         """
         doubts = [
             each
@@ -145,7 +147,12 @@ class Doubts:
             if each.slug in (None, body.slug) and each.came_before(body)
         ]
         return tuple(
-            replace(row, digests=()) if any(each.may_take(row) for each in doubts) else row
+            replace(row, digests=())
+            if any(
+                row.location in each.going if row.version == body.version else each.may_take(row)
+                for each in doubts
+            )
+            else row
             for row in stored
         )
 

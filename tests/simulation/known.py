@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.simulation.schedule import At, Doc, Hit, Life, Nothing, On, Schedule, Setup, Tomb
+from tests.simulation.schedule import At, Doc, Hit, Life, Nothing, On, Replay, Schedule, Setup, Tomb
 
 KNOWN: dict[str, Schedule] = {
     "a removal that was applied without an answer, overtaken in its pause": Schedule(
@@ -343,5 +343,16 @@ KNOWN: dict[str, Schedule] = {
         history=(Doc("b", ("three",), day=1, slug="other"),),
         faults=(Hit("upload", "delay", seconds=50.0), Hit("upload", "fetch-failed")),
         life=(Life("start", At(1.0), who="B", seconds=0.5),),
+    ),
+    "a replay is taken over behind a tombstone, and its uploads lose their answers": Schedule(
+        3160296586,
+        Setup(prepared=("other",)),
+        history=(
+            Tomb("a", slug="other"),
+            Doc("a", ("one", "two"), day=1, slug="other", name="s2"),
+            Replay("s2"),
+        ),
+        faults=(Hit("upload", "reset", skip=1, times=3),),
+        life=(Life("crash", At(366.0), seconds=0.5),),
     ),
 }

@@ -304,6 +304,15 @@ def test_what_lies_behind_an_event_has_removed_nothing_before_it() -> None:
     assert scene.doubts.certain(body_of(event(2)), [old]) == (old,)
 
 
+def test_what_a_former_owner_has_uploaded_for_the_event_is_certain() -> None:
+    """It came after the removals before it, also where a tombstone's date is later."""
+    scene = Scene()
+    scene.doubts.received(Delivery(taken_over_at=scene.clock.now), event(9, None))
+    own = row(3, "x")
+
+    assert scene.doubts.certain(body_of(event(3)), [own]) == (own,)
+
+
 def test_after_a_dead_owner_s_tombstone_nothing_is_certain_until_somebody_looks() -> None:
     """Superseded by what follows, it is carried out by nobody."""
     scene = Scene()
