@@ -29,7 +29,7 @@ from consumer.pipeline.ports import Delivery, Release
 
 Readable = DocumentEvent | TombstoneEvent
 
-_MOST_KEPT = 1_000  # digests a document: 100 documents a partition are taken over at most
+_MOST_KEPT = 1_000  # digests a document: up to 1,000 of a partition are taken over
 _GRACE_SECONDS = 900.0  # for a look after the end of a doubt; then it is too late to hold anything
 
 
@@ -126,8 +126,7 @@ class Doubts:
     def received(self, delivery: Delivery, event: Event) -> None:
         """Note what a former owner of the partition may have sent of an event that begins now."""
         body = event.body
-        left = delivery.held_until - self._now().timestamp()
-        until = self._clock() + min(left, self._ambiguity)  # by a clock that may be wrong
+        until = self._clock() + self._left(delivery)
         if delivery.taken_over_at is not None:
             until = max(until, delivery.taken_over_at + self._ambiguity)
         if until > self._clock() and not isinstance(body, Refused):
@@ -193,11 +192,11 @@ class Doubts:
 
     def settled_before(self, delivery: Delivery, event: Event) -> None:
         """The same for an event that a former owner of the partition has settled."""
-        body, left = event.body, delivery.held_until - self._now().timestamp()
+        body, left = event.body, self._left(delivery)
         may_be_held = delivery.held_before and left > -_GRACE_SECONDS
         if may_be_held and not isinstance(body, Refused):
             # Where it is over, nobody has looked since.
-            until = self._clock() + min(max(left, 0.0), self._ambiguity)
+            until = self._clock() + max(left, 0.0)
             self._may_come(body.identity, _Doubt(body.slug, until, None))
         self.settled(delivery, event, carried_out=delivery.carried_out_before)
 
@@ -249,6 +248,10 @@ class Doubts:
             for each in self._doubts.get(body.identity, ())
             if not carried_out or each.event != _occurrence(body)
         ]
+
+    def _left(self, delivery: Delivery) -> float:
+        """Seconds until what a former owner knew of is over, by its clock, which may be wrong."""
+        return min(delivery.held_until - self._now().timestamp(), self._ambiguity)
 
     def _epoch(self, until: float) -> float:
         return self._now().timestamp() + until - self._clock()

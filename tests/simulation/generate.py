@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from tests.simulation.scenes import Document, Scene, scene_of
+from tests.simulation.scenes import LONG, SHORT, SLUGS, Document, Scene, scene_of
 from tests.simulation.schedule import (
     At,
     Change,
@@ -36,7 +36,6 @@ T = TypeVar("T")
 
 TEXTS = ("one", "two", "three", "four", "five", "six")
 IDS = ("a", "b", "c", "d")
-SLUGS = ("docs", "other", "third")
 STRANGERS = "strangers"
 _MOMENTS = (
     "removal", "removal", "removal", "removal", "upload", "upload", "upload", "listing", "check",
@@ -46,7 +45,6 @@ _MOMENTS = (
 # A 403 to a removal is none of them: AnythingLLM forbids it, and what was to go stays for good.
 _STATUSES = (400, 404, 408, 409, 429, 500, 500, 502, 503, 504, 504, 520, 524)
 _REFUSALS = (413, 422)
-_SHORT, _LONG = (0.5, 2.0, 5.0, 20.0, 50.0), (125.0, 200.0, 300.0, 500.0)
 
 
 _DOCUMENTS, _EVENTS, _FAULTS, _LIVES = 4, 12, 4, 4  # at most
@@ -237,8 +235,8 @@ class _Generator:
     def _seconds(self) -> float:
         if self._long_left and self._happens(0.4):
             self._long_left = False
-            return self._rng.choice(_LONG)
-        return self._rng.choice(_SHORT)
+            return self._rng.choice(LONG)
+        return self._rng.choice(SHORT)
 
     def _life(self, history: Sequence[Published]) -> Life:
         rng = self._rng

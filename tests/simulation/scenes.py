@@ -18,8 +18,8 @@ from tests.simulation.schedule import (
     Tomb,
 )
 
-_SHORT, _LONG = (0.5, 2.0, 5.0, 20.0, 50.0), (125.0, 200.0, 300.0, 500.0)
-_SLUGS = ("docs", "other", "third")
+SHORT, LONG = (0.5, 2.0, 5.0, 20.0, 50.0), (125.0, 200.0, 300.0, 500.0)
+SLUGS = ("docs", "other", "third")
 _TAKES_AWAY: tuple[Change, ...] = (
     "crash", "crash", "crash", "stop", "start", "rebalance", "rebalance", "freeze", "cut-off",
 )  # fmt: skip
@@ -89,12 +89,12 @@ def _taken_away(of: Document, hand: _Hand) -> Scene:
     """Its partition goes in the middle of a removal, which may take effect late."""
     rng, settles = hand.rng, hand.settles()
     end: Published = rng.choice((Tomb(of.id, None, settles), of.shorter(settles)))
-    slow = Hit("removal", "delay", seconds=rng.choice(_SHORT), times=None)
-    late = Hit("removal", "status", times=3, apply=True, late=rng.choice(_SHORT + _LONG))
+    slow = Hit("removal", "delay", seconds=rng.choice(SHORT), times=None)
+    late = Hit("removal", "status", times=3, apply=True, late=rng.choice(SHORT + LONG))
     next_one = Doc(of.id, of.again, 1, of.slug, hand.in_removal(), "s2")
     what = rng.choice(_TAKES_AWAY)
     who = "B" if what == "start" else "A"
-    life = Life(what, hand.in_removal(), who, rng.choice(_SHORT))
+    life = Life(what, hand.in_removal(), who, rng.choice(SHORT))
     history = (of.first, end, next_one) if rng.random() < 0.5 else (of.first, end)
     return Scene(history, (rng.choice((slow, late)),), (life,), takes_long=True)
 
@@ -120,7 +120,7 @@ def _doubt(of: Document, hand: _Hand) -> Scene:
 def _refused(of: Document, hand: _Hand) -> Scene:
     """A proxy refuses connections while an upload is under way."""
     rng = hand.rng
-    slow = Hit("upload", "delay", contains=rng.choice(of.whole), seconds=rng.choice(_LONG))
+    slow = Hit("upload", "delay", contains=rng.choice(of.whole), seconds=rng.choice(LONG))
     gone = Life("proxy-away", On("upload", 1, rng.choice((0.5, 30.0))), seconds=0.5)
     return Scene((of.first,), (slow,), (gone,), takes_long=True)
 
@@ -131,7 +131,7 @@ def _restored(of: Document, hand: _Hand) -> Scene:
     tomb = Tomb(of.id, rng.choice((None, None, of.slug)), settles)
     when = rng.choice((At(0), settles))
     back = Doc(of.id, of.again, rng.choice((0, 0, -1)), of.slug, when)
-    other = Doc("z", ("other",), 0, rng.choice(_SLUGS), At(rng.choice((0.0, 560.0))))
+    other = Doc("z", ("other",), 0, rng.choice(SLUGS), At(rng.choice((0.0, 560.0))))
     return Scene((of.first, tomb, back, other))
 
 
@@ -160,10 +160,10 @@ def _stands_still(of: Document, hand: _Hand) -> Scene:
 
 def _reading(of: Document, hand: _Hand) -> Scene:
     """A listing is under way while something is written."""
-    rng, seconds = hand.rng, hand.rng.choice(_SHORT)
+    rng, seconds = hand.rng, hand.rng.choice(SHORT)
     slow = Hit("listing", "delay", seconds=seconds, times=None, skip=rng.randint(1, 6))
     other = Doc("z", ("other",), 0, of.slug, On("listing", rng.randint(3, 6)))
-    in_it = On("removal", 1, rng.choice(_SHORT))
+    in_it = On("removal", 1, rng.choice(SHORT))
     next_one = Doc(of.id, of.again, 2, of.slug, in_it, "s2")
     return Scene((of.first, of.shorter(hand.settles()), other, next_one), (slow,))
 
