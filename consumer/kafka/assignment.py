@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from consumer.kafka.ledger import Ledger
 from consumer.kafka.resumption import Resumption
-from consumer.kafka.settled_metadata import SettledEntry
+from consumer.kafka.settled_metadata import SettledEntry, name_of
 from consumer.model.record import Record
 from consumer.resilience.fence import Fence
 
@@ -94,7 +94,7 @@ class KafkaDelivery:
         assignment: the epoch it was received in.
     """
 
-    __slots__ = ("_assignment", "_before", "held_until", "record", "taken_over_at")
+    __slots__ = ("_assignment", "_before", "_in_doubt", "held_until", "record", "taken_over_at")
 
     def __init__(
         self, record: Record, assignment: Assignment, before: SettledEntry | None = None
@@ -104,6 +104,7 @@ class KafkaDelivery:
         self._before = before
         may_be_begun = before is None and assignment.next_may_be_begun()
         self.held_until = float(assignment.resumption.held_until)
+        self._in_doubt = assignment.resumption.in_doubt
         self.taken_over_at = assignment.taken_over_at if may_be_begun else None
 
     @property
@@ -168,13 +169,23 @@ class KafkaDelivery:
 
         return release
 
-    def dropped(self, until: float) -> None:
-        """Note that it is not settled, and that something of it may still come until then.
+    def leave_in_doubt(self, what: str, until: float) -> Callable[[], None]:
+        """Have the next owner know that something may still come, which holds nothing back.
 
         Args:
+            what: a name for it.
             until: epoch seconds.
+
+        Returns:
+            Notes that nothing may come any more.
         """
-        self._assignment.ledger.doubt(until)
+        assignment, name, offset = self._assignment, name_of(what), self.record.at.offset
+        assignment.ledger.doubt(name, offset, until)
+        return lambda: assignment.ledger.certain(name, offset)
+
+    def left_in_doubt(self, what: str) -> bool:
+        """Whether a former owner left that in doubt; true by chance once in 65,536 times."""
+        return bool(self._in_doubt) and name_of(what) in self._in_doubt
 
     def __repr__(self) -> str:
         return f"<Delivery {self.record.at}>"

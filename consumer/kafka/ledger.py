@@ -14,6 +14,7 @@ Rules:
 - A settled record that is held back keeps the commit before itself, as if it were open. It is noted
   beside the commit as well: whoever reads it again knows that it is settled, and until when it is
   held back.
+- What is left in doubt without being held back is named beside the commit as well.
 - The ledger of one assignment is never used for the next one. After a rebalance the position is
   the committed offset again, and receipts of the former assignment must change nothing.
 - Memory is bounded by the open records. A document may wait for days beside millions that are
@@ -30,6 +31,7 @@ from dataclasses import dataclass, replace
 
 from consumer.kafka.settled_metadata import LIMIT, NO_ANCHOR, SettledBehind, SettledEntry, encode
 
+_BY_FORMER = -1  # no offset
 _MOST_BEHIND = 1_400  # more than the default limit of the metadata holds
 
 
@@ -89,7 +91,8 @@ class Ledger:
         self._behind: list[SettledEntry] = []  # settled behind an open one, by offset
         self._end: int | None = None
         self._held: dict[int, float] = {}  # until when each is held back, epoch seconds
-        self._doubt_until = 0.0  # of what was dropped, or begun by former owners; epoch seconds
+        self._in_doubt: dict[tuple[int, int], float] = {}  # by name and offset, until when
+        self._doubt_until = 0.0  # of what former owners knew; epoch seconds
         self._former: SettledBehind | None = None  # as it was committed, while nothing is received
         self._ended = False
         self._committed: CommitDue | None = None
@@ -105,6 +108,8 @@ class Ledger:
         self._former, self._due = behind, None
         self._behind = list(behind.entries) if behind else []
         self._doubt_until = float(behind.held_until) if behind else 0.0
+        names = behind.in_doubt if behind else ()
+        self._in_doubt = {(name, _BY_FORMER): self._doubt_until for name in names}
 
     def receive(self, offset: int, now: float, mark: RecordMark | None = None) -> bool:
         """Note a received offset; False when it was received before and must not be worked again.
@@ -160,10 +165,21 @@ class Ledger:
         self._held[offset] = until
         self._due = None
 
-    def doubt(self, until: float) -> None:
-        """Note that something that nobody waits for may still come, until that epoch second."""
-        self._doubt_until = max(self._doubt_until, until)
+    def doubt(self, name: int, offset: int, until: float) -> None:
+        """Note that something may still come that nobody waits for, and that holds nothing back.
+
+        Args:
+            name: `consumer.kafka.settled_metadata.name_of` what it is of.
+            offset: of the event that was in doubt.
+            until: epoch seconds.
+        """
+        self._in_doubt[name, offset] = until
         self._due = None
+
+    def certain(self, name: int, offset: int) -> None:
+        """Note that nothing of it may come any more."""
+        if self._in_doubt.pop((name, offset), None) is not None:
+            self._due = None
 
     def end(self) -> None:
         """Note that nothing will be begun any more, and that what was begun is known."""
@@ -226,8 +242,15 @@ class Ledger:
         return self._saying(self._end, self._former or SettledBehind(NO_ANCHOR))
 
     def _saying(self, offset: int, behind: SettledBehind) -> CommitDue:
-        until = math.ceil(max([self._doubt_until, *self._held.values()]))
-        said = replace(behind, held_until=until, ended=self._ended)
+        untils = [self._doubt_until, *self._held.values(), *self._in_doubt.values()]
+        # There may be room for some: what lasts longest comes first.
+        in_doubt = sorted(self._in_doubt.items(), key=lambda each: each[1], reverse=True)
+        said = replace(
+            behind,
+            held_until=math.ceil(max(untils)),
+            ended=self._ended,
+            in_doubt=tuple(dict.fromkeys(name for (name, _), _ in in_doubt)),
+        )
         return CommitDue(offset, encode(offset, said, self.metadata_limit))
 
     @property

@@ -23,6 +23,7 @@ class Resumption:
         self._anchor = behind.anchor if behind else None
         self._entries = {entry.offset: entry for entry in behind.entries} if behind else {}
         self.held_until = behind.held_until if behind else 0
+        self.in_doubt = frozenset(behind.in_doubt) if behind else frozenset[int]()
         self._cluster_id = cluster_id
         self.dropped: str | None = None
         """Why the rest was dropped, where it was."""

@@ -18,13 +18,15 @@ same knowledge there. Rules:
    open one as well. The text says which are, and until when.
 6. It also says whether its owner has ended in order. If not, what the owner had begun may still
    take effect, and nobody knows what that was.
+7. It names what is left in doubt without being held back, by 2 bytes each: a document whose last
+   event is committed, and an event that is left open. They take a quarter of the room at most.
 
 The text is ``alc2.`` and base64 (RFC 4648, section 5, no padding) of: 8 bytes anchor, which are 0
-where nothing is open; a varint of twice the epoch second until which something is held back (0 for
-nothing), plus 1 where the owner has ended in order; for every entry a varint of four times the
-distance to the one before (from the committed offset at first), plus 2 where it is held back, plus
-1 where the event was carried out, and 2 bytes check; 4 bytes CRC-32 over all of it and the
-committed offset.
+where nothing is open; a varint of twice the epoch second until which something is in doubt (0 for
+nothing), plus 1 where the owner has ended in order; a varint of how many names follow, and these;
+for every entry a varint of four times the distance to the one before (from the committed offset at
+first), plus 2 where it is held back, plus 1 where the event was carried out, and 2 bytes check; 4
+bytes CRC-32 over all of it and the committed offset.
 """
 
 from __future__ import annotations
@@ -43,6 +45,8 @@ LIMIT = 4_096  # bytes; the broker's default for ``offset.metadata.max.bytes``
 
 _ANCHOR_BYTES = 8
 _CHECK_BYTES = 2
+_NAME_BYTES = 2
+_NAMES_SHARE = 4  # a quarter of the room
 _CRC_BYTES = 4
 _FLAGS = 2  # bits
 _VARINT_BITS = 7
@@ -75,12 +79,20 @@ class SettledBehind:
         entries: in the order of offsets, none below the committed one.
         held_until: epoch second until which something may come; 0: nothing may.
         ended: whether the owner that wrote it has ended in order since.
+        in_doubt: `name_of` each that is left in doubt, the most important first.
     """
 
     anchor: bytes
     entries: tuple[SettledEntry, ...] = ()
     held_until: int = 0
     ended: bool = False
+    in_doubt: tuple[int, ...] = ()
+
+
+def name_of(text: str) -> int:
+    """16 bits: two things may have the same name, and then one of them is held back in vain."""
+    digest = hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=_NAME_BYTES).digest()
+    return int.from_bytes(digest)
 
 
 def check_of(record: Record) -> int:
@@ -114,8 +126,11 @@ def encode(committed: int, behind: SettledBehind, limit: int = LIMIT) -> str:
         behind: what is to be said.
         limit: bytes that the text may have.
     """
-    head = behind.anchor + _varint(behind.held_until * 2 + behind.ended)
-    room = (limit - len(PREFIX)) * 3 // 4 - len(head) - _CRC_BYTES
+    whole = (limit - len(PREFIX)) * 3 // 4
+    names = behind.in_doubt[: max(whole, 0) // _NAMES_SHARE // _NAME_BYTES]
+    head = behind.anchor + _varint(behind.held_until * 2 + behind.ended) + _varint(len(names))
+    head += b"".join(name.to_bytes(_NAME_BYTES) for name in names)
+    room = whole - len(head) - _CRC_BYTES
     packed = bytearray()
     before = committed
     for entry in behind.entries:
@@ -125,7 +140,7 @@ def encode(committed: int, behind: SettledBehind, limit: int = LIMIT) -> str:
             break
         packed += distance + entry.check.to_bytes(_CHECK_BYTES)
         before = entry.offset
-    if room < 0 or not (packed or behind.ended):
+    if room < 0 or not (packed or names or behind.ended):
         return ""
     body = head + bytes(packed)
     raw = body + _crc(body, committed)
@@ -147,10 +162,11 @@ def decode(text: str, committed: int) -> SettledBehind | None:
         return None
     try:
         ends, at = _read_varint(body, _ANCHOR_BYTES)
+        names, at = _read_names(body, at)
         entries = _entries(body[at:], committed)
     except (IndexError, ValueError):
         return None
-    return SettledBehind(body[:_ANCHOR_BYTES], entries, ends >> 1, bool(ends & 1))
+    return SettledBehind(body[:_ANCHOR_BYTES], entries, ends >> 1, bool(ends & 1), names)
 
 
 def _raw(text: str) -> bytes | None:
@@ -168,6 +184,15 @@ def _raw(text: str) -> bytes | None:
 
 def _base64(raw: bytes) -> str:
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+def _read_names(body: bytes, at: int) -> tuple[tuple[int, ...], int]:
+    count, at = _read_varint(body, at)
+    end = at + count * _NAME_BYTES
+    if end > len(body):
+        raise ValueError("no names")
+    places = range(at, end, _NAME_BYTES)
+    return tuple(int.from_bytes(body[n : n + _NAME_BYTES]) for n in places), end
 
 
 def _entries(packed: bytes, committed: int) -> tuple[SettledEntry, ...]:

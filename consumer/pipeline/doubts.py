@@ -7,12 +7,14 @@ offset is not committed before the sweep has looked. Whoever owns the partition 
 event again: not to carry it out anew, but to know what is wanted (`consumer.kafka.ledger`).
 
 An event that was carried out and has only uploads of its own in doubt is committed at once: what
-comes late has the same marker as what is stored, and anybody can see that it is there twice. What a
-former owner had in work when it died may come as well.
+comes late has the same marker as what is stored, and anybody can see that it is there twice. It is
+a left-over as soon as a newer event is carried out, so whoever owns the partition then is told that
+the document is in doubt. What a former owner had in work when it died may come as well.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -77,8 +79,8 @@ class _Doubt:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _HeldEvent:
-    """An event that is held back, and what its doubts are of.
+class _SettledEvent:
+    """An event that is held back or named beside the commit, and what its doubts are of.
 
     Without the latter an event would wait for the doubts of all that follow it.
     """
@@ -109,7 +111,7 @@ class Doubts:
         self._clock = clock
         self._now = now
         self._doubts: dict[Identity, list[_Doubt]] = {}
-        self._held: dict[Identity, list[_HeldEvent]] = {}
+        self._settled: dict[Identity, list[_SettledEvent]] = {}
 
     def note(self, slug: Slug, identity: Identity, version: DocumentVersion) -> None:
         """Note that uploads of this version may still take effect, and that nobody waits."""
@@ -126,12 +128,18 @@ class Doubts:
     def received(self, delivery: Delivery, event: Event) -> None:
         """Note what a former owner of the partition may have sent of an event that begins now."""
         body = event.body
-        until = self._clock() + self._left(delivery)
+        if isinstance(body, Refused):
+            return
+        until = -math.inf
+        if delivery.left_in_doubt(_name(event)):
+            until = self._clock() + self._left(delivery)
         if delivery.taken_over_at is not None:
             until = max(until, delivery.taken_over_at + self._ambiguity)
-        if until > self._clock() and not isinstance(body, Refused):
+        if until > self._clock():
             doubt = _Doubt(body.slug, until, _occurrence(body), _kept_by(body))
             self._may_come(body.identity, doubt)
+        if delivery.left_in_doubt(body.identity):
+            self._known_before(delivery, body, None)
 
     def certain(self, body: DocumentEvent, stored: Sequence[StoredRow]) -> tuple[StoredRow, ...]:
         """The same rows; those that a removal may still take hold nothing.
@@ -160,7 +168,7 @@ class Doubts:
         if event.identity is not None:
             ends = [each.until for each in self._doubts.get(event.identity, ())]
             if ends:
-                delivery.dropped(self._epoch(max(ends)))
+                delivery.leave_in_doubt(_name(event), self._epoch(max(ends)))
 
     def settled(self, delivery: Delivery, event: Event, *, carried_out: bool) -> None:
         """Let an event be committed that is settled: now, or when it was looked for what may come.
@@ -173,14 +181,19 @@ class Doubts:
         body = event.body
         if carried_out and not isinstance(body, Refused):
             self._note_carried_out(body)
-        holding = [] if isinstance(body, Refused) else self._holding(body, carried_out=carried_out)
-        if isinstance(body, Refused) or not holding:
+        doubts = [] if isinstance(body, Refused) else self._doubts.get(body.identity, [])
+        if isinstance(body, Refused) or not doubts:
             delivery.settled(carried_out=carried_out)
             return
-        until = max(each.until for each in holding)
-        release = delivery.hold(self._epoch(until), carried_out=carried_out)
-        held = _HeldEvent(release, frozenset(each.event for each in holding))
-        self._held.setdefault(body.identity, []).append(held)
+        holding = [o for o in doubts if not carried_out or o.event != _occurrence(body)]
+        until = self._epoch(max(each.until for each in holding or doubts))
+        if holding:
+            release = delivery.hold(until, carried_out=carried_out)
+        else:
+            release = delivery.leave_in_doubt(body.identity, until)
+            delivery.settled(carried_out=carried_out)
+        settled = _SettledEvent(release, frozenset(each.event for each in holding or doubts))
+        self._settled.setdefault(body.identity, []).append(settled)
 
     def _note_carried_out(self, body: Readable) -> None:
         """What was to go for it has gone, whoever removed it."""
@@ -192,13 +205,21 @@ class Doubts:
 
     def settled_before(self, delivery: Delivery, event: Event) -> None:
         """The same for an event that a former owner of the partition has settled."""
-        body, left = event.body, self._left(delivery)
-        may_be_held = delivery.held_before and left > -_GRACE_SECONDS
-        if may_be_held and not isinstance(body, Refused):
-            # Where it is over, nobody has looked since.
-            until = self._clock() + max(left, 0.0)
-            self._may_come(body.identity, _Doubt(body.slug, until, None))
+        body = event.body
+        if not isinstance(body, Refused):
+            if delivery.held_before:
+                self._known_before(delivery, body, None)
+            elif delivery.carried_out_before and delivery.left_in_doubt(body.identity):
+                self._known_before(delivery, body, _occurrence(body))
         self.settled(delivery, event, carried_out=delivery.carried_out_before)
+
+    def _known_before(
+        self, delivery: Delivery, body: Readable, doubtful: Occurrence | None
+    ) -> None:
+        """Where it is over, nobody has looked since."""
+        if (left := self._left(delivery)) > -_GRACE_SECONDS:
+            until = self._clock() + max(left, 0.0)
+            self._may_come(body.identity, _Doubt(body.slug, until, doubtful))
 
     def every(self, slugs: Iterable[Slug], asked: float) -> None:
         """Note that a look at every workspace is one at each of these, which are all there are."""
@@ -214,13 +235,17 @@ class Doubts:
     def looked(self, slug: Slug, begun: float, *, but: Collection[Identity] = ()) -> None:
         """Note that everything was removed that a listing of then showed, and that had to go.
 
+        That is not known of a document while a removal of ours may still take something of it: the
+        look has left that alone.
+
         Args:
             slug: the workspace.
             begun: when the listing was asked for, monotonic seconds.
             but: documents that were in work; they are looked at later.
         """
         for identity, doubts in self._doubts.items():
-            if identity not in but:
+            may_go = any(o.going and o.slug in (None, slug) and o.until > begun for o in doubts)
+            if identity not in but and not may_go:
                 doubts[:] = [each for each in doubts if each.slug != slug or each.until > begun]
         self._release()
 
@@ -240,14 +265,6 @@ class Doubts:
         now = self._clock()
         every = (each for doubts in self._doubts.values() for each in doubts)
         return any(each.going and each.until > now for each in every)
-
-    def _holding(self, body: Readable, *, carried_out: bool) -> list[_Doubt]:
-        """The doubts that hold an event."""
-        return [
-            each
-            for each in self._doubts.get(body.identity, ())
-            if not carried_out or each.event != _occurrence(body)
-        ]
 
     def _left(self, delivery: Delivery) -> float:
         """Seconds until what a former owner knew of is over, by its clock, which may be wrong."""
@@ -269,13 +286,18 @@ class Doubts:
             doubted = {each.event for each in self._doubts[identity]}
             if not doubted:
                 del self._doubts[identity]
-            held = self._held.pop(identity, [])
-            still = [each for each in held if each.by & doubted]
+            settled = self._settled.pop(identity, [])
+            still = [each for each in settled if each.by & doubted]
             if still:
-                self._held[identity] = still
-            for each in held:
+                self._settled[identity] = still
+            for each in settled:
                 if each not in still:
                     each.release()
+
+
+def _name(event: Event) -> str:
+    """Of an event that is left open in doubt; no identity has such a name."""
+    return f"{event.identity}\0{event.record.at.offset}"
 
 
 def _kept_by(body: Readable) -> frozenset[str]:

@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterable
 
 from consumer.model.names import Slug
 
-_GRID_SECONDS = 30.0  # times are rounded up, so that few are kept however many reasons there are
+# Times are rounded up to a grid, so that few are kept however many reasons there are.
+_GRID_SHARE = 0.05  # of the ambiguity time
+_FINEST_SECONDS, _COARSEST_SECONDS = 1.0, 30.0
 
 
 class DueLooks:
@@ -20,11 +22,15 @@ class DueLooks:
     Args:
         ambiguity: seconds in which a request without an answer may still take effect.
         clock: monotonic seconds.
+
+    Attributes:
+        grid: seconds between two times at which a look can be due.
     """
 
     def __init__(self, ambiguity: float, clock: Callable[[], float]) -> None:
         self._ambiguity = ambiguity
         self._clock = clock
+        self.grid = min(_COARSEST_SECONDS, max(_FINEST_SECONDS, _GRID_SHARE * ambiguity))
         self._times: dict[Slug | None, set[float]] = {}
 
     def doubt(self, slug: Slug | None) -> None:
@@ -33,7 +39,7 @@ class DueLooks:
 
     def after(self, slug: Slug | None, seconds: float) -> None:
         """Note that a workspace, or (None) each of them, is to be looked at then."""
-        at = math.ceil((self._clock() + seconds) / _GRID_SECONDS) * _GRID_SECONDS
+        at = math.ceil((self._clock() + seconds) / self.grid) * self.grid
         self._times.setdefault(slug, set()).add(at)
 
     def due(self) -> list[Slug | None]:

@@ -236,8 +236,20 @@ class Delivery(Protocol):
         """
         ...
 
-    def dropped(self, until: float) -> None:
-        """Note that it is left open, and that something of it may come until that epoch second."""
+    def leave_in_doubt(self, what: str, until: float) -> Release:
+        """Have the next owner know that something may still come, which holds nothing back.
+
+        Args:
+            what: a name for it.
+            until: epoch seconds.
+
+        Returns:
+            Notes that nothing may come any more.
+        """
+        ...
+
+    def left_in_doubt(self, what: str) -> bool:
+        """Whether a former owner left that in doubt, until `held_until`; rarely true by chance."""
         ...
 
 

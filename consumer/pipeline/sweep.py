@@ -48,7 +48,6 @@ from consumer.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)
 
-_LOOK_SECONDS = 30.0  # between two looks at what is due
 _FIRST_SECONDS = 60.0  # from the first assignment of this process to its first look
 _AGAIN_SECONDS = 60.0  # until a workspace is looked at again that was not all in memory
 _AFTER_FAILURE_SECONDS = 300.0  # until a workspace is looked at again that could not be mended
@@ -137,7 +136,7 @@ class Sweep:
     async def keep_looking(self) -> None:
         """Sweep when the time has come, and again what could not be swept then. For ever."""
         while True:
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(self._looks.grid)
             if not self._is_assigned():
                 continue
             if self._is_new:

@@ -61,8 +61,11 @@ class _Delivery:
     held_until = 0.0
     taken_over_at = None
 
-    def dropped(self, until: float) -> None:
-        """Nobody takes over."""
+    def leave_in_doubt(self, what: str, until: float) -> Release:
+        return lambda: None
+
+    def left_in_doubt(self, what: str) -> bool:
+        return False
 
     def settled(self, *, carried_out: bool) -> None:
         self._partition.ledger.settle(self.record.at.offset, carried_out=carried_out)

@@ -20,7 +20,11 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--seeds", type=int, default=1000, help="how many")
     parser.add_argument("--first", type=int, default=0, help="the first one")
     parser.add_argument("--seed", type=int, help="only this one: shrunk, and told in full")
-    parser.add_argument("--wrong", help="what to shrink for, such as lost; with --seed")
+    parser.add_argument(
+        "--wrong",
+        choices=[kind.value for kind in Wrong],
+        help="what to shrink for, such as lost; with --seed",
+    )
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--stop-at", type=int, default=0, help="end with so many failing seeds")
     chosen = parser.parse_args(arguments)

@@ -355,4 +355,33 @@ KNOWN: dict[str, Schedule] = {
         faults=(Hit("upload", "reset", skip=1, times=3),),
         life=(Life("crash", At(366.0), seconds=0.5),),
     ),
+    "committed in doubt, overtaken under the next owner, and rebalances": Schedule(
+        4230471521,
+        Setup(partitions=2, prepared=("docs",), restless=300),
+        history=(
+            Doc("a", ("five",), name="s0"),
+            Doc("a", (), day=1, name="s1"),
+            Doc("b", ("b 3",), name="e0"),
+            Doc("b", ("b 0",), day=1, when=At(130.0), name="e1"),
+        ),
+        faults=(
+            Hit("upload", "delay", seconds=5.0),
+            Hit("workspaces", "status", times=None),
+            Hit("upload", "delay", seconds=125.0),
+        ),
+        life=(
+            Life("start", At(1.0), who="B", seconds=0.5),
+            Life("freeze", On("upload"), seconds=100.0),
+        ),
+    ),
+    "a left-over whose removal fails, and its process stops": Schedule(
+        3063652977,
+        Setup(prepared=("third",)),
+        history=(Doc("b", ("six",), slug="other"), Tomb("b", slug="other")),
+        faults=(
+            Hit("upload", "status", skip=1, status=520, apply=True, late=200.0),
+            Hit("removal", "status", skip=2, times=6),
+        ),
+        life=(Life("stop", On("revoked", nth=2, seconds=140.0), seconds=0.5, slug="other"),),
+    ),
 }

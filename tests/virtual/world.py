@@ -79,8 +79,11 @@ class Delivery:
     held_until = 0.0
     taken_over_at = None
 
-    def dropped(self, until: float) -> None:
-        """The next one finds it open."""
+    def leave_in_doubt(self, what: str, until: float) -> Release:
+        return lambda: None
+
+    def left_in_doubt(self, what: str) -> bool:
+        return False
 
     def settled(self, *, carried_out: bool = False) -> None:
         assert not self.fence.closed, "settled for a former assignment"

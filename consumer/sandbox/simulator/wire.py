@@ -92,8 +92,9 @@ async def _drip(
     response.content_length = len(answer.body)
     await response.prepare(request)
     for start in range(0, len(answer.body), DRIP_BYTES):
+        if start:  # after the last bytes nobody waits: the next request may come on this connection
+            await asyncio.sleep(seconds)
         await response.write(answer.body[start : start + DRIP_BYTES])
-        await asyncio.sleep(seconds)
     await response.write_eof()
     return response
 

@@ -383,13 +383,35 @@ def test_the_last_commit_says_that_the_owner_ended_in_order() -> None:
     """With nothing open it is all that it says; the next owner takes it back before it begins."""
     ledger = Ledger("documents-0")
     ledger.begin_at(4)
-    ledger.doubt(500.0)
+    ledger.doubt(7, 3, 500.0)
     ledger.end()
     offset, found = _said(ledger)
-    assert (offset, found) == (4, SettledBehind(NO_ANCHOR, (), 500, ended=True))
+    assert (offset, found) == (4, SettledBehind(NO_ANCHOR, (), 500, ended=True, in_doubt=(7,)))
     next_one = _taken_over(found)
 
-    assert next_one.due == CommitDue(4)
+    offset, kept = _said(next_one)
+
+    assert (offset, kept) == (4, replace(found, ended=False))
+
+
+def test_what_is_left_in_doubt_is_named_until_it_is_certain() -> None:
+    """Each doubt for itself; the next owner keeps the names, for the owner after it."""
+    ledger = Ledger("documents-0")
+    ledger.begin_at(4)
+    ledger.doubt(7, 3, 500.0)
+    ledger.doubt(7, 4, 600.0)
+    ledger.doubt(8, 5, 550.5)
+    assert _said(ledger) == (4, SettledBehind(NO_ANCHOR, (), 600, in_doubt=(7, 8)))
+    ledger.certain(7, 4)
+    assert _said(ledger) == (4, SettledBehind(NO_ANCHOR, (), 551, in_doubt=(8, 7)))
+
+    _, found = _said(ledger)
+    ledger.certain(7, 3)
+    ledger.certain(8, 5)
+    assert ledger.due is None
+    next_one = _taken_over(found)
+    next_one.doubt(9, 5, 700.0)
+    assert _said(next_one)[1].in_doubt == (9, 8, 7)
 
 
 def test_the_mark_of_an_orderly_end_is_taken_back_and_the_rest_stays() -> None:

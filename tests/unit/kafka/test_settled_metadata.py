@@ -16,6 +16,7 @@ from consumer.kafka.settled_metadata import (
     check_of,
     decode,
     encode,
+    name_of,
 )
 from consumer.model.record import Coordinates, Record
 
@@ -40,13 +41,14 @@ def behind(entries: tuple[SettledEntry, ...]) -> SettledBehind:
     committed=st.integers(0, 2**60),
     first=st.booleans(),
     held_until=st.integers(0, 2**40),
+    in_doubt=st.lists(st.integers(0, 2**16 - 1), max_size=300).map(tuple),
 )
 def test_what_is_written_is_read(
-    offsets: list[int], committed: int, first: bool, held_until: int
+    offsets: list[int], committed: int, first: bool, held_until: int, in_doubt: tuple[int, ...]
 ) -> None:
     """Whatever was settled comes back, in order; the first open record may be among it."""
     entries = entries_of([0, *offsets] if first else offsets, committed)
-    written = SettledBehind(ANCHOR, entries, held_until)
+    written = SettledBehind(ANCHOR, entries, held_until, in_doubt=in_doubt)
 
     assert decode(encode(committed, written, 10_000), committed) == written
 
@@ -79,6 +81,25 @@ def test_the_default_limit_holds_about_a_thousand() -> None:
 
     assert found is not None
     assert len(found.entries) > 950
+
+
+@pytest.mark.parametrize("limit", [0, 20, 64, 200, LIMIT])
+def test_names_take_a_quarter_of_the_room_at_most(limit: int) -> None:
+    """The first ones stay; the rest is for what is settled."""
+    many = SettledBehind(ANCHOR, entries_of(list(range(1, 3_000))), 1, in_doubt=(*range(3_000),))
+    text = encode(0, many, limit)
+    assert len(text) <= limit
+    found = decode(text, 0)
+    if found is not None:
+        assert found.in_doubt == many.in_doubt[: len(found.in_doubt)]
+        assert 2 * len(found.in_doubt) <= limit * 3 // 16
+
+    assert limit < LIMIT or (found and len(found.entries) > 700 and len(found.in_doubt) > 350)
+
+
+def test_a_name_is_of_one_thing() -> None:
+    """As far as 16 bits go."""
+    assert len({name_of(f"doc {n}") for n in range(100)}) > 90
 
 
 @given(offsets=OFFSETS, data=st.data())

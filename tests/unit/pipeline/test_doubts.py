@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -44,6 +45,8 @@ class Delivery:
     carried_out_before: bool = False
     held_before: bool = False
     ended: bool = False
+    left_before: Collection[str] = ()
+    left: list[str] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
 
     def carried_by(self, task: object) -> None: ...
@@ -56,9 +59,14 @@ class Delivery:
         self.told.append(f"held {carried_out}")
         return lambda: self.told.append("released")
 
-    def dropped(self, until: float) -> None:
+    def leave_in_doubt(self, what: str, until: float) -> Release:
+        self.left.append(what)
         self.held_until = until
-        self.told.append("dropped")
+        self.told.append("in doubt")
+        return lambda: self.told.append("certain")
+
+    def left_in_doubt(self, what: str) -> bool:
+        return what in self.left_before
 
 
 class Scene:
@@ -122,11 +130,59 @@ def test_what_overtook_an_upload_in_doubt_waits_for_the_look() -> None:
 
 
 def test_an_upload_in_doubt_does_not_hold_its_own_event() -> None:
-    """What comes late has the same marker; a proxy that answers 502 must not hold all commits."""
+    """What comes late has the same marker; a proxy that answers 502 must not hold all commits.
+
+    The next owner is told all the same: after a newer event it would be a left-over.
+    """
     scene = Scene()
     scene.doubts.note(DOCS, A, version(1))
+    own = scene.settle(event(1))
+    assert (own.told, own.left) == (["in doubt", "settled True"], [A])
+    assert own.held_until == scene.epoch + AMBIGUITY
+    scene.look()
 
-    assert scene.settle(event(1)).told == ["settled True"]
+    assert own.told == ["in doubt", "settled True", "certain"]
+
+
+def test_what_overtakes_a_committed_doubt_of_a_former_owner_waits_for_the_look() -> None:
+    """A late copy of the older text is known for a left-over only by who carried out the newer."""
+    scene = Scene()
+    delivery = Delivery(held_until=scene.epoch + 100, left_before=[A])
+    scene.doubts.received(delivery, event(2))
+    scene.doubts.settled(delivery, event(2), carried_out=True)
+    assert delivery.told == ["held True"]
+    assert delivery.held_until == pytest.approx(scene.epoch + 100)
+    scene.look()
+
+    assert delivery.told == ["held True", "released"]
+
+
+def test_what_another_owner_carried_out_in_doubt_is_in_doubt_for_the_next_one() -> None:
+    """Of what is settled behind an open event; it is not held back for that."""
+    scene = Scene()
+    delivery = Delivery(
+        held_until=scene.epoch + 100, left_before=[A], settled_before=True, carried_out_before=True
+    )
+    scene.doubts.settled_before(delivery, event(2))
+    assert delivery.told == ["in doubt", "settled True"]
+
+    assert scene.settle(event(3)).told == ["held True"]
+
+
+def test_what_is_left_open_in_doubt_holds_what_overtakes_it_for_the_next_owner() -> None:
+    """It is named beside the commit; other events of the partition are certain."""
+    scene = Scene()
+    scene.doubts.note(DOCS, A, version(1))
+    dropped = Delivery()
+    scene.doubts.dropped(dropped, event(1))
+    after = Scene()
+    again = Delivery(left_before=dropped.left, held_until=after.epoch + 100)
+    other = replace(again, record=replace(again.record, at=Coordinates("documents", 0, 2)))
+    after.doubts.received(again, event(1))
+    after.doubts.received(other, replace(event(1), record=other.record))
+    assert len(after.doubts._doubts[A]) == 1
+
+    assert after.settle(event(2)).told == ["held True"]
 
 
 def test_a_doubt_makes_a_look_due() -> None:
@@ -214,7 +270,7 @@ def test_what_a_dead_owner_may_have_sent_holds_what_overtakes_it() -> None:
     scene = Scene()
     taken_over = Delivery(taken_over_at=scene.clock.now - 100)
     scene.doubts.received(taken_over, event(1))
-    assert scene.settle(event(1)).told == ["settled True"]
+    assert scene.settle(event(1)).told == ["in doubt", "settled True"]
     newer = scene.settle(event(2, removes=True))
     assert newer.told == ["held True"]
     assert newer.held_until == pytest.approx(scene.epoch + AMBIGUITY - 100)
@@ -239,7 +295,7 @@ def test_the_next_owner_hears_of_what_is_dropped_in_doubt() -> None:
     scene.doubts.dropped(in_doubt, event(1))
     scene.doubts.dropped(other, replace(event(1), identity=Identity("b")))
 
-    assert (in_doubt.told, other.told) == (["dropped"], [])
+    assert (in_doubt.told, other.told) == (["in doubt"], [])
     assert in_doubt.held_until == scene.epoch + AMBIGUITY
 
 
@@ -262,7 +318,7 @@ def test_memory_goes_by_what_is_in_doubt() -> None:
     scene.look()
 
     assert not scene.doubts._doubts
-    assert not scene.doubts._held
+    assert not scene.doubts._settled
 
 
 def test_what_a_former_owner_settled_and_did_not_hold_is_committed() -> None:
@@ -338,10 +394,24 @@ def test_what_a_removal_of_ours_may_still_take_holds_nothing() -> None:
     assert scene.settle(event(2)).told == ["held True"]
     dropped = Delivery()
     scene.doubts.dropped(dropped, event(3))
-    assert dropped.told == ["dropped"]
+    assert dropped.told == ["in doubt"]
     scene.look()
 
     assert scene.doubts.certain(body_of(event(3)), [in_doubt]) == (in_doubt,)
+
+
+def test_what_a_removal_may_still_take_is_not_looked_at() -> None:
+    """The look has left it alone. If the event were committed, nobody would know that it goes."""
+    scene = Scene()
+    scene.doubts.note(DOCS, A, version(1))
+    newer = scene.settle(event(2))
+    scene.clock.now += AMBIGUITY + 1
+    scene.doubts.note_removal(DOCS, A, [row(1, "x").location])
+    scene.doubts.looked(DOCS, scene.clock.now)
+    assert newer.told == ["held True"]
+    scene.look()
+
+    assert newer.told == ["held True", "released"]
 
 
 def test_doubts_about_one_event_are_put_together() -> None:
@@ -371,7 +441,7 @@ def test_an_event_waits_for_the_doubts_before_it_and_for_no_later_ones() -> None
         scene.doubts.looked(DOCS, scene.clock.now)
 
     assert [each.told[-1] for each in deliveries] == ["released"] * 9 + ["held True"]
-    assert len(scene.doubts._held[A]) == 1
+    assert len(scene.doubts._settled[A]) == 1
 
 
 def test_a_document_in_work_elsewhere_holds_no_other_one() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from consumer.model.names import Slug
+from consumer.pipeline.due_looks import DueLooks
 from tests.unit.pipeline.doubles import AMBIGUITY, Clock, looks_of
 
 DOCS, A, B = Slug("docs"), Slug("a"), Slug("b")
@@ -79,3 +80,15 @@ def test_what_could_not_be_looked_at_is_due_again_later() -> None:
     clock.now += 330
 
     assert looks.due() == [DOCS]
+
+
+def test_a_look_is_late_by_little_of_the_ambiguity_time() -> None:
+    """Where doubts are short, what waits for a look does not wait for much longer."""
+    clock = Clock()
+    clock.now += 0.5
+    looks = DueLooks(5.0, clock)
+    looks.doubt(DOCS)
+    clock.now += 6.0
+
+    assert (looks.grid, looks.due()) == (1.0, [DOCS])
+    assert (looks_of(clock).grid, DueLooks(0.0, clock).grid) == (30.0, 1.0)

@@ -79,8 +79,12 @@ class Delivery:
         self.is_settled = True
         self.carried_out = carried_out
 
-    def dropped(self, until: float) -> None:
+    def leave_in_doubt(self, what: str, until: float) -> Release:
         self.held_until = until
+        return lambda: None
+
+    def left_in_doubt(self, what: str) -> bool:
+        return False
 
     def hold(self, until: float, *, carried_out: bool) -> Release:
         self.held_until = until
