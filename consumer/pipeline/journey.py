@@ -171,6 +171,8 @@ class Journey:
                 self._doubts.settled(delivery, event, carried_out=was_carried_out(outcome))
             except FenceClosedError as closed:
                 self._doubts.dropped(delivery, event)
+                if turn is not None and self._stop.closed:
+                    turn.drop_those_behind()
                 log.info("document.dropped", because=str(closed))
             finally:
                 if turn is not None:
@@ -203,4 +205,6 @@ async def _comes(turn: Turn, right: RightToWork) -> bool:
     if not has_come:
         async with right.aside():
             await turn.come()
+    if turn.dropped:
+        raise FenceClosedError("an earlier event of its document was dropped")
     return not turn.superseded

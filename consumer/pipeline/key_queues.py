@@ -11,6 +11,8 @@ What is always true:
   be stored must not keep its own mended version out, nor its tombstone.
 - While the running turn stands aside, the turns behind it stand aside as well. Otherwise they would
   take all places until no document could go on (`consumer.pipeline.in_flight`).
+- What waits behind a turn that a stop drops is dropped as well: carried out before it, a document
+  would be deleted by its own older tombstone after the restart.
 - Deciding is synchronous; only `Turn.come` and `Turn.come_or_stall` wait.
 """
 
@@ -50,6 +52,7 @@ class Turn:
         self.target = target
         self.occurrence = occurrence
         self.superseded = False
+        self.dropped = False
         self.overtaken = Fence(f"a newer event of {identity}")
 
     async def come(self) -> None:
@@ -79,6 +82,10 @@ class Turn:
         """Whether an earlier turn is pointless when this one comes next."""
         covers = self.target in (None, earlier.target)
         return covers and self.occurrence.replaces(earlier.occurrence)
+
+    def drop_those_behind(self) -> None:
+        """Let none of those that wait be carried out: this one was not."""
+        self._queues._drop_behind(self._identity, self)
 
     def leave(self) -> None:
         """Let the next turn run; a second call changes nothing."""
@@ -130,6 +137,11 @@ class KeyQueues:
     def _stalled(self, identity: Identity) -> None:
         for turn in self._queues.get(identity, ()):
             turn._come_or_stall.set()
+
+    def _drop_behind(self, identity: Identity, turn: Turn) -> None:
+        queue = list(self._queues.get(identity, ()))
+        for behind in queue[queue.index(turn) + 1 :] if turn in queue else ():
+            behind.dropped = True
 
     def _leave(self, identity: Identity, turn: Turn) -> None:
         queue = self._queues.get(identity)

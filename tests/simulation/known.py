@@ -384,4 +384,11 @@ KNOWN: dict[str, Schedule] = {
         ),
         life=(Life("stop", On("revoked", nth=2, seconds=140.0), seconds=0.5, slug="other"),),
     ),
+    "stopped while a tombstone waits, and its document was published again": Schedule(
+        4560899,
+        Setup(prepared=("docs", "strangers")),
+        history=(Doc("a", ("a 0",)), Tomb("a"), Doc("a", ("a 0",))),
+        faults=(Hit("listing", "status", slug="strangers", stays=True),),
+        life=(Life("stop", On("removal"), seconds=0.5),),
+    ),
 }

@@ -358,6 +358,25 @@ async def test_a_stop_takes_nothing_in_and_finishes_what_is_begun() -> None:
     assert [late.task for late in world.handed_out[2:]] in ([], [None])
 
 
+async def test_what_waits_behind_a_document_that_a_stop_drops_is_dropped() -> None:
+    """The next start begins with the earlier one: a tombstone would remove what it finds."""
+    world = World()
+    world.storage.answer = lambda unit, n: _down(unit, n) if unit.text == "one" else None
+    world.storage.uploading.close()
+    world.bring([_value("d", "one", day=2), _value("d", "two", day=1)])
+    async with world.running() as task:
+        await world.handed_out_are(2)
+        await world.storage.uploading.arrived.acquire()
+        world.journey.stop()
+        world.storage.uploading.open()
+        async with asyncio.timeout(5):
+            await task
+
+    assert world.statuses == []
+    assert not any(delivery.is_settled for delivery in world.handed_out)
+    assert "upload two" not in world.storage.calls
+
+
 async def test_a_fault_in_the_program_ends_the_journey() -> None:
     """Nothing runs on with a document missing; nothing of it is settled."""
 

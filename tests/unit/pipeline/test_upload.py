@@ -299,6 +299,27 @@ async def test_a_vanished_workspace_makes_the_plan_outdated() -> None:
     assert storage.calls == ["upload one"]
 
 
+@pytest.mark.parametrize("already", [(), (stored("a", "old"),)])
+async def test_what_was_planned_before_others_emptied_the_workspace_is_planned_anew(
+    already: Sequence[StoredUnit],
+) -> None:
+    """Its unchanged chunks may be gone; also where that shows while something is removed."""
+    storage = Storage(units=list(already))
+    index = index_of(storage)
+    plan = _plan("a", "one", already=already)
+    storage.uploading.close()
+    carrying = asyncio.create_task(Fences().carry_out(uploader_of(storage, index), plan))
+    async with finishing(carrying):
+        await storage.uploading.arrived.acquire()
+        index.forget(DOCS)
+        storage.uploading.open()
+        with pytest.raises(PlanOutdated) as outdated:
+            await carrying
+
+    assert outdated.value.uploaded == ("a_0",)
+    assert "remove 1" not in storage.calls
+
+
 def test_the_pause_after_a_wish_is_the_wish_and_little_more() -> None:
     """After a long outage work begins when the breaker's time is over, not a backoff later."""
     grown = RetryPolicy(attempts=3, base=60.0, cap=60.0)
