@@ -1,7 +1,9 @@
 """Faults planted on purpose: the search has to find each of them, and says after how many seeds.
 
 ``python -m tests.simulation.mutants`` runs all. A mutant is caught by the first seed that goes
-wrong with it in a way in which the same seed does not go wrong without it.
+wrong with it in a way in which the same seed does not go wrong without it. Some are held by two
+guards: what the search can't find a test has to find, and is run with the fault planted
+(`tests.simulation.planted`).
 """
 
 from __future__ import annotations
@@ -10,7 +12,9 @@ import argparse
 import asyncio
 import importlib
 import logging
+import os
 import statistics
+import subprocess
 import sys
 import uuid
 from collections import Counter
@@ -20,9 +24,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 from unittest.mock import patch
 
+import pytest
+
 from tests.simulation.findings import Wrong, kinds
 from tests.simulation.generate import generate
 from tests.simulation.run import run
+
+PLANTED = "PLANTED_MUTANT"
+"""The name of the mutant that `tests.simulation.planted` plants."""
 
 Change = Callable[[Any], Any]
 """From what stands at a place to what takes its place."""
@@ -36,11 +45,14 @@ class Mutant:
         name: what the service does now.
         place: module, class and name of what is changed.
         change: see `Change`.
+        held_by: the test that fails with it, where the search can't find it: another guard makes up
+            for what is missing, and the schedule ends well all the same.
     """
 
     name: str
     place: str
     change: Change
+    held_by: str = ""
 
     def target(self) -> tuple[Any, str]:
         """Whose attribute is changed, and which.
@@ -214,29 +226,45 @@ MUTANTS: Sequence[Mutant] = (
         "counts as stored what may still go",
         "consumer.pipeline.doubts._Doubt.may_take",
         _always(False),
+        held_by="tests/unit/pipeline/test_doubts.py::"
+        "test_what_a_dead_owner_may_be_removing_holds_nothing_for_the_next_version",
     ),
     Mutant(
         "believes an ETag in spite of own writes",
         "consumer.pipeline.index.Index._write",
         _keeps_its_etag,
+        held_by="tests/unit/pipeline/test_index.py::"
+        "test_after_own_writes_the_listing_is_not_asked_for_by_its_etag",
     ),
     Mutant(
-        "loses what is written while it reads", "consumer.pipeline.index.Index._keep", _loses_writes
+        "loses what is written while it reads",
+        "consumer.pipeline.index.Index._keep",
+        _loses_writes,
+        held_by="tests/unit/pipeline/test_index.py::"
+        "test_a_unit_stored_while_the_listing_was_under_way_is_not_lost",
     ),
     Mutant(
         "keeps the index over a rebalance", "consumer.pipeline.index.Index.forget", _only_of_one
     ),
     Mutant("asks no fence", "consumer.resilience.fence.Fence.check", _does_nothing),
-    Mutant("believes its lease for ever", "consumer.kafka.lease.Lease.over", _always_is(False)),
+    Mutant(
+        "believes its lease for ever",
+        "consumer.kafka.lease.Lease.over",
+        _always_is(False),
+        held_by="tests/unit/kafka/test_lease.py::test_running_alone_does_not_renew_it",
+    ),
     Mutant(
         "waits for nobody when a partition goes",
         "consumer.kafka.assignments.Assignments._drained",
         _later(True),
+        held_by="tests/unit/kafka/test_assignments.py::"
+        "test_a_revocation_waits_for_requests_in_the_middle",
     ),
     Mutant(
         "settles for a former assignment",
         "consumer.kafka.assignment.Assignment.ended",
         _always_is(False),
+        held_by="tests/unit/kafka/test_lease.py::test_an_assignment_ends_with_its_lease",
     ),
     Mutant(
         "forgets its looks in a rebalance", "consumer.pipeline.sweep.Sweep.begin", _forgets_looks
@@ -286,6 +314,8 @@ MUTANTS: Sequence[Mutant] = (
         "repeats what is in doubt",
         "consumer.anythingllm.unit_upload.RawTextUpload._found",
         _later(None),
+        held_by="tests/client/test_lies.py::"
+        "test_an_upload_that_is_never_answered_well_is_no_success",
     ),
     Mutant(
         "takes any listing for an answer",
@@ -312,6 +342,8 @@ MUTANTS: Sequence[Mutant] = (
         "leaves a removal that is overtaken",
         "consumer.pipeline.removal.Remover._follow",
         _waits_for_nothing,
+        held_by="tests/unit/pipeline/test_removal.py::"
+        "test_an_overtaken_event_follows_what_was_sent",
     ),
     Mutant(
         "removes before it stores", "consumer.pipeline.upload.Uploader.carry_out", _removes_first
@@ -322,7 +354,11 @@ MUTANTS: Sequence[Mutant] = (
         _removes_all_the_same,
     ),
     Mutant(
-        "holds on to a plan of what was", "consumer.pipeline.upload.Uploader._check", _does_nothing
+        "holds on to a plan of what was",
+        "consumer.pipeline.upload.Uploader._check",
+        _does_nothing,
+        held_by="tests/unit/pipeline/test_upload.py::"
+        "test_what_was_planned_before_others_emptied_the_workspace_is_planned_anew",
     ),
     Mutant("counts equal texts once", "consumer.model.difference.cover", _covers_equal_texts),
     Mutant(
@@ -379,6 +415,16 @@ class Hunt:
         return self._anyway[seed]
 
 
+def is_held(mutant: Mutant) -> bool:
+    """Whether the test that holds a mutant fails with it, in a process of its own."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    command += ["-p", "tests.simulation.planted", mutant.held_by]
+    ran = subprocess.run(
+        command, env=os.environ | {PLANTED: mutant.name}, capture_output=True, check=False
+    )
+    return ran.returncode == pytest.ExitCode.TESTS_FAILED
+
+
 def main(arguments: list[str]) -> int:
     """Exit code 1 where a mutant gets away."""
     parser = argparse.ArgumentParser(prog="python -m tests.simulation.mutants", description=__doc__)
@@ -394,11 +440,15 @@ def main(arguments: list[str]) -> int:
         firsts = [start * 100_000 for start in range(chosen.starts)]
         needed = [hunt.seeds_until_caught(mutant, first, chosen.most) for first in firsts]
         caught = [each for each in needed if each is not None]
-        away += not caught
+        held = bool(mutant.held_by) and is_held(mutant)
+        away += not caught and not held
         # A start that found nothing counts as more than any other.
         median = statistics.median_low([each or chosen.most + 1 for each in needed])
         said = f"{median:4}" if median <= chosen.most else "   -"
-        print(f"{said} seeds ({len(caught)} of {len(needed)} starts)  {mutant.name}", flush=True)
+        by = f"; held by {mutant.held_by}" if held else ""
+        print(
+            f"{said} seeds ({len(caught)} of {len(needed)} starts)  {mutant.name}{by}", flush=True
+        )
     return 1 if away else 0
 
 
