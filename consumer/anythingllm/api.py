@@ -257,15 +257,17 @@ class Api:
     async def search(
         self, errand: Errand, slug: Slug, query: str, top: int
     ) -> tuple[VectorHit, ...]:
-        """The nearest vectors of a workspace, the nearest first, whatever their distance."""
+        """The nearest vectors of a workspace, whatever their distance, in the server's order.
+
+        That is the nearest first. By scores what has nothing in common would come first.
+        """
         path = f"/v1/workspace/{checked_slug(slug)}/vector-search"
         body = {"query": query, "topN": top, "scoreThreshold": 0}
         call = Call("POST", path, body, expect=("results",), only_asks=True)
         with _missing(slug):
             fields = await self._call(errand, call)
         with _shape(call):
-            hits = [_hit(each) for each in need_list(fields["results"])]
-        return tuple(sorted(hits, key=lambda hit: hit.distance))
+            return tuple(_hit(each) for each in need_list(fields["results"]))
 
     async def ping(self, errand: Errand) -> None:
         """Whether the server's process answers; needs no key."""
@@ -276,6 +278,12 @@ class Api:
         call = Call("GET", "/utils/metrics", expect=("online",), guarded=False)
         version = (await self._call(errand, call)).get("appVersion")
         return version if isinstance(version, str) else None
+
+    async def vector_database(self, errand: Errand) -> str | None:
+        """The name of the vector database behind the server; needs no key."""
+        call = Call("GET", "/utils/metrics", expect=("online",), guarded=False)
+        name = (await self._call(errand, call)).get("vectorDB")
+        return name if isinstance(name, str) else None
 
     async def check_key(self, errand: Errand) -> None:
         """Whether the key is accepted."""
@@ -379,16 +387,18 @@ def _shape(call: Call) -> Iterator[None]:
 
 def _hit(result: dict[str, Any]) -> VectorHit:
     metadata = metadata_of(result.get("metadata"))
-    distance = result.get("distance")
-    if not isinstance(distance, (int, float)):
-        # Only LanceDB gives the distance; other vector databases give the score alone.
-        distance = 1.0 - float(result["score"])
     return VectorHit(
         text=need_text(result["text"]),
-        distance=float(distance),
+        distance=_number(result.get("distance")),
+        score=_number(result.get("score")),
         doc_source=first_text(metadata.get("docSource")),
         title=first_text(metadata.get("description"), metadata.get("title")),
     )
+
+
+def _number(value: object) -> float | None:
+    """A vector of zeros has no distance, and then both are null (pgvector)."""
+    return float(value) if isinstance(value, (int, float)) else None
 
 
 def _name_of(location: Location) -> str:

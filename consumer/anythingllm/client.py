@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
@@ -19,11 +20,18 @@ import structlog
 
 from consumer.anythingllm.api import Api, checked_slug
 from consumer.anythingllm.config import AnythingLLMConfig
+from consumer.anythingllm.database_in_use import DatabaseInUse
 from consumer.anythingllm.document_upload import DocumentUploads
 from consumer.anythingllm.errors import AnythingLLMRejectedError, AnythingLLMTimeoutError, is_sick
 from consumer.anythingllm.health import PROBE_SECONDS, breaker_status, check_health
 from consumer.anythingllm.marker_lookup import MarkerLookup
-from consumer.anythingllm.models import DocumentUploadResult, SearchHit, StoredDocument, Workspace
+from consumer.anythingllm.models import (
+    DocumentUploadResult,
+    SearchHit,
+    StoredDocument,
+    VectorHit,
+    Workspace,
+)
 from consumer.anythingllm.proof import StorageProof
 from consumer.anythingllm.readiness import Readiness
 from consumer.anythingllm.search_hits import search_hits
@@ -31,6 +39,7 @@ from consumer.anythingllm.stored_documents import stored_documents
 from consumer.anythingllm.transport import SPARE_CONNECTIONS, Errand, Transport
 from consumer.anythingllm.unit_store import REMOVALS_IN_FLIGHT, AnythingLLMStorage
 from consumer.anythingllm.unit_upload import Ways
+from consumer.anythingllm.vector_databases import distances
 from consumer.anythingllm.workspaces import Workspaces
 from consumer.model.document import ProcessedDocument
 from consumer.model.identity import IdentityTemplate
@@ -100,6 +109,7 @@ class AnythingLLMClient:
             connections=config.max_chunks_in_flight + REMOVALS_IN_FLIGHT + SPARE_CONNECTIONS,
         )
         self._api = Api(self._transport)
+        self._database = DatabaseInUse(self._api, configured=config.vector_db, clock=clock)
         self._proof = StorageProof(self._api, errand=self._errand, timeout=config.timeout)
         self._workspaces = Workspaces(self._api, may_create=config.create_workspaces)
         self._readiness = Readiness(
@@ -262,10 +272,20 @@ class AnythingLLMClient:
         top = limit * _OVERFETCH
         while True:
             vectors = await self._api.search(errand, Slug(workspace_slug), query, top)
-            hits = search_hits(vectors)
+            hits = search_hits(await self._with_distances(vectors, errand))
             if len(hits) >= limit or len(vectors) < top or top >= _MOST_VECTORS:
                 return hits[:limit]
             top = min(top * 4, _MOST_VECTORS)
+
+    async def _with_distances(
+        self, vectors: Sequence[VectorHit], errand: Errand
+    ) -> Sequence[VectorHit]:
+        """The same hits; only where the server tells no distance its database is asked for."""
+        told = [(each.distance, each.score) for each in vectors]
+        if all(distance is not None for distance, _ in told):
+            return vectors
+        found = distances(told, await self._database(errand))
+        return [replace(v, distance=each) for v, each in zip(vectors, found, strict=True)]
 
     async def list_workspace_documents(
         self, workspace_slug: str, trace_id: str | None = None

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from consumer import __version__
+from consumer.anythingllm.vector_databases import DATABASES
 from consumer.model.identity import IdentityTemplate
 from consumer.resilience.retry import RetryPolicy
 
@@ -58,6 +59,8 @@ class AnythingLLMConfig:
             The server may go on for 600 s.
         sentinel_pause: seconds between the two looks at a fresh workspace's sentinel; it has to be
             longer than a concurrent first upload needs to create the workspace's table.
+        vector_db: the name of AnythingLLM's vector database, where a proxy hides
+            ``/api/utils/metrics``; "" asks the server.
         max_response_bytes: larger answers are refused, but for listings that are read row by row.
 
     Raises:
@@ -79,6 +82,7 @@ class AnythingLLMConfig:
     identity: str = "{id}"
     ambiguity_seconds: float = 5.0
     sentinel_pause: float = 1.0
+    vector_db: str = ""
     max_response_bytes: int = 128 * 1024 * 1024
 
     def __post_init__(self) -> None:
@@ -86,6 +90,8 @@ class AnythingLLMConfig:
         IdentityTemplate.parse(self.identity)
         _header_safe("api_key", value=self.api_key)
         _header_safe("user_agent", value=self.user_agent)
+        if self.vector_db and self.vector_db not in DATABASES:
+            raise ValueError(f"vector_db must be one of {', '.join(DATABASES)}")
         _above_zero(
             self,
             "upload_timeout",

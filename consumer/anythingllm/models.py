@@ -127,12 +127,21 @@ class FilePage:
 
 @dataclass(frozen=True, slots=True)
 class VectorHit:
-    """One vector that a search found; a chunk of more than 1,000 characters has several."""
+    """One vector that a search found; a chunk of more than 1,000 characters has several.
+
+    Args:
+        text: of the piece, with the lines AnythingLLM puts before it.
+        distance: cosine distance; None where the server does not tell it.
+        doc_source: ``docSource`` verbatim.
+        title: the human title where known.
+        score: as the server tells it; None where it is no number.
+    """
 
     text: str
-    distance: float
+    distance: float | None
     doc_source: str
     title: str
+    score: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +150,9 @@ class SearchHit:
 
     Args:
         text: of the best matching piece of the chunk, without the lines AnythingLLM puts before it.
-        distance: cosine distance, smaller is nearer; AnythingLLM's ``score`` is not used because it
-            says 1 (perfect) for a distance of 1 or more (nothing in common).
+        distance: cosine distance, smaller is nearer; None where AnythingLLM does not tell it and
+            its ``score`` can't, because that is 1 (perfect) for a distance of 1 or more (nothing in
+            common) as well. Only LanceDB tells it. Hits are in the right order in any case.
         title: the human title where known.
         document_id: as uploaded; None for documents that others put there, as are the rest.
         chunk_id: as uploaded.
@@ -153,7 +163,7 @@ class SearchHit:
     """
 
     text: str
-    distance: float
+    distance: float | None
     title: str
     document_id: str | None = None
     chunk_id: str | None = None

@@ -141,5 +141,9 @@ def _show(told: Told) -> None:
             )
         case SearchFound():
             output.line(f'  searched for: "{told.query}"')
-            output.line(f'  found:        "{told.text[:60]}" (distance {told.distance:.3f})')
+            output.line(f'  found:        "{told.text[:60]}" {_near(told.distance)}')
     sys.stdout.flush()  # piped into something it is to be watched as well
+
+
+def _near(distance: float | None) -> str:
+    return "" if distance is None else f"(distance {distance:.3f})"

@@ -112,11 +112,11 @@ class ResultArrived:
 
 @dataclass(frozen=True, slots=True)
 class SearchFound:
-    """A search found a chunk; ``distance`` 0 is the very same text."""
+    """A search found a chunk; ``distance`` 0 is the very same text, None an unknown one."""
 
     query: str
     text: str
-    distance: float
+    distance: float | None
 
 
 Told = Step | ResultArrived | SearchFound

@@ -44,6 +44,20 @@ from consumer.settings.kinds import (
 # One packed record batch may unfold to this many times the largest document.
 BATCH_FACTOR = 8
 
+# As AnythingLLM 1.16 names them; what each is like stands in `anythingllm/vector_databases.py`.
+VECTOR_DATABASES = (
+    "astra",
+    "chroma",
+    "chromacloud",
+    "lancedb",
+    "milvus",
+    "pgvector",
+    "pinecone",
+    "qdrant",
+    "weaviate",
+    "zilliz",
+)
+
 KIB, MIB, GIB = 2**10, 2**20, 2**30
 LEAST_BATCH = 32 * MIB
 HOUR = 3600.0
@@ -175,6 +189,12 @@ class AnythingLLMSettings:
     )
     cafile: Path | None = setting(
         None, readable_file(), "Certificates to trust for https; none: those of the system."
+    )
+    vector_db: str = setting(
+        "auto",
+        choice("auto", *VECTOR_DATABASES),
+        "AnythingLLM's vector database, where a proxy hides `/api/utils/metrics`; `auto`: asked"
+        " there. A wrong one: chunks count as stored that are not.",
     )
     ambiguity_seconds: float = setting(
         "600",

@@ -51,6 +51,9 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         # Storing
         "identity.reminted": "A page came under a new id; `what_to_do` names the setting.",
         "index.over_budget": "What one workspace stores needs more memory than all may have.",
+        "vector_database.found": "AnythingLLM has said which vector database it has.",
+        "vector_database.not_told": "AnythingLLM did not say which vector database it has; later.",
+        "vector_database.unknown": "The vector database is not known: nothing of it is believed.",
         "workspace.created": "A missing workspace was created.",
         "workspace.changed": "Others emptied a workspace or made it anew; it is prepared again.",
         "workspace.not_counted": "Whether others emptied a workspace is not known now; later.",

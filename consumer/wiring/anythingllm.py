@@ -26,4 +26,5 @@ def anythingllm_config(settings: Settings) -> AnythingLLMConfig:
         create_workspaces=settings.routing.create_workspaces,
         identity=settings.document.identity.text,
         ambiguity_seconds=ours.ambiguity_seconds,
+        vector_db="" if ours.vector_db == "auto" else ours.vector_db,
     )
