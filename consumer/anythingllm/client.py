@@ -20,6 +20,7 @@ import structlog
 
 from consumer.anythingllm.api import Api, checked_slug
 from consumer.anythingllm.config import AnythingLLMConfig
+from consumer.anythingllm.database_control import DatabaseControl
 from consumer.anythingllm.database_in_use import DatabaseInUse
 from consumer.anythingllm.document_upload import DocumentUploads
 from consumer.anythingllm.errors import AnythingLLMRejectedError, AnythingLLMTimeoutError, is_sick
@@ -116,6 +117,7 @@ class AnythingLLMClient:
             self._api,
             self._workspaces,
             self._proof,
+            self._database,
             errand=self._errand,
             timeout=config.timeout,
             upload_timeout=config.upload_timeout,
@@ -123,6 +125,7 @@ class AnythingLLMClient:
             clock=clock,
             sleep=sleep,
         )
+        self._control = DatabaseControl(self._readiness.store_test, clock=clock)
         self._storage = AnythingLLMStorage(
             self._api,
             self._readiness,
@@ -362,6 +365,8 @@ class AnythingLLMClient:
             api=self._api,
             readiness=self._readiness,
             proof=self._proof,
+            database=self._database,
+            control=self._control,
             lookup=MarkerLookup(self._proof, self._clock),
             slots=asyncio.Semaphore(self._config.max_chunks_in_flight),
             errand=self._errand,

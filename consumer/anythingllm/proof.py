@@ -7,20 +7,43 @@
    that the text was embedded, for the caller who knows the location.
 2. By a listing of the workspace that shows the source. A row is made after the vectors are.
 3. By a search in the workspace that finds the source. It alone proves that the vectors are there
-   now: another process that creates the table may have overwritten them (`readiness`).
+   now: another process that creates the table may have overwritten them (`readiness`), and some
+   vector databases refuse vectors without AnythingLLM saying so (`vector_databases`).
 
-A unit is stored by 1, or by 2 where an upload got no complete answer (`unit_upload`). A workspace
-is ready when a sentinel is proven by 1 and, twice, by 3 (`readiness`).
+A unit is stored by 1, or by 2 where an upload got no complete answer, and on databases whose
+refusals are not told by 3 as well (`unit_upload`). A workspace is ready when a sentinel is proven
+by 1 and, twice, by 3 (`readiness`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from enum import Enum
 
 from consumer.anythingllm.api import Api
-from consumer.anythingllm.models import DocumentRow
+from consumer.anythingllm.models import DocumentRow, VectorHit
 from consumer.anythingllm.transport import NewErrand
+from consumer.anythingllm.vector_databases import VectorDatabase, distances
 from consumer.model.names import Location, Slug, TraceId
+
+_FIRST_TOP = 10  # hits of the first search; each further one asks for ten times as many
+_GROWTH = 10
+_CLEARLY_WORSE = 0.2  # of the distance: the lines before a text change it by less
+_FAR = 1.0  # a distance at which texts have nothing in common
+_LONGEST_QUERY = 1_000  # UTF-16 units, as AnythingLLM counts them
+
+
+class Sight(Enum):
+    """What searches for a document's own text say.
+
+    FOUND    its vectors are there.
+    MISSING  they are not, or not yet: everything that is as near was looked at.
+    HIDDEN   nobody can say: more texts are as near as a search gives hits.
+    """
+
+    FOUND = "found"
+    MISSING = "missing"
+    HIDDEN = "hidden"
 
 
 class StorageProof:
@@ -72,3 +95,50 @@ class StorageProof:
         errand = self._errand(self._timeout, trace_id)
         vectors = await self._api.search(errand, slug, text, nearest)
         return any(vector.doc_source == source for vector in vectors)
+
+    async def by_vectors(
+        self,
+        slug: Slug,
+        source: str,
+        *,
+        text: str,
+        database: VectorDatabase,
+        trace_id: TraceId | None,
+    ) -> Sight:
+        """What searches for its text say; each looks at more vectors, until one is conclusive.
+
+        Hits are compared by their source: some databases give back another text than they got.
+
+        Args:
+            slug: the workspace.
+            source: what is looked for.
+            text: its text, not blank.
+            database: knows how many hits there can be, and what they are worth.
+            trace_id: of the event.
+        """
+        query, top = query_of(text), _FIRST_TOP
+        while True:
+            errand = self._errand(self._timeout, trace_id)
+            hits = await self._api.search(errand, slug, query, top)
+            if any(hit.doc_source == source for hit in hits):
+                return Sight.FOUND
+            if len(hits) < top or _ends_far(hits, database):
+                return Sight.MISSING
+            if top >= database.most_hits:
+                return Sight.HIDDEN
+            top = min(top * _GROWTH, database.most_hits)
+
+
+def query_of(text: str) -> str:
+    """The beginning of a text, as long as a piece that AnythingLLM embeds at once."""
+    kept = text.strip().encode("utf-16-le", "surrogatepass")[: 2 * _LONGEST_QUERY]
+    return kept.decode("utf-16-le", "ignore")
+
+
+def _ends_far(hits: Sequence[VectorHit], database: VectorDatabase) -> bool:
+    """Whether the last of many hits is clearly worse than the first: none as near was left out."""
+    found = distances([(hit.distance, hit.score) for hit in hits], database)
+    first, last = found[0], found[-1]
+    if last is None and database.hides_far and hits[-1].score is not None:
+        last = _FAR
+    return first is not None and last is not None and last - first > _CLEARLY_WORSE

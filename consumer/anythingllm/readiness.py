@@ -34,6 +34,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from consumer.anythingllm.api import Api, checked_slug
+from consumer.anythingllm.database_in_use import DatabaseInUse
 from consumer.anythingllm.errors import AnythingLLMConnectionError, AnythingLLMError
 from consumer.anythingllm.models import DocumentRow, SurveyedWorkspace, Workspace
 from consumer.anythingllm.proof import StorageProof
@@ -53,6 +54,7 @@ SETTLED_AGE = timedelta(seconds=60)
 ABANDONED_AGE = timedelta(minutes=10)  # a sentinel this old belongs to a process that is gone
 ROUNDS = 5  # sentinels tried; each loss means that another process was creating the table
 CONFIRMED_SECONDS = 5.0  # between two looks at the counts (rule 5); they are cheap, not free
+_LOOK_SECONDS = 1.0  # between two looks for a sentinel that is not seen yet
 _TOP = 1_000  # more than a workspace can hold that is not yet in use (13 uploads/s for 60 s)
 
 
@@ -97,6 +99,7 @@ class Readiness:
         api: Api,
         workspaces: Workspaces,
         proof: StorageProof,
+        database: DatabaseInUse,
         *,
         errand: NewErrand,
         timeout: float,
@@ -108,6 +111,7 @@ class Readiness:
         self._api = api
         self._workspaces = workspaces
         self._proof = proof
+        self._database = database
         self._errand = errand
         self._timeout = timeout
         self._upload_timeout = upload_timeout
@@ -206,6 +210,18 @@ class Readiness:
                     self.forget(slug)
                     self._on_change(slug)
 
+    async def store_test(self, slug: Slug, trace_id: TraceId | None) -> None:
+        """Store a sentinel in a workspace that is there, find it, and remove it.
+
+        Raises:
+            AnythingLLMError: that was not possible, or it can't be found.
+        """
+        litter = _Litter([])
+        try:
+            await self._prove(slug, trace_id, litter, rounds=1)
+        finally:
+            await self._remove_sentinels(slug, trace_id, litter)
+
     async def close(self) -> None:
         """Stop preparing. Sentinels that are left are removed by the next process that prepares."""
         tasks = list(self._tasks)
@@ -249,17 +265,19 @@ class Readiness:
         log.info("workspace.ready", workspace=slug, documents=listing.rows)
         return _Ready(listing.workspace.id, used=bool(listing.rows))
 
-    async def _prove(self, slug: Slug, trace_id: TraceId | None, litter: _Litter) -> None:
-        for attempt in range(1, ROUNDS + 1):
+    async def _prove(
+        self, slug: Slug, trace_id: TraceId | None, litter: _Litter, *, rounds: int = ROUNDS
+    ) -> None:
+        for attempt in range(1, rounds + 1):
             sentinel = uuid.uuid4().hex
             await self._embed(slug, sentinel, trace_id, litter)
-            if await self._seen(slug, sentinel, trace_id):
+            if await self._appears(slug, sentinel, trace_id):
                 await self._sleep(self._pause)
                 if await self._seen(slug, sentinel, trace_id):
                     return
             log.info("workspace.sentinel_lost", workspace=slug, attempt=attempt)
         raise AnythingLLMError(
-            f"workspace {slug!r} is not ready: {ROUNDS} test documents in a row were answered with "
+            f"workspace {slug!r} is not ready: {rounds} test documents in a row were answered with "
             "success and can't be found; check AnythingLLM's embedder and vector database",
             fault=Fault.THEIRS,
         )
@@ -291,6 +309,16 @@ class Readiness:
         await self._api.embed(errand, slug, [file.location])
         if not await self._proof.by_file(file.location, source, trace_id):
             raise _takes_nothing(slug)
+
+    async def _appears(self, slug: Slug, sentinel: str, trace_id: TraceId | None) -> bool:
+        """Whether it is seen within the time that the vector database takes to show it."""
+        database = await self._database(self._errand(self._timeout, trace_id))
+        until = self._clock() + database.visible_seconds
+        while not await self._seen(slug, sentinel, trace_id):
+            if self._clock() >= until:
+                return False
+            await self._sleep(_LOOK_SECONDS)
+        return True
 
     async def _seen(self, slug: Slug, sentinel: str, trace_id: TraceId | None) -> bool:
         source, text = sentinel_source(sentinel), sentinel_text(sentinel)

@@ -105,11 +105,14 @@ class AnythingLLMStorage:
     async def probe(self, *, trace_id: TraceId | None = None) -> None:
         """The deep probe: key, collector and embedder; stores nothing, passes no breaker.
 
+        While the vector database is known to keep nothing, a test document is stored as well.
+
         Raises:
             AnythingLLMError: theirs or busy; its message names what is not well.
         """
         seconds = min(self._timeout, PROBE_SECONDS)
         await deep_probe(self._api, self._errand(seconds, trace_id))
+        await self._ways.control.probe(trace_id)
 
     async def embeds(self, text: str, *, trace_id: TraceId | None = None) -> None:
         """Have the embedder embed all of a text, in pieces as an upload would; nothing is stored.

@@ -2,7 +2,8 @@
 
 ``200 success:true`` of AnythingLLM 1.16 proves nothing, and nothing there is idempotent. So:
 
-1. A unit is stored when its own file proves it, or a listing of the workspace (`proof`).
+1. A unit is stored when its own file proves it, or a listing of the workspace (`proof`). On vector
+   databases that refuse vectors without a word a search has to find it as well (rule 4).
 2. A file that is there but not embedded is only embedded again; uploading it again would double it.
 3. After a request without a complete answer the unit is looked for. It is not sent again before the
    time in which the server may still finish is over, or a refused connection has shown that the
@@ -11,6 +12,10 @@
    that time for each chunk. Where that was wrong, the sweep finds the double (`may_still_come`).
    For embedding a file again nothing but that time is enough: AnythingLLM 1.16 lists a file twice
    that was embedded twice, and neither row can be removed without the other.
+4. A unit that is said to be stored and can't be found, although the database keeps what others send
+   (`database_control`), is taken out of the workspace and put in once, from the server's cache. If
+   that does not help, its cached vectors may be the trouble: it is removed and uploaded anew. If
+   that does not help either, the database does not take this text, and that is its own fault.
 """
 
 from __future__ import annotations
@@ -19,22 +24,27 @@ import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from enum import Enum
 
 import structlog
 
 from consumer.anythingllm.api import Api
+from consumer.anythingllm.database_control import DatabaseControl
+from consumer.anythingllm.database_in_use import DatabaseInUse
 from consumer.anythingllm.errors import (
     AnythingLLMError,
     AnythingLLMNotFoundError,
     AnythingLLMPendingError,
     AnythingLLMProtocolError,
     AnythingLLMRejectedError,
+    AnythingLLMServerError,
 )
 from consumer.anythingllm.marker_lookup import LEAST_DISTANCE, MarkerLookup, Sighting, due_after
-from consumer.anythingllm.proof import StorageProof
+from consumer.anythingllm.proof import Sight, StorageProof
 from consumer.anythingllm.readiness import Readiness
 from consumer.anythingllm.transport import NewErrand
 from consumer.anythingllm.upload_body import upload_body
+from consumer.anythingllm.vector_databases import VectorDatabase
 from consumer.model.fault import Fault
 from consumer.model.marker import StoredUnit, Unit
 from consumer.model.names import Location, Slug, TraceId
@@ -42,6 +52,22 @@ from consumer.model.names import Location, Slug, TraceId
 log = structlog.get_logger(__name__)
 
 _SHORTEST_WAIT = 0.01  # seconds; the caller must not spin
+_LOOK_SECONDS = 2.0  # between two searches for what is not visible yet
+
+
+class _Mending(Enum):
+    """What is tried for a unit that is said to be stored and is not found."""
+
+    PUT_IN_AGAIN = "it is taken out and put in again"
+    UPLOAD_ANEW = "it is removed and uploaded anew"
+    NONE = "nothing is left to try"
+
+
+_NEXT = {
+    _Mending.PUT_IN_AGAIN: _Mending.UPLOAD_ANEW,
+    _Mending.UPLOAD_ANEW: _Mending.NONE,
+    _Mending.NONE: _Mending.NONE,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +76,8 @@ class Ways:
 
     Args:
         lookup: looks for uploads that may still finish.
+        database: says what the vector database is like.
+        control: says whether the vector database keeps anything.
         slots: one for each upload at a time.
         clock: monotonic seconds.
         refused_at: when a connection was last refused, on that clock.
@@ -62,6 +90,8 @@ class Ways:
     readiness: Readiness
     proof: StorageProof
     lookup: MarkerLookup
+    database: DatabaseInUse
+    control: DatabaseControl
     slots: asyncio.Semaphore
     errand: NewErrand
     clock: Callable[[], float]
@@ -101,6 +131,8 @@ class RawTextUpload:
         self._is_over = False
         self._was_in_doubt = False
         self._is_stored = False
+        self._sent_at = ways.clock()
+        self._mending = _Mending.PUT_IN_AGAIN
 
     async def attempt(self) -> StoredUnit:
         """Try once; a further attempt goes on where this one ended.
@@ -114,8 +146,10 @@ class RawTextUpload:
         try:
             location = await self._found()
             if location is None:
+                await self._ways.control.enter(self._slug, self._trace_id)
                 async with self._ways.slots:
                     location = await self._store()
+            await self._prove(location)
         except AnythingLLMNotFoundError as error:
             # The workspace vanished, which is no document's fault. The next attempt makes it again,
             # where that is allowed.
@@ -155,6 +189,73 @@ class RawTextUpload:
         chunks = ", ".join(ascii(chunk.id)[1:-1][:80] for chunk in self._unit.chunks[:3])
         return f"chunk {chunks} for workspace {self._slug}"
 
+    async def _prove(self, location: Location) -> None:
+        """Return when it is stored; by rule 4 where that is not proven by now.
+
+        Raises:
+            AnythingLLMPendingError: it may not be visible yet.
+            AnythingLLMRejectedError: the vector database does not take this text.
+            AnythingLLMError: it is not known whether it is stored.
+        """
+        self._location = location
+        errand = self._ways.errand(self._ways.timeout, self._trace_id)
+        database = await self._ways.database(errand)
+        if database.cached_proves:
+            return
+        sight = await self._sight(database)
+        if sight is Sight.FOUND:
+            self._ways.control.found(self._sent_at)
+        elif sight is Sight.HIDDEN:
+            log.warning("chunk.not_provable", workspace=self._slug, location=location)
+        elif (left := self._sent_at + database.visible_seconds - self._ways.clock()) > 0:
+            raise AnythingLLMPendingError(
+                f"{self._name}: stored, and not seen by a search yet; it is looked for again",
+                retry_after=min(left, _LOOK_SECONDS),
+            )
+        else:
+            await self._mend(location)
+
+    async def _sight(self, database: VectorDatabase) -> Sight:
+        try:
+            return await self._ways.proof.by_vectors(
+                self._slug,
+                self._marker,
+                text=self._unit.text,
+                database=database,
+                trace_id=self._trace_id,
+            )
+        except AnythingLLMServerError as error:
+            # It may be the database, and then nothing more is to be uploaded.
+            await self._ways.control.passes(self._slug, self._sent_at, self._trace_id)
+            error.fault = Fault.THEIRS
+            raise
+
+    async def _mend(self, location: Location) -> None:
+        """Try the next remedy for a unit that is not found (rule 4); the next attempt looks."""
+        await self._ways.control.passes(self._slug, self._sent_at, self._trace_id)
+        self._check()
+        mending = self._mending
+        log.info("chunk.not_found", workspace=self._slug, location=location, mending=mending.value)
+        errand = self._ways.errand(self._ways.upload_timeout, self._trace_id)
+        if mending is _Mending.PUT_IN_AGAIN:
+            with self._watching():
+                adds = deletes = [location]
+                await self._ways.api.relist(errand, self._slug, adds=adds, deletes=deletes)
+        elif mending is _Mending.UPLOAD_ANEW:
+            await self._ways.api.remove(errand, [location])
+            self._location = None
+        else:
+            raise AnythingLLMRejectedError(
+                f"{self._name}: AnythingLLM answers that it is stored, and no search finds it, also"
+                " after it was uploaded anew, while other texts are found: its vector database does"
+                " not take this text. Publish it with other line breaks or without rare characters"
+            )
+        self._mending, self._sent_at = _NEXT[mending], self._ways.clock()
+        raise AnythingLLMPendingError(
+            f"{self._name}: stored, and not found by a search; {mending.value}",
+            retry_after=_SHORTEST_WAIT,
+        )
+
     async def _store(self) -> Location:
         location = self._location or await self._send()
         self._location = location
@@ -177,6 +278,7 @@ class RawTextUpload:
         errand = replace(
             self._ways.errand(self._ways.upload_timeout, self._trace_id), check=self._check
         )
+        self._sent_at = self._ways.clock()
         with self._watching():
             body = upload_body(self._slug, self._unit, self._marker)
             file = await self._ways.api.raw_text(errand, body)

@@ -51,6 +51,8 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         # Storing
         "identity.reminted": "A page came under a new id; `what_to_do` names the setting.",
         "index.over_budget": "What one workspace stores needs more memory than all may have.",
+        "vector_database.keeps_nothing": "The vector database drops what is said to be stored.",
+        "vector_database.keeps_again": "The vector database keeps what is stored again.",
         "vector_database.found": "AnythingLLM has said which vector database it has.",
         "vector_database.not_told": "AnythingLLM did not say which vector database it has; later.",
         "vector_database.unknown": "The vector database is not known: nothing of it is believed.",
@@ -67,6 +69,8 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "chunk.attempt_failed": "An attempt to store a chunk failed; `fault` says whose it was.",
         "chunk.found": "A chunk whose upload had no clear answer turned out to be stored.",
         "chunk.embedding_again": "A chunk's text is stored but not embedded; only that is redone.",
+        "chunk.not_found": "A chunk that is said to be stored is found by no search.",
+        "chunk.not_provable": "More texts are as near as a search gives hits: not proven.",
         "chunk.judged": "A chunk used up its attempts; `verdict` says if its text is to blame.",
         "chunk.file_left": "The file of a chunk that was given up stays; see `workspaces repair`.",
         "workspace.waiting": "A workspace can't be prepared or listed; one document tries later.",

@@ -1,0 +1,108 @@
+"""Is it the text or the vector database? A control decides: a test document that is looked for.
+
+Some vector databases refuse vectors, and AnythingLLM answers success all the same
+(`vector_databases`). A chunk that can't be found then has two explanations: this text can't be
+stored, or nothing can. While nothing can, that is an outage of the whole server: no text is judged,
+and nothing more is uploaded, because each upload would leave a row without vectors.
+
+What was stored later than the chunk and was found is as good as a control, and costs nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from consumer.anythingllm.errors import AnythingLLMError
+from consumer.model.fault import Fault
+from consumer.model.names import Slug, TraceId
+
+log = structlog.get_logger(__name__)
+
+AGAIN_SECONDS = 10.0  # between two controls that fail
+
+
+class DatabaseControl:
+    """See the module's docstring; one for a server.
+
+    Args:
+        store_test: stores a test document in a workspace, finds it and removes it, or raises.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        store_test: Callable[[Slug, TraceId | None], Awaitable[None]],
+        *,
+        clock: Callable[[], float],
+    ) -> None:
+        self._store_test = store_test
+        self._clock = clock
+        self._turn = asyncio.Lock()
+        self._kept_at = float("-inf")
+        self._failed_at = float("-inf")
+        self._failure: AnythingLLMError | None = None
+        self._slug: Slug | None = None
+
+    def found(self, sent_at: float) -> None:
+        """Note that something was found that was sent then."""
+        self._kept_at = max(self._kept_at, sent_at)
+        if sent_at > self._failed_at:
+            self._failure = None
+
+    async def passes(self, slug: Slug, since: float, trace_id: TraceId | None) -> None:
+        """Return when the database is known to have kept something that was sent after that time.
+
+        Args:
+            slug: where to store a test document, if one is needed.
+            since: monotonic seconds.
+            trace_id: of the event.
+
+        Raises:
+            AnythingLLMError: theirs: it does not keep it, or nobody could find out.
+        """
+        async with self._turn:
+            if self._kept_at >= since:
+                return
+            if self._failure is not None and self._clock() < self._failed_at + AGAIN_SECONDS:
+                raise self._failure.without_past()
+            await self._control(slug, trace_id)
+
+    async def enter(self, slug: Slug, trace_id: TraceId | None) -> None:
+        """Return when something may be uploaded: at once, unless the last control has failed.
+
+        Raises:
+            AnythingLLMError: as `passes` does.
+        """
+        if self._failure is not None:
+            await self.passes(slug, self._clock(), trace_id)
+
+    async def probe(self, trace_id: TraceId | None) -> None:
+        """Part of the deep probe: try again what has failed; nothing where nothing has."""
+        if self._failure is not None and self._slug is not None:
+            async with self._turn:
+                await self._control(self._slug, trace_id)
+
+    async def _control(self, slug: Slug, trace_id: TraceId | None) -> None:
+        sent_at = self._clock()
+        try:
+            await self._store_test(slug, trace_id)
+        except AnythingLLMError as error:
+            error.fault = Fault.BUSY if error.fault is Fault.BUSY else Fault.THEIRS
+            error.ambiguous = False
+            if self._failure is None:
+                log.error(
+                    "vector_database.keeps_nothing",
+                    workspace=slug,
+                    error=error.message,
+                    consequence="nothing is uploaded; a test document is tried again and again",
+                    what_to_do="see AnythingLLM's log and the vector database: its permissions,"
+                    " its free space, the dimension of its table against the embedder's",
+                )
+            self._failure, self._failed_at, self._slug = error, self._clock(), slug
+            raise
+        if self._failure is not None:
+            log.info("vector_database.keeps_again", workspace=slug)
+        self._kept_at, self._failure = max(self._kept_at, sent_at), None
