@@ -112,7 +112,9 @@ class AnythingLLMClient:
         self._api = Api(self._transport)
         self._database = DatabaseInUse(self._api, configured=config.vector_db, clock=clock)
         self._proof = StorageProof(self._api, errand=self._errand, timeout=config.timeout)
-        self._workspaces = Workspaces(self._api, may_create=config.create_workspaces)
+        self._workspaces = Workspaces(
+            self._api, self._database, may_create=config.create_workspaces
+        )
         self._readiness = Readiness(
             self._api,
             self._workspaces,
@@ -348,9 +350,16 @@ class AnythingLLMClient:
         The documents' files stay in AnythingLLM's store: delete the documents first.
 
         Raises:
+            AnythingLLMRejectedError: another workspace has the same collection in the vector
+                database, and would be emptied.
             AnythingLLMError: it is not there, or AnythingLLM's deletion protection is on.
         """
         slug = Slug(workspace_slug)
+        if others := await self._workspaces.others_sharing(self._ordinary(trace_id), slug):
+            raise AnythingLLMRejectedError(
+                f"workspace {slug!r} is not deleted: workspace {others[0].slug!r} has the same "
+                "collection in AnythingLLM's vector database, and would be empty afterwards"
+            )
         self._readiness.forget(slug)
         await self._api.delete_workspace(self._ordinary(trace_id), slug)
 

@@ -57,5 +57,5 @@ class DatabaseInUse:
                 what_to_do="set ANYTHINGLLM_VECTOR_DB to its name, where a proxy hides that",
             )
         elif known is not self._known:
-            log.info("vector_database.found", name=known.name, was_run=known.was_run)
+            log.debug("vector_database.found", name=known.name, was_run=known.was_run)
         self._known = known

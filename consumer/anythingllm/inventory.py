@@ -20,11 +20,13 @@ from datetime import UTC, datetime
 
 from consumer.anythingllm.api import FOLDER, Api
 from consumer.anythingllm.config import AnythingLLMConfig
+from consumer.anythingllm.database_in_use import DatabaseInUse
 from consumer.anythingllm.errors import AnythingLLMServerError, is_sick
 from consumer.anythingllm.models import DocumentRow, StoredFile, Workspace
 from consumer.anythingllm.search_hits import text_of
 from consumer.anythingllm.sentinel import is_sentinel
 from consumer.anythingllm.transport import Errand, Transport
+from consumer.anythingllm.vector_databases import VectorDatabase
 from consumer.model.listing import ListedFile, ListedRow, Listing
 from consumer.model.marker import decode_marker
 from consumer.model.names import Location, Slug
@@ -53,9 +55,16 @@ class Inventory:
     """
 
     def __init__(
-        self, api: Api, *, timeout: float, long_timeout: float, removal_timeout: float
+        self,
+        api: Api,
+        database: DatabaseInUse,
+        *,
+        timeout: float,
+        long_timeout: float,
+        removal_timeout: float,
     ) -> None:
         self._api = api
+        self._database = database
         self._timeout = timeout
         self._long = long_timeout
         self._removal = removal_timeout
@@ -63,6 +72,10 @@ class Inventory:
     async def workspaces(self) -> tuple[Workspace, ...]:
         """All workspaces, whatever their slugs look like."""
         return await self._api.workspaces(_errand(self._timeout))
+
+    async def database(self) -> VectorDatabase:
+        """What the vector database behind AnythingLLM is like."""
+        return await self._database(_errand(self._timeout))
 
     async def reranked(self) -> frozenset[Slug]:
         """Workspaces whose vectors can't be listed, because their searches are reranked."""
@@ -217,8 +230,10 @@ async def open_inventory(config: AnythingLLMConfig) -> AsyncIterator[Inventory]:
     )
     await transport.open()
     try:
+        api = Api(transport)
         yield Inventory(
-            Api(transport),
+            api,
+            DatabaseInUse(api, configured=config.vector_db, clock=time.monotonic),
             timeout=config.timeout,
             long_timeout=max(config.timeout, config.upload_timeout),
             removal_timeout=config.removal_timeout,

@@ -27,6 +27,7 @@ from consumer.anythingllm.stored_documents import stored_unit
 from consumer.anythingllm.transport import NewErrand
 from consumer.anythingllm.unit_upload import RawTextUpload, Ways
 from consumer.anythingllm.upload_body import pieces
+from consumer.anythingllm.vector_databases import VectorDatabase
 from consumer.model.listing import FILE_STORE, LONGEST_LISTING, Listed
 from consumer.model.marker import Marker, StoredUnit, Unit
 from consumer.model.names import Location, Slug, TraceId
@@ -133,6 +134,10 @@ class AnythingLLMStorage:
         errand = self._errand(self._ways.upload_timeout, trace_id)
         for start in range(0, len(every), EMBEDDED_AT_ONCE):
             await self._api.embeddings(errand, every[start : start + EMBEDDED_AT_ONCE])
+
+    async def database(self, *, trace_id: TraceId | None = None) -> VectorDatabase:
+        """What the vector database behind AnythingLLM is like."""
+        return await self._ways.database(self._errand(self._timeout, trace_id))
 
     async def workspaces(self, *, trace_id: TraceId | None = None) -> Sequence[Slug]:
         """The slugs of all workspaces."""

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+
+from consumer.model.names import Slug
 
 _BEST_SCORE = 1.0
 _MOST_CHROMA = 63  # characters of a collection's name
@@ -84,6 +86,7 @@ class VectorDatabase:
         visible_seconds: until a search surely finds what was stored.
         reaches_all: whether a search gives all vectors, however far away; else those with nothing
             in common are left out.
+        has_one_dimension: whether all workspaces have the dimension of the first upload ever.
     """
 
     name: str
@@ -99,6 +102,12 @@ class VectorDatabase:
     most_hits: int = _UNLIMITED
     visible_seconds: float = 0.0
     reaches_all: bool = True
+    has_one_dimension: bool = False
+
+    @property
+    def may_share(self) -> bool:
+        """Whether workspaces with different slugs can have one collection."""
+        return self.collection_of is not _itself
 
 
 UNKNOWN = VectorDatabase(
@@ -127,6 +136,7 @@ _ENTRIES = (
         tells_removals=False,
         is_empty_when_down=True,
         hides_far=True,
+        has_one_dimension=True,
     ),
     # Run: server 1.5.9.
     VectorDatabase("chroma", was_run=True, hides_far=True, collection_of=_chroma),
@@ -209,9 +219,9 @@ def distances(
     return found[::-1]
 
 
-def sharing(slugs: list[str], database: VectorDatabase) -> list[tuple[str, ...]]:
+def sharing(slugs: Iterable[Slug], database: VectorDatabase) -> list[tuple[Slug, ...]]:
     """Workspaces that have one collection, each group sorted, in the order of the first ones."""
-    groups: dict[str, list[str]] = {}
+    groups: dict[str, list[Slug]] = {}
     for slug in sorted(slugs):
         groups.setdefault(database.collection_of(slug), []).append(slug)
     return [tuple(group) for group in groups.values() if len(group) > 1]

@@ -3,6 +3,10 @@
 The server derives the slug from the name, and gives a second workspace of the same name a random
 tail: two creators at once make two workspaces. So a workspace is created with its slug as its name,
 and a creator that gets another slug than it wanted removes what it made and takes the other one.
+
+Some vector databases cut or change slugs, and then two workspaces have one collection
+(`vector_databases`): each finds the other's texts, and deleting one empties the other. Nothing is
+stored in the one that was made later, and nothing of ours deletes either.
 """
 
 from __future__ import annotations
@@ -10,6 +14,7 @@ from __future__ import annotations
 import structlog
 
 from consumer.anythingllm.api import Api, checked_slug
+from consumer.anythingllm.database_in_use import DatabaseInUse
 from consumer.anythingllm.errors import (
     AnythingLLMAuthenticationError,
     AnythingLLMError,
@@ -39,8 +44,9 @@ class Workspaces:
         may_create: whether missing workspaces are created.
     """
 
-    def __init__(self, api: Api, *, may_create: bool) -> None:
+    def __init__(self, api: Api, database: DatabaseInUse, *, may_create: bool) -> None:
         self._api = api
+        self._database = database
         self._may_create = may_create
 
     async def ensure(
@@ -58,6 +64,7 @@ class Workspaces:
             AnythingLLMError: anything else.
         """
         listing = await self._api.survey(errand, checked_slug(slug))
+        await self._refuse_shared(errand, slug, listing.workspace if listing else None)
         if listing is not None:
             return listing, False
         if not self._may_create:
@@ -69,6 +76,31 @@ class Workspaces:
         if listing is None:
             raise _unavailable(slug, "although it was just created: somebody removes workspaces")
         return listing, created
+
+    async def others_sharing(self, errand: Errand, slug: Slug) -> tuple[Workspace, ...]:
+        """The other workspaces that have the collection of this slug."""
+        database = await self._database(errand)
+        if not database.may_share:
+            return ()
+        collection = database.collection_of(slug)
+        return tuple(
+            each
+            for each in await self._api.workspaces(errand)
+            if each.slug != slug and database.collection_of(each.slug) == collection
+        )
+
+    async def _refuse_shared(self, errand: Errand, slug: Slug, own: Workspace | None) -> None:
+        others = await self.others_sharing(errand, slug)
+        earlier = [each for each in others if own is None or each.id < own.id]
+        if earlier:
+            raise AnythingLLMError(
+                f"workspace {slug!r} and workspace {earlier[0].slug!r} have one collection in "
+                "AnythingLLM's vector database, which shortens or changes slugs: each finds the "
+                "other's texts. Nothing is stored in it, and its documents wait: send them to a "
+                "workspace whose slug differs more (ROUTING_WORKSPACE), and delete neither of the "
+                "two, because that empties the other",
+                fault=Fault.THEIRS,
+            )
 
     async def _create(self, errand: Errand, slug: Slug) -> bool:
         """Create it; False when another creator was faster."""
@@ -91,6 +123,9 @@ class Workspaces:
         try:
             listing = await self._api.survey(errand, stray.slug)
             if listing is None or listing.rows or listing.workspace.id != stray.id:
+                return
+            if await self.others_sharing(errand, stray.slug):
+                log.warning("workspace.stray_left", workspace=stray.slug, error="collection shared")
                 return
             await self._api.delete_workspace(errand, stray.slug)
         except _STRAY_STAYS as error:

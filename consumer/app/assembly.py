@@ -73,11 +73,11 @@ class Pipeline:
     def __init__(self, settings: Settings, rooms: Rooms) -> None:
         self._settings = settings
         self._rooms = rooms
-        self._carried_out = CarriedOut()
         self._looks = DueLooks(settings.anythingllm.ambiguity_seconds, rooms.clock)
         self._doubts = Doubts(
             self._looks, settings.anythingllm.ambiguity_seconds, rooms.clock, rooms.now
         )
+        self._carried_out = CarriedOut(self._doubts.__contains__)
         self._queues = KeyQueues()
         self.gates = _gates(settings, rooms)
         self.index = Index(

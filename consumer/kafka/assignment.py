@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from consumer.kafka.ledger import Ledger
 from consumer.kafka.resumption import Resumption
@@ -12,6 +13,22 @@ from consumer.model.record import Record
 from consumer.resilience.fence import Fence
 
 _TAKEN_OVER = 1_000  # records, from the first open one, that a former owner may have had in work
+
+
+@dataclass(frozen=True, slots=True)
+class FormerDoubts:
+    """What former owners have left in doubt in the partitions of one number.
+
+    Events of a document come from the input topic and from the replay topic, from partitions of one
+    number, which one member owns.
+
+    Args:
+        names: `consumer.kafka.settled_metadata.name_of` each.
+        until: epoch seconds; 0: nothing is in doubt.
+    """
+
+    names: frozenset[int] = frozenset()
+    until: float = 0.0
 
 
 class Assignment:
@@ -31,6 +48,7 @@ class Assignment:
         self._is_over = is_over
         self.ledger = Ledger(name)
         self.resumption = Resumption()
+        self.former_doubts = FormerDoubts()
         self.placed = placed
         # Monotonic seconds; None where the owner before us has ended in order, or there was none.
         self.taken_over_at: float | None = None
@@ -103,8 +121,8 @@ class KafkaDelivery:
         self._assignment = assignment
         self._before = before
         may_be_begun = before is None and assignment.next_may_be_begun()
-        self.held_until = float(assignment.resumption.held_until)
-        self._in_doubt = assignment.resumption.in_doubt
+        self.held_until = assignment.former_doubts.until
+        self._in_doubt = assignment.former_doubts.names
         self.taken_over_at = assignment.taken_over_at if may_be_begun else None
 
     @property
@@ -184,7 +202,7 @@ class KafkaDelivery:
         return lambda: assignment.ledger.certain(name, offset)
 
     def left_in_doubt(self, what: str) -> bool:
-        """Whether a former owner left that in doubt; true by chance once in 65,536 times."""
+        """Whether a former owner left that in doubt; by chance for a name in 65,536 each."""
         return bool(self._in_doubt) and name_of(what) in self._in_doubt
 
     def __repr__(self) -> str:

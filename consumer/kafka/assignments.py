@@ -16,13 +16,13 @@ Rules:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
 
-from consumer.kafka.assignment import Assignment
+from consumer.kafka.assignment import Assignment, FormerDoubts
 from consumer.kafka.commits import commit_settled
 from consumer.kafka.connection import in_short
 from consumer.kafka.lease import Lease
@@ -34,12 +34,13 @@ from consumer.kafka.membership import (
     thrown_out,
 )
 from consumer.kafka.resumption import Resumption
-from consumer.kafka.settled_metadata import decode
+from consumer.kafka.settled_metadata import SettledBehind, decode
 from consumer.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)
 
 _RECALL_SECONDS = 10.0
+DOUBT_GRACE_SECONDS = 900.0  # after the end of a doubt; by then somebody has looked
 
 
 class Assignments:
@@ -54,6 +55,7 @@ class Assignments:
             them has ended, and whether it is known how.
         on_revoked: called when partitions went: others may now change what we know of them.
         clock: monotonic seconds.
+        epoch: epoch seconds; doubts are told to the next owner by that.
     """
 
     def __init__(
@@ -67,7 +69,9 @@ class Assignments:
         on_revoking: Callable[[], Awaitable[bool]],
         on_revoked: Callable[[], None],
         clock: Callable[[], float],
+        epoch: Callable[[], float],
     ) -> None:
+        self._epoch = epoch
         self._drain_timeout = drain_timeout
         self._commit_timeout = commit_timeout
         self._metrics = metrics
@@ -122,6 +126,8 @@ class Assignments:
     async def _commit(self, assignments: dict[TopicPartition, Assignment]) -> None:
         if self._consumer is None or self.over:
             return  # these offsets may be another member's to commit
+        for assignment in assignments.values():
+            assignment.ledger.expire(self._epoch() - DOUBT_GRACE_SECONDS)
         await commit_settled(self._consumer, assignments, self._metrics, self._commit_timeout)
 
     def assigned(self, partitions: Iterable[TopicPartition]) -> None:
@@ -151,8 +157,12 @@ class Assignments:
         try:
             async with asyncio.timeout(_RECALL_SECONDS):
                 committed = await committed_of(consumer, assignments.keys())
-            for partition, found in committed.items():
-                self._begin_at(assignments[partition], found.offset, found.metadata)
+            read = {
+                partition: self._begin_at(assignments[partition], found.offset, found.metadata)
+                for partition, found in committed.items()
+            }
+            for partition, assignment in assignments.items():
+                assignment.former_doubts = _former_doubts(read, partition.partition)
             # Before any work begins: if we die, the next owner has to know that we did.
             await self._commit(assignments)
         except (KafkaError, TimeoutError, OSError) as error:
@@ -167,7 +177,7 @@ class Assignments:
             for assignment in assignments.values():
                 assignment.placed = True
 
-    def _begin_at(self, assignment: Assignment, offset: int, metadata: str) -> None:
+    def _begin_at(self, assignment: Assignment, offset: int, metadata: str) -> SettledBehind | None:
         behind = decode(metadata, offset)
         assignment.ledger.begin_at(offset, behind=behind, metadata=metadata)
         if behind is None or not behind.ended:
@@ -180,6 +190,7 @@ class Assignments:
                 partition=str(assignment),
                 because="others wrote it, or a version that is not known here",
             )
+        return behind
 
     def begin_again(self, partition: TopicPartition, offset: int) -> Assignment:
         """A new assignment for a partition whose offsets went back: its topic was made anew.
@@ -304,6 +315,14 @@ class GroupListener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
             await self._assignments.recall(self._consumer)
         except Exception as error:
             self._assignments.failure = error
+
+
+def _former_doubts(
+    read: Mapping[TopicPartition, SettledBehind | None], number: int
+) -> FormerDoubts:
+    of_number = [behind for at, behind in read.items() if behind and at.partition == number]
+    names = frozenset[int]().union(*(behind.in_doubt for behind in of_number))
+    return FormerDoubts(names, max((behind.held_until for behind in of_number), default=0))
 
 
 def _open_in(assignments: Iterable[Assignment]) -> int:

@@ -10,15 +10,16 @@ Rules:
   may be a marker or an aborted transaction: left uncommitted they are a lag that never ends, and
   retention that takes them makes the committed offset one that does not exist any more.
 - What is settled behind an open record is noted beside the commit (`settled_metadata.py`), as far
-  as there is room.
+  as there is room. It is noted without a hole: were a later event of a document skipped after a
+  restart and an earlier one worked again, a tombstone would delete what was published after it.
 - A settled record that is held back keeps the commit before itself, as if it were open. It is noted
   beside the commit as well: whoever reads it again knows that it is settled, and until when it is
   held back.
 - What is left in doubt without being held back is named beside the commit as well.
 - The ledger of one assignment is never used for the next one. After a rebalance the position is
   the committed offset again, and receipts of the former assignment must change nothing.
-- Memory is bounded by the open records. A document may wait for days beside millions that are
-  settled.
+- Memory is bounded by the open records and by what is in doubt. A document may wait for days
+  beside millions that are settled.
 
 The ledger refuses to know what a record says, what settling means, and how a commit is sent.
 """
@@ -89,6 +90,7 @@ class Ledger:
         self._name = name
         self._open: dict[int, _Open] = {}  # in the order of receiving
         self._behind: list[SettledEntry] = []  # settled behind an open one, by offset
+        self._left_out: tuple[int, int] | None = None  # the first and last settled ones not noted
         self._end: int | None = None
         self._held: dict[int, float] = {}  # until when each is held back, epoch seconds
         self._in_doubt: dict[tuple[int, int], float] = {}  # by name and offset, until when
@@ -146,7 +148,7 @@ class Ledger:
         front = self._front
         if front is None or front.offset > offset:
             # By now everything before the front is committed with the offset alone.
-            del self._behind[: self._place(self._next if front is None else front.offset)]
+            self._pass(self._next if front is None else front.offset)
         else:
             self._note(settled, carried_out=carried_out)
 
@@ -177,7 +179,7 @@ class Ledger:
         self._due = None
 
     def certain(self, name: int, offset: int) -> None:
-        """Note that nothing of it may come any more."""
+        """Note that nothing of that event may come any more; others may have left the same name."""
         if self._in_doubt.pop((name, offset), None) is not None:
             self._due = None
 
@@ -186,13 +188,34 @@ class Ledger:
         self._ended = True
         self._due = None
 
+    def expire(self, before: float) -> None:
+        """Forget doubts that were over by that epoch second: nobody is told of them any more."""
+        for key in [key for key, until in self._in_doubt.items() if until < before]:
+            del self._in_doubt[key]
+            self._due = None
+
     def _note(self, record: _Open, *, carried_out: bool, held: bool = False) -> None:
-        if record.mark is not None:
-            entry = SettledEntry(record.offset, record.mark.check, carried_out, held)
-            place = self._place(record.offset)
-            is_there = any(each.offset == entry.offset for each in self._behind[place : place + 1])
-            self._behind[place : place + is_there] = [entry]
-            del self._behind[_MOST_BEHIND:]
+        is_behind_a_hole = self._left_out is not None and record.offset >= self._left_out[0]
+        if record.mark is None or is_behind_a_hole:
+            self._leave_out(record.offset)
+            return
+        entry = SettledEntry(record.offset, record.mark.check, carried_out, held)
+        place = self._place(record.offset)
+        is_there = any(each.offset == entry.offset for each in self._behind[place : place + 1])
+        self._behind[place : place + is_there] = [entry]
+        if len(self._behind) > _MOST_BEHIND:
+            self._leave_out(self._behind.pop().offset)
+
+    def _leave_out(self, offset: int) -> None:
+        first, last = self._left_out or (offset, offset)
+        self._left_out = min(first, offset), max(last, offset)
+        del self._behind[self._place(self._left_out[0]) :]
+
+    def _pass(self, offset: int) -> None:
+        """Note that everything before an offset is committed with the offset alone."""
+        del self._behind[: self._place(offset)]
+        if self._left_out is not None and self._left_out[1] < offset:
+            self._left_out = None
 
     def _place(self, offset: int) -> int:
         return bisect_left(self._behind, offset, key=lambda entry: entry.offset)
@@ -205,7 +228,7 @@ class Ledger:
         if not self._open and (self._end is None or position > self._end):
             self._end = position
             self._former = self._due = None
-            del self._behind[: self._place(position)]
+            self._pass(position)
 
     @property
     def _next(self) -> int:

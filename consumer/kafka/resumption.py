@@ -22,8 +22,6 @@ class Resumption:
     def __init__(self, behind: SettledBehind | None = None, cluster_id: str = "") -> None:
         self._anchor = behind.anchor if behind else None
         self._entries = {entry.offset: entry for entry in behind.entries} if behind else {}
-        self.held_until = behind.held_until if behind else 0
-        self.in_doubt = frozenset(behind.in_doubt) if behind else frozenset[int]()
         self._cluster_id = cluster_id
         self.dropped: str | None = None
         """Why the rest was dropped, where it was."""

@@ -105,6 +105,7 @@ class KafkaSource:
             them has ended, and whether it is known how.
         on_revoked: called when partitions went: others may now change what we know of them.
         clock: monotonic seconds.
+        epoch: epoch seconds.
     """
 
     def __init__(
@@ -116,6 +117,7 @@ class KafkaSource:
         on_revoking: Callable[[], Awaitable[bool]],
         on_revoked: Callable[[], None],
         clock: Callable[[], float] = time.monotonic,
+        epoch: Callable[[], float] = time.time,
     ) -> None:
         self._connection = connection
         self._config = config
@@ -131,6 +133,7 @@ class KafkaSource:
             on_revoking=on_revoking,
             on_revoked=on_revoked,
             clock=clock,
+            epoch=epoch,
         )
         self._fed_at = clock()
         self._offset_reset = OffsetReset(config.auto_offset_reset, metrics)

@@ -9,12 +9,13 @@ from typing import Any
 
 from consumer.anythingllm import AnythingLLMClient, AnythingLLMError, AnythingLLMStorage
 from consumer.anythingllm.unit_store import MOST_ROWS
+from consumer.anythingllm.vector_databases import sharing
 from consumer.kafka.connection import KafkaUnavailableError
 from consumer.kafka.topics import CheckFinding, findings
 from consumer.model.identity import IdentityTemplate
 from consumer.model.names import Slug
 from consumer.operations.ports import KafkaAccess
-from consumer.operations.workspaces.finding import SHARED_SOURCE_HELP
+from consumer.operations.workspaces.finding import SHARED_COLLECTION_HELP, SHARED_SOURCE_HELP
 from consumer.operations.workspaces.shared_sources import Shared, SharedSources
 from consumer.settings import Settings
 from consumer.wiring.anythingllm import anythingllm_config
@@ -72,9 +73,25 @@ async def look_at_anythingllm(settings: Settings) -> list[CheckFinding]:
     async with AnythingLLMClient(anythingllm_config(settings)) as client:
         found = _health(settings, await client.health_check())
         if all(each.ok for each in found):
+            found += await look_at_collections(client.storage)
             found += await look_at_sizes(client.storage)
             found += await look_at_sources(settings, client.storage)
     return found
+
+
+async def look_at_collections(storage: AnythingLLMStorage) -> list[CheckFinding]:
+    """The vector database, and workspaces that have one collection there."""
+    subject = "vector database"
+    try:
+        database = await storage.database()
+        groups = sharing(await storage.workspaces(), database)
+    except AnythingLLMError as error:
+        return [CheckFinding(True, subject, f"not looked at: {error.message}")]
+    if not groups:
+        return [CheckFinding(True, subject, database.name)]
+    named = "; ".join(" and ".join(group) for group in groups[:_MOST_NAMED])
+    text = f"{database.name}: workspaces with one collection, so that each finds the other's texts"
+    return [CheckFinding(False, subject, f"{text}: {named}", SHARED_COLLECTION_HELP)]
 
 
 async def look_at_sizes(storage: AnythingLLMStorage) -> list[CheckFinding]:

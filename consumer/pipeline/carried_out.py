@@ -5,13 +5,14 @@ AnythingLLM. Without this memory an older version that comes late would bring ba
 one removed, and the sweep would not know what is left over from former versions.
 
 It is forgotten with the assignment: another owner of the partition may go on from there. The
-results topic is the record that lasts.
+results topic is the record that lasts. When it becomes too much the longest unused goes first, but
+not what is still in doubt: the sweep could not tell what was left over.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from consumer.model.difference import ComparableUnit, UnitT, cover
@@ -86,10 +87,14 @@ class CarriedOut:
     """See the module's docstring.
 
     Args:
+        is_in_doubt: whether something may still come of a document.
         most: digests that are remembered.
     """
 
-    def __init__(self, most: int = _MOST_WEIGHT) -> None:
+    def __init__(
+        self, is_in_doubt: Callable[[Identity], bool] = lambda _: False, most: int = _MOST_WEIGHT
+    ) -> None:
+        self._is_in_doubt = is_in_doubt
         self._most = most
         self._weight = 0
         self._identities: OrderedDict[Identity, _Identity] = OrderedDict()  # longest unused first
@@ -139,6 +144,13 @@ class CarriedOut:
     def _put(self, identity: Identity, of: _Identity) -> None:
         self._identities[identity] = of
         self._weight += of.weight
+        kept: list[tuple[Identity, _Identity]] = []
         while self._weight > self._most and len(self._identities) > 1:
-            _, oldest = self._identities.popitem(last=False)
-            self._weight -= oldest.weight
+            oldest = self._identities.popitem(last=False)
+            if self._is_in_doubt(oldest[0]):
+                kept.append(oldest)
+            else:
+                self._weight -= oldest[1].weight
+        for oldest_identity, known in reversed(kept):
+            self._identities[oldest_identity] = known
+            self._identities.move_to_end(oldest_identity, last=False)

@@ -85,7 +85,7 @@ class _SettledEvent:
     Without the latter an event would wait for the doubts of all that follow it.
     """
 
-    release: Release
+    releases: Sequence[Release]
     by: frozenset[Occurrence | None]
 
 
@@ -126,7 +126,10 @@ class Doubts:
         self._may_come(identity, _Doubt(slug, until, None, going=frozenset(going)))
 
     def received(self, delivery: Delivery, event: Event) -> None:
-        """Note what a former owner of the partition may have sent of an event that begins now."""
+        """Note what former owners may have sent of an event that begins now, or of its document.
+
+        The latter holds the event back once it is settled.
+        """
         body = event.body
         if isinstance(body, Refused):
             return
@@ -187,12 +190,13 @@ class Doubts:
             return
         holding = [o for o in doubts if not carried_out or o.event != _occurrence(body)]
         until = self._epoch(max(each.until for each in holding or doubts))
+        # Also of what is held: its replay comes from another partition, and may come first.
+        releases = [delivery.leave_in_doubt(body.identity, until)]
         if holding:
-            release = delivery.hold(until, carried_out=carried_out)
+            releases.append(delivery.hold(until, carried_out=carried_out))
         else:
-            release = delivery.leave_in_doubt(body.identity, until)
             delivery.settled(carried_out=carried_out)
-        settled = _SettledEvent(release, frozenset(each.event for each in holding or doubts))
+        settled = _SettledEvent(releases, frozenset(each.event for each in holding or doubts))
         self._settled.setdefault(body.identity, []).append(settled)
 
     def _note_carried_out(self, body: Readable) -> None:
@@ -216,7 +220,7 @@ class Doubts:
     def _known_before(
         self, delivery: Delivery, body: Readable, doubtful: Occurrence | None
     ) -> None:
-        """Where it is over, nobody has looked since."""
+        """Where it is over, it may be that nobody has looked since."""
         if (left := self._left(delivery)) > -_GRACE_SECONDS:
             until = self._clock() + max(left, 0.0)
             self._may_come(body.identity, _Doubt(body.slug, until, doubtful))
@@ -248,6 +252,10 @@ class Doubts:
             if identity not in but and not may_go:
                 doubts[:] = [each for each in doubts if each.slug != slug or each.until > begun]
         self._release()
+
+    def __contains__(self, identity: Identity) -> bool:
+        """Whether something may still come of a document, or nobody has looked since."""
+        return identity in self._doubts
 
     def going(self, slug: Slug, identity: Identity) -> frozenset[Location]:
         """What a removal of ours may still take now."""
@@ -291,8 +299,8 @@ class Doubts:
             if still:
                 self._settled[identity] = still
             for each in settled:
-                if each not in still:
-                    each.release()
+                for release in each.releases if each not in still else ():
+                    release()
 
 
 def _name(event: Event) -> str:

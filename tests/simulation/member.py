@@ -113,6 +113,7 @@ class Member:
             on_revoking=lambda: pipeline.end_sweeping(),
             on_revoked=lambda: pipeline.forget(),
             clock=loop.time,
+            epoch=lambda: around.now().timestamp(),
         )
         pipeline = Pipeline(
             settings,

@@ -96,7 +96,7 @@ class Audit:
         await self._look_at_letters()
         await self._look_at_workspaces(await self._slugs())
         for found in self._judged(AuditSummary()):
-            if not found.is_note:
+            if _may_pass(found):
                 self._register.suspect(found.workspace, found.name)
         suspected = self._register.suspected_slugs()
         if suspected:
@@ -112,7 +112,7 @@ class Audit:
             summary: gets the numbers; they are complete at the end.
         """
         for found in self._judged(summary):
-            if found.is_note or self._register.is_suspect(found.workspace, found.name):
+            if not _may_pass(found) or self._register.is_suspect(found.workspace, found.name):
                 yield found
             else:
                 # It was in order at the first look: the service is at work on it.
@@ -263,6 +263,11 @@ class Audit:
                 "started was left out on purpose, and shows as missing"
             )
         yield from self._notes
+
+
+def _may_pass(found: AuditFinding) -> bool:
+    """Whether it may only look so because the service is at work on it."""
+    return not found.is_note or found.state is DocumentState.NEWER
 
 
 @asynccontextmanager

@@ -36,6 +36,7 @@ class FindingKind(StrEnum):
     VECTORS_WITHOUT_ROW = "vectors-without-row"
     MOVED = "moved"
     UNSEARCHABLE = "unsearchable"
+    SHARED_COLLECTION = "shared-collection"
     SHORT_LISTING = "short-listing"
     POSSIBLE_DOUBLE = "possible-double"
     ALSO_IN = "also-in"
@@ -56,6 +57,12 @@ SHARED_SOURCE_HELP = (
     "if publishers make new ids for the same page, set DOCUMENT_IDENTITY={source_url} and key the "
     "input topic by it: each page's older copies go when it is published again. Right if several "
     "documents really share one source"
+)
+
+SHARED_COLLECTION_HELP = (
+    "send one's documents to a workspace whose slug differs more, and remove them here by "
+    "tombstones with this workspace in the `workspace` header. Delete neither workspace: that "
+    "empties the other"
 )
 
 _REPAIRS = "`workspaces repair --yes` "
@@ -85,8 +92,10 @@ _HELP: Mapping[FindingKind, tuple[Remedy, str]] = {
     FindingKind.UNSEARCHABLE: (
         Remedy.NONE,
         "see AnythingLLM's log; after another embedding model was chosen the workspace has to be "
-        "deleted and its documents published again",
+        "deleted and its documents published again. Where it is pgvector, drop the table "
+        "anythingllm_vectors instead: deleting workspaces does not help there",
     ),
+    FindingKind.SHARED_COLLECTION: (Remedy.NONE, SHARED_COLLECTION_HELP),
     FindingKind.SHORT_LISTING: (
         Remedy.NONE,
         "run it again; if it stays so, see AnythingLLM's log. Files in no workspace are not "

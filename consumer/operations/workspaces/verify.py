@@ -16,6 +16,7 @@ from datetime import datetime
 from consumer.anythingllm import AnythingLLMNotFoundError
 from consumer.anythingllm.inventory import Inventory, SickWorkspace
 from consumer.anythingllm.models import Workspace
+from consumer.anythingllm.vector_databases import UNKNOWN, sharing
 from consumer.model.document import ProcessedDocument
 from consumer.model.identity import IdentityTemplate
 from consumer.model.listing import ListedFile, Listing
@@ -38,6 +39,7 @@ _ODD_SLUG = (
     "files in no workspace are not looked for then"
 )
 _RERANKED = "its searches are reranked: AnythingLLM then tells of 50 vectors at most"
+_SHARED = "each finds the other's texts, they have one collection in the vector database: "
 _NONE: frozenset[object] = frozenset()
 _TOO_LARGE = "it has more vectors than can be listed: whether all are there is not known"
 
@@ -92,6 +94,8 @@ class Upkeep:
         self._rules = rules
         self._sleep = sleep
         self._reranked: frozenset[Slug] = frozenset()
+        self._database = UNKNOWN
+        self._sharing: Mapping[Slug, tuple[Slug, ...]] = {}
 
     async def choose(self, slugs: Sequence[Slug]) -> tuple[Workspace, ...]:
         """The workspaces of these slugs, or all of them where none is named.
@@ -132,6 +136,9 @@ class Upkeep:
         """
         survey = Survey(await self._inventory.row_counts() if whole else {})
         self._reranked = await self._inventory.reranked()
+        self._database = await self._inventory.database()
+        every = [each.slug for each in await self._inventory.workspaces()]
+        self._sharing = {one: group for group in sharing(every, self._database) for one in group}
         for each in chosen:
             if not is_slug(each.slug):
                 survey.findings.append(found(FindingKind.NOT_LOOKED_AT, each.slug, _ODD_SLUG))
@@ -221,10 +228,16 @@ class Upkeep:
             elif (vectors := await self._inventory.vectors(slug)) is None:
                 beside.append(found(FindingKind.NOT_LOOKED_AT, slug, _TOO_LARGE))
         except SickWorkspace as error:
+            if not listing.rows and not self._database.finds_in_fresh:
+                return WorkspaceLook(listing, (), vectors_known=False)
             text = f"nothing in it can be found: {error}, although the embedder works"
             beside.append(found(FindingKind.UNSEARCHABLE, slug, text))
         except AnythingLLMNotFoundError:
             return None
+        if others := [each for each in self._sharing.get(slug, ()) if each != slug]:
+            # Whose vectors they are can't be told, and the usual advice would empty the others.
+            vectors = None
+            beside = [found(FindingKind.SHARED_COLLECTION, slug, _SHARED + ", ".join(others))]
         findings = (*self._examined(listing, vectors), *beside)
         return WorkspaceLook(listing, findings, vectors is not None)
 

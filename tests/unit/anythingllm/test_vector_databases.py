@@ -7,6 +7,7 @@ import re
 import pytest
 
 from consumer.anythingllm.vector_databases import DATABASES, UNKNOWN, distances, sharing
+from consumer.model.names import Slug
 from consumer.settings.groups import VECTOR_DATABASES
 
 HITS = [1.0, 1.0, 0.96, 0.4, 1.0, None, 1.0]
@@ -76,7 +77,7 @@ def test_chroma_names_its_collections(slug: str, collection: str) -> None:
 @pytest.mark.parametrize("name", DATABASES)
 def test_ordinary_slugs_never_share_a_collection(name: str) -> None:
     """Of which there are the most."""
-    slugs = ["docs", "docs2", "more-docs", "product-x", "product-y"]
+    slugs = map(Slug, ["docs", "docs2", "more-docs", "product-x", "product-y"])
 
     assert sharing(slugs, DATABASES[name]) == []
 
@@ -94,7 +95,7 @@ def test_ordinary_slugs_never_share_a_collection(name: str) -> None:
 )
 def test_slugs_that_share_a_collection(name: str, shared: list[tuple[str, ...]]) -> None:
     """Deleting one of them wipes the others."""
-    slugs = ["x", "docs_", "a_b", "docs", "a-b", "anythingllm-x"]
+    slugs = map(Slug, ["x", "docs_", "a_b", "docs", "a-b", "anythingllm-x"])
 
     assert sharing(slugs, DATABASES[name]) == shared
 

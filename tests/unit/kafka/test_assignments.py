@@ -30,6 +30,7 @@ class Group:
             on_revoking=self._revoking,
             on_revoked=self._revoked,
             clock=self.clock,
+            epoch=self.clock,
         )
         self.assignments.assigned([PARTITION])
         self.assignment: Assignment = self.assignments.by_partition[PARTITION]

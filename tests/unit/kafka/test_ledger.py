@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from unittest.mock import patch
 
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -296,6 +297,51 @@ def _said(ledger: Ledger) -> tuple[int, SettledBehind]:
     return due.offset, found
 
 
+@given(order=st.permutations(range(1, 14)), held=st.sets(st.integers(1, 13), max_size=3))
+def test_what_is_noted_has_no_hole(order: list[int], held: set[int]) -> None:
+    """Whatever settles in whichever order: a later event is noted only if all before it are.
+
+    Otherwise a tombstone is worked again after a restart, and the document that was published after
+    it is not.
+    """
+    with patch("consumer.kafka.ledger._MOST_BEHIND", 3):
+        ledger = Ledger("documents-0")
+        ledger.begin_at(0)
+        for offset in range(14):
+            ledger.receive(offset, now=0.0, mark=MARK)
+        settled: set[int] = set()
+        for offset in [*order[:9], 0, *order[9:]]:
+            if offset in held:
+                ledger.hold(offset, 9.0)
+            else:
+                ledger.settle(offset)
+            settled.add(offset)
+            if (due := _due(ledger)) is None or not due.metadata:
+                continue
+            found = decode(due.metadata, due.offset)
+            noted = {each.offset for each in found.entries} if found else set()
+            between = {each for each in settled if due.offset <= each < max(noted, default=0)}
+            assert between <= noted
+
+
+def test_what_was_left_out_is_forgotten_once_all_of_it_is_committed() -> None:
+    """Then what settles is noted again."""
+    with patch("consumer.kafka.ledger._MOST_BEHIND", 2):
+        ledger = Ledger("documents-0")
+        ledger.begin_at(0)
+        for offset in range(8):
+            ledger.receive(offset, now=0.0, mark=MARK)
+        for offset in (1, 2, 3, 5):
+            ledger.settle(offset)
+        assert [each.offset for each in _said(ledger)[1].entries] == [1, 2]
+        ledger.settle(0)
+        assert _due(ledger) == CommitDue(4), "5 is behind the hole that began with 3"
+        ledger.settle(4)
+        ledger.settle(7)
+
+    assert [each.offset for each in _said(ledger)[1].entries] == [7]
+
+
 def test_what_is_held_back_keeps_the_commit_before_itself() -> None:
     """It is settled, and the next owner has to read it again without working it again."""
     ledger = Ledger("documents-0")
@@ -412,6 +458,19 @@ def test_what_is_left_in_doubt_is_named_until_it_is_certain() -> None:
     next_one = _taken_over(found)
     next_one.doubt(9, 5, 700.0)
     assert _said(next_one)[1].in_doubt == (9, 8, 7)
+
+
+def test_what_was_in_doubt_long_ago_is_not_told_any_more() -> None:
+    """Otherwise the names of former owners would go from one to the next for ever."""
+    ledger = Ledger("documents-0")
+    ledger.begin_at(4)
+    ledger.doubt(7, 3, 500.0)
+    ledger.doubt(8, 5, 900.0)
+    ledger.expire(600.0)
+    assert _said(ledger)[1].in_doubt == (8,)
+    ledger.expire(901.0)
+
+    assert _due(ledger) is None
 
 
 def test_the_mark_of_an_orderly_end_is_taken_back_and_the_rest_stays() -> None:

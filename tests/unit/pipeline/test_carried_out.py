@@ -16,7 +16,7 @@ A, B = Identity("a"), Identity("b")
 
 
 def _memory(most: int = 200_000) -> CarriedOut:
-    return CarriedOut(most)
+    return CarriedOut(most=most)
 
 
 def _digests(*units: StoredUnit) -> list[str]:
@@ -190,3 +190,18 @@ def test_what_alone_is_larger_than_the_bound_is_remembered_alone() -> None:
     memory.document(DOCS, A, version(5), ["x"] * 92)
 
     assert memory.known(DOCS, A).supersedes(version(4), ())
+
+
+def test_what_is_in_doubt_is_not_forgotten_for_others() -> None:
+    """The sweep decides by it what was left over; it goes when the doubt is over."""
+    doubts = {A}
+    memory = CarriedOut(doubts.__contains__, most=40)
+    memory.document(DOCS, A, version(1), ["one"])
+    for n in range(10):
+        memory.document(DOCS, Identity(f"other {n}"), version(1), ["one", "two"])
+    assert memory.known(DOCS, A).document == version(1)
+    assert memory.known(DOCS, Identity("other 0")).document is None
+    doubts.clear()
+    memory.document(DOCS, B, version(1), ["one", "two"])
+
+    assert memory.known(DOCS, A).document is None
