@@ -50,9 +50,11 @@ class Known:
 
         While wanted text is missing these are only copies of text that is there. Units of a newer
         version hold nothing for this one: that one is still in work, or lacks a chunk that was
-        refused, and may need both copies of a text that stands in it twice.
+        refused, and may need both copies of a text that stands in it twice. Of two copies the one
+        that a tombstone has ended goes: by its date it may look newer than all that follows.
         """
-        found = cover(self.digests, (unit for unit in stored if self._is_former(unit.version)))
+        former = (unit for unit in stored if self._is_former(unit.version))
+        found = cover(self.digests, sorted(former, key=lambda unit: self.has_ended(unit.version)))
         is_whole = found.covered.total() == len(self.digests)
         return tuple(
             unit

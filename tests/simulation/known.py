@@ -391,4 +391,15 @@ KNOWN: dict[str, Schedule] = {
         faults=(Hit("listing", "status", slug="strangers", stays=True),),
         life=(Life("stop", On("removal"), seconds=0.5),),
     ),
+    "a copy that comes after its tombstone, with a newer date than what follows": Schedule(
+        1955938766,
+        history=(
+            Doc("a", ("four", "three", "two")),
+            Tomb("a"),
+            Doc("a", ("two",), day=-1),
+            Doc("a", ("four",), day=-2, when=At(1500.0)),
+            Doc("a", ("four",), day=-1),
+        ),
+        faults=(Hit("upload", "reset-after", contains="two"),),
+    ),
 }

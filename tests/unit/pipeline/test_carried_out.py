@@ -205,3 +205,17 @@ def test_what_is_in_doubt_is_not_forgotten_for_others() -> None:
     memory.document(DOCS, B, version(1), ["one", "two"])
 
     assert memory.known(DOCS, A).document is None
+
+
+def test_of_two_copies_the_one_that_a_tombstone_has_ended_goes() -> None:
+    """Kept, it would outlive the next versions, whose dates are older."""
+    ended, own = (
+        replace(stored("a", "x", day), location=Location(at)) for day, at in ((9, "1"), (2, "2"))
+    )
+    ended = replace(ended, marker=replace(ended.marker, version=version(9, 1)))
+    own = replace(own, marker=replace(own.marker, version=version(2, 3)))
+    memory = _memory()
+    memory.tombstone(DOCS, A, version(10, 2))
+    memory.document(DOCS, A, version(2, 3), _digests(own))
+
+    assert memory.known(DOCS, A).left_over([ended, own]) == (ended,)
