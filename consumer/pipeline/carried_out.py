@@ -50,15 +50,16 @@ class Known:
 
         While wanted text is missing these are only copies of text that is there. Units of a newer
         version hold nothing for this one: that one is still in work, or lacks a chunk that was
-        refused, and may need both copies of a text that stands in it twice. Of two copies the one
-        that a tombstone has ended goes: by its date it may look newer than all that follows.
+        refused, and may need both copies of a text that stands in it twice. Units that a tombstone
+        has ended hold nothing either: by their dates they may look newer than all that follows.
         """
-        former = (unit for unit in stored if self._is_former(unit.version))
-        found = cover(self.digests, sorted(former, key=lambda unit: self.has_ended(unit.version)))
+        former = [unit for unit in stored if self._is_former(unit.version)]
+        ended = [unit for unit in former if self.has_ended(unit.version)]
+        found = cover(self.digests, (unit for unit in former if unit not in ended))
         is_whole = found.covered.total() == len(self.digests)
         return tuple(
             unit
-            for unit in found.left
+            for unit in (*found.left, *ended)
             if is_whole or all(digest in found.covered for digest in unit.digests)
         )
 
