@@ -11,7 +11,7 @@ not what is still in doubt: the sweep could not tell what was left over.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -50,17 +50,19 @@ class Known:
 
         While wanted text is missing these are only copies of text that is there. Units of a newer
         version hold nothing for this one: that one is still in work, or lacks a chunk that was
-        refused, and may need both copies of a text that stands in it twice. Units that a tombstone
-        has ended hold nothing either: by their dates they may look newer than all that follows.
+        refused, and may need both copies of a text that stands in it twice. Of two copies the one
+        that a tombstone has ended goes: by its date it may look newer than all that follows.
         """
         former = [unit for unit in stored if self._is_former(unit.version)]
         ended = [unit for unit in former if self.has_ended(unit.version)]
         found = cover(self.digests, (unit for unit in former if unit not in ended))
-        is_whole = found.covered.total() == len(self.digests)
+        rest = cover((Counter(self.digests) - found.covered).elements(), ended)
+        covered = found.covered + rest.covered
+        is_whole = covered.total() == len(self.digests)
         return tuple(
             unit
-            for unit in (*found.left, *ended)
-            if is_whole or all(digest in found.covered for digest in unit.digests)
+            for unit in (*found.left, *rest.left)
+            if is_whole or all(digest in covered for digest in unit.digests)
         )
 
     def _is_former(self, version: DocumentVersion) -> bool:
