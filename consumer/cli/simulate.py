@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from consumer.cli.common import wrong_usage
+
 if TYPE_CHECKING:
     from consumer.sandbox.simulator import Options
 
@@ -27,12 +29,16 @@ def simulate(
     journal: Annotated[
         Path | None, typer.Option(help="Append what it does to this file, a JSON object a line.")
     ] = None,
+    vector_db: Annotated[
+        str,
+        typer.Option(help="Vector database behind it: lancedb, pgvector, chroma or milvus."),
+    ] = "lancedb",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line.")] = False,
 ) -> None:
     """Run a simulated AnythingLLM 1.16; faults are switched through /_sim/faults."""
     import asyncio
 
-    from consumer.sandbox.simulator import Costs, Options
+    from consumer.sandbox.simulator import Costs, Options, VectorDb
 
     options = Options(
         host=host,
@@ -40,7 +46,10 @@ def simulate(
         api_key=api_key or secrets.token_urlsafe(16),
         costs=Costs(upload=upload_cost),
         journal=journal,
+        vector_db=vector_db,
     )
+    if vector_db not in list(VectorDb):
+        raise wrong_usage(f"--vector-db is one of {', '.join(VectorDb)}")
     try:
         asyncio.run(_serve(options, embedder_latency, as_json=as_json))
     except OSError as error:

@@ -1,7 +1,8 @@
 """A simulated AnythingLLM 1.16 on a real port, for our tests, the demo and anybody else's tests.
 
 It behaves like recordings of the real server in everything the stream consumer touches: statuses,
-bodies, silent failures, the creation race, duplicates. `faults` makes it misbehave on demand.
+bodies, silent failures, the creation race, duplicates. `faults` makes it misbehave on demand,
+``vector_db`` chooses the vector database behind it (`vector_databases`).
 
     async with simulator() as server:
         client = AnythingLLMClient(AnythingLLMConfig(server.endpoint, server.api_key))
@@ -19,6 +20,7 @@ from consumer.sandbox.simulator.faults import Action, FaultKind, Faults, Rule
 from consumer.sandbox.simulator.journal import Journal
 from consumer.sandbox.simulator.model import Costs
 from consumer.sandbox.simulator.server import Options, Simulator, StoredChunk, simulator
+from consumer.sandbox.simulator.vector_databases import VectorDb
 
 __all__ = [
     "Action",
@@ -31,5 +33,6 @@ __all__ = [
     "Rule",
     "Simulator",
     "StoredChunk",
+    "VectorDb",
     "simulator",
 ]

@@ -17,11 +17,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-import orjson
-
 from consumer.sandbox.simulator import faults
 from consumer.sandbox.simulator.exchange import NOT_FOUND, WireAnswer, json_answer
 from consumer.sandbox.simulator.journal import Journal
+from consumer.sandbox.simulator.jsontext import loads
 from consumer.sandbox.simulator.state import SimulatorState
 from consumer.sandbox.simulator.tables import Tables
 
@@ -57,7 +56,7 @@ async def control(
     """Answer a request to the simulator itself; wrong ones get 400 with the reason."""
     try:
         return _control(simulator, method, path.removeprefix(PREFIX), since, body)
-    except (orjson.JSONDecodeError, ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError) as error:
         return json_answer({"error": str(error)}, 400)
 
 
@@ -66,7 +65,7 @@ def _control(simulator: Controlled, method: str, what: str, since: str, body: by
         case "GET", ["faults"]:
             return json_answer(faults.to_json(simulator.faults))
         case "PUT", ["faults"]:
-            simulator.faults.update(orjson.loads(body))
+            simulator.faults.update(loads(body))
             return json_answer(faults.to_json(simulator.faults))
         case "GET", ["state"]:
             return json_answer(summary(simulator))
@@ -75,9 +74,9 @@ def _control(simulator: Controlled, method: str, what: str, since: str, body: by
         case "GET", ["journal"]:
             return json_answer({"entries": simulator.journal.since(int(since or 0))})
         case "POST", ["damage"]:
-            return json_answer({"rows": simulator.damage(**orjson.loads(body))})
+            return json_answer({"rows": simulator.damage(**loads(body))})
         case "POST", ["reset"]:
-            simulator.reset(**(orjson.loads(body) if body else {}))
+            simulator.reset(**(loads(body) if body else {}))
             return json_answer({"reset": True})
         case _:
             return NOT_FOUND

@@ -7,14 +7,15 @@ twice) needs no planting.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
-import orjson
-
+from consumer.sandbox.simulator.embedder import zeros
 from consumer.sandbox.simulator.journal import Journal
-from consumer.sandbox.simulator.state import EmbeddedRow, SimulatorState
-from consumer.sandbox.simulator.tables import Tables
+from consumer.sandbox.simulator.jsontext import dumps, loads
+from consumer.sandbox.simulator.state import Embedded, EmbeddedRow, SimulatorState
+from consumer.sandbox.simulator.tables import StoredVector, Tables
 
 
 class Damage(StrEnum):
@@ -23,11 +24,13 @@ class Damage(StrEnum):
     ``vectors-lost``  the row stays and nothing is found, as after the creation race.
     ``row-lost``      the vectors stay and nothing lists them, as after a crash in between.
     ``aged``          the row was made so many seconds earlier.
+    ``zeroed``        the vectors become zeros, as an embedder may give them.
     """
 
     VECTORS_LOST = "vectors-lost"
     ROW_LOST = "row-lost"
     AGED = "aged"
+    ZEROED = "zeroed"
 
 
 class Damages:
@@ -80,10 +83,22 @@ class Damages:
                 self._state.remove_row(row)
             case Damage.AGED:
                 self._state.replace_row(row, _aged(row.json, seconds))
+            case Damage.ZEROED:
+                self._zero(row)
+
+    def _zero(self, row: EmbeddedRow) -> None:
+        table = self._tables.get(row.workspace)
+        vectors = table.by_document.get(row.doc_id, []) if table else []
+        vectors[:] = [_zeroed(stored) for stored in vectors]
+
+
+def _zeroed(stored: StoredVector) -> StoredVector:
+    nothing = zeros(stored.embedded.vector.dimension)
+    return replace(stored, embedded=Embedded(stored.embedded.text, nothing))
 
 
 def _aged(shown: bytes, seconds: float) -> bytes:
-    fields = orjson.loads(shown)
+    fields = loads(shown)
     made = datetime.fromisoformat(fields["createdAt"]) - timedelta(seconds=seconds)
     instant = made.astimezone(UTC).isoformat(timespec="milliseconds")[:23] + "Z"
-    return orjson.dumps({**fields, "createdAt": instant, "lastUpdatedAt": instant})
+    return dumps({**fields, "createdAt": instant, "lastUpdatedAt": instant})

@@ -66,6 +66,11 @@ def embed(text: str, dimension: int = DIMENSION) -> Vector:
     )
 
 
+def zeros(dimension: int = DIMENSION) -> Vector:
+    """A vector of zeros: it has nothing in common with anything, itself included."""
+    return Vector(dimension, array("I"), array("f"))
+
+
 def distance(query: Mapping[int, float], vector: Vector) -> float:
     """Between 0 (equal) and 1 (nothing in common).
 

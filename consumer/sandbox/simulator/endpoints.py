@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import orjson
-
 from consumer.model.listing import LONGEST_LISTING
 from consumer.sandbox.simulator import names
 from consumer.sandbox.simulator.exchange import (
@@ -28,6 +26,7 @@ from consumer.sandbox.simulator.exchange import (
     number,
 )
 from consumer.sandbox.simulator.faults import FaultKind
+from consumer.sandbox.simulator.jsontext import dumps
 from consumer.sandbox.simulator.model import EmbedderError, Model, storable, wanted_slugs
 from consumer.sandbox.simulator.shapes import (
     PAGE,
@@ -43,6 +42,7 @@ from consumer.sandbox.simulator.shapes import (
     uploaded,
 )
 from consumer.sandbox.simulator.state import FOLDER, KeptWorkspace, SourceFile
+from consumer.sandbox.simulator.tables import TableError
 
 Handler = Callable[["Endpoints", Exchange], Awaitable[WireAnswer]]
 NOTHING_EMBEDDED = {"results": [], "message": "No embeddings found for this workspace."}
@@ -62,6 +62,7 @@ class Endpoints:
         self, model: Model, now: Callable[[], datetime], longest_string: int = LONGEST_LISTING
     ) -> None:
         self._model = model
+        self._vectors = model.vectors
         self._longest_string = longest_string
         self._state = model.state
         self._now = now
@@ -76,12 +77,12 @@ class Endpoints:
         return json_answer({"online": True})
 
     async def metrics(self, _: Exchange) -> WireAnswer:
-        """``GET /api/utils/metrics``: the version."""
+        """``GET /api/utils/metrics``: the version and the vector database; no key asked."""
         shown = {
             "online": True,
             "version": "--",
             "mode": "single-user",
-            "vectorDB": "lancedb",
+            "vectorDB": self._vectors.database.name,
             "storage": {"current": 80, "capacity": 270},
             "appVersion": "1.16.0",
         }
@@ -118,8 +119,11 @@ class Endpoints:
         return json_answer({"object": "list", "data": data, "model": "simulated"})
 
     async def vector_count(self, _: Exchange) -> WireAnswer:
-        """``GET /api/v1/system/vector-count``: vectors in all workspaces."""
-        return json_answer({"vectorCount": self._model.tables.total})
+        """``GET /api/v1/system/vector-count``: vectors in all workspaces, as the database says."""
+        try:
+            return json_answer({"vectorCount": self._vectors.count()})
+        except TableError:
+            return FAILED
 
     async def vector_stores(self, _: Exchange) -> WireAnswer:
         """``GET /api/v1/openai/vector_stores``: rows of each workspace, not vectors."""
@@ -129,7 +133,7 @@ class Endpoints:
                 "object": "vector_store",
                 "name": workspace.fields["name"],
                 "file_counts": {"total": len(workspace.rows)},
-                "provider": "lancedb",
+                "provider": self._vectors.database.name,
             }
             for workspace in self._state.workspaces.values()
         ]
@@ -182,17 +186,17 @@ class Endpoints:
         return WireAnswer(200, "text/plain; charset=utf-8", b"OK")
 
     async def update_embeddings(self, request: Exchange) -> WireAnswer:
-        """``POST …/update-embeddings``: deletes, then adds; failures are not mentioned."""
+        """``POST …/update-embeddings``: deletes, then adds; failing adds are not mentioned."""
         workspace = self._state.workspaces.get(request.params[0])
         if workspace is None:
             return BAD_REQUEST
         adds, deletes = request.get("adds", []), request.get("deletes", [])
         if not isinstance(adds, list) or not isinstance(deletes, list):
             return FAILED
-        for location in deletes:
-            rows = [r for r in self._state.rows_of(location) if r.workspace == workspace.slug]
-            if rows:
-                await self._model.remove_from(rows[0])
+        try:
+            await self._unembed(workspace, deletes)
+        except TableError:
+            return FAILED
         for location in adds:
             if (file := self._state.files.get(location)) is not None:
                 await self._model.add(workspace, file, request.flags)
@@ -207,15 +211,15 @@ class Endpoints:
         query = request.get("query")
         if not isinstance(query, str) or not query:
             return json_answer({"message": "Query parameter cannot be empty."}, 400)
-        table = self._model.tables.get(slug)
-        if table is None or not table.count:
-            return json_answer(NOTHING_EMBEDDED)
         limit, threshold = search_limits(request, workspace)
         try:
+            if self._vectors.is_empty(slug):
+                return json_answer(NOTHING_EMBEDDED)
             hits = await self._model.search(workspace, query, limit, threshold, request.flags)
-        except EmbedderError:
+        except (EmbedderError, TableError):
             return FAILED
-        return json_answer({"results": [hit_json(hit) for hit in hits]})
+        database = self._vectors.database
+        return json_answer({"results": [hit_json(hit, database) for hit in hits]})
 
     # -- documents -------------------------------------------------------------------------------
 
@@ -268,8 +272,11 @@ class Endpoints:
         wanted = request.get("names")
         if not isinstance(wanted, list):
             return FAILED
-        for location in wanted:
-            await self._model.remove(str(location))
+        try:
+            for location in wanted:
+                await self._model.remove(str(location))
+        except TableError:
+            return FAILED
         return json_answer(REMOVED)
 
     # -- the web UI's private API on an instance without password ---------------------------------
@@ -287,6 +294,12 @@ class Endpoints:
         return self._workspace_object(workspace)
 
     # -- helpers ---------------------------------------------------------------------------------
+
+    async def _unembed(self, workspace: KeptWorkspace, locations: Sequence[str]) -> None:
+        for location in locations:
+            rows = [r for r in self._state.rows_of(location) if r.workspace == workspace.slug]
+            if rows:
+                await self._model.remove_from(rows[0])
 
     def _collector_down(self, request: Exchange) -> bool:
         return self._model.faults.collector == "down" or FaultKind.COLLECTOR_DOWN in request.flags
@@ -308,7 +321,7 @@ class Endpoints:
         if kept is not None and kept[0] == workspace.changes:
             return kept[1]
         rows = b",".join(row.json for row in workspace.rows.values())
-        head = orjson.dumps(workspace.fields)[:-1]
+        head = dumps(workspace.fields)[:-1]
         listed = head + b',"documents":[' + rows + b"]," + tail + b"}"
         self._listings[key] = (workspace.changes, listed)
         return listed

@@ -9,9 +9,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
-
 from consumer.sandbox.simulator.faults import FaultKind
+from consumer.sandbox.simulator.jsontext import dumps
 
 JSON = "application/json; charset=utf-8"
 TEXT = "text/plain; charset=utf-8"
@@ -57,7 +56,7 @@ class Exchange:
 
 def json_answer(value: Any, status: int = 200) -> WireAnswer:
     """A JSON body."""
-    return WireAnswer(status, JSON, orjson.dumps(value))
+    return WireAnswer(status, JSON, dumps(value))
 
 
 BAD_REQUEST = WireAnswer(400, TEXT, b"Bad Request")

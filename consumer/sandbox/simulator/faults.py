@@ -157,6 +157,15 @@ class Faults:
         collector: ``frozen`` lets uploads hang until it changes.
         fetch_failed_every: every n-th upload answers 500 "fetch failed" and stores nothing.
         key_revoked: every key is refused.
+        vectors_refused: the vector database refuses inserts. pgvector's server tells success, with
+            ``cached`` and a row; the others' leave ``cached`` false.
+        vectors_kept: the vector database refuses deletes. On pgvector and Milvus the row and the
+            file go, the vectors stay and are found; on the others removals answer 500, and the
+            file is gone while row and vectors stay.
+        database_down: the vector database is down. Uploads leave ``cached`` false. On pgvector
+            everything looks empty and removals are told as success; on the others searches and
+            removals answer 500.
+        visible_after_seconds: searches find a vector so long after it was stored.
         latency: seconds before any request is looked at.
         rules: see `Rule`; the first that fits strikes, delays and broken parts add up.
     """
@@ -171,6 +180,10 @@ class Faults:
     collector: Literal["up", "down", "frozen"] = "up"
     fetch_failed_every: int = 0
     key_revoked: bool = False
+    vectors_refused: bool = False
+    vectors_kept: bool = False
+    database_down: bool = False
+    visible_after_seconds: float = 0.0
     latency: float = 0.0
     rules: list[Rule] = field(default_factory=list)
 

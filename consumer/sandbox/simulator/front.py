@@ -26,6 +26,7 @@ from consumer.sandbox.simulator.exchange import (
     WireAnswer,
 )
 from consumer.sandbox.simulator.faults import AFTER, FLAGS, INSTEAD, Action, FaultKind, Rule
+from consumer.sandbox.simulator.jsontext import loads
 from consumer.sandbox.simulator.model import POLL_SECONDS, Model
 
 
@@ -147,7 +148,7 @@ class Front:
             return NO_KEY
         if isinstance(body, str):
             try:
-                body = orjson.loads(body)
+                body = loads(body)
             except orjson.JSONDecodeError:
                 return FAILED
         exchange = Exchange(dict(request.query), body, params, flags)
@@ -183,13 +184,13 @@ def _body_of(request: web.BaseRequest, raw: bytes) -> object:
     if raw.lstrip()[:1] not in (b"{", b"["):
         # Express refuses anything but an object or a list at the top.
         raise orjson.JSONDecodeError("not an object", "", 0)
-    return orjson.loads(raw)
+    return loads(raw)
 
 
 def _said_by(raw: bytes) -> str:
     """The text that a rule's ``contains`` looks at."""
     try:
-        body = orjson.loads(raw)
+        body = loads(raw)
     except orjson.JSONDecodeError:
         return raw.decode(errors="replace")
     if not isinstance(body, dict):

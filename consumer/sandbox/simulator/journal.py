@@ -8,6 +8,7 @@ Every entry has ``seq``, ``at`` (epoch seconds) and ``action``; the rest depends
     document.removed     location
     embedding.failed     slug, location, reason
     vectors.wiped        slug, locations (the creation race)
+    vectors.lost         slug, location, vectors, cached (refused, and told as success)
     workspace.created, workspace.deleted    slug
     probe.ping, probe.auth, probe.collector, probe.embedder
     fault.fired          kind, method, path
@@ -25,7 +26,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import orjson
+from consumer.sandbox.simulator.jsontext import dumps
 
 Entry = dict[str, Any]
 KEPT = 100_000
@@ -53,7 +54,7 @@ class Journal:
         entry = {"seq": self._seq, "at": self._clock(), "action": action, **fields}
         self._entries.append(entry)
         if self._file is not None:
-            self._file.write(orjson.dumps(entry, default=str) + b"\n")
+            self._file.write(dumps(entry, default=str) + b"\n")
         self._changed.set()
 
     def of(self, action: str, **fields: Any) -> list[Entry]:

@@ -2,7 +2,8 @@
 
 The faithful lies live here. An upload answers success whatever becomes of its embedding; an unknown
 workspace is skipped without a word; the first workspace that fails ends the loop; a file counts as
-``cached`` once its vectors were stored anywhere, and stays so when the creation race wipes them.
+``cached`` once its vectors were stored anywhere, and stays so when the creation race wipes them; on
+some vector databases it does so although they were refused.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from consumer.sandbox.simulator import names, text
-from consumer.sandbox.simulator.embedder import DIMENSION, Vector, embed, score
+from consumer.sandbox.simulator.embedder import DIMENSION, Vector, embed
 from consumer.sandbox.simulator.faults import FaultKind, Faults
 from consumer.sandbox.simulator.journal import Journal
 from consumer.sandbox.simulator.state import (
@@ -26,7 +27,8 @@ from consumer.sandbox.simulator.state import (
     SimulatorState,
     SourceFile,
 )
-from consumer.sandbox.simulator.tables import StoredVector, TableError, Tables
+from consumer.sandbox.simulator.tables import TableError
+from consumer.sandbox.simulator.vector_store import Hit, VectorStore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -59,44 +61,38 @@ class Costs:
         return cls(upload=0.052, delete_per_add=0.0023, removal_per_workspace=0.005)
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """A search result before it becomes JSON."""
-
-    stored: StoredVector
-    distance: float
-    score: float
-
-
 class Model:
     """The modelled server.
 
     Args:
         state: workspaces, files, rows.
-        tables: vectors.
+        vectors: the vector database.
         faults: asked at every step, so that a change takes effect at once.
         journal: told of everything that took effect.
         costs: simulated time.
         rng: decides which embedding calls fail.
+        split_size: UTF-16 units that get a vector, at most.
     """
 
     def __init__(
         self,
         state: SimulatorState,
-        tables: Tables,
+        vectors: VectorStore,
         faults: Faults,
         journal: Journal,
         costs: Costs,
         rng: random.Random,
+        split_size: int = text.CHUNK_SIZE,
     ) -> None:
         self.state = state
-        self.tables = tables
+        self.vectors = vectors
         self.faults = faults
         self.journal = journal
         self.costs = costs
         self._thread = asyncio.Lock()
         self._rng = rng
         self._embeddings = 0
+        self._split_size = split_size
 
     @asynccontextmanager
     async def thread(self, seconds: float = 0.0) -> AsyncIterator[None]:
@@ -154,30 +150,43 @@ class Model:
         return True
 
     async def remove_from(self, row: EmbeddedRow) -> None:
-        """Remove a row and its vectors; the file stays."""
-        table = self.tables.get(row.workspace)
-        if table and self.costs.delete_per_add:
-            await asyncio.sleep(self.costs.delete_per_add * table.adds)
+        """Remove a row and its vectors; the file stays.
+
+        Raises:
+            TableError: the vector database failed and the server knows it: both stay.
+        """
+        adds = self.vectors.adds(row.workspace)
+        if adds and self.costs.delete_per_add:
+            await asyncio.sleep(self.costs.delete_per_add * adds)
         if row not in self.state.rows_of(row.file.location):
             return
-        self.tables.remove(row.workspace, row.doc_id)
+        self.vectors.remove(row.workspace, row.doc_id)
         self.state.remove_row(row)
         self.journal.record("document.unembedded", slug=row.workspace, location=row.file.location)
 
     async def remove(self, location: str) -> None:
-        """Remove a file, its cache, and its rows and vectors in every workspace."""
+        """Remove a file, its cache, and its rows and vectors in every workspace.
+
+        Raises:
+            TableError: as `remove_from`; the file is gone all the same.
+        """
         per_workspace = self.costs.removal_per_workspace
         if per_workspace:
             await asyncio.sleep(per_workspace * len(self.state.workspaces))
-        for row in self.state.rows_of(location):
-            await self.remove_from(row)
-        if self.state.files.pop(location, None) is not None:
-            self.journal.record("document.removed", location=location)
+        try:
+            for row in self.state.rows_of(location):
+                await self.remove_from(row)
+        finally:
+            if self.state.files.pop(location, None) is not None:
+                self.journal.record("document.removed", location=location)
 
     def delete_workspace(self, workspace: KeptWorkspace) -> None:
-        """Delete a workspace, its rows and its table; files stay."""
+        """Delete a workspace, its rows and what is in its table; files stay.
+
+        Where deletes fail the vectors stay: a new workspace of that name finds them.
+        """
         self.state.delete_workspace(workspace)
-        self.tables.drop(workspace.slug)
+        self.vectors.drop(workspace.slug)
         self.journal.record("workspace.deleted", slug=workspace.slug)
 
     async def search(
@@ -191,17 +200,11 @@ class Model:
         """The nearest vectors whose score reaches the threshold.
 
         Raises:
-            EmbedderError: the query can't be embedded, or has another dimension than the table.
+            EmbedderError: the query can't be embedded.
+            TableError: it has another dimension than the table.
         """
         [vector] = await self.embed([query], workspace.slug, flags)
-        table = self.tables.get(workspace.slug)
-        if table is None:
-            return []
-        if table.dimension != vector.dimension:
-            raise EmbedderError("the query's dimension is not the table's")
-        nearest = table.nearest(vector.as_query(), limit)
-        hits = [Hit(stored, distance, score(distance)) for distance, stored in nearest]
-        return [hit for hit in hits if hit.score >= threshold]
+        return self.vectors.search(workspace.slug, vector, limit, threshold)
 
     async def embed(
         self, texts: Sequence[str], slug: str = "", flags: Collection[FaultKind] = NO_FLAGS
@@ -240,17 +243,18 @@ class Model:
         from_cache = file.cache is not None
         pieces = file.cache or await self._pieces(workspace.slug, file, flags)
         doc_id = self.state.uuid()
-        vectors = [StoredVector(self.state.uuid(), doc_id, file, piece) for piece in pieces]
-        await self.tables.insert(workspace.slug, doc_id, vectors)
+        stored = await self.vectors.insert(
+            workspace.slug, doc_id, file, pieces, from_cache=from_cache
+        )
         file.cache = pieces
         if self.state.workspaces.get(workspace.slug) is not workspace:
             raise TableError("the workspace was deleted meanwhile")
-        self.state.add_row(workspace, doc_id, file, len(vectors))
+        self.state.add_row(workspace, doc_id, file, len(pieces))
         self.journal.record(
-            "document.embedded",
+            "document.embedded" if stored else "vectors.lost",
             slug=workspace.slug,
             location=file.location,
-            vectors=len(vectors),
+            vectors=len(pieces),
             cached=from_cache,
         )
 
@@ -259,7 +263,7 @@ class Model:
     ) -> tuple[Embedded, ...]:
         shown = file.metadata
         head = text.header(shown["title"], shown["published"], shown["chunkSource"])
-        pieces = [head + piece for piece in text.split(file.text)]
+        pieces = [head + piece for piece in text.split(file.text, self._split_size)]
         if not pieces:
             raise EmbedderError("there is nothing to embed in a blank text")
         vectors = await self.embed(pieces, slug, flags)

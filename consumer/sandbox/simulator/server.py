@@ -29,6 +29,9 @@ from consumer.sandbox.simulator.journal import Journal
 from consumer.sandbox.simulator.model import Costs, Model
 from consumer.sandbox.simulator.state import SimulatorState
 from consumer.sandbox.simulator.tables import CREATION_SECONDS, StoredVector, Tables
+from consumer.sandbox.simulator.text import CHUNK_SIZE
+from consumer.sandbox.simulator.vector_databases import DATABASES, VectorDb
+from consumer.sandbox.simulator.vector_store import VectorStore
 
 BODY_LIMIT = 3 * 1024**3
 STOP_SECONDS = 0.1
@@ -49,6 +52,8 @@ class Options:
         journal: a file that the journal is appended to.
         seed: of everything random: UUIDs, slug suffixes, the outcome of races.
         longest_string: characters of the longest answer; the server builds each as one string.
+        vector_db: ``lancedb``, ``pgvector``, ``chroma`` or ``milvus`` (`VectorDb`).
+        split_size: UTF-16 units that get a vector, at most.
     """
 
     host: str = "127.0.0.1"
@@ -59,6 +64,8 @@ class Options:
     journal: Path | None = None
     seed: int | None = None
     longest_string: int = LONGEST_LISTING
+    vector_db: str = VectorDb.LANCEDB
+    split_size: int = CHUNK_SIZE
 
 
 class Simulator:
@@ -68,6 +75,9 @@ class Simulator:
         options: fixed for its life.
         faults: what is wrong from the start; changeable at any time as `faults`.
         clock: epoch seconds.
+
+    Raises:
+        ValueError: no such vector database is simulated.
     """
 
     def __init__(
@@ -84,8 +94,18 @@ class Simulator:
         self.faults = faults or Faults()
         self.journal = Journal(clock, options.journal)
         self.state = SimulatorState(self._now, rng)
-        self.tables = Tables(rng, self._wiped, options.creation_seconds)
-        self.model = Model(self.state, self.tables, self.faults, self.journal, options.costs, rng)
+        database = DATABASES[VectorDb(options.vector_db)]
+        self.tables = Tables(rng, self._wiped, options.creation_seconds, database)
+        vectors = VectorStore(self.tables, self.faults, database, clock, self.state.uuid)
+        self.model = Model(
+            self.state,
+            vectors,
+            self.faults,
+            self.journal,
+            options.costs,
+            rng,
+            options.split_size,
+        )
         self._front = Front(
             Endpoints(self.model, self._now, options.longest_string),
             self.model,

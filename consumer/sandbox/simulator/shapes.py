@@ -11,8 +11,10 @@ import orjson
 
 from consumer.sandbox.simulator import names, text
 from consumer.sandbox.simulator.exchange import Exchange, WireAnswer, json_answer, number
-from consumer.sandbox.simulator.model import Hit
+from consumer.sandbox.simulator.jsontext import loads
 from consumer.sandbox.simulator.state import KeptWorkspace, SourceFile
+from consumer.sandbox.simulator.vector_databases import VectorDatabase
+from consumer.sandbox.simulator.vector_store import Hit
 
 TITLE_MISSING = (
     "You are missing required metadata key:value pairs in your request. "
@@ -28,7 +30,7 @@ def metadata_of(given: object) -> dict[str, Any] | None:
         return None
     if isinstance(given, str):
         try:
-            given = orjson.loads(given)
+            given = loads(given)
         except orjson.JSONDecodeError:
             return {}
     return given if isinstance(given, dict) else {}
@@ -121,8 +123,8 @@ def search_limits(request: Exchange, workspace: KeptWorkspace) -> tuple[int, flo
     return int(limit) if limit and limit >= 1 else int(workspace.fields["topN"]), threshold
 
 
-def hit_json(hit: Hit) -> dict[str, Any]:
-    """A search hit."""
+def hit_json(hit: Hit, database: VectorDatabase) -> dict[str, Any]:
+    """A search hit; some databases give neither a distance nor, from the cache, an id."""
     shown = hit.stored.file.metadata
     kept = ("description", "docSource", "chunkSource", "published", "wordCount")
     metadata = {
@@ -133,9 +135,9 @@ def hit_json(hit: Hit) -> dict[str, Any]:
         "tokenCount": shown["token_count_estimate"],
     }
     return {
-        "id": hit.stored.id,
-        "text": hit.stored.embedded.text,
+        **({} if hit.stored.id is None else {"id": hit.stored.id}),
+        "text": database.stored_text(hit.stored.embedded.text),
         "metadata": metadata,
-        "distance": hit.distance,
+        **({"distance": hit.distance} if database.shows_distance else {}),
         "score": hit.score,
     }

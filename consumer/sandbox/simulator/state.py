@@ -14,10 +14,9 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-import orjson
-
 from consumer.sandbox.simulator import names
 from consumer.sandbox.simulator.embedder import Vector
+from consumer.sandbox.simulator.jsontext import dumps
 
 FOLDER = "custom-documents"
 SETTABLE = (
@@ -218,14 +217,14 @@ class SimulatorState:
         self, workspace: KeptWorkspace, row_id: int, doc_id: str, file: SourceFile
     ) -> bytes:
         instant = self._instant()
-        return orjson.dumps(
+        return dumps(
             {
                 "id": row_id,
                 "docId": doc_id,
                 "filename": file.name,
                 "docpath": file.location,
                 "workspaceId": workspace.id,
-                "metadata": orjson.dumps(file.metadata).decode(),
+                "metadata": dumps(file.metadata).decode(),
                 "pinned": False,
                 "watched": False,
                 "createdAt": instant,

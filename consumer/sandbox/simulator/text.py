@@ -1,4 +1,8 @@
-"""What becomes of a text before it is embedded: the splitter and the prefix of AnythingLLM 1.16."""
+"""What becomes of a text before it is embedded: the splitter and the prefix of AnythingLLM 1.16.
+
+The server's lengths are those of JavaScript: UTF-16 units, two for an emoji. Where nothing else can
+be cut it cuts between units, so also an emoji in two; the halves stay as lone surrogates.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +12,14 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 CHUNK_SIZE = 1000
-"""Characters of one vector's text, prefix not counted."""
+"""UTF-16 units of one vector's text, prefix not counted."""
 CHUNK_OVERLAP = 20
+BLANKS = (
+    "\t\n\v\f\r \u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+    "\u2028\u2029\u202f\u205f\u3000\ufeff"
+)
+"""What JavaScript trims. U+0085, U+001C to U+001F and U+200B are not among them."""
+_LAST_OF_ONE_UNIT = "\uffff"
 _SEPARATORS = ("\n\n", "\n", " ", "")
 _TOKENS = re.compile(r"[A-Za-z]+|\d{1,3}|[^\sA-Za-z\d]+")
 
@@ -18,10 +28,16 @@ def split(text: str, size: int = CHUNK_SIZE, overlap: int = CHUNK_OVERLAP) -> li
     """The pieces that get a vector each: whole where it fits, else cut at the coarsest separator.
 
     Blank text gives no piece at all, and AnythingLLM then embeds nothing while answering success.
+
+    Args:
+        text: what was uploaded.
+        size: UTF-16 units of a piece, at most.
+        overlap: UTF-16 units that a piece may repeat of the one before.
     """
-    if len(text) <= size:
-        return [piece] if (piece := text.strip()) else []
-    return _split(text, _SEPARATORS, size, overlap)
+    units = _units(text)
+    if len(units) <= size:
+        return [piece] if (piece := text.strip(BLANKS)) else []
+    return [_characters(piece) for piece in _split(units, _SEPARATORS, size, overlap)]
 
 
 def header(title: str, published: str, chunk_source: str) -> str:
@@ -62,6 +78,20 @@ def locale_date(epoch_ms: float | None, now: datetime) -> str:
     return f"{at.month}/{at.day}/{at.year}, {hour}:{at:%M:%S} {half}"
 
 
+def _units(text: str) -> str:
+    """A text with one character a UTF-16 unit: an emoji becomes its two surrogates."""
+    if text.isascii() or max(text) <= _LAST_OF_ONE_UNIT:
+        return text
+    raw = text.encode("utf-16-le", "surrogatepass")
+    return "".join(map(chr, memoryview(raw).cast("H")))
+
+
+def _characters(units: str) -> str:
+    """The reverse: surrogates that belong together become one character again."""
+    raw = units.encode("utf-16-le", "surrogatepass")
+    return raw.decode("utf-16-le", "surrogatepass")
+
+
 def _split(text: str, separators: Sequence[str], size: int, overlap: int) -> list[str]:
     at = next(i for i, separator in enumerate(separators) if separator in text)
     finer = separators[at + 1 :]
@@ -92,10 +122,10 @@ def _merge(parts: Iterable[str], size: int, overlap: int) -> list[str]:
     length = 0
     for part in parts:
         if length + len(part) > size and current:
-            merged.append("".join(current).strip())
+            merged.append("".join(current).strip(BLANKS))
             while length > overlap or (length + len(part) > size and length > 0):
                 length -= len(current.popleft())
         current.append(part)
         length += len(part)
-    merged.append("".join(current).strip())
+    merged.append("".join(current).strip(BLANKS))
     return [text for text in merged if text]

@@ -12,6 +12,8 @@ from typing import Any
 import aiohttp
 import pytest
 
+from consumer.cli.common import CommandFailed, ExitCode
+from consumer.cli.simulate import simulate
 from consumer.sandbox.simulator import Simulator
 
 MAIN = """
@@ -121,6 +123,31 @@ async def test_simulate_announces_itself_and_stops_with_zero(
     assert answer == (200, {"authenticated": True})
     assert json.loads(journal.read_text().splitlines()[0])["action"] == "probe.auth"
     assert code == 0
+
+
+async def test_simulate_takes_a_vector_database() -> None:
+    """The choice reaches the server."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", MAIN, "--json", "--vector-db", "pgvector"),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        assert process.stdout is not None
+        async with asyncio.timeout(20):
+            announced = json.loads(await process.stdout.readline())
+            async with aiohttp.ClientSession(announced["endpoint"]) as session:
+                _, metrics = await call(session, "GET", "/api/utils/metrics")
+    finally:
+        process.kill()
+        await process.wait()
+    assert metrics["vectorDB"] == "pgvector"
+
+
+def test_simulate_refuses_an_unknown_vector_database() -> None:
+    """Before anything listens, and it says which there are."""
+    with pytest.raises(CommandFailed, match="lancedb, pgvector, chroma, milvus") as failed:
+        simulate(vector_db="qdrant")
+    assert failed.value.code == ExitCode.WRONG_USAGE
 
 
 async def test_simulate_says_when_the_port_is_taken(simulator: Simulator) -> None:
