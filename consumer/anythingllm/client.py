@@ -41,6 +41,7 @@ from consumer.anythingllm.transport import SPARE_CONNECTIONS, Errand, Transport
 from consumer.anythingllm.unit_store import REMOVALS_IN_FLIGHT, AnythingLLMStorage
 from consumer.anythingllm.unit_upload import Ways
 from consumer.anythingllm.vector_databases import distances
+from consumer.anythingllm.vouching import Vouching
 from consumer.anythingllm.workspaces import Workspaces
 from consumer.model.document import ProcessedDocument
 from consumer.model.identity import IdentityTemplate
@@ -89,6 +90,7 @@ class AnythingLLMClient:
     ) -> None:
         self._config = config
         self._clock = clock
+        self._sleep = sleep
         self._now = now
         self._identity = IdentityTemplate.parse(config.identity)
         rng = rng or random.Random()
@@ -376,6 +378,15 @@ class AnythingLLMClient:
             proof=self._proof,
             database=self._database,
             control=self._control,
+            vouching=Vouching(
+                self._proof,
+                self._database,
+                self._control,
+                errand=self._errand,
+                timeout=self._config.timeout,
+                clock=self._clock,
+                sleep=self._sleep,
+            ),
             lookup=MarkerLookup(self._proof, self._clock),
             slots=asyncio.Semaphore(self._config.max_chunks_in_flight),
             errand=self._errand,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 
 from consumer.anythingllm.errors import (
     AnythingLLMError,
@@ -68,7 +68,8 @@ class DocumentUploads:
         stored = await self._storage.listing(
             slug, lambda marker: self._identity.of_marker(marker) == identity, trace_id=trace_id
         )
-        changes = compare(document, stored, version)
+        gone = await self._listed_only(slug, document, stored, trace_id)
+        changes = compare(document, [unit for unit in stored if unit not in gone], version)
         failed: dict[str, FailedChunk] = {}
         if changes.missing:
             await self._storage.prepare(slug, trace_id=trace_id)
@@ -76,9 +77,25 @@ class DocumentUploads:
             failed = await self._upload(slug, document, missing, version, trace_id)
         errors = [f"chunk {chunk_id}: {each.message}" for chunk_id, each in failed.items()]
         removed = 0
-        if changes.stale and not failed:
-            removed = await self._remove(slug, changes.stale, errors, trace_id)
+        stale = (*changes.stale, *gone)
+        if stale and not failed:
+            removed = await self._remove(slug, stale, errors, trace_id)
         return _result(slug, document, changes, failed, removed, errors)
+
+    async def _listed_only(
+        self,
+        slug: Slug,
+        document: ProcessedDocument,
+        stored: Sequence[StoredUnit],
+        trace_id: TraceId | None,
+    ) -> list[StoredUnit]:
+        """Units with wanted texts that are listed and not stored."""
+
+        def texts() -> Mapping[str, str]:
+            return {_digest(chunk, document): chunk.content for chunk in document.chunks}
+
+        found = await self._storage.found(slug, stored, texts, trace_id=trace_id)
+        return [unit for unit in stored if unit.location not in found]
 
     async def _upload(
         self,
@@ -130,6 +147,7 @@ class DocumentUploads:
             except AnythingLLMError as error:
                 attempt += 1
                 if _is_final(error) or attempt >= self._retry.attempts:
+                    await upload.abandon()
                     return _failed(chunk, error, attempt)
                 await self._sleep(self._wait(error, attempt))
             else:

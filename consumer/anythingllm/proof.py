@@ -17,7 +17,7 @@ by 1 and, twice, by 3 (`readiness`).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from enum import Enum
 
 from consumer.anythingllm.api import Api
@@ -105,7 +105,7 @@ class StorageProof:
         database: VectorDatabase,
         trace_id: TraceId | None,
     ) -> Sight:
-        """What searches for its text say; each looks at more vectors, until one is conclusive.
+        """What searches for its text say.
 
         Hits are compared by their source: some databases give back another text than they got.
 
@@ -116,11 +116,40 @@ class StorageProof:
             database: knows how many hits there can be, and what they are worth.
             trace_id: of the event.
         """
-        query, top = query_of(text), _FIRST_TOP
+        seen: set[str] = set()
+        return await self.near(
+            slug, text, lambda: source in seen, seen.add, database=database, trace_id=trace_id
+        )
+
+    async def near(
+        self,
+        slug: Slug,
+        text: str,
+        is_found: Callable[[], bool],
+        saw: Callable[[str], None],
+        *,
+        database: VectorDatabase,
+        trace_id: TraceId | None,
+        top: int = _FIRST_TOP,
+    ) -> Sight:
+        """Search for a text, each time among more vectors, until that is conclusive.
+
+        Args:
+            slug: the workspace.
+            text: not blank.
+            is_found: whether what is looked for was seen.
+            saw: gets the source of every hit.
+            database: knows how many hits there can be, and what they are worth.
+            trace_id: of the event.
+            top: hits of the first search, at least ten.
+        """
+        query, top = query_of(text), min(max(top, _FIRST_TOP), database.most_hits)
         while True:
             errand = self._errand(self._timeout, trace_id)
             hits = await self._api.search(errand, slug, query, top)
-            if any(hit.doc_source == source for hit in hits):
+            for hit in hits:
+                saw(hit.doc_source)
+            if is_found():
                 return Sight.FOUND
             if len(hits) < top or _ends_far(hits, database):
                 return Sight.MISSING

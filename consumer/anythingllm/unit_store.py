@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -28,6 +28,7 @@ from consumer.anythingllm.transport import NewErrand
 from consumer.anythingllm.unit_upload import RawTextUpload, Ways
 from consumer.anythingllm.upload_body import pieces
 from consumer.anythingllm.vector_databases import VectorDatabase
+from consumer.model.difference import ComparableUnit
 from consumer.model.listing import FILE_STORE, LONGEST_LISTING, Listed
 from consumer.model.marker import Marker, StoredUnit, Unit
 from consumer.model.names import Location, Slug, TraceId
@@ -204,6 +205,27 @@ class AnythingLLMStorage:
             return Listed(None, found.rows, found.etag)
         self._readiness.compare(found.workspace, empty=not found.rows)
         return Listed(found.workspace.id, found.rows, found.etag, found.size)
+
+    async def found(
+        self,
+        slug: Slug,
+        rows: Sequence[ComparableUnit],
+        texts: Callable[[], Mapping[str, str]],
+        *,
+        trace_id: TraceId | None = None,
+    ) -> frozenset[Location]:
+        """The locations of the listed rows that are stored, all where listings can be believed.
+
+        On vector databases that refuse vectors without a word (`vouching`) a search has to find
+        them, once in the life of a process.
+
+        Args:
+            slug: the workspace.
+            rows: of one document.
+            texts: of the document's chunks, by digest. Rows with other texts are not looked for.
+            trace_id: of the event.
+        """
+        return await self._ways.vouching.found(slug, rows, texts, trace_id)
 
     async def row_counts(self, *, trace_id: TraceId | None = None) -> dict[Slug, int]:
         """How many documents each workspace lists, ours and others', without listing any."""

@@ -45,6 +45,7 @@ from consumer.anythingllm.readiness import Readiness
 from consumer.anythingllm.transport import NewErrand
 from consumer.anythingllm.upload_body import upload_body
 from consumer.anythingllm.vector_databases import VectorDatabase
+from consumer.anythingllm.vouching import Vouching
 from consumer.model.fault import Fault
 from consumer.model.marker import StoredUnit, Unit
 from consumer.model.names import Location, Slug, TraceId
@@ -78,6 +79,7 @@ class Ways:
         lookup: looks for uploads that may still finish.
         database: says what the vector database is like.
         control: says whether the vector database keeps anything.
+        vouching: hears what was found.
         slots: one for each upload at a time.
         clock: monotonic seconds.
         refused_at: when a connection was last refused, on that clock.
@@ -92,6 +94,7 @@ class Ways:
     lookup: MarkerLookup
     database: DatabaseInUse
     control: DatabaseControl
+    vouching: Vouching
     slots: asyncio.Semaphore
     errand: NewErrand
     clock: Callable[[], float]
@@ -205,7 +208,9 @@ class RawTextUpload:
         sight = await self._sight(database)
         if sight is Sight.FOUND:
             self._ways.control.found(self._sent_at)
+            self._ways.vouching.note(location)
         elif sight is Sight.HIDDEN:
+            self._ways.vouching.note(location)
             log.warning("chunk.not_provable", workspace=self._slug, location=location)
         elif (left := self._sent_at + database.visible_seconds - self._ways.clock()) > 0:
             raise AnythingLLMPendingError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -100,7 +100,8 @@ class Applier:
         trace_id = event.trace_id
 
         async def look() -> tuple[StoredRow, ...]:
-            return await self._index.units(body.slug, body.identity, trace_id=trace_id)
+            rows = await self._index.units(body.slug, body.identity, trace_id=trace_id)
+            return await self._certain(body, rows, trace_id)
 
         async def prepare_and_look() -> tuple[StoredRow, ...]:
             await self._storage.prepare(body.slug, trace_id=trace_id)
@@ -135,6 +136,18 @@ class Applier:
             if not applied.failed:
                 self._note_stored(body, plan.digests)
             return _with_uploaded(applied, uploaded)
+
+    async def _certain(
+        self, body: DocumentEvent, rows: tuple[StoredRow, ...], trace_id: TraceId
+    ) -> tuple[StoredRow, ...]:
+        """The same rows; those that are listed and not stored hold nothing."""
+
+        def texts() -> Mapping[str, str]:
+            contents = (chunk.content for chunk in body.document.chunks)
+            return dict(zip(digests_of(body.document), contents, strict=True))
+
+        found = await self._storage.found(body.slug, rows, texts, trace_id=trace_id)
+        return tuple(row if row.location in found else replace(row, digests=()) for row in rows)
 
     def _note_reminted(self, body: DocumentEvent, plan: Plan) -> None:
         if plan.missing:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
+from consumer.model.difference import ComparableUnit
 from consumer.model.listing import Listed
 from consumer.model.marker import StoredUnit, Unit
 from consumer.model.names import Location, Slug, TraceId
@@ -66,6 +67,24 @@ class Storage(Protocol):
 
         Returns:
             What was listed; None, and nothing was given away, where the ETag is still the same.
+        """
+        ...
+
+    async def found(
+        self,
+        slug: Slug,
+        rows: Sequence[ComparableUnit],
+        texts: Callable[[], Mapping[str, str]],
+        *,
+        trace_id: TraceId,
+    ) -> frozenset[Location]:
+        """The locations of the listed rows that are stored: a listing may not prove it.
+
+        Args:
+            slug: the workspace.
+            rows: of one document.
+            texts: of the document's chunks, by digest. Rows with other texts are not looked for.
+            trace_id: of the event.
         """
         ...
 

@@ -71,6 +71,7 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "chunk.embedding_again": "A chunk's text is stored but not embedded; only that is redone.",
         "chunk.not_found": "A chunk that is said to be stored is found by no search.",
         "chunk.not_provable": "More texts are as near as a search gives hits: not proven.",
+        "chunk.row_without_vectors": "Chunks that are listed are found by no search: sent again.",
         "chunk.judged": "A chunk used up its attempts; `verdict` says if its text is to blame.",
         "chunk.file_left": "The file of a chunk that was given up stays; see `workspaces repair`.",
         "workspace.waiting": "A workspace can't be prepared or listed; one document tries later.",

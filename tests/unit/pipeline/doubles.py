@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+from consumer.model.difference import ComparableUnit
 from consumer.model.document import Chunk, ProcessedDocument
 from consumer.model.fault import Failure
 from consumer.model.identity import IdentityTemplate
@@ -157,6 +158,7 @@ class Storage:
     probes_fail: list[Failure] = field(default_factory=list)
     distrusted: list[str] = field(default_factory=list)
     may_still_come: set[str] = field(default_factory=set)
+    not_found: set[str] = field(default_factory=set)
 
     async def prepare(self, slug: str, *, trace_id: str) -> None:
         self.prepared.append(slug)
@@ -199,6 +201,16 @@ class Storage:
         for unit in answer:
             take(unit)
         return listed
+
+    async def found(
+        self,
+        slug: Slug,
+        rows: Sequence[ComparableUnit],
+        texts: Callable[[], Mapping[str, str]],
+        *,
+        trace_id: TraceId,
+    ) -> frozenset[Location]:
+        return frozenset(row.location for row in rows if row.location not in self.not_found)
 
     async def workspaces(self, *, trace_id: TraceId) -> Sequence[Slug]:
         return [Slug(slug) for slug in self.slugs]

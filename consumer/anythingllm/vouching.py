@@ -1,0 +1,156 @@
+"""Rows that are listed, on vector databases where a listing proves nothing: are they found?
+
+AnythingLLM lists a document whose vectors the database has refused (`vector_databases`). Whoever
+made it would have found out, but may have died before: then its row looks like that of a stored
+chunk. So a row counts as stored when a search has found it, once in the life of a process.
+
+One search proves as many chunks of a document as it happens to find: with a common title and a
+common subject they are near each other.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+
+import structlog
+
+from consumer.anythingllm.database_control import DatabaseControl
+from consumer.anythingllm.database_in_use import DatabaseInUse
+from consumer.anythingllm.proof import Sight, StorageProof
+from consumer.anythingllm.transport import NewErrand
+from consumer.anythingllm.vector_databases import VectorDatabase
+from consumer.model.difference import ComparableUnit
+from consumer.model.marker import decode_marker
+from consumer.model.names import Location, Slug, TraceId
+
+log = structlog.get_logger(__name__)
+
+MOST_KNOWN = 200_000  # locations that were found, about 20 MB; the longest known go first
+_HITS_EACH = 3  # asked for at first for each row that is looked for
+_LOOK_SECONDS = 2.0  # between two searches for what may not be visible yet
+
+_Key = tuple[object, tuple[str, ...]]
+
+
+class Vouching:
+    """See the module's docstring.
+
+    Args:
+        timeout: seconds for one request.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        proof: StorageProof,
+        database: DatabaseInUse,
+        control: DatabaseControl,
+        *,
+        errand: NewErrand,
+        timeout: float,
+        clock: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]],
+    ) -> None:
+        self._proof = proof
+        self._database = database
+        self._control = control
+        self._errand = errand
+        self._timeout = timeout
+        self._clock = clock
+        self._sleep = sleep
+        self._known: OrderedDict[int, None] = OrderedDict()
+
+    def note(self, location: Location) -> None:
+        """Note that a search has found it, or that nobody can say more of it."""
+        self._known[hash(location)] = None
+        while len(self._known) > MOST_KNOWN:
+            self._known.popitem(last=False)
+
+    async def found(
+        self,
+        slug: Slug,
+        rows: Sequence[ComparableUnit],
+        texts: Callable[[], Mapping[str, str]],
+        trace_id: TraceId | None,
+    ) -> frozenset[Location]:
+        """The locations of the rows that are stored; all of them where listings can be believed.
+
+        Args:
+            slug: the workspace.
+            rows: of one document.
+            texts: of the document's chunks, by digest. Rows with other texts are not looked for.
+            trace_id: of the event.
+
+        Raises:
+            AnythingLLMError: nobody can say it, because the vector database is not well.
+        """
+        database = await self._database(self._errand(self._timeout, trace_id))
+        every = frozenset(row.location for row in rows)
+        unknown = [row for row in rows if row.digests and hash(row.location) not in self._known]
+        if database.cached_proves or not unknown:
+            return every
+        by_digest = texts()
+        unknown = [row for row in unknown if by_digest.keys() >= set(row.digests)]
+        missing = await self._missing(slug, unknown, by_digest, database, trace_id)
+        return every - missing
+
+    async def _missing(
+        self,
+        slug: Slug,
+        rows: Sequence[ComparableUnit],
+        texts: Mapping[str, str],
+        database: VectorDatabase,
+        trace_id: TraceId | None,
+    ) -> frozenset[Location]:
+        began = self._clock()
+        wanted: dict[_Key, set[Location]] = {}
+        for row in rows:
+            wanted.setdefault((row.version, tuple(row.digests)), set()).add(row.location)
+        while wanted:
+            await self._look(slug, wanted, texts, database, trace_id)
+            if not wanted or self._clock() >= began + database.visible_seconds:
+                break
+            await self._sleep(_LOOK_SECONDS)
+        if wanted:
+            await self._control.passes(slug, began, trace_id)
+            log.warning("chunk.row_without_vectors", workspace=slug, rows=len(wanted))
+        return frozenset[Location]().union(*wanted.values())
+
+    async def _look(
+        self,
+        slug: Slug,
+        wanted: dict[_Key, set[Location]],
+        texts: Mapping[str, str],
+        database: VectorDatabase,
+        trace_id: TraceId | None,
+    ) -> None:
+        """Take out of `wanted` what searches find, and what they can't say anything about."""
+
+        def saw(source: str) -> None:
+            if (marker := decode_marker(source)) is not None:
+                key = marker.version, tuple(mark.digest for mark in marker.chunks)
+                for location in wanted.pop(key, ()):
+                    self.note(location)
+
+        for key in list(wanted):
+            text = "\n\n".join(texts[digest] for digest in key[1])
+            if key not in wanted or not text.strip():
+                continue
+            sight = await self._proof.near(
+                slug,
+                text,
+                partial(_is_gone, wanted, key),
+                saw,
+                database=database,
+                trace_id=trace_id,
+                top=_HITS_EACH * len(wanted),
+            )
+            if sight is Sight.HIDDEN:
+                for location in wanted.pop(key, ()):
+                    self.note(location)
+
+
+def _is_gone(wanted: Mapping[_Key, object], key: _Key) -> bool:
+    return key not in wanted

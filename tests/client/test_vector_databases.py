@@ -1,0 +1,257 @@
+"""Stored means stored, whatever vector database is behind AnythingLLM."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
+from structlog.testing import capture_logs
+
+from consumer.anythingllm import (
+    AnythingLLMClient,
+    AnythingLLMError,
+    AnythingLLMRejectedError,
+)
+from consumer.anythingllm.database_control import AGAIN_SECONDS
+from consumer.anythingllm.vector_databases import DATABASES as KNOWN
+from consumer.sandbox.simulator import Simulator
+from tests.client.support import client_for, document, running_server
+
+CUT_EMOJI = "x" * 999 + "\U0001f600 and more words"
+DATABASES = ["lancedb", "pgvector", "chroma", "milvus"]
+TEXTS = ("Trim the wick of the lantern.", "Quarterly revenue rose.", "Whales sing in the sea.")
+
+
+@asynccontextmanager
+async def at(name: str, **options: object) -> AsyncIterator[tuple[Simulator, AnythingLLMClient]]:
+    """A simulated server with that database, and a client of it."""
+    async with running_server(vector_db=name, **options) as server, client_for(server) as client:
+        yield server, client
+
+
+def found(server: Simulator, slug: str = "docs") -> dict[str, int]:
+    """How many searchable copies there are of each stored text."""
+    copies: dict[str, int] = {}
+    for _, text, count in server.chunks(slug):
+        copies[text] = copies.get(text, 0) + count
+    return copies
+
+
+@pytest.mark.parametrize("name", DATABASES)
+async def test_a_document_is_stored_and_found(name: str) -> None:
+    """Each chunk once; the best hit for a text is that text, whatever is told of distances."""
+    async with at(name) as (server, client):
+        result = await client.upload_document("docs", document(*TEXTS))
+        assert result.status == "succeeded"
+        assert found(server) == dict.fromkeys(TEXTS, 1)
+        hits = await client.search_workspace("docs", "the wick of the lantern")
+
+    assert hits[0].text == TEXTS[0]
+
+
+@pytest.mark.parametrize("name", ["pgvector", "chroma"])
+async def test_what_has_nothing_in_common_comes_last(name: str) -> None:
+    """AnythingLLM's score is 1 for it; the order is right, and the distance is not known."""
+    async with at(name) as (_, client):
+        await client.upload_document("docs", document(*TEXTS))
+        hits = await client.search_workspace("docs", "zebra whales sing")
+
+    assert hits[0].text == TEXTS[2]
+    assert [hit.distance is None for hit in hits] == [False, True, True]
+
+
+@pytest.mark.parametrize("name", DATABASES)
+async def test_vectors_that_are_refused_are_not_said_to_be_stored(name: str) -> None:
+    """AnythingLLM answers success, and on pgvector lists it; afterwards all is stored."""
+    async with at(name) as (server, client):
+        await client.upload_document("docs", document("before", id="first"))
+        server.faults.vectors_refused = True
+        result = await client.upload_document("docs", document(*TEXTS))
+        assert (result.status, result.successful_uploads) == ("failed", 0)
+        assert not any(found(server).get(text) for text in TEXTS)
+        server.faults.vectors_refused = False
+        await asyncio.sleep(AGAIN_SECONDS)
+        result = await client.upload_document("docs", document(*TEXTS))
+
+        assert result.status == "succeeded"
+        assert found(server) == dict.fromkeys((*TEXTS, "before"), 1)
+
+
+async def test_while_the_database_keeps_nothing_few_files_are_stored() -> None:
+    """Each would be a row without vectors; one test document is tried now and then instead."""
+    many = document(*(f"text number {n}" for n in range(50)))
+    async with at("pgvector") as (server, client):
+        await client.upload_document("docs", document("before", id="first"))
+        server.faults.vectors_refused = True
+        await client.upload_document("docs", many)
+
+        assert len(server.state.files) < 10
+
+
+@pytest.mark.parametrize(
+    ("name", "status"), [("lancedb", "succeeded"), ("pgvector", "partial"), ("milvus", "partial")]
+)
+async def test_a_text_that_the_database_does_not_take_is_its_own_fault(
+    name: str, status: str
+) -> None:
+    """AnythingLLM cuts an emoji in two; half of one is no valid text. Its siblings are stored."""
+    async with at(name) as (server, client):
+        result = await client.upload_document("docs", document(TEXTS[0], CUT_EMOJI, TEXTS[1]))
+        assert (result.status, result.successful_uploads) == (
+            status,
+            3 if status != "partial" else 2,
+        )
+        copies = found(server)
+
+    assert copies.get(CUT_EMOJI, 0) == (status == "succeeded")
+    assert (copies[TEXTS[0]], copies[TEXTS[1]]) == (1, 1)
+    assert len(copies) == result.successful_uploads, "no row of it is left"
+    if result.failed_chunks:
+        assert result.failed_chunks[0].reason.value == "rejected"
+
+
+async def test_what_can_t_be_found_is_put_in_again_from_the_cache() -> None:
+    """Its vectors were refused for a moment; the document is not uploaded twice."""
+    async with at("pgvector") as (server, client):
+        await client.upload_document("docs", document("before", id="first"))
+        server.faults.vectors_refused = True
+        rule = server.faults.add("hold", path="*/vector-search", times=1)
+        uploading = asyncio.create_task(client.upload_document("docs", document("after")))
+        await server.journal.wait_for("request.held")
+        server.faults.vectors_refused = False
+        rule.released = True
+        result = await uploading
+        uploads = [f for f in server.state.files.values() if f.text == "after"]
+
+    assert result.status == "succeeded"
+    assert (found(server)["after"], len(uploads)) == (1, 1)
+
+
+async def test_where_the_cached_vectors_are_the_trouble_it_is_uploaded_anew() -> None:
+    """They have the width that the embedder had for a while, and are refused again."""
+    async with at("pgvector") as (server, client):
+        await client.upload_document("docs", document("before", id="first"))
+        server.faults.embedder_dimension = 32
+        rule = server.faults.add("hold", path="*/vector-search", times=1)
+        uploading = asyncio.create_task(client.upload_document("docs", document("after")))
+        await server.journal.wait_for("request.held")
+        server.faults.embedder_dimension = None
+        rule.released = True
+        result = await uploading
+
+    assert result.status == "succeeded"
+    assert found(server) == {"before": 1, "after": 1}
+
+
+@pytest.mark.parametrize("name", DATABASES)
+async def test_what_is_visible_late_is_waited_for(name: str) -> None:
+    """It is neither sent twice nor blamed."""
+    async with running_server(vector_db=name) as server:
+        server.faults.visible_after_seconds = 5.0
+        async with client_for(server, vector_db="" if name == "milvus" else "pinecone") as client:
+            result = await client.upload_document("docs", document(*TEXTS))
+
+    assert result.status == "succeeded"
+    assert found(server) == dict.fromkeys(TEXTS, 1)
+
+
+async def test_a_database_that_nobody_tells_is_not_relied_upon() -> None:
+    """A proxy hides it: each chunk is looked for."""
+    async with running_server(vector_db="pgvector") as server, client_for(server) as client:
+        server.faults.add("status", path="*/utils/metrics", status=404)
+        await client.upload_document("docs", document("before", id="first"))
+        server.faults.vectors_refused = True
+        result = await client.upload_document("docs", document(*TEXTS))
+
+    assert result.status == "failed"
+
+
+async def test_among_many_equal_texts_it_is_not_blamed_for_not_being_found() -> None:
+    """More are as near as the search gives hits: that is told, and nobody's fault."""
+    async with at("milvus") as (server, client):
+        client._database._configured = replace(KNOWN["milvus"], most_hits=20)
+        with capture_logs() as logs:
+            for n in range(40):
+                doc = document(
+                    "the same text", id=f"doc-{n}", title="Same", url="https://a.example/"
+                )
+                assert (await client.upload_document("docs", doc)).status == "succeeded"
+
+    assert sum(found(server).values()) == 40
+    assert any(line["event"] == "chunk.not_provable" for line in logs)
+
+
+SHARING = {"chroma": ("d" * 63 + "-a", "d" * 63 + "-b"), "milvus": ("a-b", "a_b")}
+
+
+@pytest.mark.parametrize("name", SHARING)
+async def test_a_workspace_that_shares_a_collection_takes_nothing(name: str) -> None:
+    """The one that was there first goes on; deleting either would empty the other."""
+    first, second = SHARING[name]
+    async with at(name) as (server, client):
+        await client.upload_document(first, document(*TEXTS))
+        with pytest.raises(AnythingLLMError, match=r"one collection .*delete neither") as refused:
+            await client.upload_document(second, document("other", id="other"))
+        assert first in str(refused.value)
+        assert second not in server.state.workspaces
+        server.state.create_workspace(second, {})
+        with pytest.raises(AnythingLLMError, match="one collection"):
+            await client.upload_document(second, document("other", id="other"))
+        for slug in (first, second):
+            with pytest.raises(AnythingLLMRejectedError, match="would be empty"):
+                await client.delete_workspace(slug)
+        result = await client.upload_document(first, document(*TEXTS, "more"))
+
+    assert result.status == "succeeded"
+
+
+async def test_rows_that_a_dead_process_left_without_vectors_are_not_believed() -> None:
+    """It would have found out. The next one looks for what is listed, once, and sends it again."""
+    async with at("pgvector") as (server, client):
+        await client.upload_document("docs", document(*TEXTS))
+        lost = next(f for f in server.state.files.values() if f.text == TEXTS[1])
+        server.damage("vectors-lost", "docs", lost.location)
+        async with client_for(server) as successor:
+            result = await successor.upload_document("docs", document(*TEXTS))
+            before = server.journal.count(
+                "request.answered", path="/api/v1/workspace/docs/vector-search"
+            )
+            again = await successor.upload_document("docs", document(*TEXTS))
+            after = server.journal.count(
+                "request.answered", path="/api/v1/workspace/docs/vector-search"
+            )
+
+    assert (result.status, len(result.uploaded_chunk_ids)) == ("succeeded", 1)
+    assert found(server) == dict.fromkeys(TEXTS, 1)
+    assert (again.uploaded_chunk_ids, after - before) == ((), 0)
+
+
+async def test_one_search_vouches_for_many_chunks_of_a_document() -> None:
+    """At most one for five chunks, from ten on."""
+    many = document(*(f"chapter {n} of the manual about lanterns" for n in range(40)))
+    async with at("pgvector") as (server, client):
+        await client.upload_document("docs", many)
+        server.journal.clear()
+        async with client_for(server) as successor:
+            result = await successor.upload_document("docs", many)
+        searches = [e for e in server.journal if "vector-search" in str(e)]
+
+    assert (result.status, result.uploaded_chunk_ids) == ("succeeded", ())
+    assert len(searches) <= 8
+
+
+async def test_while_the_database_is_down_nothing_is_taken_for_lost() -> None:
+    """Everything looks empty then (pgvector): an outage, and no reason to send anything again."""
+    async with at("pgvector") as (server, client):
+        await client.upload_document("docs", document(*TEXTS))
+        server.faults.database_down = True
+        files = len(server.state.files)
+        async with client_for(server) as successor:
+            with pytest.raises(AnythingLLMError):
+                await successor.upload_document("docs", document(*TEXTS, "more"))
+        server.faults.database_down = False
+
+    assert len([f for f in server.state.files.values() if f.text in TEXTS]) == files
