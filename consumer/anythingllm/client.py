@@ -117,19 +117,8 @@ class AnythingLLMClient:
         self._workspaces = Workspaces(
             self._api, self._database, may_create=config.create_workspaces
         )
-        self._readiness = Readiness(
-            self._api,
-            self._workspaces,
-            self._proof,
-            self._database,
-            errand=self._errand,
-            timeout=config.timeout,
-            upload_timeout=config.upload_timeout,
-            pause=config.sentinel_pause,
-            clock=clock,
-            sleep=sleep,
-        )
-        self._control = DatabaseControl(self._readiness.store_test, clock=clock)
+        self._readiness = self._readiness_by(self._api, self._proof)
+        self._control = DatabaseControl(self._prober().store_test, clock=clock)
         self._storage = AnythingLLMStorage(
             self._api,
             self._readiness,
@@ -370,6 +359,28 @@ class AnythingLLMClient:
 
     def _errand(self, seconds: float, trace_id: TraceId | None) -> Errand:
         return Errand(self._clock() + seconds, self._clock, trace_id)
+
+    def _prober(self) -> Readiness:
+        """Stores test documents while the breaker is open: that is how it learns when to close."""
+        api = Api(self._transport, is_probe=True)
+        proof = StorageProof(api, errand=self._errand, timeout=self._config.timeout)
+        prober = self._readiness_by(api, proof)
+        prober.when_left(self._readiness.left)
+        return prober
+
+    def _readiness_by(self, api: Api, proof: StorageProof) -> Readiness:
+        return Readiness(
+            api,
+            self._workspaces,
+            proof,
+            self._database,
+            errand=self._errand,
+            timeout=self._config.timeout,
+            upload_timeout=self._config.upload_timeout,
+            pause=self._config.sentinel_pause,
+            clock=self._clock,
+            sleep=self._sleep,
+        )
 
     def _ways(self) -> Ways:
         return Ways(

@@ -159,6 +159,10 @@ class Readiness:
         """Have the listener called with the slug when sentinels may be left there (rule 4)."""
         self._on_left = listener
 
+    def left(self, slug: Slug) -> None:
+        """Tell the listener of `when_left`."""
+        self._on_left(slug)
+
     def forget(self, slug: Slug) -> None:
         """Look again before the next upload: the workspace turned out to be gone or changed."""
         self._ready.pop(slug, None)

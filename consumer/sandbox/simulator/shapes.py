@@ -13,7 +13,7 @@ from consumer.sandbox.simulator import names, text
 from consumer.sandbox.simulator.exchange import Exchange, WireAnswer, json_answer, number
 from consumer.sandbox.simulator.jsontext import loads
 from consumer.sandbox.simulator.state import KeptWorkspace, SourceFile
-from consumer.sandbox.simulator.vector_databases import VectorDatabase
+from consumer.sandbox.simulator.vector_databases import SimulatedDatabase
 from consumer.sandbox.simulator.vector_store import Hit
 
 TITLE_MISSING = (
@@ -123,7 +123,7 @@ def search_limits(request: Exchange, workspace: KeptWorkspace) -> tuple[int, flo
     return int(limit) if limit and limit >= 1 else int(workspace.fields["topN"]), threshold
 
 
-def hit_json(hit: Hit, database: VectorDatabase) -> dict[str, Any]:
+def hit_json(hit: Hit, database: SimulatedDatabase) -> dict[str, Any]:
     """A search hit; some databases give neither a distance nor, from the cache, an id."""
     shown = hit.stored.file.metadata
     kept = ("description", "docSource", "chunkSource", "published", "wordCount")

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 
 from consumer.sandbox.simulator.embedder import distance
 from consumer.sandbox.simulator.state import Embedded, SourceFile
-from consumer.sandbox.simulator.vector_databases import LANCEDB, Race, VectorDatabase
+from consumer.sandbox.simulator.vector_databases import LANCEDB, Race, SimulatedDatabase
 
 CREATION_SECONDS = 0.05
 """How long creating a table takes: whoever looks for it in that time does not see it."""
@@ -99,7 +99,7 @@ class Tables:
         rng: random.Random,
         wiped: Callable[[str, Sequence[StoredVector]], None],
         creation_seconds: float = CREATION_SECONDS,
-        database: VectorDatabase = LANCEDB,
+        database: SimulatedDatabase = LANCEDB,
     ) -> None:
         self._rng = rng
         self._wiped = wiped

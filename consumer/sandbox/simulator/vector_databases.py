@@ -63,7 +63,7 @@ def _exact(vectors: int) -> int | str:
 
 
 @dataclass(frozen=True, slots=True)
-class VectorDatabase:
+class SimulatedDatabase:
     """What a client of AnythingLLM 1.16 meets on one vector database.
 
     Args:
@@ -139,14 +139,14 @@ def _none(_: int) -> int:
     return 0
 
 
-LANCEDB = VectorDatabase(
+LANCEDB = SimulatedDatabase(
     VectorDb.LANCEDB,
     race=Race.WIPES,
     shows_distance=True,
     file_ids=False,
     lone_surrogates=LoneSurrogates.KEPT,  # not measured
 )
-PGVECTOR = VectorDatabase(
+PGVECTOR = SimulatedDatabase(
     VectorDb.PGVECTOR,
     race=Race.REFUSES,
     shared_dimension=True,
@@ -158,8 +158,8 @@ PGVECTOR = VectorDatabase(
     lies_on_delete=True,
     lies_when_down=True,
 )
-CHROMA = VectorDatabase(VectorDb.CHROMA, collection=chroma_collection, count=_none)
-MILVUS = VectorDatabase(
+CHROMA = SimulatedDatabase(VectorDb.CHROMA, collection=chroma_collection, count=_none)
+MILVUS = SimulatedDatabase(
     VectorDb.MILVUS,
     collection=milvus_collection,
     hides_unlike=True,
@@ -167,6 +167,6 @@ MILVUS = VectorDatabase(
     lone_surrogates=LoneSurrogates.LOST,  # Milvus Lite; Milvus itself may refuse them
     lies_on_delete=True,  # read, not measured: nobody looks at a delete's status
 )
-DATABASES: Mapping[VectorDb, VectorDatabase] = {
+DATABASES: Mapping[VectorDb, SimulatedDatabase] = {
     each.name: each for each in (LANCEDB, PGVECTOR, CHROMA, MILVUS)
 }

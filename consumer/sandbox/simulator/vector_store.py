@@ -1,6 +1,6 @@
 """The vector database behind the server: its tables, what is wrong with it, what it tells of it.
 
-What differs between databases is in `VectorDatabase`; what is broken at the moment is in `Faults`.
+What differs between databases is in `SimulatedDatabase`; what is broken at the moment is in `Faults`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from consumer.sandbox.simulator.faults import Faults
 from consumer.sandbox.simulator.jsontext import has_lone_surrogate
 from consumer.sandbox.simulator.state import Embedded, SourceFile
 from consumer.sandbox.simulator.tables import RefusedError, StoredVector, TableError, Tables
-from consumer.sandbox.simulator.vector_databases import LoneSurrogates, VectorDatabase
+from consumer.sandbox.simulator.vector_databases import LoneSurrogates, SimulatedDatabase
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class VectorStore:
         self,
         tables: Tables,
         faults: Faults,
-        database: VectorDatabase,
+        database: SimulatedDatabase,
         clock: Callable[[], float],
         uuid: Callable[[], str],
     ) -> None:

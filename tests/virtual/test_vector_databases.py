@@ -1,0 +1,121 @@
+"""The whole journey on vector databases that refuse, lose and hide without a word."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from consumer.sandbox.simulator import Options
+from tests.virtual.loop import virtually
+from tests.virtual.world import World, event, world
+
+PGVECTOR = Options(vector_db="pgvector")
+CUT_EMOJI = "x" * 999 + "\U0001f600 and more words"
+
+
+def _publish(w: World, documents: int) -> None:
+    for n in range(documents):
+        w.publish(event(f"d{n}", [f"text {m} of d{n}" for m in range(3)]))
+
+
+def _found(w: World, slug: str = "docs") -> dict[str, int]:
+    """How many searchable copies there are of each listed text."""
+    copies: Counter[str] = Counter()
+    for _, text, count in w.sim.chunks(slug):
+        copies[text] += count
+    return dict(copies)
+
+
+def _all_stored_once(w: World, documents: int) -> None:
+    wanted = {f"text {m} of d{n}": 1 for n in range(documents) for m in range(3)}
+    assert _found(w) == wanted | {"before": 1}
+
+
+async def _before(w: World) -> None:
+    w.sim.faults.latency = 0.02
+    w.publish(event("first", ["before"]))
+    await w.settled()
+
+
+@pytest.mark.parametrize("fault", ["vectors_refused", "database_down", "embedder_dimension"])
+@pytest.mark.parametrize("name", ["pgvector", "chroma", "milvus", "lancedb"])
+def test_an_outage_of_the_vector_database_loses_nothing(name: str, fault: str) -> None:
+    """36 documents in ten minutes: none is said to be stored, and afterwards all of them are."""
+
+    @virtually
+    async def run() -> None:
+        async with world(options=Options(vector_db=name)) as w:
+            await _before(w)
+            setattr(w.sim.faults, fault, 32 if fault == "embedder_dimension" else True)
+            _publish(w, 36)
+            await w.idle(600)
+            assert w.statuses() == {"succeeded": 1}
+            assert len(w.sim.state.files) < 200
+            setattr(w.sim.faults, fault, None if fault == "embedder_dimension" else False)
+            await w.settled()
+            await w.idle(1_300)
+            assert w.statuses() == {"succeeded": 37}
+            _all_stored_once(w, 36)
+
+    run()
+
+
+def test_a_text_that_the_database_does_not_take_is_dead_lettered_within_a_minute() -> None:
+    """An emoji on the seam where AnythingLLM cuts; its siblings are stored, and found."""
+
+    @virtually
+    async def run() -> None:
+        async with world(options=PGVECTOR) as w:
+            await _before(w)
+            w.publish(event("a", ["one", CUT_EMOJI, "two"]))
+            await w.settled(within=60)
+            assert w.statuses() == {"succeeded": 1, "partial": 1}
+            assert _found(w) == {"before": 1, "one": 1, "two": 1}
+
+    run()
+
+
+def test_a_process_that_dies_before_it_looked_leaves_nothing_that_is_believed() -> None:
+    """Its rows are listed and have no vectors; the next one finds that out."""
+
+    @virtually
+    async def run() -> None:
+        async with world(options=PGVECTOR) as w:
+            await _before(w)
+            w.sim.faults.vectors_refused = True
+            held = w.sim.faults.add("hold", path="*/vector-search")
+            w.publish(event("d0", [f"text {m} of d0" for m in range(3)]))
+            await w.idle(5)
+            await w.crash()
+            held.released = True
+            w.sim.faults.vectors_refused = False
+            w.sim.faults.rules.clear()
+            await w.start()
+            await w.settled()
+            await w.idle(1_300)
+            assert w.statuses()["succeeded"] == 2
+            _all_stored_once(w, 1)
+
+    run()
+
+
+def test_a_workspace_that_shares_its_collection_waits_and_the_others_go_on() -> None:
+    """Chroma: slugs that are equal in their first 63 characters."""
+    first, second = ("d" * 63 + "-a", "d" * 63 + "-b")
+
+    @virtually
+    async def run() -> None:
+        async with world(options=Options(vector_db="chroma")) as w:
+            w.sim.faults.latency = 0.02
+            w.publish(event("a", ["one"], technology=first))
+            await w.settled()
+            w.publish(event("b", ["two"], technology=second))
+            w.publish(event("c", ["three"], technology=first))
+            await w.has_results(2)
+            await w.idle(600)
+            assert w.statuses() == {"succeeded": 2}
+            assert _found(w, second) == {}
+            assert _found(w, first) == {"one": 1, "three": 1}
+
+    run()
