@@ -118,7 +118,8 @@ class AnythingLLMClient:
             self._api, self._database, may_create=config.create_workspaces
         )
         self._readiness = self._readiness_by(self._api, self._proof)
-        self._control = DatabaseControl(self._prober().store_test, clock=clock)
+        prober = self._prober()
+        self._control = DatabaseControl(prober.store_test, prober.removal_test, clock=clock)
         self._storage = AnythingLLMStorage(
             self._api,
             self._readiness,

@@ -6,6 +6,11 @@ stored, or nothing can. While nothing can, that is an outage of the whole server
 and nothing more is uploaded, because each upload would leave a row without vectors.
 
 What was stored later than the chunk and was found is as good as a control, and costs nothing.
+
+Some databases refuse removals in the same way: row and file go, the vectors stay, are found for
+ever, and no call reaches them any more. So before anything is removed there, at most once a minute,
+a test document has to be gone once it was removed. While it is not, nothing else is removed. Each
+such test leaves vectors of its own, so they become rare.
 """
 
 from __future__ import annotations
@@ -22,6 +27,8 @@ from consumer.model.names import Slug, TraceId
 log = structlog.get_logger(__name__)
 
 AGAIN_SECONDS = 10.0  # between two controls that fail
+REMOVES_SECONDS = 60.0  # for which a test of removals counts; doubled by each that fails
+_RAREST_SECONDS = 1800.0  # between two tests of removals that fail
 
 
 class DatabaseControl:
@@ -29,22 +36,29 @@ class DatabaseControl:
 
     Args:
         store_test: stores a test document in a workspace, finds it and removes it, or raises.
+        removal_test: the same, and then looks whether it is gone.
         clock: monotonic seconds.
     """
 
     def __init__(
         self,
         store_test: Callable[[Slug, TraceId | None], Awaitable[None]],
+        removal_test: Callable[[Slug, TraceId | None], Awaitable[None]],
         *,
         clock: Callable[[], float],
     ) -> None:
         self._store_test = store_test
+        self._removal_test = removal_test
         self._clock = clock
         self._turn = asyncio.Lock()
         self._kept_at = float("-inf")
         self._failed_at = float("-inf")
         self._failure: AnythingLLMError | None = None
         self._slug: Slug | None = None
+        self._removal_turn = asyncio.Lock()
+        self._removal_due = float("-inf")
+        self._removal_pause = REMOVES_SECONDS
+        self._removal_failure: AnythingLLMError | None = None
 
     def found(self, sent_at: float) -> None:
         """Note that something was found that was sent then."""
@@ -78,6 +92,45 @@ class DatabaseControl:
         """
         if self._failure is not None:
             await self.passes(slug, self._clock(), trace_id)
+
+    async def removes(self, slug: Slug, trace_id: TraceId | None) -> None:
+        """Return when the database is known to remove what it is told to remove.
+
+        Args:
+            slug: a workspace where a test document may be stored.
+            trace_id: of the event.
+
+        Raises:
+            AnythingLLMError: theirs: it does not, or nobody could find out.
+        """
+        async with self._removal_turn:
+            if self._clock() >= self._removal_due:
+                await self._test_removal(slug, trace_id)
+            elif self._removal_failure is not None:
+                raise self._removal_failure.without_past()
+
+    async def _test_removal(self, slug: Slug, trace_id: TraceId | None) -> None:
+        try:
+            await self._removal_test(slug, trace_id)
+        except AnythingLLMError as error:
+            error.fault = Fault.BUSY if error.fault is Fault.BUSY else Fault.THEIRS
+            error.ambiguous = False
+            if self._removal_failure is None:
+                log.error(
+                    "vector_database.removes_nothing",
+                    workspace=slug,
+                    error=error.message,
+                    consequence="nothing is removed, and documents with stale chunks wait",
+                    what_to_do="see the vector database: may AnythingLLM delete from its table?",
+                )
+            self._removal_failure = error
+            self._removal_due = self._clock() + self._removal_pause
+            self._removal_pause = min(2 * self._removal_pause, _RAREST_SECONDS)
+            raise
+        if self._removal_failure is not None:
+            log.info("vector_database.removes_again", workspace=slug)
+        self._removal_failure, self._removal_pause = None, REMOVES_SECONDS
+        self._removal_due = self._clock() + REMOVES_SECONDS
 
     async def probe(self, trace_id: TraceId | None) -> None:
         """Part of the deep probe: try again what has failed; nothing where nothing has."""

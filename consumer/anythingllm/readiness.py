@@ -226,6 +226,32 @@ class Readiness:
         finally:
             await self._remove_sentinels(slug, trace_id, litter)
 
+    async def removal_test(self, slug: Slug, trace_id: TraceId | None) -> None:
+        """Store a sentinel in a workspace that is there, remove it, and find it no more.
+
+        Raises:
+            AnythingLLMError: that was not possible, or it is still found. Nothing can remove its
+                vectors then.
+        """
+        litter, sentinel = _Litter([]), uuid.uuid4().hex
+        try:
+            await self._embed(slug, sentinel, trace_id, litter)
+            if not await self._appears(slug, sentinel, trace_id):
+                raise AnythingLLMError(
+                    "a test document was answered with success and can't be found",
+                    fault=Fault.THEIRS,
+                )
+            await self._api.remove(self._errand(self._timeout, trace_id), litter.locations)
+            litter.locations.clear()
+        finally:
+            await self._remove_sentinels(slug, trace_id, litter)
+        if not await self._disappears(slug, sentinel, trace_id):
+            raise AnythingLLMError(
+                f"a test document that was removed from workspace {slug!r} is still found: "
+                "AnythingLLM's vector database refuses removals, and nothing is removed meanwhile",
+                fault=Fault.THEIRS,
+            )
+
     async def close(self) -> None:
         """Stop preparing. Sentinels that are left are removed by the next process that prepares."""
         tasks = list(self._tasks)
@@ -319,6 +345,15 @@ class Readiness:
         database = await self._database(self._errand(self._timeout, trace_id))
         until = self._clock() + database.visible_seconds
         while not await self._seen(slug, sentinel, trace_id):
+            if self._clock() >= until:
+                return False
+            await self._sleep(_LOOK_SECONDS)
+        return True
+
+    async def _disappears(self, slug: Slug, sentinel: str, trace_id: TraceId | None) -> bool:
+        database = await self._database(self._errand(self._timeout, trace_id))
+        until = self._clock() + database.visible_seconds
+        while await self._seen(slug, sentinel, trace_id):
             if self._clock() >= until:
                 return False
             await self._sleep(_LOOK_SECONDS)

@@ -52,6 +52,8 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "identity.reminted": "A page came under a new id; `what_to_do` names the setting.",
         "index.over_budget": "What one workspace stores needs more memory than all may have.",
         "vector_database.keeps_nothing": "The vector database drops what is said to be stored.",
+        "vector_database.removes_nothing": "The vector database keeps what was removed.",
+        "vector_database.removes_again": "The vector database removes again what is removed.",
         "vector_database.keeps_again": "The vector database keeps what is stored again.",
         "vector_database.found": "AnythingLLM has said which vector database it has.",
         "vector_database.not_told": "AnythingLLM did not say which vector database it has; later.",

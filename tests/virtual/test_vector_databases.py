@@ -119,3 +119,37 @@ def test_a_workspace_that_shares_its_collection_waits_and_the_others_go_on() -> 
             assert _found(w, first) == {"one": 1, "three": 1}
 
     run()
+
+
+@pytest.mark.parametrize("fault", ["vectors_kept", "database_down"])
+@pytest.mark.parametrize("name", ["pgvector", "chroma", "milvus"])
+def test_what_can_t_be_removed_is_not_said_to_be_removed(name: str, fault: str) -> None:
+    """The old texts would be found for ever; afterwards they go."""
+
+    @virtually
+    async def run() -> None:
+        async with world(options=Options(vector_db=name)) as w:
+            await _before(w)
+            _publish(w, 4)
+            await w.settled()
+            setattr(w.sim.faults, fault, True)
+            w.publish(event("d0", ["new"], day=1))
+            for n in (1, 2, 3):
+                w.publish(None, key=f"d{n}")
+            await w.idle(600)
+            assert w.statuses() == {"succeeded": 5}
+            setattr(w.sim.faults, fault, False)
+            await w.settled(within=2 * 3600)
+            await w.idle(1_300)
+            assert w.statuses() == {"succeeded": 6, "deleted": 3}
+            assert _found(w) == {"before": 1, "new": 1}
+            assert _texts_found(w) == {"before", "new"}
+
+    run()
+
+
+def _texts_found(w: World) -> set[str]:
+    """Texts of documents that a search finds, listed or not."""
+    table = w.sim.tables.get("docs")
+    vectors = [each for some in table.by_document.values() for each in some] if table else []
+    return {v.file.text for v in vectors if not v.file.text.startswith("readiness check")}
