@@ -84,7 +84,7 @@ def sentinels(server: Simulator) -> list[str]:
         left += [source for source, _, _ in server.chunks(slug) if is_sentinel(source)]
         table = server.tables.get(slug)
         vectors = [each for some in table.by_document.values() for each in some] if table else []
-        left += [v.id for v in vectors if is_sentinel(v.file.metadata["docSource"])]
+        left += [v.doc_id for v in vectors if is_sentinel(v.file.metadata["docSource"])]
     return left
 
 
