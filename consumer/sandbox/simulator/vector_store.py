@@ -70,10 +70,7 @@ class VectorStore:
         ]
         if self._faults.database_down:
             raise TableError("the vector database is down")
-        surrogates = self._surrogates_in(pieces)
-        if surrogates is LoneSurrogates.REFUSED:
-            raise TableError("the vector database refuses half an emoji")
-        if surrogates is LoneSurrogates.LOST:
+        if self._loses(pieces):
             return False
         try:
             if self._faults.vectors_refused:
@@ -153,11 +150,13 @@ class VectorStore:
             return random
         return None if from_cache else file.id
 
-    def _surrogates_in(self, pieces: Sequence[Embedded]) -> LoneSurrogates | None:
-        kept = self.database.lone_surrogates is LoneSurrogates.KEPT
-        if kept or not any(has_lone_surrogate(piece.text) for piece in pieces):
-            return None
-        return self.database.lone_surrogates
+    def _loses(self, pieces: Sequence[Embedded]) -> bool:
+        fate = self.database.lone_surrogates
+        if fate is LoneSurrogates.KEPT or not any(has_lone_surrogate(p.text) for p in pieces):
+            return False
+        if fate is LoneSurrogates.REFUSED:
+            raise TableError("the vector database refuses half an emoji")
+        return True
 
     def _deletes_fail(self) -> bool:
         return self._faults.database_down or self._faults.vectors_kept
