@@ -10,7 +10,7 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from types import TracebackType
@@ -23,7 +23,12 @@ from consumer.anythingllm.config import AnythingLLMConfig
 from consumer.anythingllm.database_control import DatabaseControl
 from consumer.anythingllm.database_in_use import DatabaseInUse
 from consumer.anythingllm.document_upload import DocumentUploads
-from consumer.anythingllm.errors import AnythingLLMRejectedError, AnythingLLMTimeoutError, is_sick
+from consumer.anythingllm.errors import (
+    AnythingLLMError,
+    AnythingLLMRejectedError,
+    AnythingLLMTimeoutError,
+    is_sick,
+)
 from consumer.anythingllm.health import PROBE_SECONDS, breaker_status, check_health
 from consumer.anythingllm.marker_lookup import MarkerLookup
 from consumer.anythingllm.models import (
@@ -40,7 +45,7 @@ from consumer.anythingllm.stored_documents import stored_documents
 from consumer.anythingllm.transport import SPARE_CONNECTIONS, Errand, Transport
 from consumer.anythingllm.unit_store import REMOVALS_IN_FLIGHT, AnythingLLMStorage
 from consumer.anythingllm.unit_upload import Ways
-from consumer.anythingllm.vector_databases import distances
+from consumer.anythingllm.vector_databases import UNKNOWN, distances
 from consumer.anythingllm.vouching import Vouching
 from consumer.anythingllm.workspaces import Workspaces
 from consumer.model.document import ProcessedDocument
@@ -281,7 +286,10 @@ class AnythingLLMClient:
         told = [(each.distance, each.score) for each in vectors]
         if all(distance is not None for distance, _ in told):
             return vectors
-        found = distances(told, await self._database(errand))
+        database = UNKNOWN
+        with suppress(AnythingLLMError):
+            database = await self._database(errand)
+        found = distances(told, database)
         return [replace(v, distance=each) for v, each in zip(vectors, found, strict=True)]
 
     async def list_workspace_documents(

@@ -7,9 +7,10 @@ from collections.abc import Callable
 import structlog
 
 from consumer.anythingllm.api import Api
-from consumer.anythingllm.errors import AnythingLLMError
+from consumer.anythingllm.errors import AnythingLLMError, is_sick
 from consumer.anythingllm.transport import Errand
 from consumer.anythingllm.vector_databases import DATABASES, UNKNOWN, VectorDatabase
+from consumer.model.fault import Fault
 
 log = structlog.get_logger(__name__)
 
@@ -33,7 +34,11 @@ class DatabaseInUse:
         self._known = UNKNOWN
 
     async def __call__(self, errand: Errand) -> VectorDatabase:
-        """The entry; that of the last answer while the server gives none. Never raises."""
+        """The entry; that of the last answer while the server gives none.
+
+        Raises:
+            AnythingLLMError: theirs: an outage, and it never was known.
+        """
         if self._configured is not None:
             return self._configured
         if self._clock() - self._asked_at >= REMEMBERED_SECONDS:
@@ -44,8 +49,11 @@ class DatabaseInUse:
         try:
             name = await self._api.vector_database(errand)
         except AnythingLLMError as error:
-            # Not remembered: it may be an outage, and the next question may be answered.
+            # Not remembered: the next question may be answered.
             log.debug("vector_database.not_told", error=error.message)
+            if is_sick(error) and self._asked_at == float("-inf"):
+                error.fault = Fault.BUSY if error.fault is Fault.BUSY else Fault.THEIRS
+                raise
             return
         self._asked_at = self._clock()
         known = DATABASES.get(name or "", UNKNOWN)

@@ -1,6 +1,6 @@
 """The vector database behind the server: its tables, what is wrong with it, what it tells of it.
 
-What differs between databases is in `SimulatedDatabase`; what is broken at the moment is in `Faults`.
+What differs between databases is in `SimulatedDatabase`, and what is broken now in `Faults`.
 """
 
 from __future__ import annotations
