@@ -86,6 +86,8 @@ class _Rules:
     forgets: bool
     refused: Mapping[Place, Iterable[Counter[str]]]
     by_hand: frozenset[str]
+    begun: frozenset[tuple[str | None, Version]]
+    """Documents that may have left something: what overtook them was refused, and removed nothing."""
 
 
 def allowed(
@@ -104,7 +106,17 @@ def allowed(
         by_hand: workspaces that people changed.
     """
     found = Allowed()
-    rules = _Rules(found, forgets, refused or {}, by_hand)
+    refused = refused or {}
+    begun = frozenset(
+        (told.slug, told.version)
+        for told in events
+        for later in events
+        if later.place != told.place
+        and told.kind == "document"
+        and list(refused.get(later.place, ()))
+        and _makes_pointless(later, told)
+    )
+    rules = _Rules(found, forgets, refused, by_hand, begun)
     live = [told for told in events if not told.is_replay]
     replays = [told for told in events if told.is_replay]
     # By how many of each topic are done: the two are read side by side.
@@ -144,7 +156,8 @@ def _step(told: Told, later: Sequence[Told], state: State, rules: _Rules) -> Ite
     is_remembered = any(slug == told.slug and told.version < v for slug, v in state.known) or any(
         slug in (None, told.slug) and told.version[1] < offset for slug, offset in state.ended
     )
-    if is_marked or is_remembered:
+    may_be_marked = any(slug == told.slug and told.version < v for slug, v in rules.begun)
+    if is_marked or is_remembered or may_be_marked:
         found.may_say(told, "superseded")
         yield state
     if is_marked and told.slug not in rules.by_hand:
