@@ -87,7 +87,7 @@ class _Rules:
     refused: Mapping[Place, Iterable[Counter[str]]]
     by_hand: frozenset[str]
     begun: frozenset[tuple[str | None, Version]]
-    """Documents that may have left something: what overtook them was refused, and removed nothing."""
+    """Documents that may have left something: what overtook them was refused."""
 
 
 def allowed(
