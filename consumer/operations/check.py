@@ -80,15 +80,18 @@ async def look_at_anythingllm(settings: Settings) -> list[CheckFinding]:
 
 
 async def look_at_collections(storage: AnythingLLMStorage) -> list[CheckFinding]:
-    """The vector database, and workspaces that have one collection there."""
+    """Where the vector database asks for care; nothing where it does not."""
     subject = "vector database"
     try:
         database = await storage.database()
         groups = sharing(await storage.workspaces(), database)
     except AnythingLLMError as error:
         return [CheckFinding(True, subject, f"not looked at: {error.message}")]
+    if not groups and database.cached_proves:
+        return []
     if not groups:
-        return [CheckFinding(True, subject, database.name)]
+        text = f"{database.name}: chunks count as stored when a search finds them"
+        return [CheckFinding(True, subject, text)]
     named = "; ".join(" and ".join(group) for group in groups[:_MOST_NAMED])
     text = f"{database.name}: workspaces with one collection, so that each finds the other's texts"
     return [CheckFinding(False, subject, f"{text}: {named}", SHARED_COLLECTION_HELP)]
