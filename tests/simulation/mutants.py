@@ -360,6 +360,40 @@ MUTANTS: Sequence[Mutant] = (
         held_by="tests/unit/pipeline/test_upload.py::"
         "test_what_was_planned_before_others_emptied_the_workspace_is_planned_anew",
     ),
+    Mutant(
+        "tells the next owner of no doubt",
+        "consumer.kafka.assignment.KafkaDelivery.left_in_doubt",
+        _always(False),
+        held_by="tests/simulation/test_simulation.py::test_what_went_wrong_once_goes_well"
+        "[committed in doubt, overtaken under the next owner, and rebalances]",
+    ),
+    Mutant(
+        "carries out what waits behind a dropped event",
+        "consumer.pipeline.key_queues.Turn.drop_those_behind",
+        _does_nothing,
+        held_by="tests/unit/pipeline/test_journey.py::"
+        "test_what_waits_behind_a_document_that_a_stop_drops_is_dropped",
+    ),
+    Mutant(
+        "notes what is settled with a hole",
+        "consumer.kafka.ledger.Ledger._leave_out",
+        _does_nothing,
+        held_by="tests/unit/kafka/test_ledger.py::test_what_is_noted_has_no_hole",
+    ),
+    Mutant(
+        "believes every answer that says cached",
+        "consumer.anythingllm.unit_upload.RawTextUpload._prove",
+        _waits_for_nothing,
+        held_by="tests/client/test_vector_databases.py::"
+        "test_vectors_that_are_refused_are_not_said_to_be_stored",
+    ),
+    Mutant(
+        "believes every listing",
+        "consumer.anythingllm.vouching.Vouching._missing",
+        _later(frozenset()),
+        held_by="tests/client/test_vector_databases.py::"
+        "test_rows_that_a_dead_process_left_without_vectors_are_not_believed",
+    ),
     Mutant("counts equal texts once", "consumer.model.difference.cover", _covers_equal_texts),
     Mutant(
         "gives up without evidence",
