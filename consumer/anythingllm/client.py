@@ -10,7 +10,7 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from types import TracebackType
@@ -24,7 +24,6 @@ from consumer.anythingllm.database_control import DatabaseControl
 from consumer.anythingllm.database_in_use import DatabaseInUse
 from consumer.anythingllm.document_upload import DocumentUploads
 from consumer.anythingllm.errors import (
-    AnythingLLMError,
     AnythingLLMRejectedError,
     AnythingLLMTimeoutError,
     is_sick,
@@ -45,7 +44,7 @@ from consumer.anythingllm.stored_documents import stored_documents
 from consumer.anythingllm.transport import SPARE_CONNECTIONS, Errand, Transport
 from consumer.anythingllm.unit_store import REMOVALS_IN_FLIGHT, AnythingLLMStorage
 from consumer.anythingllm.unit_upload import Ways
-from consumer.anythingllm.vector_databases import UNKNOWN, distances
+from consumer.anythingllm.vector_databases import distances
 from consumer.anythingllm.vouching import Vouching
 from consumer.anythingllm.workspaces import Workspaces
 from consumer.model.document import ProcessedDocument
@@ -286,10 +285,7 @@ class AnythingLLMClient:
         told = [(each.distance, each.score) for each in vectors]
         if all(distance is not None for distance, _ in told):
             return vectors
-        database = UNKNOWN
-        with suppress(AnythingLLMError):
-            database = await self._database(errand)
-        found = distances(told, database)
+        found = distances(told, await self._database(errand))
         return [replace(v, distance=each) for v, each in zip(vectors, found, strict=True)]
 
     async def list_workspace_documents(
@@ -385,7 +381,9 @@ class AnythingLLMClient:
             self._database,
             errand=self._errand,
             timeout=self._config.timeout,
-            upload_timeout=self._config.upload_timeout,
+            upload_timeout=min(self._config.upload_timeout, self._config.removal_timeout)
+            if api is not self._api
+            else self._config.upload_timeout,
             pause=self._config.sentinel_pause,
             clock=self._clock,
             sleep=self._sleep,

@@ -10,17 +10,23 @@ What was stored later than the chunk and was found is as good as a control, and 
 Some databases refuse removals in the same way: row and file go, the vectors stay, are found for
 ever, and no call reaches them any more. So before anything is removed there, at most once a minute,
 a test document has to be gone once it was removed. While it is not, nothing else is removed. Each
-such test leaves vectors of its own, so they become rare.
+such test leaves vectors of its own, so they become rare. What happens in the minute after a test is
+not seen.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import structlog
 
-from consumer.anythingllm.errors import AnythingLLMError
+from consumer.anythingllm.errors import (
+    AnythingLLMError,
+    AnythingLLMNotFoundError,
+    StillFoundError,
+)
 from consumer.model.fault import Fault
 from consumer.model.names import Slug, TraceId
 
@@ -84,13 +90,19 @@ class DatabaseControl:
                 raise self._failure.without_past()
             await self._control(slug, trace_id)
 
-    async def enter(self, slug: Slug, trace_id: TraceId | None) -> None:
+    async def enter(self, slug: Slug, trace_id: TraceId | None, check: Callable[[], None]) -> None:
         """Return when something may be uploaded: at once, unless the last control has failed.
+
+        Args:
+            slug: as `passes` takes it.
+            trace_id: of the event.
+            check: called before a test document is sent; what it raises gets out.
 
         Raises:
             AnythingLLMError: as `passes` does.
         """
         if self._failure is not None:
+            check()
             await self.passes(slug, self._clock(), trace_id)
 
     async def removes(self, slug: Slug, trace_id: TraceId | None) -> None:
@@ -115,7 +127,11 @@ class DatabaseControl:
         except AnythingLLMError as error:
             error.fault = Fault.BUSY if error.fault is Fault.BUSY else Fault.THEIRS
             error.ambiguous = False
-            if self._removal_failure is None:
+            self._removal_failure = error
+            if not isinstance(error, StillFoundError):
+                self._removal_due = self._clock() + AGAIN_SECONDS
+                raise
+            if self._removal_pause == REMOVES_SECONDS:
                 log.error(
                     "vector_database.removes_nothing",
                     workspace=slug,
@@ -123,25 +139,28 @@ class DatabaseControl:
                     consequence="nothing is removed, and documents with stale chunks wait",
                     what_to_do="see the vector database: may AnythingLLM delete from its table?",
                 )
-            self._removal_failure = error
             self._removal_due = self._clock() + self._removal_pause
             self._removal_pause = min(2 * self._removal_pause, _RAREST_SECONDS)
             raise
-        if self._removal_failure is not None:
+        if self._removal_pause > REMOVES_SECONDS:
             log.info("vector_database.removes_again", workspace=slug)
         self._removal_failure, self._removal_pause = None, REMOVES_SECONDS
         self._removal_due = self._clock() + REMOVES_SECONDS
 
     async def probe(self, trace_id: TraceId | None) -> None:
         """Part of the deep probe: try again what has failed; nothing where nothing has."""
-        if self._failure is not None and self._slug is not None:
-            async with self._turn:
-                await self._control(self._slug, trace_id)
+        async with self._turn:
+            if self._failure is not None and self._slug is not None:
+                with suppress(AnythingLLMNotFoundError):
+                    await self._control(self._slug, trace_id)
 
     async def _control(self, slug: Slug, trace_id: TraceId | None) -> None:
         sent_at = self._clock()
         try:
             await self._store_test(slug, trace_id)
+        except AnythingLLMNotFoundError:
+            self._failure = self._slug = None  # of a workspace that is gone nothing can be said
+            raise
         except AnythingLLMError as error:
             error.fault = Fault.BUSY if error.fault is Fault.BUSY else Fault.THEIRS
             error.ambiguous = False

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 
 import structlog
 
 from consumer.anythingllm.api import Api
-from consumer.anythingllm.errors import AnythingLLMError, is_sick
+from consumer.anythingllm.errors import AnythingLLMError
 from consumer.anythingllm.transport import Errand
 from consumer.anythingllm.vector_databases import DATABASES, UNKNOWN, VectorDatabase
-from consumer.model.fault import Fault
 
 log = structlog.get_logger(__name__)
 
 REMEMBERED_SECONDS = 300.0  # an operator may change it, and then AnythingLLM starts anew
+AGAIN_SECONDS = 30.0  # until it is asked again where it did not answer
+_ASKING_SECONDS = 5.0  # the caller has more to do
 
 
 class DatabaseInUse:
@@ -30,40 +33,49 @@ class DatabaseInUse:
         self._api = api
         self._configured = DATABASES.get(configured)
         self._clock = clock
-        self._asked_at = float("-inf")
+        self._turn = asyncio.Lock()
+        self._ask_at = float("-inf")
         self._known = UNKNOWN
+        self._is_told = False
 
     async def __call__(self, errand: Errand) -> VectorDatabase:
-        """The entry; that of the last answer while the server gives none.
+        """The entry; that of the last answer while the server gives none. Never raises.
 
-        Raises:
-            AnythingLLMError: theirs: an outage, and it never was known.
+        Without any answer it is `UNKNOWN`, which works with all of them and costs the most: a
+        server that hides it, or is down, is no reason to store nothing.
         """
         if self._configured is not None:
             return self._configured
-        if self._clock() - self._asked_at >= REMEMBERED_SECONDS:
-            await self._ask(errand)
+        if self._clock() >= self._ask_at:
+            async with self._turn:
+                if self._clock() >= self._ask_at:
+                    await self._ask(errand)
         return self._known
 
     async def _ask(self, errand: Errand) -> None:
+        soon = min(errand.deadline, errand.clock() + _ASKING_SECONDS)
         try:
-            name = await self._api.vector_database(errand)
+            name = await self._api.vector_database(replace(errand, deadline=soon))
         except AnythingLLMError as error:
-            # Not remembered: the next question may be answered.
+            self._ask_at = self._clock() + AGAIN_SECONDS
             log.debug("vector_database.not_told", error=error.message)
-            if is_sick(error) and self._asked_at == float("-inf"):
-                error.fault = Fault.BUSY if error.fault is Fault.BUSY else Fault.THEIRS
-                raise
+            if self._known is UNKNOWN:
+                self._warn(error.message)
             return
-        self._asked_at = self._clock()
+        self._ask_at = self._clock() + REMEMBERED_SECONDS
         known = DATABASES.get(name or "", UNKNOWN)
         if known is UNKNOWN:
-            log.warning(
-                "vector_database.unknown",
-                name=(name or "")[:40],
-                consequence="nothing of it is relied upon, which costs a search a chunk",
-                what_to_do="set ANYTHINGLLM_VECTOR_DB to its name, where a proxy hides that",
-            )
+            self._warn((name or "")[:40])
         elif known is not self._known:
             log.debug("vector_database.found", name=known.name, was_run=known.was_run)
         self._known = known
+
+    def _warn(self, why: str) -> None:
+        if not self._is_told:
+            self._is_told = True
+            log.warning(
+                "vector_database.unknown",
+                because=why,
+                consequence="what AnythingLLM says of it is not believed: a search for each chunk",
+                what_to_do="set ANYTHINGLLM_VECTOR_DB to its name, where a proxy hides that",
+            )

@@ -83,6 +83,12 @@ class AnythingLLMNotFoundError(AnythingLLMError):
     """What was asked for does not exist."""
 
 
+class StillFoundError(AnythingLLMError):
+    """A removed test document is still found: the vector database keeps what is removed."""
+
+    fault = Fault.THEIRS
+
+
 class AnythingLLMPendingError(AnythingLLMError):
     """An earlier, ambiguous upload may still be finishing on the server: look again later."""
 

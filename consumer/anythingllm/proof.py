@@ -30,6 +30,7 @@ _FIRST_TOP = 10  # hits of the first search; each further one asks for ten times
 _GROWTH = 10
 _CLEARLY_WORSE = 0.2  # of the distance: the lines before a text change it by less
 _FAR = 1.0  # a distance at which texts have nothing in common
+_MOST_HITS = 5_000  # of one search: an answer of more would take tens of MB
 _LONGEST_QUERY = 1_000  # UTF-16 units, as AnythingLLM counts them
 
 
@@ -104,6 +105,7 @@ class StorageProof:
         text: str,
         database: VectorDatabase,
         trace_id: TraceId | None,
+        is_exact: bool = False,
     ) -> Sight:
         """What searches for its text say.
 
@@ -115,10 +117,17 @@ class StorageProof:
             text: its text, not blank.
             database: knows how many hits there can be, and what they are worth.
             trace_id: of the event.
+            is_exact: see `near`.
         """
         seen: set[str] = set()
         return await self.near(
-            slug, text, lambda: source in seen, seen.add, database=database, trace_id=trace_id
+            slug,
+            text,
+            lambda: source in seen,
+            lambda hit: seen.add(hit.doc_source),
+            database=database,
+            trace_id=trace_id,
+            is_exact=is_exact,
         )
 
     async def near(
@@ -126,11 +135,12 @@ class StorageProof:
         slug: Slug,
         text: str,
         is_found: Callable[[], bool],
-        saw: Callable[[str], None],
+        saw: Callable[[VectorHit], None],
         *,
         database: VectorDatabase,
         trace_id: TraceId | None,
         top: int = _FIRST_TOP,
+        is_exact: bool = False,
     ) -> Sight:
         """Search for a text, each time among more vectors, until that is conclusive.
 
@@ -138,24 +148,27 @@ class StorageProof:
             slug: the workspace.
             text: not blank.
             is_found: whether what is looked for was seen.
-            saw: gets the source of every hit.
+            saw: gets every hit.
             database: knows how many hits there can be, and what they are worth.
             trace_id: of the event.
             top: hits of the first search, at least ten.
+            is_exact: whether as many hits as can be are looked at before it is called missing. The
+                lines that AnythingLLM puts before a text may make it less like itself than others.
         """
-        query, top = query_of(text), min(max(top, _FIRST_TOP), database.most_hits)
+        most = min(database.most_hits, _MOST_HITS)
+        query, top = query_of(text), min(max(top, _FIRST_TOP), most)
         while True:
             errand = self._errand(self._timeout, trace_id)
             hits = await self._api.search(errand, slug, query, top)
             for hit in hits:
-                saw(hit.doc_source)
+                saw(hit)
             if is_found():
                 return Sight.FOUND
-            if len(hits) < top or _ends_far(hits, database):
+            if len(hits) < top or (_ends_far(hits, database) and (top >= most or not is_exact)):
                 return Sight.MISSING
-            if top >= database.most_hits:
+            if top >= most:
                 return Sight.HIDDEN
-            top = min(top * _GROWTH, database.most_hits)
+            top = min(top * _GROWTH, most)
 
 
 def query_of(text: str) -> str:
@@ -168,6 +181,10 @@ def _ends_far(hits: Sequence[VectorHit], database: VectorDatabase) -> bool:
     """Whether the last of many hits is clearly worse than the first: none as near was left out."""
     found = distances([(hit.distance, hit.score) for hit in hits], database)
     first, last = found[0], found[-1]
+    if first is None and last is None:
+        # Nobody knows what the scores mean, but that they fall.
+        scores = [hit.score for hit in (hits[0], hits[-1]) if hit.score is not None]
+        return len(scores) == 2 and scores[0] - scores[1] > _CLEARLY_WORSE
     if last is None and database.hides_far and hits[-1].score is not None:
         last = _FAR
     return first is not None and last is not None and last - first > _CLEARLY_WORSE

@@ -35,7 +35,11 @@ import structlog
 
 from consumer.anythingllm.api import Api, checked_slug
 from consumer.anythingllm.database_in_use import DatabaseInUse
-from consumer.anythingllm.errors import AnythingLLMConnectionError, AnythingLLMError
+from consumer.anythingllm.errors import (
+    AnythingLLMConnectionError,
+    AnythingLLMError,
+    StillFoundError,
+)
 from consumer.anythingllm.models import DocumentRow, SurveyedWorkspace, Workspace
 from consumer.anythingllm.proof import StorageProof
 from consumer.anythingllm.sentinel import (
@@ -246,10 +250,9 @@ class Readiness:
         finally:
             await self._remove_sentinels(slug, trace_id, litter)
         if not await self._disappears(slug, sentinel, trace_id):
-            raise AnythingLLMError(
+            raise StillFoundError(
                 f"a test document that was removed from workspace {slug!r} is still found: "
-                "AnythingLLM's vector database refuses removals, and nothing is removed meanwhile",
-                fault=Fault.THEIRS,
+                "AnythingLLM's vector database refuses removals, and nothing is removed meanwhile"
             )
 
     async def close(self) -> None:

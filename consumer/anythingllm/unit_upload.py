@@ -15,7 +15,7 @@
 4. A unit that is said to be stored and can't be found, although the database keeps what others send
    (`database_control`), is taken out of the workspace and put in once, from the server's cache. If
    that does not help, its cached vectors may be the trouble: it is removed and uploaded anew. If
-   that does not help either, the database does not take this text, and that is its own fault.
+   that does not help either, twice, the database does not take this text: its own fault.
 """
 
 from __future__ import annotations
@@ -53,6 +53,7 @@ from consumer.model.names import Location, Slug, TraceId
 log = structlog.get_logger(__name__)
 
 _SHORTEST_WAIT = 0.01  # seconds; the caller must not spin
+_TIMES = 2  # that everything was tried for a unit before it is blamed
 _LOOK_SECONDS = 2.0  # between two searches for what is not visible yet
 
 
@@ -61,13 +62,13 @@ class _Mending(Enum):
 
     PUT_IN_AGAIN = "it is taken out and put in again"
     UPLOAD_ANEW = "it is removed and uploaded anew"
-    NONE = "nothing is left to try"
+    NONE = "all of it is tried once more"
 
 
 _NEXT = {
     _Mending.PUT_IN_AGAIN: _Mending.UPLOAD_ANEW,
     _Mending.UPLOAD_ANEW: _Mending.NONE,
-    _Mending.NONE: _Mending.NONE,
+    _Mending.NONE: _Mending.PUT_IN_AGAIN,
 }
 
 
@@ -136,6 +137,7 @@ class RawTextUpload:
         self._is_stored = False
         self._sent_at = ways.clock()
         self._mending = _Mending.PUT_IN_AGAIN
+        self._times = 0
 
     async def attempt(self) -> StoredUnit:
         """Try once; a further attempt goes on where this one ended.
@@ -149,7 +151,7 @@ class RawTextUpload:
         try:
             location = await self._found()
             if location is None:
-                await self._ways.control.enter(self._slug, self._trace_id)
+                await self._ways.control.enter(self._slug, self._trace_id, self._check)
                 async with self._ways.slots:
                     location = await self._store()
             await self._prove(location)
@@ -206,13 +208,16 @@ class RawTextUpload:
         if database.cached_proves:
             return
         sight = await self._sight(database)
+        left = self._sent_at + database.visible_seconds - self._ways.clock()
+        if sight is Sight.MISSING and left <= 0:
+            sight = await self._sight(database, is_exact=True)
         if sight is Sight.FOUND:
             self._ways.control.found(self._sent_at)
             self._ways.vouching.note(location)
         elif sight is Sight.HIDDEN:
             self._ways.vouching.note(location)
             log.warning("chunk.not_provable", workspace=self._slug, location=location)
-        elif (left := self._sent_at + database.visible_seconds - self._ways.clock()) > 0:
+        elif left > 0:
             raise AnythingLLMPendingError(
                 f"{self._name}: stored, and not seen by a search yet; it is looked for again",
                 retry_after=min(left, _LOOK_SECONDS),
@@ -220,7 +225,7 @@ class RawTextUpload:
         else:
             await self._mend(location)
 
-    async def _sight(self, database: VectorDatabase) -> Sight:
+    async def _sight(self, database: VectorDatabase, *, is_exact: bool = False) -> Sight:
         try:
             return await self._ways.proof.by_vectors(
                 self._slug,
@@ -228,6 +233,7 @@ class RawTextUpload:
                 text=self._unit.text,
                 database=database,
                 trace_id=self._trace_id,
+                is_exact=is_exact,
             )
         except AnythingLLMServerError as error:
             # It may be the database, and then nothing more is to be uploaded.
@@ -237,6 +243,7 @@ class RawTextUpload:
 
     async def _mend(self, location: Location) -> None:
         """Try the next remedy for a unit that is not found (rule 4); the next attempt looks."""
+        self._check()
         await self._ways.control.passes(self._slug, self._sent_at, self._trace_id)
         self._check()
         mending = self._mending
@@ -250,11 +257,16 @@ class RawTextUpload:
             await self._ways.api.remove(errand, [location])
             self._location = None
         else:
-            raise AnythingLLMRejectedError(
-                f"{self._name}: AnythingLLM answers that it is stored, and no search finds it, also"
-                " after it was uploaded anew, while other texts are found: its vector database does"
-                " not take this text. Publish it with other line breaks or without rare characters"
-            )
+            # The database may take and refuse by turns: once is no proof.
+            await self._ways.control.passes(self._slug, self._ways.clock(), self._trace_id)
+            self._times += 1
+            if self._times >= _TIMES:
+                raise AnythingLLMRejectedError(
+                    f"{self._name}: AnythingLLM answers that it is stored, and no search finds it,"
+                    " also after it was uploaded anew, while other texts are found: its vector"
+                    " database does not take this text. Publish it with other line breaks or"
+                    " without rare characters"
+                )
         self._mending, self._sent_at = _NEXT[mending], self._ways.clock()
         raise AnythingLLMPendingError(
             f"{self._name}: stored, and not found by a search; {mending.value}",

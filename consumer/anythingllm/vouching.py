@@ -10,7 +10,7 @@ common subject they are near each other.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 
@@ -18,6 +18,7 @@ import structlog
 
 from consumer.anythingllm.database_control import DatabaseControl
 from consumer.anythingllm.database_in_use import DatabaseInUse
+from consumer.anythingllm.models import VectorHit
 from consumer.anythingllm.proof import Sight, StorageProof
 from consumer.anythingllm.transport import NewErrand
 from consumer.anythingllm.vector_databases import VectorDatabase
@@ -29,6 +30,7 @@ log = structlog.get_logger(__name__)
 
 MOST_KNOWN = 200_000  # locations that were found, about 20 MB; the longest known go first
 _HITS_EACH = 3  # asked for at first for each row that is looked for
+_MOST_AT_ONCE = 300  # hits of a first search
 _LOOK_SECONDS = 2.0  # between two searches for what may not be visible yet
 
 _Key = tuple[object, tuple[str, ...]]
@@ -127,14 +129,19 @@ class Vouching:
         trace_id: TraceId | None,
     ) -> None:
         """Take out of `wanted` what searches find, and what they can't say anything about."""
+        sets: Counter[tuple[str, str]] = Counter()
 
-        def saw(source: str) -> None:
-            if (marker := decode_marker(source)) is not None:
+        def saw(hit: VectorHit) -> None:
+            # A text that is listed twice is there twice, or nobody knows which of the rows has it.
+            sets[hit.doc_source, hit.text] += 1
+            if (marker := decode_marker(hit.doc_source)) is not None:
                 key = marker.version, tuple(mark.digest for mark in marker.chunks)
-                for location in wanted.pop(key, ()):
-                    self.note(location)
+                if sets[hit.doc_source, hit.text] >= len(wanted.get(key, ())):
+                    for location in wanted.pop(key, ()):
+                        self.note(location)
 
         for key in list(wanted):
+            sets.clear()
             text = "\n\n".join(texts[digest] for digest in key[1])
             if key not in wanted or not text.strip():
                 continue
@@ -145,7 +152,8 @@ class Vouching:
                 saw,
                 database=database,
                 trace_id=trace_id,
-                top=_HITS_EACH * len(wanted),
+                top=min(_HITS_EACH * len(wanted), _MOST_AT_ONCE),
+                is_exact=True,
             )
             if sight is Sight.HIDDEN:
                 for location in wanted.pop(key, ()):

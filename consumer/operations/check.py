@@ -9,7 +9,7 @@ from typing import Any
 
 from consumer.anythingllm import AnythingLLMClient, AnythingLLMError, AnythingLLMStorage
 from consumer.anythingllm.unit_store import MOST_ROWS
-from consumer.anythingllm.vector_databases import sharing
+from consumer.anythingllm.vector_databases import UNKNOWN, sharing
 from consumer.kafka.connection import KafkaUnavailableError
 from consumer.kafka.topics import CheckFinding, findings
 from consumer.model.identity import IdentityTemplate
@@ -91,7 +91,8 @@ async def look_at_collections(storage: AnythingLLMStorage) -> list[CheckFinding]
         return []
     if not groups:
         text = f"{database.name}: chunks count as stored when a search finds them"
-        return [CheckFinding(True, subject, text)]
+        what_to_do = "set ANYTHINGLLM_VECTOR_DB to its name" if database is UNKNOWN else ""
+        return [CheckFinding(True, subject, text, what_to_do)]
     named = "; ".join(" and ".join(group) for group in groups[:_MOST_NAMED])
     text = f"{database.name}: workspaces with one collection, so that each finds the other's texts"
     return [CheckFinding(False, subject, f"{text}: {named}", SHARED_COLLECTION_HELP)]

@@ -255,3 +255,60 @@ async def test_while_the_database_is_down_nothing_is_taken_for_lost() -> None:
         server.faults.database_down = False
 
     assert len([f for f in server.state.files.values() if f.text in TEXTS]) == files
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 429, 500, 502])
+async def test_who_does_not_say_which_database_it_is_is_fed_all_the_same(status: int) -> None:
+    """That path was never needed before; it is asked for rarely, and warned about once."""
+    async with running_server() as server, client_for(server) as client:
+        server.faults.add("status", path="*/utils/metrics", status=status)
+        with capture_logs() as logs:
+            result = await client.upload_document("docs", document(*TEXTS))
+        asked = server.journal.count("request.answered", path="/api/utils/metrics")
+
+    assert (result.status, asked) == ("succeeded", 1)
+    assert [line["event"] for line in logs].count("vector_database.unknown") == 1
+
+
+async def test_of_two_rows_one_of_which_has_vectors_neither_is_believed() -> None:
+    """Nobody can tell which it is, and the other one may be the one that stays."""
+    async with at("pgvector") as (server, client):
+        await client.upload_document("docs", document("one", "two"))
+        file = next(f for f in server.state.files.values() if f.text == "one")
+        twin = server.state.add_file("docs", file.metadata, "one")
+        server.state.add_row(server.state.workspaces["docs"], "twin", twin, 1)
+        async with client_for(server) as successor:
+            result = await successor.upload_document("docs", document("one", "two"))
+
+    assert (result.status, len(result.uploaded_chunk_ids)) == ("succeeded", 1)
+    assert found(server) == {"one": 1, "two": 1}
+
+
+async def test_a_blip_in_a_test_of_removals_is_no_refusal() -> None:
+    """Only what is still found after it was removed is one; the rest is tried again soon."""
+    async with at("pgvector") as (server, client):
+        await client.upload_document("docs", document(*TEXTS))
+        server.faults.add("status", path="*/raw-text", status=502, times=1)
+        with capture_logs() as logs, pytest.raises(AnythingLLMError):
+            await client.delete_document("docs", "doc-1")
+        await asyncio.sleep(AGAIN_SECONDS)
+        assert await client.delete_document("docs", "doc-1")
+
+    assert "vector_database.removes_nothing" not in [line["event"] for line in logs]
+
+
+async def test_a_workspace_that_is_gone_says_nothing_of_the_database() -> None:
+    """Otherwise the probe would fail for ever, and everything would wait for it."""
+    async with at("pgvector") as (server, client):
+        await client.upload_document("docs", document(*TEXTS))
+        await client.upload_document("gone", document("text"))
+        server.faults.vectors_refused = True
+        await client.upload_document("gone", document("text", "more"))
+        with pytest.raises(AnythingLLMError):
+            await client.storage.probe()
+        server.faults.vectors_refused = False
+        await client.delete_workspace("gone")
+        await client.storage.probe()
+        result = await client.upload_document("docs", document(*TEXTS, "more"))
+
+    assert result.status == "succeeded"
