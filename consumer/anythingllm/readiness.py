@@ -127,6 +127,7 @@ class Readiness:
         self._confirmed_at = clock()
         self._confirming = asyncio.Lock()
         self._ready: dict[Slug, _Ready] = {}
+        self._ids: dict[Slug, int] = {}  # of workspaces when they were prepared last
         self._distrusted: set[Slug] = set()
         self._running: dict[Slug, asyncio.Task[_Ready]] = {}
         self._tasks: set[asyncio.Task[_Ready]] = set()  # forgotten ones as well
@@ -162,6 +163,10 @@ class Readiness:
     def when_left(self, listener: Callable[[Slug], None]) -> None:
         """Have the listener called with the slug when sentinels may be left there (rule 4)."""
         self._on_left = listener
+
+    def id_of(self, slug: Slug) -> int | None:
+        """AnythingLLM's id of a workspace when it was prepared last: made anew, it has another."""
+        return self._ids.get(slug)
 
     def left(self, slug: Slug) -> None:
         """Tell the listener of `when_left`."""
@@ -285,6 +290,7 @@ class Readiness:
 
     async def _make_ready(self, slug: Slug, trace_id: TraceId | None) -> _Ready:
         listing, _ = await self._workspaces.ensure(self._errand(self._timeout, trace_id), slug)
+        self._compare_with_former(listing.workspace)
         litter = _Litter(
             [row.location for row in listing.sentinels if is_abandoned(row, listing.date)]
         )
@@ -297,6 +303,17 @@ class Readiness:
         await self._remove_sentinels(slug, trace_id, litter)
         log.info("workspace.ready", workspace=slug, documents=listing.rows)
         return _Ready(listing.workspace.id, used=bool(listing.rows))
+
+    def _compare_with_former(self, workspace: Workspace) -> None:
+        """Tell of a workspace that was made anew while it was being prepared.
+
+        What was sent before is gone from it, and its files still say that they were embedded.
+        """
+        former = self._ids.get(workspace.slug)
+        self._ids[workspace.slug] = workspace.id
+        if former is not None and former != workspace.id:
+            log.warning("workspace.changed", workspace=workspace.slug)
+            self._on_change(workspace.slug)
 
     async def _prove(
         self, slug: Slug, trace_id: TraceId | None, litter: _Litter, *, rounds: int = ROUNDS

@@ -136,6 +136,7 @@ class RawTextUpload:
         self._was_in_doubt = False
         self._is_stored = False
         self._sent_at = ways.clock()
+        self._workspace_id: int | None = None
         self._mending = _Mending.PUT_IN_AGAIN
         self._times = 0
 
@@ -148,6 +149,9 @@ class RawTextUpload:
         if not self._unit.text.strip():
             raise AnythingLLMRejectedError(f"{self._name}: not sent, blank text can't be embedded")
         await self._ways.readiness.prepare(self._slug, self._trace_id)
+        if self._ways.readiness.id_of(self._slug) != self._workspace_id:
+            # Made anew: its file may still be there, and say that it was embedded.
+            self._location = None
         try:
             location = await self._found()
             if location is None:
@@ -296,6 +300,7 @@ class RawTextUpload:
             self._ways.errand(self._ways.upload_timeout, self._trace_id), check=self._check
         )
         self._sent_at = self._ways.clock()
+        self._workspace_id = self._ways.readiness.id_of(self._slug)
         with self._watching():
             body = upload_body(self._slug, self._unit, self._marker)
             file = await self._ways.api.raw_text(errand, body)

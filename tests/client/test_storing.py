@@ -512,3 +512,18 @@ async def test_hits_are_as_uploaded(simulator: Simulator, client: AnythingLLMCli
     assert whole.text in long_text
     assert whole.content_sha256 == hashlib.sha256(long_text.encode()).hexdigest()
     assert (whole.document_id, whole.source_url) == ("doc-1", "https://a.example/x")
+
+
+async def test_a_workspace_that_was_made_anew_is_told_also_while_it_is_prepared() -> None:
+    """Files that were sent before still say that they are embedded, and are in no workspace."""
+    async with running_server() as server, client_for(server) as client:
+        changed: list[str] = []
+        client.storage.when_changed(changed.append)
+        await client.storage.prepare(DOCS)
+        client.storage.forget(DOCS)
+        server.model.delete_workspace(server.state.workspaces["docs"])
+        server.state.create_workspace("docs", {})
+        assert changed == []
+        await client.storage.prepare(DOCS)
+
+    assert changed == ["docs"]

@@ -402,4 +402,24 @@ KNOWN: dict[str, Schedule] = {
         ),
         faults=(Hit("upload", "reset-after", contains="two"),),
     ),
+    "made anew by hand while its uploads could not be looked at": Schedule(
+        850335733,
+        Setup(prepared=("other",)),
+        history=(
+            Doc(
+                "a",
+                ("a 0", "a 1", "a 2", "a 3", "a 4", "a 5", "a 6"),
+                day=1,
+                slug="other",
+                name="e1",
+            ),
+            Replay("s1", when=On("embed")),
+            Replay("e1", when=On("life.crash", seconds=140.0)),
+        ),
+        faults=(Hit("check", "delay", times=None, seconds=50.0),),
+        life=(
+            Life("freeze", On("check"), seconds=100.0),
+            Life("remake", On("result.written"), seconds=0.5, slug="other"),
+        ),
+    ),
 }
