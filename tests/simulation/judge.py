@@ -91,7 +91,7 @@ def _judge_stored(
             [
                 (wrong, text)
                 for wrong, text in _difference(watch, state, slug, stored[slug], events)
-                if wrong is not Wrong.LEFT or (slug, text) not in given_up
+                if wrong is Wrong.LOST or (slug, text) not in given_up
             ]
             for slug in slugs
         ]
