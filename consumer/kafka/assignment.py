@@ -202,7 +202,7 @@ class KafkaDelivery:
         return lambda: assignment.ledger.certain(name, offset)
 
     def left_in_doubt(self, what: str) -> bool:
-        """Whether a former owner left that in doubt; by chance for a name in 65,536 each."""
+        """Whether a former owner left that in doubt; hardly ever by chance."""
         return bool(self._in_doubt) and name_of(what) in self._in_doubt
 
     def __repr__(self) -> str:

@@ -195,13 +195,14 @@ async def test_who_stood_still_too_long_has_nothing_to_say(
     session = {"KAFKA_SESSION_TIMEOUT_SECONDS": "4"}
     frozen = await in_the_middle(stage, documents, **session)
     frozen.signal(signal.SIGSTOP)
-    settled = len(frozen.logged("document.settled"))
     other = await stage.run(**session)
     await other.until_logged("assignment.received", seconds=60)
     await answered(stage, rule)
     await stage.until_results(len(documents), seconds=90)
     await stage.until_committed()
 
+    # Not sooner: what it said before it stood still may be read a moment later.
+    settled = len(frozen.logged("document.settled"))
     frozen.signal(signal.SIGCONT)
     expired = await frozen.until_logged("assignment.expired")
     await frozen.until_logged("assignment.received", 2)

@@ -41,7 +41,7 @@ def behind(entries: tuple[SettledEntry, ...]) -> SettledBehind:
     committed=st.integers(0, 2**60),
     first=st.booleans(),
     held_until=st.integers(0, 2**40),
-    in_doubt=st.lists(st.integers(0, 2**16 - 1), max_size=300).map(tuple),
+    in_doubt=st.lists(st.integers(0, 2**32 - 1), max_size=300).map(tuple),
 )
 def test_what_is_written_is_read(
     offsets: list[int], committed: int, first: bool, held_until: int, in_doubt: tuple[int, ...]
@@ -92,14 +92,14 @@ def test_names_take_a_quarter_of_the_room_at_most(limit: int) -> None:
     found = decode(text, 0)
     if found is not None:
         assert found.in_doubt == many.in_doubt[: len(found.in_doubt)]
-        assert 2 * len(found.in_doubt) <= limit * 3 // 16
+        assert 4 * len(found.in_doubt) <= limit * 3 // 16
 
-    assert limit < LIMIT or (found and len(found.entries) > 700 and len(found.in_doubt) > 350)
+    assert limit < LIMIT or (found and len(found.entries) > 700 and len(found.in_doubt) > 180)
 
 
 def test_a_name_is_of_one_thing() -> None:
-    """As far as 16 bits go."""
-    assert len({name_of(f"doc {n}") for n in range(100)}) > 90
+    """As far as 32 bits go."""
+    assert len({name_of(f"doc {n}") for n in range(100)}) == 100
 
 
 @given(offsets=OFFSETS, data=st.data())
