@@ -121,7 +121,7 @@ class AnythingLLMClient:
         self._workspaces = Workspaces(
             self._api, self._database, may_create=config.create_workspaces
         )
-        self._readiness = self._readiness_by(self._api, self._proof)
+        self._readiness = self._readiness_by(self._api, self._proof, config.upload_timeout)
         prober = self._prober()
         self._control = DatabaseControl(prober.store_test, prober.removal_test, clock=clock)
         self._storage = AnythingLLMStorage(
@@ -369,11 +369,13 @@ class AnythingLLMClient:
         """Stores test documents while the breaker is open: that is how it learns when to close."""
         api = Api(self._transport, is_probe=True)
         proof = StorageProof(api, errand=self._errand, timeout=self._config.timeout)
-        prober = self._readiness_by(api, proof)
+        # A removal waits for its tests, and is to end in its own time.
+        soon = min(self._config.upload_timeout, self._config.removal_timeout)
+        prober = self._readiness_by(api, proof, soon)
         prober.when_left(self._readiness.left)
         return prober
 
-    def _readiness_by(self, api: Api, proof: StorageProof) -> Readiness:
+    def _readiness_by(self, api: Api, proof: StorageProof, upload_timeout: float) -> Readiness:
         return Readiness(
             api,
             self._workspaces,
@@ -381,9 +383,7 @@ class AnythingLLMClient:
             self._database,
             errand=self._errand,
             timeout=self._config.timeout,
-            upload_timeout=min(self._config.upload_timeout, self._config.removal_timeout)
-            if api is not self._api
-            else self._config.upload_timeout,
+            upload_timeout=upload_timeout,
             pause=self._config.sentinel_pause,
             clock=self._clock,
             sleep=self._sleep,

@@ -125,8 +125,7 @@ class DatabaseControl:
         try:
             await self._removal_test(slug, trace_id)
         except AnythingLLMError as error:
-            error.fault = Fault.BUSY if error.fault is Fault.BUSY else Fault.THEIRS
-            error.ambiguous = False
+            _blame_nobody(error)
             self._removal_failure = error
             if not isinstance(error, StillFoundError):
                 self._removal_due = self._clock() + AGAIN_SECONDS
@@ -162,8 +161,7 @@ class DatabaseControl:
             self._failure = self._slug = None  # of a workspace that is gone nothing can be said
             raise
         except AnythingLLMError as error:
-            error.fault = Fault.BUSY if error.fault is Fault.BUSY else Fault.THEIRS
-            error.ambiguous = False
+            _blame_nobody(error)
             if self._failure is None:
                 log.error(
                     "vector_database.keeps_nothing",
@@ -178,3 +176,9 @@ class DatabaseControl:
         if self._failure is not None:
             log.info("vector_database.keeps_again", workspace=slug)
         self._kept_at, self._failure = max(self._kept_at, sent_at), None
+
+
+def _blame_nobody(error: AnythingLLMError) -> None:
+    """Of a test document, which is not sent again: never a document's fault, nor in doubt."""
+    error.fault = Fault.BUSY if error.fault is Fault.BUSY else Fault.THEIRS
+    error.ambiguous = False

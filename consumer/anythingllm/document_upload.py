@@ -24,7 +24,7 @@ from consumer.model.document import Chunk, ProcessedDocument
 from consumer.model.fault import Fault
 from consumer.model.identity import IdentityTemplate
 from consumer.model.marker import StoredUnit, hash_of_ids, mark, unit_of
-from consumer.model.names import Slug, TraceId
+from consumer.model.names import Location, Slug, TraceId
 from consumer.model.outcome import FailedChunk, FailureReason
 from consumer.model.version import DocumentVersion
 from consumer.resilience.retry import RetryPolicy
@@ -68,8 +68,8 @@ class DocumentUploads:
         stored = await self._storage.listing(
             slug, lambda marker: self._identity.of_marker(marker) == identity, trace_id=trace_id
         )
-        gone = await self._listed_only(slug, document, stored, trace_id)
-        changes = compare(document, [unit for unit in stored if unit not in gone], version)
+        found = await self._found(slug, document, stored, trace_id)
+        changes = compare(document, [u for u in stored if u.location in found], version)
         failed: dict[str, FailedChunk] = {}
         if changes.missing:
             await self._storage.prepare(slug, trace_id=trace_id)
@@ -77,25 +77,24 @@ class DocumentUploads:
             failed = await self._upload(slug, document, missing, version, trace_id)
         errors = [f"chunk {chunk_id}: {each.message}" for chunk_id, each in failed.items()]
         removed = 0
-        stale = (*changes.stale, *gone)
+        stale = (*changes.stale, *(unit for unit in stored if unit.location not in found))
         if stale and not failed:
             removed = await self._remove(slug, stale, errors, trace_id)
         return _result(slug, document, changes, failed, removed, errors)
 
-    async def _listed_only(
+    async def _found(
         self,
         slug: Slug,
         document: ProcessedDocument,
         stored: Sequence[StoredUnit],
         trace_id: TraceId | None,
-    ) -> list[StoredUnit]:
-        """Units with wanted texts that are listed and not stored."""
+    ) -> frozenset[Location]:
+        """All units but those with wanted texts that are listed and not stored."""
 
         def texts() -> Mapping[str, str]:
             return {_digest(chunk, document): chunk.content for chunk in document.chunks}
 
-        found = await self._storage.found(slug, stored, texts, trace_id=trace_id)
-        return [unit for unit in stored if unit.location not in found]
+        return await self._storage.found(slug, stored, texts, trace_id=trace_id)
 
     async def _upload(
         self,

@@ -245,7 +245,7 @@ class Readiness:
         litter, sentinel = _Litter([]), uuid.uuid4().hex
         try:
             await self._embed(slug, sentinel, trace_id, litter)
-            if not await self._appears(slug, sentinel, trace_id):
+            if not await self._comes_to(slug, sentinel, trace_id, seen=True):
                 raise AnythingLLMError(
                     "a test document was answered with success and can't be found",
                     fault=Fault.THEIRS,
@@ -254,7 +254,7 @@ class Readiness:
             litter.locations.clear()
         finally:
             await self._remove_sentinels(slug, trace_id, litter)
-        if not await self._disappears(slug, sentinel, trace_id):
+        if not await self._comes_to(slug, sentinel, trace_id, seen=False):
             raise StillFoundError(
                 f"a test document that was removed from workspace {slug!r} is still found: "
                 "AnythingLLM's vector database refuses removals, and nothing is removed meanwhile"
@@ -321,7 +321,7 @@ class Readiness:
         for attempt in range(1, rounds + 1):
             sentinel = uuid.uuid4().hex
             await self._embed(slug, sentinel, trace_id, litter)
-            if await self._appears(slug, sentinel, trace_id):
+            if await self._comes_to(slug, sentinel, trace_id, seen=True):
                 await self._sleep(self._pause)
                 if await self._seen(slug, sentinel, trace_id):
                     return
@@ -360,20 +360,13 @@ class Readiness:
         if not await self._proof.by_file(file.location, source, trace_id):
             raise _takes_nothing(slug)
 
-    async def _appears(self, slug: Slug, sentinel: str, trace_id: TraceId | None) -> bool:
-        """Whether it is seen within the time that the vector database takes to show it."""
+    async def _comes_to(
+        self, slug: Slug, sentinel: str, trace_id: TraceId | None, *, seen: bool
+    ) -> bool:
+        """Whether it is seen, or is not, within the time that the vector database takes for it."""
         database = await self._database(self._errand(self._timeout, trace_id))
         until = self._clock() + database.visible_seconds
-        while not await self._seen(slug, sentinel, trace_id):
-            if self._clock() >= until:
-                return False
-            await self._sleep(_LOOK_SECONDS)
-        return True
-
-    async def _disappears(self, slug: Slug, sentinel: str, trace_id: TraceId | None) -> bool:
-        database = await self._database(self._errand(self._timeout, trace_id))
-        until = self._clock() + database.visible_seconds
-        while await self._seen(slug, sentinel, trace_id):
+        while await self._seen(slug, sentinel, trace_id) is not seen:
             if self._clock() >= until:
                 return False
             await self._sleep(_LOOK_SECONDS)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from consumer.model.names import Slug
 
@@ -125,6 +125,19 @@ UNKNOWN = VectorDatabase(
 )
 """One that is not in the table, or that a proxy hides: the least that can be relied upon."""
 
+# Run as Milvus Lite 3.2.2 only, which keeps an insert's refusal to itself.
+_MILVUS = VectorDatabase(
+    "milvus",
+    was_run=True,
+    cached_proves=False,
+    tells_removals=False,
+    finds_in_fresh=False,
+    collection_of=_underscored,
+    most_hits=1_000,
+    visible_seconds=10.0,
+    reaches_all=False,
+)
+
 _ENTRIES = (
     # Run: 0.15.0. Its hits tell the distance.
     VectorDatabase("lancedb", was_run=True, has_creation_race=True, hides_far=True),
@@ -148,30 +161,9 @@ _ENTRIES = (
         collection_of=_chroma,
         most_hits=1_000,
     ),
-    # Run as Milvus Lite 3.2.2 only, which keeps an insert's refusal to itself.
-    VectorDatabase(
-        "milvus",
-        was_run=True,
-        cached_proves=False,
-        tells_removals=False,
-        finds_in_fresh=False,
-        collection_of=_underscored,
-        most_hits=1_000,
-        visible_seconds=10.0,
-        reaches_all=False,
-    ),
+    _MILVUS,
     # Read: as Milvus.
-    VectorDatabase(
-        "zilliz",
-        was_run=False,
-        cached_proves=False,
-        tells_removals=False,
-        finds_in_fresh=False,
-        collection_of=_underscored,
-        most_hits=1_000,
-        visible_seconds=10.0,
-        reaches_all=False,
-    ),
+    replace(_MILVUS, name="zilliz", was_run=False),
     # Read. A collection's creation that loses its race fails, and is not said to be stored.
     VectorDatabase("qdrant", was_run=False, reaches_all=False),
     # Read. QUERY_MAXIMUM_RESULTS is the server's own setting; 10,000 is the vendor's default.

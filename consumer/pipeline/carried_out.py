@@ -53,9 +53,14 @@ class Known:
         refused, and may need both copies of a text that stands in it twice. Of two copies the one
         that a tombstone has ended goes: by its date it may look newer than all that follows.
         """
-        former = [unit for unit in stored if self._is_former(unit.version)]
-        ended = [unit for unit in former if self.has_ended(unit.version)]
-        found = cover(self.digests, (unit for unit in former if unit not in ended))
+        ended: list[UnitT] = []
+        older: list[UnitT] = []
+        for unit in stored:
+            if self.has_ended(unit.version):
+                ended.append(unit)
+            elif self._is_older(unit.version):
+                older.append(unit)
+        found = cover(self.digests, older)
         rest = cover((Counter(self.digests) - found.covered).elements(), ended)
         covered = found.covered + rest.covered
         is_whole = covered.total() == len(self.digests)
@@ -65,9 +70,8 @@ class Known:
             if is_whole or all(digest in covered for digest in unit.digests)
         )
 
-    def _is_former(self, version: DocumentVersion) -> bool:
-        is_newer = self.document is None or version.newer_than(self.document)
-        return not is_newer or self.has_ended(version)
+    def _is_older(self, version: DocumentVersion) -> bool:
+        return self.document is not None and not version.newer_than(self.document)
 
     def has_ended(self, version: DocumentVersion) -> bool:
         """Whether a tombstone that was carried out leaves nothing of a version."""

@@ -278,7 +278,7 @@ MUTANTS: Sequence[Mutant] = (
     Mutant("takes doubles for none", "consumer.pipeline.sweep.doubles_in", _always(frozenset())),
     Mutant(
         "takes what is newer for left over",
-        "consumer.pipeline.carried_out.Known._is_former",
+        "consumer.pipeline.carried_out.Known._is_older",
         _always(True),
     ),
     Mutant(
