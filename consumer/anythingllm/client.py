@@ -29,6 +29,7 @@ from consumer.anythingllm.errors import (
     is_sick,
 )
 from consumer.anythingllm.health import PROBE_SECONDS, breaker_status, check_health
+from consumer.anythingllm.joint_looks import JointLooks
 from consumer.anythingllm.marker_lookup import MarkerLookup
 from consumer.anythingllm.models import (
     DocumentUploadResult,
@@ -405,6 +406,7 @@ class AnythingLLMClient:
                 clock=self._clock,
                 sleep=self._sleep,
             ),
+            looks=JointLooks(self._proof, clock=self._clock),
             lookup=MarkerLookup(self._proof, self._clock),
             slots=asyncio.Semaphore(self._config.max_chunks_in_flight),
             errand=self._errand,

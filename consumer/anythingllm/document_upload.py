@@ -29,6 +29,8 @@ from consumer.model.outcome import FailedChunk, FailureReason
 from consumer.model.version import DocumentVersion
 from consumer.resilience.retry import RetryPolicy
 
+_NO_UNICODE = "not sent, the chunk or its document holds text that is no valid Unicode"
+
 
 class DocumentUploads:
     """Uploads documents, each with a bounded number of attempts a chunk.
@@ -105,41 +107,44 @@ class DocumentUploads:
         trace_id: TraceId | None,
     ) -> dict[str, FailedChunk]:
         """Upload chunks side by side; those that failed, by id, in the document's order."""
-        failed: dict[str, FailedChunk] = {}
+        fates: dict[str, FailedChunk | None] = {}
+        sent: list[tuple[Chunk, RawTextUpload]] = []
         todo = iter(chunks)
 
         async def work(todo: Iterator[Chunk]) -> None:
             for chunk in todo:
-                fate = await self._upload_one(slug, document, chunk, version, trace_id)
-                if fate is not None:
-                    failed[chunk.id] = fate
+                try:
+                    unit = unit_of((chunk,), document, version)
+                    upload = self._storage.upload(slug, unit, trace_id=trace_id)
+                except (UnicodeEncodeError, TypeError):
+                    fates[chunk.id] = _failed(chunk, AnythingLLMRejectedError(_NO_UNICODE), 0)
+                else:
+                    fates[chunk.id] = await self._attempts(upload, chunk, sent)
 
         async with asyncio.TaskGroup() as workers:
             for _ in range(min(self._at_once, len(chunks))):
                 workers.create_task(work(todo))
-        return {chunk.id: failed[chunk.id] for chunk in chunks if chunk.id in failed}
+        # One after the other: what one search shows, the next ones need not look for.
+        for chunk, upload in sent:
+            fates[chunk.id] = await self._attempts(upload, chunk)
+        by_id = ((chunk.id, fates[chunk.id]) for chunk in chunks)
+        return {chunk_id: fate for chunk_id, fate in by_id if fate is not None}
 
-    async def _upload_one(
+    async def _attempts(
         self,
-        slug: Slug,
-        document: ProcessedDocument,
+        upload: RawTextUpload,
         chunk: Chunk,
-        version: DocumentVersion,
-        trace_id: TraceId | None,
+        sent: list[tuple[Chunk, RawTextUpload]] | None = None,
     ) -> FailedChunk | None:
-        try:
-            unit = unit_of((chunk,), document, version)
-            upload = self._storage.upload(slug, unit, trace_id=trace_id)
-        except (UnicodeEncodeError, TypeError):
-            message = "not sent, the chunk or its document holds text that is no valid Unicode"
-            return _failed(chunk, AnythingLLMRejectedError(message), 0)
-        return await self._attempts(upload, chunk)
-
-    async def _attempts(self, upload: RawTextUpload, chunk: Chunk) -> FailedChunk | None:
+        """Attempt it until its fate is known; or until it is sent, where `sent` takes it."""
         attempt = 0
         while True:
             try:
-                await upload.attempt()
+                if await upload.attempt() is not None:
+                    return None
+                if sent is not None:
+                    sent.append((chunk, upload))
+                    return None
             except AnythingLLMPendingError as error:
                 # A look is no attempt; looks end with the time of ambiguity.
                 await self._sleep(error.retry_after or 0.0)
@@ -149,8 +154,6 @@ class DocumentUploads:
                     await upload.abandon()
                     return _failed(chunk, error, attempt)
                 await self._sleep(self._wait(error, attempt))
-            else:
-                return None
 
     def _wait(self, error: AnythingLLMError, attempt: int) -> float:
         if error.retry_after is not None:

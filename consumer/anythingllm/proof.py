@@ -97,39 +97,6 @@ class StorageProof:
         vectors = await self._api.search(errand, slug, text, nearest)
         return any(vector.doc_source == source for vector in vectors)
 
-    async def by_vectors(
-        self,
-        slug: Slug,
-        source: str,
-        *,
-        text: str,
-        database: VectorDatabase,
-        trace_id: TraceId | None,
-        is_exact: bool = False,
-    ) -> Sight:
-        """What searches for its text say.
-
-        Hits are compared by their source: some databases give back another text than they got.
-
-        Args:
-            slug: the workspace.
-            source: what is looked for.
-            text: its text, not blank.
-            database: knows how many hits there can be, and what they are worth.
-            trace_id: of the event.
-            is_exact: see `near`.
-        """
-        seen: set[str] = set()
-        return await self.near(
-            slug,
-            text,
-            lambda: source in seen,
-            lambda hit: seen.add(hit.doc_source),
-            database=database,
-            trace_id=trace_id,
-            is_exact=is_exact,
-        )
-
     async def near(
         self,
         slug: Slug,

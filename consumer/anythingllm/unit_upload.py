@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import Enum
+from typing import NoReturn
 
 import structlog
 
@@ -39,6 +40,7 @@ from consumer.anythingllm.errors import (
     AnythingLLMRejectedError,
     AnythingLLMServerError,
 )
+from consumer.anythingllm.joint_looks import LOOK_SECONDS, JointLooks, Sought
 from consumer.anythingllm.marker_lookup import LEAST_DISTANCE, MarkerLookup, Sighting, due_after
 from consumer.anythingllm.proof import Sight, StorageProof
 from consumer.anythingllm.readiness import Readiness
@@ -54,7 +56,6 @@ log = structlog.get_logger(__name__)
 
 _SHORTEST_WAIT = 0.01  # seconds; the caller must not spin
 _TIMES = 2  # that everything was tried for a unit before it is blamed
-_LOOK_SECONDS = 2.0  # between two searches for what is not visible yet
 
 
 class _Mending(Enum):
@@ -81,6 +82,7 @@ class Ways:
         database: says what the vector database is like.
         control: says whether the vector database keeps anything.
         vouching: hears what was found.
+        looks: search for many chunks of a document at once.
         slots: one for each upload at a time.
         clock: monotonic seconds.
         refused_at: when a connection was last refused, on that clock.
@@ -96,6 +98,7 @@ class Ways:
     database: DatabaseInUse
     control: DatabaseControl
     vouching: Vouching
+    looks: JointLooks
     slots: asyncio.Semaphore
     errand: NewErrand
     clock: Callable[[], float]
@@ -139,9 +142,14 @@ class RawTextUpload:
         self._workspace_id: int | None = None
         self._mending = _Mending.PUT_IN_AGAIN
         self._times = 0
+        self._sought: Sought | None = None
 
-    async def attempt(self) -> StoredUnit:
+    async def attempt(self) -> StoredUnit | None:
         """Try once; a further attempt goes on where this one ended.
+
+        Returns:
+            None where it was uploaded and has to be found by a search, which is cheaper for many:
+            a further attempt looks, once more of its document are uploaded.
 
         Raises:
             AnythingLLMError: with whose fault it is.
@@ -151,14 +159,15 @@ class RawTextUpload:
         await self._ways.readiness.prepare(self._slug, self._trace_id)
         if self._ways.readiness.id_of(self._slug) != self._workspace_id:
             # Made anew: its file may still be there, and say that it was embedded.
-            self._location = None
+            self._location = self._sought = None
         try:
             location = await self._found()
             if location is None:
                 await self._ways.control.enter(self._slug, self._trace_id, self._check)
                 async with self._ways.slots:
                     location = await self._store()
-            await self._prove(location)
+            if not await self._is_proven(location):
+                return None
         except AnythingLLMNotFoundError as error:
             # The workspace vanished, which is no document's fault. The next attempt makes it again,
             # where that is allowed.
@@ -198,8 +207,11 @@ class RawTextUpload:
         chunks = ", ".join(ascii(chunk.id)[1:-1][:80] for chunk in self._unit.chunks[:3])
         return f"chunk {chunks} for workspace {self._slug}"
 
-    async def _prove(self, location: Location) -> None:
-        """Return when it is stored; by rule 4 where that is not proven by now.
+    async def _is_proven(self, location: Location) -> bool:
+        """Whether it is stored; by rule 4 where that is not proven by now.
+
+        Returns:
+            False where it is to be looked for together with its siblings.
 
         Raises:
             AnythingLLMPendingError: it may not be visible yet.
@@ -210,30 +222,59 @@ class RawTextUpload:
         errand = self._ways.errand(self._ways.timeout, self._trace_id)
         database = await self._ways.database(errand)
         if database.cached_proves:
-            return
-        sight = await self._sight(database)
+            return True
+        looks, is_first = self._ways.looks, self._sought is None
+        if self._sought is None:
+            self._sought = looks.seek(self._slug, self._unit.marker)
+        if is_first and not looks.is_due(self._sought):
+            return False
         left = self._sent_at + database.visible_seconds - self._ways.clock()
-        if sight is Sight.MISSING and left <= 0:
-            sight = await self._sight(database, is_exact=True)
-        if sight is Sight.FOUND:
-            self._ways.control.found(self._sent_at)
-            self._ways.vouching.note(location)
-        elif sight is Sight.HIDDEN:
-            self._ways.vouching.note(location)
-            log.warning("chunk.not_provable", workspace=self._slug, location=location)
-        elif left > 0:
-            raise AnythingLLMPendingError(
-                f"{self._name}: stored, and not seen by a search yet; it is looked for again",
-                retry_after=min(left, _LOOK_SECONDS),
-            )
-        else:
+        if await self._is_found(self._sought, database, is_late=left <= 0):
+            return True
+        if left <= 0:
             await self._mend(location)
+        if is_first and not looks.is_crowded(self._sought):
+            return False
+        raise AnythingLLMPendingError(
+            f"{self._name}: stored, and not seen by a search yet; it is looked for again",
+            retry_after=min(left, LOOK_SECONDS),
+        )
 
-    async def _sight(self, database: VectorDatabase, *, is_exact: bool = False) -> Sight:
+    async def _is_found(self, sought: Sought, database: VectorDatabase, *, is_late: bool) -> bool:
+        """Whether a search has found it, or never can: then its file has to do as a proof.
+
+        Args:
+            sought: itself.
+            database: what it is in.
+            is_late: whether a search surely finds it by now, if it is stored.
+        """
+        if not sought.is_seen:
+            if not is_late and self._ways.looks.rest(sought) > 0:
+                return False
+            sight = await self._sight(sought, database)
+            if sight is Sight.MISSING and is_late:
+                sight = await self._sight(sought, database, is_exact=True)
+            if sight is Sight.HIDDEN:
+                self._ways.looks.seen(sought)
+                self._note()
+                log.warning("chunk.not_provable", workspace=self._slug, location=self._location)
+                return True
+            if sight is Sight.MISSING:
+                return False
+        self._ways.control.found(self._sent_at)
+        self._note()
+        return True
+
+    def _note(self) -> None:
+        if self._location is not None:
+            self._ways.vouching.note(self._location)
+
+    async def _sight(
+        self, sought: Sought, database: VectorDatabase, *, is_exact: bool = False
+    ) -> Sight:
         try:
-            return await self._ways.proof.by_vectors(
-                self._slug,
-                self._marker,
+            return await self._ways.looks.sight(
+                sought,
                 text=self._unit.text,
                 database=database,
                 trace_id=self._trace_id,
@@ -245,7 +286,7 @@ class RawTextUpload:
             error.fault = Fault.THEIRS
             raise
 
-    async def _mend(self, location: Location) -> None:
+    async def _mend(self, location: Location) -> NoReturn:
         """Try the next remedy for a unit that is not found (rule 4); the next attempt looks."""
         self._check()
         await self._ways.control.passes(self._slug, self._sent_at, self._trace_id)
@@ -313,7 +354,7 @@ class RawTextUpload:
         if embedded is not None:
             return embedded
         # It was removed, or never ours: the next attempt looks for the marker and uploads.
-        self._location = None
+        self._location = self._sought = None
         self._doubt()
         raise self._not_ours()
 

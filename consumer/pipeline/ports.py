@@ -18,11 +18,15 @@ from consumer.resilience.fence import Fence
 class UnitUpload(Protocol):
     """One unit on its way into one workspace. It remembers what its last attempt did."""
 
-    async def attempt(self) -> StoredUnit:
+    async def attempt(self) -> StoredUnit | None:
         """Try once to get the unit stored and embedded.
 
         Attempts never make doubles: an ambiguous earlier attempt is looked for before anything is
         sent again, and a file that is there but not embedded is only embedded again.
+
+        Returns:
+            None where it was uploaded, and another attempt proves it together with others of its
+            document: it is to be made when those are uploaded.
 
         Raises:
             Failure: with whose fault it is.

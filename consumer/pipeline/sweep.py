@@ -189,6 +189,9 @@ class Sweep:
         """Remove what the documents that are left of a workspace are stored without."""
         look = self._unfinished[slug]
         left = await self._swept(slug, look.identities, right)
+        # Its last removal may have outlived the assignment, and what is unfinished is the next
+        # one's by then.
+        right.check()
         self._unfinished.pop(slug, None)
         if left is None:
             self._looks.after(slug, _AGAIN_SECONDS)

@@ -186,7 +186,19 @@ class Uploader:
         for pending in work.pending:
             # A rest that was asked for a round ago is over.
             pending.last = None
-        queue = list(reversed(work.pending))
+        new = [pending for pending in work.pending if not pending.is_uploaded]
+        before = [pending for pending in work.pending if pending.is_uploaded]
+        left = await self._work_off(new, work, at_once=self._per_document)
+        uploaded = [*before, *(pending for pending in left if pending.is_uploaded)]
+        # One after the other: what one search shows, the next ones need not look for.
+        unproven = await self._work_off(uploaded, work, at_once=1)
+        work.pending = [*(each for each in left if not each.is_uploaded), *unproven]
+
+    async def _work_off(
+        self, units: Sequence[PendingUnit], work: UploadState, *, at_once: int
+    ) -> list[PendingUnit]:
+        """Give all of them their attempts, until one meets an outage; those that are left."""
+        queue = list(reversed(units))
         left: list[PendingUnit] = []
 
         async def worker() -> None:
@@ -198,17 +210,17 @@ class Uploader:
                         left.extend(reversed(queue))
                         queue.clear()
 
-        workers = min(self._per_document, len(queue))
-        results = await asyncio.gather(*(worker() for _ in range(workers)), return_exceptions=True)
+        workers = (worker() for _ in range(min(at_once, len(queue))))
+        results = await asyncio.gather(*workers, return_exceptions=True)
         # All workers end before anything is raised: a request in the middle is never abandoned
         # because its sibling found the fence closed.
         for result in results:
             if isinstance(result, BaseException):
                 raise result
-        work.pending = left
+        return left
 
     async def _attempts(self, pending: PendingUnit, work: UploadState) -> bool:
-        """One round of attempts; True when the unit's fate is known."""
+        """One round of attempts; whether the unit's fate is known."""
         failure: Failure | None = None
         for attempt in range(1, self._policy.attempts + 1):
             if attempt > 1:
@@ -216,7 +228,7 @@ class Uploader:
                     await asyncio.sleep(self._policy.delay(attempt - 1, self._rng))
             failure = await self._attempt(pending, work)
             if failure is None:
-                return True
+                return not pending.is_uploaded
             if failure.fault is Fault.DOCUMENT:
                 refused = pending.failed(failure, FailureReason.REJECTED)
                 await self._give_up(pending, work, pending.given_up or refused)
@@ -274,12 +286,15 @@ class Uploader:
             await self._storage.prepare(work.slug, trace_id=work.trace_id)
 
     async def _send(self, pending: PendingUnit, work: UploadState) -> None:
-        async def attempt() -> StoredUnit:
+        async def attempt() -> StoredUnit | None:
             metrics = self._metrics
             with metrics.chunks_in_flight.track_inprogress(), metrics.upload_seconds.time():
                 return await pending.upload.attempt()
 
         stored = await self._slots.send(work.slug, attempt, work.right)
+        pending.is_uploaded = stored is None
+        if stored is None:
+            return
         self._index.stored(work.slug, stored)
         work.uploaded.extend(chunk.id for chunk in pending.unit.chunks)
 

@@ -28,11 +28,12 @@ class Acquittal:
 
 @dataclass(slots=True)
 class PendingUnit:
-    """A unit that is not stored yet, and what happened to it so far."""
+    """A unit that is not known to be stored, and what happened to it so far."""
 
     unit: Unit
     upload: UnitUpload
     attempts: int = 0
+    is_uploaded: bool = False  # and is to be proven together with others of its document
     last: Failure | None = None  # of this round
     acquitted: Acquittal | None = None
     given_up: list[FailedChunk] = field(default_factory=list)

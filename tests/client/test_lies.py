@@ -138,6 +138,7 @@ async def test_one_location_for_two_uploads_is_one_upload(
 ) -> None:
     """The second answer repeats the first one's file: both chunks are stored all the same."""
     one = await client.storage.upload(DOCS, _unit("one")).attempt()
+    assert one is not None
     answer = {"location": one.location, "docSource": one.marker.encode()}
     _says(simulator, "*/raw-text", {"success": True, "documents": [answer]}, times=1)
     result = await client.upload_document("docs", document("two", id="doc-4"))

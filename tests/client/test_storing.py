@@ -185,6 +185,7 @@ async def test_while_an_upload_may_still_finish_it_is_only_looked_for(simulator:
         await asyncio.sleep(0.6)
         stored = await upload.attempt()
 
+    assert stored is not None
     assert stored.location.startswith("custom-documents/")
     assert texts_of(simulator, "docs") == ["lost"]
 

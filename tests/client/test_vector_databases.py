@@ -16,6 +16,7 @@ from consumer.anythingllm import (
     AnythingLLMRejectedError,
 )
 from consumer.anythingllm.database_control import AGAIN_SECONDS
+from consumer.anythingllm.joint_looks import MOST_UNSEEN
 from consumer.anythingllm.vector_databases import DATABASES as KNOWN
 from consumer.sandbox.simulator import Simulator
 from tests.client.support import client_for, document, running_server
@@ -216,13 +217,9 @@ async def test_rows_that_a_dead_process_left_without_vectors_are_not_believed() 
         server.damage("vectors-lost", "docs", lost.location)
         async with client_for(server) as successor:
             result = await successor.upload_document("docs", document(*TEXTS))
-            before = server.journal.count(
-                "request.answered", path="/api/v1/workspace/docs/vector-search"
-            )
+            before = _searches(server)
             again = await successor.upload_document("docs", document(*TEXTS))
-            after = server.journal.count(
-                "request.answered", path="/api/v1/workspace/docs/vector-search"
-            )
+            after = _searches(server)
 
     assert (result.status, len(result.uploaded_chunk_ids)) == ("succeeded", 1)
     assert found(server) == dict.fromkeys(TEXTS, 1)
@@ -237,10 +234,53 @@ async def test_one_search_vouches_for_many_chunks_of_a_document() -> None:
         server.journal.clear()
         async with client_for(server) as successor:
             result = await successor.upload_document("docs", many)
-        searches = [e for e in server.journal if "vector-search" in str(e)]
+        searches = _searches(server)
 
     assert (result.status, result.uploaded_chunk_ids) == ("succeeded", ())
-    assert len(searches) <= 8
+    assert searches <= 8
+
+
+@pytest.mark.parametrize("chunks", [10, 50])
+async def test_one_search_proves_many_chunks_that_were_just_uploaded(chunks: int) -> None:
+    """At most one for five chunks, from ten on."""
+    texts = [f"chapter {n} of the manual about lanterns" for n in range(chunks)]
+    async with at("pgvector") as (server, client):
+        await client.upload_document("docs", document("before", id="first"))
+        server.journal.clear()
+        result = await client.upload_document("docs", document(*texts))
+        searches = _searches(server)
+
+    assert (result.status, found(server)) == ("succeeded", dict.fromkeys((*texts, "before"), 1))
+    assert searches <= chunks / 5
+
+
+async def test_what_may_not_be_visible_yet_is_looked_for_seldom() -> None:
+    """One search of a document in two seconds, however many chunks wait for it."""
+    texts = [f"chapter {n} of the manual about lanterns" for n in range(40)]
+    async with running_server(vector_db="milvus") as server, client_for(server) as client:
+        await client.upload_document("docs", document("before", id="first"))
+        server.faults.visible_after_seconds = 5.0
+        server.journal.clear()
+        result = await client.upload_document("docs", document(*texts))
+        searches = _searches(server)
+
+    assert result.status == "succeeded"
+    assert searches <= 8
+
+
+async def test_of_a_huge_document_little_is_uploaded_before_it_is_looked_for() -> None:
+    """If the database refuses it, each chunk is a row without vectors."""
+    texts = [f"chapter {n} of the manual about lanterns" for n in range(300)]
+    async with running_server(vector_db="milvus") as server, client_for(server) as client:
+        await client.upload_document("docs", document("before", id="first"))
+        server.faults.vectors_refused = True
+        await client.upload_document("docs", document(*texts))
+
+        assert len(server.state.files) < MOST_UNSEEN + 10
+
+
+def _searches(server: Simulator) -> int:
+    return server.journal.count("request.answered", path="/api/v1/workspace/docs/vector-search")
 
 
 async def test_while_the_database_is_down_nothing_is_taken_for_lost() -> None:

@@ -422,4 +422,19 @@ KNOWN: dict[str, Schedule] = {
             Life("remake", On("result.written"), seconds=0.5, slug="other"),
         ),
     ),
+    "a sweep's removal that outlives its assignment, with another workspace left": Schedule(
+        3736020837,
+        Setup(prepared=("docs",)),
+        history=(
+            Doc("a", ("one",), slug="other", name="s0"),
+            Doc("a", ("four",), day=1, slug="other", when=At(60.0), name="s1"),
+            Doc("b", ("five", "three", "four"), day=1, name="e0"),
+            Tomb("b"),
+        ),
+        faults=(
+            Hit("upload", "truncated", skip=2, times=3),
+            Hit("removal", "delay", times=6, seconds=500.0),
+        ),
+        life=(Life("cut-off", On("check", nth=4), seconds=50.0),),
+    ),
 }

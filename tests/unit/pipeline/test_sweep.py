@@ -385,6 +385,25 @@ async def test_a_revocation_while_it_removes_lets_the_request_finish() -> None:
 
 
 @virtually
+async def test_a_removal_that_outlives_its_assignment_leaves_the_next_one_alone() -> None:
+    """Two workspaces were left to look at; the next assignment begins with none."""
+    async with looking(ONE, ONE_AGAIN) as scene:
+        scene.storage.slugs.append("other")
+        turn = scene.queues.enter(A_IDENTITY, DOCS, version())
+        await asyncio.sleep(FIRST)
+        turn.leave()
+        scene.storage.removing.close()
+        await asyncio.sleep(SOON)
+        assert "remove 1" in scene.storage.calls
+        scene.look.begin()
+        scene.storage.removing.open()
+        before = scene.listings
+        await asyncio.sleep(SOON)
+
+        assert scene.listings == before + 2, "both are looked at anew"
+
+
+@virtually
 async def test_a_removal_that_fails_is_tried_again_later_from_a_new_listing() -> None:
     """Until then the documents are not kept waiting."""
     async with looking(ONE, ONE_AGAIN) as scene:
