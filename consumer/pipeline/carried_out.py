@@ -111,7 +111,14 @@ class CarriedOut:
     def document(
         self, slug: Slug, identity: Identity, version: DocumentVersion, digests: Iterable[str]
     ) -> None:
-        """Note a document that is stored as it should be, all of it."""
+        """Note a document that is stored as it should be, all of it.
+
+        One that a tombstone has ended meanwhile is not noted: what a former owner has carried out
+        is told topic by topic, so a replay of it may be told after the tombstone. It would hold
+        back what was published later, with an older date.
+        """
+        if self.known(slug, identity).has_ended(version):
+            return
         of = self._take(identity)
         known = of.documents.get(slug)
         if known is None or not known[0].newer_than(version):

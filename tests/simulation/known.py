@@ -437,4 +437,21 @@ KNOWN: dict[str, Schedule] = {
         ),
         life=(Life("cut-off", On("check", nth=4), seconds=50.0),),
     ),
+    "a replay that is told after the tombstone that ended it": Schedule(
+        704838725,
+        Setup(partitions=2, prepared=("other",), per_document=1),
+        history=(
+            Doc("b", ("three",), slug="other", name="s0"),
+            Doc("b", (), day=1, slug="other", when=At(60.0), name="s1"),
+            Replay("s1"),
+            Doc("a", ("six",), name="e2"),
+            Tomb("b", slug="other", when=At(0.3)),
+            Doc("b", ("five", "six"), slug="other", when=At(1.0), name="e4"),
+        ),
+        faults=(Hit("check", "delay", times=None, seconds=50.0),),
+        life=(
+            Life("start", At(1.0), who="B", seconds=0.5),
+            Life("freeze", On("check", nth=3), seconds=100.0),
+        ),
+    ),
 }

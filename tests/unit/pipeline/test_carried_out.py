@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import combinations
 
 import pytest
 
@@ -219,3 +220,34 @@ def test_of_two_copies_the_one_that_a_tombstone_has_ended_goes() -> None:
     memory.document(DOCS, A, version(2, 3), _digests(own))
 
     assert memory.known(DOCS, A).left_over([ended, own]) == (ended,)
+
+
+def test_a_document_that_is_noted_after_the_tombstone_that_ended_it_holds_nothing_back() -> None:
+    """A replay is told by its own topic: in any order with the tombstone that followed it."""
+    memory = _memory()
+    memory.tombstone(DOCS, A, version(9, offset=5))
+    memory.document(DOCS, A, version(5, offset=4), ())
+
+    assert not memory.known(DOCS, A).supersedes(version(1, offset=6), ())
+
+
+def test_what_two_topics_tell_is_known_in_every_order() -> None:
+    """Each topic tells in its order; a former owner has carried all of it out."""
+    documents = (
+        (False, version(5, offset=1)),
+        (True, version(9, offset=2)),
+        (False, version(3, offset=3)),
+        (True, version(10, offset=4)),
+        (False, version(1, offset=5)),
+    )
+    replayed = documents[0], documents[2]
+    total = len(documents) + len(replayed)
+    for places in combinations(range(total), len(replayed)):
+        memory, told, again = _memory(), iter(documents), iter(replayed)
+        for n in range(total):
+            removes, each = next(again) if n in places else next(told)
+            if removes:
+                memory.tombstone(DOCS, A, each)
+            else:
+                memory.document(DOCS, A, each, ())
+        assert memory.known(DOCS, A).document == version(1, offset=5), places
