@@ -25,6 +25,9 @@ def simulate(
     upload_cost: Annotated[
         float, typer.Option(help="Seconds of the server's only thread an upload takes.")
     ] = 0.0,
+    search_cost: Annotated[
+        float, typer.Option(help="Seconds of the server's only thread a search takes.")
+    ] = 0.0,
     embedder_latency: Annotated[float, typer.Option(help="Seconds an embedding call takes.")] = 0.0,
     journal: Annotated[
         Path | None, typer.Option(help="Append what it does to this file, a JSON object a line.")
@@ -44,7 +47,7 @@ def simulate(
         host=host,
         port=port,
         api_key=api_key or secrets.token_urlsafe(16),
-        costs=Costs(upload=upload_cost),
+        costs=Costs(upload=upload_cost, search=search_cost),
         journal=journal,
         vector_db=vector_db,
     )

@@ -212,6 +212,8 @@ class Endpoints:
         if not isinstance(query, str) or not query:
             return json_answer({"message": "Query parameter cannot be empty."}, 400)
         limit, threshold = search_limits(request, workspace)
+        async with self._model.thread(self._model.costs.search):
+            pass
         try:
             if self._vectors.is_empty(slug):
                 return json_answer(NOTHING_EMBEDDED)

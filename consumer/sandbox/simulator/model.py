@@ -47,11 +47,13 @@ class Costs:
 
     Args:
         upload: seconds of the server's only thread an upload takes; every request waits for it.
+        search: the same for a search; on pgvector it grows with the vectors of all workspaces.
         delete_per_add: seconds a removed row takes for each insert its table ever had.
         removal_per_workspace: seconds each name in a removal takes for each workspace.
     """
 
     upload: float = 0.0
+    search: float = 0.0
     delete_per_add: float = 0.0
     removal_per_workspace: float = 0.0
 
@@ -97,7 +99,7 @@ class Model:
     @asynccontextmanager
     async def thread(self, seconds: float = 0.0) -> AsyncIterator[None]:
         """Wait for the server's only thread and keep it that long."""
-        if self.costs.upload:
+        if self.costs.upload or self.costs.search:
             async with self._thread:
                 await asyncio.sleep(seconds)
         yield
