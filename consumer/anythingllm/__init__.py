@@ -15,6 +15,7 @@ from consumer.anythingllm.errors import (
     AnythingLLMServerError,
     AnythingLLMTimeoutError,
     CircuitOpenError,
+    StillFoundError,
 )
 from consumer.anythingllm.models import (
     DocumentUploadResult,
@@ -44,6 +45,7 @@ __all__ = [
     "CircuitOpenError",
     "DocumentUploadResult",
     "SearchHit",
+    "StillFoundError",
     "StoredChunk",
     "StoredDocument",
     "Workspace",

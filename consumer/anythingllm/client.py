@@ -40,6 +40,7 @@ from consumer.anythingllm.models import (
 )
 from consumer.anythingllm.proof import StorageProof
 from consumer.anythingllm.readiness import Readiness
+from consumer.anythingllm.removal_looks import RemovalLooks
 from consumer.anythingllm.search_hits import search_hits
 from consumer.anythingllm.stored_documents import stored_documents
 from consumer.anythingllm.transport import SPARE_CONNECTIONS, Errand, Transport
@@ -314,6 +315,11 @@ class AnythingLLMClient:
 
         Returns:
             Whether nothing of it is left, also when there never was anything.
+
+        Raises:
+            StillFoundError: AnythingLLM says that it is gone, and a search finds it: its vector
+                database refused the removal. The message names the cure.
+            AnythingLLMError: anything else.
         """
 
         def is_meant(marker: Marker) -> bool:
@@ -323,10 +329,9 @@ class AnythingLLMClient:
         slug, trace = Slug(workspace_slug), _trace(trace_id)
         async with self._within_document_timeout("delete_document"):
             units = await self._storage.listing(slug, is_meant, trace_id=trace)
-            locations = [unit.location for unit in units]
-            if not locations:
+            if not units:
                 return True
-            await self._storage.remove(slug, locations, trace_id=trace)
+            await self._storage.erase(slug, units, trace_id=trace)
             return not await self._storage.listing(slug, is_meant, trace_id=trace)
 
     @asynccontextmanager
@@ -399,6 +404,15 @@ class AnythingLLMClient:
             control=self._control,
             vouching=Vouching(
                 self._proof,
+                self._database,
+                self._control,
+                errand=self._errand,
+                timeout=self._config.timeout,
+                clock=self._clock,
+                sleep=self._sleep,
+            ),
+            removal_looks=RemovalLooks(
+                self._api,
                 self._database,
                 self._control,
                 errand=self._errand,

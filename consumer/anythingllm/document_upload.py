@@ -166,7 +166,7 @@ class DocumentUploads:
         locations = [unit.location for unit in stale]
         left: Collection[str] = ()
         try:
-            await self._storage.remove(slug, locations, trace_id=trace_id)
+            await self._storage.erase(slug, stale, trace_id=trace_id)
         except AnythingLLMError as error:
             errors.append(f"stale chunks were not removed: {error.message}")
             left = error.left or locations

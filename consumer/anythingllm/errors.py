@@ -84,7 +84,7 @@ class AnythingLLMNotFoundError(AnythingLLMError):
 
 
 class StillFoundError(AnythingLLMError):
-    """A removed test document is still found: the vector database keeps what is removed."""
+    """What was removed is still found: the vector database keeps what it is told to remove."""
 
     fault = Fault.THEIRS
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,11 +17,13 @@ from consumer.anythingllm.errors import (
     AnythingLLMProtocolError,
     AnythingLLMRejectedError,
     AnythingLLMServerError,
+    StillFoundError,
 )
 from consumer.anythingllm.file_store import FileStore
 from consumer.anythingllm.health import PROBE_SECONDS, deep_probe
 from consumer.anythingllm.models import DocumentRow
 from consumer.anythingllm.readiness import ABANDONED_AGE, Readiness, is_abandoned
+from consumer.anythingllm.removal_looks import title_words
 from consumer.anythingllm.sentinel import is_sentinel
 from consumer.anythingllm.stored_documents import stored_unit
 from consumer.anythingllm.transport import NewErrand
@@ -32,6 +34,7 @@ from consumer.model.difference import ComparableUnit
 from consumer.model.listing import FILE_STORE, LONGEST_LISTING, Listed
 from consumer.model.marker import Marker, StoredUnit, Unit
 from consumer.model.names import Location, Slug, TraceId
+from consumer.model.remains import Remains
 from consumer.model.slug import is_slug
 
 log = structlog.get_logger(__name__)
@@ -301,6 +304,66 @@ class AnythingLLMStorage:
                         error=error.message,
                     )
                     raise
+
+    async def erase(
+        self, slug: Slug, units: Sequence[StoredUnit], *, trace_id: TraceId | None = None
+    ) -> None:
+        """Remove units, and look whether searches still find them.
+
+        Raises:
+            StillFoundError: they do, and no request reaches them any more.
+            AnythingLLMError: as `remove` does.
+        """
+        locations = [unit.location for unit in units]
+        await self.remove(slug, locations, trace_id=trace_id)
+        removed = {unit.marker for unit in units}
+        listed: set[Marker] = set()
+
+        async def relist() -> None:
+            there = await self.listing(slug, lambda marker: marker in removed, trace_id=trace_id)
+            listed.update(unit.marker for unit in there)
+
+        remains = await self.remains(
+            slug,
+            lambda marker: marker in removed and marker not in listed,
+            locations[:1],
+            (),
+            relist,
+            trace_id=trace_id,
+        )
+        if remains is not None:
+            raise StillFoundError(
+                f"{len(remains.markers)} of {len(units)} chunks that were removed are still found"
+                f" in workspace {slug!r}, although they are listed no more: the vector database"
+                f" refused the removal. To do: {remains.what_to_do}"
+            )
+
+    async def remains(
+        self,
+        slug: Slug,
+        is_gone: Callable[[Marker], bool],
+        locations: Sequence[Location],
+        texts: Sequence[str],
+        relist: Callable[[], Awaitable[None]],
+        *,
+        trace_id: TraceId | None = None,
+        check: Callable[[], None] = _always,
+    ) -> Remains | None:
+        """What searches still find of units that were removed (`removal_looks`).
+
+        Args:
+            slug: the workspace they were in.
+            is_gone: whether a unit was removed and no other one has its marker.
+            locations: where some of them were; their files' names show their titles.
+            texts: what they may be near to as well.
+            relist: reads a new listing for `is_gone`, before a further look.
+            trace_id: of the event.
+            check: called before every look; what it raises gets out.
+        """
+        wanted = (*(title_words(each) for each in locations), *texts)
+        return await self._ways.removal_looks.remains(
+            slug, is_gone, wanted, relist, trace_id=trace_id, check=check
+        )
 
     async def _removals_work(self, slug: Slug, trace_id: TraceId | None) -> None:
         """Return when a removal would be answered truly, or a test has shown that removals work."""

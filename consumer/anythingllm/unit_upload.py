@@ -44,6 +44,7 @@ from consumer.anythingllm.joint_looks import LOOK_SECONDS, JointLooks, Sought
 from consumer.anythingllm.marker_lookup import LEAST_DISTANCE, MarkerLookup, Sighting, due_after
 from consumer.anythingllm.proof import Sight, StorageProof
 from consumer.anythingllm.readiness import Readiness
+from consumer.anythingllm.removal_looks import RemovalLooks
 from consumer.anythingllm.transport import NewErrand
 from consumer.anythingllm.upload_body import upload_body
 from consumer.anythingllm.vector_databases import VectorDatabase
@@ -83,6 +84,7 @@ class Ways:
         control: says whether the vector database keeps anything.
         vouching: hears what was found.
         looks: search for many chunks of a document at once.
+        removal_looks: search for what was removed.
         slots: one for each upload at a time.
         clock: monotonic seconds.
         refused_at: when a connection was last refused, on that clock.
@@ -99,6 +101,7 @@ class Ways:
     control: DatabaseControl
     vouching: Vouching
     looks: JointLooks
+    removal_looks: RemovalLooks
     slots: asyncio.Semaphore
     errand: NewErrand
     clock: Callable[[], float]

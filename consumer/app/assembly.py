@@ -20,6 +20,7 @@ from consumer.pipeline.carried_out import CarriedOut
 from consumer.pipeline.circuit import Circuit
 from consumer.pipeline.doubts import Doubts
 from consumer.pipeline.due_looks import DueLooks
+from consumer.pipeline.erasure import Eraser
 from consumer.pipeline.gates import Gates
 from consumer.pipeline.giving_up import GivingUp
 from consumer.pipeline.in_flight import InFlightBounds
@@ -105,6 +106,7 @@ class Pipeline:
             ambiguity=settings.anythingllm.ambiguity_seconds,
             clock=rooms.clock,
         )
+        self._eraser = Eraser(self._remover, rooms.storage, self.index, self._backoff)
         self._routing = settings.routing.rules()
         self._sweep = Sweep(
             rooms.storage,
@@ -132,7 +134,7 @@ class Pipeline:
             self.index,
             self.gates,
             self._uploader(),
-            self._remover,
+            self._eraser,
             self._backoff,
             self._carried_out,
             self.reminted,
@@ -166,7 +168,7 @@ class Pipeline:
             gates,
             GivingUp(rooms.storage, gates, poison_probe, attempts=policy.attempts),
             self._backoff,
-            self._remover,
+            self._eraser,
             self._doubts,
             slots=slots,
             per_document=upload.max_chunks_per_document,

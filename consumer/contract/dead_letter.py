@@ -69,7 +69,7 @@ class Cause:
     Args:
         reason: the contract's word for it.
         message: one line for a person.
-        stage: the station that gave up: ``poll``, ``decode``, ``plan`` or ``upload``.
+        stage: the station that gave up: ``poll``, ``decode``, ``plan``, ``upload`` or ``remove``.
         class_name: the part of the code that gave up.
         exception: by `qualified`, where there was one.
         stacktrace: by `stacktrace_of`, where there was an exception.

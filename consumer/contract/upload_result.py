@@ -48,7 +48,7 @@ class ResultStatus(StrEnum):
 
     SUCCEEDED   the event's state is stored; nothing need have been uploaded.
     PARTIAL     some chunks are stored, the event is on the dead-letter topic.
-    FAILED      no chunk is stored, the event is on the dead-letter topic.
+    FAILED      no chunk is as it should be, the event is on the dead-letter topic.
     SUPERSEDED  something newer about the same identity is known; nothing was done.
     DELETED     a tombstone was carried out.
     INVALID     the event can't be carried out; it is on the dead-letter topic.
@@ -205,32 +205,56 @@ def result_of(outcome: Outcome, about: About) -> UploadResult:
         case Superseded():
             said: dict[str, Any] = {"document_version": outcome.version.instant}
             return _result(about, ResultStatus.SUPERSEDED, workspace_slug=outcome.slug, **said)
-        case Deleted():
+        case Deleted(kept=()):
             removed = outcome.removed_chunks
             return _result(
                 about, ResultStatus.DELETED, workspace_slug=outcome.slug, removed_chunks=removed
             )
+        case Deleted():
+            return _not_deleted(outcome, about)
         case Refused():
             return _result(about, ResultStatus.INVALID, errors=_lines(outcome.problems))
 
 
 def _applied(outcome: Applied, about: About) -> UploadResult:
-    stored, failed = len(outcome.uploaded) + len(outcome.unchanged), len(outcome.failed)
+    failed = (*outcome.failed, *outcome.kept)
+    # A chunk is as it should be only when its former text is gone as well.
+    ids = {chunk.chunk_id for chunk in failed}
+    uploaded = [each for each in outcome.uploaded if each not in ids]
+    unchanged = [each for each in outcome.unchanged if each not in ids]
+    stored = len(uploaded) + len(unchanged)
     return _result(
         about,
-        _status_of(stored, failed),
+        _status_of(stored, len(failed)),
         workspace_slug=outcome.slug,
-        total_chunks=stored + failed,
+        total_chunks=stored + len(failed),
         successful_uploads=stored,
-        failed_uploads=failed,
-        uploaded_chunk_ids=list(outcome.uploaded),
-        unchanged_chunk_ids=list(outcome.unchanged),
-        failed_chunk_ids=[chunk.chunk_id for chunk in outcome.failed],
+        uploaded_chunk_ids=uploaded,
+        unchanged_chunk_ids=unchanged,
         removed_chunks=outcome.removed_chunks,
-        errors=_lines([f"{chunk.chunk_id}: {chunk.message}" for chunk in outcome.failed]),
-        failed_chunks=[_entry(chunk) for chunk in outcome.failed],
         document_version=outcome.version.instant,
+        **_failures(failed),
     )
+
+
+def _not_deleted(outcome: Deleted, about: About) -> UploadResult:
+    return _result(
+        about,
+        ResultStatus.FAILED,
+        workspace_slug=outcome.slug,
+        total_chunks=len(outcome.kept),
+        removed_chunks=outcome.removed_chunks,
+        **_failures(outcome.kept),
+    )
+
+
+def _failures(failed: Sequence[FailedChunk]) -> dict[str, Any]:
+    return {
+        "failed_uploads": len(failed),
+        "failed_chunk_ids": [chunk.chunk_id for chunk in failed],
+        "errors": _lines([f"{chunk.chunk_id}: {chunk.message}" for chunk in failed]),
+        "failed_chunks": [_entry(chunk) for chunk in failed],
+    }
 
 
 def _result(about: About, status: ResultStatus, **said: Any) -> UploadResult:

@@ -12,7 +12,7 @@ from consumer.model.version import DocumentVersion
 
 @dataclass(frozen=True, slots=True)
 class FailedChunk:
-    """A chunk that is not stored.
+    """A chunk that is not stored, or one that should be gone and stays.
 
     Args:
         chunk_id: the publisher's id.
@@ -42,6 +42,7 @@ class Applied:
         unchanged: ids of the chunks that were stored already.
         failed: chunks that are not stored and go to the dead-letter topic with the event.
         removed_chunks: how many stale or double chunks were removed.
+        kept: chunks of former versions that should be gone and stay, with why.
     """
 
     slug: Slug
@@ -50,6 +51,7 @@ class Applied:
     unchanged: tuple[str, ...]
     failed: tuple[FailedChunk, ...]
     removed_chunks: int
+    kept: tuple[FailedChunk, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +64,17 @@ class Superseded:
 
 @dataclass(frozen=True, slots=True)
 class Deleted:
-    """A tombstone was carried out; ``slug`` is None when it spoke of every workspace."""
+    """A tombstone was carried out, as far as AnythingLLM lets us.
+
+    Args:
+        slug: None when it spoke of every workspace.
+        removed_chunks: how many chunks were removed.
+        kept: chunks that should be gone and stay, with why.
+    """
 
     slug: Slug | None
     removed_chunks: int
+    kept: tuple[FailedChunk, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

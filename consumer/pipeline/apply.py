@@ -20,13 +20,13 @@ from consumer.pipeline.backoff import Backoff
 from consumer.pipeline.carried_out import CarriedOut
 from consumer.pipeline.doubts import Doubts
 from consumer.pipeline.due_looks import DueLooks
+from consumer.pipeline.erasure import Ending, Erased, Eraser
 from consumer.pipeline.gates import Gates
 from consumer.pipeline.index import Index
-from consumer.pipeline.index_rows import StoredRow
+from consumer.pipeline.index_rows import AnyStored, StoredRow
 from consumer.pipeline.plan import Plan, make_plan
 from consumer.pipeline.ports import Permits, RightToWork, Storage
 from consumer.pipeline.reminted_ids import RemintedIds
-from consumer.pipeline.removal import Remover
 from consumer.pipeline.upload import PlanOutdated, Uploader
 
 T = TypeVar("T")
@@ -51,7 +51,7 @@ class Applier:
         index: Index,
         gates: Gates,
         uploader: Uploader,
-        remover: Remover,
+        eraser: Eraser,
         backoff: Backoff,
         carried_out: CarriedOut,
         reminted: RemintedIds,
@@ -64,7 +64,7 @@ class Applier:
         self._index = index
         self._gates = gates
         self._uploader = uploader
-        self._remover = remover
+        self._eraser = eraser
         self._backoff = backoff
         self._carried_out = carried_out
         self._reminted = reminted
@@ -84,7 +84,7 @@ class Applier:
             case DocumentEvent() as body:
                 return await self._store(event, body, right)
             case TombstoneEvent() as body:
-                return await self._delete(body, right, event.trace_id)
+                return await self._delete(body, right, event.trace_id, is_replay=event.is_replay)
 
     def remember(self, event: Event) -> None:
         """Note an event that was carried out before, by an owner who knew more than its markers."""
@@ -160,7 +160,7 @@ class Applier:
         self._carried_out.document(body.slug, body.identity, body.version, digests)
 
     async def _delete(
-        self, body: TombstoneEvent, right: RightToWork, trace_id: TraceId
+        self, body: TombstoneEvent, right: RightToWork, trace_id: TraceId, *, is_replay: bool
     ) -> Deleted | Superseded:
         async def slugs() -> tuple[Slug, ...]:
             if body.slug is not None:
@@ -171,19 +171,20 @@ class Applier:
         ours = [slug for slug in every if self._permits(slug)]
         # A file may be in workspaces of others as well, and those are none of ours.
         by_files = body.slug is None and len(ours) == len(every)
-        end = Occurrence(body.version, removes=True)
-        removed, newer = 0, False
+        # Of one that was carried out before the rows are gone, and the vectors may not be.
+        looks = body.slug is not None or is_replay
+        erased, newer = Erased(), False
         for slug in ours:
             look = partial(self._find, slug, body.identity, trace_id, by_files=by_files)
             where, stored = await self._backoff.retry(look, right)
-            ended = [unit for unit in stored if not Occurrence(unit.version).supersedes(end)]
-            newer = newer or len(ended) < len(stored)
-            if ended:
-                removed += await self._remover.remove(where, ended, right, trace_id=trace_id)
-        if newer and not removed:
+            ending = _ending(body, stored)
+            newer = newer or len(ending.units) < len(stored)
+            if ending.units or looks:
+                erased += await self._eraser.erase(where, ending, right, trace_id=trace_id)
+        if newer and erased == Erased():
             return Superseded(body.slug, body.version)
         self._carried_out.tombstone(body.slug, body.identity, body.version)
-        return Deleted(body.slug, removed)
+        return Deleted(body.slug, erased.chunks, erased.kept)
 
     async def _find(
         self, slug: Slug, identity: Identity, trace_id: TraceId, *, by_files: bool
@@ -208,6 +209,15 @@ class Applier:
             right.check()
             with suppress(Failure), self._gates.trying(slug):
                 return await ask()
+
+
+def _ending(body: TombstoneEvent, stored: Iterable[StoredRow]) -> Ending:
+    end = Occurrence(body.version, removes=True)
+
+    def ends(unit: AnyStored) -> bool:
+        return not Occurrence(unit.version).supersedes(end)
+
+    return Ending(body.identity, tuple(filter(ends, stored)), ends, (body.identity,))
 
 
 def _with_uploaded(applied: Applied, before: Collection[str]) -> Applied:

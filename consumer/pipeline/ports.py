@@ -9,9 +9,10 @@ from typing import Protocol
 
 from consumer.model.difference import ComparableUnit
 from consumer.model.listing import Listed
-from consumer.model.marker import StoredUnit, Unit
+from consumer.model.marker import Marker, StoredUnit, Unit
 from consumer.model.names import Location, Slug, TraceId
 from consumer.model.record import Headers, Record
+from consumer.model.remains import Remains
 from consumer.resilience.fence import Fence
 
 
@@ -125,6 +126,30 @@ class Storage(Protocol):
         """Remove units from the server. It is no error if they are gone already.
 
         ``check`` is called before every request, as in `upload`.
+        """
+        ...
+
+    async def remains(
+        self,
+        slug: Slug,
+        is_gone: Callable[[Marker], bool],
+        locations: Sequence[Location],
+        texts: Sequence[str],
+        relist: Callable[[], Awaitable[None]],
+        *,
+        trace_id: TraceId,
+        check: Callable[[], None],
+    ) -> Remains | None:
+        """What searches still find of units that were removed: a removal may not be told truly.
+
+        Args:
+            slug: the workspace they were in.
+            is_gone: whether a unit was removed and no other one has its marker.
+            locations: where some of them were.
+            texts: what they may be near to, beside their titles.
+            relist: reads a new listing for `is_gone`, before a further look.
+            trace_id: of the event.
+            check: called before every look, as in `upload`.
         """
         ...
 

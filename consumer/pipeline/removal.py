@@ -30,6 +30,24 @@ from consumer.pipeline.index_rows import AnyStored
 from consumer.pipeline.ports import RightToWork, Storage
 from consumer.resilience.fence import FenceClosedError
 
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """What became of units that were to be removed.
+
+    Args:
+        chunks: how many those that are gone held.
+        left: units that AnythingLLM does not let us remove: they stay for good.
+        why: AnythingLLM's answer, where some are left.
+        http_status: of it.
+    """
+
+    chunks: int
+    left: tuple[AnyStored, ...] = ()
+    why: str = ""
+    http_status: int | None = None
+
+
 AT_ONCE = 10  # units a request: each takes 0.2 to 5 s on a large workspace
 _SOON = 3  # tries of a request in doubt that nothing overtakes
 
@@ -85,8 +103,8 @@ class Remover:
         *,
         trace_id: TraceId,
         rounds: int | None = None,
-    ) -> int:
-        """Remove stored units; the number of chunks they held.
+    ) -> Removed:
+        """Remove stored units.
 
         Args:
             slug: the workspace.
@@ -99,20 +117,24 @@ class Remover:
             FenceClosedError: the right to go on ended.
             Failure: the rounds are used up.
         """
-        removed = 0
+        removed, refused = 0, None
         for start in range(0, len(units), AT_ONCE):
             batch = _Batch(slug, units[start : start + AT_ONCE], trace_id)
             held = sum(len(unit.digests) for unit in batch.left)
             try:
-                await self._carry_out(batch, right, rounds)
+                refused = await self._carry_out(batch, right, rounds)
             finally:
                 self._leave_in_doubt(batch)
             removed += held - sum(len(unit.digests) for unit in batch.left)
-            if batch.left:
-                break  # AnythingLLM does not let us remove any: they stay for good
-        return removed
+            if refused is not None:  # nor would it let us remove the others
+                left = (*batch.left, *units[start + AT_ONCE :])
+                return Removed(removed, left, refused.message, refused.http_status)
+        return Removed(removed)
 
-    async def _carry_out(self, batch: _Batch, right: RightToWork, rounds: int | None) -> None:
+    async def _carry_out(
+        self, batch: _Batch, right: RightToWork, rounds: int | None
+    ) -> Failure | None:
+        """Remove a batch; the failure that leaves some of it for good."""
         tried, failure = 0, None
         try:
             while batch.left:
@@ -123,7 +145,7 @@ class Remover:
                 await self._gates.clear_of_outage(waits)
                 failure = await self._send(batch, right)
                 if failure is None or failure.left:
-                    return
+                    return failure
                 tried += 1
                 if tried == rounds:
                     raise failure
@@ -131,6 +153,7 @@ class Remover:
             if not right.closed:
                 await self._follow(batch, right.following())
             raise
+        return None
 
     async def _send(self, batch: _Batch, right: RightToWork) -> Failure | None:
         before = batch.doubt_ends

@@ -173,6 +173,7 @@ class Settler:
             chunks.labels("unchanged").inc(len(outcome.unchanged))
             chunks.labels("failed").inc(len(outcome.failed))
         if isinstance(outcome, Applied | Deleted):
+            self._metrics.chunks.labels("failed").inc(len(outcome.kept))
             self._metrics.chunks.labels("removed").inc(outcome.removed_chunks)
 
     def _log_settled(self, event: Event, result: UploadResult, cause: Cause | None) -> None:
@@ -206,6 +207,16 @@ def cause_of(outcome: Outcome) -> Cause | None:
                 message="; ".join(outcome.problems),
                 stage="plan" if unroutable else "decode",
                 class_name="consumer.pipeline.read.Reader",
+            )
+        case Applied(failed=(), kept=kept) | Deleted(kept=kept) if kept:
+            return Cause(
+                reason=FailureReason.EXHAUSTED,
+                message="; ".join(f"{chunk.chunk_id}: {chunk.message}" for chunk in kept[:3]),
+                stage="remove",
+                class_name="consumer.pipeline.erasure.Eraser",
+                attempts=max(chunk.attempts for chunk in kept),
+                failed_chunks=tuple(chunk.chunk_id for chunk in kept),
+                http_status=next((c.http_status for c in kept if c.http_status), None),
             )
         case Applied(failed=failed) if failed:
             exhausted = any(chunk.reason is FailureReason.EXHAUSTED for chunk in failed)

@@ -234,8 +234,8 @@ class Sweep:
             removed = await self._remover.remove(
                 slug, units, right, trace_id=_NO_TRACE, rounds=_TRIES
             )
-        self._metrics.chunks.labels("removed").inc(removed)
-        log.warning("second_look.removed", workspace=slug, chunks=removed)
+        self._metrics.chunks.labels("removed").inc(removed.chunks)
+        log.warning("second_look.removed", workspace=slug, chunks=removed.chunks)
 
     def _surplus(self, slug: Slug, identity: Identity) -> list[StoredRow]:
         going = self._doubts.going(slug, identity)  # those are no copies that stay

@@ -24,12 +24,13 @@ from consumer.model.names import Identity, Slug, TraceId
 from consumer.model.outcome import Applied, FailedChunk, FailureReason
 from consumer.pipeline.backoff import Backoff
 from consumer.pipeline.doubts import Doubts
+from consumer.pipeline.erasure import Ending, Erased, Eraser, content_of
 from consumer.pipeline.gates import Gates
 from consumer.pipeline.giving_up import GivingUp
 from consumer.pipeline.index import Index
+from consumer.pipeline.index_rows import AnyStored
 from consumer.pipeline.plan import Plan
 from consumer.pipeline.ports import RightToWork, Storage
-from consumer.pipeline.removal import Remover
 from consumer.pipeline.request_slots import RequestSlots
 from consumer.pipeline.upload_state import PendingUnit, UploadState
 from consumer.resilience.retry import RetryPolicy
@@ -75,7 +76,7 @@ class Uploader:
         gates: Gates,
         giving_up: GivingUp,
         backoff: Backoff,
-        remover: Remover,
+        eraser: Eraser,
         doubts: Doubts,
         *,
         slots: RequestSlots,
@@ -89,7 +90,7 @@ class Uploader:
         self._gates = gates
         self._giving_up = giving_up
         self._backoff = backoff
-        self._remover = remover
+        self._eraser = eraser
         self._doubts = doubts
         self._slots = slots
         self._per_document = per_document
@@ -129,9 +130,10 @@ class Uploader:
             if any(upload.may_still_come for upload in uploads):
                 self._doubts.note(plan.slug, identity, plan.version)
         self._check(work)
-        removed = 0
-        if plan.stale and not work.failed:
-            removed = await self._remover.remove(plan.slug, plan.stale, right, trace_id=trace_id)
+        erased = Erased()
+        if (plan.stale or is_replay) and not work.failed:
+            ending = _stale(plan, identity, is_replay=is_replay)
+            erased = await self._eraser.erase(plan.slug, ending, right, trace_id=trace_id)
             self._check(work)
         return Applied(
             slug=plan.slug,
@@ -139,7 +141,8 @@ class Uploader:
             uploaded=tuple(work.uploaded),
             unchanged=plan.unchanged,
             failed=tuple(work.failed),
-            removed_chunks=removed,
+            removed_chunks=erased.chunks,
+            kept=erased.kept,
         )
 
     def _check(self, work: UploadState) -> None:
@@ -297,6 +300,18 @@ class Uploader:
             return
         self._index.stored(work.slug, stored)
         work.uploaded.extend(chunk.id for chunk in pending.unit.chunks)
+
+
+def _stale(plan: Plan, identity: Identity, *, is_replay: bool) -> Ending:
+    contents = {content_of(unit) for unit in plan.stale}
+
+    def ends(unit: AnyStored) -> bool:
+        # A replay may have failed for what no row leads to any more.
+        is_former = is_replay and plan.version.newer_than(unit.version)
+        return is_former or content_of(unit) in contents
+
+    texts = [plan.document.title, *(chunk.content for chunk in plan.document.chunks[:1])]
+    return Ending(identity, plan.stale, ends, texts)
 
 
 def _counts_for_fuse(work: UploadState, *, is_trial: bool, is_noted: bool, is_replay: bool) -> bool:

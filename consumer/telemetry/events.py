@@ -68,6 +68,8 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "workspace.stray_removed": "A workspace made by losing a creation race was removed.",
         "workspace.stray_left": "A workspace made by losing a creation race is still there.",
         "removal.forbidden": "AnythingLLM does not let us remove stale chunks; they are left.",
+        "removal.looked_for": "Searches for what was removed: how many vectors were looked at.",
+        "removal.still_found": "What was removed is found for ever; the event fails.",
         "chunk.attempt_failed": "An attempt to store a chunk failed; `fault` says whose it was.",
         "chunk.found": "A chunk whose upload had no clear answer turned out to be stored.",
         "chunk.embedding_again": "A chunk's text is stored but not embedded; only that is redone.",

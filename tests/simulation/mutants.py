@@ -26,6 +26,7 @@ from unittest.mock import patch
 
 import pytest
 
+from consumer.anythingllm.proof import Sight
 from tests.simulation.findings import Wrong, kinds
 from tests.simulation.generate import generate
 from tests.simulation.run import run
@@ -130,7 +131,7 @@ def _forgets_looks(original: Any) -> Any:
 def _removes_first(original: Any) -> Any:
     async def carry_out(self: Any, plan: Any, right: Any, *, trace_id: Any, **named: Any) -> Any:
         if plan.stale:
-            await self._remover.remove(plan.slug, plan.stale, right, trace_id=trace_id)
+            await self._eraser._remover.remove(plan.slug, plan.stale, right, trace_id=trace_id)
         plan = replace(plan, stale=())
         return await original(self, plan, right, trace_id=trace_id, **named)
 
@@ -141,7 +142,7 @@ def _removes_all_the_same(original: Any) -> Any:
     async def carry_out(self: Any, plan: Any, right: Any, *, trace_id: Any, **named: Any) -> Any:
         applied = await original(self, plan, right, trace_id=trace_id, **named)
         if applied.failed and plan.stale:
-            await self._remover.remove(plan.slug, plan.stale, right, trace_id=trace_id)
+            await self._eraser._remover.remove(plan.slug, plan.stale, right, trace_id=trace_id)
         return applied
 
     return carry_out
@@ -382,10 +383,31 @@ MUTANTS: Sequence[Mutant] = (
     ),
     Mutant(
         "believes every answer that says cached",
-        "consumer.anythingllm.unit_upload.RawTextUpload._prove",
-        _waits_for_nothing,
+        "consumer.anythingllm.unit_upload.RawTextUpload._is_proven",
+        _later(True),
         held_by="tests/client/test_vector_databases.py::"
         "test_vectors_that_are_refused_are_not_said_to_be_stored",
+    ),
+    Mutant(
+        "believes every search to find",
+        "consumer.anythingllm.joint_looks.JointLooks.sight",
+        _later(Sight.FOUND),
+        held_by="tests/client/test_vector_databases.py::"
+        "test_vectors_that_are_refused_are_not_said_to_be_stored",
+    ),
+    Mutant(
+        "believes that what is listed no more is found no more",
+        "consumer.anythingllm.removal_looks.RemovalLooks.remains",
+        _later(None),
+        held_by="tests/virtual/test_vector_databases.py::"
+        "test_what_is_refused_right_after_a_test_of_removals_is_told",
+    ),
+    Mutant(
+        "takes what is told late for new",
+        "consumer.pipeline.carried_out.Known.has_ended",
+        lambda original: lambda self, version: False,
+        held_by="tests/unit/pipeline/test_carried_out.py::"
+        "test_what_two_topics_tell_is_known_in_every_order",
     ),
     Mutant(
         "believes every listing",

@@ -148,6 +148,77 @@ def test_what_can_t_be_removed_is_not_said_to_be_removed(name: str, fault: str) 
     run()
 
 
+@pytest.mark.parametrize("name", ["pgvector", "milvus"])
+def test_what_is_refused_right_after_a_test_of_removals_is_told(name: str) -> None:
+    """Within five minutes, as failed, with a dead letter that names the workspace and the cure."""
+
+    @virtually
+    async def run() -> None:
+        async with world(options=Options(vector_db=name)) as w:
+            await _before(w)
+            _publish(w, 3)
+            await w.settled()
+            w.publish(None, key="d0")  # a test of removals goes well, and counts for a minute
+            await w.settled()
+            w.sim.faults.vectors_kept = True
+            w.publish(None, key="d1")
+            w.publish(event("d2", ["text 0 of d2", "new"], day=1))
+            await w.settled(within=300)
+            assert w.statuses() == {"succeeded": 4, "deleted": 1, "failed": 1, "partial": 1}
+            assert len(w.letters) == 2
+            for letter in w.letters:
+                message = letter["__connect.errors.exception.message"]
+                assert "workspace docs" in message
+                assert f"remove these vectors from the vector database ({name})" in message
+            failed = next(each for each in w.results if each["status"] == "failed")
+            assert (failed["failed_uploads"], failed["removed_chunks"]) == (3, 3)
+            partial = next(each for each in w.results if each["status"] == "partial")
+            assert partial["uploaded_chunk_ids"] == []
+
+    run()
+
+
+def test_a_tombstone_that_comes_again_finds_what_no_row_leads_to_any_more() -> None:
+    """Nothing is listed of it; it is looked for all the same, and is not said to be deleted."""
+
+    @virtually
+    async def run() -> None:
+        async with world(options=PGVECTOR) as w:
+            await _before(w)
+            _publish(w, 2)
+            await w.settled()
+            w.publish(None, key="d0")
+            await w.settled()
+            w.sim.faults.vectors_kept = True
+            w.publish(None, key="d1")
+            await w.settled(within=300)
+            w.sim.faults.vectors_kept = False
+            w.publish(None, key="d1", workspace="docs")
+            await w.settled(within=300)
+            assert w.statuses() == {"succeeded": 3, "deleted": 1, "failed": 2}
+
+    run()
+
+
+def test_a_removal_that_is_forbidden_ends_the_event() -> None:
+    """Asking again would change nothing; its text stays, and that is told."""
+
+    @virtually
+    async def run() -> None:
+        async with world() as w:
+            await _before(w)
+            _publish(w, 1)
+            await w.settled()
+            w.sim.faults.add("status", path="*/remove-documents", status=403)
+            w.publish(None, key="d0")
+            await w.settled(within=300)
+            assert w.statuses() == {"succeeded": 2, "failed": 1}
+            assert w.letters[0]["__connect.errors.stage"] == "remove"
+            assert w.letters[0]["dlq.http-status"] == "403"
+
+    run()
+
+
 def _texts_found(w: World) -> set[str]:
     """Texts of documents that a search finds, listed or not."""
     table = w.sim.tables.get("docs")

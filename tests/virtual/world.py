@@ -132,13 +132,16 @@ class World:
 
     # What a test does
 
-    def publish(self, value: Json | None, *, key: str | None = None) -> int:
-        """Append a record (None: a tombstone); its offset."""
+    def publish(
+        self, value: Json | None, *, key: str | None = None, workspace: str | None = None
+    ) -> int:
+        """Append a record (None: a tombstone, for that workspace); its offset."""
         offset = len(self.records)
         name = key or (value or {})["id"]
         stamp = int((EPOCH + timedelta(days=30, seconds=self.loop.now)).timestamp() * 1000)
         body = None if value is None else orjson.dumps(value)
-        record = Record(Coordinates(TOPIC, 0, offset), stamp, name.encode(), body, ())
+        headers = () if workspace is None else (("workspace", workspace.encode()),)
+        record = Record(Coordinates(TOPIC, 0, offset), stamp, name.encode(), body, headers)
         self.records.append(record)
         self._news.set()
         return offset

@@ -110,6 +110,9 @@ def test_a_result_reads_as_the_contract_says() -> None:
         (applied((), (), (failed("b"),)), "failed", (1, 0, 1)),
         (Superseded(Slug("docs"), VERSION), "superseded", (0, 0, 0)),
         (Deleted(None, 3), "deleted", (0, 0, 0)),
+        (Deleted(None, 3, (failed("a"),)), "failed", (1, 0, 1)),
+        (replace(applied(("a", "b")), kept=(failed("b"), failed("c"))), "partial", (3, 1, 2)),
+        (replace(applied(), kept=(failed("b"),)), "failed", (1, 0, 1)),
         (Refused(FailureReason.INVALID, ("/id: is required",), "d"), "invalid", (0, 0, 0)),
     ],
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -15,15 +15,17 @@ from consumer.model.document import Chunk, ProcessedDocument
 from consumer.model.fault import Failure
 from consumer.model.identity import IdentityTemplate
 from consumer.model.listing import Listed
-from consumer.model.marker import StoredUnit, Unit, unit_of
+from consumer.model.marker import Marker, StoredUnit, Unit, unit_of
 from consumer.model.names import Location, Slug, TraceId
 from consumer.model.record import Coordinates, Headers, Record
+from consumer.model.remains import Remains
 from consumer.model.version import DocumentVersion
 from consumer.pipeline.backoff import Backoff
 from consumer.pipeline.carried_out import CarriedOut
 from consumer.pipeline.circuit import Circuit
 from consumer.pipeline.doubts import Doubts
 from consumer.pipeline.due_looks import DueLooks
+from consumer.pipeline.erasure import Eraser
 from consumer.pipeline.gates import Gates
 from consumer.pipeline.giving_up import GivingUp
 from consumer.pipeline.index import Index
@@ -159,6 +161,8 @@ class Storage:
     distrusted: list[str] = field(default_factory=list)
     may_still_come: set[str] = field(default_factory=set)
     not_found: set[str] = field(default_factory=set)
+    vectors_kept: list[StoredUnit] = field(default_factory=list)
+    looked_for: list[tuple[list[Location], list[str]]] = field(default_factory=list)
 
     async def prepare(self, slug: str, *, trace_id: str) -> None:
         self.prepared.append(slug)
@@ -211,6 +215,25 @@ class Storage:
         trace_id: TraceId,
     ) -> frozenset[Location]:
         return frozenset(row.location for row in rows if row.location not in self.not_found)
+
+    async def remains(
+        self,
+        slug: Slug,
+        is_gone: Callable[[Marker], bool],
+        locations: Sequence[Location],
+        texts: Sequence[str],
+        relist: Callable[[], Awaitable[None]],
+        *,
+        trace_id: TraceId,
+        check: Callable[[], None],
+    ) -> Remains | None:
+        check()
+        self.looked_for.append((list(locations), list(texts)))
+        left = tuple(unit.marker for unit in self.vectors_kept if is_gone(unit.marker))
+        if left:
+            await relist()
+            left = tuple(marker for marker in left if is_gone(marker))
+        return Remains(left, "cure") if left else None
 
     async def workspaces(self, *, trace_id: TraceId) -> Sequence[Slug]:
         return [Slug(slug) for slug in self.slugs]
@@ -329,6 +352,12 @@ def remover_of(
     )
 
 
+def eraser_of(
+    storage: Storage, index: Index, gates: Gates, remover: Remover | None = None
+) -> Eraser:
+    return Eraser(remover or remover_of(storage, index, gates), storage, index, backoff_of(gates))
+
+
 def uploader_of(
     storage: Storage,
     index: Index | None = None,
@@ -349,7 +378,7 @@ def uploader_of(
         gates,
         GivingUp(storage, gates, PoisonProbe(storage, shared, rng), attempts=3),
         backoff_of(gates),
-        remover_of(storage, index, gates),
+        eraser_of(storage, index, gates),
         doubts_of(looks),
         slots=shared,
         per_document=per_document,

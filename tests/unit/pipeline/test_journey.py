@@ -35,11 +35,11 @@ from tests.unit.pipeline.doubles import (
     always_stored,
     backoff_of,
     doubts_of,
+    eraser_of,
     gates_of,
     index_of,
     looks_of,
     record,
-    remover_of,
     uploader_of,
 )
 
@@ -125,7 +125,7 @@ class World:
                 index,
                 self.gates,
                 uploader_of(self.storage, index, gates=self.gates),
-                remover_of(self.storage, index, self.gates),
+                eraser_of(self.storage, index, self.gates),
                 backoff_of(self.gates),
                 CarriedOut(),
                 RemintedIds(self.metrics),

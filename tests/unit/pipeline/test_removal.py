@@ -83,7 +83,8 @@ class Scene:
         right = DocumentRight(self.assignment, self.stop, self.overtaken, place, nullcontext)
         units = await self.index.units(DOCS, A, trace_id=TRACE)
         try:
-            return await self.remover.remove(DOCS, units, right, trace_id=TRACE, rounds=rounds)
+            removed = await self.remover.remove(DOCS, units, right, trace_id=TRACE, rounds=rounds)
+            return removed.chunks
         finally:
             await place.leave()
 

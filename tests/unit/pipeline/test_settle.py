@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import orjson
@@ -121,6 +122,22 @@ def test_failed_chunks_are_all_named_and_the_most_tried_one_counts() -> None:
     assert cause.failed_chunks == ("c1", "c4", "c2", "c3")
     assert (cause.reason, cause.attempts, cause.http_status) == (FailureReason.REJECTED, 4, 422)
     assert cause.message.count("refused") == 3
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        Deleted(DOCS, 3, (_failed(1, FailureReason.EXHAUSTED),)),
+        replace(_applied(), kept=(_failed(1, FailureReason.EXHAUSTED),)),
+    ],
+)
+def test_what_should_be_gone_and_stays_is_a_cause(outcome: Outcome) -> None:
+    """Its letter says where, and what to do."""
+    cause = cause_of(outcome)
+
+    assert cause is not None
+    assert (cause.reason, cause.stage) == (FailureReason.EXHAUSTED, "remove")
+    assert (cause.failed_chunks, cause.message) == (("c1",), "c1: refused 1")
 
 
 def test_one_exhausted_chunk_makes_the_letter_exhausted() -> None:

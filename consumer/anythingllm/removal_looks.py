@@ -1,0 +1,155 @@
+"""Is what was removed still found? Looked for where a removal that failed is answered as one.
+
+On some vector databases (`vector_databases`) row and file go and the vectors stay: they are found
+for ever, and no request reaches them any more. A test before a removal (`database_control`) sees
+that nothing can be removed at the time; this sees what it did not.
+
+All vectors of a workspace can't be looked at. The ones nearest to the document's title and to the
+texts that its event holds are: `MOST_HITS` a search, at most `_MOST_SEARCHES`. How many were looked
+at is logged (``removal.looked_for``).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Sequence
+
+import structlog
+
+from consumer.anythingllm.api import Api
+from consumer.anythingllm.database_control import DatabaseControl
+from consumer.anythingllm.database_in_use import DatabaseInUse
+from consumer.anythingllm.errors import AnythingLLMNotFoundError, AnythingLLMServerError
+from consumer.anythingllm.models import VectorHit
+from consumer.anythingllm.proof import query_of
+from consumer.anythingllm.transport import NewErrand
+from consumer.anythingllm.vector_databases import VectorDatabase
+from consumer.model.marker import Marker, decode_marker
+from consumer.model.names import Location, Slug, TraceId
+from consumer.model.remains import Remains
+
+log = structlog.get_logger(__name__)
+
+MOST_HITS = 1_000  # of one search: about 1.5 MB
+_MOST_SEARCHES = 3
+_LOOK_SECONDS = 5.0  # between two looks at what is still found
+_SURE_SECONDS = 20.0  # for which it is looked at again: a row may come after its vectors
+_NAME = re.compile(r"raw-(.*)-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\.json$")
+
+
+class RemovalLooks:
+    """See the module's docstring.
+
+    Args:
+        timeout: seconds for one request.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        api: Api,
+        database: DatabaseInUse,
+        control: DatabaseControl,
+        *,
+        errand: NewErrand,
+        timeout: float,
+        clock: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]],
+    ) -> None:
+        self._api = api
+        self._database = database
+        self._control = control
+        self._errand = errand
+        self._timeout = timeout
+        self._clock = clock
+        self._sleep = sleep
+
+    async def remains(
+        self,
+        slug: Slug,
+        is_gone: Callable[[Marker], bool],
+        texts: Sequence[str],
+        relist: Callable[[], Awaitable[None]],
+        *,
+        trace_id: TraceId | None,
+        check: Callable[[], None],
+    ) -> Remains | None:
+        """What is found of units that were removed; None where nothing is, or none is looked for.
+
+        Args:
+            slug: the workspace they were in.
+            is_gone: whether a unit was removed and no other one has its marker.
+            texts: what to search for, the likeliest first.
+            relist: reads a new listing for `is_gone`, before a further look.
+            trace_id: of the event.
+            check: called before every look; what it raises gets out.
+
+        Raises:
+            AnythingLLMError: nobody can say.
+        """
+        database = await self._database(self._errand(self._timeout, trace_id))
+        queries = list(dict.fromkeys(query for text in texts if (query := query_of(text))))
+        if database.tells_removals or not queries:
+            return None
+        until = self._clock() + max(database.visible_seconds, _SURE_SECONDS)
+        while True:
+            check()
+            hits = await self._hits(slug, queries[:_MOST_SEARCHES], database, trace_id)
+            found = {each.doc_source: decode_marker(each.doc_source) for each in hits}
+            left = tuple(each for each in found.values() if each is not None and is_gone(each))
+            if not left:
+                return None
+            if self._clock() >= until:
+                return Remains(left, _what_to_do(slug, database))
+            await self._sleep(_LOOK_SECONDS)
+            check()
+            await relist()
+
+    async def _hits(
+        self, slug: Slug, queries: Sequence[str], database: VectorDatabase, trace_id: TraceId | None
+    ) -> list[VectorHit]:
+        found: list[VectorHit] = []
+        is_all = False
+        for query in queries:
+            hits = await self._search(slug, query, database, trace_id)
+            if not hits and database.is_empty_when_down:
+                # Nothing is there, or the database is away.
+                await self._control.passes(slug, self._clock(), trace_id)
+                hits = await self._search(slug, query, database, trace_id)
+            found += hits
+            is_all = database.reaches_all and len(hits) < MOST_HITS
+            if is_all:
+                break
+        log.debug("removal.looked_for", workspace=slug, vectors=len(found), is_all=is_all)
+        return found
+
+    async def _search(
+        self, slug: Slug, query: str, database: VectorDatabase, trace_id: TraceId | None
+    ) -> Sequence[VectorHit]:
+        errand = self._errand(self._timeout, trace_id)
+        top = min(MOST_HITS, database.most_hits)
+        try:
+            return await self._api.search(errand, slug, query, top)
+        except AnythingLLMNotFoundError:
+            return ()
+        except AnythingLLMServerError:
+            counts = await self._api.row_counts(self._errand(self._timeout, trace_id))
+            if database.finds_in_fresh or counts.get(slug):
+                raise
+            return ()
+
+
+def title_words(location: Location) -> str:
+    """The title of a stored document, as far as its file's name shows it."""
+    found = _NAME.search(location)
+    return found[1].replace("-", " ") if found else ""
+
+
+def _what_to_do(slug: Slug, database: VectorDatabase) -> str:
+    cure = f"remove these vectors from the vector database ({database.name}) itself"
+    if database.may_share:  # another workspace may have the same collection
+        return cure
+    return (
+        f"{cure}, or delete workspace {slug!r} in AnythingLLM once its database deletes again, and"
+        " publish its documents anew"
+    )

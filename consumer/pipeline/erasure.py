@@ -1,0 +1,178 @@
+"""Erasure: what an event ends is removed and found no more; or it is told that it stays.
+
+Two things can keep it, and no attempt of ours changes either: AnythingLLM forbids the removal, or
+its vector database has refused it without a word, and the text is found although its row is gone.
+The event then fails with a dead letter that names the cure. Neither is taken for done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from consumer.model.fault import Fault
+from consumer.model.listing import FILE_STORE
+from consumer.model.marker import Marker, StoredUnit
+from consumer.model.names import Identity, Location, Slug, TraceId
+from consumer.model.outcome import FailedChunk, FailureReason
+from consumer.model.remains import Remains
+from consumer.pipeline.backoff import Backoff
+from consumer.pipeline.index import Index
+from consumer.pipeline.index_rows import AnyStored
+from consumer.pipeline.ports import RightToWork, Storage
+from consumer.pipeline.removal import Remover
+
+log = structlog.get_logger(__name__)
+
+_NOWHERE = Location("")
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """What became of what an event ends.
+
+    Args:
+        chunks: how many were removed.
+        kept: those that stay, with why.
+    """
+
+    chunks: int = 0
+    kept: tuple[FailedChunk, ...] = ()
+
+    def __add__(self, other: Erased) -> Erased:
+        """In two workspaces; a chunk that stays in both is named once."""
+        kept = {each.chunk_id: each for each in (*other.kept, *self.kept)}
+        return Erased(self.chunks + other.chunks, tuple(kept.values()))
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What an event ends.
+
+    Args:
+        identity: of its document.
+        units: what is listed of it and goes.
+        ends: whether a unit of the document is among what goes; also one that is not listed.
+        texts: what its vectors may be near to, beside its title.
+    """
+
+    identity: Identity
+    units: Sequence[AnyStored]
+    ends: Callable[[AnyStored], bool]
+    texts: Sequence[str] = ()
+
+
+class Eraser:
+    """See the module's docstring."""
+
+    def __init__(self, remover: Remover, storage: Storage, index: Index, backoff: Backoff) -> None:
+        self._remover = remover
+        self._storage = storage
+        self._index = index
+        self._backoff = backoff
+
+    async def erase(
+        self, slug: Slug, ending: Ending, right: RightToWork, *, trace_id: TraceId
+    ) -> Erased:
+        """Remove the units, and look whether searches still find what went.
+
+        Raises:
+            FenceClosedError: the right to go on ended.
+        """
+        removed = await self._remover.remove(slug, ending.units, right, trace_id=trace_id)
+        # What was removed is looked for whatever overtakes the event: nobody else would.
+        following = right.following()
+        erased = Erased(removed.chunks)
+        if removed.left:
+            there = {unit.location for unit in removed.left}
+            markers = await self._markers(slug, there, following, trace_id)
+            why = f"its former text stays: {removed.why}"
+            erased += Erased(0, _kept(markers, why, removed.http_status))
+        if slug != FILE_STORE:
+            remains = await self._remains(slug, ending, following, trace_id)
+            if remains is not None:
+                _log_remains(slug, ending, remains)
+                why = (
+                    f"its former text is still found in workspace {slug} although its row is gone:"
+                    f" the vector database refused the removal. {remains.what_to_do}"
+                )
+                erased += Erased(0, _kept(remains.markers, why))
+        return erased
+
+    async def _markers(
+        self, slug: Slug, wanted: Collection[Location], right: RightToWork, trace_id: TraceId
+    ) -> list[Marker]:
+        async def look() -> list[Marker]:
+            found: list[Marker] = []
+
+            def take(unit: StoredUnit) -> None:
+                if unit.location in wanted:
+                    found.append(unit.marker)
+
+            await self._storage.scan(slug, take, trace_id=trace_id)
+            return found
+
+        return await self._backoff.retry(look, right)
+
+    async def _remains(
+        self, slug: Slug, ending: Ending, right: RightToWork, trace_id: TraceId
+    ) -> Remains | None:
+        listed = {content_of(each) for each in self._index.known(slug, ending.identity)}
+
+        def is_gone(marker: Marker) -> bool:
+            unit = StoredUnit(_NOWHERE, marker)
+            is_same = self._index.identity_of(unit) == ending.identity
+            return is_same and ending.ends(unit) and content_of(unit) not in listed
+
+        async def relist() -> None:
+            await self._index.read_anew(slug, trace_id=trace_id)
+            rows = await self._index.units(slug, ending.identity, trace_id=trace_id)
+            listed.update(content_of(each) for each in rows)
+
+        async def look() -> Remains | None:
+            return await self._storage.remains(
+                slug,
+                is_gone,
+                [unit.location for unit in ending.units[:1]],
+                ending.texts,
+                relist,
+                trace_id=trace_id,
+                check=right.check,
+            )
+
+        return await self._backoff.retry(look, right)
+
+
+def _log_remains(slug: Slug, ending: Ending, remains: Remains) -> None:
+    log.error(
+        "removal.still_found",
+        workspace=slug,
+        identity=ending.identity,
+        units=len(remains.markers),
+        consequence="the text is found for ever; the event fails with a dead letter",
+        what_to_do=remains.what_to_do,
+    )
+
+
+def content_of(unit: AnyStored) -> tuple[object, ...]:
+    """What tells a unit from others of its document, wherever it is stored."""
+    return unit.version, tuple(unit.digests), unit.chunk_ids
+
+
+def _kept(
+    markers: Sequence[Marker], message: str, http_status: int | None = None
+) -> tuple[FailedChunk, ...]:
+    return tuple(
+        FailedChunk(
+            chunk_id=chunk.id,
+            reason=FailureReason.EXHAUSTED,
+            message=message,
+            http_status=http_status,
+            attempts=1,
+            fault=Fault.THEIRS,
+        )
+        for marker in markers
+        for chunk in marker.chunks
+    )

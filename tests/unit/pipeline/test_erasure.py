@@ -1,0 +1,92 @@
+"""What an event ends is found no more, or it is told that it stays."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+
+import pytest
+
+from consumer.model.fault import Failure
+from consumer.model.listing import FILE_STORE
+from consumer.model.marker import StoredUnit
+from consumer.model.names import Identity, Slug, TraceId
+from consumer.pipeline.erasure import Ending, Erased, Eraser, content_of
+from consumer.pipeline.in_flight import InFlightBounds, InFlightLimit
+from consumer.pipeline.right_to_work import DocumentRight
+from consumer.resilience.fence import Fence
+from consumer.telemetry.metrics import Metrics
+from tests.unit.pipeline.doubles import Storage, eraser_of, gates_of, index_of, stored
+
+DOCS = Slug("docs")
+A = Identity("a")
+TRACE = TraceId("t")
+ONE, TWO = stored("a", "one"), stored("a", "two")
+
+
+class Scene:
+    """An eraser over one workspace in memory."""
+
+    def __init__(self, *units: StoredUnit) -> None:
+        self.storage = Storage(units=list(units))
+        self.index = index_of(self.storage)
+        self.eraser: Eraser = eraser_of(self.storage, self.index, gates_of(self.storage))
+
+    async def erase(self, *units: StoredUnit, slug: Slug = DOCS) -> Erased:
+        contents = {content_of(unit) for unit in units}
+        ending = Ending(A, units, lambda unit: content_of(unit) in contents, ["the title"])
+        limit = InFlightLimit(InFlightBounds(1, 1_000), Metrics())
+        place = await limit.place()
+        fences = Fence("lost"), Fence("stop"), Fence("newer")
+        right = DocumentRight(*fences, place, nullcontext)
+        return await self.eraser.erase(slug, ending, right, trace_id=TRACE)
+
+
+async def test_what_is_removed_and_not_found_is_erased() -> None:
+    """It was looked for by the file's name and by what the event holds."""
+    scene = Scene(ONE, TWO)
+
+    assert await scene.erase(ONE) == Erased(1)
+    assert scene.storage.units == [TWO]
+    assert scene.storage.looked_for == [([ONE.location], ["the title"])]
+
+
+async def test_what_is_still_found_is_kept_and_named() -> None:
+    """With the workspace and the only cure."""
+    scene = Scene(ONE, TWO)
+    scene.storage.vectors_kept = [ONE]
+    erased = await scene.erase(ONE)
+
+    assert erased.chunks == 1
+    assert [chunk.chunk_id for chunk in erased.kept] == [ONE.marker.chunks[0].id]
+    assert "workspace docs" in erased.kept[0].message
+    assert "cure" in erased.kept[0].message
+
+
+@pytest.mark.parametrize("found", [TWO, stored("b", "one")])
+async def test_what_is_found_of_others_is_none_of_it(found: StoredUnit) -> None:
+    """Of what is listed, and of other documents."""
+    scene = Scene(ONE, TWO)
+    scene.storage.vectors_kept = [found]
+
+    assert await scene.erase(ONE) == Erased(1)
+
+
+async def test_what_anythingllm_does_not_let_us_remove_is_kept_and_named() -> None:
+    """Its status, and the message."""
+    scene = Scene(ONE, TWO)
+    forbidden = Failure("403: not allowed", http_status=403)
+    forbidden.left = (ONE.location,)
+    scene.storage.removal_fails = [forbidden]
+    erased = await scene.erase(ONE)
+
+    assert erased.chunks == 0
+    assert [(c.chunk_id, c.http_status) for c in erased.kept] == [(ONE.marker.chunks[0].id, 403)]
+    assert "not allowed" in erased.kept[0].message
+
+
+async def test_what_went_by_the_list_of_files_is_looked_for_in_no_workspace() -> None:
+    """Nobody knows in which it was."""
+    scene = Scene(ONE)
+    scene.storage.vectors_kept = [ONE]
+
+    assert await scene.erase(ONE, slug=FILE_STORE) == Erased(1)
