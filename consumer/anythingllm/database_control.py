@@ -17,8 +17,8 @@ not seen.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 
 import structlog
 
@@ -27,6 +27,7 @@ from consumer.anythingllm.errors import (
     AnythingLLMNotFoundError,
     StillFoundError,
 )
+from consumer.anythingllm.transport import Check, always
 from consumer.model.fault import Fault
 from consumer.model.names import Slug, TraceId
 
@@ -34,6 +35,7 @@ log = structlog.get_logger(__name__)
 
 AGAIN_SECONDS = 10.0  # between two controls that fail
 REMOVES_SECONDS = 60.0  # for which a test of removals counts; doubled by each that fails
+_CHECKED_SECONDS = 1.0  # between two looks whether the right to go on has ended
 _RAREST_SECONDS = 1800.0  # between two tests of removals that fail
 
 
@@ -48,8 +50,8 @@ class DatabaseControl:
 
     def __init__(
         self,
-        store_test: Callable[[Slug, TraceId | None], Awaitable[None]],
-        removal_test: Callable[[Slug, TraceId | None], Awaitable[None]],
+        store_test: Callable[[Slug, TraceId | None, Check], Awaitable[None]],
+        removal_test: Callable[[Slug, TraceId | None, Check], Awaitable[None]],
         *,
         clock: Callable[[], float],
     ) -> None:
@@ -72,58 +74,61 @@ class DatabaseControl:
         if sent_at > self._failed_at:
             self._failure = None
 
-    async def passes(self, slug: Slug, since: float, trace_id: TraceId | None) -> None:
+    async def passes(
+        self, slug: Slug, since: float, trace_id: TraceId | None, check: Check = always
+    ) -> None:
         """Return when the database is known to have kept something that was sent after that time.
 
         Args:
             slug: where to store a test document, if one is needed.
             since: monotonic seconds.
             trace_id: of the event.
+            check: asked while it waits and before every request.
 
         Raises:
             AnythingLLMError: theirs: it does not keep it, or nobody could find out.
         """
-        async with self._turn:
+        async with _turn_of(self._turn, check):
             if self._kept_at >= since:
                 return
             if self._failure is not None and self._clock() < self._failed_at + AGAIN_SECONDS:
                 raise self._failure.without_past()
-            await self._control(slug, trace_id)
+            await self._control(slug, trace_id, check)
 
-    async def enter(self, slug: Slug, trace_id: TraceId | None, check: Callable[[], None]) -> None:
+    async def enter(self, slug: Slug, trace_id: TraceId | None, check: Check) -> None:
         """Return when something may be uploaded: at once, unless the last control has failed.
 
         Args:
             slug: as `passes` takes it.
             trace_id: of the event.
-            check: called before a test document is sent; what it raises gets out.
+            check: as `passes` takes it.
 
         Raises:
             AnythingLLMError: as `passes` does.
         """
         if self._failure is not None:
-            check()
-            await self.passes(slug, self._clock(), trace_id)
+            await self.passes(slug, self._clock(), trace_id, check)
 
-    async def removes(self, slug: Slug, trace_id: TraceId | None) -> None:
+    async def removes(self, slug: Slug, trace_id: TraceId | None, check: Check = always) -> None:
         """Return when the database is known to remove what it is told to remove.
 
         Args:
             slug: a workspace where a test document may be stored.
             trace_id: of the event.
+            check: as `passes` takes it.
 
         Raises:
             AnythingLLMError: theirs: it does not, or nobody could find out.
         """
-        async with self._removal_turn:
+        async with _turn_of(self._removal_turn, check):
             if self._clock() >= self._removal_due:
-                await self._test_removal(slug, trace_id)
+                await self._test_removal(slug, trace_id, check)
             elif self._removal_failure is not None:
                 raise self._removal_failure.without_past()
 
-    async def _test_removal(self, slug: Slug, trace_id: TraceId | None) -> None:
+    async def _test_removal(self, slug: Slug, trace_id: TraceId | None, check: Check) -> None:
         try:
-            await self._removal_test(slug, trace_id)
+            await self._removal_test(slug, trace_id, check)
         except AnythingLLMError as error:
             _blame_nobody(error)
             self._removal_failure = error
@@ -151,12 +156,12 @@ class DatabaseControl:
         async with self._turn:
             if self._failure is not None and self._slug is not None:
                 with suppress(AnythingLLMNotFoundError):
-                    await self._control(self._slug, trace_id)
+                    await self._control(self._slug, trace_id, always)
 
-    async def _control(self, slug: Slug, trace_id: TraceId | None) -> None:
+    async def _control(self, slug: Slug, trace_id: TraceId | None, check: Check) -> None:
         sent_at = self._clock()
         try:
-            await self._store_test(slug, trace_id)
+            await self._store_test(slug, trace_id, check)
         except AnythingLLMNotFoundError:
             self._failure = self._slug = None  # of a workspace that is gone nothing can be said
             raise
@@ -176,6 +181,24 @@ class DatabaseControl:
         if self._failure is not None:
             log.info("vector_database.keeps_again", workspace=slug)
         self._kept_at, self._failure = max(self._kept_at, sent_at), None
+
+
+@asynccontextmanager
+async def _turn_of(lock: asyncio.Lock, check: Check) -> AsyncIterator[None]:
+    """Wait for a test of others, which may take minutes, only as long as the right to go on."""
+    while True:
+        check()
+        try:
+            async with asyncio.timeout(_CHECKED_SECONDS):
+                await lock.acquire()
+        except TimeoutError:
+            continue
+        break
+    try:
+        check()
+        yield
+    finally:
+        lock.release()
 
 
 def _blame_nobody(error: AnythingLLMError) -> None:

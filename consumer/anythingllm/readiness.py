@@ -47,7 +47,7 @@ from consumer.anythingllm.sentinel import (
     sentinel_source,
     sentinel_text,
 )
-from consumer.anythingllm.transport import NewErrand
+from consumer.anythingllm.transport import Check, NewErrand, always
 from consumer.anythingllm.workspaces import Workspaces
 from consumer.model.fault import Fault
 from consumer.model.names import Location, Slug, TraceId
@@ -223,20 +223,26 @@ class Readiness:
                     self.forget(slug)
                     self._on_change(slug)
 
-    async def store_test(self, slug: Slug, trace_id: TraceId | None) -> None:
+    async def store_test(self, slug: Slug, trace_id: TraceId | None, check: Check = always) -> None:
         """Store a sentinel in a workspace that is there, find it, and remove it.
+
+        ``check`` is called before every look, and its exception gets out.
 
         Raises:
             AnythingLLMError: that was not possible, or it can't be found.
         """
         litter = _Litter([])
         try:
-            await self._prove(slug, trace_id, litter, rounds=1)
+            await self._prove(slug, trace_id, litter, rounds=1, check=check)
         finally:
             await self._remove_sentinels(slug, trace_id, litter)
 
-    async def removal_test(self, slug: Slug, trace_id: TraceId | None) -> None:
+    async def removal_test(
+        self, slug: Slug, trace_id: TraceId | None, check: Check = always
+    ) -> None:
         """Store a sentinel in a workspace that is there, remove it, and find it no more.
+
+        ``check`` is called before every look, and its exception gets out.
 
         Raises:
             AnythingLLMError: that was not possible, or it is still found. Nothing can remove its
@@ -245,7 +251,7 @@ class Readiness:
         litter, sentinel = _Litter([]), uuid.uuid4().hex
         try:
             await self._embed(slug, sentinel, trace_id, litter)
-            if not await self._comes_to(slug, sentinel, trace_id, seen=True):
+            if not await self._comes_to(slug, sentinel, trace_id, seen=True, check=check):
                 raise AnythingLLMError(
                     "a test document was answered with success and can't be found",
                     fault=Fault.THEIRS,
@@ -254,7 +260,7 @@ class Readiness:
             litter.locations.clear()
         finally:
             await self._remove_sentinels(slug, trace_id, litter)
-        if not await self._comes_to(slug, sentinel, trace_id, seen=False):
+        if not await self._comes_to(slug, sentinel, trace_id, seen=False, check=check):
             raise StillFoundError(
                 f"a test document that was removed from workspace {slug!r} is still found: "
                 "AnythingLLM's vector database refuses removals, and nothing is removed meanwhile"
@@ -316,12 +322,18 @@ class Readiness:
             self._on_change(workspace.slug)
 
     async def _prove(
-        self, slug: Slug, trace_id: TraceId | None, litter: _Litter, *, rounds: int = ROUNDS
+        self,
+        slug: Slug,
+        trace_id: TraceId | None,
+        litter: _Litter,
+        *,
+        rounds: int = ROUNDS,
+        check: Check = always,
     ) -> None:
         for attempt in range(1, rounds + 1):
             sentinel = uuid.uuid4().hex
             await self._embed(slug, sentinel, trace_id, litter)
-            if await self._comes_to(slug, sentinel, trace_id, seen=True):
+            if await self._comes_to(slug, sentinel, trace_id, seen=True, check=check):
                 await self._sleep(self._pause)
                 if await self._seen(slug, sentinel, trace_id):
                     return
@@ -361,7 +373,7 @@ class Readiness:
             raise _takes_nothing(slug)
 
     async def _comes_to(
-        self, slug: Slug, sentinel: str, trace_id: TraceId | None, *, seen: bool
+        self, slug: Slug, sentinel: str, trace_id: TraceId | None, *, seen: bool, check: Check
     ) -> bool:
         """Whether it is seen, or is not, within the time that the vector database takes for it."""
         database = await self._database(self._errand(self._timeout, trace_id))
@@ -369,7 +381,9 @@ class Readiness:
         while await self._seen(slug, sentinel, trace_id) is not seen:
             if self._clock() >= until:
                 return False
+            check()
             await self._sleep(_LOOK_SECONDS)
+            check()
         return True
 
     async def _seen(self, slug: Slug, sentinel: str, trace_id: TraceId | None) -> bool:

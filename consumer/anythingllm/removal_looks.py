@@ -22,7 +22,7 @@ from consumer.anythingllm.database_in_use import DatabaseInUse
 from consumer.anythingllm.errors import AnythingLLMNotFoundError, AnythingLLMServerError
 from consumer.anythingllm.models import VectorHit
 from consumer.anythingllm.proof import query_of
-from consumer.anythingllm.transport import NewErrand
+from consumer.anythingllm.transport import Check, NewErrand
 from consumer.anythingllm.vector_databases import VectorDatabase
 from consumer.model.marker import Marker, decode_marker
 from consumer.model.names import Location, Slug, TraceId
@@ -72,7 +72,7 @@ class RemovalLooks:
         relist: Callable[[], Awaitable[None]],
         *,
         trace_id: TraceId | None,
-        check: Callable[[], None],
+        check: Check,
     ) -> Remains | None:
         """What is found of units that were removed; None where nothing is, or none is looked for.
 
@@ -94,7 +94,7 @@ class RemovalLooks:
         until = self._clock() + max(database.visible_seconds, _SURE_SECONDS)
         while True:
             check()
-            hits = await self._hits(slug, queries[:_MOST_SEARCHES], database, trace_id)
+            hits = await self._hits(slug, queries[:_MOST_SEARCHES], database, trace_id, check)
             found = {each.doc_source: decode_marker(each.doc_source) for each in hits}
             left = tuple(each for each in found.values() if each is not None and is_gone(each))
             if not left:
@@ -106,7 +106,12 @@ class RemovalLooks:
             await relist()
 
     async def _hits(
-        self, slug: Slug, queries: Sequence[str], database: VectorDatabase, trace_id: TraceId | None
+        self,
+        slug: Slug,
+        queries: Sequence[str],
+        database: VectorDatabase,
+        trace_id: TraceId | None,
+        check: Check,
     ) -> list[VectorHit]:
         found: list[VectorHit] = []
         is_all = False
@@ -114,7 +119,7 @@ class RemovalLooks:
             hits = await self._search(slug, query, database, trace_id)
             if not hits and database.is_empty_when_down:
                 # Nothing is there, or the database is away.
-                await self._control.passes(slug, self._clock(), trace_id)
+                await self._control.passes(slug, self._clock(), trace_id, check)
                 hits = await self._search(slug, query, database, trace_id)
             found += hits
             is_all = database.reaches_all and len(hits) < MOST_HITS

@@ -60,6 +60,14 @@ _ERROR_BYTES = 64 * 1024  # of an error's body; only its ``error`` text is looke
 _TRACE_ID = re.compile(r"(?!0{32})[0-9a-f]{32}")
 
 
+Check = Callable[[], None]
+"""Called before a request; it raises where the right to go on has ended, and that gets out."""
+
+
+def always() -> None:
+    """A caller without partitions has none to lose, and may always go on."""
+
+
 @dataclass(frozen=True, slots=True)
 class Errand:
     """What the calls of one operation share.
@@ -74,7 +82,7 @@ class Errand:
     deadline: float
     clock: Callable[[], float]
     trace_id: TraceId | None = None
-    check: Callable[[], None] = lambda: None
+    check: Check = always
 
     @property
     def left(self) -> float:

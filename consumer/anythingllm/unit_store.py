@@ -26,7 +26,7 @@ from consumer.anythingllm.readiness import ABANDONED_AGE, Readiness, is_abandone
 from consumer.anythingllm.removal_looks import title_words
 from consumer.anythingllm.sentinel import is_sentinel
 from consumer.anythingllm.stored_documents import stored_unit
-from consumer.anythingllm.transport import NewErrand
+from consumer.anythingllm.transport import Check, NewErrand, always
 from consumer.anythingllm.unit_upload import RawTextUpload, Ways
 from consumer.anythingllm.upload_body import pieces
 from consumer.anythingllm.vector_databases import VectorDatabase
@@ -46,10 +46,6 @@ REMOVALS_IN_FLIGHT = 2  # they occupy the server's only thread; more would slow 
 
 # Rows of 1,100 bytes, as our units have, in the longest string that the server can build.
 MOST_ROWS = LONGEST_LISTING // 1_100
-
-
-def _always() -> None:
-    """A caller without partitions has none to lose, and may always go on."""
 
 
 class AnythingLLMStorage:
@@ -217,6 +213,7 @@ class AnythingLLMStorage:
         texts: Callable[[], Mapping[str, str]],
         *,
         trace_id: TraceId | None = None,
+        check: Check = always,
     ) -> frozenset[Location]:
         """The locations of the listed rows that are stored, all where listings can be believed.
 
@@ -228,8 +225,9 @@ class AnythingLLMStorage:
             rows: of one document.
             texts: of the document's chunks, by digest. Rows with other texts are not looked for.
             trace_id: of the event.
+            check: called before every request; what it raises gets out.
         """
-        return await self._ways.vouching.found(slug, rows, texts, trace_id)
+        return await self._ways.vouching.found(slug, rows, texts, trace_id, check)
 
     async def row_counts(self, *, trace_id: TraceId | None = None) -> dict[Slug, int]:
         """How many documents each workspace lists, ours and others', without listing any."""
@@ -254,7 +252,7 @@ class AnythingLLMStorage:
         unit: Unit,
         *,
         trace_id: TraceId | None = None,
-        check: Callable[[], None] = _always,
+        check: Check = always,
     ) -> RawTextUpload:
         """A unit's upload, not started yet.
 
@@ -272,7 +270,7 @@ class AnythingLLMStorage:
         locations: Sequence[Location],
         *,
         trace_id: TraceId | None = None,
-        check: Callable[[], None] = _always,
+        check: Check = always,
     ) -> None:
         """Remove units from the server; those that are gone already are no error.
 
@@ -290,7 +288,7 @@ class AnythingLLMStorage:
         for start in range(0, len(locations), REMOVED_AT_ONCE):
             async with self._removals:
                 check()
-                await self._removals_work(slug, trace_id)
+                await self._removals_work(slug, trace_id, check)
                 check()
                 errand = self._errand(self._removal_timeout, trace_id)
                 try:
@@ -347,7 +345,7 @@ class AnythingLLMStorage:
         relist: Callable[[], Awaitable[None]],
         *,
         trace_id: TraceId | None = None,
-        check: Callable[[], None] = _always,
+        check: Check = always,
     ) -> Remains | None:
         """What searches still find of units that were removed (`removal_looks`).
 
@@ -365,7 +363,7 @@ class AnythingLLMStorage:
             slug, is_gone, wanted, relist, trace_id=trace_id, check=check
         )
 
-    async def _removals_work(self, slug: Slug, trace_id: TraceId | None) -> None:
+    async def _removals_work(self, slug: Slug, trace_id: TraceId | None, check: Check) -> None:
         """Return when a removal would be answered truly, or a test has shown that removals work."""
         errand = self._errand(min(self._timeout, self._removal_timeout), trace_id)
         if (await self._ways.database(errand)).tells_removals:
@@ -374,7 +372,7 @@ class AnythingLLMStorage:
             there = await self.workspaces(trace_id=trace_id)
             slug = next((each for each in there if is_slug(each)), slug)
         if slug != FILE_STORE:
-            await self._ways.control.removes(slug, trace_id)
+            await self._ways.control.removes(slug, trace_id, check)
 
     async def tidy(self, slug: Slug, *, trace_id: TraceId | None = None) -> float | None:
         """Remove sentinels that are abandoned from a workspace, as `scan` saw it last.

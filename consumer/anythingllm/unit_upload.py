@@ -285,14 +285,13 @@ class RawTextUpload:
             )
         except AnythingLLMServerError as error:
             # It may be the database, and then nothing more is to be uploaded.
-            await self._ways.control.passes(self._slug, self._sent_at, self._trace_id)
+            await self._ways.control.passes(self._slug, self._sent_at, self._trace_id, self._check)
             error.fault = Fault.THEIRS
             raise
 
     async def _mend(self, location: Location) -> NoReturn:
         """Try the next remedy for a unit that is not found (rule 4); the next attempt looks."""
-        self._check()
-        await self._ways.control.passes(self._slug, self._sent_at, self._trace_id)
+        await self._ways.control.passes(self._slug, self._sent_at, self._trace_id, self._check)
         self._check()
         mending = self._mending
         log.info("chunk.not_found", workspace=self._slug, location=location, mending=mending.value)
@@ -306,7 +305,9 @@ class RawTextUpload:
             self._location = None
         else:
             # The database may take and refuse by turns: once is no proof.
-            await self._ways.control.passes(self._slug, self._ways.clock(), self._trace_id)
+            await self._ways.control.passes(
+                self._slug, self._ways.clock(), self._trace_id, self._check
+            )
             self._times += 1
             if self._times >= _TIMES:
                 raise AnythingLLMRejectedError(

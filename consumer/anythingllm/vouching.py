@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import structlog
@@ -20,7 +21,7 @@ from consumer.anythingllm.database_control import DatabaseControl
 from consumer.anythingllm.database_in_use import DatabaseInUse
 from consumer.anythingllm.models import VectorHit
 from consumer.anythingllm.proof import Sight, StorageProof
-from consumer.anythingllm.transport import NewErrand
+from consumer.anythingllm.transport import Check, NewErrand
 from consumer.anythingllm.vector_databases import VectorDatabase
 from consumer.model.difference import ComparableUnit
 from consumer.model.marker import decode_marker
@@ -34,6 +35,17 @@ _MOST_AT_ONCE = 300  # hits of a first search
 _LOOK_SECONDS = 2.0  # between two searches for what may not be visible yet
 
 _Key = tuple[object, tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Where rows are looked for, by what, and for whom."""
+
+    slug: Slug
+    texts: Mapping[str, str]
+    database: VectorDatabase
+    trace_id: TraceId | None
+    check: Check
 
 
 class Vouching:
@@ -62,6 +74,7 @@ class Vouching:
         self._timeout = timeout
         self._clock = clock
         self._sleep = sleep
+        self._found_in: VectorDatabase | None = None
         self._known: OrderedDict[int, None] = OrderedDict()
 
     def note(self, location: Location) -> None:
@@ -76,6 +89,7 @@ class Vouching:
         rows: Sequence[ComparableUnit],
         texts: Callable[[], Mapping[str, str]],
         trace_id: TraceId | None,
+        check: Check,
     ) -> frozenset[Location]:
         """The locations of the rows that are stored; all of them where listings can be believed.
 
@@ -84,50 +98,40 @@ class Vouching:
             rows: of one document.
             texts: of the document's chunks, by digest. Rows with other texts are not looked for.
             trace_id: of the event.
+            check: called before every request; what it raises gets out.
 
         Raises:
             AnythingLLMError: nobody can say it, because the vector database is not well.
         """
         database = await self._database(self._errand(self._timeout, trace_id))
+        if database is not self._found_in:  # another one begins empty
+            self._known.clear()
+            self._found_in = database
         every = frozenset(row.location for row in rows)
         unknown = [row for row in rows if row.digests and hash(row.location) not in self._known]
         if database.cached_proves or not unknown:
             return every
         by_digest = texts()
         unknown = [row for row in unknown if by_digest.keys() >= set(row.digests)]
-        missing = await self._missing(slug, unknown, by_digest, database, trace_id)
-        return every - missing
+        asked = _Asked(slug, by_digest, database, trace_id, check)
+        return every - await self._missing(unknown, asked)
 
-    async def _missing(
-        self,
-        slug: Slug,
-        rows: Sequence[ComparableUnit],
-        texts: Mapping[str, str],
-        database: VectorDatabase,
-        trace_id: TraceId | None,
-    ) -> frozenset[Location]:
+    async def _missing(self, rows: Sequence[ComparableUnit], asked: _Asked) -> frozenset[Location]:
         began = self._clock()
         wanted: dict[_Key, set[Location]] = {}
         for row in rows:
             wanted.setdefault((row.version, tuple(row.digests)), set()).add(row.location)
         while wanted:
-            await self._look(slug, wanted, texts, database, trace_id)
-            if not wanted or self._clock() >= began + database.visible_seconds:
+            await self._look(wanted, asked)
+            if not wanted or self._clock() >= began + asked.database.visible_seconds:
                 break
             await self._sleep(_LOOK_SECONDS)
         if wanted:
-            await self._control.passes(slug, began, trace_id)
-            log.warning("chunk.row_without_vectors", workspace=slug, rows=len(wanted))
+            await self._control.passes(asked.slug, began, asked.trace_id, asked.check)
+            log.warning("chunk.row_without_vectors", workspace=asked.slug, rows=len(wanted))
         return frozenset[Location]().union(*wanted.values())
 
-    async def _look(
-        self,
-        slug: Slug,
-        wanted: dict[_Key, set[Location]],
-        texts: Mapping[str, str],
-        database: VectorDatabase,
-        trace_id: TraceId | None,
-    ) -> None:
+    async def _look(self, wanted: dict[_Key, set[Location]], asked: _Asked) -> None:
         """Take out of `wanted` what searches find, and what they can't say anything about."""
         sets: Counter[tuple[str, str]] = Counter()
 
@@ -142,16 +146,17 @@ class Vouching:
 
         for key in list(wanted):
             sets.clear()
-            text = "\n\n".join(texts[digest] for digest in key[1])
+            text = "\n\n".join(asked.texts[digest] for digest in key[1])
             if key not in wanted or not text.strip():
                 continue
+            asked.check()
             sight = await self._proof.near(
-                slug,
+                asked.slug,
                 text,
                 partial(_is_gone, wanted, key),
                 saw,
-                database=database,
-                trace_id=trace_id,
+                database=asked.database,
+                trace_id=asked.trace_id,
                 top=min(_HITS_EACH * len(wanted), _MOST_AT_ONCE),
                 is_exact=True,
             )

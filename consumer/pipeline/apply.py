@@ -101,7 +101,7 @@ class Applier:
 
         async def look() -> tuple[StoredRow, ...]:
             rows = await self._index.units(body.slug, body.identity, trace_id=trace_id)
-            return await self._certain(body, rows, trace_id)
+            return await self._certain(body, rows, right, trace_id)
 
         async def prepare_and_look() -> tuple[StoredRow, ...]:
             await self._storage.prepare(body.slug, trace_id=trace_id)
@@ -138,7 +138,11 @@ class Applier:
             return _with_uploaded(applied, uploaded)
 
     async def _certain(
-        self, body: DocumentEvent, rows: tuple[StoredRow, ...], trace_id: TraceId
+        self,
+        body: DocumentEvent,
+        rows: tuple[StoredRow, ...],
+        right: RightToWork,
+        trace_id: TraceId,
     ) -> tuple[StoredRow, ...]:
         """The same rows; those that are listed and not stored hold nothing."""
 
@@ -146,7 +150,9 @@ class Applier:
             contents = (chunk.content for chunk in body.document.chunks)
             return dict(zip(digests_of(body.document), contents, strict=True))
 
-        found = await self._storage.found(body.slug, rows, texts, trace_id=trace_id)
+        found = await self._storage.found(
+            body.slug, rows, texts, trace_id=trace_id, check=right.check
+        )
         return tuple(row if row.location in found else replace(row, digests=()) for row in rows)
 
     def _note_reminted(self, body: DocumentEvent, plan: Plan) -> None:

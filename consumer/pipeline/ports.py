@@ -82,6 +82,7 @@ class Storage(Protocol):
         texts: Callable[[], Mapping[str, str]],
         *,
         trace_id: TraceId,
+        check: Callable[[], None],
     ) -> frozenset[Location]:
         """The locations of the listed rows that are stored: a listing may not prove it.
 
@@ -90,6 +91,7 @@ class Storage(Protocol):
             rows: of one document.
             texts: of the document's chunks, by digest. Rows with other texts are not looked for.
             trace_id: of the event.
+            check: called before every request, as in `upload`.
         """
         ...
 

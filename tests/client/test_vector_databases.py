@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -18,6 +18,7 @@ from consumer.anythingllm import (
 from consumer.anythingllm.database_control import AGAIN_SECONDS
 from consumer.anythingllm.joint_looks import MOST_UNSEEN
 from consumer.anythingllm.vector_databases import DATABASES as KNOWN
+from consumer.model.names import Slug
 from consumer.sandbox.simulator import Simulator
 from tests.client.support import client_for, document, running_server
 
@@ -352,3 +353,70 @@ async def test_a_workspace_that_is_gone_says_nothing_of_the_database() -> None:
         result = await client.upload_document("docs", document(*TEXTS, "more"))
 
     assert result.status == "succeeded"
+
+
+class Revoked(Exception):
+    """The right to go on has ended."""
+
+
+def _right_until(seconds: float) -> Callable[[], None]:
+    end = asyncio.get_running_loop().time() + seconds
+
+    def check() -> None:
+        if asyncio.get_running_loop().time() >= end:
+            raise Revoked
+
+    return check
+
+
+async def test_looking_for_what_is_listed_ends_with_the_right_to_go_on() -> None:
+    """Otherwise the next owner's uploads would meet ours."""
+    async with at("pgvector") as (server, client):
+        await client.upload_document("docs", document(*TEXTS))
+        rows = await client.storage.listing(Slug("docs"))
+        texts = {unit.digests[0]: "a text" for unit in rows}
+        server.journal.clear()
+        async with client_for(server) as successor:
+            with pytest.raises(Revoked):
+                await successor.storage.found(
+                    Slug("docs"), rows, lambda: texts, check=_right_until(0)
+                )
+
+        assert _searches(server) == 0
+
+
+@pytest.mark.parametrize("waits", [False, True])
+async def test_a_test_of_removals_ends_with_the_right_to_go_on(waits: bool) -> None:
+    """It may take minutes where nobody knows the database; also who waits for another's goes."""
+    async with running_server(vector_db="pgvector") as server, client_for(server) as client:
+        server.faults.add("status", path="*/utils/metrics", status=404)
+        await client.upload_document("docs", document(*TEXTS))
+        locations = [unit.location for unit in await client.storage.listing(Slug("docs"))]
+        server.faults.vectors_kept = True
+        removing: list[asyncio.Task[None]] = []
+        if waits:
+            other = client.storage.remove(Slug("docs"), locations, check=_right_until(60))
+            removing.append(asyncio.create_task(other))
+            await server.journal.wait_for("document.stored")
+        began = asyncio.get_running_loop().time()
+        with pytest.raises(Revoked):
+            await client.storage.remove(Slug("docs"), locations, check=_right_until(5))
+        took = asyncio.get_running_loop().time() - began
+        for task in removing:
+            with pytest.raises(Revoked):
+                await task
+
+    assert 5 <= took < 10
+
+
+async def test_what_was_found_in_another_database_is_looked_for_anew() -> None:
+    """Whoever changes it starts with an empty one, and rows that say they are embedded."""
+    async with at("pgvector") as (server, client):
+        await client.upload_document("docs", document(*TEXTS))
+        client._database._configured = KNOWN["milvus"]
+        for unit in await client.storage.listing(Slug("docs")):
+            server.damage("vectors-lost", "docs", unit.location)
+        result = await client.upload_document("docs", document(*TEXTS))
+
+    assert len(result.uploaded_chunk_ids) == len(TEXTS)
+    assert found(server) == dict.fromkeys(TEXTS, 1)

@@ -213,6 +213,7 @@ class Storage:
         texts: Callable[[], Mapping[str, str]],
         *,
         trace_id: TraceId,
+        check: Callable[[], None],
     ) -> frozenset[Location]:
         return frozenset(row.location for row in rows if row.location not in self.not_found)
 
