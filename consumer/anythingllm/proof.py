@@ -23,6 +23,7 @@ from enum import Enum
 from consumer.anythingllm.api import Api
 from consumer.anythingllm.models import DocumentRow, VectorHit
 from consumer.anythingllm.transport import NewErrand
+from consumer.anythingllm.upload_body import with_blanks
 from consumer.anythingllm.vector_databases import VectorDatabase, distances
 from consumer.model.names import Location, Slug, TraceId
 
@@ -123,7 +124,34 @@ class StorageProof:
                 lines that AnythingLLM puts before a text may make it less like itself than others.
         """
         most = min(database.most_hits, _MOST_HITS)
-        query, top = query_of(text), min(max(top, _FIRST_TOP), most)
+        for query in dict.fromkeys((query_of(text), query_of(with_blanks(text)))):
+            sight = await self._near(
+                slug,
+                query,
+                is_found,
+                saw,
+                database=database,
+                trace_id=trace_id,
+                tops=(min(max(top, _FIRST_TOP), most), most),
+                is_exact=is_exact,
+            )
+            if sight is not Sight.MISSING:
+                break
+        return sight
+
+    async def _near(
+        self,
+        slug: Slug,
+        query: str,
+        is_found: Callable[[], bool],
+        saw: Callable[[VectorHit], None],
+        *,
+        database: VectorDatabase,
+        trace_id: TraceId | None,
+        tops: tuple[int, int],
+        is_exact: bool,
+    ) -> Sight:
+        top, most = tops
         while True:
             errand = self._errand(self._timeout, trace_id)
             hits = await self._api.search(errand, slug, query, top)

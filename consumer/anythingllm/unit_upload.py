@@ -15,7 +15,8 @@
 4. A unit that is said to be stored and can't be found, although the database keeps what others send
    (`database_control`), is taken out of the workspace and put in once, from the server's cache. If
    that does not help, its cached vectors may be the trouble: it is removed and uploaded anew. If
-   that does not help either, twice, the database does not take this text: its own fault.
+   that does not help either, everything is tried once more with blanks where the server would cut
+   a character in two. Then the database does not take this text: its own fault.
 """
 
 from __future__ import annotations
@@ -313,8 +314,8 @@ class RawTextUpload:
                 raise AnythingLLMRejectedError(
                     f"{self._name}: AnythingLLM answers that it is stored, and no search finds it,"
                     " also after it was uploaded anew, while other texts are found: its vector"
-                    " database does not take this text. Publish it with other line breaks or"
-                    " without rare characters"
+                    " database does not take this text. Publish it with line breaks, or without"
+                    " rare characters"
                 )
         self._mending, self._sent_at = _NEXT[mending], self._ways.clock()
         raise AnythingLLMPendingError(
@@ -347,7 +348,9 @@ class RawTextUpload:
         self._sent_at = self._ways.clock()
         self._workspace_id = self._ways.readiness.id_of(self._slug)
         with self._watching():
-            body = upload_body(self._slug, self._unit, self._marker)
+            # Once all else was tried, the seams between its pieces may be the trouble.
+            has_blanks = self._times > 0
+            body = upload_body(self._slug, self._unit, self._marker, has_blanks=has_blanks)
             file = await self._ways.api.raw_text(errand, body)
             if file.doc_source != self._marker:
                 raise self._not_ours()

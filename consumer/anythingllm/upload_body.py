@@ -9,6 +9,7 @@ differently every time.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,6 +22,9 @@ PIECE = 1_000  # characters that the server embeds at once unless it is set othe
 PIECE_OVERLAP = 200  # a passage up to this long is whole in a piece, wherever the server cuts
 FALLBACK_TITLE = "document"
 
+_RUN = re.compile(r"\S+")
+_SHORT = 500  # UTF-16 units: as small as a piece is set where it is set at all
+_LAST_OF_ONE_UNIT = "\uffff"
 _WORDS = "$%&<>|"  # each becomes a word of up to 7 letters in the server's slug
 _WORD_BYTES = 8
 _LETTER_BYTES = 4  # what the server spells a letter of another script with, at most
@@ -62,13 +66,14 @@ def _cost(ch: str) -> int:
     return max(_LETTER_BYTES, len(ch.encode()))
 
 
-def upload_body(slug: Slug, unit: Unit, marker: str) -> dict[str, Any]:
+def upload_body(slug: Slug, unit: Unit, marker: str, *, has_blanks: bool = False) -> dict[str, Any]:
     """The body of ``raw-text`` for a unit.
 
     Args:
         slug: the workspace, checked.
         unit: what to store.
         marker: the unit's marker, encoded.
+        has_blanks: whether AnythingLLM gets blanks to cut the text at (`with_blanks`).
     """
     metadata: dict[str, Any] = {
         "title": safe_title(unit.title),
@@ -79,7 +84,37 @@ def upload_body(slug: Slug, unit: Unit, marker: str) -> dict[str, Any]:
     }
     if _is_web(unit.marker.source_url):
         metadata["chunkSource"] = f"link://{unit.marker.source_url}"
-    return {"textContent": unit.text, "addToWorkspaces": slug, "metadata": metadata}
+    text = with_blanks(unit.text) if has_blanks else unit.text
+    return {"textContent": text, "addToWorkspaces": slug, "metadata": metadata}
+
+
+def with_blanks(text: str) -> str:
+    """The text with blanks where AnythingLLM would cut between the halves of a character.
+
+    It cuts texts every 1,000 UTF-16 units unless it is set otherwise, at paragraphs, lines or
+    blanks, and where there is none anywhere: also in an emoji or a rare Chinese character, of two
+    units each. Half a character is no valid text, and PostgreSQL takes no such vector. So runs
+    without a blank get one every `_SHORT` units, where they have such characters and are longer
+    than that. At the edge of a piece the server trims it; nothing else in the text changes.
+    """
+    return _RUN.sub(lambda run: _in_short_parts(run[0]), text)
+
+
+def _in_short_parts(run: str) -> str:
+    if run.isascii() or max(run) <= _LAST_OF_ONE_UNIT or _units(run) <= _SHORT:
+        return run
+    parts, length = [""], 0
+    for ch in run:
+        length += _units(ch)
+        if length > _SHORT:
+            parts.append("")
+            length = _units(ch)
+        parts[-1] += ch
+    return " ".join(parts)
+
+
+def _units(text: str) -> int:
+    return len(text) + sum(ch > _LAST_OF_ONE_UNIT for ch in text)
 
 
 def _is_web(url: str) -> bool:

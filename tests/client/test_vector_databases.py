@@ -22,7 +22,7 @@ from consumer.model.names import Slug
 from consumer.sandbox.simulator import Simulator
 from tests.client.support import client_for, document, running_server
 
-CUT_EMOJI = "x" * 999 + "\U0001f600 and more words"
+CUT_EMOJI = "x" * 299 + "\U0001f600 and more words"
 DATABASES = ["lancedb", "pgvector", "chroma", "milvus"]
 TEXTS = ("Trim the wick of the lantern.", "Quarterly revenue rose.", "Whales sing in the sea.")
 
@@ -100,7 +100,7 @@ async def test_a_text_that_the_database_does_not_take_is_its_own_fault(
     name: str, status: str
 ) -> None:
     """AnythingLLM cuts an emoji in two; half of one is no valid text. Its siblings are stored."""
-    async with at(name) as (server, client):
+    async with at(name, split_size=300) as (server, client):
         result = await client.upload_document("docs", document(TEXTS[0], CUT_EMOJI, TEXTS[1]))
         assert (result.status, result.successful_uploads) == (
             status,
@@ -113,6 +113,28 @@ async def test_a_text_that_the_database_does_not_take_is_its_own_fault(
     assert len(copies) == result.successful_uploads, "no row of it is left"
     if result.failed_chunks:
         assert result.failed_chunks[0].reason.value == "rejected"
+
+
+@pytest.mark.parametrize("size", [500, 1_000, 8_000])
+@pytest.mark.parametrize("name", DATABASES)
+async def test_a_character_on_a_seam_costs_no_chunk(name: str, size: int) -> None:
+    """It is found in the end, under its own marker; what is fine keeps its text to the letter."""
+    cut = "x" * (size - 1) + "\U0001f600" + "y" * size + " and more words"
+    async with at(name, split_size=size) as (server, client):
+        result = await client.upload_document("docs", document(TEXTS[0], cut, TEXTS[1]))
+        stored = [file.text for file in server.state.files.values()]
+        again = await client.upload_document("docs", document(TEXTS[0], cut, TEXTS[1]))
+
+    fails = name == "chroma"  # it refuses what the embedder takes, and says so
+    assert result.status == ("partial" if fails else "succeeded")
+    assert {text.replace(" ", "") for text in stored} >= {
+        text.replace(" ", "") for text in TEXTS[:2]
+    }
+    if not fails:
+        assert [text for text in stored if text.replace(" ", "") == cut.replace(" ", "")]
+        assert again.uploaded_chunk_ids == ()
+    if name == "lancedb":
+        assert cut in stored
 
 
 async def test_what_can_t_be_found_is_put_in_again_from_the_cache() -> None:

@@ -14,6 +14,7 @@ from consumer.anythingllm.upload_body import (
     pieces,
     safe_title,
     upload_body,
+    with_blanks,
 )
 from consumer.model.document import Chunk, ProcessedDocument
 from consumer.model.marker import Unit, decode_marker, unit_of
@@ -118,3 +119,27 @@ def test_pieces_are_small_and_not_blank(text: str) -> None:
 def test_a_text_makes_as_few_pieces_as_can_be(length: int, count: int) -> None:
     """Each costs an embedding."""
     assert len(pieces("x" * length)) == count
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x" * 3_000,
+        "words between blanks and \U0001f600 " * 90,
+        "\u6f22" * 3_000,
+        "\U0001f600" * 250,
+    ],
+)
+def test_a_text_that_is_cut_nowhere_in_a_character_stays_as_it_is(text: str) -> None:
+    """Most are never changed."""
+    assert with_blanks(text) == text
+
+
+@given(st.text(st.sampled_from("x\u6f22\U0001f600\U00020000 \n"), max_size=3_000))
+def test_with_blanks_no_part_is_long_and_nothing_else_changes(text: str) -> None:
+    """Whatever is cut at blanks is cut between whole characters then."""
+    changed = with_blanks(text)
+
+    assert changed.replace(" ", "") == text.replace(" ", "")
+    for run in changed.split():
+        assert max(run) <= "\uffff" or len(run.encode("utf-16-le")) <= 1_000
