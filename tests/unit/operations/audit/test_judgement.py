@@ -16,6 +16,7 @@ from consumer.operations.audit.states import NOTES, UNEXPLAINED, WHAT_TO_DO, Doc
 from consumer.operations.letters.standing import Standing
 
 DAY = datetime(2026, 3, 1, tzinfo=UTC)
+AT = Coordinates("docs", 0, 5)
 OLD, NOW = 100.0, 1_000.0
 
 
@@ -24,7 +25,7 @@ def version(day: int = 0) -> DocumentVersion:
 
 
 def wanted(*digests: str) -> WantedDocument:
-    return WantedDocument("doc", Coordinates("docs", 0, 5), version(5), digests)
+    return WantedDocument("doc", AT, version(5), digests, AT)
 
 
 def kept(*digests: str, day: int = 5, created: float | None = OLD) -> tuple[KeptUnit, ...]:
@@ -37,6 +38,7 @@ def kept(*digests: str, day: int = 5, created: float | None = OLD) -> tuple[Kept
             f"ids{number}",
             "doc",
             created,
+            f"source{number}",
         )
         for number, digest in enumerate(digests)
     )

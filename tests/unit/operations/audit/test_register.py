@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -27,7 +28,7 @@ def version(day: int, partition: int, offset: int) -> DocumentVersion:
 def put(register: Register, day: int, partition: int, offset: int, slug: Slug = DOCS) -> None:
     """A document's event."""
     at = Coordinates("in", partition, offset)
-    wanted = WantedDocument("id", at, version(day, partition, offset), (f"digest-{offset}",))
+    wanted = WantedDocument("id", at, version(day, partition, offset), (f"digest-{offset}",), at)
     register.document(slug, ONE, wanted)
 
 
@@ -101,6 +102,7 @@ unit = st.builds(
     chunk_ids=st.text(max_size=5),
     document_id=st.text(max_size=5),
     created=st.none() | st.floats(0, 2e9),
+    source=st.text(max_size=5),
 )
 
 
@@ -117,11 +119,10 @@ def test_what_is_stored_comes_back_as_it_was(units: list[KeptUnit], identity: Id
 
 def test_a_row_that_is_listed_twice_is_as_young_as_the_younger() -> None:
     """Judging it by the older one would find fault with what is just written."""
-    row = KeptUnit(Location("x.json"), version(1, 0, 1), ("d",), "ids", "id", 10.0)
+    row = KeptUnit(Location("x.json"), version(1, 0, 1), ("d",), "ids", "id", 10.0, "src")
     with open_register() as register:
         for created in (10.0, 20.0, 15.0):
-            unit = KeptUnit(row.location, row.version, row.digests, row.chunk_ids, "id", created)
-            register.stored(DOCS, ONE, unit)
+            register.stored(DOCS, ONE, replace(row, created=created))
         (entry,) = register.entries()
         assert [each.created for each in entry.kept] == [20.0]
         register.forget_stored(DOCS)
@@ -132,7 +133,7 @@ def test_numbers_of_any_size_are_taken() -> None:
     """A marker can be edited by hand: an absurd offset must not end the audit."""
     absurd = DocumentVersion(DAY, 2**70, 2**70)
     with open_register() as register:
-        register.stored(DOCS, ONE, KeptUnit(Location("x"), absurd, (), "", "id", 1.0))
+        register.stored(DOCS, ONE, KeptUnit(Location("x"), absurd, (), "", "id", 1.0, ""))
         (entry,) = register.entries()
         assert entry.kept[0].version.partition == 2**63 - 1
 
