@@ -200,17 +200,17 @@ def _show(summary: AuditSummary) -> None:
         if summary.states[state] or state is DocumentState.STORED
     ]
     output.table(("what", "count", "meaning"), rows)
-    output.line(
-        f"{summary.events} events ({summary.invalid} can't be carried out, "
-        f"{summary.not_committed} not committed), {summary.documents} documents, "
-        f"{summary.states[DocumentState.STORED]} stored: {summary.unexplained} unexplained, "
-        f"{summary.noted} notes"
-    )
     search = summary.search
     output.line(
         f"searched for chunks of {search.documents} documents: {search.found} found, "
         f"{search.not_found} not found, {search.not_told} could not be told, "
         f"{search.not_looked_at} not looked at"
+    )
+    output.line(
+        f"{summary.events} events ({summary.invalid} can't be carried out, "
+        f"{summary.not_committed} not committed), {summary.documents} documents, "
+        f"{summary.states[DocumentState.STORED]} stored: {summary.unexplained} unexplained, "
+        f"{summary.noted} notes"
     )
 
 

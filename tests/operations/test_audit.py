@@ -100,11 +100,11 @@ async def test_a_normal_run_audits_clean(operator: Operator) -> None:
     shown = await audit(operator)
     assert (shown.code, shown.err) == (0, "")
     assert shown.lines[1].split("\t") == ["stored", "9", "stored completely, once"]
-    assert shown.lines[-1] == (
+    assert shown.lines[-2] == (
         "searched for chunks of 8 documents: 22 found, 0 not found, 0 could not be told, "
         "0 not looked at"
     )
-    assert shown.lines[-2] == (
+    assert shown.lines[-1] == (
         "17 events (2 can't be carried out, 0 not committed), 9 documents, 9 stored: "
         "0 unexplained, 0 notes"
     )
@@ -178,7 +178,7 @@ async def test_each_damage_is_named(operator: Operator) -> None:
     assert of_holed["event"]["topic"] == stage.documents
     assert shown.code == 3
     assert "publish the document again" in shown.out
-    assert shown.lines[-2].endswith("6 unexplained, 0 notes")
+    assert shown.lines[-1].endswith("6 unexplained, 0 notes")
 
 
 async def test_what_is_published_again_is_mended(stage: MemoryStage) -> None:

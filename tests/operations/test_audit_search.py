@@ -87,7 +87,7 @@ async def test_vectors_that_were_refused_for_a_while_are_missed(
     assert (totals["stored"], totals["not_found"], totals["unexplained"]) == (4, 3, 3)
     assert totals["searched"] == searched(documents=7, chunks_found=8, chunks_not_found=6)
     assert "`workspaces repair --yes`" in shown.out
-    assert shown.lines[-1] == (
+    assert shown.lines[-2] == (
         "searched for chunks of 7 documents: 8 found, 6 not found, 0 could not be told, "
         "0 not looked at"
     )
