@@ -84,7 +84,7 @@ def audit(
 
     A listing does not prove that a chunk is found. So a sample of what is listed
     is searched for, each chunk by its own text; with --search all of it: one
-    search or less a chunk, about 50 ms each. What was not looked at is counted.
+    search a chunk at most. What was not looked at is counted.
 
     Changes nothing, and may run beside the service: what seems wrong is looked
     at twice.
@@ -92,8 +92,8 @@ def audit(
     Memory is bounded; a temporary file (in TMPDIR) takes about 350 bytes a
     document and 270 a chunk, with --search 370.
 
-    Exit 0: everything is explained. 3: something is not. 1: it failed, or no
-    search could tell anything, as while the vector database is down.
+    Exit 0: everything is explained. 3: something is not. 1: it failed, or the
+    searches in a workspace told nothing, as while the vector database is down.
     With --json each finding is a line, and the last line has the totals.
 
     Example: anythingllm-consumer audit

@@ -39,6 +39,10 @@ _ODD_SLUG = (
     "files in no workspace are not looked for then"
 )
 _RERANKED = "its searches are reranked: AnythingLLM then tells of 50 vectors at most"
+_PARTLY = (
+    "its vector database leaves out of searches what is far away: whether all are there is not "
+    "known; `audit --search` looks for each"
+)
 _SHARED = "each finds the other's texts, they have one collection in the vector database: "
 _NONE: frozenset[object] = frozenset()
 _TOO_LARGE = "it has more vectors than can be listed: whether all are there is not known"
@@ -249,6 +253,11 @@ class Upkeep:
             vectors = None
             beside = [found(FindingKind.SHARED_COLLECTION, slug, _SHARED + ", ".join(others))]
         findings = (*self._examined(listing, vectors), *beside)
+        if vectors is not None and not self._database.reaches_all:
+            # What the search did not give may be there: embedding it again would be in vain.
+            kept = [each for each in findings if each.kind is not FindingKind.VECTORS_GONE]
+            unknown = found(FindingKind.NOT_LOOKED_AT, slug, _PARTLY)
+            return WorkspaceLook(listing, (*kept, unknown), vectors_known=False)
         return WorkspaceLook(listing, findings, vectors is not None)
 
     async def _listing(self, slug: Slug, mine: Collection[Location]) -> Listing | None:

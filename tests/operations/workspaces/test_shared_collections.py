@@ -89,30 +89,3 @@ async def test_verify_names_both_and_gives_no_advice_that_empties_one(commands: 
     shared = [(each["kind"], each["workspace"]) for each in found]
     assert shared == [("shared-collection", FIRST), ("shared-collection", SECOND)]
     assert all("Delete neither" in each["what_to_do"] for each in found)
-
-
-@pytest.mark.network("kernel")
-async def test_verify_finds_nothing_wrong_with_a_fresh_workspace_on_milvus(
-    commands: Commands,
-) -> None:
-    """Searches in it fail until something was stored there; two fresh ones may share all the same.
-
-    Once it has rows, a search that fails is a fault.
-    """
-    async with running_server(vector_db="milvus") as server:
-        server.state.create_workspace("fresh", {})
-        fresh = await verify(commands, server)
-        server.state.create_workspace("a-b", {})
-        server.state.create_workspace("a_b", {})
-        shared = await verify(commands, server, "--json")
-        async with client_for(server) as client:
-            await client.upload_document("fresh", document("one"))
-        server.faults.database_down = True
-        down = await verify(commands, server, "fresh", "--json")
-
-    assert (fresh.code, shared.code, down.code) == (0, 3, 3)
-    *found, _ = [json.loads(line) for line in shared.lines]
-    assert {(each["kind"], each["workspace"]) for each in found} == {
-        ("shared-collection", "a-b"), ("shared-collection", "a_b"),
-    }  # fmt: skip
-    assert [json.loads(line)["kind"] for line in down.lines[:-1]] == ["unsearchable"]
