@@ -51,14 +51,14 @@ class ShiftingClock:
 
 
 @asynccontextmanager
-async def lived_in(*slugs: str) -> AsyncIterator[Simulator]:
+async def lived_in(*slugs: str, vector_db: str = "lancedb") -> AsyncIterator[Simulator]:
     """A simulated AnythingLLM in which these workspaces have been in use for an hour.
 
     Each holds one document of somebody else's, which must survive whatever we do. The service
     needs no sentinel for them, which would take a second a workspace.
     """
     clock = ShiftingClock()
-    server = Simulator(Options(), clock=clock)
+    server = Simulator(Options(vector_db=vector_db), clock=clock)
     for slug in slugs:
         server.state.create_workspace(slug, {})
         fields = {"title": "a note", "docSource": "a person"}

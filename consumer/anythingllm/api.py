@@ -276,6 +276,16 @@ class Api:
         with _shape(call):
             return tuple(_hit(each) for each in need_list(fields["results"]))
 
+    async def vector_count(self, errand: Errand) -> int:
+        """How many vectors all workspaces have, as far as the vector database tells.
+
+        Some tell 0 whatever they have, and pgvector's server tells 0 while the database is down.
+        """
+        call = Call("GET", "/v1/system/vector-count", expect=("vectorCount",))
+        fields = await self._call(errand, call)
+        with _shape(call):
+            return int(fields["vectorCount"])
+
     async def ping(self, errand: Errand) -> None:
         """Whether the server's process answers; needs no key."""
         await self._call(errand, Call("GET", "/ping", expect=("online",), guarded=False))

@@ -22,7 +22,8 @@ from consumer.anythingllm.api import FOLDER, Api
 from consumer.anythingllm.config import AnythingLLMConfig
 from consumer.anythingllm.database_in_use import DatabaseInUse
 from consumer.anythingllm.errors import AnythingLLMServerError, is_sick
-from consumer.anythingllm.models import DocumentRow, StoredFile, Workspace
+from consumer.anythingllm.models import DocumentRow, StoredFile, VectorHit, Workspace
+from consumer.anythingllm.proof import Sight, StorageProof
 from consumer.anythingllm.search_hits import text_of
 from consumer.anythingllm.sentinel import is_sentinel
 from consumer.anythingllm.transport import Errand, Transport
@@ -41,7 +42,7 @@ _QUERY = "ready"  # any text: all vectors are asked for, however far away they a
 
 
 class SickWorkspace(Exception):
-    """A search in one workspace fails although the embedder works."""
+    """Searches in one workspace tell nothing although the embedder works."""
 
 
 class Inventory:
@@ -68,6 +69,9 @@ class Inventory:
         self._timeout = timeout
         self._long = long_timeout
         self._removal = removal_timeout
+        self._proof = StorageProof(
+            api, errand=lambda seconds, _: _errand(seconds), timeout=long_timeout
+        )
 
     async def workspaces(self) -> tuple[Workspace, ...]:
         """All workspaces, whatever their slugs look like."""
@@ -118,6 +122,54 @@ class Inventory:
             await self._api.check_embedder(_errand(self._timeout))
             raise SickWorkspace(error.message) from error
         return frozenset(hit.doc_source for hit in hits)
+
+    async def sight(
+        self,
+        slug: Slug,
+        text: str,
+        is_found: Callable[[], bool],
+        saw: Callable[[VectorHit], None],
+        *,
+        top: int,
+    ) -> Sight:
+        """What searches say of something that a workspace lists.
+
+        Args:
+            slug: the workspace.
+            text: of what is looked for, not blank.
+            is_found: whether it was seen.
+            saw: gets every hit.
+            top: hits of the first search; further ones give more.
+
+        Raises:
+            SickWorkspace: they tell nothing. They fail, and not because of the embedder, or they
+                find nothing at all where that may mean that the vector database is down.
+        """
+        database, hits = await self.database(), 0
+
+        def count(hit: VectorHit) -> None:
+            nonlocal hits
+            hits += 1
+            saw(hit)
+
+        try:
+            sight = await self._proof.near(
+                slug, text, is_found, count,
+                database=database, trace_id=None, top=top, is_exact=True,
+            )  # fmt: skip
+        except AnythingLLMServerError as error:
+            await self._api.check_embedder(_errand(self._timeout))
+            raise SickWorkspace(error.message) from error
+        if not hits and database.is_empty_when_down and not await self._holds_vectors():
+            raise SickWorkspace(
+                f"they find nothing, and AnythingLLM counts no vectors: its vector database "
+                f"({database.name}) is down, or all that it held is lost"
+            )
+        return sight
+
+    async def _holds_vectors(self) -> bool:
+        """Whether the vector database is known to have any vector, in whatever workspace."""
+        return await self._api.vector_count(_errand(self._timeout)) > 0
 
     async def locations(self, slug: Slug) -> Counter[Location]:
         """How often a workspace lists each location; nothing where there is no workspace."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -24,6 +24,10 @@ from consumer.wiring.topics import topic_specs
 _MOST_LISTED = 100  # workspaces
 _SOURCES_SECONDS = 15.0  # for all of them: a listing takes 50 ms for 2,000 chunks
 _MOST_NAMED = 3
+
+_SHARE = "workspaces with one collection, so that each finds the other's texts"
+_TELL_OTHERS = "tell those who use them. Delete neither: that empties the other"
+_DATABASE = "vector database"
 
 _COMPONENT_HELP = {
     "server": "check ANYTHINGLLM_ENDPOINT and that the server runs",
@@ -73,29 +77,50 @@ async def look_at_anythingllm(settings: Settings) -> list[CheckFinding]:
     async with AnythingLLMClient(anythingllm_config(settings)) as client:
         found = _health(settings, await client.health_check())
         if all(each.ok for each in found):
-            found += await look_at_collections(client.storage)
+            permits = settings.routing.rules().permits
+            found += await look_at_collections(client.storage, permits)
             found += await look_at_sizes(client.storage)
             found += await look_at_sources(settings, client.storage)
     return found
 
 
-async def look_at_collections(storage: AnythingLLMStorage) -> list[CheckFinding]:
-    """Where the vector database asks for care; nothing where it does not."""
-    subject = "vector database"
+async def look_at_collections(
+    storage: AnythingLLMStorage, permits: Callable[[Slug], bool]
+) -> list[CheckFinding]:
+    """Where the vector database asks for care; nothing where it does not.
+
+    Workspaces that share a collection must be told apart where documents may be sent to one of
+    them. Others are told and no fault of the service's: whoever made them has to know.
+
+    Args:
+        storage: of the server.
+        permits: whether documents may be sent to a workspace.
+    """
     try:
         database = await storage.database()
         groups = sharing(await storage.workspaces(), database)
     except AnythingLLMError as error:
-        return [CheckFinding(True, subject, f"not looked at: {error.message}")]
-    if not groups and database.cached_proves:
-        return []
-    if not groups:
+        return [CheckFinding(True, _DATABASE, f"not looked at: {error.message}")]
+    ours = [group for group in groups if any(map(permits, group))]
+    others = [group for group in groups if group not in ours]
+    found = []
+    if ours:
+        text = f"{database.name}: {_SHARE}: {_named(ours)}"
+        found.append(CheckFinding(False, _DATABASE, text, SHARED_COLLECTION_HELP))
+    if others:
+        text = f"{database.name}: others' {_SHARE}: {_named(others)}"
+        found.append(CheckFinding(True, _DATABASE, text, _TELL_OTHERS))
+    if not groups and not database.cached_proves:
         text = f"{database.name}: chunks count as stored when a search finds them"
         what_to_do = "set ANYTHINGLLM_VECTOR_DB to its name" if database is UNKNOWN else ""
-        return [CheckFinding(True, subject, text, what_to_do)]
+        found.append(CheckFinding(True, _DATABASE, text, what_to_do))
+    return found
+
+
+def _named(groups: Sequence[Sequence[Slug]]) -> str:
     named = "; ".join(" and ".join(group) for group in groups[:_MOST_NAMED])
-    text = f"{database.name}: workspaces with one collection, so that each finds the other's texts"
-    return [CheckFinding(False, subject, f"{text}: {named}", SHARED_COLLECTION_HELP)]
+    more = len(groups) - _MOST_NAMED
+    return named if more <= 0 else f"{named}; and {more} more"
 
 
 async def look_at_sizes(storage: AnythingLLMStorage) -> list[CheckFinding]:

@@ -209,9 +209,10 @@ async def open_stage(
     *,
     workspaces: Sequence[str] = ("docs",),
     topics: bool = True,
+    vector_db: str = "lancedb",
 ) -> AsyncIterator[MemoryStage]:
     """A stage while the block runs."""
-    async with lived_in(*workspaces) as server:
+    async with lived_in(*workspaces, vector_db=vector_db) as server:
         reached = {"ANYTHINGLLM_ENDPOINT": server.endpoint, "ANYTHINGLLM_API_KEY": server.api_key}
         stage = MemoryStage(server, {**QUICK, **NAMES, **reached, **settings})
         if topics:

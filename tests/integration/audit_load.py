@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import sys
 import time
 from typing import Any
@@ -22,7 +23,7 @@ from tests.integration.index_load import forget_peak, memory
 async def load() -> dict[str, Any]:
     summary = AuditSummary()
     settings = from_environment()
-    async with open_audit(settings, kafka_clients(settings)) as audit:
+    async with open_audit(settings, kafka_clients(settings), rng=random.Random(1)) as audit:
         idle = memory("VmRSS")
         forget_peak()
         began = time.monotonic()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -9,6 +10,7 @@ from typing import Protocol
 from consumer.model.names import Slug
 from consumer.operations.audit.audit import open_audit
 from consumer.operations.audit.findings import AuditFinding, AuditSummary
+from consumer.operations.audit.searching import SearchScope
 from consumer.operations.ports import KafkaAccess
 from consumer.settings import Settings
 
@@ -43,11 +45,19 @@ class Seen:
 
 
 async def look(
-    stage: Audited, workspace: Slug | None = None, *, sleep: Sleep = at_once, **settings: str
+    stage: Audited,
+    workspace: Slug | None = None,
+    *,
+    scope: SearchScope = SearchScope.SAMPLE,
+    sleep: Sleep = at_once,
+    **settings: str,
 ) -> Seen:
     """An audit, without the pause between its two looks; further settings win."""
     summary = AuditSummary()
     chosen = stage.with_settings(**SECOND | settings)
-    async with open_audit(chosen, stage.clients, workspace=workspace, sleep=sleep) as audit:
+    opened = open_audit(
+        chosen, stage.clients, rng=random.Random(1), scope=scope, workspace=workspace, sleep=sleep
+    )
+    async with opened as audit:
         await audit.look()
         return Seen(list(audit.found(summary)), summary)

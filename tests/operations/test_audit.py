@@ -26,7 +26,7 @@ DOCS = Slug("docs")
 
 FINDING = {
     "kind", "note", "workspace", "identity", "document_id", "event", "chunks", "chunks_stored",
-    "chunks_surplus", "finding", "what_to_do",
+    "chunks_surplus", "chunks_not_found", "finding", "what_to_do",
 }  # fmt: skip
 
 
@@ -89,12 +89,21 @@ async def test_a_normal_run_audits_clean(operator: Operator) -> None:
         "events": 17, "invalid_events": 2, "events_not_committed": 0,
         "documents": 9, "stored": 9, "waiting": 0, "dead_letter": 0, "settling": 0, "missing": 0,
         "incomplete": 0, "stale": 0, "double": 0, "not_removed": 0, "unexpected": 0,
-        "no_dead_letter": 0, "newer": 0, "unexplained": 0, "notes": 0, "notices": [],
+        "no_dead_letter": 0, "newer": 0, "not_found": 0, "unexplained": 0, "notes": 0,
+        "notices": [],
+        "searched": {
+            "documents": 8, "chunks_found": 22, "chunks_not_found": 0, "chunks_not_told": 0,
+            "chunks_not_looked_at": 0, "workspaces_not_told": [],
+        },
     }  # fmt: skip
 
     shown = await audit(operator)
     assert (shown.code, shown.err) == (0, "")
     assert shown.lines[1].split("\t") == ["stored", "9", "stored completely, once"]
+    assert shown.lines[-2] == (
+        "searched for chunks of 8 documents: 22 found, 0 not found, 0 could not be told, "
+        "0 not looked at"
+    )
     assert shown.lines[-1] == (
         "17 events (2 can't be carried out, 0 not committed), 9 documents, 9 stored: "
         "0 unexplained, 0 notes"

@@ -96,3 +96,18 @@ async def test_check_holds_topics_to_the_contract(
     ]
     assert "partitions" in told[2]
     assert len(told) == 3
+
+
+async def test_shared_collections_are_judged_by_whose_they_are(
+    make_stage: MakeStage, commands: Commands
+) -> None:
+    """Exit 3 for ours; a line for others', and exit 0."""
+    stage = await make_stage(vector_db="chroma", workspaces=("docs", "their", "their_"))
+    operator = Operator(stage, commands)
+    told = await operator.run("check", ROUTING_ALLOWED_WORKSPACES="docs")
+    wrong = await operator.run("check", "--json", ROUTING_ALLOWED_WORKSPACES="docs,their*")
+
+    assert told.code == 0
+    assert "their and their_" in told.out
+    assert wrong.code == 3
+    assert [found["subject"] for found in wrong_findings(wrong)] == ["vector database"]

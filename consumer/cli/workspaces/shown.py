@@ -38,6 +38,7 @@ def totals(report: WorkspacesReport) -> dict[str, object]:
         "documents": sum(each.documents for each in report.contents),
         "chunks": sum(each.chunks for each in report.contents),
         "foreign_documents": sum(each.foreign for each in report.contents),
+        "chunks_too_young": report.too_young,
         "found": len(report.faults),
         "notes": len(report.findings) - len(report.faults),
     }

@@ -29,7 +29,8 @@ def verify(
     Changes nothing, and may run beside the service.
     Finds chunks stored twice, listed but not to be found, found but not listed,
     stale, or of documents that moved; files in no workspace; old test documents.
-    Documents of others are counted, never judged.
+    Documents of others are counted, never judged; so are chunks that are younger
+    than ANYTHINGLLM_AMBIGUITY_SECONDS.
 
     With --json each finding is a line, and the last line has the totals.
 
@@ -41,7 +42,7 @@ def verify(
     if as_json:
         output.json_line(totals(report))
     else:
-        _summary(report)
+        _summary(report, settings.anythingllm.ambiguity_seconds)
     end(ExitCode.FOUND if report.faults else ExitCode.DONE)
 
 
@@ -50,10 +51,15 @@ async def _verify(settings: Settings, slugs: list[Slug], *, as_json: bool) -> Wo
         return await looked(upkeep, slugs, as_json=as_json)
 
 
-def _summary(report: WorkspacesReport) -> None:
+def _summary(report: WorkspacesReport, settled: float) -> None:
     counts = totals(report)
     output.line(
         f"{counts['workspaces']} workspaces, {counts['documents']} documents, "
         f"{counts['chunks']} chunks, {counts['foreign_documents']} documents of others: "
         f"{counts['found']} found, {counts['notes']} notes"
     )
+    if report.too_young:
+        output.line(
+            f"{report.too_young} chunks were too young to judge: an upload may still be at work "
+            f"on what is younger than ANYTHINGLLM_AMBIGUITY_SECONDS ({settled:g})"
+        )

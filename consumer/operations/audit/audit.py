@@ -6,24 +6,30 @@ event that was committed at the first look is stored at the last one, or has its
 
 Whatever seems to be wrong is looked at twice, the second time with everything that was published
 meanwhile. Only what is wrong both times is a finding. An audit changes nothing.
+
+A listing does not prove that a chunk is found, so some or all of them are searched for as well
+(`consumer.operations.audit.searching`).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 
 from consumer.anythingllm.inventory import Inventory, open_inventory
+from consumer.anythingllm.proof import Sight
 from consumer.kafka.topics import no_such_topic
-from consumer.model.names import Slug
+from consumer.model.names import Location, Slug
 from consumer.model.record import Coordinates
 from consumer.model.slug import is_slug
 from consumer.operations.audit.findings import AuditFinding, AuditSummary
-from consumer.operations.audit.judgement import Case, Excuse, Judgement, judge
+from consumer.operations.audit.judgement import Case, Excuse, Judgement, KeptUnit, judge
 from consumer.operations.audit.recording import EventRecorder, RowRecorder
 from consumer.operations.audit.register import Entry, Register, open_register
+from consumer.operations.audit.searching import Searching, SearchScope
 from consumer.operations.audit.states import NOTES, UNEXPLAINED, DocumentState
 from consumer.operations.letters.reading import read_letters
 from consumer.operations.letters.standing import Standing
@@ -50,6 +56,7 @@ class Audit:
         reader: of its topics.
         inventory: of AnythingLLM.
         register: gets everything that is read.
+        searching: looks for what is listed.
         workspace: a slug; what belongs into others is left out.
         progress: called now and then.
         sleep: waits.
@@ -62,6 +69,7 @@ class Audit:
         reader: RecordReader,
         inventory: Inventory,
         register: Register,
+        searching: Searching,
         *,
         workspace: Slug | None = None,
         progress: StageProgress = silent,
@@ -72,6 +80,7 @@ class Audit:
         self._reader = reader
         self._inventory = inventory
         self._register = register
+        self._searching = searching
         self._workspace = workspace
         self._progress = progress
         self._sleep = sleep
@@ -98,12 +107,17 @@ class Audit:
         for found in self._judged(AuditSummary()):
             if _may_pass(found):
                 self._register.suspect(found.workspace, found.name)
+        await self._searching.look(self._holders, self._workspace)
+        for slug, identity in self._register.sights.with_missing():
+            self._register.suspect(slug, identity)
         suspected = self._register.suspected_slugs()
         if suspected:
-            await self._sleep(PAUSE)
+            visible = await self._searching.seconds_until_visible(self._listed)
+            await self._sleep(max(PAUSE, visible))
             await self._look_at_topics()
             await self._look_at_letters()
             await self._look_at_workspaces([slug for slug in suspected if slug])
+            await self._searching.look_again(self._holders)
 
     def found(self, summary: AuditSummary) -> Iterator[AuditFinding]:
         """Everything that is not as it should be, also notes.
@@ -122,7 +136,8 @@ class Audit:
         summary.not_committed = sum(
             progress.unsettled for progress in self._topic_progress.values()
         )
-        summary.notices = tuple(self._notices())
+        summary.unsearchable = tuple(sorted(self._searching.silent))
+        summary.notices = (*self._notices(), *self._searching.notices())
 
     # -- looking -----------------------------------------------------------------------------------
 
@@ -190,13 +205,18 @@ class Audit:
             summary.count(found.state, is_note=found.is_note)
             yield found
         for entry in self._register.entries(self._workspace):
-            judgement = judge(self._case(entry))
+            sights = self._register.sights.of(entry.slug, entry.identity)
+            judgement = judge(self._case(entry, sights))
+            summary.search.count(judgement.holders, sights)
             found = self._as_found(entry, judgement)
             summary.count(judgement.state, is_note=found.is_note)
             if judgement.state in UNEXPLAINED | NOTES:
                 yield found
 
-    def _case(self, entry: Entry) -> Case:
+    def _holders(self, entry: Entry) -> Sequence[KeptUnit]:
+        return judge(self._case(entry, {})).holders
+
+    def _case(self, entry: Entry, sights: Mapping[Location, Sight]) -> Case:
         listed = self._listed.get(entry.slug)
         under_way = self._settings.anythingllm.ambiguity_seconds
         return Case(
@@ -206,6 +226,7 @@ class Audit:
             excuse=self._excuses.get(entry.wanted.at) if entry.wanted else None,
             kept=entry.kept,
             settled_before=listed.timestamp() - under_way if listed else 0.0,
+            lost=frozenset(at for at, sight in sights.items() if sight is Sight.MISSING),
         )
 
     def _as_found(self, entry: Entry, judgement: Judgement) -> AuditFinding:
@@ -222,6 +243,7 @@ class Audit:
             stored=judgement.stored,
             total=judgement.total,
             surplus=judgement.surplus,
+            not_found=judgement.not_found,
             text=judgement.text,
         )
 
@@ -275,6 +297,8 @@ async def open_audit(
     settings: Settings,
     kafka: KafkaAccess,
     *,
+    rng: random.Random,
+    scope: SearchScope = SearchScope.SAMPLE,
     workspace: Slug | None = None,
     progress: StageProgress = silent,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -284,6 +308,8 @@ async def open_audit(
     Args:
         settings: of the service that is audited.
         kafka: opened for reading.
+        rng: chooses what is looked for, where that is a sample.
+        scope: how much is looked for.
         workspace: a slug; what belongs into others is left out.
         progress: called now and then.
         sleep: waits between the two looks.
@@ -299,12 +325,16 @@ async def open_audit(
             kafka.reader(unfold_limit=limit) as reader,
             open_inventory(anythingllm_config(settings)) as inventory,
         ):
+            searching = Searching(
+                settings, inventory, reader, register, scope=scope, rng=rng, progress=progress
+            )
             yield Audit(
                 settings,
                 kafka,
                 reader,
                 inventory,
                 register,
+                searching,
                 workspace=workspace,
                 progress=progress,
                 sleep=sleep,

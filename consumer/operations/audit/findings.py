@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from consumer.model.names import Identity, Slug
+from consumer.anythingllm.proof import Sight
+from consumer.model.names import Identity, Location, Slug
 from consumer.model.record import Coordinates
+from consumer.operations.audit.judgement import KeptUnit
 from consumer.operations.audit.states import NOTES, UNEXPLAINED, WHAT_TO_DO, DocumentState
 
 
@@ -23,6 +26,7 @@ class AuditFinding:
         stored: how many of the wanted chunks are stored.
         total: how many chunks are wanted.
         surplus: how many chunks are stored that are not wanted, or not that often.
+        not_found: how many of the stored ones searches did not find.
     """
 
     state: DocumentState
@@ -35,6 +39,7 @@ class AuditFinding:
     stored: int = 0
     total: int = 0
     surplus: int = 0
+    not_found: int = 0
 
     @property
     def name(self) -> str:
@@ -46,7 +51,49 @@ class AuditFinding:
     @property
     def what_to_do(self) -> str:
         """What a person can do about it."""
-        return WHAT_TO_DO[self.state]
+        what_to_do = WHAT_TO_DO[self.state]
+        if self.not_found and self.state is not DocumentState.NOT_FOUND:
+            what_to_do += f". For what is not found: {WHAT_TO_DO[DocumentState.NOT_FOUND]}"
+        return what_to_do
+
+
+@dataclass(slots=True)
+class SearchCounts:
+    """How many of the chunks that are called stored were looked for, and what searches say.
+
+    Args:
+        documents: of how many documents some were looked for.
+        found: chunks that searches found.
+        not_found: chunks that they did not find, twice.
+        not_told: chunks of which nobody could say it.
+        not_looked_at: all others.
+    """
+
+    documents: int = 0
+    found: int = 0
+    not_found: int = 0
+    not_told: int = 0
+    not_looked_at: int = 0
+
+    def count(self, units: Iterable[KeptUnit], sights: Mapping[Location, Sight]) -> None:
+        """Count the units of one document.
+
+        Args:
+            units: that hold its chunks.
+            sights: what searches say, by location; nothing of what was not looked for.
+        """
+        self.documents += bool(sights)
+        for unit in units:
+            chunks = len(unit.digests)
+            match sights.get(unit.location):
+                case Sight.FOUND:
+                    self.found += chunks
+                case Sight.MISSING:
+                    self.not_found += chunks
+                case Sight.HIDDEN:
+                    self.not_told += chunks
+                case None:
+                    self.not_looked_at += chunks
 
 
 @dataclass(slots=True)
@@ -61,6 +108,8 @@ class AuditSummary:
             events.
         notes: how many of these break no promise although their state could.
         notices: what a person should know about how this was found.
+        search: whether searches find what is stored.
+        unsearchable: workspaces where no search could tell anything.
     """
 
     events: int = 0
@@ -69,6 +118,8 @@ class AuditSummary:
     states: Counter[DocumentState] = field(default_factory=Counter)
     notes: int = 0
     notices: tuple[str, ...] = ()
+    search: SearchCounts = field(default_factory=SearchCounts)
+    unsearchable: tuple[Slug, ...] = ()
 
     def count(self, state: DocumentState, *, is_note: bool) -> None:
         """Count one more in this state."""

@@ -11,12 +11,14 @@ Rules:
    the service may be about to put it right. A missing chunk is a fault at once.
 5. A version that is newer than every event was not published here, or its event is gone. It is
    shown and not judged.
+6. A chunk that is listed and that searches do not find (`consumer.operations.audit.searching`) is
+   not stored, and no dead letter explains that.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from consumer.model.difference import cover
 from consumer.model.names import Location
@@ -26,6 +28,10 @@ from consumer.operations.audit.states import DocumentState
 from consumer.operations.letters.standing import Standing
 
 EXPLAINING = frozenset({Standing.OPEN, Standing.PARKED, Standing.IN_FLIGHT})
+_NOT_JUDGED = frozenset({DocumentState.WAITING, DocumentState.NEWER})
+_WITHOUT_FAULT = frozenset(
+    {DocumentState.STORED, DocumentState.DEAD_LETTER, DocumentState.SETTLING}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +42,14 @@ class WantedDocument:
         document_id: as published.
         at: the event's original record.
         digests: of its chunks, in order; none where the document has no content.
+        read_at: the record that was read: another one where it was a replay.
     """
 
     document_id: str
     at: Coordinates
     version: DocumentVersion
     digests: tuple[str, ...]
+    read_at: Coordinates
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +63,7 @@ class KeptUnit:
         chunk_ids: a hash of their ids.
         document_id: of the document it was stored with.
         created: when its row was made, epoch seconds by the server's clock; None where unknown.
+        source: a hash of its ``docSource``, by which search hits are known to be of it.
     """
 
     location: Location
@@ -63,6 +72,7 @@ class KeptUnit:
     chunk_ids: str
     document_id: str
     created: float | None
+    source: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +99,7 @@ class Case:
         excuse: the dead letter of the newest event.
         kept: the stored units.
         settled_before: epoch seconds; an older unit can't be under way any more.
+        lost: those of the stored units that searches did not find.
     """
 
     wanted: WantedDocument | None
@@ -97,6 +108,7 @@ class Case:
     excuse: Excuse | None
     kept: Sequence[KeptUnit]
     settled_before: float
+    lost: frozenset[Location] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +121,8 @@ class Judgement:
         total: how many chunks are wanted.
         surplus: how many stored chunks are not wanted, or not that often.
         text: one line for people.
+        not_found: how many of the stored ones searches did not find.
+        holders: the units that are said to hold the wanted chunks; none where nothing is judged.
     """
 
     state: DocumentState
@@ -116,6 +130,8 @@ class Judgement:
     total: int = 0
     surplus: int = 0
     text: str = ""
+    not_found: int = 0
+    holders: tuple[KeptUnit, ...] = ()
 
 
 def judge(case: Case) -> Judgement:
@@ -135,7 +151,22 @@ def judge(case: Case) -> Judgement:
         state, text = _of_missing(case.excuse, stored, total)
     else:
         state, text = _of_surplus(case, found.left, surplus)
-    return Judgement(state, stored, total, surplus, text)
+    judgement = Judgement(state, stored, total, surplus, text)
+    if state in _NOT_JUDGED:
+        return judgement
+    return _with_lost(replace(judgement, holders=found.kept), case.lost)
+
+
+def _with_lost(judgement: Judgement, lost: frozenset[Location]) -> Judgement:
+    """Rule 6."""
+    units = [unit for unit in judgement.holders if unit.location in lost]
+    if not units:
+        return judgement
+    chunks = sum(len(unit.digests) for unit in units)
+    text = f"{_are(chunks)} listed, and no search finds {'it' if chunks == 1 else 'them'}"
+    state = DocumentState.NOT_FOUND if judgement.state in _WITHOUT_FAULT else judgement.state
+    texts = "; ".join(each for each in (judgement.text, text) if each)
+    return replace(judgement, state=state, text=texts, not_found=chunks)
 
 
 def _of_unwanted(case: Case) -> Judgement:

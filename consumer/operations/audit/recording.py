@@ -11,6 +11,7 @@ from consumer.model.outcome import Refused
 from consumer.model.record import Coordinates, Record
 from consumer.operations.audit.judgement import KeptUnit, WantedDocument
 from consumer.operations.audit.register import Refusal, Register
+from consumer.operations.audit.sights import hash_of_source
 from consumer.operations.topic_progress import TopicProgress
 from consumer.settings import Settings
 from consumer.wiring.events import event_reader
@@ -43,7 +44,7 @@ class EventRecorder:
                 self._register.refused(refusal)
             case DocumentEvent() as body:
                 if self._workspace in (None, body.slug):
-                    wanted = _wanted(body, event.origin.at)
+                    wanted = _wanted(body, event.origin.at, record.at)
                     self._register.document(body.slug, body.identity, wanted)
             case TombstoneEvent() as body:
                 if self._workspace is None or body.slug in (None, self._workspace):
@@ -79,10 +80,11 @@ class RowRecorder:
             chunk_ids=hash_of_ids(chunk.id for chunk in marker.chunks),
             document_id=marker.document_id,
             created=created.timestamp() if created else None,
+            source=hash_of_source(row.doc_source),
         )
         self._register.stored(self._slug, self._identity.of_marker(marker), unit)
 
 
-def _wanted(body: DocumentEvent, at: Coordinates) -> WantedDocument:
+def _wanted(body: DocumentEvent, at: Coordinates, read_at: Coordinates) -> WantedDocument:
     document = body.document
-    return WantedDocument(document.id, at, body.version, digests_of(document))
+    return WantedDocument(document.id, at, body.version, digests_of(document), read_at)

@@ -9,6 +9,7 @@ in memory.
 from __future__ import annotations
 
 import sqlite3
+import zlib
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from consumer.model.precedence import Occurrence
 from consumer.model.record import Coordinates
 from consumer.model.version import DocumentVersion
 from consumer.operations.audit.judgement import KeptUnit, WantedDocument
+from consumer.operations.audit.sights import SCHEMA, Sights
 
 CACHE_BYTES = 16 * 1024 * 1024
 
@@ -38,7 +40,8 @@ PRAGMA synchronous = OFF;
 _SCHEMA = """
 CREATE TABLE wanted (
     identity TEXT, slug TEXT, document_id TEXT, topic TEXT, at_partition INT, at_offset INT,
-    instant INT, partition INT, offset INT, digests BLOB, PRIMARY KEY (identity, slug)
+    instant INT, partition INT, offset INT, digests BLOB,
+    read_topic TEXT, read_partition INT, read_offset INT, PRIMARY KEY (identity, slug)
 ) WITHOUT ROWID;
 CREATE TABLE tombstones (
     identity TEXT, slug TEXT, partition INT, instant INT, offset INT,
@@ -55,7 +58,7 @@ CREATE TABLE refused (
 ) WITHOUT ROWID;
 CREATE TABLE stored (
     identity TEXT, slug TEXT, location TEXT, document_id TEXT, instant INT, partition INT,
-    offset INT, chunk_ids TEXT, digests BLOB, created REAL,
+    offset INT, chunk_ids TEXT, digests BLOB, created REAL, source TEXT,
     PRIMARY KEY (identity, slug, location)
 ) WITHOUT ROWID;
 CREATE TABLE suspects (name TEXT, slug TEXT, PRIMARY KEY (name, slug)) WITHOUT ROWID;
@@ -67,13 +70,25 @@ SET instant = max(instant, excluded.instant), offset = max(offset, excluded.offs
 """
 # A row that is listed twice is as young as the younger one (consumer.model.listing).
 _STORED = """
-INSERT INTO stored VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE
+INSERT INTO stored VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE
 SET created = max(created, excluded.created)
 """
 _KNOWN = """
 SELECT identity, slug FROM wanted WHERE ?1 IS NULL OR slug = ?1
 UNION SELECT identity, slug FROM stored WHERE ?1 IS NULL OR slug = ?1
 ORDER BY identity, slug
+"""
+_BY_EVENT = """
+SELECT identity, slug FROM wanted WHERE ?1 IS NULL OR slug = ?1
+ORDER BY read_topic, read_partition, read_offset
+"""
+_IN_TURNS = """
+SELECT identity, slug FROM (
+    SELECT identity, slug, rank,
+        row_number() OVER (PARTITION BY slug ORDER BY rank, identity) AS turn
+    FROM (SELECT identity, slug, rank_of(identity) AS rank FROM wanted
+        WHERE ?1 IS NULL OR slug = ?1)
+) ORDER BY turn, rank, identity, slug
 """
 
 
@@ -126,6 +141,8 @@ class Register:
 
     def __init__(self, database: sqlite3.Connection) -> None:
         self._database = database
+        self.sights = Sights(database)
+        """What searches say of the stored units."""
 
     # -- what the events say, in the order of their partitions -------------------------------------
 
@@ -138,12 +155,13 @@ class Register:
         if any(each.supersedes(Occurrence(version)) for each in before):
             return
         self._database.execute(
-            "INSERT OR REPLACE INTO wanted VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO wanted VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 *(identity, slug, wanted.document_id),
                 *_place(wanted.at),
                 *_numbers(version),
                 orjson.dumps(wanted.digests),
+                *_place(wanted.read_at),
             ),
         )
 
@@ -190,7 +208,7 @@ class Register:
             (
                 *(identity, slug, unit.location, unit.document_id),
                 *_numbers(unit.version),
-                *(unit.chunk_ids, orjson.dumps(unit.digests), unit.created),
+                *(unit.chunk_ids, orjson.dumps(unit.digests), unit.created, unit.source),
             ),
         )
 
@@ -221,7 +239,28 @@ class Register:
             slug: only those of this workspace.
         """
         for identity, each in self._database.execute(_KNOWN, (slug,)):
-            yield self._entry(each, identity)
+            yield self.entry(each, identity)
+
+    def in_order_of_events(self, slug: Slug | None) -> Iterator[Entry]:
+        """Every document that an event wants, in the order in which their events are read best."""
+        for identity, each in self._database.execute(_BY_EVENT, (slug,)):
+            yield self.entry(each, identity)
+
+    def in_turns(self, salt: str, slug: Slug | None) -> Iterator[Entry]:
+        """The same, one of each workspace in turn, in an order that only the salt decides."""
+
+        def rank(text: str) -> int:
+            return zlib.crc32((salt + text).encode(errors="surrogatepass"))
+
+        self._database.create_function("rank_of", 1, rank, deterministic=True)
+        for identity, each in self._database.execute(_IN_TURNS, (slug,)):
+            yield self.entry(each, identity)
+
+    def count_wanted(self, slug: Slug | None) -> int:
+        """How many documents events want."""
+        count = "SELECT count(*) FROM wanted WHERE ?1 IS NULL OR slug = ?1"
+        (number,) = self._database.execute(count, (slug,)).fetchone()
+        return int(number)
 
     def refusals(self) -> Iterator[Refusal]:
         """Every event that can't be carried out."""
@@ -230,7 +269,8 @@ class Register:
             at = Coordinates(topic, partition, offset)
             yield Refusal(at, Coordinates(*read_at), document_id, identity, reason)
 
-    def _entry(self, slug: Slug, identity: Identity) -> Entry:
+    def entry(self, slug: Slug, identity: Identity) -> Entry:
+        """One document in one workspace."""
         wanted = self._wanted(slug, identity)
         waiting = self._database.execute(
             "SELECT topic, at_partition, at_offset FROM waiting WHERE identity = ?", (identity,)
@@ -247,14 +287,16 @@ class Register:
     def _wanted(self, slug: Slug, identity: Identity) -> WantedDocument | None:
         row = self._database.execute(
             "SELECT document_id, topic, at_partition, at_offset, instant, partition, offset, "
-            "digests FROM wanted WHERE identity = ? AND slug = ?",
+            "digests, read_topic, read_partition, read_offset "
+            "FROM wanted WHERE identity = ? AND slug = ?",
             (identity, slug),
         ).fetchone()
         if row is None:
             return None
-        document_id, topic, at_partition, at_offset, *version, digests = row
-        at = Coordinates(topic, at_partition, at_offset)
-        return WantedDocument(document_id, at, _version(*version), tuple(orjson.loads(digests)))
+        document_id, *at, instant, partition, offset, digests = row[:8]
+        version = _version(instant, partition, offset)
+        digests, read_at = tuple(orjson.loads(digests)), Coordinates(*row[8:])
+        return WantedDocument(document_id, Coordinates(*at), version, digests, read_at)
 
     def _tombstones(self, slug: Slug, identity: Identity) -> list[DocumentVersion]:
         found = self._database.execute(
@@ -266,7 +308,8 @@ class Register:
 
     def _kept(self, slug: Slug, identity: Identity) -> tuple[KeptUnit, ...]:
         found = self._database.execute(
-            "SELECT location, document_id, chunk_ids, digests, created, instant, partition, offset "
+            "SELECT location, document_id, chunk_ids, digests, created, source, "
+            "instant, partition, offset "
             "FROM stored WHERE identity = ? AND slug = ?",
             (identity, slug),
         )
@@ -278,8 +321,9 @@ class Register:
                 chunk_ids=chunk_ids,
                 document_id=document_id,
                 created=created,
+                source=source,
             )
-            for location, document_id, chunk_ids, digests, created, *version in found
+            for location, document_id, chunk_ids, digests, created, source, *version in found
         )
 
 
@@ -293,7 +337,7 @@ def open_register() -> Iterator[Register]:
     # With an empty name SQLite makes a private database, in a file without a name.
     with closing(sqlite3.connect("", isolation_level=None)) as database:
         try:
-            database.executescript(_SETTINGS + _SCHEMA)
+            database.executescript(_SETTINGS + SCHEMA + _SCHEMA)
             yield Register(database)
         except sqlite3.OperationalError as error:
             raise RegisterFull(str(error)) from error

@@ -20,6 +20,7 @@ class DocumentState(StrEnum):
     DOUBLE = "double"
     NOT_REMOVED = "not-removed"
     NO_DEAD_LETTER = "no-dead-letter"
+    NOT_FOUND = "not-found"
     UNEXPECTED = "unexpected"
     NEWER = "newer"
 
@@ -32,6 +33,7 @@ UNEXPLAINED = frozenset(
         DocumentState.DOUBLE,
         DocumentState.NOT_REMOVED,
         DocumentState.NO_DEAD_LETTER,
+        DocumentState.NOT_FOUND,
         DocumentState.UNEXPECTED,
     }
 )
@@ -45,6 +47,9 @@ WHAT_TO_DO: Mapping[DocumentState, str] = {
     DocumentState.DOUBLE: "`workspaces repair --yes` removes the second copy",
     DocumentState.NOT_REMOVED: "publish its tombstone again",
     DocumentState.NO_DEAD_LETTER: "its event is lost to the service: publish it again, mended",
+    DocumentState.NOT_FOUND: "`workspaces repair --yes` embeds it again, once it is older than "
+    "ANYTHINGLLM_AMBIGUITY_SECONDS; what is still not found: publish its tombstone, then the "
+    "document (alone that may change nothing: it is listed)",
     DocumentState.UNEXPECTED: "if it was not meant to be there, publish a tombstone with the "
     "identity as key and the workspace in its `workspace` header",
     DocumentState.NEWER: "whoever wrote it did not use this topic, or its event is gone from there",

@@ -58,6 +58,17 @@ def examine(
     return findings
 
 
+def too_young(listing: Listing, settled: float) -> int:
+    """How many chunks of ours are in rows that rule 2 keeps from being judged.
+
+    Args:
+        listing: a workspace's rows.
+        settled: see `examine`.
+    """
+    rows = {row.location: row for row in listing.rows if age_of(row) <= settled}
+    return sum(len(row.marker.chunks) for row in rows.values() if row.marker is not None)
+
+
 def _old_sentinels(listing: Listing) -> Iterator[WorkspaceFinding]:
     seen = {row.location: row for row in listing.rows if row.sentinel}
     for row in seen.values():

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from consumer.model.identity import IdentityTemplate
 from consumer.model.listing import Listing
 from consumer.model.names import Identity, Slug
+from consumer.operations.workspaces.faults import too_young
 from consumer.operations.workspaces.finding import FindingKind, WorkspaceFinding, found
 from consumer.operations.workspaces.holding import Contents, Holding, contents, holdings
 
@@ -36,16 +37,24 @@ class Survey:
         self.held: dict[Identity, list[Holding]] = {}
         self.rowless: dict[str, Slug] = {}
         self.is_whole = True
+        self.too_young = 0
         # Hashes, because a million locations would take 150 MB. Two equal ones hide an orphan.
         self.listed: set[int] = set()
         self._counted = counted
         self._rows: dict[Slug, int] = {}
 
     def add(
-        self, look: WorkspaceLook, name: str, identity: IdentityTemplate, *, whole: bool
+        self,
+        look: WorkspaceLook,
+        name: str,
+        identity: IdentityTemplate,
+        *,
+        settled: float,
+        whole: bool,
     ) -> None:
         """Take over what one look found."""
         slug = look.listing.slug
+        self.too_young += too_young(look.listing, settled)
         self.findings += look.findings
         self.contents.append(contents(look.listing, name, identity))
         if not whole:

@@ -39,6 +39,10 @@ _ODD_SLUG = (
     "files in no workspace are not looked for then"
 )
 _RERANKED = "its searches are reranked: AnythingLLM then tells of 50 vectors at most"
+_PARTLY = (
+    "its vector database leaves out of searches what is far away: whether all are there is not "
+    "known; `audit --search` looks for each"
+)
 _SHARED = "each finds the other's texts, they have one collection in the vector database: "
 _NONE: frozenset[object] = frozenset()
 _TOO_LARGE = "it has more vectors than can be listed: whether all are there is not known"
@@ -68,11 +72,19 @@ class UpkeepRules:
 
 @dataclass(frozen=True, slots=True)
 class WorkspacesReport:
-    """Everything that was found, by workspace; files in no workspace come last."""
+    """Everything that was found, by workspace; files in no workspace come last.
+
+    Args:
+        findings: faults and notes.
+        contents: what is in each workspace.
+        orphans: files in no workspace.
+        too_young: how many chunks of ours were too young to be judged.
+    """
 
     findings: tuple[WorkspaceFinding, ...]
     contents: tuple[Contents, ...]
     orphans: Orphans
+    too_young: int = 0
 
     @property
     def faults(self) -> tuple[WorkspaceFinding, ...]:
@@ -144,7 +156,8 @@ class Upkeep:
                 survey.findings.append(found(FindingKind.NOT_LOOKED_AT, each.slug, _ODD_SLUG))
                 survey.is_whole = False
             elif (look := await self.look(each.slug, mine)) is not None:
-                survey.add(look, each.name, self._rules.identity, whole=whole)
+                rules = self._rules
+                survey.add(look, each.name, rules.identity, settled=rules.settled, whole=whole)
             done(1)
         orphans: Orphans = {}
         if whole:
@@ -155,7 +168,9 @@ class Upkeep:
                 orphan(file, findable_in=survey.rowless.get(file.source))
                 for file, _ in orphans.values()
             )
-        return WorkspacesReport(tuple(survey.findings), tuple(survey.contents), orphans)
+        return WorkspacesReport(
+            tuple(survey.findings), tuple(survey.contents), orphans, survey.too_young
+        )
 
     async def look(self, slug: Slug, mine: Collection[Location] = ()) -> WorkspaceLook | None:
         """One workspace; None where it is gone.
@@ -228,10 +243,9 @@ class Upkeep:
             elif (vectors := await self._inventory.vectors(slug)) is None:
                 beside.append(found(FindingKind.NOT_LOOKED_AT, slug, _TOO_LARGE))
         except SickWorkspace as error:
-            if not listing.rows and not self._database.finds_in_fresh:
-                return WorkspaceLook(listing, (), vectors_known=False)
-            text = f"nothing in it can be found: {error}, although the embedder works"
-            beside.append(found(FindingKind.UNSEARCHABLE, slug, text))
+            if listing.rows or self._database.finds_in_fresh:
+                text = f"nothing in it can be found: {error}, although the embedder works"
+                beside.append(found(FindingKind.UNSEARCHABLE, slug, text))
         except AnythingLLMNotFoundError:
             return None
         if others := [each for each in self._sharing.get(slug, ()) if each != slug]:
@@ -239,6 +253,11 @@ class Upkeep:
             vectors = None
             beside = [found(FindingKind.SHARED_COLLECTION, slug, _SHARED + ", ".join(others))]
         findings = (*self._examined(listing, vectors), *beside)
+        if vectors is not None and not self._database.reaches_all:
+            # What the search did not give may be there: embedding it again would be in vain.
+            kept = [each for each in findings if each.kind is not FindingKind.VECTORS_GONE]
+            unknown = found(FindingKind.NOT_LOOKED_AT, slug, _PARTLY)
+            return WorkspaceLook(listing, (*kept, unknown), vectors_known=False)
         return WorkspaceLook(listing, findings, vectors is not None)
 
     async def _listing(self, slug: Slug, mine: Collection[Location]) -> Listing | None:

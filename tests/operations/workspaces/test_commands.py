@@ -32,7 +32,9 @@ FINDING = {
     "kind", "note", "workspace", "document_id", "chunk_ids", "location", "keeps", "finding",
     "remedy", "what_to_do",
 }  # fmt: skip
-TOTALS = {"workspaces", "documents", "chunks", "foreign_documents", "found", "notes"}
+TOTALS = {
+    "workspaces", "documents", "chunks", "foreign_documents", "chunks_too_young", "found", "notes",
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -116,8 +118,26 @@ async def test_verify_finds_nothing_where_all_is_right(
         "2 workspaces, 2 documents, 4 chunks, 0 documents of others: 0 found, 0 notes"
     ]
     assert asked.json == {
-        "workspaces": 1, "documents": 1, "chunks": 2, "foreign_documents": 0, "found": 0, "notes": 0
+        "workspaces": 1, "documents": 1, "chunks": 2, "foreign_documents": 0,
+        "chunks_too_young": 0, "found": 0, "notes": 0,
     }  # fmt: skip
+
+
+async def test_verify_says_how_much_it_could_not_judge_yet(
+    commands: Commands, server: Simulator
+) -> None:
+    """Where all is young it finds nothing, which does not mean that all is right."""
+    server.damage(Damage.VECTORS_LOST, "docs")
+    young = {"ANYTHINGLLM_AMBIGUITY_SECONDS": "5000"}
+    shown = await run(commands, server, "verify", **young)
+    asked = await run(commands, server, "verify", "docs", "--json", **young)
+
+    assert (shown.code, asked.json["found"], asked.json["chunks_too_young"]) == (0, 0, 2)
+    assert shown.lines == [
+        "2 workspaces, 2 documents, 4 chunks, 0 documents of others: 0 found, 0 notes",
+        "4 chunks were too young to judge: an upload may still be at work on what is younger than "
+        "ANYTHINGLLM_AMBIGUITY_SECONDS (5000)",
+    ]
 
 
 async def test_verify_says_what_it_is_and_what_to_do(commands: Commands, server: Simulator) -> None:

@@ -10,12 +10,13 @@ import pytest
 from consumer.model.names import Location
 from consumer.model.record import Coordinates
 from consumer.model.version import DocumentVersion
-from consumer.operations.audit.judgement import Case, Excuse, KeptUnit, WantedDocument
+from consumer.operations.audit.judgement import Case, Excuse, Judgement, KeptUnit, WantedDocument
 from consumer.operations.audit.judgement import judge as judged
 from consumer.operations.audit.states import NOTES, UNEXPLAINED, WHAT_TO_DO, DocumentState
 from consumer.operations.letters.standing import Standing
 
 DAY = datetime(2026, 3, 1, tzinfo=UTC)
+AT = Coordinates("docs", 0, 5)
 OLD, NOW = 100.0, 1_000.0
 
 
@@ -24,7 +25,7 @@ def version(day: int = 0) -> DocumentVersion:
 
 
 def wanted(*digests: str) -> WantedDocument:
-    return WantedDocument("doc", Coordinates("docs", 0, 5), version(5), digests)
+    return WantedDocument("doc", AT, version(5), digests, AT)
 
 
 def kept(*digests: str, day: int = 5, created: float | None = OLD) -> tuple[KeptUnit, ...]:
@@ -37,6 +38,7 @@ def kept(*digests: str, day: int = 5, created: float | None = OLD) -> tuple[Kept
             f"ids{number}",
             "doc",
             created,
+            f"source{number}",
         )
         for number, digest in enumerate(digests)
     )
@@ -122,6 +124,39 @@ def test_what_nothing_wants() -> None:
     assert judge(None, *kept("a"), deleted=True) is DocumentState.NOT_REMOVED
     assert judge(None, *kept("a", created=NOW + 1), deleted=True) is DocumentState.SETTLING
     assert judge(None, *kept("a")) is DocumentState.UNEXPECTED
+
+
+def lost(
+    of: WantedDocument, *units: KeptUnit, excuse: Excuse | None = None, waiting: bool = False
+) -> Judgement:
+    """The judgement where searches found none of the units."""
+    every = frozenset(unit.location for unit in units)
+    return judged(Case(of, False, waiting, excuse, units, settled_before=NOW, lost=every))
+
+
+def test_what_is_listed_and_not_found_is_not_stored() -> None:
+    """Whatever explains other chunks explains nothing of these; another fault keeps its name."""
+    open_letter = excused(Standing.OPEN, 1)
+    found = lost(wanted("a", "b"), *kept("a", "b"))
+    assert (found.state, found.stored, found.not_found) == (DocumentState.NOT_FOUND, 2, 2)
+    assert lost(wanted("a", "b"), *kept("a"), excuse=open_letter).state is DocumentState.NOT_FOUND
+    incomplete = lost(wanted("a", "b"), *kept("a"))
+    assert (incomplete.state, incomplete.not_found) == (DocumentState.INCOMPLETE, 1)
+    assert incomplete.text == (
+        "1 of 2 chunks are not stored; 1 chunk is listed, and no search finds it"
+    )
+
+
+def test_only_what_holds_a_wanted_chunk_is_looked_for() -> None:
+    """Not what is stale; and nothing of a document whose event waits, or that is newer."""
+    stale = lost(wanted("a"), *kept("x", day=1), *kept("a"))
+    assert [unit.digests for unit in stale.holders] == [("a",)]
+    assert (stale.state, stale.not_found) == (DocumentState.STALE, 1)
+    for unjudged in (
+        lost(wanted("a", "b"), *kept("a"), waiting=True),
+        lost(wanted("a"), *kept("a", "b", day=6)),
+    ):
+        assert (unjudged.holders, unjudged.not_found) == ((), 0)
 
 
 def test_whatever_is_told_says_what_to_do() -> None:

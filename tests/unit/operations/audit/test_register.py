@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from consumer.anythingllm.proof import Sight
 from consumer.model.names import Identity, Location, Slug
 from consumer.model.record import Coordinates
 from consumer.model.version import DocumentVersion
@@ -16,6 +18,7 @@ from consumer.operations.audit.register import Refusal, Register, open_register
 
 ONE = Identity("one")
 DOCS = Slug("docs")
+AT = Coordinates("in", 0, 1)
 
 DAY = datetime(2026, 3, 1, 10, 30, 15, 123_456, tzinfo=UTC)
 
@@ -27,7 +30,7 @@ def version(day: int, partition: int, offset: int) -> DocumentVersion:
 def put(register: Register, day: int, partition: int, offset: int, slug: Slug = DOCS) -> None:
     """A document's event."""
     at = Coordinates("in", partition, offset)
-    wanted = WantedDocument("id", at, version(day, partition, offset), (f"digest-{offset}",))
+    wanted = WantedDocument("id", at, version(day, partition, offset), (f"digest-{offset}",), at)
     register.document(slug, ONE, wanted)
 
 
@@ -101,6 +104,7 @@ unit = st.builds(
     chunk_ids=st.text(max_size=5),
     document_id=st.text(max_size=5),
     created=st.none() | st.floats(0, 2e9),
+    source=st.text(max_size=5),
 )
 
 
@@ -117,11 +121,10 @@ def test_what_is_stored_comes_back_as_it_was(units: list[KeptUnit], identity: Id
 
 def test_a_row_that_is_listed_twice_is_as_young_as_the_younger() -> None:
     """Judging it by the older one would find fault with what is just written."""
-    row = KeptUnit(Location("x.json"), version(1, 0, 1), ("d",), "ids", "id", 10.0)
+    row = KeptUnit(Location("x.json"), version(1, 0, 1), ("d",), "ids", "id", 10.0, "src")
     with open_register() as register:
         for created in (10.0, 20.0, 15.0):
-            unit = KeptUnit(row.location, row.version, row.digests, row.chunk_ids, "id", created)
-            register.stored(DOCS, ONE, unit)
+            register.stored(DOCS, ONE, replace(row, created=created))
         (entry,) = register.entries()
         assert [each.created for each in entry.kept] == [20.0]
         register.forget_stored(DOCS)
@@ -132,9 +135,54 @@ def test_numbers_of_any_size_are_taken() -> None:
     """A marker can be edited by hand: an absurd offset must not end the audit."""
     absurd = DocumentVersion(DAY, 2**70, 2**70)
     with open_register() as register:
-        register.stored(DOCS, ONE, KeptUnit(Location("x"), absurd, (), "", "id", 1.0))
+        register.stored(DOCS, ONE, KeptUnit(Location("x"), absurd, (), "", "id", 1.0, ""))
         (entry,) = register.entries()
         assert entry.kept[0].version.partition == 2**63 - 1
+
+
+def test_each_workspace_has_its_turn() -> None:
+    """However many documents the others have; the order within one is by the salt alone."""
+    with open_register() as register:
+        for slug, count in (("large", 30), ("middle", 2), ("small", 1)):
+            for number in range(count):
+                wanted = WantedDocument(f"d{number}", AT, version(1, 0, 1), ("d",), AT)
+                register.document(Slug(slug), Identity(f"d{number}"), wanted)
+        orders = [
+            [(each.slug, each.identity) for each in register.in_turns(salt, None)]
+            for salt in ("one", "one", "other")
+        ]
+        assert [each.slug for each in register.in_turns("one", Slug("small"))] == ["small"]
+
+    assert orders[0] == orders[1] != orders[2]
+    assert all(len(set(order)) == 33 == len(order) for order in orders)
+    assert all({slug for slug, _ in order[:3]} == {"large", "middle", "small"} for order in orders)
+
+
+def test_events_are_read_in_the_order_in_which_they_lie() -> None:
+    """Of a replay that is the record that was read, not the original one."""
+    places = {"c": ("in", 0, 7), "a": ("in", 0, 12), "d": ("in", 1, 0), "b": ("replay", 0, 1)}
+    with open_register() as register:
+        for name, place in sorted(places.items()):
+            wanted = WantedDocument(name, AT, version(1, 0, 1), ("d",), Coordinates(*place))
+            register.document(DOCS, Identity(name), wanted)
+        found = [each.identity for each in register.in_order_of_events(DOCS)]
+
+    assert found == list(places)
+
+
+def test_what_searches_say_is_known_until_it_is_taken_back() -> None:
+    """By document and unit; the last word counts."""
+    one, two = Location("one.json"), Location("two.json")
+    with open_register() as register:
+        sights = register.sights
+        sights.note(DOCS, ONE, {one: Sight.MISSING, two: Sight.MISSING})
+        sights.note(DOCS, ONE, {one: Sight.FOUND})
+        sights.note(DOCS, Identity("other"), {one: Sight.HIDDEN})
+        assert sights.of(DOCS, ONE) == {one: Sight.FOUND, two: Sight.MISSING}
+        assert sights.with_missing() == [(DOCS, ONE)]
+        sights.forget(DOCS, ONE, [two])
+        assert sights.of(DOCS, ONE) == {one: Sight.FOUND}
+        assert sights.with_missing() == []
 
 
 def test_refusals_and_waiting_records_come_back() -> None:

@@ -14,7 +14,7 @@ from consumer.model.marker import ChunkMark, Marker
 from consumer.model.names import Location, Slug
 from consumer.model.slug import slugify
 from consumer.model.version import DocumentVersion
-from consumer.operations.workspaces.faults import examine
+from consumer.operations.workspaces.faults import examine, too_young
 from consumer.operations.workspaces.finding import FindingKind, Remedy, found
 from consumer.operations.workspaces.holding import Holding, contents, holdings, in_several, orphan
 
@@ -78,6 +78,19 @@ def told(
 
 
 ONE, TWO, THREE = marker("1"), marker("2"), marker("3")
+
+
+def test_what_is_too_young_to_judge_is_counted() -> None:
+    """By chunks of ours, each location once: as young as its younger row, or of unknown age."""
+    pack = replace(ONE, chunks=(ONE.chunks[0], TWO.chunks[0]))
+    rows = (
+        row(A, pack, 10.0), row(B, TWO, 700.0), row(B, TWO, SETTLED), row(C, THREE, None),
+        row(D, THREE), row(Location("foreign"), None, 1.0), sentinel(S, 1.0),
+    )  # fmt: skip
+    assert too_young(listing(*rows), SETTLED) == 4
+    assert too_young(listing(*rows), 5.0) == 1
+
+
 NEW = marker("9", day=2)
 
 
