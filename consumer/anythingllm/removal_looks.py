@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import structlog
 
 from consumer.anythingllm.api import Api
-from consumer.anythingllm.database_control import DatabaseControl
+from consumer.anythingllm.database_control import REMOVES_SECONDS, DatabaseControl
 from consumer.anythingllm.database_in_use import DatabaseInUse
 from consumer.anythingllm.errors import AnythingLLMNotFoundError, AnythingLLMServerError
 from consumer.anythingllm.models import VectorHit
@@ -30,7 +30,7 @@ from consumer.model.remains import Remains
 
 log = structlog.get_logger(__name__)
 
-MOST_HITS = 1_000  # of one search: about 1.5 MB
+MOST_HITS = 300  # of one search: about 500 kB
 _MOST_SEARCHES = 3
 _LOOK_SECONDS = 5.0  # between two looks at what is still found
 _SURE_SECONDS = 20.0  # for which it is looked at again: a row may come after its vectors
@@ -94,7 +94,10 @@ class RemovalLooks:
         until = self._clock() + max(database.visible_seconds, _SURE_SECONDS)
         while True:
             check()
-            hits = await self._hits(slug, queries[:_MOST_SEARCHES], database, trace_id, check)
+            try:
+                hits = await self._hits(slug, queries[:_MOST_SEARCHES], database, trace_id, check)
+            except AnythingLLMNotFoundError:
+                return None  # nor is the workspace there any more
             found = {each.doc_source: decode_marker(each.doc_source) for each in hits}
             left = tuple(each for each in found.values() if each is not None and is_gone(each))
             if not left:
@@ -118,8 +121,10 @@ class RemovalLooks:
         for query in queries:
             hits = await self._search(slug, query, database, trace_id)
             if not hits and database.is_empty_when_down:
-                # Nothing is there, or the database is away.
-                await self._control.passes(slug, self._clock(), trace_id, check)
+                # Nothing is there, or the database is away. A test document a minute is enough:
+                # a workspace that is emptied has one tombstone after the other.
+                since = self._clock() - REMOVES_SECONDS
+                await self._control.passes(slug, since, trace_id, check)
                 hits = await self._search(slug, query, database, trace_id)
             found += hits
             is_all = database.reaches_all and len(hits) < MOST_HITS
@@ -135,8 +140,6 @@ class RemovalLooks:
         top = min(MOST_HITS, database.most_hits)
         try:
             return await self._api.search(errand, slug, query, top)
-        except AnythingLLMNotFoundError:
-            return ()
         except AnythingLLMServerError:
             counts = await self._api.row_counts(self._errand(self._timeout, trace_id))
             if database.finds_in_fresh or counts.get(slug):

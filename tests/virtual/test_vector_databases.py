@@ -201,6 +201,26 @@ def test_a_tombstone_that_comes_again_finds_what_no_row_leads_to_any_more() -> N
     run()
 
 
+@pytest.mark.parametrize("name", ["pgvector", "milvus", "lancedb"])
+def test_tombstones_of_what_was_never_there_cost_next_to_nothing(name: str) -> None:
+    """In a workspace that is there and empty, and in one that is not."""
+
+    @virtually
+    async def run() -> None:
+        async with world(options=Options(vector_db=name)) as w:
+            await _before(w)
+            w.publish(None, key="first", workspace="docs")
+            for n in range(50):
+                w.publish(None, key=f"d{n}", workspace="docs")
+                w.publish(None, key=f"d{n}", workspace="nowhere")
+            await w.settled(within=120)
+            assert w.statuses() == {"succeeded": 1, "deleted": 101}
+            assert "nowhere" not in w.sim.state.workspaces
+            assert w.sim.journal.count("document.stored") <= 6
+
+    run()
+
+
 def test_a_removal_that_is_forbidden_ends_the_event() -> None:
     """Asking again would change nothing; its text stays, and that is told."""
 
