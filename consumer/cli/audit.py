@@ -89,8 +89,8 @@ def audit(
     Changes nothing, and may run beside the service: what seems wrong is looked
     at twice.
 
-    Memory is bounded; a temporary file (in TMPDIR) takes about 350 bytes a
-    document and 270 a chunk, with --search 370.
+    Memory is bounded; a temporary file (in TMPDIR) takes about 300 bytes a
+    document and 300 a chunk, with --search 450.
 
     Exit 0: everything is explained. 3: something is not. 1: it failed, or the
     searches in a workspace told nothing, as while the vector database is down.

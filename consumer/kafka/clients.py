@@ -12,7 +12,7 @@ from consumer.kafka.connection import KafkaConnection
 from consumer.kafka.group_lock import GroupLock, LockConfig, group_lock
 from consumer.kafka.groups import Member
 from consumer.kafka.publisher import Publisher
-from consumer.kafka.reader import Records, TopicReader, open_reader, read_topic
+from consumer.kafka.reader import FETCH_BYTES, Records, TopicReader, open_reader, read_topic
 from consumer.kafka.topics import TopicAdmin, open_admin
 
 
@@ -29,10 +29,10 @@ class KafkaClients:
     connection: KafkaConnection
 
     def reader(
-        self, *, unfold_limit: int = UNFOLD_LIMIT
+        self, *, unfold_limit: int = UNFOLD_LIMIT, fetch_bytes: int = FETCH_BYTES
     ) -> AbstractAsyncContextManager[TopicReader]:
         """See `open_reader`."""
-        return open_reader(self.connection, unfold_limit=unfold_limit)
+        return open_reader(self.connection, unfold_limit=unfold_limit, fetch_bytes=fetch_bytes)
 
     def admin(self) -> AbstractAsyncContextManager[TopicAdmin]:
         """See `open_admin`."""

@@ -42,7 +42,7 @@ _AT_ONCE = 200
 _FETCH_WAIT_MS = 20
 # The first question about a topic is always asked twice: aiokafka then gets to know it.
 _AGAIN_MS = 20
-_FETCH_BYTES = 2 * 1024 * 1024
+FETCH_BYTES = 2 * 1024 * 1024
 # The end is reached by position as a rule. Behind the records of a transaction that nobody ends
 # the position stands still short of it: then this many empty polls in a row mean the same.
 _EMPTY_POLLS = 10
@@ -172,13 +172,18 @@ class TopicReader:
 
 @asynccontextmanager
 async def open_reader(
-    connection: KafkaConnection, *, unfold_limit: int = UNFOLD_LIMIT
+    connection: KafkaConnection,
+    *,
+    unfold_limit: int = UNFOLD_LIMIT,
+    fetch_bytes: int = FETCH_BYTES,
 ) -> AsyncIterator[TopicReader]:
     """A connected `TopicReader`.
 
     Args:
         connection: where Kafka is.
         unfold_limit: bytes that a batch may unfold to; a larger one comes as unreadable records.
+        fetch_bytes: of one partition at once, or one batch where that is larger. Who reads single
+            records wants few: what is fetched behind each stays in memory for a while.
 
     Raises:
         KafkaUnavailableError: Kafka can't be reached; the message has the cause.
@@ -191,7 +196,7 @@ async def open_reader(
             auto_offset_reset="earliest",
             isolation_level="read_committed",
             fetch_max_wait_ms=_FETCH_WAIT_MS,
-            max_partition_fetch_bytes=_FETCH_BYTES,
+            max_partition_fetch_bytes=fetch_bytes,
             retry_backoff_ms=_AGAIN_MS,
         )
         try:

@@ -18,7 +18,7 @@ from consumer.kafka.batches import UNFOLD_LIMIT
 from consumer.kafka.group_lock import LockConfig
 from consumer.kafka.groups import GroupOffset, Member, Places
 from consumer.kafka.publisher import OutgoingRecord
-from consumer.kafka.reader import OffsetRanges, Records
+from consumer.kafka.reader import FETCH_BYTES, OffsetRanges, Records
 from consumer.kafka.topics import TopicState
 from consumer.model.record import Coordinates, Record
 
@@ -115,12 +115,13 @@ class KafkaAccess(Protocol):
     """Opens everything above; closed again when its block ends."""
 
     def reader(
-        self, *, unfold_limit: int = UNFOLD_LIMIT
+        self, *, unfold_limit: int = UNFOLD_LIMIT, fetch_bytes: int = FETCH_BYTES
     ) -> AbstractAsyncContextManager[RecordReader]:
         """A connected reader.
 
         Args:
             unfold_limit: bytes that a batch may unfold to; of more only the places are told.
+            fetch_bytes: how much is fetched at once, about; few for who reads single records.
         """
         ...
 

@@ -14,7 +14,7 @@ from consumer.kafka.connection import KafkaUnavailableError
 from consumer.kafka.group_lock import LockConfig, LockLostError, TakenError
 from consumer.kafka.groups import GroupOffset, Member, Places
 from consumer.kafka.publisher import OutgoingRecord, TooLargeForTopicError
-from consumer.kafka.reader import OffsetRanges, Records
+from consumer.kafka.reader import FETCH_BYTES, OffsetRanges, Records
 from consumer.kafka.topics import TopicState, no_such_topic
 from consumer.model.reason import FailureReason
 from consumer.model.record import Coordinates, Record, Unreadable
@@ -136,7 +136,9 @@ class MemoryClients:
         self.line = Line(kafka)
 
     @asynccontextmanager
-    async def reader(self, *, unfold_limit: int = UNFOLD_LIMIT) -> AsyncIterator[MemoryReader]:
+    async def reader(
+        self, *, unfold_limit: int = UNFOLD_LIMIT, fetch_bytes: int = FETCH_BYTES
+    ) -> AsyncIterator[MemoryReader]:
         with self.line.asked("connecting"):
             reader = MemoryReader(self.line, unfold_limit)
         yield reader

@@ -191,6 +191,17 @@ async def test_a_record_is_found_by_its_place(ground: Ground) -> None:
     assert (late.value, gone) == (b"late", None)
 
 
+async def test_a_record_larger_than_what_is_fetched_at_once_comes_whole(ground: Ground) -> None:
+    """Who reads single records fetches little; no record is too large for that."""
+    topic = await ground.topic()
+    large = [f"{number}" * 30_000 for number in range(5)]
+    await publish(ground, topic, *large)
+    async with ground.access.reader(fetch_bytes=1_000) as reader:
+        found = [await reader.record(Coordinates(topic, 0, offset)) for offset in (3, 0, 4)]
+
+    assert [each and each.value for each in found] == [large[n].encode() for n in (3, 0, 4)]
+
+
 async def test_offsets_that_nobody_receives_are_stepped_over(ground: Ground) -> None:
     """Markers of transactions, and what was aborted: counted in ranges, never read."""
     topic = await ground.topic()

@@ -40,6 +40,7 @@ from consumer.settings import Settings
 from consumer.wiring.anythingllm import anythingllm_config
 
 PAUSE = 1.0  # seconds between the two looks
+_TEXT_BYTES = 64 * 1024  # fetched for the text of one document, at least
 _PROGRESS_EVERY = 200  # records between two reports of progress
 
 
@@ -323,10 +324,11 @@ async def open_audit(
     with open_register() as register:
         async with (
             kafka.reader(unfold_limit=limit) as reader,
+            kafka.reader(unfold_limit=limit, fetch_bytes=_TEXT_BYTES) as texts,
             open_inventory(anythingllm_config(settings)) as inventory,
         ):
             searching = Searching(
-                settings, inventory, reader, register, scope=scope, rng=rng, progress=progress
+                settings, inventory, texts, register, scope=scope, rng=rng, progress=progress
             )
             yield Audit(
                 settings,

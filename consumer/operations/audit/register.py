@@ -9,8 +9,8 @@ in memory.
 from __future__ import annotations
 
 import sqlite3
-import zlib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -23,6 +23,7 @@ from consumer.model.precedence import Occurrence
 from consumer.model.record import Coordinates
 from consumer.model.version import DocumentVersion
 from consumer.operations.audit.judgement import KeptUnit, WantedDocument
+from consumer.operations.audit.sampling import Pick
 from consumer.operations.audit.sights import SCHEMA, Sights
 
 CACHE_BYTES = 16 * 1024 * 1024
@@ -78,18 +79,8 @@ SELECT identity, slug FROM wanted WHERE ?1 IS NULL OR slug = ?1
 UNION SELECT identity, slug FROM stored WHERE ?1 IS NULL OR slug = ?1
 ORDER BY identity, slug
 """
-_BY_EVENT = """
-SELECT identity, slug FROM wanted WHERE ?1 IS NULL OR slug = ?1
-ORDER BY read_topic, read_partition, read_offset
-"""
-_IN_TURNS = """
-SELECT identity, slug FROM (
-    SELECT identity, slug, rank,
-        row_number() OVER (PARTITION BY slug ORDER BY rank, identity) AS turn
-    FROM (SELECT identity, slug, rank_of(identity) AS rank FROM wanted
-        WHERE ?1 IS NULL OR slug = ?1)
-) ORDER BY turn, rank, identity, slug
-"""
+_WANTED_KEYS = "SELECT identity, slug FROM wanted WHERE ?1 IS NULL OR slug = ?1"
+_BY_EVENT = f"{_WANTED_KEYS} ORDER BY read_topic, read_partition, read_offset"
 
 
 class RegisterFull(Exception):
@@ -246,21 +237,25 @@ class Register:
         for identity, each in self._database.execute(_BY_EVENT, (slug,)):
             yield self.entry(each, identity)
 
-    def in_turns(self, salt: str, slug: Slug | None) -> Iterator[Entry]:
-        """The same, one of each workspace in turn, in an order that only the salt decides."""
+    def picked(self, picks: Sequence[Pick], slug: Slug | None) -> list[Entry]:
+        """Some of the documents that events want, in the order of the picks.
 
-        def rank(text: str) -> int:
-            return zlib.crc32((salt + text).encode(errors="surrogatepass"))
+        Args:
+            picks: of `count_wanted` with the same slug.
+            slug: only those of this workspace.
+        """
+        places = {pick: place for place, pick in enumerate(picks)}
+        numbers: Counter[Slug] = Counter()
+        found: dict[int, Entry] = {}
+        for identity, each in self._database.execute(_WANTED_KEYS, (slug,)):
+            if (place := places.get((each, numbers[each]))) is not None:
+                found[place] = self.entry(each, identity)
+            numbers[each] += 1
+        return [entry for _, entry in sorted(found.items())]
 
-        self._database.create_function("rank_of", 1, rank, deterministic=True)
-        for identity, each in self._database.execute(_IN_TURNS, (slug,)):
-            yield self.entry(each, identity)
-
-    def count_wanted(self, slug: Slug | None) -> int:
-        """How many documents events want."""
-        count = "SELECT count(*) FROM wanted WHERE ?1 IS NULL OR slug = ?1"
-        (number,) = self._database.execute(count, (slug,)).fetchone()
-        return int(number)
+    def count_wanted(self, slug: Slug | None) -> Counter[Slug]:
+        """How many documents events want in each workspace, or in this one."""
+        return Counter(each for _, each in self._database.execute(_WANTED_KEYS, (slug,)))
 
     def refusals(self) -> Iterator[Refusal]:
         """Every event that can't be carried out."""

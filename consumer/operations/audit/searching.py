@@ -31,6 +31,7 @@ from consumer.model.marker import digests_of
 from consumer.model.names import Location, Slug
 from consumer.operations.audit.judgement import KeptUnit, WantedDocument
 from consumer.operations.audit.register import Entry, Register
+from consumer.operations.audit.sampling import picks
 from consumer.operations.audit.sights import hash_of_source
 from consumer.operations.ports import RecordReader
 from consumer.operations.progress import StageProgress
@@ -39,6 +40,7 @@ from consumer.wiring.events import event_reader
 
 SAMPLE_DOCUMENTS = 20  # with the chunks below 200 searches at most, 8 s on a small server
 SAMPLE_CHUNKS = 10  # of a document
+_MOST_PICKED = 3 * SAMPLE_DOCUMENTS  # of some nothing is stored, or an event waits
 _HITS_EACH = 3  # asked for at first for each chunk that is looked for
 _MOST_AT_ONCE = 300  # hits of a first search
 _STAGE = "searching"
@@ -154,14 +156,15 @@ class Searching:
         self, holders: Holders, workspace: Slug | None
     ) -> Iterator[tuple[Entry, Sequence[KeptUnit]]]:
         if self._scope is SearchScope.ALL:
-            total = self._register.count_wanted(workspace)
+            total = self._register.count_wanted(workspace).total()
             for number, entry in enumerate(self._register.in_order_of_events(workspace)):
                 self._progress(_STAGE, number, total)
                 if units := holders(entry):
                     yield entry, units
             return
-        turns = self._register.in_turns(str(self._rng.random()), workspace)
-        stored = ((entry, units) for entry in turns if (units := holders(entry)))
+        counts = self._register.count_wanted(workspace)
+        chosen = self._register.picked(picks(counts, _MOST_PICKED, self._rng), workspace)
+        stored = ((entry, units) for entry in chosen if (units := holders(entry)))
         for number, (entry, units) in enumerate(islice(stored, SAMPLE_DOCUMENTS)):
             self._progress(_STAGE, number, SAMPLE_DOCUMENTS)
             yield entry, self._rng.sample(units, min(len(units), SAMPLE_CHUNKS))

@@ -140,22 +140,20 @@ def test_numbers_of_any_size_are_taken() -> None:
         assert entry.kept[0].version.partition == 2**63 - 1
 
 
-def test_each_workspace_has_its_turn() -> None:
-    """However many documents the others have; the order within one is by the salt alone."""
+def test_picked_documents_come_in_the_order_of_the_picks() -> None:
+    """By their number in their workspace, whatever the others have."""
+    x, y = Slug("x"), Slug("y")
     with open_register() as register:
-        for slug, count in (("large", 30), ("middle", 2), ("small", 1)):
-            for number in range(count):
-                wanted = WantedDocument(f"d{number}", AT, version(1, 0, 1), ("d",), AT)
-                register.document(Slug(slug), Identity(f"d{number}"), wanted)
-        orders = [
-            [(each.slug, each.identity) for each in register.in_turns(salt, None)]
-            for salt in ("one", "one", "other")
-        ]
-        assert [each.slug for each in register.in_turns("one", Slug("small"))] == ["small"]
+        for name, slug in (("a", x), ("b", y), ("c", x), ("d", x), ("e", y)):
+            wanted = WantedDocument(name, AT, version(1, 0, 1), (), AT)
+            register.document(slug, Identity(name), wanted)
+        assert register.count_wanted(None) == {x: 3, y: 2}
+        assert register.count_wanted(y) == {y: 2}
+        found = register.picked([(x, 2), (y, 1), (x, 0), (y, 7)], None)
+        only = register.picked([(x, 1)], x)
 
-    assert orders[0] == orders[1] != orders[2]
-    assert all(len(set(order)) == 33 == len(order) for order in orders)
-    assert all({slug for slug, _ in order[:3]} == {"large", "middle", "small"} for order in orders)
+    assert [each.identity for each in found] == ["d", "e", "a"]
+    assert [each.identity for each in only] == ["c"]
 
 
 def test_events_are_read_in_the_order_in_which_they_lie() -> None:
