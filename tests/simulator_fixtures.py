@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
 
 import pytest
 
@@ -22,8 +24,13 @@ def wall_clock() -> Callable[[], float]:
     return lambda: epoch + loop.time()
 
 
+def running_server(**options: Any) -> AbstractAsyncContextManager[Simulator]:
+    """A simulated AnythingLLM on a port of its own, in the time of the running loop."""
+    return running_simulator(clock=wall_clock(), **options)
+
+
 @pytest.fixture
 async def simulator() -> AsyncIterator[Simulator]:
     """A fresh simulated AnythingLLM on a port of its own, in the time of the test's loop."""
-    async with running_simulator(clock=wall_clock()) as server:
+    async with running_server() as server:
         yield server

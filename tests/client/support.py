@@ -6,7 +6,7 @@ import asyncio
 import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -16,7 +16,7 @@ from consumer.model.document import Chunk, ProcessedDocument
 from consumer.model.names import TraceId
 from consumer.resilience.retry import RetryPolicy
 from consumer.sandbox.simulator import Simulator
-from consumer.sandbox.simulator import simulator as running_simulator
+from tests.simulator_fixtures import running_server as running_server
 from tests.simulator_fixtures import wall_clock
 
 MOMENT = 0.01  # seconds; where no time passes, nothing is later than anything else
@@ -45,11 +45,6 @@ def client_of(endpoint: str, key: str = "test-key", **settings: Any) -> Anything
 def client_for(server: Simulator, **settings: Any) -> AnythingLLMClient:
     """As `client_of`, for a simulated server."""
     return client_of(server.endpoint, server.api_key, **settings)
-
-
-def running_server(**options: Any) -> AbstractAsyncContextManager[Simulator]:
-    """A simulated AnythingLLM in the time of the running loop."""
-    return running_simulator(clock=wall_clock(), **options)
 
 
 def clock() -> float:

@@ -1,22 +1,30 @@
-"""The server that the contract tests speak to: the simulated one, and a real one where given."""
+"""The servers that the contract tests speak to: simulated ones, and a real one where given.
+
+One is simulated for each vector database that the simulator knows. What a test may expect of the
+one behind a server is asked from its entry in the product's table, by the name that the server
+itself tells: so the same test holds the simulator, a real server and the table to each other.
+"""
 
 from __future__ import annotations
 
 import os
 import secrets
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
 import pytest
 
-from consumer.sandbox.simulator import Simulator
+from consumer.anythingllm.vector_databases import DATABASES, UNKNOWN, VectorDatabase
+from consumer.sandbox.simulator import VectorDb
+from tests.simulator_fixtures import running_server
 
 REAL_ENDPOINT = os.environ.get("ANYTHINGLLM_TEST_ENDPOINT", "")
 REAL_KEY = os.environ.get("ANYTHINGLLM_TEST_API_KEY", "")
-TARGETS = ["simulator", *(["real"] if REAL_ENDPOINT and REAL_KEY else [])]
+SIMULATED = {f"simulator-{each}": each for each in VectorDb}
+TARGETS = [*SIMULATED, *(["real"] if REAL_ENDPOINT and REAL_KEY else [])]
 PUBLISHED = 1_700_000_000_000
 
 
@@ -115,15 +123,23 @@ class Server:
 
 
 @pytest.fixture(params=TARGETS)
-async def server(request: pytest.FixtureRequest, simulator: Simulator) -> AsyncIterator[Server]:
-    """The simulated server, then a real one if ``ANYTHINGLLM_TEST_ENDPOINT`` names one."""
-    endpoint, key = simulator.endpoint, simulator.api_key
-    if request.param == "real":
+async def server(request: pytest.FixtureRequest) -> AsyncIterator[Server]:
+    """A simulated server of each kind, then a real one if ``ANYTHINGLLM_TEST_ENDPOINT`` is set."""
+    async with AsyncExitStack() as stack:
         endpoint, key = REAL_ENDPOINT, REAL_KEY
-    timeout = aiohttp.ClientTimeout(total=100)
-    async with aiohttp.ClientSession(timeout=timeout) as session:
+        if request.param in SIMULATED:
+            running = running_server(vector_db=SIMULATED[request.param])
+            simulator = await stack.enter_async_context(running)
+            endpoint, key = simulator.endpoint, simulator.api_key
+        timeout = aiohttp.ClientTimeout(total=100)
+        session = await stack.enter_async_context(aiohttp.ClientSession(timeout=timeout))
         target = Server(endpoint, key, session)
-        try:
-            yield target
-        finally:
-            await target.clean_up()
+        stack.push_async_callback(target.clean_up)
+        yield target
+
+
+@pytest.fixture
+async def database(server: Server) -> VectorDatabase:
+    """What the product's table says of the vector database behind the server."""
+    metrics = await server.call("GET", "/api/utils/metrics")
+    return DATABASES.get(metrics.body["vectorDB"], UNKNOWN)

@@ -8,6 +8,7 @@ import secrets
 
 import pytest
 
+from consumer.anythingllm.vector_databases import VectorDatabase, distances
 from tests.contract.conftest import Server
 
 pytestmark = pytest.mark.contract
@@ -124,8 +125,8 @@ async def test_removal_takes_file_rows_and_vectors_everywhere(server: Server) ->
         assert await server.search(slug, "whales") == []
 
 
-async def test_the_text_itself_is_the_best_query(server: Server) -> None:
-    """Search ranks by distance; topN limits; hits carry the document's metadata."""
+async def test_the_text_itself_is_the_best_query(server: Server, database: VectorDatabase) -> None:
+    """Search ranks by distance, told or not; topN limits; hits carry the document's metadata."""
     slug = await server.workspace()
     texts = ["Whales sing in the sea.", "Kafka keeps a log.", "Bread needs yeast and time."]
     for number, text in enumerate(texts):
@@ -133,7 +134,34 @@ async def test_the_text_itself_is_the_best_query(server: Server) -> None:
     hits = await server.search(slug, texts[1], limit=2)
     assert hits[0]["metadata"]["docSource"] == "source-1"
     assert len(hits) == 2
-    assert hits[0]["distance"] <= hits[1]["distance"]
+    told = [(hit.get("distance"), hit["score"]) for hit in hits]
+    known = [each for each in distances(told, database) if each is not None]
+    assert known == sorted(known)
+    assert known
+
+
+async def test_what_has_nothing_in_common_is_the_last_hit(
+    server: Server, database: VectorDatabase
+) -> None:
+    """Whatever its score says; some databases leave it out."""
+    slug = await server.workspace()
+    await server.stored(slug, "Quarterly revenue rose.", "unlike")
+    await server.stored(slug, "Whales sing.", "alike")
+    found = [hit["metadata"]["docSource"] for hit in await server.search(slug, "Whales sing.")]
+    assert found[0] == "alike"
+    assert found[1:] == ["unlike"] or not database.reaches_all
+
+
+async def test_half_an_emoji_shows_what_cached_is_worth(
+    server: Server, database: VectorDatabase
+) -> None:
+    """AnythingLLM cuts a text in the middle of a character, and not every database takes that."""
+    slug = await server.workspace()
+    await server.stored(slug, "Whales sing.")
+    cut = await server.upload(slug, "x" * 999 + "\U0001f600 and more words", "cut")
+    is_cached = await server.cached(cut.body["documents"][0]["location"])
+    found = {hit["metadata"]["docSource"] for hit in await server.search(slug, "x" * 999)}
+    assert (is_cached and "cut" not in found) == (not database.cached_proves)
 
 
 async def test_search_refuses_what_it_cannot_do(server: Server) -> None:
@@ -170,7 +198,7 @@ async def test_a_link_as_chunk_source_is_shown_in_the_prefix(server: Server) -> 
 async def test_uploads_may_be_concurrent_once_one_is_stored(server: Server) -> None:
     """With the table present nothing is lost."""
     slug = await server.workspace()
-    await server.stored(slug, "first")
+    await server.stored(slug, "The first whale.")
     await asyncio.gather(*(server.upload(slug, f"Whale {n}.", f"{n}") for n in range(12)))
     hits = await server.search(slug, "whale")
     assert {hit["metadata"]["docSource"] for hit in hits} == {"", *map(str, range(12))}

@@ -6,6 +6,7 @@ import secrets
 
 import pytest
 
+from consumer.anythingllm.vector_databases import VectorDatabase
 from tests.contract.conftest import Server
 
 pytestmark = pytest.mark.contract
@@ -88,4 +89,15 @@ async def test_deleting_a_workspace_keeps_its_files(server: Server) -> None:
     assert await server.cached(location)
     assert await server.workspace(slug) == slug
     assert await server.rows(slug) == []
-    assert await server.search(slug, "whales") == []
+    await server.stored(slug, "Bread needs time.")
+    assert len(await server.search(slug, "Bread needs time.")) == 1
+
+
+async def test_a_search_where_nothing_was_ever_stored(
+    server: Server, database: VectorDatabase
+) -> None:
+    """It finds nothing, or fails: a failure there says nothing of the server."""
+    slug, body = await server.workspace(), {"query": "whales", "topN": 10, "scoreThreshold": 0}
+    reply = await server.call("POST", f"/api/v1/workspace/{slug}/vector-search", body)
+    assert reply.status == (200 if database.finds_in_fresh else 500)
+    assert not database.finds_in_fresh or reply.body["results"] == []
