@@ -133,14 +133,15 @@ class Vouching:
 
     async def _look(self, wanted: dict[_Key, set[Location]], asked: _Asked) -> None:
         """Take out of `wanted` what searches find, and what they can't say anything about."""
-        sets: Counter[tuple[str, str]] = Counter()
+        sets: Counter[tuple[_Key, str]] = Counter()
 
         def saw(hit: VectorHit) -> None:
             # A text that is listed twice is there twice, or nobody knows which of the rows has it.
-            sets[hit.doc_source, hit.text] += 1
+            # Chunks of one document may be equal: they are two rows with two markers.
             if (marker := decode_marker(hit.doc_source)) is not None:
                 key = marker.version, tuple(mark.digest for mark in marker.chunks)
-                if sets[hit.doc_source, hit.text] >= len(wanted.get(key, ())):
+                sets[key, hit.text] += 1
+                if sets[key, hit.text] >= len(wanted.get(key, ())):
                     for location in wanted.pop(key, ()):
                         self.note(location)
 

@@ -12,13 +12,19 @@ from datetime import UTC, datetime
 from typing import Any
 
 from consumer.anythingllm import AnythingLLMClient, AnythingLLMConfig, CircuitBreakerConfig
+from consumer.anythingllm.unit_upload import RawTextUpload
 from consumer.model.document import Chunk, ProcessedDocument
+from consumer.model.marker import StoredUnit
 from consumer.model.names import TraceId
 from consumer.resilience.retry import RetryPolicy
-from consumer.sandbox.simulator import Simulator
+from consumer.sandbox.simulator import Simulator, VectorDb
 from tests.simulator_fixtures import running_server as running_server
 from tests.simulator_fixtures import wall_clock
 
+DIFFERENT_DATABASES = (VectorDb.LANCEDB, VectorDb.PGVECTOR, VectorDb.CHROMA)
+"""For tests whose promise does not depend on the vector database behind AnythingLLM."""
+TRUE_ANSWERS = (VectorDb.LANCEDB, VectorDb.CHROMA)
+"""Where its refusals get as far as AnythingLLM's answers."""
 MOMENT = 0.01  # seconds; where no time passes, nothing is later than anything else
 TRACE = TraceId("0af7651916cd43dd8448eb211c80319c")
 
@@ -164,6 +170,13 @@ def reset(writer: asyncio.StreamWriter) -> None:
     raw = writer.get_extra_info("socket")
     raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()
+
+
+async def stored_by(upload: RawTextUpload) -> StoredUnit:
+    """Attempts until it says something: at first it may be uploaded, and looked for by the next."""
+    while (stored := await upload.attempt()) is None:
+        pass
+    return stored
 
 
 def unused_port() -> int:

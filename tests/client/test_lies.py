@@ -25,13 +25,29 @@ from consumer.model.marker import StoredUnit, Unit, unit_of
 from consumer.model.names import Slug
 from consumer.model.version import DocumentVersion
 from consumer.sandbox.simulator import Rule, Simulator
-from tests.client.support import client_for, clock, document, texts_of
+from tests.client.support import (
+    DIFFERENT_DATABASES,
+    TRUE_ANSWERS,
+    client_for,
+    clock,
+    document,
+    running_server,
+    stored_by,
+    texts_of,
+)
 
 DOCS = Slug("docs")
 
 LISTING = "/api/v1/workspace/docs"
 OLD = document("same", "stale one", "stale two", day=1)
 NEW = document("same", "fresh", day=2)
+
+
+@pytest.fixture(params=DIFFERENT_DATABASES)
+async def simulator(request: pytest.FixtureRequest) -> AsyncIterator[Simulator]:
+    """One of each kind: what is promised here is promised on all vector databases."""
+    async with running_server(vector_db=request.param) as server:
+        yield server
 
 
 @pytest.fixture
@@ -137,8 +153,7 @@ async def test_one_location_for_two_uploads_is_one_upload(
     simulator: Simulator, client: AnythingLLMClient
 ) -> None:
     """The second answer repeats the first one's file: both chunks are stored all the same."""
-    one = await client.storage.upload(DOCS, _unit("one")).attempt()
-    assert one is not None
+    one = await stored_by(client.storage.upload(DOCS, _unit("one")))
     answer = {"location": one.location, "docSource": one.marker.encode()}
     _says(simulator, "*/raw-text", {"success": True, "documents": [answer]}, times=1)
     result = await client.upload_document("docs", document("two", id="doc-4"))
@@ -147,6 +162,8 @@ async def test_one_location_for_two_uploads_is_one_upload(
     assert texts_of(simulator, "docs") == sorted([*OLD_TEXTS, "one", "two"])
 
 
+# Elsewhere a search has to find it, and its file is asked for once more before that.
+@pytest.mark.parametrize("simulator", TRUE_ANSWERS, indirect=True)
 @pytest.mark.parametrize("fault", ["html", "half-body", "truncated"])
 async def test_an_upload_that_is_never_answered_well_is_no_success(
     simulator: Simulator, client: AnythingLLMClient, fault: str
@@ -291,6 +308,8 @@ async def test_a_location_listed_twice_is_not_removed_as_a_double(
     assert _removed(simulator) == 0
 
 
+# Elsewhere a test document shows it before anything is removed (`test_vector_databases`).
+@pytest.mark.parametrize("simulator", TRUE_ANSWERS, indirect=True)
 async def test_a_removal_that_did_not_happen_is_not_believed(
     simulator: Simulator, client: AnythingLLMClient
 ) -> None:

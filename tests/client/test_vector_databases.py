@@ -249,6 +249,24 @@ async def test_rows_that_a_dead_process_left_without_vectors_are_not_believed() 
     assert (again.uploaded_chunk_ids, after - before) == ((), 0)
 
 
+async def test_equal_chunks_of_a_document_are_found_as_often_as_they_are_listed() -> None:
+    """They have one text, and a marker each: a successor sends none of them again."""
+    twice = document("same", "same", "other")
+    async with at("pgvector") as (server, client):
+        await client.upload_document("docs", twice)
+        async with client_for(server) as successor:
+            whole = await successor.upload_document("docs", twice)
+        lost = next(f for f in server.state.files.values() if f.text == "same")
+        server.damage("vectors-lost", "docs", lost.location)
+        async with client_for(server) as successor:
+            damaged = await successor.upload_document("docs", twice)
+
+    assert (whole.status, whole.uploaded_chunk_ids) == ("succeeded", ())
+    assert damaged.status == "succeeded"
+    assert damaged.uploaded_chunk_ids
+    assert found(server) == {"same": 2, "other": 1}
+
+
 async def test_one_search_vouches_for_many_chunks_of_a_document() -> None:
     """At most one for five chunks, from ten on."""
     many = document(*(f"chapter {n} of the manual about lanterns" for n in range(40)))

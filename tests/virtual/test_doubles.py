@@ -6,7 +6,7 @@ import pytest
 
 from consumer.anythingllm.sentinel import is_sentinel
 from tests.virtual.loop import virtually
-from tests.virtual.world import HOUR, World, event, world
+from tests.virtual.world import HOUR, World, event, on_each_database, world
 
 AMBIGUITY = 600.0
 
@@ -23,13 +23,16 @@ def _texts(id: str, count: int = 3) -> list[str]:
     return [f"text {n} of {id}" for n in range(count)]
 
 
+@on_each_database
 @pytest.mark.parametrize("status", [504, 524, 408, 520, 502, 503, 500, 404, 429])
-def test_an_answer_that_is_none_of_anythingllms_own_leaves_no_double(status: int) -> None:
+def test_an_answer_that_is_none_of_anythingllms_own_leaves_no_double(
+    status: int, vector_db: str
+) -> None:
     """A gateway answers something, and AnythingLLM stores the chunk all the same."""
 
     @virtually
     async def run() -> None:
-        async with world() as w:
+        async with world(vector_db=vector_db) as w:
             await _steady(w)
             w.sim.faults.add(
                 "status",
@@ -51,10 +54,11 @@ def test_an_answer_that_is_none_of_anythingllms_own_leaves_no_double(status: int
     run()
 
 
+@on_each_database
 @virtually
-async def test_a_web_page_in_the_place_of_an_answer_leaves_no_double() -> None:
+async def test_a_web_page_in_the_place_of_an_answer_leaves_no_double(vector_db: str) -> None:
     """A login page of a proxy says nothing about the upload."""
-    async with world() as w:
+    async with world(vector_db=vector_db) as w:
         await _steady(w)
         w.sim.faults.add("html", path="*/raw-text", contains="text 1 of a", apply=True, times=1)
         w.publish(event("a", _texts("a")))
@@ -63,10 +67,11 @@ async def test_a_web_page_in_the_place_of_an_answer_leaves_no_double() -> None:
         assert w.copies() == {1: 4}
 
 
+@on_each_database
 @virtually
-async def test_an_ingress_that_answers_502_costs_no_ambiguity_time() -> None:
+async def test_an_ingress_that_answers_502_costs_no_ambiguity_time(vector_db: str) -> None:
     """AnythingLLM restarts: one listing shows for all chunks that nothing was stored."""
-    async with world() as w:
+    async with world(vector_db=vector_db) as w:
         await _steady(w)
         w.sim.faults.add("status", path="*/raw-text", status=502, times=20)
         started, listings = w.loop.now, w.requests("/workspace/docs")
@@ -79,10 +84,11 @@ async def test_an_ingress_that_answers_502_costs_no_ambiguity_time() -> None:
         assert w.copies() == {1: 31}
 
 
+@on_each_database
 @virtually
-async def test_a_refused_connection_proves_nothing_behind_a_proxy() -> None:
+async def test_a_refused_connection_proves_nothing_behind_a_proxy(vector_db: str) -> None:
     """The proxy restarts, AnythingLLM goes on, and its late upload becomes a double, which goes."""
-    async with world() as w:
+    async with world(vector_db=vector_db) as w:
         await _steady(w)
         w.sim.faults.add("delay", path="*/raw-text", contains="text 1 of a", seconds=400, times=1)
         w.publish(event("a", _texts("a")))
@@ -96,10 +102,11 @@ async def test_a_refused_connection_proves_nothing_behind_a_proxy() -> None:
         assert w.copies() == {1: 4}
 
 
+@on_each_database
 @virtually
-async def test_a_plan_that_is_dropped_in_doubt_leaves_no_double() -> None:
+async def test_a_plan_that_is_dropped_in_doubt_leaves_no_double(vector_db: str) -> None:
     """The workspace seems to be gone while an upload is in doubt: the plan is made anew."""
-    async with world() as w:
+    async with world(vector_db=vector_db) as w:
         await _steady(w)
         w.sim.faults.add("delay", path="*/raw-text", contains="text 1 of a", seconds=400, times=1)
         away = w.sim.faults.add("status", path="*/raw-text", contains="text 2 of a", status=503)
@@ -115,10 +122,11 @@ async def test_a_plan_that_is_dropped_in_doubt_leaves_no_double() -> None:
         assert w.copies() == {1: 4}
 
 
+@on_each_database
 @virtually
-async def test_rebalances_without_end_put_no_look_off() -> None:
+async def test_rebalances_without_end_put_no_look_off(vector_db: str) -> None:
     """A member joins and leaves every five minutes; doubles go in their time."""
-    async with world() as w:
+    async with world(vector_db=vector_db) as w:
         w.sim.faults.latency = 0.02
         w.publish(event("warm", ["up"]))
         await w.settled()
@@ -134,10 +142,11 @@ async def test_rebalances_without_end_put_no_look_off() -> None:
         assert w.copies() == {1: 4}
 
 
+@on_each_database
 @virtually
-async def test_restarts_without_end_put_no_look_off() -> None:
+async def test_restarts_without_end_put_no_look_off(vector_db: str) -> None:
     """A member that lives for five minutes each time looks at what it can see."""
-    async with world() as w:
+    async with world(vector_db=vector_db) as w:
         w.sim.faults.latency = 0.02
         w.publish(event("warm", ["up"]))
         await w.settled()
@@ -157,13 +166,14 @@ async def test_restarts_without_end_put_no_look_off() -> None:
         assert w.copies() == {1: 4}
 
 
+@on_each_database
 @virtually
-async def test_test_documents_of_processes_that_were_killed_go() -> None:
+async def test_test_documents_of_processes_that_were_killed_go(vector_db: str) -> None:
     """From a workspace in use, by a service that runs on; a quarter of an hour later none is left.
 
     Those of living processes are younger, and stay.
     """
-    async with world() as w:
+    async with world(vector_db=vector_db) as w:
         w.sim.faults.latency = 0.2
         w.publish(event("warm", ["up"]))
         await w.settled()

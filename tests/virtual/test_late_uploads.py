@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import pytest
+
+from consumer.model.marker import decode_marker
+from consumer.sandbox.simulator import VectorDb
 from tests.virtual.loop import soon, virtually
-from tests.virtual.world import World, event, world
+from tests.virtual.world import World, event, on_each_database, world
 
 AMBIGUITY = 600.0
 
 
 def _texts(w: World, slug: str = "docs") -> list[str]:
-    return sorted(text for _, text, _ in w.sim.chunks(slug))
+    """Of documents; a test document may be there for a while."""
+    return sorted(text for source, text, _ in w.sim.chunks(slug) if decode_marker(source))
 
 
 async def _old_assignment(w: World) -> None:
@@ -20,10 +25,13 @@ async def _old_assignment(w: World) -> None:
     await w.idle(AMBIGUITY + 120)
 
 
+@on_each_database
 @virtually
-async def test_a_late_upload_of_an_overtaken_version_goes_though_the_assignment_is_old() -> None:
+async def test_a_late_upload_of_an_overtaken_version_goes_though_the_assignment_is_old(
+    vector_db: str,
+) -> None:
     """Its own document did not wait for it: a newer version came, and was done before it."""
-    async with world() as w:
+    async with world(vector_db=vector_db) as w:
         await _old_assignment(w)
         w.sim.faults.add("delay", path="*/raw-text", contains="old two", seconds=300, times=1)
         w.publish(event("a", ["one", "old two"]))
@@ -39,10 +47,11 @@ async def test_a_late_upload_of_an_overtaken_version_goes_though_the_assignment_
         assert _texts(w) == ["new two", "one", "up"]
 
 
+@on_each_database
 @virtually
-async def test_a_late_upload_of_an_overtaken_version_doubles_nothing() -> None:
+async def test_a_late_upload_of_an_overtaken_version_doubles_nothing(vector_db: str) -> None:
     """The newer version has the same text, and uploaded it again meanwhile."""
-    async with world() as w:
+    async with world(vector_db=vector_db) as w:
         await _old_assignment(w)
         w.sim.faults.add("delay", path="*/raw-text", contains="two", seconds=300, times=1)
         w.publish(event("a", ["one", "two"]))
@@ -54,10 +63,14 @@ async def test_a_late_upload_of_an_overtaken_version_doubles_nothing() -> None:
         assert _texts(w) == ["one", "three", "two", "up"]
 
 
+# Not pgvector: there the first removal that fails is a test document's, and holds everybody.
+@pytest.mark.parametrize("vector_db", [VectorDb.LANCEDB, VectorDb.CHROMA])
 @virtually
-async def test_a_workspace_that_removes_nothing_keeps_no_other_from_its_sweep() -> None:
+async def test_a_workspace_that_removes_nothing_keeps_no_other_from_its_sweep(
+    vector_db: str,
+) -> None:
     """Doubles stay where AnythingLLM fails to remove them, go elsewhere, and go there later."""
-    async with world() as w:
+    async with world(vector_db=vector_db) as w:
         w.sim.faults.latency = 0.02
         for slug in ("ws-1", "ws-2"):
             w.publish(event(f"warm-{slug}", ["up"], technology=slug))
@@ -79,10 +92,13 @@ async def test_a_workspace_that_removes_nothing_keeps_no_other_from_its_sweep() 
         assert (len(_texts(w, "ws-1")), len(_texts(w, "ws-2"))) == (2, 2)
 
 
+@on_each_database
 @virtually
-async def test_a_document_that_comes_while_a_late_chunk_is_removed_keeps_that_text() -> None:
+async def test_a_document_that_comes_while_a_late_chunk_is_removed_keeps_that_text(
+    vector_db: str,
+) -> None:
     """What is about to go counts as stored for nobody, though a listing still shows it."""
-    async with world() as w:
+    async with world(vector_db=vector_db) as w:
         w.sim.faults.latency = 0.02
         w.publish(event("a", ["one", "two"]))
         await w.settled()

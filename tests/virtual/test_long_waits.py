@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from tests.virtual.loop import virtually
-from tests.virtual.world import HOUR, event, world
+from tests.virtual.world import HOUR, event, on_each_database, world
 
 
+@on_each_database
 @virtually
-async def test_documents_that_fail_for_hours_do_not_hold_up_the_others() -> None:
+async def test_documents_that_fail_for_hours_do_not_hold_up_the_others(vector_db: str) -> None:
     """P2: chunks whose uploads may still come for ten minutes each, more than there are places."""
-    async with world() as w:
+    async with world(vector_db=vector_db) as w:
         w.sim.faults.latency = 0.05
         w.sim.faults.add("pretend", path="*/raw-text", contains="never stored")
         for n in range(40):
@@ -22,10 +23,11 @@ async def test_documents_that_fail_for_hours_do_not_hold_up_the_others() -> None
         assert w.letters == []
 
 
+@on_each_database
 @virtually
-async def test_uploads_that_fail_nine_times_of_ten_dead_letter_nothing() -> None:
+async def test_uploads_that_fail_nine_times_of_ten_dead_letter_nothing(vector_db: str) -> None:
     """P2: the embedder is well, so each text passes; what fails are the uploads, at random."""
-    async with world() as w:
+    async with world(vector_db=vector_db) as w:
         w.sim.faults.latency = 0.02
         w.publish(event("warm", ["up"]))
         await w.settled()
@@ -42,10 +44,11 @@ async def test_uploads_that_fail_nine_times_of_ten_dead_letter_nothing() -> None
         assert w.copies() == {1: 31}
 
 
+@on_each_database
 @virtually
-async def test_a_missing_endpoint_is_asked_ever_less_often() -> None:
+async def test_a_missing_endpoint_is_asked_ever_less_often(vector_db: str) -> None:
     """The workspace is there, but what uploads answers 404: that is nobody's document."""
-    async with world() as w:
+    async with world(vector_db=vector_db) as w:
         w.sim.faults.latency = 0.02
         w.publish(event("warm", ["up"]))
         await w.settled()

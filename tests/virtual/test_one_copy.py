@@ -7,7 +7,7 @@ import random
 import pytest
 
 from tests.virtual.loop import virtually
-from tests.virtual.world import HOUR, event, world
+from tests.virtual.world import HOUR, event, on_each_database, world
 
 AMBIGUITY = 600.0
 
@@ -16,10 +16,13 @@ def _texts(id: str, count: int = 6) -> list[str]:
     return [f"text {n} of {id}" for n in range(count)]
 
 
+@on_each_database
 @virtually
-async def test_an_upload_that_the_server_finishes_after_our_timeout_makes_one_copy() -> None:
+async def test_an_upload_that_the_server_finishes_after_our_timeout_makes_one_copy(
+    vector_db: str,
+) -> None:
     """A timeout of 120 s, and the server is done 300 s later: it is looked for, not repeated."""
-    async with world() as w:
+    async with world(vector_db=vector_db) as w:
         w.sim.faults.latency = 0.02
         w.publish(event("warm", ["up"]))
         await w.settled()
@@ -37,15 +40,16 @@ async def test_an_upload_that_the_server_finishes_after_our_timeout_makes_one_co
         assert w.letters == []
 
 
+@on_each_database
 @pytest.mark.parametrize("seconds", [0.3, 0.7, 1.1, 1.5, 1.9, 2.3, 2.7, 3.1, 4.0, 6.0])
 def test_killed_at_any_point_each_chunk_is_there_once_after_the_sweep(
-    seconds: float,
+    seconds: float, vector_db: str
 ) -> None:
     """A process dies with uploads under way, which the server goes on with for five minutes."""
 
     @virtually
     async def run() -> None:
-        async with world() as w:
+        async with world(vector_db=vector_db) as w:
             w.sim.faults.latency = 0.2
             for n in range(8):
                 w.publish(event(f"d{n}", _texts(f"d{n}", 4)))
@@ -66,10 +70,11 @@ def test_killed_at_any_point_each_chunk_is_there_once_after_the_sweep(
     run()
 
 
+@on_each_database
 @virtually
-async def test_a_stale_chunk_that_arrives_late_goes_with_the_sweep() -> None:
+async def test_a_stale_chunk_that_arrives_late_goes_with_the_sweep(vector_db: str) -> None:
     """The old version's upload ends after the new version is stored, by a new owner."""
-    async with world() as w:
+    async with world(vector_db=vector_db) as w:
         w.sim.faults.latency = 0.02
         w.publish(event("a", ["one", "two", "three"]))
         await w.settled()
@@ -85,10 +90,13 @@ async def test_a_stale_chunk_that_arrives_late_goes_with_the_sweep() -> None:
         assert sorted(text for _, text, _ in w.sim.chunks("docs")) == ["new three", "one", "two"]
 
 
+@on_each_database
 @virtually
-async def test_a_deleted_documents_chunk_that_arrives_late_goes_with_the_sweep() -> None:
+async def test_a_deleted_documents_chunk_that_arrives_late_goes_with_the_sweep(
+    vector_db: str,
+) -> None:
     """A tombstone is carried out while a former owner's upload is still under way."""
-    async with world() as w:
+    async with world(vector_db=vector_db) as w:
         w.sim.faults.latency = 0.02
         w.publish(event("other", ["stays"]))
         await w.settled()
@@ -104,16 +112,17 @@ async def test_a_deleted_documents_chunk_that_arrives_late_goes_with_the_sweep()
         assert [text for _, text, _ in w.sim.chunks("docs")] == ["stays"]
 
 
+@on_each_database
 @pytest.mark.parametrize("seed", range(8))
-def test_many_kills_and_rebalances_leave_one_copy_of_everything(seed: int) -> None:
+def test_many_kills_and_rebalances_leave_one_copy_of_everything(seed: int, vector_db: str) -> None:
     """P1, P3: 40 documents through ten crashes and rebalances while uploads are slow at random."""
-    _many_kills(seed)
+    _many_kills(seed, vector_db)
 
 
 @virtually
-async def _many_kills(seed: int) -> None:
+async def _many_kills(seed: int, vector_db: str) -> None:
     rng = random.Random(seed)
-    async with world(seed=seed) as w:
+    async with world(seed=seed, vector_db=vector_db) as w:
         w.sim.faults.latency = 0.1
         w.sim.faults.add("delay", path="*/raw-text", every=7, seconds=200)
         for n in range(40):
@@ -133,10 +142,11 @@ async def _many_kills(seed: int) -> None:
         assert w.copies() == {1: 120}
 
 
+@on_each_database
 @virtually
-async def test_the_sweep_touches_nothing_of_others_and_nothing_newer() -> None:
+async def test_the_sweep_touches_nothing_of_others_and_nothing_newer(vector_db: str) -> None:
     """What people uploaded, other documents and newer versions stay."""
-    async with world() as w:
+    async with world(vector_db=vector_db) as w:
         w.sim.faults.latency = 0.02
         w.publish(event("a", ["one", "one", "two"]))
         w.publish(event("b", ["one", "two"]))

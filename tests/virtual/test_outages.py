@@ -8,7 +8,7 @@ import pytest
 
 from consumer.sandbox.simulator import Simulator
 from tests.virtual.loop import virtually
-from tests.virtual.world import HOUR, RECOVERY, World, event, world
+from tests.virtual.world import HOUR, RECOVERY, World, event, on_each_database, world
 
 PROBE_SECONDS = 10.0
 REST = 30
@@ -60,8 +60,9 @@ def _publish(w: World, name: str, count: int, chunks: int = 3) -> None:
         w.publish(event(f"{name}{n}", texts, technology=f"docs-{n % 4}"))
 
 
+@on_each_database
 @pytest.mark.parametrize("name", OUTAGES)
-def test_an_outage_of_two_hours_costs_nothing_but_time(name: str) -> None:
+def test_an_outage_of_two_hours_costs_nothing_but_time(name: str, vector_db: str) -> None:
     """P2: 0 dead letters, at most one probe a recovery period, and work resumes by itself.
 
     A rebalance in the middle of it changes nothing.
@@ -69,7 +70,7 @@ def test_an_outage_of_two_hours_costs_nothing_but_time(name: str) -> None:
 
     @virtually
     async def run() -> None:
-        async with world() as w:
+        async with world(vector_db=vector_db) as w:
             w.sim.faults.latency = 0.2
             _publish(w, "before", 8)
             await w.settled()
@@ -98,10 +99,11 @@ def test_an_outage_of_two_hours_costs_nothing_but_time(name: str) -> None:
     run()
 
 
+@on_each_database
 @virtually
-async def test_an_embedder_that_fails_half_its_calls_dead_letters_nothing() -> None:
+async def test_an_embedder_that_fails_half_its_calls_dead_letters_nothing(vector_db: str) -> None:
     """P2: neither chance nor an outage makes a dead letter, for two hours."""
-    async with world() as w:
+    async with world(vector_db=vector_db) as w:
         w.sim.faults.latency = 0.01
         w.sim.faults.embedder_fails_share = 0.5
         for round in range(24):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from tests.virtual.loop import virtually
-from tests.virtual.world import HOUR, RECOVERY, World, event, world
+from tests.virtual.world import HOUR, RECOVERY, World, event, on_each_database, world
 
 POISON = "a text that the embedder can't take"
 
@@ -25,10 +25,13 @@ def _reasons(w: World) -> set[str]:
     return {letter["dlq.reason"] for letter in w.letters}
 
 
+@on_each_database
 @virtually
-async def test_a_single_poison_document_on_an_idle_system_is_settled_within_two_minutes() -> None:
+async def test_a_single_poison_document_on_an_idle_system_is_settled_within_two_minutes(
+    vector_db: str,
+) -> None:
     """P2: it is told from an outage without any other traffic, and its siblings are stored."""
-    async with world() as w:
+    async with world(vector_db=vector_db) as w:
         w.sim.faults.latency = 0.05
         w.sim.faults.embedder_poison = [POISON]
         w.publish(event("a", _texts("a", poison=True)))
@@ -62,10 +65,11 @@ async def test_one_percent_of_poison_slows_nobody_down_and_is_exactly_what_falls
     assert rates[1] >= 0.9 * rates[0]
 
 
+@on_each_database
 @virtually
-async def test_forty_poison_documents_in_a_row_stall_nothing() -> None:
+async def test_forty_poison_documents_in_a_row_stall_nothing(vector_db: str) -> None:
     """P2: each one is settled, and what comes behind them as well; the fuse stays whole."""
-    async with world() as w:
+    async with world(vector_db=vector_db) as w:
         w.sim.faults.latency = 0.05
         w.sim.faults.embedder_poison = [POISON]
         for n in range(40):
@@ -144,10 +148,13 @@ async def test_one_of_twenty_workspaces_whose_dimension_changed_is_paused_alone(
         assert w.pipeline.gates.pauses.paused == {}
 
 
+@on_each_database
 @virtually
-async def test_a_chunk_that_fails_though_its_text_passes_does_not_wait_for_ever() -> None:
+async def test_a_chunk_that_fails_though_its_text_passes_does_not_wait_for_ever(
+    vector_db: str,
+) -> None:
     """P2: where the embedder takes the text and the workspace works, the chunk falls as well."""
-    async with world() as w:
+    async with world(vector_db=vector_db) as w:
         w.sim.faults.latency = 0.05
         w.sim.faults.add("pretend", path="*/raw-text", contains="never stored")
         w.sim.faults.add("status", status=500, path="*/raw-text", contains="answers 500")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.virtual.loop import virtually
-from tests.virtual.world import HOUR, World, event, world
+from tests.virtual.world import HOUR, World, event, on_each_database, world
 
 TEXTS = [f"text {n} of a" for n in range(12)]
 LESS = TEXTS[:1]
@@ -21,6 +21,7 @@ async def _whole_page(w: World) -> None:
     assert w.copies() == {1: 13}
 
 
+@on_each_database
 @pytest.mark.parametrize(
     ("fault", "overtaken_after"),
     [
@@ -37,13 +38,13 @@ async def _whole_page(w: World) -> None:
     ids=lambda each: each if isinstance(each, float) else "-".join(map(str, each.values())),
 )
 def test_an_overtaken_removal_takes_no_acknowledged_text_along(
-    fault: dict[str, Any], overtaken_after: float
+    fault: dict[str, Any], overtaken_after: float, vector_db: str
 ) -> None:
     """A crawl lost most of a page, and the next one has it again, in the middle of its removal."""
 
     @virtually
     async def run() -> None:
-        async with world() as w:
+        async with world(vector_db=vector_db) as w:
             await _whole_page(w)
             w.sim.faults.add("delay", path="*/remove-documents", seconds=5)
             w.sim.faults.add(**{"path": "*/remove-documents", **fault})
@@ -62,16 +63,17 @@ def test_an_overtaken_removal_takes_no_acknowledged_text_along(
     run()
 
 
+@on_each_database
 @pytest.mark.parametrize("late", [30.0, 200.0, 500.0])
 @pytest.mark.parametrize("removes", ["tombstone", "less"])
 def test_a_removal_that_the_server_finishes_late_takes_no_text_that_came_back(
-    removes: str, late: float
+    removes: str, late: float, vector_db: str
 ) -> None:
     """A gateway has given up, the event is overtaken, and AnythingLLM is at it for minutes."""
 
     @virtually
     async def run() -> None:
-        async with world(REMOVAL_TIMEOUT_SECONDS="10") as w:
+        async with world(vector_db=vector_db, REMOVAL_TIMEOUT_SECONDS="10") as w:
             await _whole_page(w)
             w.sim.faults.add("delay", path="*/remove-documents", seconds=late, times=1)
             w.publish(None if removes == "tombstone" else event("a", LESS, day=1), key="a")
@@ -87,10 +89,11 @@ def test_a_removal_that_the_server_finishes_late_takes_no_text_that_came_back(
     run()
 
 
+@on_each_database
 @virtually
-async def test_no_removal_begins_after_the_partition_went() -> None:
+async def test_no_removal_begins_after_the_partition_went(vector_db: str) -> None:
     """A tombstone of 400 chunks is 40 requests: a revocation waits for the one under way."""
-    async with world() as w:
+    async with world(vector_db=vector_db) as w:
         w.publish(event("other", ["stays"]))
         w.publish(event("a", [f"text {n} of a" for n in range(400)]))
         await w.settled()
@@ -106,13 +109,14 @@ async def test_no_removal_begins_after_the_partition_went() -> None:
         assert w.copies() == {1: 1}
 
 
+@on_each_database
 @pytest.mark.parametrize("way", ["rebalance", "crash"])
-def test_a_removal_that_was_broken_off_is_made_again(way: str) -> None:
+def test_a_removal_that_was_broken_off_is_made_again(way: str, vector_db: str) -> None:
     """Its event was not settled, so it comes again, and what comes after it waits."""
 
     @virtually
     async def run() -> None:
-        async with world() as w:
+        async with world(vector_db=vector_db) as w:
             await _whole_page(w)
             w.sim.faults.add("delay", path="*/remove-documents", seconds=120, times=1)
             w.publish(event("a", LESS, day=1))

@@ -5,19 +5,20 @@ from __future__ import annotations
 import pytest
 
 from tests.virtual.loop import virtually
-from tests.virtual.world import HOUR, event, world
+from tests.virtual.world import HOUR, event, on_each_database, world
 
 
+@on_each_database
 @pytest.mark.parametrize("in_a_burst", [False, True], ids=["one by one", "in a burst"])
 @pytest.mark.parametrize("key_only", [True, False], ids=["everywhere", "again deleted"])
 def test_an_older_state_that_is_restored_after_a_tombstone_stays(
-    in_a_burst: bool, key_only: bool
+    in_a_burst: bool, key_only: bool, vector_db: str
 ) -> None:
     """Its date is older than that of what the tombstone deleted, and does not count against it."""
 
     @virtually
     async def run() -> None:
-        async with world() as w:
+        async with world(vector_db=vector_db) as w:
             w.sim.faults.latency = 0.3
             history = [
                 event("a", ["one", "two", "three"], day=0),
@@ -39,10 +40,13 @@ def test_an_older_state_that_is_restored_after_a_tombstone_stays(
     run()
 
 
+@on_each_database
 @virtually
-async def test_an_older_state_that_is_restored_outlives_a_late_chunk_of_what_was_deleted() -> None:
+async def test_an_older_state_that_is_restored_outlives_a_late_chunk_of_what_was_deleted(
+    vector_db: str,
+) -> None:
     """What the tombstone ended says nothing against it, though it arrives after the tombstone."""
-    async with world() as w:
+    async with world(vector_db=vector_db) as w:
         w.sim.faults.latency = 0.02
         w.publish(event("warm", ["up"]))
         await w.settled()
@@ -63,13 +67,16 @@ async def test_an_older_state_that_is_restored_outlives_a_late_chunk_of_what_was
         assert sorted(text for _, text, _ in w.sim.chunks("docs")) == ["one", "up"]
 
 
+@on_each_database
 @virtually
-async def test_no_later_look_takes_what_was_published_again_after_its_tombstone() -> None:
+async def test_no_later_look_takes_what_was_published_again_after_its_tombstone(
+    vector_db: str,
+) -> None:
     """A tombstone that names no workspace is remembered, and so is what came after it.
 
     Its date is unchanged, and a look is due in another workspace for long.
     """
-    async with world() as w:
+    async with world(vector_db=vector_db) as w:
         w.sim.faults.latency = 0.02
         w.publish(event("a", ["one", "two", "three"]))
         w.publish(event("x", ["for another workspace"], technology="other"))

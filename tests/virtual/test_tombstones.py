@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.virtual.loop import virtually
-from tests.virtual.world import HOUR, World, event, world
+from tests.virtual.world import HOUR, World, event, on_each_database, world
 
 STRANGERS = "strangers"
 
@@ -19,10 +19,11 @@ async def _with_a_sick_stranger(w: World, documents: int = 50) -> None:
     w.sim.faults.add("status", path=f"*/workspace/{STRANGERS}", status=500)
 
 
+@on_each_database
 @virtually
-async def test_a_strangers_sick_workspace_keeps_no_tombstone() -> None:
+async def test_a_strangers_sick_workspace_keeps_no_tombstone(vector_db: str) -> None:
     """The files say what there is, whatever workspace it is in; nobody else waits."""
-    async with world(INTAKE_MAX_ASIDE_BYTES="200000") as w:
+    async with world(vector_db=vector_db, INTAKE_MAX_ASIDE_BYTES="200000") as w:
         await _with_a_sick_stranger(w)
         for n in range(50):
             w.publish(None, key=f"d{n}")
@@ -36,10 +37,11 @@ async def test_a_strangers_sick_workspace_keeps_no_tombstone() -> None:
         assert w.requests("/documents/folder/") < 10, "one list of files serves many"
 
 
+@on_each_database
 @virtually
-async def test_what_is_in_the_workspace_that_cant_be_listed_goes_as_well() -> None:
+async def test_what_is_in_the_workspace_that_cant_be_listed_goes_as_well(vector_db: str) -> None:
     """The document's chunks are gone everywhere, and only those."""
-    async with world() as w:
+    async with world(vector_db=vector_db) as w:
         w.sim.faults.latency = 0.02
         w.publish(event("a", ["one", "two"], technology="sick"))
         w.publish(event("b", ["stays"], technology="sick"))
@@ -55,10 +57,11 @@ async def test_what_is_in_the_workspace_that_cant_be_listed_goes_as_well() -> No
         assert {**w.stored("sick"), **w.stored()} == {"b_0": 1, "c_0": 1}
 
 
+@on_each_database
 @virtually
-async def test_what_was_stored_since_the_files_were_listed_goes_as_well() -> None:
+async def test_what_was_stored_since_the_files_were_listed_goes_as_well(vector_db: str) -> None:
     """The list of files is kept current with our own writes, like any other."""
-    async with world() as w:
+    async with world(vector_db=vector_db) as w:
         await _with_a_sick_stranger(w, documents=3)
         w.publish(None, key="d0")
         await w.settled()
@@ -93,10 +96,11 @@ async def test_where_the_files_cant_be_listed_either_only_tombstones_wait() -> N
         assert w.copies() == {1: 30}
 
 
+@on_each_database
 @virtually
-async def test_a_workspace_that_is_well_again_is_named_no_more() -> None:
+async def test_a_workspace_that_is_well_again_is_named_no_more(vector_db: str) -> None:
     """Though no document of ours is in it, somebody asks."""
-    async with world() as w:
+    async with world(vector_db=vector_db) as w:
         await _with_a_sick_stranger(w, documents=1)
         w.publish(None, key="d0")
         await w.settled()
@@ -107,10 +111,11 @@ async def test_a_workspace_that_is_well_again_is_named_no_more() -> None:
         assert w.pipeline.index.unlisted == {}
 
 
+@on_each_database
 @virtually
-async def test_files_of_workspaces_that_are_not_ours_are_not_touched() -> None:
+async def test_files_of_workspaces_that_are_not_ours_are_not_touched(vector_db: str) -> None:
     """With ROUTING_ALLOWED_WORKSPACES a file may be in a workspace that nobody allowed."""
-    async with world(ROUTING_ALLOWED_WORKSPACES="docs,sick") as w:
+    async with world(vector_db=vector_db, ROUTING_ALLOWED_WORKSPACES="docs,sick") as w:
         await _with_a_sick_stranger(w, documents=1)
         w.publish(event("a", ["one"], technology="sick"))
         await w.settled()
@@ -126,13 +131,14 @@ async def test_files_of_workspaces_that_are_not_ours_are_not_touched() -> None:
         assert w.statuses() == {"succeeded": 2, "deleted": 1}
 
 
+@on_each_database
 @pytest.mark.parametrize("seconds", [40.0, 100.0])
-def test_a_workspace_that_hangs_holds_nobody_for_long(seconds: float) -> None:
+def test_a_workspace_that_hangs_holds_nobody_for_long(seconds: float, vector_db: str) -> None:
     """Its listing takes longer than we wait; each tombstone is done within some minutes."""
 
     @virtually
     async def run() -> None:
-        async with world() as w:
+        async with world(vector_db=vector_db) as w:
             await _with_a_sick_stranger(w)
             w.sim.faults.clear()
             w.sim.faults.add("delay", path=f"*/workspace/{STRANGERS}", seconds=seconds)

@@ -5,19 +5,22 @@ from __future__ import annotations
 import pytest
 
 from tests.virtual.loop import virtually
-from tests.virtual.world import HOUR, event, world
+from tests.virtual.world import HOUR, event, on_each_database, world
 
 TEXTS = [f"text {n} of a" for n in range(12)]
 STEADY = 3_000.0  # seconds: the look that follows an assignment is over
 
 
+@on_each_database
 @pytest.mark.parametrize("status", [408, 500, 502, 503, 504, 520, 524])
-def test_what_a_gateway_gave_up_and_the_server_stored_is_there_once(status: int) -> None:
+def test_what_a_gateway_gave_up_and_the_server_stored_is_there_once(
+    status: int, vector_db: str
+) -> None:
     """Whatever the gateway says, in steady state as well."""
 
     @virtually
     async def run() -> None:
-        async with world() as w:
+        async with world(vector_db=vector_db) as w:
             w.sim.faults.latency = 0.02
             w.publish(event("warm", ["up"]))
             await w.settled()
@@ -34,13 +37,14 @@ def test_what_a_gateway_gave_up_and_the_server_stored_is_there_once(status: int)
     run()
 
 
+@on_each_database
 @pytest.mark.parametrize("cut", ["no-answer", "between-two-requests"])
-def test_a_removal_that_was_cut_short_is_not_counted_as_stored(cut: str) -> None:
+def test_a_removal_that_was_cut_short_is_not_counted_as_stored(cut: str, vector_db: str) -> None:
     """A crawl lost most of a page, AnythingLLM failed in the removal, the next crawl has it all."""
 
     @virtually
     async def run() -> None:
-        async with world() as w:
+        async with world(vector_db=vector_db) as w:
             w.sim.faults.latency = 0.02
             w.publish(event("other", ["stays"]))
             w.publish(event("a", TEXTS))
@@ -64,10 +68,13 @@ def test_a_removal_that_was_cut_short_is_not_counted_as_stored(cut: str) -> None
     run()
 
 
+@on_each_database
 @virtually
-async def test_a_strangers_sick_workspace_holds_nobody() -> None:
+async def test_a_strangers_sick_workspace_holds_nobody(vector_db: str) -> None:
     """Tombstones without a workspace have to look into every one; who follows does not."""
-    async with world(INTAKE_MAX_DOCUMENTS_IN_FLIGHT="4", INTAKE_MAX_ASIDE_BYTES="40000") as w:
+    async with world(
+        vector_db=vector_db, INTAKE_MAX_DOCUMENTS_IN_FLIGHT="4", INTAKE_MAX_ASIDE_BYTES="40000"
+    ) as w:
         w.sim.faults.latency = 0.02
         for n in range(8):
             w.publish(event(f"d{n}", [f"text of d{n}"]))

@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
+import pytest
 
 from consumer.anythingllm import AnythingLLMClient
 from consumer.app.assembly import Pipeline, Rooms
@@ -25,7 +26,7 @@ from consumer.model.marker import decode_marker
 from consumer.model.record import Coordinates, Headers, Record
 from consumer.pipeline.ports import Release
 from consumer.resilience.fence import Fence
-from consumer.sandbox.simulator import Options, Simulator
+from consumer.sandbox.simulator import Options, Simulator, VectorDb
 from consumer.settings import Settings, load_settings
 from consumer.telemetry.metrics import Metrics
 from consumer.wiring.anythingllm import anythingllm_config
@@ -37,6 +38,11 @@ TOPIC = "documents.processed"
 EPOCH = datetime(2026, 3, 1, tzinfo=UTC)
 HOUR = 3600.0
 RECOVERY = 60.0
+
+on_each_database = pytest.mark.parametrize(
+    "vector_db", [VectorDb.LANCEDB, VectorDb.PGVECTOR, VectorDb.CHROMA]
+)
+"""For a test whose promise does not depend on the vector database behind AnythingLLM."""
 
 
 def event(id: str, texts: Sequence[str], *, day: float = 0, technology: str = "docs") -> Json:
@@ -223,11 +229,20 @@ class World:
         return found
 
     def copies(self) -> Counter[int]:
-        """How many chunks can be found how often, over all workspaces."""
+        """How many chunks can be found how often, over all workspaces, listed or not."""
         every: Counter[str] = Counter()
         for slug in self.sim.state.workspaces:
-            every += self.stored(slug)
+            every += self.stored(slug) + self.orphans(slug)
         return Counter(every.values())
+
+    def orphans(self, slug: str = "docs") -> Counter[str]:
+        """The chunk ids that searches in a workspace find although nothing lists them any more."""
+        found: Counter[str] = Counter()
+        for source, _ in self.sim.orphans(slug):
+            marker = decode_marker(source)
+            if marker is not None:
+                found.update(chunk.id for chunk in marker.chunks)
+        return found
 
     def uploads(self) -> int:
         """Chunks that AnythingLLM took so far, sentinels not counted."""
@@ -312,19 +327,24 @@ class World:
 
 @asynccontextmanager
 async def world(
-    *, seed: int = 1, options: Options | None = None, **environment: str
+    *,
+    seed: int = 1,
+    options: Options | None = None,
+    vector_db: str = VectorDb.LANCEDB,
+    **environment: str,
 ) -> AsyncIterator[World]:
     """A running world; call it on a virtual loop (`tests.virtual.loop.virtually`).
 
     Args:
         seed: of everything random on our side.
         options: of the simulated server.
+        vector_db: behind it, where no options are given.
         environment: settings by their names.
     """
     loop = asyncio.get_running_loop()
     assert isinstance(loop, VirtualLoop)
     start = EPOCH.timestamp() + 30 * 86_400
-    chosen = replace(options or Options(), seed=seed)
+    chosen = replace(options or Options(vector_db=vector_db), seed=seed)
     sim = Simulator(chosen, clock=lambda: start + loop.now)
     await sim.start()
     made = World(loop, sim, seed, environment)

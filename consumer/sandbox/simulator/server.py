@@ -136,6 +136,19 @@ class Simulator:
             for row in (workspace.rows.values() if workspace else ())
         ]
 
+    def orphans(self, slug: str) -> list[tuple[str, str]]:
+        """Vectors where a workspace's are that belong to no row: docSource, text of the piece.
+
+        Workspaces that share a collection have each other's rows.
+        """
+        table = self.tables.get(slug)
+        return [
+            (stored.file.metadata["docSource"], stored.embedded.text)
+            for doc_id, vectors in (table.by_document.items() if table else ())
+            if not self.state.has_row(doc_id)
+            for stored in vectors
+        ]
+
     def damage(
         self, kind: Damage | str, slug: str, location: str | None = None, seconds: float = 0.0
     ) -> int:

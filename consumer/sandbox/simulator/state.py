@@ -172,6 +172,10 @@ class SimulatorState:
         """Every row of a file in every workspace, oldest first."""
         return tuple(self._rows_of.get(location, ()))
 
+    def has_row(self, doc_id: str) -> bool:
+        """Whether any workspace lists a document."""
+        return any(doc_id in each.rows for each in self.workspaces.values())
+
     def delete_workspace(self, workspace: KeptWorkspace) -> None:
         """Forget a workspace and its rows; the files stay."""
         for row in tuple(workspace.rows.values()):
