@@ -52,6 +52,12 @@ class DatabaseInUse:
                     await self._ask(errand)
         return self._known
 
+    @property
+    def asked(self) -> VectorDatabase | None:
+        """The entry by what was asked so far; None where that was nothing."""
+        is_asked = self._configured is not None or self._ask_at > float("-inf")
+        return (self._configured or self._known) if is_asked else None
+
     async def _ask(self, errand: Errand) -> None:
         soon = min(errand.deadline, errand.clock() + _ASKING_SECONDS)
         try:

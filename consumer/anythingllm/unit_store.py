@@ -229,6 +229,11 @@ class AnythingLLMStorage:
         """
         return await self._ways.vouching.found(slug, rows, texts, trace_id, check)
 
+    def is_proven(self, location: Location) -> bool:
+        """Whether a listed row counts as stored, by all that was asked so far."""
+        database = self._ways.database.asked
+        return database is None or database.cached_proves or location in self._ways.vouching
+
     async def row_counts(self, *, trace_id: TraceId | None = None) -> dict[Slug, int]:
         """How many documents each workspace lists, ours and others', without listing any."""
         return await self._api.row_counts(self._errand(self._timeout, trace_id))

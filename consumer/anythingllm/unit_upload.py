@@ -22,7 +22,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -40,6 +40,7 @@ from consumer.anythingllm.errors import (
     AnythingLLMProtocolError,
     AnythingLLMRejectedError,
     AnythingLLMServerError,
+    AnythingLLMTimeoutError,
 )
 from consumer.anythingllm.joint_looks import LOOK_SECONDS, JointLooks, Sought
 from consumer.anythingllm.marker_lookup import LEAST_DISTANCE, MarkerLookup, Sighting, due_after
@@ -142,11 +143,12 @@ class RawTextUpload:
         self._is_over = False
         self._was_in_doubt = False
         self._is_stored = False
-        self._sent_at = ways.clock()
+        self._sent_at = self._embedded_at = ways.clock()
         self._workspace_id: int | None = None
         self._mending = _Mending.PUT_IN_AGAIN
         self._times = 0
         self._sought: Sought | None = None
+        self._removed: list[StoredUnit] = []
 
     async def attempt(self) -> StoredUnit | None:
         """Try once; a further attempt goes on where this one ended.
@@ -195,6 +197,11 @@ class RawTextUpload:
         is_unseen = self._location is not None and not self._is_stored
         return self._was_in_doubt or is_unseen
 
+    @property
+    def removed(self) -> Sequence[StoredUnit]:
+        """What its attempts have removed, or found to be gone; a listing may have shown it."""
+        return self._removed
+
     async def abandon(self) -> None:
         """Remove the file that was stored and never embedded: only this upload knows of it."""
         if self._location is None:
@@ -202,7 +209,7 @@ class RawTextUpload:
         try:
             errand = self._ways.errand(self._ways.timeout, self._trace_id)
             await self._ways.api.remove(errand, [self._location])
-            self._location = None
+            self._gone(self._location)
         except AnythingLLMError as error:
             log.warning("chunk.file_left", location=self._location, error=error.message)
 
@@ -230,9 +237,10 @@ class RawTextUpload:
         looks, is_first = self._ways.looks, self._sought is None
         if self._sought is None:
             self._sought = looks.seek(self._slug, self._unit.marker)
+            self._embedded_at = self._ways.clock()  # an upload may take minutes
         if is_first and not looks.is_due(self._sought):
             return False
-        left = self._sent_at + database.visible_seconds - self._ways.clock()
+        left = self._embedded_at + database.visible_seconds - self._ways.clock()
         if await self._is_found(self._sought, database, is_late=left <= 0):
             return True
         if left <= 0:
@@ -284,8 +292,13 @@ class RawTextUpload:
                 trace_id=self._trace_id,
                 is_exact=is_exact,
             )
-        except AnythingLLMServerError as error:
-            # It may be the database, and then nothing more is to be uploaded.
+        except (
+            AnythingLLMServerError,
+            AnythingLLMTimeoutError,
+            AnythingLLMProtocolError,
+        ) as error:
+            # Searching says nothing of the text. It may be the database, and then nothing more is
+            # to be uploaded.
             await self._ways.control.passes(self._slug, self._sent_at, self._trace_id, self._check)
             error.fault = Fault.THEIRS
             raise
@@ -303,7 +316,7 @@ class RawTextUpload:
                 await self._ways.api.relist(errand, self._slug, adds=adds, deletes=deletes)
         elif mending is _Mending.UPLOAD_ANEW:
             await self._ways.api.remove(errand, [location])
-            self._location = None
+            self._gone(location)
         else:
             # The database may take and refuse by turns: once is no proof.
             await self._ways.control.passes(
@@ -317,7 +330,8 @@ class RawTextUpload:
                     " database does not take this text. Publish it with line breaks, or without"
                     " rare characters"
                 )
-        self._mending, self._sent_at = _NEXT[mending], self._ways.clock()
+        self._mending = _NEXT[mending]
+        self._sent_at = self._embedded_at = self._ways.clock()
         raise AnythingLLMPendingError(
             f"{self._name}: stored, and not found by a search; {mending.value}",
             retry_after=_SHORTEST_WAIT,
@@ -361,9 +375,14 @@ class RawTextUpload:
         if embedded is not None:
             return embedded
         # It was removed, or never ours: the next attempt looks for the marker and uploads.
-        self._location = self._sought = None
+        self._gone(location)
+        self._sought = None
         self._doubt()
         raise self._not_ours()
+
+    def _gone(self, location: Location) -> None:
+        self._location = None
+        self._removed.append(StoredUnit(location, self._unit.marker))
 
     def _not_ours(self) -> AnythingLLMProtocolError:
         return AnythingLLMProtocolError(

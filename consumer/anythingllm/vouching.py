@@ -83,6 +83,10 @@ class Vouching:
         while len(self._known) > MOST_KNOWN:
             self._known.popitem(last=False)
 
+    def __contains__(self, location: Location) -> bool:
+        """Whether it was noted, and is not forgotten."""
+        return hash(location) in self._known
+
     async def found(
         self,
         slug: Slug,

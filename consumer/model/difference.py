@@ -21,7 +21,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, Protocol, TypeVar
@@ -113,11 +113,20 @@ def cover(wanted: Iterable[str], stored: Iterable[UnitT]) -> Cover[UnitT]:
     return Cover(covered, tuple(kept), tuple(left))
 
 
-def doubles_in(stored: Iterable[ComparableUnit]) -> frozenset[Location]:
+def always(location: Location) -> bool:
+    """Every listed unit is stored."""
+    return True
+
+
+def doubles_in(
+    stored: Iterable[ComparableUnit], is_proven: Callable[[Location], bool] = always
+) -> frozenset[Location]:
     """The locations of units that are there once more (rule 5).
 
     Args:
         stored: the units of one identity in one workspace.
+        is_proven: whether a listed unit is known to be stored. One that is not goes before one
+            that is.
     """
     copies: dict[object, list[ComparableUnit]] = {}
     for unit in sorted(stored, key=lambda unit: unit.location):
@@ -128,7 +137,7 @@ def doubles_in(stored: Iterable[ComparableUnit]) -> frozenset[Location]:
         for each in copies.values()
         if len(each) > 1
         for unit in each
-        if unit is not _newest(each)
+        if unit is not _newest([one for one in each if is_proven(one.location)] or each)
     )
 
 

@@ -15,8 +15,8 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from consumer.model.difference import ComparableUnit, UnitT, cover
-from consumer.model.names import Identity, Slug
+from consumer.model.difference import ComparableUnit, UnitT, always, cover
+from consumer.model.names import Identity, Location, Slug
 from consumer.model.precedence import Occurrence
 from consumer.model.version import DocumentVersion
 
@@ -45,28 +45,35 @@ class Known:
         newer = (unit.version for unit in stored if unit.version.newer_than(version))
         return not all(self.has_ended(each) for each in newer)
 
-    def left_over(self, stored: Iterable[UnitT]) -> tuple[UnitT, ...]:
+    def left_over(
+        self, stored: Iterable[UnitT], is_proven: Callable[[Location], bool] = always
+    ) -> tuple[UnitT, ...]:
         """Which units of former versions are not wanted.
 
         While wanted text is missing these are only copies of text that is there. Units of a newer
         version hold nothing for this one: that one is still in work, or lacks a chunk that was
         refused, and may need both copies of a text that stands in it twice. Of two copies the one
-        that a tombstone has ended goes: by its date it may look newer than all that follows.
+        that a tombstone has ended goes: by its date it may look newer than all that follows. One
+        that is listed and not proven to be stored holds nothing; it goes where its text is there.
         """
+        unproven: list[UnitT] = []
         ended: list[UnitT] = []
         older: list[UnitT] = []
         for unit in stored:
-            if self.has_ended(unit.version):
-                ended.append(unit)
-            elif self._is_older(unit.version):
-                older.append(unit)
+            is_ended = self.has_ended(unit.version)
+            if not (is_ended or self._is_older(unit.version)):
+                continue
+            if not is_proven(unit.location):
+                unproven.append(unit)
+            else:
+                (ended if is_ended else older).append(unit)
         found = cover(self.digests, older)
         rest = cover((Counter(self.digests) - found.covered).elements(), ended)
         covered = found.covered + rest.covered
         is_whole = covered.total() == len(self.digests)
         return tuple(
             unit
-            for unit in (*found.left, *rest.left)
+            for unit in (*found.left, *rest.left, *unproven)
             if is_whole or all(digest in covered for digest in unit.digests)
         )
 

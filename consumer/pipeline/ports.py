@@ -39,6 +39,11 @@ class UnitUpload(Protocol):
         """Whether something of it may still take effect, beside what the attempts found."""
         ...
 
+    @property
+    def removed(self) -> Sequence[StoredUnit]:
+        """What its attempts have removed, or found to be gone; a listing may have shown it."""
+        ...
+
     async def abandon(self) -> None:
         """Leave nothing of it behind, as far as that is possible; raises no `Failure`."""
         ...
@@ -92,6 +97,13 @@ class Storage(Protocol):
             texts: of the document's chunks, by digest. Rows with other texts are not looked for.
             trace_id: of the event.
             check: called before every request, as in `upload`.
+        """
+        ...
+
+    def is_proven(self, location: Location) -> bool:
+        """Whether a row that is listed is known to be stored: `found`, or where listings prove it.
+
+        False says that nobody knows; it is not asked from AnythingLLM.
         """
         ...
 

@@ -243,10 +243,11 @@ class Sweep:
         stored = sorted(
             (unit for unit in known if unit.location not in going), key=lambda unit: unit.location
         )
-        left_over = self._carried_out.known(slug, identity).left_over(stored)
+        is_proven = self._storage.is_proven
+        left_over = self._carried_out.known(slug, identity).left_over(stored, is_proven)
         # Only then: the copy that stays must not be one that goes for another reason.
         rest = [unit for unit in stored if unit not in left_over]
-        doubles = doubles_in(rest)
+        doubles = doubles_in(rest, is_proven)
         return [
             *left_over,
             *(u for u in rest if u.location in doubles and self._is_ours(u.version.partition)),

@@ -252,6 +252,7 @@ class Uploader:
     ) -> None:
         work.right.check()
         await pending.upload.abandon()
+        self._index.removed(pending.upload.removed)
         work.failed.extend(failed)
 
     async def _attempt(self, pending: PendingUnit, work: UploadState) -> Failure | None:
@@ -292,7 +293,11 @@ class Uploader:
         async def attempt() -> StoredUnit | None:
             metrics = self._metrics
             with metrics.chunks_in_flight.track_inprogress(), metrics.upload_seconds.time():
-                return await pending.upload.attempt()
+                try:
+                    return await pending.upload.attempt()
+                finally:
+                    # A row that is still believed would be taken for the copy that stays.
+                    self._index.removed(pending.upload.removed)
 
         stored = await self._slots.send(work.slug, attempt, work.right)
         pending.is_uploaded = stored is None

@@ -18,6 +18,7 @@ from consumer.anythingllm import (
 from consumer.anythingllm.database_control import AGAIN_SECONDS
 from consumer.anythingllm.joint_looks import MOST_UNSEEN
 from consumer.anythingllm.vector_databases import DATABASES as KNOWN
+from consumer.model.fault import Fault
 from consumer.model.names import Slug
 from consumer.sandbox.simulator import Simulator
 from tests.client.support import client_for, document, running_server
@@ -180,6 +181,32 @@ async def test_what_is_visible_late_is_waited_for(name: str) -> None:
 
     assert result.status == "succeeded"
     assert found(server) == dict.fromkeys(TEXTS, 1)
+
+
+async def test_an_upload_that_takes_long_is_not_taken_out_for_not_being_seen_at_once() -> None:
+    """Milvus shows it seconds after it was stored, and not after it was sent."""
+    async with running_server(vector_db="milvus") as server:
+        server.faults.visible_after_seconds = 5.0
+        server.faults.add("delay", path="*/raw-text", contains=TEXTS[0], seconds=50.0)
+        async with client_for(server, upload_timeout=120.0) as client:
+            result = await client.upload_document("docs", document(TEXTS[0]))
+
+    assert result.status == "succeeded"
+    assert (
+        server.journal.count("request.answered", path="/api/v1/workspace/docs/update-embeddings")
+        == 0
+    )
+
+
+async def test_searches_that_take_too_long_blame_no_text() -> None:
+    """It is stored, or not: nobody could see it. What it costs is time."""
+    async with at("pgvector") as (server, client):
+        await client.upload_document("docs", document("before", id="first"))
+        server.faults.add("hold", path="*/vector-search")
+        result = await client.upload_document("docs", document(TEXTS[0]))
+
+    (failed,) = result.failed_chunks
+    assert failed.fault is Fault.THEIRS
 
 
 async def test_a_database_that_nobody_tells_is_not_relied_upon() -> None:

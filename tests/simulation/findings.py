@@ -19,6 +19,10 @@ Allowed, because the documents say so (consumer/README.md, schemas/README.md, RE
 - A removal that AnythingLLM forbids (403) leaves what was to go for good; the generator makes none.
 - The test documents that prove a workspace are sent and removed also while a partition goes: they
   are no event's work.
+- A vector database that begins to refuse removals without a word is not found out for a minute
+  (`consumer.anythingllm.database_control`): vectors that were to go in it stay. And each test of
+  whether it removes again leaves a test document's.
+- On Chroma a server that is killed leaves vectors without rows.
 - In between, until AMBIGUITY and the look after it are over, copies and left-overs of uploads that
   nobody waited for.
 """
@@ -37,6 +41,7 @@ class Wrong(StrEnum):
     DOUBLE        it is stored more often than wanted.
     LEFT          text is stored that is not wanted (any more).
     UNSEARCHABLE  it is listed and can't be found.
+    ORPHAN        it is found and nothing lists it: no call can remove it any more.
     FOREIGN       something of others was touched.
     PREMATURE     a result said that a chunk is stored, and it was not.
     GAP           something was removed when no version was whole without it.
@@ -61,6 +66,7 @@ class Wrong(StrEnum):
     DOUBLE = "double"
     LEFT = "left"
     UNSEARCHABLE = "unsearchable"
+    ORPHAN = "orphan"
     FOREIGN = "foreign"
     PREMATURE = "premature"
     GAP = "gap"

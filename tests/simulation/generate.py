@@ -10,10 +10,11 @@ No request takes effect later than ANYTHINGLLM_AMBIGUITY_SECONDS: what is beyond
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
+from consumer.sandbox.simulator import VectorDb
 from tests.simulation.scenes import LONG, SHORT, SLUGS, Document, Scene, scene_of
 from tests.simulation.schedule import (
     At,
@@ -51,7 +52,7 @@ _DOCUMENTS, _EVENTS, _FAULTS, _LIVES = 4, 12, 4, 4  # at most
 _ENDPOINTS: Sequence[tuple[Endpoint, int]] = (
     ("upload", 30), ("removal", 22), ("listing", 14), ("check", 8), ("embed", 4), ("any", 6),
     ("search", 3), ("counts", 3), ("workspaces", 3), ("create", 2), ("key", 1),
-    ("collector", 1), ("embedder", 2),
+    ("collector", 1), ("embedder", 2), ("metrics", 1),
 )  # fmt: skip
 _KINDS: Sequence[tuple[str, int]] = (
     ("status", 40), ("delay", 22), ("reset-after", 10), ("reset", 8), ("fin-after", 4),
@@ -63,6 +64,22 @@ _CHANGES: Sequence[tuple[Change, int]] = (
     ("cut-off", 5), ("server-restarts", 5), ("proxy-away", 6), ("empty", 3), ("remake", 3),
     ("delete", 2), ("embedder-down", 4), ("collector-frozen", 4),
 )  # fmt: skip
+_DATABASES: Sequence[tuple[str, int]] = (
+    (VectorDb.LANCEDB, 60), (VectorDb.PGVECTOR, 16), (VectorDb.CHROMA, 12), (VectorDb.MILVUS, 12),
+)  # fmt: skip
+_SEARCHES = 10  # weight of searches where they prove something
+_OF_ANY_DATABASE: Sequence[tuple[Change, int]] = (
+    ("vectors-refused", 2), ("vectors-kept", 2), ("database-down", 2),
+)  # fmt: skip
+_OF_DATABASES: Mapping[str, Sequence[tuple[Change, int]]] = {
+    VectorDb.PGVECTOR: (("vectors-refused", 14), ("vectors-kept", 14), ("database-down", 10)),
+    VectorDb.CHROMA: (("vectors-refused", 5), ("vectors-kept", 5), ("database-down", 5)),
+    VectorDb.MILVUS: (("vectors-kept", 10), ("database-down", 5), ("vectors-refused", 5)),
+}
+"""What befalls them beside other things. Only pgvector's table is there before a workspace is: in
+one that was made while the embedder had another dimension nothing could ever be stored."""
+_OF_DATABASE = frozenset({"vectors-refused", "vectors-kept", "database-down", "dimension"})
+_CHANGE_VECTORS = ("upload", "upload", "removal", "removal", "sentinel", "search", "embed")
 
 
 def generate(seed: int) -> Schedule:
@@ -74,11 +91,14 @@ class _Generator:
     def __init__(self, seed: int) -> None:
         self._seed = seed
         self._rng = random.Random(seed)
+        self._changes: Sequence[tuple[Change, int]] = _CHANGES
+        self._endpoints: Sequence[tuple[Endpoint, int]] = _ENDPOINTS
         self._long_left = True  # at most one thing takes long: delays of one request add up
 
     def schedule(self) -> Schedule:
         rng = self._rng
         setup = self._setup()
+        self._with_database(setup)
         scene = self._scene() if self._happens(0.5) else Scene()
         if scene.partitions is not None:
             setup = replace(setup, partitions=scene.partitions, begins=0)
@@ -95,6 +115,8 @@ class _Generator:
 
     def _setup(self) -> Setup:
         rng = self._rng
+        vector_db = self._weighted(_DATABASES)
+        late = (0, 0, 2, 8) if vector_db == VectorDb.MILVUS else (0,)
         prepared = tuple(slug for slug in SLUGS if self._happens(0.65))
         if self._happens(0.15):
             prepared = (*prepared, STRANGERS)
@@ -108,7 +130,19 @@ class _Generator:
             in_flight=rng.choice((32, 32, 32, 2, 1)),
             per_document=rng.choice((5, 5, 1)),
             restless=300 if self._happens(0.05) else 0,
+            vector_db=vector_db,
+            visible_after=rng.choice(late),
         )
+
+    def _with_database(self, setup: Setup) -> None:
+        name = setup.vector_db
+        changes = [*_CHANGES, *_OF_DATABASES.get(name, _OF_ANY_DATABASE)]
+        if name == VectorDb.PGVECTOR and setup.prepared:
+            changes.append(("dimension", 10))
+        self._changes = changes
+        self._endpoints = list(_ENDPOINTS)
+        if name != VectorDb.LANCEDB:
+            self._endpoints.append(("search", _SEARCHES))
 
     def _history(self, scene: Scene) -> tuple[Published, ...]:
         rng = self._rng
@@ -205,7 +239,7 @@ class _Generator:
 
     def _hit(self, history: Sequence[Published]) -> Hit:
         rng = self._rng
-        on = self._weighted(_ENDPOINTS)
+        on = self._weighted(self._endpoints)
         texts = [text for event in history if isinstance(event, Doc) for text in event.texts]
         about = rng.choice(texts) if texts and on == "upload" and self._happens(0.4) else ""
         return replace(self._hit_on(on), contains=about)
@@ -240,8 +274,10 @@ class _Generator:
 
     def _life(self, history: Sequence[Published]) -> Life:
         rng = self._rng
-        what = self._weighted(_CHANGES)
+        what = self._weighted(self._changes)
         when = self._moment() if self._happens(0.65) else At(rng.uniform(0, 700))
+        if what in _OF_DATABASE and self._happens(0.8):
+            when = replace(self._moment(), what=rng.choice(_CHANGE_VECTORS))
         slugs = [event.slug for event in history if isinstance(event, Doc)] or ["docs"]
         who = "B" if what == "start" else rng.choice("AAAB")
         seconds = rng.choice((0.5, 5.0, 20.0, 50.0, 100.0, 300.0))

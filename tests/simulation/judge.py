@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from consumer.anythingllm.sentinel import is_sentinel
+from consumer.model.marker import decode_marker
+from consumer.sandbox.simulator import VectorDb
 from consumer.telemetry.metrics import PREFIX
 from tests.simulation.findings import Wrong
 from tests.simulation.reference import Allowed, Place, State, Told, allowed
@@ -44,6 +46,7 @@ def judge(schedule: Schedule, watch: Watch) -> None:
     _judge_letters(watch, schedule.faults)
     _judge_commits(watch)
     _judge_workspaces(watch, schedule)
+    _judge_orphans(watch, schedule)
     _judge_memory(watch)
 
 
@@ -184,6 +187,23 @@ def _judge_workspaces(watch: Watch, schedule: Schedule) -> None:
         strange = [text for _, text, _ in sim.chunks(slug) if text == STRANGE + slug]
         if slug not in watch.stage.hands and len(strange) != 1:
             watch.note(Wrong.FOREIGN, slug)
+
+
+def _judge_orphans(watch: Watch, schedule: Schedule) -> None:
+    """Vectors that are found for ever, and that no call can reach (`tests.simulation.findings`)."""
+    stage = watch.stage
+    killed = any(life.what == "server-restarts" for life in schedule.life)
+    for slug in sorted(stage.sim.state.workspaces.keys() - stage.hands.keys()):
+        for source, text in stage.sim.orphans(slug):
+            if is_sentinel(source):
+                watch.orphans.append("sentinel")
+            elif killed and schedule.setup.vector_db == VectorDb.CHROMA:
+                watch.orphans.append("killed")
+            elif (slug, source) in stage.unseen:
+                watch.orphans.append("unseen")
+            elif (marker := decode_marker(source)) is not None:
+                shown = text.rpartition("\n")[2]
+                watch.note(Wrong.ORPHAN, f"{shown!r} of {marker.document_id} in {slug}")
 
 
 def _judge_memory(watch: Watch) -> None:

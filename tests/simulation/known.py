@@ -437,6 +437,35 @@ KNOWN: dict[str, Schedule] = {
         ),
         life=(Life("cut-off", On("check", nth=4), seconds=50.0),),
     ),
+    "vectors of another dimension, and a look at what was listed meanwhile": Schedule(
+        3544531288,
+        Setup(prepared=("other",), vector_db="pgvector"),
+        history=(Doc("b", tuple(f"b {n}" for n in range(11)), slug="other"),),
+        life=(Life("dimension", At(0), seconds=50.0),),
+    ),
+    "a row without vectors, overtaken by a version that wants its text": Schedule(
+        1950881564,
+        Setup(prepared=("other",), vector_db="pgvector"),
+        history=(
+            Doc("b", ("six",), day=1, when=On("removal")),
+            Doc("c", ("one", "four"), day=1, slug="other"),
+            Doc("c", ("four",), day=1, slug="other"),
+        ),
+        life=(Life("vectors-refused", On("assigned", nth=2), seconds=0.5),),
+    ),
+    "searches that take too long blame no text": Schedule(
+        133343865,
+        Setup(vector_db="milvus"),
+        history=(Doc("a", ("a 0", "a 1", "a 2")),),
+        faults=(Hit("search", "drip", times=None, seconds=1.0),),
+        life=(Life("vectors-kept", On("embed"), seconds=0.5),),
+    ),
+    "an upload that takes longer than a vector to be seen": Schedule(
+        838599998,
+        Setup(vector_db="milvus", visible_after=2),
+        history=(Doc("a", ("five",), day=1),),
+        faults=(Hit("upload", "delay", contains="five", seconds=50.0),),
+    ),
     "a replay that is told after the tombstone that ended it": Schedule(
         704838725,
         Setup(partitions=2, prepared=("other",), per_document=1),

@@ -32,7 +32,7 @@ from tests.simulation.schedule import (
     Tomb,
     When,
 )
-from tests.simulation.stage import DOCUMENTS, EPOCH, Json, Stage, staged
+from tests.simulation.stage import DELETES_FAIL, DOCUMENTS, EPOCH, Json, Stage, staged
 from tests.simulation.watch import Watch
 from tests.virtual.loop import Spins, Stuck, VirtualLoop
 
@@ -42,6 +42,7 @@ _NAMED_WITHIN = 600.0
 _SETTLED_WITHIN = 6 * 3600.0
 _AFTERWARDS = 400.0  # on top of the ambiguity: the look that is due then, and another one after it
 _SENTINELS_GO_WITHIN = 900.0
+_REMOVALS_TESTED_WITHIN = 1800.0  # where they have failed again and again
 _MOST_TURNS = 1_000_000
 
 
@@ -193,6 +194,10 @@ async def _live(stage: Stage, watch: Watch, life: Life) -> None:
             stage.sim.faults.collector = "frozen"
             await asyncio.sleep(seconds)
             stage.sim.faults.collector = "up"
+        case "vectors-refused" | "vectors-kept" | "database-down" | "dimension":
+            stage.break_database(life.what, broken=True)
+            await asyncio.sleep(seconds)
+            stage.break_database(life.what, broken=False)
         case "empty" | "remake" | "delete":
             stage.change_by_hand(life.what, life.slug)
 
@@ -244,7 +249,9 @@ async def _heal(stage: Stage, schedule: Schedule, watch: Watch) -> None:
         watch.note(Wrong.STUCK, f"not settled in time; unanswered: {open_}")
     ambiguity = schedule.setup.ambiguity
     restless = 2 * ambiguity if schedule.setup.restless else 0
-    await asyncio.sleep(ambiguity + _AFTERWARDS + restless)
+    failed = any(life.what in DELETES_FAIL for life in schedule.life)
+    rarely = _REMOVALS_TESTED_WITHIN if failed else 0
+    await asyncio.sleep(ambiguity + _AFTERWARDS + restless + rarely)
     if stage.sentinels():
         await asyncio.sleep(_SENTINELS_GO_WITHIN)
 
@@ -288,6 +295,10 @@ def _trace(stage: Stage, watch: Watch) -> str:
 
 def _counts(stage: Stage, schedule: Schedule, watch: Watch) -> Mapping[str, int]:
     counts: Counter[str] = Counter(stage.counts)
+    counts[f"setup.{schedule.setup.vector_db}"] = 1
+    counts["setup.visible_after"] = schedule.setup.visible_after > 0
+    counts["vectors.refused"] = stage.sim.journal.count("vectors.lost")
+    counts.update(f"orphan.{why}" for why in watch.orphans)
     for entry in stage.sim.journal.of("fault.fired"):
         counts[f"fault.{entry['kind']}"] += 1
     for answers in watch.answers.values():

@@ -114,7 +114,7 @@ Published = Doc | Tomb | Replay | Nothing
 
 Endpoint = Literal[
     "upload", "embed", "check", "listing", "removal", "search", "counts", "workspaces", "create",
-    "key", "collector", "embedder", "any",
+    "key", "collector", "embedder", "metrics", "any",
 ]  # fmt: skip
 
 
@@ -154,6 +154,7 @@ class Hit(_Shown):
 Change = Literal[
     "crash", "stop", "start", "rebalance", "freeze", "cut-off", "server-restarts", "proxy-away",
     "empty", "remake", "delete", "embedder-down", "collector-frozen",
+    "vectors-refused", "vectors-kept", "database-down", "dimension",
 ]  # fmt: skip
 
 
@@ -163,7 +164,7 @@ class Life(_Shown):
 
     Args:
         what: see `Change`; ``start`` is a further member, ``empty`` and the two behind it are
-            people's doing in a workspace.
+            people's doing in a workspace; the last four are the vector database's.
         when: see `When`.
         who: the member.
         seconds: until it is over: the process starts again, the server is back.
@@ -198,6 +199,8 @@ class Setup(_Shown):
         trouble: seconds for which faults go on when the last thing has happened, unless everything
             is settled before.
         restless: seconds between two rebalances that nobody wants, to the very end; 0: none.
+        vector_db: the vector database behind AnythingLLM.
+        visible_after: seconds until its searches find what was stored, to the very end.
     """
 
     partitions: int = 1
@@ -215,6 +218,8 @@ class Setup(_Shown):
     drain: int = 20
     trouble: float = 900
     restless: float = 0
+    vector_db: str = "lancedb"
+    visible_after: float = 0
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from aiohttp import web
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaTimeoutError
 
+from consumer.anythingllm.database_control import REMOVES_SECONDS
 from consumer.anythingllm.sentinel import is_sentinel
 from consumer.kafka import source as source_module
 from consumer.model import origin as of
@@ -41,7 +42,9 @@ RESULTS = "documents.upload-results"
 EPOCH = datetime(2026, 3, 1, tzinfo=UTC)
 START = EPOCH + timedelta(days=30)
 STRANGE = "a stranger's text in "
+DELETES_FAIL = frozenset({"vectors-kept", "database-down"})
 _PORT = 3001
+_OTHER_DIMENSION = 32
 _PUBLISH_SECONDS = 0.005
 
 PATHS: Mapping[str, tuple[str, str]] = {
@@ -57,6 +60,7 @@ PATHS: Mapping[str, tuple[str, str]] = {
     "key": ("GET", "*/auth"),
     "collector": ("GET", "*/accepted-file-types"),
     "embedder": ("POST", "*/openai/embeddings"),
+    "metrics": ("GET", "*/metrics"),
     "any": ("*", "*"),
 }
 """Method and path of each endpoint, as rules of the simulated server take them."""
@@ -95,7 +99,7 @@ class Observer(Protocol):
 
     def changing(self, owner: str, endpoint: str) -> None: ...
 
-    def removed(self, slug: str, source: str) -> None: ...
+    def removed(self, slug: str, source: str, kept: int) -> None: ...
 
     def died(self, owner: str, error: BaseException) -> None: ...
 
@@ -104,17 +108,21 @@ class WatchedSimulator(Simulator):
     """Tells of every request that arrives, and of every row that was removed."""
 
     arrives: Callable[[web.BaseRequest], Any]
-    removed: Callable[[str, str], None]
+    removed: Callable[[str, str, str, int], None]
 
     def watch(self) -> None:
         """Begin to tell."""
         record = self.journal.record
+        sources: dict[str, str] = {}  # by location; a file may go before its row does
 
         def told(action: str, **fields: Any) -> None:
             record(action, **fields)
-            if action == "document.unembedded":
-                file = self.state.files[fields["location"]]
-                self.removed(fields["slug"], file.metadata["docSource"])
+            if action == "document.stored":
+                sources[fields["location"]] = fields["doc_source"]
+            if action == "document.unembedded" and fields["vectors"]:
+                location = fields["location"]
+                source = sources.get(location, "")
+                self.removed(fields["slug"], location, source, fields["kept"])
 
         self.journal.record = told  # type: ignore[method-assign]
 
@@ -171,13 +179,17 @@ class Stage:
         self.counts: Counter[str] = Counter()
         self.events: dict[str, Record] = {}  # by name, for replays
         self.hands: dict[str, list[float]] = {}  # when people changed a workspace
+        self.unseen: set[tuple[str, str]] = set()  # removed within the minute in which nobody looks
+        self._removal_sent: dict[str, float] = {}  # by location
+        self._deletes_fail_since = 0.0
         self._bells: dict[str, _Bell] = {}
         clock_start = START.timestamp()
         self.sim = WatchedSimulator(
-            Options(port=_PORT, seed=seed), clock=lambda: clock_start + loop.now
+            Options(port=_PORT, seed=seed, vector_db=setup.vector_db),
+            clock=lambda: clock_start + loop.now,
         )
         self.sim.arrives = self._arrives
-        self.sim.removed = observer.removed
+        self.sim.removed = self._removed
         self.sim.watch()
         self.settings = _settings(setup, self.sim.endpoint, self.sim.api_key)
         self.kafka = SimulatedKafka(
@@ -221,7 +233,18 @@ class Stage:
             else:
                 owner = request.headers.get("User-Agent", "").removeprefix(AGENT)
                 self.observer.changing(owner, endpoint)
+            for location in (*body.get("names", ()), *body.get("deletes", ())):
+                self._removal_sent[location] = self.loop.now
         self.happened(endpoint)
+
+    def _removed(self, slug: str, location: str, source: str, kept: int) -> None:
+        """A row went that had vectors; so many of them are still there."""
+        sent = self._removal_sent.get(location, 0.0)
+        if kept:
+            self.happened("vectors.kept")
+            if sent - self._deletes_fail_since <= REMOVES_SECONDS:
+                self.unseen.add((slug, source))
+        self.observer.removed(slug, source, kept)
 
     def _is_about_sentinels(self, endpoint: str, body: Json) -> bool:
         if endpoint == "upload":
@@ -359,10 +382,31 @@ class Stage:
                 details["headers"] = {"Retry-After": str(hit.retry_after)}
             self.sim.faults.add(hit.kind, **details)
 
-    def mend(self, *, but: Sequence[Hit] = ()) -> None:
-        """Everything goes well again, but for these."""
+    def break_database(self, what: str, *, broken: bool) -> None:
+        """Break or mend the vector database (the last four of `schedule.Change`)."""
+        faults = self.sim.faults
+        did_fail = faults.vectors_kept or faults.database_down
+        match what:
+            case "vectors-refused":
+                faults.vectors_refused = broken
+            case "vectors-kept":
+                faults.vectors_kept = broken
+            case "database-down":
+                faults.database_down = broken
+            case "dimension":
+                faults.embedder_dimension = _OTHER_DIMENSION if broken else None
+        if broken and not did_fail and what in DELETES_FAIL:
+            self._deletes_fail_since = self.loop.now
+
+    def usual(self) -> None:
+        """Nothing is wrong but what is so to the very end."""
         self.sim.faults.clear()
         self.sim.faults.latency = self.setup.latency
+        self.sim.faults.visible_after_seconds = self.setup.visible_after
+
+    def mend(self, *, but: Sequence[Hit] = ()) -> None:
+        """Everything goes well again, but for these."""
+        self.usual()
         self.add_faults(but)
 
     async def prepare(self, slug: str) -> None:
@@ -455,7 +499,7 @@ async def staged(setup: Setup, seed: int, observer: Observer) -> AsyncIterator[S
             for slug in setup.prepared:
                 await stage.prepare(slug)
             await stage.sim.start()
-            stage.sim.faults.latency = setup.latency
+            stage.usual()
             yield stage
         finally:
             await stage.close()

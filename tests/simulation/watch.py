@@ -31,6 +31,7 @@ class Watch:
         self.at: dict[Place, float] = {}
         self.answers: dict[Place, list[Json]] = {}
         self.letters: list[Mapping[str, str]] = []
+        self.orphans: list[str] = []  # why vectors that nothing lists may be there
         self.stopped: set[str] = set()  # owners that ended in order
         self.stood_still: set[str] = set()  # owners that may have lost their partitions
         self.over = False
@@ -89,9 +90,9 @@ class Watch:
         if missing:
             self.note(Wrong.PREMATURE, f"{told.identity} in {slug}: {_listed(missing)}")
 
-    def removed(self, slug: str, source: str) -> None:
+    def removed(self, slug: str, source: str, kept: int) -> None:
         marker = decode_marker(source)
-        if marker is None or slug in self.stage.hands or self._is_there_twice(slug, marker):
+        if kept or marker is None or slug in self.stage.hands or self._is_there_twice(slug, marker):
             return
         identity = marker.document_id
         left = self.stored(slug).get(identity, Counter())

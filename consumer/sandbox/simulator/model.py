@@ -162,9 +162,16 @@ class Model:
             await asyncio.sleep(self.costs.delete_per_add * adds)
         if row not in self.state.rows_of(row.file.location):
             return
+        there = self.vectors.count_of(row.workspace, row.doc_id)
         self.vectors.remove(row.workspace, row.doc_id)
         self.state.remove_row(row)
-        self.journal.record("document.unembedded", slug=row.workspace, location=row.file.location)
+        self.journal.record(
+            "document.unembedded",
+            slug=row.workspace,
+            location=row.file.location,
+            vectors=there,
+            kept=self.vectors.count_of(row.workspace, row.doc_id),
+        )
 
     async def remove(self, location: str) -> None:
         """Remove a file, its cache, and its rows and vectors in every workspace.
@@ -248,7 +255,11 @@ class Model:
         stored = await self.vectors.insert(
             workspace.slug, doc_id, file, pieces, from_cache=from_cache
         )
+        if self.vectors.database.row_seconds:
+            await asyncio.sleep(self.vectors.database.row_seconds)
         file.cache = pieces
+        if self.vectors.database.row_seconds:
+            await asyncio.sleep(self.vectors.database.row_seconds)
         if self.state.workspaces.get(workspace.slug) is not workspace:
             raise TableError("the workspace was deleted meanwhile")
         self.state.add_row(workspace, doc_id, file, len(pieces))

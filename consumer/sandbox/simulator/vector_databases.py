@@ -84,6 +84,8 @@ class SimulatedDatabase:
         lies_on_insert: a refused insert is told as success, ``cached`` included.
         lies_on_delete: a refused delete is told as success; the vectors stay.
         lies_when_down: a database that is down looks empty, and deletes are told as success.
+        row_seconds: between a document's vectors and its ``cached``, and from there to its row: a
+            server that is killed then leaves vectors that nothing lists.
     """
 
     name: VectorDb
@@ -101,6 +103,7 @@ class SimulatedDatabase:
     lies_on_insert: bool = False
     lies_on_delete: bool = False
     lies_when_down: bool = False
+    row_seconds: float = 0.0
 
 
 def chroma_collection(slug: str) -> str:
@@ -158,7 +161,12 @@ PGVECTOR = SimulatedDatabase(
     lies_on_delete=True,
     lies_when_down=True,
 )
-CHROMA = SimulatedDatabase(VectorDb.CHROMA, collection=chroma_collection, count=_none)
+CHROMA = SimulatedDatabase(
+    VectorDb.CHROMA,
+    collection=chroma_collection,
+    count=_none,
+    row_seconds=0.005,  # measured: 7 of 8 uploads in one kill; elsewhere 1 of 204 at most
+)
 MILVUS = SimulatedDatabase(
     VectorDb.MILVUS,
     collection=milvus_collection,

@@ -95,6 +95,11 @@ class VectorStore:
         if not self._deletes_fail():
             self._tables.remove(slug, doc_id)
 
+    def count_of(self, slug: str, doc_id: str) -> int:
+        """Vectors of one document."""
+        table = self._tables.get(slug)
+        return table.count_of(doc_id) if table else 0
+
     def drop(self, slug: str) -> None:
         """Remove all that is where a workspace's vectors are, or not; nobody is told."""
         if not self._deletes_fail():

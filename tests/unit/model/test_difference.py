@@ -191,6 +191,8 @@ def test_of_doubles_the_newest_counts() -> None:
     other_text = Row(Location("e"), ("y",), older, "id")
 
     assert doubles_in([c, other_text, b, other_id, a]) == {"a", "c"}
+    assert doubles_in([a, b, c], lambda each: each == "a") == {"b", "c"}
+    assert doubles_in([a, b, c], lambda _: False) == {"a", "c"}
 
 
 @given(st.permutations(range(4)))

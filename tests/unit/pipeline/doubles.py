@@ -133,6 +133,10 @@ class Upload:
     def may_still_come(self) -> bool:
         return self.unit.text in self.storage.may_still_come
 
+    @property
+    def removed(self) -> Sequence[StoredUnit]:
+        return self.storage.removed_by_uploads
+
     async def abandon(self) -> None:
         self.storage.calls.append(f"abandon {self.unit.text}")
 
@@ -163,6 +167,7 @@ class Storage:
     not_found: set[str] = field(default_factory=set)
     vectors_kept: list[StoredUnit] = field(default_factory=list)
     looked_for: list[tuple[list[Location], list[str]]] = field(default_factory=list)
+    removed_by_uploads: list[StoredUnit] = field(default_factory=list)
 
     async def prepare(self, slug: str, *, trace_id: str) -> None:
         self.prepared.append(slug)
@@ -205,6 +210,9 @@ class Storage:
         for unit in answer:
             take(unit)
         return listed
+
+    def is_proven(self, location: Location) -> bool:
+        return location not in self.not_found
 
     async def found(
         self,

@@ -129,6 +129,18 @@ def test_a_second_copy_of_text_is_left_over_also_while_other_text_is_missing() -
     assert left.digests == wanted.digests
 
 
+def test_a_row_that_no_search_has_found_does_not_stand_for_one_that_was_found() -> None:
+    """Its vectors were refused: were it kept for the text, the only true copy would go."""
+    memory = _memory()
+    refused = replace(stored("a", "x", 2), location=Location("custom-documents/a.json"))
+    found = replace(stored("a", "x", 3), location=Location("custom-documents/b.json"))
+    memory.document(DOCS, A, version(3), _digests(found))
+    known = memory.known(DOCS, A)
+
+    assert known.left_over([refused, found], lambda each: each == found.location) == (refused,)
+    assert known.left_over([refused, found], lambda _: False) == ()
+
+
 def test_a_newer_version_keeps_no_text_of_the_known_one() -> None:
     """The newer one wants the text twice, and a chunk of it was refused: both copies are wanted."""
     memory = _memory()

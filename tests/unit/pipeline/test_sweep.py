@@ -124,6 +124,17 @@ async def test_of_what_is_there_twice_the_first_location_stays() -> None:
 
 
 @virtually
+async def test_a_copy_that_no_search_has_found_is_not_the_one_that_stays() -> None:
+    """AnythingLLM lists it, and its vectors were refused: the other one is the true copy."""
+    async with looking(ONE_AGAIN, TWO, ONE) as scene:
+        (first,) = _at(ONE_AGAIN)
+        scene.storage.not_found = {min(first, ONE.location)}
+        await scene.pass_by()
+
+        assert scene.locations == {max(first, ONE.location), TWO.location}
+
+
+@virtually
 async def test_the_same_text_of_two_chunks_is_no_double() -> None:
     """A document may say the same thing twice."""
     whole = document("a", "same", "same")

@@ -340,6 +340,17 @@ async def test_a_chunk_that_is_given_up_leaves_no_file_behind() -> None:
     assert [failed.reason for failed in applied.failed] == [FailureReason.EXHAUSTED]
 
 
+async def test_what_an_upload_has_removed_is_believed_to_be_there_no_more() -> None:
+    """A listing showed it; the second look would take the copy that stays for its double."""
+    gone = stored("a", "one", location="custom-documents/gone.json")
+    storage = Storage(units=[gone], removed_by_uploads=[gone])
+    index = index_of(storage)
+    await index.units(DOCS, A, trace_id=TRACE)
+    await Fences().carry_out(uploader_of(storage, index), _plan("a", "one"))
+
+    assert [row.location for row in index.known(DOCS, A)] == ["custom-documents/one.json"]
+
+
 def _poison(text: str, poison: str) -> Failure | None:
     return Failure("refused") if text == poison else None
 
