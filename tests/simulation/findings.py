@@ -20,8 +20,10 @@ Allowed, because the documents say so (consumer/README.md, schemas/README.md, RE
 - The test documents that prove a workspace are sent and removed also while a partition goes: they
   are no event's work.
 - A vector database that begins to refuse removals without a word is not found out for a minute
-  (`consumer.anythingllm.database_control`): vectors that were to go in it stay. And each test of
-  whether it removes again leaves a test document's.
+  (`consumer.anythingllm.database_control`): vectors that were to go in it stay. Where that was an
+  event's work, an event of that document tells it (`consumer.pipeline.erasure`), with a dead
+  letter; where it was a look after left-overs, nobody does. And each test of whether the database
+  removes again leaves a test document's.
 - On Chroma a server that is killed leaves vectors without rows.
 - In between, until AMBIGUITY and the look after it are over, copies and left-overs of uploads that
   nobody waited for.
@@ -42,6 +44,7 @@ class Wrong(StrEnum):
     LEFT          text is stored that is not wanted (any more).
     UNSEARCHABLE  it is listed and can't be found.
     ORPHAN        it is found and nothing lists it: no call can remove it any more.
+    UNTOLD        the same, by an event that was answered as if it were gone.
     FOREIGN       something of others was touched.
     PREMATURE     a result said that a chunk is stored, and it was not.
     GAP           something was removed when no version was whole without it.
@@ -67,6 +70,7 @@ class Wrong(StrEnum):
     LEFT = "left"
     UNSEARCHABLE = "unsearchable"
     ORPHAN = "orphan"
+    UNTOLD = "untold"
     FOREIGN = "foreign"
     PREMATURE = "premature"
     GAP = "gap"

@@ -7,14 +7,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from consumer.anythingllm.sentinel import is_sentinel
-from consumer.model.marker import decode_marker
+from consumer.model.marker import Marker, decode_marker
 from consumer.sandbox.simulator import VectorDb
 from consumer.telemetry.metrics import PREFIX
 from tests.simulation.findings import Wrong
 from tests.simulation.reference import Allowed, Place, State, Told, allowed
 from tests.simulation.schedule import Hit, Schedule
 from tests.simulation.stage import DOCUMENTS, STRANGE
-from tests.simulation.watch import Watch
+from tests.simulation.watch import Watch, told_kept
 
 _REFUSALS = (413, 422)
 _LETTERED = frozenset({"invalid", "partial", "failed"})
@@ -54,8 +54,10 @@ def _refused(watch: Watch, told: Told) -> list[Counter[str]]:
     found = []
     for answer in watch.answers.get(told.place, ()):
         if answer["status"] in ("partial", "failed"):
-            places = [int(id.rpartition("_")[2]) for id in answer["failed_chunk_ids"]]
-            found.append(Counter(told.texts[place] for place in places))
+            failed = set(answer["failed_chunk_ids"]) - told_kept(answer)
+            if failed:
+                places = [int(id.rpartition("_")[2]) for id in failed]
+                found.append(Counter(told.texts[place] for place in places))
     return found
 
 
@@ -68,10 +70,23 @@ def _given_up(
     return {(told.slug or "", text) for told in events if told.slug in slugs for text in told.texts}
 
 
+def _may_be_kept(watch: Watch, told: Told) -> bool:
+    """Whether something of the document could not be removed: an event that says so is right."""
+    return any(_identity(source) == told.identity for _, source in watch.stage.kept)
+
+
+def _identity(source: str) -> str | None:
+    marker = decode_marker(source)
+    return marker.document_id if marker else None
+
+
 def _judge_answers(watch: Watch, events: Iterable[Told], may: Allowed) -> None:
     for told in events:
         answers = watch.answers.get(told.place)
-        if not answers:
+        if answers and told_kept(answers[0]):
+            if not _may_be_kept(watch, told):
+                watch.note(Wrong.STATUS, f"{told.identity} at {told.place[2]}: nothing was kept")
+        elif not answers:
             watch.note(Wrong.UNANSWERED, f"{told.identity} at {told.place[2]}")
         elif (status := answers[0]["status"]) not in may.statuses[told.place]:
             wanted = " or ".join(sorted(may.statuses[told.place]))
@@ -142,6 +157,9 @@ def _judge_letters(watch: Watch, hits: Iterable[Hit]) -> None:
         place = (at[0], int(at[1]), int(at[2]))
         lettered.add(place)
         told = watch.told.get(place)
+        is_kept = letter["__connect.errors.stage"] == "remove"
+        if is_kept and told is not None and _may_be_kept(watch, told):
+            continue
         if told is None or not _deserved(told, letter["dlq.reason"], hits):
             watch.note(Wrong.LETTER, f"{letter['dlq.reason']} for {told and told.identity}")
 
@@ -197,13 +215,32 @@ def _judge_orphans(watch: Watch, schedule: Schedule) -> None:
         for source, text in stage.sim.orphans(slug):
             if is_sentinel(source):
                 watch.orphans.append("sentinel")
-            elif killed and schedule.setup.vector_db == VectorDb.CHROMA:
+                continue
+            marker, kept = decode_marker(source), stage.kept.get((slug, source))
+            if marker is None:
+                continue
+            shown = f"{text.rpartition(chr(10))[2]!r} of {marker.document_id} in {slug}"
+            if killed and schedule.setup.vector_db == VectorDb.CHROMA:
                 watch.orphans.append("killed")
-            elif (slug, source) in stage.unseen:
-                watch.orphans.append("unseen")
-            elif (marker := decode_marker(source)) is not None:
-                shown = text.rpartition("\n")[2]
-                watch.note(Wrong.ORPHAN, f"{shown!r} of {marker.document_id} in {slug}")
+            elif kept is None or not kept.at_once:
+                watch.note(Wrong.ORPHAN, shown)
+            elif not kept.by_event:
+                watch.orphans.append("left-over")
+            elif _is_told(watch, marker):
+                watch.orphans.append("told")
+            else:
+                watch.note(Wrong.UNTOLD, shown)
+
+
+def _is_told(watch: Watch, marker: Marker) -> bool:
+    """Whether some event of the document was answered that these chunks could not be removed."""
+    ids = {chunk.id for chunk in marker.chunks}
+    return any(
+        ids <= told_kept(answer)
+        for place, answers in watch.answers.items()
+        if watch.told[place].identity == marker.document_id
+        for answer in answers
+    )
 
 
 def _judge_memory(watch: Watch) -> None:

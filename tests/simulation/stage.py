@@ -150,6 +150,19 @@ def _settings(setup: Setup, endpoint: str, key: str) -> Settings:
     )
 
 
+@dataclass(frozen=True)
+class Kept:
+    """How it came that a row went and its vectors stayed.
+
+    Args:
+        by_event: an event's work has removed it; else a look after left-overs.
+        at_once: within the minute in which nobody can know that removals have begun to fail.
+    """
+
+    by_event: bool
+    at_once: bool
+
+
 @dataclass
 class _Bell:
     """Who waits for the nth time that something happens."""
@@ -179,8 +192,8 @@ class Stage:
         self.counts: Counter[str] = Counter()
         self.events: dict[str, Record] = {}  # by name, for replays
         self.hands: dict[str, list[float]] = {}  # when people changed a workspace
-        self.unseen: set[tuple[str, str]] = set()  # removed within the minute in which nobody looks
-        self._removal_sent: dict[str, float] = {}  # by location
+        self.kept: dict[tuple[str, str], Kept] = {}  # by workspace and docSource
+        self._removals: dict[str, tuple[float, bool]] = {}  # by location: when, and by an event
         self._deletes_fail_since = 0.0
         self._bells: dict[str, _Bell] = {}
         clock_start = START.timestamp()
@@ -234,16 +247,16 @@ class Stage:
                 owner = request.headers.get("User-Agent", "").removeprefix(AGENT)
                 self.observer.changing(owner, endpoint)
             for location in (*body.get("names", ()), *body.get("deletes", ())):
-                self._removal_sent[location] = self.loop.now
+                self._removals[location] = (self.loop.now, "traceparent" in request.headers)
         self.happened(endpoint)
 
     def _removed(self, slug: str, location: str, source: str, kept: int) -> None:
         """A row went that had vectors; so many of them are still there."""
-        sent = self._removal_sent.get(location, 0.0)
         if kept:
             self.happened("vectors.kept")
-            if sent - self._deletes_fail_since <= REMOVES_SECONDS:
-                self.unseen.add((slug, source))
+            sent, by_event = self._removals.get(location, (0.0, False))
+            at_once = sent - self._deletes_fail_since <= REMOVES_SECONDS
+            self.kept[slug, source] = Kept(by_event, at_once)
         self.observer.removed(slug, source, kept)
 
     def _is_about_sentinels(self, endpoint: str, body: Json) -> bool:

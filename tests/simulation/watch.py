@@ -17,6 +17,7 @@ from tests.simulation.reference import Place, Told
 from tests.simulation.stage import Json, Stage
 
 _A_DAY_MS = 86_400_000
+_KEPT = "its former text "
 _AT_ONCE = 0.01  # seconds: what arrives then was sent before
 
 
@@ -142,6 +143,12 @@ class Watch:
             if marker is not None and (copies or by_hand):
                 found.setdefault(marker.document_id, Counter())[text] += 1
         return found
+
+
+def told_kept(answer: Json) -> frozenset[str]:
+    """The chunks of which an answer says that they could not be removed."""
+    entries = [each for each in answer["failed_chunks"] if each["message"].startswith(_KEPT)]
+    return frozenset(each["chunk_id"] for each in entries)
 
 
 def told_by(record: Record, value: Json | None) -> Told:
