@@ -39,10 +39,11 @@ _Key = tuple[object, tuple[str, ...]]
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """Where rows are looked for, by what, and for whom."""
+    """Where rows are looked for, by what, and for whom; how many are listed of each kind."""
 
     slug: Slug
     texts: Mapping[str, str]
+    listed: Mapping[_Key, int]
     database: VectorDatabase
     trace_id: TraceId | None
     check: Check
@@ -117,14 +118,14 @@ class Vouching:
             return every
         by_digest = texts()
         unknown = [row for row in unknown if by_digest.keys() >= set(row.digests)]
-        asked = _Asked(slug, by_digest, database, trace_id, check)
+        asked = _Asked(slug, by_digest, Counter(map(_key, rows)), database, trace_id, check)
         return every - await self._missing(unknown, asked)
 
     async def _missing(self, rows: Sequence[ComparableUnit], asked: _Asked) -> frozenset[Location]:
         began = self._clock()
         wanted: dict[_Key, set[Location]] = {}
         for row in rows:
-            wanted.setdefault((row.version, tuple(row.digests)), set()).add(row.location)
+            wanted.setdefault(_key(row), set()).add(row.location)
         while wanted:
             await self._look(wanted, asked)
             if not wanted or self._clock() >= began + asked.database.visible_seconds:
@@ -140,14 +141,19 @@ class Vouching:
         sets: Counter[tuple[_Key, str]] = Counter()
 
         def saw(hit: VectorHit) -> None:
-            # A text that is listed twice is there twice, or nobody knows which of the rows has it.
-            # Chunks of one document may be equal: they are two rows with two markers.
+            # A text that is listed twice is there twice, or nobody knows which of the rows has it:
+            # what was found for one of them before is found once more. Chunks of one document may
+            # be equal: they are two rows with two markers.
             if (marker := decode_marker(hit.doc_source)) is not None:
                 key = marker.version, tuple(mark.digest for mark in marker.chunks)
                 sets[key, hit.text] += 1
-                if sets[key, hit.text] >= len(wanted.get(key, ())):
+                if sets[key, hit.text] >= asked.listed[key]:
                     for location in wanted.pop(key, ()):
                         self.note(location)
+
+        def is_gone(key: _Key) -> bool:
+            sets.clear()  # a further search shows the same vectors again
+            return key not in wanted
 
         for key in list(wanted):
             sets.clear()
@@ -158,7 +164,7 @@ class Vouching:
             sight = await self._proof.near(
                 asked.slug,
                 text,
-                partial(_is_gone, wanted, key),
+                partial(is_gone, key),
                 saw,
                 database=asked.database,
                 trace_id=asked.trace_id,
@@ -170,5 +176,5 @@ class Vouching:
                     self.note(location)
 
 
-def _is_gone(wanted: Mapping[_Key, object], key: _Key) -> bool:
-    return key not in wanted
+def _key(row: ComparableUnit) -> _Key:
+    return row.version, tuple(row.digests)

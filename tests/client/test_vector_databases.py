@@ -294,6 +294,23 @@ async def test_equal_chunks_of_a_document_are_found_as_often_as_they_are_listed(
     assert found(server) == {"same": 2, "other": 1}
 
 
+async def test_vectors_of_one_row_do_not_vouch_for_another_one_of_the_same_marker() -> None:
+    """The other one is sent again while the first can't be removed: only the true one may stay."""
+    async with at("pgvector") as (server, client):
+        await client.upload_document("docs", document("one", "two"))
+        lost = next(f for f in server.state.files.values() if f.text == "one")
+        server.damage("vectors-lost", "docs", lost.location)
+        async with client_for(server) as successor:
+            server.faults.add("status", status=500, path="*/remove-documents")
+            await successor.upload_document("docs", document("one", "two"))
+            server.faults.clear()
+            await asyncio.sleep(AGAIN_SECONDS)
+            result = await successor.upload_document("docs", document("one", day=2))
+
+    assert (result.status, result.uploaded_chunk_ids) == ("succeeded", ())
+    assert found(server)["one"] == 1
+
+
 async def test_one_search_vouches_for_many_chunks_of_a_document() -> None:
     """At most one for five chunks, from ten on."""
     many = document(*(f"chapter {n} of the manual about lanterns" for n in range(40)))

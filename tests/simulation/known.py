@@ -453,6 +453,21 @@ KNOWN: dict[str, Schedule] = {
         ),
         life=(Life("vectors-refused", On("assigned", nth=2), seconds=0.5),),
     ),
+    "a row without vectors beside one of the same marker": Schedule(
+        469646793,
+        Setup(vector_db="pgvector"),
+        history=(
+            Doc("a", tuple(f"a {n}" for n in range(18)), slug="other"),
+            Doc("a", ("a 15",), day=1, slug="other", when=At(40.0)),
+        ),
+        life=(
+            Life("dimension", On("upload"), seconds=0.5),
+            Life("stop", On("upload", nth=6, seconds=0.1), seconds=50.0),
+        ),
+    ),
+    "a tombstone for a workspace that is not there": Schedule(
+        822252782, Setup(vector_db="pgvector"), history=(Tomb("b", slug="docs"),)
+    ),
     "searches that take too long blame no text": Schedule(
         133343865,
         Setup(vector_db="milvus"),
