@@ -129,6 +129,8 @@ class DatabaseControl:
     async def _test_removal(self, slug: Slug, trace_id: TraceId | None, check: Check) -> None:
         try:
             await self._removal_test(slug, trace_id, check)
+        except AnythingLLMNotFoundError:
+            raise  # of a workspace that is gone nothing can be said
         except AnythingLLMError as error:
             _blame_nobody(error)
             self._removal_failure = error

@@ -14,6 +14,7 @@ from consumer.anythingllm.api import Api
 from consumer.anythingllm.errors import (
     AnythingLLMError,
     AnythingLLMForbiddenError,
+    AnythingLLMNotFoundError,
     AnythingLLMProtocolError,
     AnythingLLMRejectedError,
     AnythingLLMServerError,
@@ -377,7 +378,9 @@ class AnythingLLMStorage:
             there = await self.workspaces(trace_id=trace_id)
             slug = next((each for each in there if is_slug(each)), slug)
         if slug != FILE_STORE:
-            await self._ways.control.removes(slug, trace_id, check)
+            # Of a workspace that is gone nothing is found, whatever becomes of what it listed.
+            with suppress(AnythingLLMNotFoundError):
+                await self._ways.control.removes(slug, trace_id, check)
 
     async def tidy(self, slug: Slug, *, trace_id: TraceId | None = None) -> float | None:
         """Remove sentinels that are abandoned from a workspace, as `scan` saw it last.

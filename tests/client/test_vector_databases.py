@@ -294,6 +294,18 @@ async def test_equal_chunks_of_a_document_are_found_as_often_as_they_are_listed(
     assert found(server) == {"same": 2, "other": 1}
 
 
+@pytest.mark.parametrize("name", ["pgvector", "milvus"])
+async def test_of_a_workspace_that_is_gone_removals_are_not_tested(name: str) -> None:
+    """Its test document could never be stored, and nothing would ever be removed."""
+    async with at(name) as (server, client):
+        await client.upload_document("docs", document(*TEXTS))
+        [one, *_] = await client.storage.listing(Slug("docs"))
+        server.model.delete_workspace(server.state.workspaces["docs"])
+        await client.storage.remove(Slug("docs"), [one.location])
+
+    assert one.location not in server.state.files
+
+
 async def test_vectors_of_one_row_do_not_vouch_for_another_one_of_the_same_marker() -> None:
     """The other one is sent again while the first can't be removed: only the true one may stay."""
     async with at("pgvector") as (server, client):

@@ -468,6 +468,16 @@ KNOWN: dict[str, Schedule] = {
     "a tombstone for a workspace that is not there": Schedule(
         822252782, Setup(vector_db="pgvector"), history=(Tomb("b", slug="docs"),)
     ),
+    "a workspace that was deleted while something of it was to go": Schedule(
+        1689872476,
+        Setup(vector_db="pgvector"),
+        history=(
+            Doc("a", ("six",), day=1),
+            Tomb("a", when=On("removal")),
+            Doc("a", (), day=1),
+        ),
+        life=(Life("delete", On("sentinel", nth=2, seconds=1.0), seconds=0.5),),
+    ),
     "searches that take too long blame no text": Schedule(
         133343865,
         Setup(vector_db="milvus"),
