@@ -181,6 +181,11 @@ class Api:
                 location, need_text(document["docSource"]), document["cached"] is True
             )
 
+    async def move(self, errand: Errand, location: Location, to: Location) -> None:
+        """Give a file another name. One that a workspace lists stays as it is, with success."""
+        body = {"files": [{"from": FOLDER + _name_of(location), "to": FOLDER + _name_of(to)}]}
+        await self._call(errand, Call("POST", "/v1/document/move-files", body, expect=("success",)))
+
     async def embed(self, errand: Errand, slug: Slug, locations: Sequence[Location]) -> None:
         """Embed stored files into a workspace; says nothing about which of them failed."""
         path = f"/v1/workspace/{checked_slug(slug)}/update-embeddings"
@@ -249,6 +254,10 @@ class Api:
                 Slug(need_text(each["id"])): int(each["file_counts"]["total"])
                 for each in need_list(fields["data"])
             }
+
+    async def count_vectors(self, errand: Errand) -> None:
+        """Have the vectors of all workspaces counted; the number is wrong on some databases."""
+        await self._call(errand, Call("GET", "/v1/system/vector-count", expect=("vectorCount",)))
 
     async def reranked(self, errand: Errand) -> frozenset[Slug]:
         """The slugs of workspaces whose searches are reranked: those look at 50 vectors at most."""

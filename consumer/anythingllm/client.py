@@ -22,9 +22,11 @@ from consumer.anythingllm.api import Api, checked_slug
 from consumer.anythingllm.config import AnythingLLMConfig
 from consumer.anythingllm.database_control import DatabaseControl
 from consumer.anythingllm.database_in_use import DatabaseInUse
+from consumer.anythingllm.database_look import another_answers
 from consumer.anythingllm.document_upload import DocumentUploads
 from consumer.anythingllm.errors import (
     AnythingLLMRejectedError,
+    AnythingLLMServerError,
     AnythingLLMTimeoutError,
     is_sick,
 )
@@ -45,11 +47,12 @@ from consumer.anythingllm.search_hits import search_hits
 from consumer.anythingllm.stored_documents import stored_documents
 from consumer.anythingllm.transport import SPARE_CONNECTIONS, Errand, Transport
 from consumer.anythingllm.unit_store import REMOVALS_IN_FLIGHT, AnythingLLMStorage
-from consumer.anythingllm.unit_upload import Ways
-from consumer.anythingllm.vector_databases import distances
+from consumer.anythingllm.upload_ways import Ways
+from consumer.anythingllm.vector_databases import UNKNOWN, distances
 from consumer.anythingllm.vouching import Vouching
 from consumer.anythingllm.workspaces import Workspaces
 from consumer.model.document import ProcessedDocument
+from consumer.model.fault import Fault
 from consumer.model.identity import IdentityTemplate
 from consumer.model.marker import Marker
 from consumer.model.names import Slug, TraceId
@@ -118,6 +121,7 @@ class AnythingLLMClient:
             connections=config.max_chunks_in_flight + REMOVALS_IN_FLIGHT + SPARE_CONNECTIONS,
         )
         self._api = Api(self._transport)
+        self._probing = Api(self._transport, is_probe=True)
         self._database = DatabaseInUse(self._api, configured=config.vector_db, clock=clock)
         self._proof = StorageProof(self._api, errand=self._errand, timeout=config.timeout)
         self._workspaces = Workspaces(
@@ -125,11 +129,18 @@ class AnythingLLMClient:
         )
         self._readiness = self._readiness_by(self._api, self._proof, config.upload_timeout)
         prober = self._prober()
-        self._control = DatabaseControl(prober.store_test, prober.removal_test, clock=clock)
+        self._control = DatabaseControl(
+            prober.store_test,
+            prober.removal_test,
+            new_dimension=lambda: self._database.known.new_dimension,
+            another_answers=self._another_answers,
+            clock=clock,
+        )
         self._storage = AnythingLLMStorage(
             self._api,
             self._readiness,
             self._ways(),
+            probing=self._probing,
             errand=self._errand,
             timeout=config.timeout,
             removal_timeout=config.removal_timeout,
@@ -195,11 +206,13 @@ class AnythingLLMClient:
         """How AnythingLLM is; never raises.
 
         Returns:
-            ``status`` (``healthy``, ``degraded``: no embedder or collector, or the breaker is not
-            closed, ``unhealthy``: no server or no access), ``error`` (one line when not healthy),
-            ``endpoint``, ``version`` where known, ``components`` (``server``, ``key``,
-            ``collector``, ``embedder``, each with ``status`` and maybe ``error``),
-            ``circuit_breaker`` (``state``, ``failure_count``, ``last_failure``, ...).
+            ``status`` (``healthy``, ``degraded``: no embedder, collector or vector database, or the
+            breaker is not closed, ``unhealthy``: no server or no access), ``error`` (one line when
+            not healthy), ``endpoint``, ``version`` where known, ``components`` (``server``,
+            ``key``, ``collector``, ``embedder``, ``vector_database``, each with ``status``
+            ``up``, ``down`` or ``unknown``, and ``error`` where down), ``circuit_breaker``
+            (``state``, ``failure_count``, ``last_failure``, ...). A vector database where nothing
+            is found counts as down: it is, or it has lost all it had.
         """
         if not self._transport.connected:
             return {
@@ -212,7 +225,8 @@ class AnythingLLMClient:
             }
         seconds = min(self._config.timeout, PROBE_SECONDS)
         return await check_health(
-            self._api,
+            self._probing,
+            self._database,
             self._breaker,
             lambda: self._errand(seconds, _trace(trace_id)),
             self._config.base_url,
@@ -266,6 +280,8 @@ class AnythingLLMClient:
             ValueError: a limit below 1.
             AnythingLLMRejectedError: a blank query.
             AnythingLLMNotFoundError: no such workspace.
+            AnythingLLMServerError: AnythingLLM says that nothing is there, and the workspace lists
+                documents: on some vector databases that means an outage.
         """
         if limit < 1:
             raise ValueError("limit must be at least 1")
@@ -275,10 +291,26 @@ class AnythingLLMClient:
         top = limit * _OVERFETCH
         while True:
             vectors = await self._api.search(errand, Slug(workspace_slug), query, top)
+            if not vectors:
+                await self._refuse_empty(Slug(workspace_slug), errand)
             hits = search_hits(await self._with_distances(vectors, errand))
             if len(hits) >= limit or len(vectors) < top or top >= _MOST_VECTORS:
                 return hits[:limit]
             top = min(top * 4, _MOST_VECTORS)
+
+    async def _refuse_empty(self, slug: Slug, errand: Errand) -> None:
+        """Raise where a search that found nothing is no answer."""
+        database = await self._database(errand)
+        if not database.is_empty_when_down:
+            return
+        if rows := (await self._api.row_counts(errand)).get(slug, 0):
+            unknown = " Say with ANYTHINGLLM_VECTOR_DB which one it is." * (database is UNKNOWN)
+            raise AnythingLLMServerError(
+                f"nothing is found in workspace {slug!r} (documents listed: {rows:,}): "
+                "AnythingLLM's vector database is down, or has lost their vectors "
+                f"(`workspaces verify` tells).{unknown}",
+                fault=Fault.THEIRS,
+            )
 
     async def _with_distances(
         self, vectors: Sequence[VectorHit], errand: Errand
@@ -329,10 +361,10 @@ class AnythingLLMClient:
         slug, trace = Slug(workspace_slug), _trace(trace_id)
         async with self._within_document_timeout("delete_document"):
             units = await self._storage.listing(slug, is_meant, trace_id=trace)
-            if not units:
-                return True
-            await self._storage.erase(slug, units, trace_id=trace)
-            return not await self._storage.listing(slug, is_meant, trace_id=trace)
+            texts = (document_id,) if identity is None else (document_id, identity)
+            # Also where nothing is listed: a removal that was refused before took only the rows.
+            await self._storage.erase(slug, units, is_meant, texts, trace_id=trace)
+            return not units or not await self._storage.listing(slug, is_meant, trace_id=trace)
 
     @asynccontextmanager
     async def _within_document_timeout(self, what: str) -> AsyncIterator[None]:
@@ -373,7 +405,7 @@ class AnythingLLMClient:
 
     def _prober(self) -> Readiness:
         """Stores test documents while the breaker is open: that is how it learns when to close."""
-        api = Api(self._transport, is_probe=True)
+        api = self._probing
         proof = StorageProof(api, errand=self._errand, timeout=self._config.timeout)
         # A removal waits for its tests, and is to end in its own time.
         soon = min(self._config.upload_timeout, self._config.removal_timeout)
@@ -395,22 +427,28 @@ class AnythingLLMClient:
             sleep=self._sleep,
         )
 
+    async def _another_answers(self, slug: Slug, trace_id: TraceId | None) -> bool:
+        return await another_answers(
+            self._probing, slug, self._errand(self._config.timeout, trace_id)
+        )
+
     def _ways(self) -> Ways:
+        vouching = Vouching(
+            self._proof,
+            self._database,
+            self._control,
+            errand=self._errand,
+            timeout=self._config.timeout,
+            clock=self._clock,
+            sleep=self._sleep,
+        )
         return Ways(
             api=self._api,
             readiness=self._readiness,
             proof=self._proof,
             database=self._database,
             control=self._control,
-            vouching=Vouching(
-                self._proof,
-                self._database,
-                self._control,
-                errand=self._errand,
-                timeout=self._config.timeout,
-                clock=self._clock,
-                sleep=self._sleep,
-            ),
+            vouching=vouching,
             removal_looks=RemovalLooks(
                 self._api,
                 self._database,
@@ -420,7 +458,7 @@ class AnythingLLMClient:
                 clock=self._clock,
                 sleep=self._sleep,
             ),
-            looks=JointLooks(self._proof, clock=self._clock),
+            looks=JointLooks(self._proof, self._control, vouching, clock=self._clock),
             lookup=MarkerLookup(self._proof, self._clock),
             slots=asyncio.Semaphore(self._config.max_chunks_in_flight),
             errand=self._errand,

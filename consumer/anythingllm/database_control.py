@@ -17,6 +17,7 @@ not seen.
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
@@ -25,6 +26,7 @@ import structlog
 from consumer.anythingllm.errors import (
     AnythingLLMError,
     AnythingLLMNotFoundError,
+    AnythingLLMServerError,
     StillFoundError,
 )
 from consumer.anythingllm.transport import Check, always
@@ -36,6 +38,7 @@ log = structlog.get_logger(__name__)
 AGAIN_SECONDS = 10.0  # between two controls that fail
 REMOVES_SECONDS = 60.0  # for which a test of removals counts; doubled by each that fails
 _CHECKED_SECONDS = 1.0  # between two looks whether the right to go on has ended
+_MOST_ASKING = 2  # workspaces between which the probe goes to and fro
 _RAREST_SECONDS = 1800.0  # between two tests of removals that fail
 
 
@@ -45,6 +48,8 @@ class DatabaseControl:
     Args:
         store_test: stores a test document in a workspace, finds it and removes it, or raises.
         removal_test: the same, and then looks whether it is gone.
+        another_answers: whether something is found in another workspace.
+        new_dimension: what people do after a change of the embedding model.
         clock: monotonic seconds.
     """
 
@@ -53,10 +58,15 @@ class DatabaseControl:
         store_test: Callable[[Slug, TraceId | None, Check], Awaitable[None]],
         removal_test: Callable[[Slug, TraceId | None, Check], Awaitable[None]],
         *,
+        new_dimension: Callable[[], str],
+        another_answers: Callable[[Slug, TraceId | None], Awaitable[bool]],
         clock: Callable[[], float],
     ) -> None:
         self._store_test = store_test
         self._removal_test = removal_test
+        self._new_dimension = new_dimension
+        self._another_answers = another_answers
+        self._asking: OrderedDict[Slug, None] = OrderedDict()  # the longest ago first
         self._clock = clock
         self._turn = asyncio.Lock()
         self._kept_at = float("-inf")
@@ -88,6 +98,7 @@ class DatabaseControl:
         Raises:
             AnythingLLMError: theirs: it does not keep it, or nobody could find out.
         """
+        self._note_asking(slug)
         async with _turn_of(self._turn, check):
             if self._kept_at >= since:
                 return
@@ -106,6 +117,7 @@ class DatabaseControl:
         Raises:
             AnythingLLMError: as `passes` does.
         """
+        self._note_asking(slug)
         if self._failure is not None:
             await self.passes(slug, self._clock(), trace_id, check)
 
@@ -134,6 +146,9 @@ class DatabaseControl:
         except AnythingLLMError as error:
             _blame_nobody(error)
             self._removal_failure = error
+            if await self._is_alone(slug, error, trace_id):
+                self._removal_failure = None
+                raise
             if not isinstance(error, StillFoundError):
                 self._removal_due = self._clock() + AGAIN_SECONDS
                 raise
@@ -157,8 +172,19 @@ class DatabaseControl:
         """Part of the deep probe: try again what has failed; nothing where nothing has."""
         async with self._turn:
             if self._failure is not None and self._slug is not None:
+                slug = self._slug
+                if isinstance(self._failure, AnythingLLMServerError):
+                    # It may be sick by itself, and others wait for nothing.
+                    slug = next(iter(self._asking), slug)
+                    self._note_asking(slug)
                 with suppress(AnythingLLMNotFoundError):
-                    await self._control(self._slug, trace_id, always)
+                    await self._control(slug, trace_id, always)
+
+    def _note_asking(self, slug: Slug) -> None:
+        self._asking[slug] = None
+        self._asking.move_to_end(slug)
+        if len(self._asking) > _MOST_ASKING:
+            self._asking.popitem(last=False)
 
     async def _control(self, slug: Slug, trace_id: TraceId | None, check: Check) -> None:
         sent_at = self._clock()
@@ -168,6 +194,9 @@ class DatabaseControl:
             self._failure = self._slug = None  # of a workspace that is gone nothing can be said
             raise
         except AnythingLLMError as error:
+            if await self._is_alone(slug, error, trace_id):
+                error.ambiguous = False  # a test document is not sent again
+                raise
             _blame_nobody(error)
             if self._failure is None:
                 log.error(
@@ -175,14 +204,23 @@ class DatabaseControl:
                     workspace=slug,
                     error=error.message,
                     consequence="nothing is uploaded; a test document is tried again and again",
-                    what_to_do="see AnythingLLM's log and the vector database: its permissions,"
-                    " its free space, the dimension of its table against the embedder's",
+                    what_to_do="see AnythingLLM's log and the vector database: its permissions and"
+                    f" free space. If the embedding model was changed: {self._new_dimension()}",
                 )
             self._failure, self._failed_at, self._slug = error, self._clock(), slug
             raise
         if self._failure is not None:
             log.info("vector_database.keeps_again", workspace=slug)
         self._kept_at, self._failure = max(self._kept_at, sent_at), None
+
+    async def _is_alone(
+        self, slug: Slug, error: AnythingLLMError, trace_id: TraceId | None
+    ) -> bool:
+        """Whether this workspace is sick by itself: it answers errors, and another one is found."""
+        if isinstance(error, AnythingLLMServerError):
+            with suppress(AnythingLLMError):
+                return await self._another_answers(slug, trace_id)
+        return False
 
 
 @asynccontextmanager

@@ -38,6 +38,11 @@ class DatabaseInUse:
         self._known = UNKNOWN
         self._is_told = False
 
+    @property
+    def known(self) -> VectorDatabase:
+        """The entry as far as it is known by now, without asking."""
+        return self._configured or self._known
+
     async def __call__(self, errand: Errand) -> VectorDatabase:
         """The entry; that of the last answer while the server gives none. Never raises.
 
@@ -72,8 +77,6 @@ class DatabaseInUse:
         known = DATABASES.get(name or "", UNKNOWN)
         if known is UNKNOWN:
             self._warn((name or "")[:40])
-        elif known is not self._known:
-            log.debug("vector_database.found", name=known.name, was_run=known.was_run)
         self._known = known
 
     def _warn(self, why: str) -> None:

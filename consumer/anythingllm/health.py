@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from consumer.anythingllm.api import Api
+from consumer.anythingllm.database_in_use import DatabaseInUse
+from consumer.anythingllm.database_look import DatabaseLook, look_at_database
 from consumer.anythingllm.errors import (
     AnythingLLMAuthenticationError,
     AnythingLLMConnectionError,
@@ -20,16 +22,22 @@ PROBE_SECONDS = 10.0  # a component that takes longer to answer is as good as do
 
 # Without these nothing works at all; without the others searching or storing does not.
 _VITAL = ("server", "key")
+_DATABASE = "vector_database"
 
 # What the deep probe names, and what to do about it.
 _SERVER = ("the server", "check that it runs and that ANYTHINGLLM_ENDPOINT leads to it")
 _KEY = ("the API key", "check ANYTHINGLLM_API_KEY, it may have been deleted in AnythingLLM")
 _COLLECTOR = ("its document collector", "check that its process runs beside the server's")
+_DATABASE_NAME = "its vector database"
 _EMBEDDER = ("its embedder", "check the embedder in AnythingLLM's settings, and its log")
 
 
 async def check_health(
-    api: Api, breaker: Breaker, errand: Callable[[], Errand], endpoint: str
+    api: Api,
+    database: DatabaseInUse,
+    breaker: Breaker,
+    errand: Callable[[], Errand],
+    endpoint: str,
 ) -> dict[str, Any]:
     """Never raises (`AnythingLLMClient.health_check`)."""
     probes: dict[str, Callable[[Errand], Awaitable[None]]] = {
@@ -45,8 +53,13 @@ async def check_health(
         name: {"status": "up"} if error is None else {"status": "down", "error": error}
         for name, error in zip(probes, findings, strict=True)
     }
+    components[_DATABASE] = (
+        {"status": "unknown"}  # a search needs all of them
+        if any(findings)
+        else await _database_component(api, database, errand())
+    )
     return {
-        "status": _status({name for name in probes if "error" in components[name]}, breaker.state),
+        "status": _status({name for name in components if "error" in components[name]}, breaker),
         "error": _error(components, breaker.state),
         "endpoint": endpoint,
         "version": version,
@@ -55,12 +68,16 @@ async def check_health(
     }
 
 
-async def deep_probe(api: Api, errand: Errand) -> None:
-    """Whether AnythingLLM as a whole can store: its key, its collector, its embedder, in turn.
+async def deep_probe(api: Api, database: DatabaseInUse, errand: Errand) -> DatabaseLook:
+    """Whether AnythingLLM as a whole can store: key, collector, embedder, vector database, in turn.
 
     Args:
         api: the endpoints.
-        errand: for all three together.
+        database: which vector database it is.
+        errand: for all of them together.
+
+    Returns:
+        What was seen of the vector database: an outage may still have to be told from a loss.
 
     Raises:
         AnythingLLMError: the first of them that is not well, by name; theirs, or busy.
@@ -75,6 +92,21 @@ async def deep_probe(api: Api, errand: Errand) -> None:
             await check(errand)
         except AnythingLLMError as error:
             raise _unwell(component, error) from error
+    look = await look_at_database(api, await database(errand), errand)
+    if look.is_outage:
+        raise _unwell((_DATABASE_NAME, look.what_to_do), AnythingLLMError(look.trouble or ""))
+    return look
+
+
+def silent_database(look: DatabaseLook, error: AnythingLLMError) -> AnythingLLMError:
+    """The failure of a deep probe where nothing is found and a test document failed as well."""
+    seen = AnythingLLMError(
+        f"{look.trouble}; and {error.message}",
+        fault=error.fault,
+        http_status=error.http_status,
+        retry_after=error.retry_after,
+    )
+    return _unwell((_DATABASE_NAME, look.what_to_do), seen)
 
 
 def _unwell(component: tuple[str, str], error: AnythingLLMError) -> AnythingLLMError:
@@ -105,10 +137,22 @@ def breaker_status(breaker: Breaker) -> dict[str, Any]:
     }
 
 
-def _status(down: set[str], state: str) -> str:
+async def _database_component(api: Api, database: DatabaseInUse, errand: Errand) -> dict[str, str]:
+    looks: list[DatabaseLook] = []
+
+    async def look(errand: Errand) -> None:
+        looks.append(await look_at_database(api, await database(errand), errand))
+
+    error = await _try(look, errand)
+    if error is None:
+        error = looks[0].trouble
+    return {"status": "up"} if error is None else {"status": "down", "error": error}
+
+
+def _status(down: set[str], breaker: Breaker) -> str:
     if down & set(_VITAL):
         return "unhealthy"
-    return "degraded" if down or state != CLOSED else "healthy"
+    return "degraded" if down or breaker.state != CLOSED else "healthy"
 
 
 def _error(components: dict[str, dict[str, str]], state: str) -> str | None:

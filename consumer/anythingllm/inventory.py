@@ -11,26 +11,31 @@ Rules:
 
 from __future__ import annotations
 
+import asyncio
 import random
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 
 from consumer.anythingllm.api import FOLDER, Api
 from consumer.anythingllm.config import AnythingLLMConfig
+from consumer.anythingllm.database_control import DatabaseControl
 from consumer.anythingllm.database_in_use import DatabaseInUse
+from consumer.anythingllm.database_look import another_answers
 from consumer.anythingllm.errors import AnythingLLMServerError, is_sick
 from consumer.anythingllm.models import DocumentRow, StoredFile, VectorHit, Workspace
 from consumer.anythingllm.proof import Sight, StorageProof
+from consumer.anythingllm.readiness import Readiness
 from consumer.anythingllm.search_hits import text_of
 from consumer.anythingllm.sentinel import is_sentinel
 from consumer.anythingllm.transport import Errand, Transport
 from consumer.anythingllm.vector_databases import VectorDatabase
+from consumer.anythingllm.workspaces import Workspaces
 from consumer.model.listing import ListedFile, ListedRow, Listing
 from consumer.model.marker import decode_marker
-from consumer.model.names import Location, Slug
+from consumer.model.names import Location, Slug, TraceId
 from consumer.resilience.breaker import Breaker
 
 PAGE = 1_000  # files a request; the most that AnythingLLM 1.16 gives
@@ -50,6 +55,9 @@ class Inventory:
 
     Args:
         api: the endpoints.
+        database: which vector database it is.
+        readiness: stores test documents.
+        control: says whether the vector database removes anything.
         timeout: seconds for an ordinary call.
         long_timeout: seconds for one that grows with the workspace.
         removal_timeout: seconds for one that removes or embeds.
@@ -59,6 +67,8 @@ class Inventory:
         self,
         api: Api,
         database: DatabaseInUse,
+        readiness: Readiness,
+        control: DatabaseControl,
         *,
         timeout: float,
         long_timeout: float,
@@ -66,6 +76,8 @@ class Inventory:
     ) -> None:
         self._api = api
         self._database = database
+        self._readiness = readiness
+        self._control = control
         self._timeout = timeout
         self._long = long_timeout
         self._removal = removal_timeout
@@ -226,6 +238,30 @@ class Inventory:
         now = await self._api.file(_errand(self._timeout), file.location)
         return now is not None and (now.doc_source, now.cached) == (file.source, file.embedded)
 
+    async def file(self, location: Location, source: str) -> StoredFile | None:
+        """The file of this ``docSource``; None where there is none."""
+        file = await self._api.file(_errand(self._timeout), location)
+        return file if file is not None and file.doc_source == source else None
+
+    async def move(self, location: Location, to: Location, source: str) -> bool:
+        """Give a file that no workspace lists another name; whether it has it afterwards."""
+        with suppress(AnythingLLMServerError):  # it is not there
+            await self._api.move(_errand(self._timeout), location, to)
+        return await self.file(to, source) is not None
+
+    async def store_test(self, slug: Slug) -> None:
+        """Store a test document in a workspace, find it, and remove it."""
+        await self._readiness.store_test(slug, None)
+
+    async def removals_work(self, slug: Slug) -> None:
+        """Return when a removal would be answered truly, or a test shows that removals work.
+
+        Raises:
+            StillFoundError: what is removed is still found, and nothing can remove it any more.
+        """
+        if not (await self.database()).tells_removals:
+            await self._control.removes(slug, None)
+
     async def relist(
         self, slug: Slug, *, adds: Sequence[Location] = (), deletes: Sequence[Location] = ()
     ) -> Counter[Location]:
@@ -259,8 +295,23 @@ def _file(file: StoredFile) -> ListedFile | None:
     return ListedFile(file.location, file.doc_source, marker, sentinel, file.cached is True)
 
 
-def _errand(seconds: float) -> Errand:
-    return Errand(time.monotonic() + seconds, time.monotonic)
+def _errand(seconds: float, trace_id: TraceId | None = None) -> Errand:
+    return Errand(time.monotonic() + seconds, time.monotonic, trace_id)
+
+
+def _readiness(config: AnythingLLMConfig, api: Api, database: DatabaseInUse) -> Readiness:
+    return Readiness(
+        api,
+        Workspaces(api, database, may_create=False),
+        StorageProof(api, errand=_errand, timeout=config.timeout),
+        database,
+        errand=_errand,
+        timeout=config.timeout,
+        upload_timeout=config.upload_timeout,
+        pause=config.sentinel_pause,
+        clock=time.monotonic,
+        sleep=asyncio.sleep,
+    )
 
 
 @asynccontextmanager
@@ -283,9 +334,20 @@ async def open_inventory(config: AnythingLLMConfig) -> AsyncIterator[Inventory]:
     await transport.open()
     try:
         api = Api(transport)
+        database = DatabaseInUse(api, configured=config.vector_db, clock=time.monotonic)
+        readiness = _readiness(config, api, database)
+        control = DatabaseControl(
+            readiness.store_test,
+            readiness.removal_test,
+            new_dimension=lambda: database.known.new_dimension,
+            another_answers=lambda slug, _: another_answers(api, slug, _errand(config.timeout)),
+            clock=time.monotonic,
+        )
         yield Inventory(
             api,
-            DatabaseInUse(api, configured=config.vector_db, clock=time.monotonic),
+            database,
+            readiness,
+            control,
             timeout=config.timeout,
             long_timeout=max(config.timeout, config.upload_timeout),
             removal_timeout=config.removal_timeout,

@@ -12,14 +12,28 @@ than `MOST_UNSEEN` without one.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 from weakref import WeakValueDictionary
 
+import structlog
+
+from consumer.anythingllm.database_control import DatabaseControl
+from consumer.anythingllm.errors import (
+    AnythingLLMProtocolError,
+    AnythingLLMServerError,
+    AnythingLLMTimeoutError,
+)
 from consumer.anythingllm.models import VectorHit
 from consumer.anythingllm.proof import Sight, StorageProof
+from consumer.anythingllm.transport import Check
 from consumer.anythingllm.vector_databases import VectorDatabase
+from consumer.anythingllm.vouching import Vouching
+from consumer.model.fault import Fault
 from consumer.model.marker import Marker
-from consumer.model.names import Slug, TraceId
+from consumer.model.names import Location, Slug, TraceId
+
+log = structlog.get_logger(__name__)
 
 TOGETHER = 8  # chunks of a document for which one search is made
 MOST_UNSEEN = 100  # of a document: each would be a row without vectors if the database refuses them
@@ -44,6 +58,25 @@ class Sought:
         self.siblings = siblings
 
 
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What is looked for: a unit as it was uploaded last.
+
+    Args:
+        location: its file's.
+        text: of the unit, not blank.
+        sent_at: monotonic seconds.
+        trace_id: of the event.
+        check: called before a test document is sent; what it raises gets out.
+    """
+
+    location: Location
+    text: str
+    sent_at: float
+    trace_id: TraceId | None
+    check: Check
+
+
 class _Siblings:
     """The units of one document that are sought; those that were seen are no longer among them."""
 
@@ -58,11 +91,22 @@ class JointLooks:
 
     Args:
         proof: searches.
+        control: says whether the vector database keeps anything; hears what was found.
+        vouching: hears what was found.
         clock: monotonic seconds.
     """
 
-    def __init__(self, proof: StorageProof, *, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        proof: StorageProof,
+        control: DatabaseControl,
+        vouching: Vouching,
+        *,
+        clock: Callable[[], float],
+    ) -> None:
         self._proof = proof
+        self._control = control
+        self._vouching = vouching
         self._clock = clock
         # A document that nobody works on any more takes no memory.
         self._documents: WeakValueDictionary[Any, _Siblings] = WeakValueDictionary()
@@ -86,54 +130,76 @@ class JointLooks:
         """Whether nothing more of its document is to be uploaded before a search."""
         return len(sought.siblings.unseen) > MOST_UNSEEN
 
-    def rest(self, sought: Sought) -> float:
-        """Seconds until its document may be looked for again, where it may not be visible yet."""
-        return sought.siblings.looked_at + LOOK_SECONDS - self._clock()
-
-    def seen(self, sought: Sought) -> None:
-        """Note that nobody needs to look for it any more."""
-        sought.is_seen = True
-        sought.siblings.unseen.pop(sought.marker, None)
-
-    async def sight(
-        self,
-        sought: Sought,
-        *,
-        text: str,
-        database: VectorDatabase,
-        trace_id: TraceId | None,
-        is_exact: bool = False,
-    ) -> Sight:
-        """What searches for its text say of it; siblings that they show are noted as seen.
-
-        Hits are compared by their source: some databases give back another text than they got.
+    async def is_found(
+        self, sought: Sought, what: Looked, database: VectorDatabase, *, is_late: bool
+    ) -> bool:
+        """Whether a search has found it, or never can: then its file has to do as a proof.
 
         Args:
-            sought: what is looked for.
-            text: of the unit, not blank.
-            database: knows how many hits there can be, and what they are worth.
-            trace_id: of the event.
-            is_exact: see `StorageProof.near`.
+            sought: who is looked for.
+            what: how it was uploaded.
+            database: what it is in.
+            is_late: whether a search surely finds it by now, if it is stored.
 
         Raises:
             AnythingLLMError: nobody can say.
         """
+        if not sought.is_seen:
+            if not is_late and self._clock() < sought.siblings.looked_at + LOOK_SECONDS:
+                return False
+            sight = await self._sight(sought, what, database)
+            if sight is Sight.MISSING and is_late:
+                sight = await self._sight(sought, what, database, is_exact=True)
+            if sight is Sight.MISSING:
+                return False
+            if sight is Sight.HIDDEN:
+                # That it was not found says nothing, so others have to be found meanwhile.
+                await self._control.passes(sought.slug, what.sent_at, what.trace_id, what.check)
+                _seen(sought)
+                self._vouching.note(what.location)
+                log.warning("chunk.not_provable", workspace=sought.slug, location=what.location)
+                return True
+        self._control.found(what.sent_at)
+        self._vouching.note(what.location)
+        return True
+
+    async def _sight(
+        self, sought: Sought, what: Looked, database: VectorDatabase, *, is_exact: bool = False
+    ) -> Sight:
         siblings = sought.siblings
         siblings.since_look, siblings.looked_at = 0, self._clock()
 
         def saw(hit: VectorHit) -> None:
+            # Some databases give back another text than they got.
             if hit.doc_source == sought.marker:
-                self.seen(sought)
+                _seen(sought)
             elif (sibling := siblings.unseen.get(hit.doc_source)) is not None:
-                self.seen(sibling)
+                _seen(sibling)
 
-        return await self._proof.near(
-            sought.slug,
-            text,
-            lambda: sought.is_seen,
-            saw,
-            database=database,
-            trace_id=trace_id,
-            top=min(_HITS_EACH * len(siblings.unseen), _MOST_AT_ONCE),
-            is_exact=is_exact,
-        )
+        try:
+            return await self._proof.near(
+                sought.slug,
+                what.text,
+                lambda: sought.is_seen,
+                saw,
+                database=database,
+                trace_id=what.trace_id,
+                top=min(_HITS_EACH * len(siblings.unseen), _MOST_AT_ONCE),
+                is_exact=is_exact,
+            )
+        except (
+            AnythingLLMServerError,
+            AnythingLLMTimeoutError,
+            AnythingLLMProtocolError,
+        ) as error:
+            # Searching says nothing of the text. It may be the database, and then nothing more is
+            # to be uploaded.
+            await self._control.passes(sought.slug, what.sent_at, what.trace_id, what.check)
+            error.fault = Fault.THEIRS
+            raise
+
+
+def _seen(sought: Sought) -> None:
+    """Nobody needs to look for it any more."""
+    sought.is_seen = True
+    sought.siblings.unseen.pop(sought.marker, None)

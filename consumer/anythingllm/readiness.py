@@ -28,6 +28,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -38,6 +39,7 @@ from consumer.anythingllm.database_in_use import DatabaseInUse
 from consumer.anythingllm.errors import (
     AnythingLLMConnectionError,
     AnythingLLMError,
+    AnythingLLMServerError,
     StillFoundError,
 )
 from consumer.anythingllm.models import DocumentRow, SurveyedWorkspace, Workspace
@@ -339,8 +341,9 @@ class Readiness:
                     return
             log.info("workspace.sentinel_lost", workspace=slug, attempt=attempt)
         raise AnythingLLMError(
-            f"workspace {slug!r} is not ready: {rounds} test documents in a row were answered with "
-            "success and can't be found; check AnythingLLM's embedder and vector database",
+            f"workspace {slug!r} is not ready: {rounds} of {rounds} test documents were answered "
+            "with success and can't be found; see AnythingLLM's log and its vector database. If "
+            f"the embedding model was changed: {await self._new_dimension(slug, trace_id)}",
             fault=Fault.THEIRS,
         )
 
@@ -370,7 +373,28 @@ class Readiness:
         errand = self._errand(self._upload_timeout, trace_id)
         await self._api.embed(errand, slug, [file.location])
         if not await self._proof.by_file(file.location, source, trace_id):
-            raise _takes_nothing(slug)
+            raise await self._takes_nothing(slug, trace_id)
+
+    async def _takes_nothing(self, slug: Slug, trace_id: TraceId | None) -> AnythingLLMError:
+        return AnythingLLMError(
+            f"workspace {slug!r} takes no documents: a test document was stored but can't be "
+            "embedded there. Documents for it wait and it is tried again. If AnythingLLM's "
+            "embedder and vector database work, the embedding model was probably changed and the "
+            f"stored vectors have another dimension: {await self._new_dimension(slug, trace_id)}",
+            fault=Fault.THEIRS,
+        )
+
+    async def _new_dimension(self, slug: Slug, trace_id: TraceId | None) -> str:
+        """What people do after a change of the embedding model; it must not empty others."""
+        errand = self._errand(self._timeout, trace_id)
+        database = await self._database(errand)
+        with suppress(AnythingLLMError):
+            if others := await self._workspaces.others_sharing(errand, slug):
+                return (
+                    "go back to the former embedding model. Neither reset nor delete the "
+                    f"workspace: that would empty {others[0].slug!r}, which has the same vectors"
+                )
+        return database.new_dimension
 
     async def _comes_to(
         self, slug: Slug, sentinel: str, trace_id: TraceId | None, *, seen: bool, check: Check
@@ -388,7 +412,14 @@ class Readiness:
 
     async def _seen(self, slug: Slug, sentinel: str, trace_id: TraceId | None) -> bool:
         source, text = sentinel_source(sentinel), sentinel_text(sentinel)
-        return await self._proof.by_search(slug, source, text=text, trace_id=trace_id, nearest=_TOP)
+        try:
+            return await self._proof.by_search(
+                slug, source, text=text, trace_id=trace_id, nearest=_TOP
+            )
+        except AnythingLLMServerError as error:
+            advice = await self._new_dimension(slug, trace_id)
+            error.message += f" for a test document. If the embedding model was changed: {advice}"
+            raise
 
     async def _remove_sentinels(
         self, slug: Slug, trace_id: TraceId | None, litter: _Litter
@@ -412,17 +443,6 @@ class Readiness:
         found = await self._proof.by_listing(slug, litter.unplaced, trace_id)
         for source, location in found.items():
             litter.placed(source, location)
-
-
-def _takes_nothing(slug: Slug) -> AnythingLLMError:
-    return AnythingLLMError(
-        f"workspace {slug!r} takes no documents: a test document was stored but can't be embedded "
-        "there. Documents for it wait and it is tried again; others are not affected. If "
-        "AnythingLLM's embedder works, its model was probably changed and the workspace's vectors "
-        "have another dimension: go back to the former model, or reset the workspace's vector "
-        "database in AnythingLLM's settings of the workspace",
-        fault=Fault.THEIRS,
-    )
 
 
 def is_in_use(listing: SurveyedWorkspace) -> bool:

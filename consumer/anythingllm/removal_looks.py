@@ -80,7 +80,7 @@ class RemovalLooks:
             slug: the workspace they were in.
             is_gone: whether a unit was removed and no other one has its marker.
             texts: what to search for, the likeliest first.
-            relist: reads a new listing for `is_gone`, before a further look.
+            relist: reads a new listing for `is_gone`, after something was found.
             trace_id: of the event.
             check: called before every look; what it raises gets out.
 
@@ -99,14 +99,17 @@ class RemovalLooks:
             except AnythingLLMNotFoundError:
                 return None  # nor is the workspace there any more
             found = {each.doc_source: decode_marker(each.doc_source) for each in hits}
-            left = tuple(each for each in found.values() if each is not None and is_gone(each))
+            left = [each for each in found.values() if each is not None and is_gone(each)]
             if not left:
                 return None
-            if self._clock() >= until:
-                return Remains(left, _what_to_do(slug, database))
-            await self._sleep(_LOOK_SECONDS)
+            is_last = self._clock() >= until
+            if not is_last:
+                await self._sleep(_LOOK_SECONDS)
             check()
-            await relist()
+            await relist()  # the row of a late upload may have come since the last listing
+            left = [each for each in left if is_gone(each)]
+            if is_last or not left:
+                return Remains(tuple(left), _what_to_do(slug, database)) if left else None
 
     async def _hits(
         self,
@@ -121,17 +124,27 @@ class RemovalLooks:
         for query in queries:
             hits = await self._search(slug, query, database, trace_id)
             if not hits and database.is_empty_when_down:
-                # Nothing is there, or the database is away. A test document a minute is enough:
-                # a workspace that is emptied has one tombstone after the other.
-                since = self._clock() - REMOVES_SECONDS
-                await self._control.passes(slug, since, trace_id, check)
+                await self._is_there(slug, trace_id, check)
                 hits = await self._search(slug, query, database, trace_id)
             found += hits
             is_all = database.reaches_all and len(hits) < MOST_HITS
             if is_all:
                 break
-        log.debug("removal.looked_for", workspace=slug, vectors=len(found), is_all=is_all)
+        line = log.debug if is_all else log.info
+        line("removal.looked_for", workspace=slug, vectors=len(found), is_all=is_all)
         return found
+
+    async def _is_there(self, slug: Slug, trace_id: TraceId | None, check: Check) -> None:
+        """Nothing is found: return when that is not because the database is away.
+
+        Where documents are listed it is away, unless a test document is found. Else one a minute is
+        enough: a workspace that is emptied has one tombstone after the other.
+        """
+        since = self._clock()
+        counts = await self._api.row_counts(self._errand(self._timeout, trace_id))
+        if not counts.get(slug):
+            since -= REMOVES_SECONDS
+        await self._control.passes(slug, since, trace_id, check)
 
     async def _search(
         self, slug: Slug, query: str, database: VectorDatabase, trace_id: TraceId | None

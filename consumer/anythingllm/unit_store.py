@@ -12,6 +12,7 @@ import structlog
 
 from consumer.anythingllm.api import Api
 from consumer.anythingllm.errors import (
+    AnythingLLMAuthenticationError,
     AnythingLLMError,
     AnythingLLMForbiddenError,
     AnythingLLMNotFoundError,
@@ -21,15 +22,16 @@ from consumer.anythingllm.errors import (
     StillFoundError,
 )
 from consumer.anythingllm.file_store import FileStore
-from consumer.anythingllm.health import PROBE_SECONDS, deep_probe
+from consumer.anythingllm.health import PROBE_SECONDS, deep_probe, silent_database
 from consumer.anythingllm.models import DocumentRow
 from consumer.anythingllm.readiness import ABANDONED_AGE, Readiness, is_abandoned
 from consumer.anythingllm.removal_looks import title_words
 from consumer.anythingllm.sentinel import is_sentinel
 from consumer.anythingllm.stored_documents import stored_unit
 from consumer.anythingllm.transport import Check, NewErrand, always
-from consumer.anythingllm.unit_upload import RawTextUpload, Ways
+from consumer.anythingllm.unit_upload import RawTextUpload
 from consumer.anythingllm.upload_body import pieces
+from consumer.anythingllm.upload_ways import Ways
 from consumer.anythingllm.vector_databases import VectorDatabase
 from consumer.model.difference import ComparableUnit
 from consumer.model.listing import FILE_STORE, LONGEST_LISTING, Listed
@@ -53,6 +55,7 @@ class AnythingLLMStorage:
     """Prepares workspaces, lists, uploads and removes units. Every method may raise `Failure`.
 
     Args:
+        probing: the endpoints, past the breaker.
         timeout: seconds for an ordinary call.
         removal_timeout: seconds for one removal request.
     """
@@ -63,11 +66,13 @@ class AnythingLLMStorage:
         readiness: Readiness,
         ways: Ways,
         *,
+        probing: Api,
         errand: NewErrand,
         timeout: float,
         removal_timeout: float,
     ) -> None:
         self._api = api
+        self._probing = probing
         self._readiness = readiness
         self._ways = ways
         self._errand = errand
@@ -106,16 +111,31 @@ class AnythingLLMStorage:
         self._readiness.distrust(slug)
 
     async def probe(self, *, trace_id: TraceId | None = None) -> None:
-        """The deep probe: key, collector and embedder; stores nothing, passes no breaker.
+        """The deep probe: key, collector, embedder, vector database; passes no breaker.
 
-        While the vector database is known to keep nothing, a test document is stored as well.
+        A test document is stored where a control of the vector database has failed, and where
+        nothing is found in workspaces that list documents.
 
         Raises:
             AnythingLLMError: theirs or busy; its message names what is not well.
         """
         seconds = min(self._timeout, PROBE_SECONDS)
-        await deep_probe(self._api, self._errand(seconds, trace_id))
-        await self._ways.control.probe(trace_id)
+        look = await deep_probe(self._probing, self._ways.database, self._errand(seconds, trace_id))
+        if not look.suspects:
+            await self._ways.control.probe(trace_id)
+            return
+        try:
+            await self._ways.control.passes(look.suspects[0], self._ways.clock(), trace_id)
+        except AnythingLLMNotFoundError:
+            return  # the workspace is gone, which says nothing of the database
+        except AnythingLLMError as error:
+            raise silent_database(look, error) from error
+        log.warning(
+            "vector_database.vectors_lost",
+            seen=look.trouble,
+            consequence="what these workspaces list is not found; new documents are stored",
+            what_to_do="`workspaces verify` says more, `workspaces repair --yes` embeds it again",
+        )
 
     async def embeds(self, text: str, *, trace_id: TraceId | None = None) -> None:
         """Have the embedder embed all of a text, in pieces as an upload would; nothing is stored.
@@ -230,6 +250,10 @@ class AnythingLLMStorage:
         """
         return await self._ways.vouching.found(slug, rows, texts, trace_id, check)
 
+    async def rows_prove(self, *, trace_id: TraceId | None = None) -> bool:
+        """Whether a listed row is stored, whoever looks at it."""
+        return (await self.database(trace_id=trace_id)).cached_proves
+
     def is_proven(self, location: Location) -> bool:
         """Whether a listed row counts as stored, by all that was asked so far."""
         database = self._ways.database.asked
@@ -310,9 +334,22 @@ class AnythingLLMStorage:
                     raise
 
     async def erase(
-        self, slug: Slug, units: Sequence[StoredUnit], *, trace_id: TraceId | None = None
+        self,
+        slug: Slug,
+        units: Sequence[StoredUnit],
+        is_gone: Callable[[Marker], bool] | None = None,
+        texts: Sequence[str] = (),
+        *,
+        trace_id: TraceId | None = None,
     ) -> None:
         """Remove units, and look whether searches still find them.
+
+        Args:
+            slug: the workspace.
+            units: as listed; none where all that is wanted is the look.
+            is_gone: what is not to be found any more; None: the units.
+            texts: what it may be near to, beside the title of the first unit.
+            trace_id: of the event.
 
         Raises:
             StillFoundError: they do, and no request reaches them any more.
@@ -321,25 +358,26 @@ class AnythingLLMStorage:
         locations = [unit.location for unit in units]
         await self.remove(slug, locations, trace_id=trace_id)
         removed = {unit.marker for unit in units}
+        is_gone = removed.__contains__ if is_gone is None else is_gone
         listed: set[Marker] = set()
 
         async def relist() -> None:
-            there = await self.listing(slug, lambda marker: marker in removed, trace_id=trace_id)
+            there = await self.listing(slug, is_gone, trace_id=trace_id)
             listed.update(unit.marker for unit in there)
 
         remains = await self.remains(
             slug,
-            lambda marker: marker in removed and marker not in listed,
+            lambda marker: is_gone(marker) and marker not in listed,
             locations[:1],
-            (),
+            texts,
             relist,
             trace_id=trace_id,
         )
         if remains is not None:
             raise StillFoundError(
-                f"{len(remains.markers)} of {len(units)} chunks that were removed are still found"
-                f" in workspace {slug!r}, although they are listed no more: the vector database"
-                f" refused the removal. To do: {remains.what_to_do}"
+                f"{len(remains.markers)} chunks that were removed are still found in workspace"
+                f" {slug!r}, although they are listed no more: the vector database refused the"
+                f" removal. To do: {remains.what_to_do}"
             )
 
     async def remains(
@@ -378,8 +416,10 @@ class AnythingLLMStorage:
             there = await self.workspaces(trace_id=trace_id)
             slug = next((each for each in there if is_slug(each)), slug)
         if slug != FILE_STORE:
-            # Of a workspace that is gone nothing is found, whatever becomes of what it listed.
-            with suppress(AnythingLLMNotFoundError):
+            # Of a workspace that is gone nothing is found, whatever becomes of what it listed. And
+            # where removing is forbidden (403) the removal itself says so; the test can't tell that
+            # from a refused key, and would be tried for ever.
+            with suppress(AnythingLLMNotFoundError, AnythingLLMAuthenticationError):
                 await self._ways.control.removes(slug, trace_id, check)
 
     async def tidy(self, slug: Slug, *, trace_id: TraceId | None = None) -> float | None:

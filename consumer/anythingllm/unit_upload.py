@@ -21,36 +21,26 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
 from typing import NoReturn
 
 import structlog
 
-from consumer.anythingllm.api import Api
-from consumer.anythingllm.database_control import DatabaseControl
-from consumer.anythingllm.database_in_use import DatabaseInUse
 from consumer.anythingllm.errors import (
     AnythingLLMError,
     AnythingLLMNotFoundError,
     AnythingLLMPendingError,
     AnythingLLMProtocolError,
     AnythingLLMRejectedError,
-    AnythingLLMServerError,
-    AnythingLLMTimeoutError,
 )
-from consumer.anythingllm.joint_looks import LOOK_SECONDS, JointLooks, Sought
-from consumer.anythingllm.marker_lookup import LEAST_DISTANCE, MarkerLookup, Sighting, due_after
-from consumer.anythingllm.proof import Sight, StorageProof
-from consumer.anythingllm.readiness import Readiness
-from consumer.anythingllm.removal_looks import RemovalLooks
-from consumer.anythingllm.transport import NewErrand
-from consumer.anythingllm.upload_body import upload_body
-from consumer.anythingllm.vector_databases import VectorDatabase
-from consumer.anythingllm.vouching import Vouching
+from consumer.anythingllm.joint_looks import LOOK_SECONDS, Looked, Sought
+from consumer.anythingllm.marker_lookup import LEAST_DISTANCE, Sighting, due_after
+from consumer.anythingllm.proof import Sight, query_of
+from consumer.anythingllm.upload_body import upload_body, with_blanks
+from consumer.anythingllm.upload_ways import Ways
 from consumer.model.fault import Fault
 from consumer.model.marker import StoredUnit, Unit
 from consumer.model.names import Location, Slug, TraceId
@@ -74,43 +64,6 @@ _NEXT = {
     _Mending.UPLOAD_ANEW: _Mending.NONE,
     _Mending.NONE: _Mending.PUT_IN_AGAIN,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Ways:
-    """What all uploads of a client share.
-
-    Args:
-        lookup: looks for uploads that may still finish.
-        database: says what the vector database is like.
-        control: says whether the vector database keeps anything.
-        vouching: hears what was found.
-        looks: search for many chunks of a document at once.
-        removal_looks: search for what was removed.
-        slots: one for each upload at a time.
-        clock: monotonic seconds.
-        refused_at: when a connection was last refused, on that clock.
-        timeout: seconds for a check.
-        upload_timeout: seconds for an upload or an embedding.
-        ambiguity: seconds in which an upload without an answer may still take effect.
-    """
-
-    api: Api
-    readiness: Readiness
-    proof: StorageProof
-    lookup: MarkerLookup
-    database: DatabaseInUse
-    control: DatabaseControl
-    vouching: Vouching
-    looks: JointLooks
-    removal_looks: RemovalLooks
-    slots: asyncio.Semaphore
-    errand: NewErrand
-    clock: Callable[[], float]
-    refused_at: Callable[[], float]
-    timeout: float
-    upload_timeout: float
-    ambiguity: float
 
 
 class RawTextUpload:
@@ -147,6 +100,8 @@ class RawTextUpload:
         self._workspace_id: int | None = None
         self._mending = _Mending.PUT_IN_AGAIN
         self._times = 0
+        self._is_refused = False  # by the vector database, which took other texts meanwhile
+        self._has_blanks = False  # once the seams between its pieces may be the trouble
         self._sought: Sought | None = None
         self._removed: list[StoredUnit] = []
 
@@ -203,15 +158,42 @@ class RawTextUpload:
         return self._removed
 
     async def abandon(self) -> None:
-        """Remove the file that was stored and never embedded: only this upload knows of it."""
-        if self._location is None:
+        """Remove the file that was stored and is not embedded: only this upload knows of it.
+
+        Where a removal that failed is not told, one that says that it is embedded stays listed,
+        unless a search shows that the database is there and its vectors are not: while the database
+        is away its row would go and its vectors would be found for ever. The next upload of its
+        document looks for it.
+        """
+        if (location := self._location) is None:
             return
         try:
+            if await self._may_have_vectors(location):
+                log.info("chunk.left_listed", workspace=self._slug, location=location)
+                return
             errand = self._ways.errand(self._ways.timeout, self._trace_id)
-            await self._ways.api.remove(errand, [self._location])
-            self._gone(self._location)
+            await self._ways.api.remove(errand, [location])
+            self._gone(location)
         except AnythingLLMError as error:
-            log.warning("chunk.file_left", location=self._location, error=error.message)
+            log.warning("chunk.file_left", location=location, error=error.message)
+
+    async def _may_have_vectors(self, location: Location) -> bool:
+        database = await self._ways.database(self._ways.errand(self._ways.timeout, self._trace_id))
+        proof, trace_id = self._ways.proof, self._trace_id
+        if database.tells_removals or self._is_refused:
+            return False
+        if not await proof.by_file(location, self._marker, trace_id):
+            return False
+        seen: set[str] = set()
+        sight = await proof.near(
+            self._slug,
+            self._unit.text,
+            lambda: self._marker in seen,
+            lambda hit: seen.add(hit.doc_source),
+            database=database,
+            trace_id=trace_id,
+        )
+        return sight is not Sight.MISSING or not seen
 
     @property
     def _name(self) -> str:
@@ -241,7 +223,8 @@ class RawTextUpload:
         if is_first and not looks.is_due(self._sought):
             return False
         left = self._embedded_at + database.visible_seconds - self._ways.clock()
-        if await self._is_found(self._sought, database, is_late=left <= 0):
+        what = Looked(location, self._unit.text, self._sent_at, self._trace_id, self._check)
+        if await looks.is_found(self._sought, what, database, is_late=left <= 0):
             return True
         if left <= 0:
             await self._mend(location)
@@ -249,63 +232,17 @@ class RawTextUpload:
             return False
         raise AnythingLLMPendingError(
             f"{self._name}: stored, and not seen by a search yet; it is looked for again",
-            retry_after=min(left, LOOK_SECONDS),
+            retry_after=max(min(left, LOOK_SECONDS), _SHORTEST_WAIT),
         )
-
-    async def _is_found(self, sought: Sought, database: VectorDatabase, *, is_late: bool) -> bool:
-        """Whether a search has found it, or never can: then its file has to do as a proof.
-
-        Args:
-            sought: itself.
-            database: what it is in.
-            is_late: whether a search surely finds it by now, if it is stored.
-        """
-        if not sought.is_seen:
-            if not is_late and self._ways.looks.rest(sought) > 0:
-                return False
-            sight = await self._sight(sought, database)
-            if sight is Sight.MISSING and is_late:
-                sight = await self._sight(sought, database, is_exact=True)
-            if sight is Sight.HIDDEN:
-                self._ways.looks.seen(sought)
-                self._note()
-                log.warning("chunk.not_provable", workspace=self._slug, location=self._location)
-                return True
-            if sight is Sight.MISSING:
-                return False
-        self._ways.control.found(self._sent_at)
-        self._note()
-        return True
-
-    def _note(self) -> None:
-        if self._location is not None:
-            self._ways.vouching.note(self._location)
-
-    async def _sight(
-        self, sought: Sought, database: VectorDatabase, *, is_exact: bool = False
-    ) -> Sight:
-        try:
-            return await self._ways.looks.sight(
-                sought,
-                text=self._unit.text,
-                database=database,
-                trace_id=self._trace_id,
-                is_exact=is_exact,
-            )
-        except (
-            AnythingLLMServerError,
-            AnythingLLMTimeoutError,
-            AnythingLLMProtocolError,
-        ) as error:
-            # Searching says nothing of the text. It may be the database, and then nothing more is
-            # to be uploaded.
-            await self._ways.control.passes(self._slug, self._sent_at, self._trace_id, self._check)
-            error.fault = Fault.THEIRS
-            raise
 
     async def _mend(self, location: Location) -> NoReturn:
         """Try the next remedy for a unit that is not found (rule 4); the next attempt looks."""
-        await self._ways.control.passes(self._slug, self._sent_at, self._trace_id, self._check)
+        control, trace_id = self._ways.control, self._trace_id
+        await control.passes(self._slug, self._sent_at, trace_id, self._check)
+        if not await self._finds_anything():
+            # The database may have gone away just before the look: the row would go, the vectors
+            # stay. So it has to be there now, not only since this was sent.
+            await control.passes(self._slug, self._ways.clock(), trace_id, self._check)
         self._check()
         mending = self._mending
         log.info("chunk.not_found", workspace=self._slug, location=location, mending=mending.value)
@@ -323,7 +260,9 @@ class RawTextUpload:
                 self._slug, self._ways.clock(), self._trace_id, self._check
             )
             self._times += 1
+            self._has_blanks = True
             if self._times >= _TIMES:
+                self._is_refused = True
                 raise AnythingLLMRejectedError(
                     f"{self._name}: AnythingLLM answers that it is stored, and no search finds it,"
                     " also after it was uploaded anew, while other texts are found: its vector"
@@ -337,6 +276,12 @@ class RawTextUpload:
             retry_after=_SHORTEST_WAIT,
         )
 
+    async def _finds_anything(self) -> bool:
+        """Whether a search in the workspace finds something: then the database is there now."""
+        errand = self._ways.errand(self._ways.timeout, self._trace_id)
+        query = query_of(self._unit.text)
+        return bool(await self._ways.api.search(errand, self._slug, query, 1))
+
     async def _store(self) -> Location:
         location = self._location or await self._send()
         self._location = location
@@ -349,9 +294,36 @@ class RawTextUpload:
             await self._ways.api.embed(errand, self._slug, [location])
         if await self._is_embedded(location):
             return location
+        await self._give_blanks(location)
         raise AnythingLLMError(
             f"{self._name}: the text is stored but AnythingLLM could not embed it; "
             "it will only be embedded again, not uploaded again"
+        )
+
+    async def _give_blanks(self, location: Location) -> None:
+        """Have a text uploaded anew that may not be embedded because AnythingLLM cuts it badly.
+
+        Only where others are stored meanwhile: a text is not changed for an outage.
+
+        Raises:
+            AnythingLLMPendingError: the next attempt uploads it with blanks.
+            AnythingLLMError: others are not stored either.
+        """
+        errand = self._ways.errand(self._ways.timeout, self._trace_id)
+        database = await self._ways.database(errand)
+        is_cut_badly = with_blanks(self._unit.text) != self._unit.text
+        if self._has_blanks or database.takes_halves or not is_cut_badly:
+            return
+        now = self._ways.clock()
+        await self._ways.control.passes(self._slug, now, self._trace_id, self._check)
+        self._check()
+        await self._ways.api.remove(errand, [location])
+        self._gone(location)
+        self._has_blanks = True
+        raise AnythingLLMPendingError(
+            f"{self._name}: the text is stored but AnythingLLM could not embed it, and it may be"
+            " cut in the middle of a character; it is uploaded anew with blanks to cut at",
+            retry_after=_SHORTEST_WAIT,
         )
 
     async def _send(self) -> Location:
@@ -362,9 +334,7 @@ class RawTextUpload:
         self._sent_at = self._ways.clock()
         self._workspace_id = self._ways.readiness.id_of(self._slug)
         with self._watching():
-            # Once all else was tried, the seams between its pieces may be the trouble.
-            has_blanks = self._times > 0
-            body = upload_body(self._slug, self._unit, self._marker, has_blanks=has_blanks)
+            body = upload_body(self._slug, self._unit, self._marker, has_blanks=self._has_blanks)
             file = await self._ways.api.raw_text(errand, body)
             if file.doc_source != self._marker:
                 raise self._not_ours()

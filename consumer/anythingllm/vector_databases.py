@@ -23,6 +23,17 @@ _CHROMA_PREFIX = "anythingllm-"
 _UNLIMITED = 100_000  # hits: more were never asked for
 
 
+_RESET = (
+    "go back to the former embedding model, or reset the workspace's vector database in "
+    "AnythingLLM's settings of the workspace and publish its documents again"
+)
+_DROP = (
+    "go back to the former embedding model, or drop the table of all workspaces in PostgreSQL "
+    "(DROP TABLE anythingllm_vectors) and run `workspaces repair --yes`; "
+    "deleting or resetting workspaces does not help"
+)
+
+
 def _from_cosine(score: float) -> float | None:
     """The score is the cosine, or was made from the distance."""
     return 1.0 - score
@@ -73,6 +84,8 @@ class VectorDatabase:
         was_run: whether it was measured on a running server; else read in the source.
         cached_proves: whether a file that says ``cached`` has its vectors: the database's refusal
             reaches AnythingLLM before it says so.
+        takes_halves: whether it takes texts with half a character in them, which AnythingLLM makes
+            where it cuts in the middle of one.
         tells_removals: whether a removal that failed is answered with an error. Elsewhere row and
             file go, the vectors stay, and nothing can reach them any more.
         has_creation_race: whether concurrent first uploads overwrite each other's vectors.
@@ -87,11 +100,13 @@ class VectorDatabase:
         reaches_all: whether a search gives all vectors, however far away; else those with nothing
             in common are left out.
         has_one_dimension: whether all workspaces have the dimension of the first upload ever.
+        new_dimension: what people do where the embedder's dimension is another than the stored one.
     """
 
     name: str
     was_run: bool
     cached_proves: bool = True
+    takes_halves: bool = False
     tells_removals: bool = True
     has_creation_race: bool = False
     is_empty_when_down: bool = False
@@ -103,6 +118,7 @@ class VectorDatabase:
     visible_seconds: float = 0.0
     reaches_all: bool = True
     has_one_dimension: bool = False
+    new_dimension: str = _RESET
 
     @property
     def may_share(self) -> bool:
@@ -122,6 +138,7 @@ UNKNOWN = VectorDatabase(
     most_hits=1_000,
     visible_seconds=120.0,
     reaches_all=False,
+    new_dimension=f"{_RESET}. Where it is pgvector: {_DROP}",
 )
 """One that is not in the table, or that a proxy hides: the least that can be relied upon."""
 
@@ -140,7 +157,9 @@ _MILVUS = VectorDatabase(
 
 _ENTRIES = (
     # Run: 0.15.0. Its hits tell the distance.
-    VectorDatabase("lancedb", was_run=True, has_creation_race=True, hides_far=True),
+    VectorDatabase(
+        "lancedb", was_run=True, takes_halves=True, has_creation_race=True, hides_far=True
+    ),
     # Run: PostgreSQL 16.2, pgvector 0.6.2. INSERT and DELETE may fail without a word.
     VectorDatabase(
         "pgvector",
@@ -150,6 +169,7 @@ _ENTRIES = (
         is_empty_when_down=True,
         hides_far=True,
         has_one_dimension=True,
+        new_dimension=_DROP,
     ),
     # Run: server 1.5.9.
     VectorDatabase("chroma", was_run=True, hides_far=True, collection_of=_chroma),

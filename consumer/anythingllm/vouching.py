@@ -126,18 +126,29 @@ class Vouching:
         wanted: dict[_Key, set[Location]] = {}
         for row in rows:
             wanted.setdefault(_key(row), set()).add(row.location)
-        while wanted:
-            await self._look(wanted, asked)
-            if not wanted or self._clock() >= began + asked.database.visible_seconds:
-                break
+        until = began + asked.database.visible_seconds
+        is_late = self._clock() >= until
+        await self._look(wanted, list(wanted), asked, is_exact=is_late)
+        while wanted and not is_late:
             await self._sleep(_LOOK_SECONDS)
+            is_late = self._clock() >= until
+            # Meanwhile one is enough to see whether anything has become visible.
+            some = list(wanted) if is_late else list(wanted)[:1]
+            await self._look(wanted, some, asked, is_exact=is_late)
         if wanted:
             await self._control.passes(asked.slug, began, asked.trace_id, asked.check)
             log.warning("chunk.row_without_vectors", workspace=asked.slug, rows=len(wanted))
         return frozenset[Location]().union(*wanted.values())
 
-    async def _look(self, wanted: dict[_Key, set[Location]], asked: _Asked) -> None:
-        """Take out of `wanted` what searches find, and what they can't say anything about."""
+    async def _look(
+        self,
+        wanted: dict[_Key, set[Location]],
+        some: Sequence[_Key],
+        asked: _Asked,
+        *,
+        is_exact: bool,
+    ) -> None:
+        """Take out of `wanted` what searches for some find, and what they can't say anything of."""
         sets: Counter[tuple[_Key, str]] = Counter()
 
         def saw(hit: VectorHit) -> None:
@@ -155,7 +166,7 @@ class Vouching:
             sets.clear()  # a further search shows the same vectors again
             return key not in wanted
 
-        for key in list(wanted):
+        for key in some:
             sets.clear()
             text = "\n\n".join(asked.texts[digest] for digest in key[1])
             if key not in wanted or not text.strip():
@@ -169,7 +180,7 @@ class Vouching:
                 database=asked.database,
                 trace_id=asked.trace_id,
                 top=min(_HITS_EACH * len(wanted), _MOST_AT_ONCE),
-                is_exact=True,
+                is_exact=is_exact,
             )
             if sight is Sight.HIDDEN:
                 for location in wanted.pop(key, ()):

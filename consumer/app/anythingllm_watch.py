@@ -62,6 +62,6 @@ def _trouble(health: Mapping[str, Any]) -> str | None:
     if health["status"] != "unhealthy":
         return None
     for name, one in health["components"].items():
-        if one["status"] != "up":
+        if "error" in one:
             return f"AnythingLLM's {name}: {one['error']}"
     return f"AnythingLLM: {health['error']}"

@@ -29,7 +29,7 @@ from consumer.pipeline.journey import Journey
 from consumer.pipeline.key_queues import KeyQueues
 from consumer.pipeline.pauses import Pauses
 from consumer.pipeline.poison_probe import PoisonProbe
-from consumer.pipeline.ports import IsAssigned, IsOurs, Poll, Publish, TooLarge
+from consumer.pipeline.ports import IsAssigned, IsOurs, Poll, Publish, TakenOverAt, TooLarge
 from consumer.pipeline.read import Reader
 from consumer.pipeline.reminted_ids import RemintedIds
 from consumer.pipeline.removal import Remover
@@ -62,6 +62,7 @@ class Rooms:
     publish: Publish
     is_assigned: IsAssigned
     is_ours: IsOurs
+    taken_over_at: TakenOverAt
     metrics: Metrics
     rng: random.Random
     clock: Callable[[], float]
@@ -106,7 +107,7 @@ class Pipeline:
             ambiguity=settings.anythingllm.ambiguity_seconds,
             clock=rooms.clock,
         )
-        self._eraser = Eraser(self._remover, rooms.storage, self.index, self._backoff)
+        self._eraser = Eraser(self._remover, rooms.storage, self.index, self._backoff, self._doubts)
         self._routing = settings.routing.rules()
         self._sweep = Sweep(
             rooms.storage,
@@ -120,6 +121,7 @@ class Pipeline:
             permits=self._routing.permits,
             is_assigned=rooms.is_assigned,
             is_ours=rooms.is_ours,
+            taken_over_at=rooms.taken_over_at,
             clock=rooms.clock,
             metrics=rooms.metrics,
         )

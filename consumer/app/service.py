@@ -204,6 +204,7 @@ class Service:
             publish=publishing_by(self._publisher),
             is_assigned=lambda: self._source.assigned,
             is_ours=lambda partition: self._source.owns(documents, partition),
+            taken_over_at=lambda: self._source.taken_over_at,
             metrics=self._metrics,
             rng=rng,
             clock=time.monotonic,

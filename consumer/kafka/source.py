@@ -208,6 +208,12 @@ class KafkaSource:
         return any(each.topic == topic and each.partition == partition for each in owned)
 
     @property
+    def taken_over_at(self) -> float | None:
+        """When a partition of ours was last taken over from an owner that did not end in order."""
+        every = (each.taken_over_at for each in self._assignments.by_partition.values())
+        return max((at for at in every if at is not None), default=None)
+
+    @property
     def open_count(self) -> int:
         """Records handed out and not settled, over all partitions."""
         return sum(a.ledger.open_count for a in self._assignments.by_partition.values())

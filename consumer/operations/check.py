@@ -34,6 +34,8 @@ _COMPONENT_HELP = {
     "key": "check ANYTHINGLLM_API_KEY: AnythingLLM, Settings, Developer API",
     "collector": "AnythingLLM's document collector is down: see its log",
     "embedder": "AnythingLLM can't embed text: check its embedder settings and provider",
+    "vector_database": "check that it runs and that AnythingLLM reaches it, and see AnythingLLM's "
+    "log. Where it runs, its vectors are lost: `workspaces verify` says more",
 }
 
 
@@ -73,7 +75,7 @@ async def look_at_kafka(settings: Settings, kafka: KafkaAccess) -> list[CheckFin
 
 
 async def look_at_anythingllm(settings: Settings) -> list[CheckFinding]:
-    """AnythingLLM with its key, collector and embedder."""
+    """AnythingLLM with its key, collector, embedder and vector database."""
     async with AnythingLLMClient(anythingllm_config(settings)) as client:
         found = _health(settings, await client.health_check())
         if all(each.ok for each in found):
@@ -199,8 +201,11 @@ def _health(settings: Settings, health: dict[str, Any]) -> list[CheckFinding]:
 def _components(components: dict[str, dict[str, Any]]) -> Iterator[CheckFinding]:
     """A finding for each component, up to a refused key: nothing can be looked at behind it."""
     for name, state in components.items():
+        if state["status"] == "unknown":
+            continue  # another one is down, and has to be mended first
         ok = state["status"] == "up"
         help_text = "" if ok else _COMPONENT_HELP.get(name, "see AnythingLLM's log")
-        yield CheckFinding(ok, f"AnythingLLM {name}", state.get("error", "up"), help_text)
+        subject = f"AnythingLLM {name.replace('_', ' ')}"
+        yield CheckFinding(ok, subject, state.get("error", "up"), help_text)
         if name == "key" and not ok:
             return

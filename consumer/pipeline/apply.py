@@ -110,6 +110,8 @@ class Applier:
             return await look()
 
         uploaded: set[str] = set()
+        erased = Erased()
+        was_begun = self._doubts.begun_before(body)
         while True:
             if body.document.chunks:
                 stored = await self._in_workspace(body.slug, prepare_and_look, right)
@@ -128,14 +130,20 @@ class Applier:
             self._note_reminted(body, plan)
             try:
                 applied = await self._uploader.carry_out(
-                    plan, body.identity, right, trace_id=trace_id, is_replay=event.is_replay
+                    plan,
+                    body.identity,
+                    right,
+                    trace_id=trace_id,
+                    is_replay=event.is_replay,
+                    was_begun=was_begun,
                 )
             except PlanOutdated as outdated:
                 uploaded.update(outdated.uploaded)
+                erased += outdated.erased
                 continue
             if not applied.failed:
                 self._note_stored(body, plan.digests)
-            return _with_uploaded(applied, uploaded)
+            return _with_former(applied, uploaded, erased)
 
     async def _certain(
         self,
@@ -178,7 +186,7 @@ class Applier:
         # A file may be in workspaces of others as well, and those are none of ours.
         by_files = body.slug is None and len(ours) == len(every)
         # Of one that was carried out before the rows are gone, and the vectors may not be.
-        looks = body.slug is not None or is_replay
+        looks = body.slug is not None or is_replay or self._doubts.begun_before(body)
         erased, newer = Erased(), False
         for slug in ours:
             look = partial(self._find, slug, body.identity, trace_id, by_files=by_files)
@@ -226,12 +234,13 @@ def _ending(body: TombstoneEvent, stored: Iterable[StoredRow]) -> Ending:
     return Ending(body.identity, tuple(filter(ends, stored)), ends, (body.identity,))
 
 
-def _with_uploaded(applied: Applied, before: Collection[str]) -> Applied:
-    """Count as uploaded what earlier plans of the same event uploaded."""
-    if not before:
-        return applied
+def _with_former(applied: Applied, before: Collection[str], erased: Erased) -> Applied:
+    """Count what earlier plans of the same event uploaded and removed."""
+    erased += Erased(applied.removed_chunks, applied.kept)
     return replace(
         applied,
+        removed_chunks=erased.chunks,
+        kept=erased.kept,
         uploaded=(*(each for each in applied.unchanged if each in before), *applied.uploaded),
         unchanged=tuple(each for each in applied.unchanged if each not in before),
     )

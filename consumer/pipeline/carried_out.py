@@ -54,27 +54,22 @@ class Known:
         version hold nothing for this one: that one is still in work, or lacks a chunk that was
         refused, and may need both copies of a text that stands in it twice. Of two copies the one
         that a tombstone has ended goes: by its date it may look newer than all that follows. One
-        that is listed and not proven to be stored holds nothing; it goes where its text is there.
+        that is listed and not proven to be stored goes before both.
         """
-        unproven: list[UnitT] = []
-        ended: list[UnitT] = []
-        older: list[UnitT] = []
+        groups: list[list[UnitT]] = [[], [], [], []]
         for unit in stored:
             is_ended = self.has_ended(unit.version)
-            if not (is_ended or self._is_older(unit.version)):
-                continue
-            if not is_proven(unit.location):
-                unproven.append(unit)
-            else:
-                (ended if is_ended else older).append(unit)
-        found = cover(self.digests, older)
-        rest = cover((Counter(self.digests) - found.covered).elements(), ended)
-        covered = found.covered + rest.covered
-        is_whole = covered.total() == len(self.digests)
+            if is_ended or self._is_older(unit.version):
+                groups[is_ended + 2 * (not is_proven(unit.location))].append(unit)
+        wanting, left = Counter(self.digests), list[UnitT]()
+        for group in groups:
+            found = cover(wanting.elements(), group)
+            wanting -= found.covered
+            left += found.left
+        covered = Counter(self.digests) - wanting
+        is_whole = not wanting
         return tuple(
-            unit
-            for unit in (*found.left, *rest.left, *unproven)
-            if is_whole or all(digest in covered for digest in unit.digests)
+            unit for unit in left if is_whole or all(digest in covered for digest in unit.digests)
         )
 
     def _is_older(self, version: DocumentVersion) -> bool:

@@ -253,6 +253,11 @@ class Doubts:
                 doubts[:] = [each for each in doubts if each.slug != slug or each.until > begun]
         self._release()
 
+    def begun_before(self, body: Readable) -> bool:
+        """Whether somebody may have begun the event before, and what it removed is not known."""
+        doubts = self._doubts.get(body.identity, ())
+        return any(each.event == _occurrence(body) for each in doubts)
+
     def __contains__(self, identity: Identity) -> bool:
         """Whether something may still come of a document, or nobody has looked since."""
         return identity in self._doubts

@@ -24,18 +24,19 @@ class DueLooks:
         clock: monotonic seconds.
 
     Attributes:
+        ambiguity: as above.
         grid: seconds between two times at which a look can be due.
     """
 
     def __init__(self, ambiguity: float, clock: Callable[[], float]) -> None:
-        self._ambiguity = ambiguity
+        self.ambiguity = ambiguity
         self._clock = clock
         self.grid = min(_COARSEST_SECONDS, max(_FINEST_SECONDS, _GRID_SHARE * ambiguity))
         self._times: dict[Slug | None, set[float]] = {}
 
     def doubt(self, slug: Slug | None) -> None:
         """Note that something may still take effect in a workspace, or (None) in any."""
-        self.after(slug, self._ambiguity)
+        self.after(slug, self.ambiguity)
 
     def after(self, slug: Slug | None, seconds: float) -> None:
         """Note that a workspace, or (None) each of them, is to be looked at then."""

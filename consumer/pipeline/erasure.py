@@ -7,6 +7,7 @@ The event then fails with a dead letter that names the cure. Neither is taken fo
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
@@ -19,14 +20,17 @@ from consumer.model.names import Identity, Location, Slug, TraceId
 from consumer.model.outcome import FailedChunk, FailureReason
 from consumer.model.remains import Remains
 from consumer.pipeline.backoff import Backoff
+from consumer.pipeline.doubts import Doubts
 from consumer.pipeline.index import Index
 from consumer.pipeline.index_rows import AnyStored
 from consumer.pipeline.ports import RightToWork, Storage
 from consumer.pipeline.removal import Remover
+from consumer.resilience.fence import FenceClosedError
 
 log = structlog.get_logger(__name__)
 
 _NOWHERE = Location("")
+_MOST_REMEMBERED = 10_000  # documents of which something stays, about 2 MB
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +69,24 @@ class Ending:
 
 
 class Eraser:
-    """See the module's docstring."""
+    """See the module's docstring. It remembers where something stays, for as long as it lives."""
 
-    def __init__(self, remover: Remover, storage: Storage, index: Index, backoff: Backoff) -> None:
+    def __init__(
+        self, remover: Remover, storage: Storage, index: Index, backoff: Backoff, doubts: Doubts
+    ) -> None:
         self._remover = remover
         self._storage = storage
         self._index = index
         self._backoff = backoff
+        self._doubts = doubts
+        self._remaining: OrderedDict[tuple[Slug, Identity], None] = OrderedDict()
+
+    def leaves_something(self, slug: Slug, identity: Identity) -> bool:
+        """Whether a former event of the document failed for what stays: the next one looks again.
+
+        Otherwise publishing it once more would say that all is well.
+        """
+        return (slug, identity) in self._remaining
 
     async def erase(
         self, slug: Slug, ending: Ending, right: RightToWork, *, trace_id: TraceId
@@ -91,8 +106,17 @@ class Eraser:
             why = f"its former text stays: {removed.why}"
             erased += Erased(0, _kept(markers, why, removed.http_status))
         if slug != FILE_STORE:
-            remains = await self._remains(slug, ending, following, trace_id)
+            try:
+                remains = await self._remains(slug, ending, following, trace_id)
+            except FenceClosedError:
+                # The next owner finds no rows any more, and has to know that it should look.
+                self._doubts.note_removal(slug, ending.identity, ())
+                raise
+            self._remaining.pop((slug, ending.identity), None)
             if remains is not None:
+                self._remaining[slug, ending.identity] = None
+                if len(self._remaining) > _MOST_REMEMBERED:
+                    self._remaining.popitem(last=False)
                 _log_remains(slug, ending, remains)
                 why = (
                     f"its former text is still found in workspace {slug} although its row is gone:"

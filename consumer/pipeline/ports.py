@@ -100,6 +100,10 @@ class Storage(Protocol):
         """
         ...
 
+    async def rows_prove(self, *, trace_id: TraceId) -> bool:
+        """Whether a listed row is stored, whoever looks at it: `is_proven` is true for all then."""
+        ...
+
     def is_proven(self, location: Location) -> bool:
         """Whether a row that is listed is known to be stored: `found`, or where listings prove it.
 
@@ -326,3 +330,7 @@ IsAssigned = Callable[[], bool]
 
 IsOurs = Callable[[int | None], bool]
 """Whether this partition of the documents topic is ours at the moment."""
+
+TakenOverAt = Callable[[], float | None]
+"""When a partition of ours was last taken over from an owner that did not end in order, monotonic
+seconds; None: from nobody."""

@@ -11,6 +11,9 @@ What is always true:
 - Of a document that was carried out since the assignment, the sweep removes everything that its
   newest version is stored without, by the same rule as in a plan. Of other documents it removes
   only what is there twice: uploaded for the same chunks with the same texts.
+- Where rows prove nothing (`Storage.rows_prove`) the copy that stays depends on what a process has
+  seen. So after an owner that died nothing is removed there before its last removal is over: it may
+  be about to take the other copy.
 - It touches only units whose event came from a partition of ours, never newer ones, and never what
   others have uploaded. Test documents of processes that are gone go, too.
 - It takes the documents' turns in their queues for deciding and removing. So no plan is made with a
@@ -40,7 +43,14 @@ from consumer.pipeline.gates import Gates
 from consumer.pipeline.index import Index
 from consumer.pipeline.index_rows import StoredRow
 from consumer.pipeline.key_queues import KeyQueues
-from consumer.pipeline.ports import IsAssigned, IsOurs, Permits, RightToWork, Storage
+from consumer.pipeline.ports import (
+    IsAssigned,
+    IsOurs,
+    Permits,
+    RightToWork,
+    Storage,
+    TakenOverAt,
+)
 from consumer.pipeline.removal import Remover
 from consumer.pipeline.right_to_work import AssignmentRight
 from consumer.resilience.fence import Fence, FenceClosedError
@@ -91,6 +101,7 @@ class Sweep:
         permits: Permits,
         is_assigned: IsAssigned,
         is_ours: IsOurs,
+        taken_over_at: TakenOverAt,
         clock: Callable[[], float],
         metrics: Metrics,
     ) -> None:
@@ -105,6 +116,7 @@ class Sweep:
         self._permits = permits
         self._is_assigned = is_assigned
         self._is_ours = is_ours
+        self._taken_over_at = taken_over_at
         self._clock = clock
         self._metrics = metrics
         self._assignment = Fence("assignment")
@@ -177,13 +189,23 @@ class Sweep:
             return
         await self._index.read_anew(slug, trace_id=_NO_TRACE)
         right.check()
-        self._unfinished[slug] = _Look(begun, self._index.identities(slug))
         self._looks.looked(slug, begun)
-        await self._sweep(slug, right)
+        if (uncertain := await self._uncertain_for()) > 0:
+            self._looks.after(slug, uncertain)
+        else:
+            self._unfinished[slug] = _Look(begun, self._index.identities(slug))
+            await self._sweep(slug, right)
         right.check()
         seconds = await self._storage.tidy(slug, trace_id=_NO_TRACE)
         if seconds is not None:
             self._looks.after(slug, seconds)
+
+    async def _uncertain_for(self) -> float:
+        """Seconds in which nobody knows which copy a former owner that died is removing."""
+        taken_over_at = self._taken_over_at()
+        if taken_over_at is None or await self._storage.rows_prove(trace_id=_NO_TRACE):
+            return 0.0
+        return taken_over_at + self._looks.ambiguity - self._clock()
 
     async def _sweep(self, slug: Slug, right: RightToWork) -> None:
         """Remove what the documents that are left of a workspace are stored without."""

@@ -39,6 +39,9 @@ from consumer.telemetry.metrics import Metrics
 log = structlog.get_logger(__name__)
 
 
+_NOTHING = Erased()
+
+
 class _GivenUp(Failure):
     """Not sent again: the unit's failures are its own, and its last upload did not take effect."""
 
@@ -52,11 +55,13 @@ class PlanOutdated(Exception):
     Args:
         slug: the workspace.
         uploaded: ids of chunks that were stored all the same.
+        erased: what was removed all the same, and what of it stays.
     """
 
-    def __init__(self, slug: Slug, uploaded: Sequence[str] = ()) -> None:
+    def __init__(self, slug: Slug, uploaded: Sequence[str] = (), erased: Erased = _NOTHING) -> None:
         super().__init__(slug)
         self.uploaded = tuple(uploaded)
+        self.erased = erased
 
 
 class Uploader:
@@ -106,6 +111,7 @@ class Uploader:
         *,
         trace_id: TraceId,
         is_replay: bool = False,
+        was_begun: bool = False,
     ) -> Applied:
         """Store what is missing, then remove what is stale.
 
@@ -114,6 +120,7 @@ class Uploader:
             identity: of its document.
             right: checked before every request; once it has ended nothing new is sent.
             trace_id: sent to AnythingLLM.
+            was_begun: by somebody before, who may have removed what no row leads to any more.
             is_replay: the fuse ignores a replay's failures, which are no news.
 
         Raises:
@@ -130,11 +137,13 @@ class Uploader:
             if any(upload.may_still_come for upload in uploads):
                 self._doubts.note(plan.slug, identity, plan.version)
         self._check(work)
-        erased = Erased()
-        if (plan.stale or is_replay) and not work.failed:
-            ending = _stale(plan, identity, is_replay=is_replay)
+        erased = _NOTHING
+        leaves_something = self._eraser.leaves_something(plan.slug, identity)
+        again = is_replay or was_begun or leaves_something
+        if (plan.stale or again) and not work.failed:
+            ending = _stale(plan, identity, again=again)
             erased = await self._eraser.erase(plan.slug, ending, right, trace_id=trace_id)
-            self._check(work)
+            self._check(work, erased)
         return Applied(
             slug=plan.slug,
             version=plan.version,
@@ -145,9 +154,9 @@ class Uploader:
             kept=erased.kept,
         )
 
-    def _check(self, work: UploadState) -> None:
+    def _check(self, work: UploadState, erased: Erased = _NOTHING) -> None:
         if self._index.epoch(work.slug) != work.plan.epoch:
-            raise PlanOutdated(work.slug, work.uploaded)
+            raise PlanOutdated(work.slug, work.uploaded, erased)
 
     def _pending(self, plan: Plan, right: RightToWork, trace_id: TraceId) -> list[PendingUnit]:
         def pending(unit: Unit) -> PendingUnit:
@@ -193,9 +202,9 @@ class Uploader:
         before = [pending for pending in work.pending if pending.is_uploaded]
         left = await self._work_off(new, work, at_once=self._per_document)
         uploaded = [*before, *(pending for pending in left if pending.is_uploaded)]
+        failed = [pending for pending in left if not pending.is_uploaded]
         # One after the other: what one search shows, the next ones need not look for.
-        unproven = await self._work_off(uploaded, work, at_once=1)
-        work.pending = [*(each for each in left if not each.is_uploaded), *unproven]
+        work.pending = [*failed, *await self._work_off(uploaded, work, at_once=1)]
 
     async def _work_off(
         self, units: Sequence[PendingUnit], work: UploadState, *, at_once: int
@@ -307,13 +316,15 @@ class Uploader:
         work.uploaded.extend(chunk.id for chunk in pending.unit.chunks)
 
 
-def _stale(plan: Plan, identity: Identity, *, is_replay: bool) -> Ending:
+def _stale(plan: Plan, identity: Identity, *, again: bool) -> Ending:
     contents = {content_of(unit) for unit in plan.stale}
 
     def ends(unit: AnyStored) -> bool:
-        # A replay may have failed for what no row leads to any more.
-        is_former = is_replay and plan.version.newer_than(unit.version)
-        return is_former or content_of(unit) in contents
+        # An event may have failed for what no row leads to any more.
+        is_former = again and plan.version.newer_than(unit.version)
+        # What a removal may take holds nothing by the plan, and its text is not known.
+        unknown = unit.version, (), unit.chunk_ids
+        return is_former or content_of(unit) in contents or unknown in contents
 
     texts = [plan.document.title, *(chunk.content for chunk in plan.document.chunks[:1])]
     return Ending(identity, plan.stale, ends, texts)

@@ -14,8 +14,9 @@ from typing import Any
 from consumer.anythingllm import AnythingLLMClient, AnythingLLMConfig, CircuitBreakerConfig
 from consumer.anythingllm.unit_upload import RawTextUpload
 from consumer.model.document import Chunk, ProcessedDocument
-from consumer.model.marker import StoredUnit
+from consumer.model.marker import StoredUnit, Unit, unit_of
 from consumer.model.names import TraceId
+from consumer.model.version import DocumentVersion
 from consumer.resilience.retry import RetryPolicy
 from consumer.sandbox.simulator import Simulator, VectorDb
 from tests.simulator_fixtures import running_server as running_server
@@ -192,3 +193,10 @@ async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(5):
         while not condition():  # noqa: ASYNC110 - plain state, nobody signals
             await asyncio.sleep(0.005)
+
+
+def unit(doc: ProcessedDocument, index: int = 0) -> Unit:
+    """One chunk of a document of `document`, to be uploaded by itself."""
+    instant = doc.created_at
+    assert instant is not None
+    return unit_of((doc.chunks[index],), doc, DocumentVersion(instant))

@@ -64,13 +64,15 @@ async def _probe_failure(client: AnythingLLMClient) -> AnythingLLMError:
 async def test_a_healthy_server_passes_the_deep_probe(
     simulator: Simulator, client: AnythingLLMClient
 ) -> None:
-    """Three requests, nothing stored."""
+    """A request for each part, nothing stored."""
     await client.storage.probe()
 
     assert [entry["path"] for entry in simulator.journal.of("request.answered")] == [
         "/api/v1/auth",
         "/api/v1/document/accepted-file-types",
         EMBEDDINGS,
+        "/api/utils/metrics",
+        "/api/v1/system/vector-count",
     ]
     assert not simulator.state.files
 

@@ -49,7 +49,8 @@ async def test_a_healthy_server(client: AnythingLLMClient) -> None:
     health = await client.health_check()
 
     assert (health["status"], health["error"], health["version"]) == ("healthy", None, "1.16.0")
-    assert set(health["components"]) == {"server", "key", "collector", "embedder"}
+    parts = {"server", "key", "collector", "embedder", "vector_database"}
+    assert set(health["components"]) == parts
     breaker = health["circuit_breaker"]
     assert (breaker["state"], breaker["failure_count"], breaker["last_failure"]) == (
         "closed",
@@ -81,6 +82,7 @@ async def test_a_sick_part_is_named(
     assert health["status"] == status
     assert component in health["error"]
     assert health["components"][component]["status"] == "down"
+    assert health["components"]["vector_database"] == {"status": "unknown"}
 
 
 async def test_a_health_check_never_raises() -> None:

@@ -20,12 +20,9 @@ from consumer.anythingllm import (
     CircuitOpenError,
 )
 from consumer.anythingllm.readiness import _Ready
-from consumer.model.document import ProcessedDocument
 from consumer.model.fault import Fault
-from consumer.model.marker import Unit, unit_of
 from consumer.model.names import Location, Slug
 from consumer.model.outcome import FailureReason
-from consumer.model.version import DocumentVersion
 from consumer.sandbox.simulator import Simulator
 from tests.client.support import (
     DIFFERENT_DATABASES,
@@ -35,6 +32,7 @@ from tests.client.support import (
     running_server,
     stored_by,
     texts_of,
+    unit,
 )
 
 DOCS = Slug("docs")
@@ -53,12 +51,6 @@ async def simulator(request: pytest.FixtureRequest) -> AsyncIterator[Simulator]:
 async def client(simulator: Simulator) -> AsyncIterator[AnythingLLMClient]:
     async with client_for(simulator) as client:
         yield client
-
-
-def _unit(doc: ProcessedDocument, index: int = 0) -> Unit:
-    instant = doc.created_at
-    assert instant is not None
-    return unit_of((doc.chunks[index],), doc, DocumentVersion(instant))
 
 
 def _uploads(server: Simulator) -> int:
@@ -146,7 +138,7 @@ async def test_an_upload_that_nobody_saw_embedded_may_still_come(simulator: Simu
     async with client_for(simulator) as client:
         await client.storage.prepare(DOCS)
         simulator.faults.add("status", path="*/document/raw-*", method="GET", times=1)
-        upload = client.storage.upload(DOCS, _unit(document("unseen")))
+        upload = client.storage.upload(DOCS, unit(document("unseen")))
         assert not upload.may_still_come
         with pytest.raises(AnythingLLMError):
             await upload.attempt()
@@ -165,7 +157,7 @@ async def test_a_file_is_not_embedded_again_while_that_may_still_come(simulator:
         await client.storage.prepare(DOCS)
         simulator.faults.add("embedder-fails", path="*/raw-text", times=1)
         simulator.faults.add("status", path="*/update-embeddings", status=503, times=1)
-        upload = client.storage.upload(DOCS, _unit(document("late")))
+        upload = client.storage.upload(DOCS, unit(document("late")))
         with pytest.raises(AnythingLLMError):
             await upload.attempt()
         client._transport._note_refused()
@@ -186,7 +178,7 @@ async def test_while_an_upload_may_still_finish_it_is_only_looked_for(simulator:
     async with client_for(simulator, ambiguity_seconds=0.6) as client:
         await client.storage.prepare(DOCS)
         simulator.faults.add("reset", path="*/raw-text", times=1)
-        upload = client.storage.upload(DOCS, _unit(document("lost")))
+        upload = client.storage.upload(DOCS, unit(document("lost")))
         with pytest.raises(AnythingLLMConnectionError) as lost:
             await upload.attempt()
         assert (lost.value.fault, lost.value.ambiguous) == (Fault.UNCLEAR, True)
@@ -209,7 +201,7 @@ async def test_a_server_that_was_seen_down_will_not_finish_anything(simulator: S
     async with client_for(simulator, ambiguity_seconds=600) as client:
         await client.storage.prepare(DOCS)
         simulator.faults.add("reset", path="*/raw-text", times=1)
-        upload = client.storage.upload(DOCS, _unit(document("lost")))
+        upload = client.storage.upload(DOCS, unit(document("lost")))
         with pytest.raises(AnythingLLMConnectionError):
             await upload.attempt()
         await asyncio.sleep(MOMENT)
@@ -231,7 +223,7 @@ async def test_success_that_did_not_embed_is_not_stored_and_only_embedded_again(
     await client.storage.prepare(DOCS)
     before = _uploads(simulator)
     simulator.faults.embedder_down = True
-    upload = client.storage.upload(DOCS, _unit(document("text")))
+    upload = client.storage.upload(DOCS, unit(document("text")))
     for _ in range(3):
         with pytest.raises(AnythingLLMError) as raised:
             await upload.attempt()
@@ -261,7 +253,7 @@ async def test_who_lost_the_right_to_go_on_sends_nothing_more(
 
     await client.storage.prepare(DOCS)
     simulator.faults.embedder_down = True
-    upload = client.storage.upload(DOCS, _unit(document("text")), check=check)
+    upload = client.storage.upload(DOCS, unit(document("text")), check=check)
     with pytest.raises(Revoked):
         await upload.attempt()
 
@@ -377,7 +369,7 @@ async def test_a_workspace_that_vanished_is_made_again(
     """Somebody deletes it in the UI in the middle of everything: theirs, and it comes back."""
     await client.upload_document("docs", document("old"))
     await client._api.delete_workspace(client._ordinary(None), DOCS)
-    upload = client.storage.upload(DOCS, _unit(document("new")))
+    upload = client.storage.upload(DOCS, unit(document("new")))
     with pytest.raises(AnythingLLMNotFoundError) as raised:
         await upload.attempt()
     assert raised.value.fault is Fault.THEIRS

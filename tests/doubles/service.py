@@ -175,6 +175,7 @@ class MemoryService:
             publish=self._publish,
             is_assigned=lambda: True,
             is_ours=lambda partition: True,
+            taken_over_at=lambda: None,
             metrics=Metrics(),
             rng=random.Random(1),
             clock=time.monotonic,

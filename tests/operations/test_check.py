@@ -38,9 +38,10 @@ async def test_check_finds_nothing_where_all_is_right(operator: Operator) -> Non
         ({}, {"ANYTHINGLLM_ENDPOINT": "http://127.0.0.1:1"}, "AnythingLLM", "ANYTHINGLLM_ENDPOINT"),
         ({"collector": "down"}, {}, "AnythingLLM collector", "log"),
         ({"embedder_down": True}, {}, "AnythingLLM embedder", "embedder settings"),
+        ({"database_down": True}, {}, "AnythingLLM vector database", "check that it runs"),
         ({}, {"KAFKA_PARKED_TOPIC": "test-nowhere"}, "topic test-nowhere", "topics create"),
     ],
-    ids=["key", "server", "collector", "embedder", "topic"],
+    ids=["key", "server", "collector", "embedder", "database", "topic"],
 )
 async def test_check_names_what_is_wrong_once(
     operator: Operator, faults: Json, settings: dict[str, str], subject: str, what_to_do: str

@@ -22,7 +22,8 @@ Allowed, because the documents say so (consumer/README.md, schemas/README.md, RE
 - A vector database that begins to refuse removals without a word is not found out for a minute
   (`consumer.anythingllm.database_control`): vectors that were to go in it stay. Where that was an
   event's work, an event of that document tells it (`consumer.pipeline.erasure`), with a dead
-  letter; where it was a look after left-overs, nobody does. And each test of whether the database
+  letter; where it was a look after left-overs, or whoever has removed it lost the partition before
+  it looked, nobody does. And each test of whether the database
   removes again leaves a test document's.
 - On Chroma a server that is killed leaves vectors without rows.
 - In between, until AMBIGUITY and the look after it are over, copies and left-overs of uploads that

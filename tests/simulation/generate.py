@@ -73,7 +73,12 @@ _OF_ANY_DATABASE: Sequence[tuple[Change, int]] = (
 )  # fmt: skip
 _OF_DATABASES: Mapping[str, Sequence[tuple[Change, int]]] = {
     VectorDb.PGVECTOR: (("vectors-refused", 14), ("vectors-kept", 14), ("database-down", 10)),
-    VectorDb.CHROMA: (("vectors-refused", 5), ("vectors-kept", 5), ("database-down", 5)),
+    VectorDb.CHROMA: (
+        ("vectors-refused", 5),
+        ("vectors-kept", 5),
+        ("database-down", 5),
+        ("server-restarts", 15),
+    ),
     VectorDb.MILVUS: (("vectors-kept", 10), ("database-down", 5), ("vectors-refused", 5)),
 }
 """What befalls them beside other things. Only pgvector's table is there before a workspace is: in
@@ -93,6 +98,7 @@ class _Generator:
         self._rng = random.Random(seed)
         self._changes: Sequence[tuple[Change, int]] = _CHANGES
         self._endpoints: Sequence[tuple[Endpoint, int]] = _ENDPOINTS
+        self._kills_inserting = 0.0  # how often a server goes between a vector and its row
         self._long_left = True  # at most one thing takes long: delays of one request add up
 
     def schedule(self) -> Schedule:
@@ -140,6 +146,7 @@ class _Generator:
         if name == VectorDb.PGVECTOR and setup.prepared:
             changes.append(("dimension", 10))
         self._changes = changes
+        self._kills_inserting = 0.7 if name == VectorDb.CHROMA else 0.0
         self._endpoints = list(_ENDPOINTS)
         if name != VectorDb.LANCEDB:
             self._endpoints.append(("search", _SEARCHES))
@@ -278,6 +285,8 @@ class _Generator:
         when = self._moment() if self._happens(0.65) else At(rng.uniform(0, 700))
         if what in _OF_DATABASE and self._happens(0.8):
             when = replace(self._moment(), what=rng.choice(_CHANGE_VECTORS))
+        if what == "server-restarts" and self._happens(self._kills_inserting):
+            when = On("insert", rng.choice((1, 1, 2, 3, 5)), rng.choice((0.0, 0.0, 0.007)))
         slugs = [event.slug for event in history if isinstance(event, Doc)] or ["docs"]
         who = "B" if what == "start" else rng.choice("AAAB")
         seconds = rng.choice((0.5, 5.0, 20.0, 50.0, 100.0, 300.0))

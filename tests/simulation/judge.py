@@ -71,8 +71,12 @@ def _given_up(
 
 
 def _may_be_kept(watch: Watch, told: Told) -> bool:
-    """Whether something of the document could not be removed: an event that says so is right."""
-    return any(_identity(source) == told.identity for _, source in watch.stage.kept)
+    """Whether vectors of the document stayed without rows: an event that says so is right."""
+    stage = watch.stage
+    kept = [source for _, source in stage.kept]
+    slugs = {*stage.sim.state.workspaces, *stage.hands}
+    found = [source for slug in slugs for source, _ in stage.sim.orphans(slug)]
+    return any(_identity(source) == told.identity for source in (*kept, *found))
 
 
 def _identity(source: str) -> str | None:

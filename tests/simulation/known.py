@@ -478,6 +478,34 @@ KNOWN: dict[str, Schedule] = {
         ),
         life=(Life("delete", On("sentinel", nth=2, seconds=1.0), seconds=0.5),),
     ),
+    "what a successor never looked for is not proven, and holds its text": Schedule(
+        1944126567,
+        Setup(vector_db="milvus"),
+        history=(Doc("c", ("three", "six")), Doc("c", ("three",), day=1)),
+        faults=(Hit("upload", "fin-after", skip=2, times=None),),
+        life=(Life("stop", At(403.0), seconds=0.5),),
+    ),
+    "a database that is away while a removal and the look behind it are under way": Schedule(
+        3071061669,
+        Setup(vector_db="pgvector"),
+        history=(
+            Doc("b", ("four",), slug="other"),
+            Doc("b", ("two",), day=1, slug="other"),
+        ),
+        life=(Life("database-down", On("removal"), seconds=0.5),),
+    ),
+    "an upload that comes late in the middle of the look for what was removed": Schedule(
+        2200944130,
+        Setup(vector_db="pgvector"),
+        history=(
+            Doc("a", ("one",), slug="other"),
+            Doc("a", (), day=1, slug="other"),
+        ),
+        faults=(
+            Hit("upload", "status", skip=1, status=400, apply=True, late=50.0),
+            Hit("search", "delay", times=6, seconds=20.0),
+        ),
+    ),
     "searches that take too long blame no text": Schedule(
         133343865,
         Setup(vector_db="milvus"),
@@ -507,5 +535,95 @@ KNOWN: dict[str, Schedule] = {
             Life("start", At(1.0), who="B", seconds=0.5),
             Life("freeze", On("check", nth=3), seconds=100.0),
         ),
+    ),
+    "a removal by the list of files that leaves the row": Schedule(
+        2105193276,
+        Setup(prepared=("strangers",)),
+        history=(
+            Doc("a", ("four",), name="s0"),
+            Tomb("a"),
+        ),
+        faults=(Hit("listing", "status", slug="strangers", stays=True),),
+        life=(
+            Life("start", At(266.0), who="B", seconds=0.5, slug="other"),
+            Life("vectors-kept", At(0), seconds=300.0),
+        ),
+    ),
+    "a vector database that goes away before an upload is looked for": Schedule(
+        2403890235,
+        Setup(vector_db="pgvector"),
+        history=(
+            Doc("a", ("three",), name="e0"),
+            Doc("b", ("three",), name="e1"),
+        ),
+        faults=(Hit("check", "delay", skip=3, seconds=300.0),),
+        life=(Life("database-down", On("listing", seconds=3.0), seconds=50.0),),
+    ),
+    "a vector database that goes away after a control": Schedule(
+        3580808923,
+        Setup(prepared=("docs",), vector_db="pgvector"),
+        history=(Doc("b", ("three",), day=1, name="e0"),),
+        faults=(Hit("search", "status"),),
+        life=(Life("database-down", On("sentinel", nth=2), seconds=5.0),),
+    ),
+    "what a crash leaves to look for": Schedule(
+        5,
+        Setup(prepared=("docs",), vector_db="pgvector"),
+        history=(
+            Doc("a", ("one", "two")),
+            Doc("b", ("three",)),
+            Tomb("b", when=At(60.0)),
+            Tomb("a", when=At(10.0)),
+        ),
+        life=(
+            Life("vectors-kept", On("removal", nth=1), seconds=300.0),
+            Life("crash", On("removal", nth=1, seconds=8.0), seconds=5.0),
+        ),
+    ),
+    "what a rebalance leaves to look for": Schedule(
+        5,
+        Setup(prepared=("docs",), vector_db="pgvector"),
+        history=(
+            Doc("a", ("one", "two")),
+            Doc("b", ("three",)),
+            Tomb("b", when=At(60.0)),
+            Tomb("a", when=At(10.0)),
+        ),
+        life=(
+            Life("vectors-kept", On("removal", nth=1), seconds=300.0),
+            Life("rebalance", On("removal", nth=1, seconds=8.0), seconds=5.0),
+        ),
+    ),
+    "what a stop leaves to look for": Schedule(
+        5,
+        Setup(prepared=("docs",), vector_db="pgvector"),
+        history=(
+            Doc("a", ("one", "two")),
+            Doc("b", ("three",)),
+            Tomb("b", when=At(60.0)),
+            Doc("a", ("new",), day=1, when=At(10.0)),
+        ),
+        life=(
+            Life("vectors-kept", On("removal", nth=1), seconds=300.0),
+            Life("stop", On("removal", nth=1, seconds=8.0), seconds=5.0),
+        ),
+    ),
+    "a double that one who died is removing, and the other copy": Schedule(
+        2416901976,
+        Setup(prepared=("docs",), vector_db="pgvector"),
+        history=(
+            Doc("a", ("three",), name="s0"),
+            Doc("a", (), day=1, when=At(60.0), name="s1"),
+            Doc("a", ("three",), day=1, when=At(60.0), name="s2"),
+            Doc("b", ("four",), name="e0"),
+            Doc("c", ("five",), name="e1"),
+            Tomb("c"),
+        ),
+        faults=(
+            Hit("upload", "status", times=6, apply=True, late=2.0),
+            Hit("removal", "delay", skip=2, seconds=500.0),
+            Hit("upload", "delay", skip=1, seconds=50.0),
+        ),
+        life=(Life("stop", At(186.0), seconds=0.5),),
     ),
 }

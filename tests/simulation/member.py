@@ -124,6 +124,7 @@ class Member:
                 publish=self._publish,
                 is_assigned=lambda: source.assigned,
                 is_ours=lambda partition: source.owns(documents, partition),
+                taken_over_at=lambda: source.taken_over_at,
                 metrics=self.metrics,
                 rng=random.Random(self._seed),
                 clock=loop.time,

@@ -26,7 +26,6 @@ from unittest.mock import patch
 
 import pytest
 
-from consumer.anythingllm.proof import Sight
 from tests.simulation.findings import Wrong, kinds
 from tests.simulation.generate import generate
 from tests.simulation.run import run
@@ -390,8 +389,8 @@ MUTANTS: Sequence[Mutant] = (
     ),
     Mutant(
         "believes every search to find",
-        "consumer.anythingllm.joint_looks.JointLooks.sight",
-        _later(Sight.FOUND),
+        "consumer.anythingllm.joint_looks.JointLooks.is_found",
+        _later(True),
         held_by="tests/client/test_vector_databases.py::"
         "test_vectors_that_are_refused_are_not_said_to_be_stored",
     ),

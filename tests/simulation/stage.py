@@ -109,6 +109,7 @@ class WatchedSimulator(Simulator):
 
     arrives: Callable[[web.BaseRequest], Any]
     removed: Callable[[str, str, str, int], None]
+    inserted: Callable[[], None]
 
     def watch(self) -> None:
         """Begin to tell."""
@@ -119,6 +120,8 @@ class WatchedSimulator(Simulator):
             record(action, **fields)
             if action == "document.stored":
                 sources[fields["location"]] = fields["doc_source"]
+            if action == "vectors.stored" and "/raw-the-title-" in fields["location"]:
+                self.inserted()
             if action == "document.unembedded" and fields["vectors"]:
                 location = fields["location"]
                 source = sources.get(location, "")
@@ -155,7 +158,7 @@ class Kept:
     """How it came that a row went and its vectors stayed.
 
     Args:
-        by_event: an event's work has removed it; else a look after left-overs.
+        by_event: whether for an event; else it was a look after left-overs.
         at_once: within the minute in which nobody can know that removals have begun to fail.
     """
 
@@ -203,6 +206,7 @@ class Stage:
         )
         self.sim.arrives = self._arrives
         self.sim.removed = self._removed
+        self.sim.inserted = lambda: self.happened("insert")
         self.sim.watch()
         self.settings = _settings(setup, self.sim.endpoint, self.sim.api_key)
         self.kafka = SimulatedKafka(
@@ -246,8 +250,9 @@ class Stage:
             else:
                 owner = request.headers.get("User-Agent", "").removeprefix(AGENT)
                 self.observer.changing(owner, endpoint)
+            by_event = "traceparent" in request.headers
             for location in (*body.get("names", ()), *body.get("deletes", ())):
-                self._removals[location] = (self.loop.now, "traceparent" in request.headers)
+                self._removals[location] = (self.loop.now, by_event)
         self.happened(endpoint)
 
     def _removed(self, slug: str, location: str, source: str, kept: int) -> None:

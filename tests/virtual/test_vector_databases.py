@@ -6,9 +6,10 @@ from collections import Counter
 
 import pytest
 
+from consumer.anythingllm.sentinel import is_sentinel
 from consumer.sandbox.simulator import Options
 from tests.virtual.loop import virtually
-from tests.virtual.world import World, event, world
+from tests.virtual.world import World, event, on_each_database, world
 
 PGVECTOR = Options(vector_db="pgvector")
 SMALL = Options(vector_db="pgvector", split_size=300)  # smaller than anybody cuts on purpose
@@ -201,6 +202,124 @@ def test_a_tombstone_that_comes_again_finds_what_no_row_leads_to_any_more() -> N
     run()
 
 
+@pytest.mark.parametrize("name", ["lancedb", "pgvector", "chroma", "milvus"])
+@pytest.mark.parametrize("chunks", [1, 3, 30])
+def test_each_chunk_is_counted_once(name: str, chunks: int) -> None:
+    """However it is proven; and nobody waits for a further round."""
+
+    @virtually
+    async def run() -> None:
+        async with world(options=Options(vector_db=name)) as w:
+            await _before(w)
+            began = w.loop.now
+            w.publish(event("d", [f"text {n} of d" for n in range(chunks)]))
+            await w.settled()
+            result = w.results[-1]
+            ids = [f"d_{n}" for n in range(chunks)]
+            assert sorted(result["uploaded_chunk_ids"]) == sorted(ids)
+            assert (result["total_chunks"], result["successful_uploads"]) == (chunks, chunks)
+            assert w.loop.now - began < 1 + chunks / 5
+
+    run()
+
+
+def test_what_stays_is_told_also_where_its_workspace_looks_emptied_meanwhile() -> None:
+    """The plan is made again then, and has nothing to remove any more."""
+
+    @virtually
+    async def run() -> None:
+        async with world(options=PGVECTOR) as w:
+            w.sim.faults.latency = 0.02
+            w.publish(event("d0", ["one", "two"]))
+            w.publish(event("d1", ["three"], technology="other"))
+            await w.settled()
+            w.publish(None, key="d1")
+            await w.settled()
+            w.sim.faults.vectors_kept = True
+            w.publish(event("d0", [], day=1))
+            await w.idle(8)
+            w.publish(event("d2", ["four"]))
+            await w.settled(within=300)
+            assert w.statuses() == {"succeeded": 3, "deleted": 1, "failed": 1}
+
+    run()
+
+
+@pytest.mark.parametrize("name", ["pgvector", "milvus"])
+def test_a_workspace_that_can_t_be_searched_stops_no_other_one(name: str) -> None:
+    """Its documents wait; that is no outage of the vector database."""
+
+    @virtually
+    async def run() -> None:
+        async with world(options=Options(vector_db=name)) as w:
+            w.sim.faults.latency = 0.02
+            sick = w.sim.faults.add("status", path="*/ws1/vector-search", status=500)
+            w.publish(event("a", ["text"], technology="ws1"))
+            for n in range(20):
+                w.publish(event(f"d{n}", ["text"], technology=f"ws{2 + n % 2}"))
+            await w.has_results(20, within=1_200)
+            assert w.statuses() == {"succeeded": 20}
+            w.sim.faults.rules.remove(sick)
+            await w.settled(within=1_200)
+            assert w.statuses() == {"succeeded": 21}
+            assert w.letters == []
+
+    run()
+
+
+@pytest.mark.parametrize("name", ["pgvector", "milvus"])
+def test_a_workspace_in_use_that_can_t_be_searched_stops_no_other_one(name: str) -> None:
+    """Nor does one that worked before, and where text is to be removed."""
+
+    @virtually
+    async def run() -> None:
+        async with world(options=Options(vector_db=name)) as w:
+            w.sim.faults.latency = 0.02
+            for n in range(6):
+                w.publish(event(f"d{n}", ["text"], technology=f"ws{n % 3}"))
+            await w.settled()
+            sick = w.sim.faults.add("status", path="*/ws0/vector-search", status=500)
+            for n in range(6):
+                w.publish(event(f"d{n}", ["new"], day=1, technology=f"ws{n % 3}"))
+            w.publish(event("e", ["more"], technology="ws0"))
+            await w.has_results(10, within=1_200)
+            assert w.statuses() == {"succeeded": 10}
+            w.sim.faults.rules.remove(sick)
+            await w.settled(within=1_200)
+            assert w.statuses() == {"succeeded": 13}
+            assert w.letters == []
+
+    run()
+
+
+def test_a_version_that_comes_again_does_not_hide_what_stays_of_a_former_one() -> None:
+    """Nothing is stale any more, and its text is found: `succeeded` would end its dead letter."""
+
+    @virtually
+    async def run() -> None:
+        async with world(options=PGVECTOR) as w:
+            await _before(w)
+            _publish(w, 2)
+            await w.settled()
+            w.publish(None, key="d1")
+            await w.settled()
+            w.sim.faults.vectors_kept = True
+            w.publish(event("d0", ["new"], day=1))
+            await w.settled(within=300)
+            w.sim.faults.vectors_kept = False
+            w.publish(event("d0", ["new"], day=1))
+            await w.settled(within=300)
+            assert w.statuses() == {"succeeded": 3, "deleted": 1, "failed": 2}
+            table = w.sim.tables.get("docs")
+            assert table is not None
+            table.by_document.clear()  # the cure that the letter names
+            w.publish(event("d0", ["new"], day=1))
+            await w.settled(within=300)
+            assert w.statuses()["failed"] == 2
+
+    run()
+
+
 @pytest.mark.parametrize("name", ["pgvector", "milvus", "lancedb"])
 def test_tombstones_of_what_was_never_there_cost_next_to_nothing(name: str) -> None:
     """In a workspace that is there and empty, and in one that is not."""
@@ -221,12 +340,13 @@ def test_tombstones_of_what_was_never_there_cost_next_to_nothing(name: str) -> N
     run()
 
 
-def test_a_removal_that_is_forbidden_ends_the_event() -> None:
+@on_each_database
+def test_a_removal_that_is_forbidden_ends_the_event(vector_db: str) -> None:
     """Asking again would change nothing; its text stays, and that is told."""
 
     @virtually
     async def run() -> None:
-        async with world() as w:
+        async with world(vector_db=vector_db) as w:
             await _before(w)
             _publish(w, 1)
             await w.settled()
@@ -236,5 +356,35 @@ def test_a_removal_that_is_forbidden_ends_the_event() -> None:
             assert w.statuses() == {"succeeded": 2, "failed": 1}
             assert w.letters[0]["__connect.errors.stage"] == "remove"
             assert w.letters[0]["dlq.http-status"] == "403"
+
+    run()
+
+
+@pytest.mark.parametrize("name", ["pgvector", "chroma"])
+def test_a_database_that_is_down_stops_everything_until_it_is_back(name: str) -> None:
+    """No text is judged, at most one workspace gets test documents, and no file is left behind."""
+
+    @virtually
+    async def run() -> None:
+        async with world(options=Options(vector_db=name)) as w:
+            w.sim.faults.latency = 0.02
+            for n in range(4):
+                w.publish(event(f"first{n}", ["before"], technology=f"ws{n}"))
+            await w.settled()
+            before = len(w.sim.state.files)
+            w.sim.journal.clear()
+            w.sim.faults.database_down = True
+            for n in range(36):
+                w.publish(event(f"d{n}", ["one", "two"], technology=f"ws{n % 4}"))
+            await w.idle(600)
+            stored = w.sim.journal.of("document.stored")
+            tested = {tuple(e["workspaces"]) for e in stored if is_sentinel(e["doc_source"])}
+            assert len(tested) <= 1
+            assert len(stored) < 40, "a few documents that were under way, and a test a minute"
+            assert w.requests("openai/embeddings") <= 11, "one a minute, of the deep probe"
+            w.sim.faults.database_down = False
+            await w.settled()
+            assert w.statuses() == {"succeeded": 40}
+            assert len(w.sim.state.files) == before + 72
 
     run()

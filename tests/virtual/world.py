@@ -317,6 +317,7 @@ class World:
             publish=self._publish,
             is_assigned=lambda: True,
             is_ours=lambda partition: partition == 0,
+            taken_over_at=lambda: None,
             metrics=self.metrics,
             rng=random.Random(self._seed),
             clock=self.loop.time,

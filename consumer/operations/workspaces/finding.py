@@ -14,7 +14,7 @@ class Remedy(StrEnum):
 
     REMOVE  remove the file with everything that hangs on it.
     UNLIST  take the surplus rows of a file out of the workspace; file and one row stay.
-    EMBED   embed the file again, from AnythingLLM's own copy of its text.
+    EMBED   embed the file again, from AnythingLLM's cached vectors or its own copy of the text.
     NONE    nothing: a person decides, or time does.
     """
 
@@ -71,7 +71,7 @@ _HELP: Mapping[FindingKind, tuple[Remedy, str]] = {
     FindingKind.LISTED_TWICE: (Remedy.UNLIST, _REPAIRS + "takes the surplus rows out"),
     FindingKind.VECTORS_GONE: (
         Remedy.EMBED,
-        _REPAIRS + "embeds it again from AnythingLLM's own copy",
+        _REPAIRS + "embeds it again from AnythingLLM's own copy, if a test document is found",
     ),
     FindingKind.OLD_SENTINEL: (Remedy.REMOVE, _REPAIRS + "removes it"),
     FindingKind.ORPHANED_FILE: (
@@ -91,9 +91,7 @@ _HELP: Mapping[FindingKind, tuple[Remedy, str]] = {
     ),
     FindingKind.UNSEARCHABLE: (
         Remedy.NONE,
-        "see AnythingLLM's log; after another embedding model was chosen the workspace has to be "
-        "deleted and its documents published again. Where it is pgvector, drop the table "
-        "anythingllm_vectors instead: deleting workspaces does not help there",
+        "see AnythingLLM's log. If the embedding model was changed: ",
     ),
     FindingKind.SHARED_COLLECTION: (Remedy.NONE, SHARED_COLLECTION_HELP),
     FindingKind.SHORT_LISTING: (
@@ -159,9 +157,14 @@ def found(
     chunk_ids: tuple[str, ...] = (),
     keeps: Location | None = None,
     source: str = "",
+    advice: str = "",
 ) -> WorkspaceFinding:
-    """A finding with the remedy and the advice of its kind; arguments as in `WorkspaceFinding`."""
+    """A finding with the remedy and the advice of its kind; arguments as in `WorkspaceFinding`.
+
+    `advice` ends what to do, where that depends on the vector database.
+    """
     remedy, what_to_do = _HELP[kind]
+    what_to_do += advice
     return WorkspaceFinding(
         kind, workspace, text, remedy, what_to_do, location, document_id, chunk_ids, keeps, source
     )
@@ -174,4 +177,14 @@ def untouchable(finding: WorkspaceFinding, because: str) -> WorkspaceFinding:
         text=finding.text + because,
         remedy=Remedy.NONE,
         what_to_do=_HELP[FindingKind.VECTORS_WITHOUT_ROW][1],
+    )
+
+
+def unfinished(finding: WorkspaceFinding, slug: Slug) -> WorkspaceFinding:
+    """The same orphan, where a repair ended while it embedded it anew for a workspace."""
+    return replace(
+        finding,
+        text=f"{finding.text}: a repair ended while it embedded it anew for {slug}",
+        remedy=Remedy.EMBED,
+        what_to_do=_REPAIRS + "goes on where that one ended",
     )

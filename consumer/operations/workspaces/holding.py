@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from consumer.model.identity import IdentityTemplate
 from consumer.model.listing import ListedFile, Listing, by_identity, newest_of
-from consumer.model.names import Identity, Slug
+from consumer.model.marker import Marker
+from consumer.model.names import Identity, Location, Slug
 from consumer.operations.workspaces.faults import about, name_of
-from consumer.operations.workspaces.finding import FindingKind, WorkspaceFinding, found, untouchable
+from consumer.operations.workspaces.finding import (
+    FindingKind,
+    WorkspaceFinding,
+    found,
+    unfinished,
+    untouchable,
+)
+from consumer.operations.workspaces.second_name import first_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +72,25 @@ def in_several(
             yield found(kind, holding.workspace, text, document_id=holding.document_id)
 
 
+def lacks(
+    listing: Listing, marker: Marker, identity: IdentityTemplate, before: Collection[Location] = ()
+) -> bool:
+    """Whether a unit that was taken out of a workspace still belongs there.
+
+    It does not where nothing is left of a document of several units: it was removed meanwhile. Nor
+    where a copy of the unit is there that was not `before`, and its document is whole without it.
+    """
+    rows = by_identity(listing.rows, identity).get(identity.of_marker(marker), [])
+    if not rows:
+        return marker.total_chunks == len(marker.chunks)
+    ids, stored, has_copy = {mark.id for mark in marker.chunks}, 0, False
+    for row in rows:
+        theirs = [mark.id for mark in row.marker.chunks] if row.marker else []
+        stored += len(theirs)
+        has_copy |= row.location not in before and not ids.isdisjoint(theirs)
+    return not has_copy or stored < newest_of(rows).total_chunks
+
+
 def orphan(file: ListedFile, *, findable_in: Slug | None) -> WorkspaceFinding:
     """A file of ours that no workspace lists.
 
@@ -74,6 +101,8 @@ def orphan(file: ListedFile, *, findable_in: Slug | None) -> WorkspaceFinding:
     """
     text = f"the file of {name_of(file)} is in no workspace"
     finding = about(file, FindingKind.ORPHANED_FILE, None, text)
+    if (first := first_name(file.location)) is not None:
+        return unfinished(finding, first[1])
     if findable_in is None:
         return finding
     return untouchable(finding, f", but its text is found in {findable_in}")

@@ -1,13 +1,14 @@
 """Putting right what `verify` found, beside a running service.
 
 1. Only what was planned is done, and only while it is still so right before it is done.
-2. Embedding a file again adds its new row first and takes out the old one afterwards: should it
-   fail, everything is as it was. AnythingLLM 1.16 takes out the oldest row of a file.
+2. What searches have lost is embedded again, from AnythingLLM's cached vectors, or from its text
+   where those do not help (`reembedding`). AnythingLLM 1.16 takes out the oldest row of a file.
 3. A double is removed only when searches are known to find the copy that stays.
 4. A file that another workspace lists as well is left to people: AnythingLLM would remove it from
    all of them.
 5. AnythingLLM does not say how old a file in no workspace is. So it is removed only when it was
    there, and in no workspace, for as long as an upload without an answer may still take effect.
+   The same goes for bringing back a file that an earlier repair left under its second name.
 6. The first failure ends the repair. It can always be run again.
 """
 
@@ -19,16 +20,18 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from consumer.anythingllm import AnythingLLMConnectionError, AnythingLLMError
 from consumer.anythingllm.inventory import Inventory
 from consumer.model.names import Location, Slug
 from consumer.model.slug import is_slug
 from consumer.operations.progress import Advance, silent
 from consumer.operations.workspaces.faults import SENTINEL_SECONDS
 from consumer.operations.workspaces.finding import FindingKind, Remedy, WorkspaceFinding
+from consumer.operations.workspaces.reembedding import Reembedding
 from consumer.operations.workspaces.survey import WorkspaceLook
 from consumer.operations.workspaces.verify import Orphans, Upkeep, WorkspacesReport
 
-_EMBEDDED_AT_ONCE = 25  # up to 5 s each on a large workspace, and each answer lists all of it
+_UNLISTED_AT_ONCE = 25  # up to 5 s each on a large workspace, and each answer lists all of it
 _REMOVED_AT_ONCE = 10
 _RELISTED_EVERY = 100  # orphans removed between two looks at all workspaces
 
@@ -68,6 +71,7 @@ class Repair:
         self._sleep = sleep
         self.renewed: set[Location] = set()
         """Locations that were embedded again: only this repair is at work on their young rows."""
+        self._reembedding = Reembedding(inventory, upkeep, self.renewed, tell=tell, sleep=sleep)
 
     async def run(self) -> None:
         """Do what was planned. What it came to is found out by another `Upkeep.verify`."""
@@ -100,27 +104,32 @@ class Repair:
     async def _repair(
         self, slug: Slug, findings: Sequence[WorkspaceFinding], shared: frozenset[Location]
     ) -> None:
-        wanted = {each.key: each for each in findings}
-        for remedy, act in ((Remedy.EMBED, self._embed), (Remedy.UNLIST, self._unlist)):
-            if any(each.remedy is remedy for each in findings):
-                look = await self._upkeep.look(slug, self.renewed)
-                now = _still(look, wanted, remedy)
-                for batch in _batches(now, _EMBEDDED_AT_ONCE):
-                    await act(slug, batch)
-                self._done(sum(each.remedy is remedy for each in findings))
+        lost = frozenset(each.key for each in findings if each.remedy is Remedy.EMBED)
+        if lost:
+            await self._reembedding.embed(slug, lost)
+            self._done(len(lost))
+        surplus = frozenset(each.key for each in findings if each.remedy is Remedy.UNLIST)
         removals = [each for each in findings if each.remedy is Remedy.REMOVE]
+        if (surplus or removals) and not await self._removals_work(slug):
+            return
+        if surplus:
+            now = await self._upkeep.look(slug, self.renewed)
+            for batch in _batches(_still(now, surplus), _UNLISTED_AT_ONCE):
+                await self._unlist(slug, batch)
+            self._done(len(surplus))
         if removals:
             await self._remove(slug, removals, shared)
 
-    async def _embed(self, slug: Slug, batch: Sequence[Location]) -> None:
-        before = await self._inventory.locations(slug)
-        adds = [location for location in batch if before[location]]
-        after = await self._inventory.relist(slug, adds=adds)
-        grown = [location for location in adds if after[location] > before[location]]
-        surplus = [each for each in grown for _ in range(after[each] - 1)]
-        if surplus:
-            await self._inventory.relist(slug, deletes=surplus)
-        self.renewed.update(grown)
+    async def _removals_work(self, slug: Slug) -> bool:
+        """Whether what is removed is gone: else its vectors would stay, and no row lead to them."""
+        try:
+            await self._inventory.removals_work(slug)
+        except AnythingLLMConnectionError:
+            raise
+        except AnythingLLMError as error:
+            self._tell(f"left: what is there twice or left over in {slug}; {error.message}")
+            return False
+        return True
 
     async def _unlist(self, slug: Slug, batch: Sequence[Location]) -> None:
         listed = await self._inventory.locations(slug)
@@ -159,10 +168,8 @@ class Repair:
     # -- files in no workspace ---------------------------------------------------------------------
 
     async def _remove_orphans(self) -> None:
-        removable = {each.location for each in planned(self._report) if each.workspace is None}
-        orphans: Orphans = {
-            at: known for at, known in self._report.orphans.items() if at in removable
-        }
+        wanted = {each.location: each for each in planned(self._report) if each.workspace is None}
+        orphans: Orphans = {at: known for at, known in self._report.orphans.items() if at in wanted}
         if not orphans:
             return
         if not await self._waited(orphans):
@@ -171,11 +178,12 @@ class Repair:
         for some in _batches(sorted(orphans), _RELISTED_EVERY):
             still = await self._upkeep.unlisted({at: orphans[at] for at in some})
             for batch in _batches(sorted(still), _REMOVED_AT_ONCE):
-                locations = [
-                    at for at in batch if await self._inventory.is_unchanged(orphans[at][0])
-                ]
-                if locations:
-                    await self._inventory.remove(locations)
+                same = [at for at in batch if await self._inventory.is_unchanged(orphans[at][0])]
+                if surplus := [at for at in same if wanted[at].remedy is Remedy.REMOVE]:
+                    await self._inventory.remove(surplus)
+                for at in same:
+                    if wanted[at].remedy is Remedy.EMBED:
+                        await self._reembedding.go_on(wanted[at])
             self._done(len(some))
 
     async def _waited(self, orphans: Orphans) -> bool:
@@ -189,8 +197,8 @@ class Repair:
             if left <= 0 or is_last:
                 return left <= 0
             self._tell(
-                f"waiting {left:.0f} s: until then an upload may still bring "
-                f"{len(orphans)} files into a workspace (Ctrl-C leaves them)"
+                f"waiting {left:.0f} s: until then an upload, or an earlier repair, may still "
+                f"be at work on {len(orphans)} files (Ctrl-C leaves them)"
             )
             await self._sleep(left + 1)
         return False
@@ -227,15 +235,12 @@ class RepairOutcome:
         return {"planned": len(planned(self.before)), "done": became["done"]}
 
 
-def _still(
-    look: WorkspaceLook | None, wanted: dict[tuple[object, ...], WorkspaceFinding], remedy: Remedy
-) -> list[Location]:
+def _still(look: WorkspaceLook | None, wanted: frozenset[tuple[object, ...]]) -> list[Location]:
     """The locations of the wanted findings that are still there."""
-    now = look.findings if look is not None else ()
     return [
         each.location
-        for each in now
-        if each.remedy is remedy and each.key in wanted and each.location is not None
+        for each in (look.findings if look is not None else ())
+        if each.key in wanted and each.location is not None
     ]
 
 

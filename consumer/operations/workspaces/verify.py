@@ -20,13 +20,14 @@ from consumer.anythingllm.vector_databases import UNKNOWN, sharing
 from consumer.model.document import ProcessedDocument
 from consumer.model.identity import IdentityTemplate
 from consumer.model.listing import ListedFile, Listing
+from consumer.model.marker import decode_marker
 from consumer.model.names import Location, Slug
 from consumer.model.routing import Unroutable
 from consumer.model.slug import is_slug
 from consumer.operations.progress import Advance, silent
 from consumer.operations.workspaces.faults import examine
 from consumer.operations.workspaces.finding import FindingKind, WorkspaceFinding, found
-from consumer.operations.workspaces.holding import Contents, contents, in_several, orphan
+from consumer.operations.workspaces.holding import Contents, contents, in_several, lacks, orphan
 from consumer.operations.workspaces.shared_sources import shared_sources
 from consumer.operations.workspaces.survey import Survey, WorkspaceLook, short_listings
 from consumer.settings import Settings
@@ -202,6 +203,17 @@ class Upkeep:
         listing = await self._listing(slug, mine)
         return frozenset(each.key for each in self._examined(listing, None)) if listing else _NONE
 
+    async def lacks(self, slug: Slug, source: str, before: Collection[Location] = ()) -> bool:
+        """Whether a unit of ours that a workspace does not list still belongs there (`holding`)."""
+        if (marker := decode_marker(source)) is None:
+            return False
+        for pause in (PAUSE, 0.0):  # what is lacking for a moment only would be removed
+            listing = await self._inventory.listing(slug)
+            if listing is not None and lacks(listing, marker, self._rules.identity, before):
+                return True
+            await self._sleep(pause)
+        return False
+
     async def unlisted(self, files: Orphans) -> Orphans:
         """The files that no workspace lists; none of them where that can't be proven."""
         before = await self._inventory.row_counts()
@@ -245,7 +257,8 @@ class Upkeep:
         except SickWorkspace as error:
             if listing.rows or self._database.finds_in_fresh:
                 text = f"nothing in it can be found: {error}, although the embedder works"
-                beside.append(found(FindingKind.UNSEARCHABLE, slug, text))
+                advice = self._database.new_dimension
+                beside.append(found(FindingKind.UNSEARCHABLE, slug, text, advice=advice))
         except AnythingLLMNotFoundError:
             return None
         if others := [each for each in self._sharing.get(slug, ()) if each != slug]:

@@ -269,6 +269,23 @@ class Endpoints:
         """``GET /api/v1/documents/folder/{folder}``: all files of a folder, or a page."""
         return self._page(request.params[0], request, None, with_code=False)
 
+    async def move_files(self, request: Exchange) -> WireAnswer:
+        """``POST /api/v1/document/move-files``: what a workspace lists stays."""
+        wanted = request.get("files")
+        if not isinstance(wanted, list):
+            return json_answer({"success": False, "message": "Failed to move files."}, 500)
+        listed = [each for each in wanted if self._state.rows_of(str(each["from"]))]
+        for each in wanted:
+            if each in listed:
+                continue
+            file = self._state.files.get(str(each["from"]))
+            folder, _, name = str(each["to"]).rpartition("/")
+            if file is None or folder != FOLDER:  # no other folder is ever made here
+                return json_answer({"success": False, "message": "Failed to move some files."}, 500)
+            self._state.move_file(file, name)
+        unmoved = f"{len(listed)}/{len(wanted)} files not moved. Unembed them from all workspaces."
+        return json_answer({"success": True, "message": unmoved if listed else None})
+
     async def remove_documents(self, request: Exchange) -> WireAnswer:
         """``DELETE /api/v1/system/remove-documents``: unknown names are success, too."""
         wanted = request.get("names")
@@ -391,6 +408,7 @@ ROUTES: Sequence[Route] = (
     _route("GET", "/api/v1/document/:", Endpoints.document),
     _route("GET", "/api/v1/documents", Endpoints.documents),
     _route("GET", "/api/v1/documents/folder/:", Endpoints.folder),
+    _route("POST", "/api/v1/document/move-files", Endpoints.move_files),
     _route("DELETE", "/api/v1/system/remove-documents", Endpoints.remove_documents),
     _route("GET", "/api/v1/system/vector-count", Endpoints.vector_count),
     _route("GET", "/api/v1/openai/vector_stores", Endpoints.vector_stores),

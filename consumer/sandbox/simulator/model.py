@@ -186,7 +186,7 @@ class Model:
             for row in self.state.rows_of(location):
                 await self.remove_from(row)
         finally:
-            if self.state.files.pop(location, None) is not None:
+            if self.state.remove_file(location) is not None:
                 self.journal.record("document.removed", location=location)
 
     def delete_workspace(self, workspace: KeptWorkspace) -> None:
@@ -255,11 +255,13 @@ class Model:
         stored = await self.vectors.insert(
             workspace.slug, doc_id, file, pieces, from_cache=from_cache
         )
-        if self.vectors.database.row_seconds:
-            await asyncio.sleep(self.vectors.database.row_seconds)
+        gap = self.vectors.database.row_seconds
+        if gap:
+            self.journal.record("vectors.stored", slug=workspace.slug, location=file.location)
+            await asyncio.sleep(gap)
         file.cache = pieces
-        if self.vectors.database.row_seconds:
-            await asyncio.sleep(self.vectors.database.row_seconds)
+        if gap:
+            await asyncio.sleep(gap)
         if self.state.workspaces.get(workspace.slug) is not workspace:
             raise TableError("the workspace was deleted meanwhile")
         self.state.add_row(workspace, doc_id, file, len(pieces))

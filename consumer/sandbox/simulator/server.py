@@ -34,7 +34,7 @@ from consumer.sandbox.simulator.vector_databases import DATABASES, VectorDb
 from consumer.sandbox.simulator.vector_store import VectorStore
 
 BODY_LIMIT = 3 * 1024**3
-STOP_SECONDS = 0.1
+STOP_SECONDS = 0.001  # for those under way: it is killed
 StoredChunk = tuple[str, str, int]
 """docSource, text as stored, searchable copies: 1, or 0 where its vectors are not all there."""
 

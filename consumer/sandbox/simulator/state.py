@@ -104,6 +104,7 @@ class SimulatorState:
         self.workspaces: dict[str, KeptWorkspace] = {}
         self.files: dict[str, SourceFile] = {}
         self._rows_of: dict[str, list[EmbeddedRow]] = {}
+        self._caches: dict[str, tuple[Embedded, ...] | None] = {}  # of names that no file has
         self._ids = 0
 
     def clear(self) -> None:
@@ -111,6 +112,7 @@ class SimulatorState:
         self.workspaces.clear()
         self.files.clear()
         self._rows_of.clear()
+        self._caches.clear()
 
     def uuid(self) -> str:
         """A new random UUID."""
@@ -139,6 +141,19 @@ class SimulatorState:
         file = SourceFile(file_id, f"raw-{slug}-{file_id}.json", {"id": file_id, **metadata}, text)
         self.files[file.location] = file
         return file
+
+    def move_file(self, file: SourceFile, name: str) -> None:
+        """Give a file another name. Its vectors stay in the cache, by the name that it had."""
+        del self.files[file.location]
+        self._caches[file.location] = file.cache
+        moved = replace(file, name=name)
+        moved.cache = self._caches.pop(moved.location, None)
+        self.files[moved.location] = moved
+
+    def remove_file(self, location: str) -> SourceFile | None:
+        """Forget a file and its cache; the file where there was one."""
+        self._caches.pop(location, None)
+        return self.files.pop(location, None)
 
     def add_row(
         self, workspace: KeptWorkspace, doc_id: str, file: SourceFile, vectors: int

@@ -165,6 +165,7 @@ class Storage:
     distrusted: list[str] = field(default_factory=list)
     may_still_come: set[str] = field(default_factory=set)
     not_found: set[str] = field(default_factory=set)
+    rows_are_proof: bool = True
     vectors_kept: list[StoredUnit] = field(default_factory=list)
     looked_for: list[tuple[list[Location], list[str]]] = field(default_factory=list)
     removed_by_uploads: list[StoredUnit] = field(default_factory=list)
@@ -210,6 +211,9 @@ class Storage:
         for unit in answer:
             take(unit)
         return listed
+
+    async def rows_prove(self, *, trace_id: TraceId) -> bool:
+        return self.rows_are_proof
 
     def is_proven(self, location: Location) -> bool:
         return location not in self.not_found
@@ -364,7 +368,8 @@ def remover_of(
 def eraser_of(
     storage: Storage, index: Index, gates: Gates, remover: Remover | None = None
 ) -> Eraser:
-    return Eraser(remover or remover_of(storage, index, gates), storage, index, backoff_of(gates))
+    remover = remover or remover_of(storage, index, gates)
+    return Eraser(remover, storage, index, backoff_of(gates), doubts_of())
 
 
 def uploader_of(
@@ -409,6 +414,7 @@ def sweep_of(
     clock: Callable[[], float] = time.monotonic,
     is_assigned: Callable[[], bool] = lambda: True,
     permits: Callable[[str], bool] = lambda slug: True,
+    taken_over_at: Callable[[], float | None] = lambda: None,
     metrics: Metrics | None = None,
 ) -> Sweep:
     looks = looks or looks_of(clock)
@@ -425,6 +431,7 @@ def sweep_of(
         permits=permits,
         is_assigned=is_assigned,
         is_ours=lambda partition: partition == 0,
+        taken_over_at=taken_over_at,
         clock=clock,
         metrics=metrics or Metrics(),
     )

@@ -138,7 +138,8 @@ def test_a_row_that_no_search_has_found_does_not_stand_for_one_that_was_found() 
     known = memory.known(DOCS, A)
 
     assert known.left_over([refused, found], lambda each: each == found.location) == (refused,)
-    assert known.left_over([refused, found], lambda _: False) == ()
+    assert known.left_over([refused, found], lambda _: False) == (refused,)
+    assert known.left_over([refused, found], lambda each: each == refused.location) == (found,)
 
 
 def test_a_newer_version_keeps_no_text_of_the_known_one() -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from consumer.model.event import DocumentEvent
 from consumer.model.fault import Failure, Fault
+from consumer.model.listing import FILE_STORE
 from consumer.model.marker import StoredUnit
 from consumer.model.names import Identity, Slug
 from consumer.pipeline.backoff import Backoff
@@ -77,13 +78,13 @@ class Scene:
         )
         self.assignment, self.stop, self.overtaken = Fence("lost"), Fence("stop"), Fence("newer")
 
-    async def remove(self, *, rounds: int | None = None) -> int:
+    async def remove(self, *, rounds: int | None = None, slug: Slug = DOCS) -> int:
         limit = InFlightLimit(InFlightBounds(1, 1_000), Metrics())
         place = await limit.place()
         right = DocumentRight(self.assignment, self.stop, self.overtaken, place, nullcontext)
         units = await self.index.units(DOCS, A, trace_id=TRACE)
         try:
-            removed = await self.remover.remove(DOCS, units, right, trace_id=TRACE, rounds=rounds)
+            removed = await self.remover.remove(slug, units, right, trace_id=TRACE, rounds=rounds)
             return removed.chunks
         finally:
             await place.leave()
@@ -272,6 +273,21 @@ async def test_used_up_rounds_leave_in_doubt_only_what_was_sent() -> None:
         await scene.remove(rounds=3)
 
     assert await scene.known() == 3
+
+
+@virtually
+async def test_the_list_of_files_does_not_show_that_a_row_is_gone() -> None:
+    """AnythingLLM removes the file first; where the rest fails, only doing it again ends that."""
+    scene = Scene(2)
+    scene.storage.removal_fails = [_unproven(), _unproven()]
+    scene.storage.removing.close()
+    removing = asyncio.create_task(scene.remove(slug=FILE_STORE))
+    await scene.storage.removing.arrived.acquire()
+    scene.go(scene.units)
+    scene.storage.removing.open()
+
+    assert await removing == 2
+    assert scene.requests == 3
 
 
 @virtually

@@ -63,6 +63,7 @@ class Scene:
         self.queues = KeyQueues()
         self.assigned = True
         self.permitted = True
+        self.taken_over_at: float | None = None
         self.carried_out = CarriedOut()
         self.looks = looks_of(self.clock)
         self.doubts = doubts_of(self.looks, self.clock)
@@ -77,6 +78,7 @@ class Scene:
             clock=self.clock,
             is_assigned=lambda: self.assigned,
             permits=lambda slug: self.permitted,
+            taken_over_at=lambda: self.taken_over_at,
         )
 
     def stored(self, whole: ProcessedDocument, *, day: float = 0) -> None:
@@ -101,8 +103,12 @@ class Scene:
 
 
 @asynccontextmanager
-async def looking(*units: StoredUnit, max_bytes: int = 2**30) -> AsyncIterator[Scene]:
+async def looking(
+    *units: StoredUnit, max_bytes: int = 2**30, rows_prove: bool = True, died: bool = False
+) -> AsyncIterator[Scene]:
     scene = Scene(units, max_bytes=max_bytes)
+    scene.storage.rows_are_proof = rows_prove
+    scene.taken_over_at = scene.clock() if died else None
     task: asyncio.Task[object] = asyncio.create_task(scene.look.keep_looking())
     async with finishing(task):
         yield scene
@@ -393,6 +399,26 @@ async def test_a_revocation_while_it_removes_lets_the_request_finish() -> None:
         await asyncio.sleep(SOON)
 
         assert scene.listings == 2, "what was interrupted is looked at anew"
+
+
+@pytest.mark.parametrize("died", [True, False])
+@pytest.mark.parametrize("rows_prove", [True, False])
+def test_where_rows_prove_nothing_a_removal_of_one_who_died_is_waited_for(
+    rows_prove: bool, died: bool
+) -> None:
+    """By what it had seen it may have sent the removal of the other copy."""
+
+    @virtually
+    async def run() -> None:
+        async with looking(ONE, ONE_AGAIN, rows_prove=rows_prove, died=died) as scene:
+            await asyncio.sleep(FIRST)
+            early = len(scene.locations)
+            await scene.pass_by()
+
+            assert early == (1 if rows_prove or not died else 2)
+            assert len(scene.locations) == 1
+
+    run()
 
 
 @virtually

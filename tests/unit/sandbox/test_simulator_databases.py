@@ -9,7 +9,7 @@ import pytest
 
 from consumer.sandbox.simulator import VectorDb
 from consumer.sandbox.simulator.vector_databases import chroma_collection, milvus_collection
-from tests.unit.sandbox.databases import EMPTY, looking
+from tests.unit.sandbox.databases import EMPTY, Looker, looking
 
 ALL = list(VectorDb)
 WITHOUT_RACE = [VectorDb.CHROMA, VectorDb.MILVUS]
@@ -280,3 +280,32 @@ async def test_control_characters(name: str, text: str, shown: str) -> None:
     assert [hit["text"].partition("</document_metadata>\n\n")[2] for hit in answer["results"]] == [
         shown
     ]
+
+
+async def test_a_file_is_moved_only_while_no_workspace_lists_it() -> None:
+    """The first two answers are recorded; that the cache goes by the name is read."""
+
+    async def move(looker: Looker, start: str, end: str) -> tuple[int, Any]:
+        body = {"files": [{"from": start, "to": end}]}
+        return await looker.ask("POST", "/api/v1/document/move-files", body)
+
+    async with looking("pgvector") as looker:
+        first = await looker.upload("a text")
+        second = first.replace("/raw-", "/raw--")
+        refused = await move(looker, first, second)
+        missing = await move(looker, "custom-documents/none.json", second)
+        await looker.change(deletes=[first])
+        moved = await move(looker, first, second)
+        cached = [await looker.cached(second)]
+        await move(looker, second, first)
+        cached.append(await looker.cached(first))
+        await move(looker, first, second)
+        await looker.ask("DELETE", "/api/v1/system/remove-documents", {"names": [first]})
+        await move(looker, second, first)
+        cached.append(await looker.cached(first))
+
+    unmoved = "1/1 files not moved. Unembed them from all workspaces."
+    assert refused == (200, {"success": True, "message": unmoved})
+    assert missing == (500, {"success": False, "message": "Failed to move some files."})
+    assert moved == (200, {"success": True, "message": None})
+    assert cached == [False, True, False], "it goes by the name, and with the name"

@@ -16,7 +16,14 @@ from consumer.model.slug import slugify
 from consumer.model.version import DocumentVersion
 from consumer.operations.workspaces.faults import examine, too_young
 from consumer.operations.workspaces.finding import FindingKind, Remedy, found
-from consumer.operations.workspaces.holding import Holding, contents, holdings, in_several, orphan
+from consumer.operations.workspaces.holding import (
+    Holding,
+    contents,
+    holdings,
+    in_several,
+    lacks,
+    orphan,
+)
 
 D = Location("d")
 
@@ -325,3 +332,21 @@ def test_every_kind_says_what_to_do(kind: FindingKind) -> None:
 
     assert bool(finding.what_to_do) is (kind is not FindingKind.NOT_LOOKED_AT)
     assert finding.remedy is Remedy.NONE or not finding.is_note
+
+
+@pytest.mark.parametrize(
+    ("rows", "total", "expected"),
+    [
+        ([], 1, True),  # nothing tells that its document was deleted
+        ([], 2, False),  # its document was deleted
+        ([row(A, marker("two", total=2))], 2, True),
+        ([row(A, marker("one", total=1, day=2))], 1, False),  # uploaded again meanwhile
+        ([row(B, marker("one", total=1))], 1, True),  # a double that was there before
+        ([row(A, marker("one", total=2))], 2, True),  # of two equal texts both have one's id
+        ([row(A, marker("one", total=1, document="another"))], 1, True),
+    ],
+)
+def test_a_unit_that_was_taken_out_belongs_there_unless_it_was_replaced_or_removed(
+    rows: list[ListedRow], total: int, *, expected: bool
+) -> None:
+    assert lacks(listing(*rows), marker("one", total=total), BY_ID, before={B}) is expected

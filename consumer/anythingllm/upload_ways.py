@@ -1,0 +1,55 @@
+"""What all uploads of a client share: who is asked, and how long anything may take."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from consumer.anythingllm.api import Api
+from consumer.anythingllm.database_control import DatabaseControl
+from consumer.anythingllm.database_in_use import DatabaseInUse
+from consumer.anythingllm.joint_looks import JointLooks
+from consumer.anythingllm.marker_lookup import MarkerLookup
+from consumer.anythingllm.proof import StorageProof
+from consumer.anythingllm.readiness import Readiness
+from consumer.anythingllm.removal_looks import RemovalLooks
+from consumer.anythingllm.transport import NewErrand
+from consumer.anythingllm.vouching import Vouching
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """What all uploads of a client share.
+
+    Args:
+        lookup: looks for uploads that may still finish.
+        database: says what the vector database is like.
+        control: says whether the vector database keeps anything.
+        vouching: hears what was found.
+        looks: search for many chunks of a document at once.
+        removal_looks: search for what was removed.
+        slots: one for each upload at a time.
+        clock: monotonic seconds.
+        refused_at: when a connection was last refused, on that clock.
+        timeout: seconds for a check.
+        upload_timeout: seconds for an upload or an embedding.
+        ambiguity: seconds in which an upload without an answer may still take effect.
+    """
+
+    api: Api
+    readiness: Readiness
+    proof: StorageProof
+    lookup: MarkerLookup
+    database: DatabaseInUse
+    control: DatabaseControl
+    vouching: Vouching
+    looks: JointLooks
+    removal_looks: RemovalLooks
+    slots: asyncio.Semaphore
+    errand: NewErrand
+    clock: Callable[[], float]
+    refused_at: Callable[[], float]
+    timeout: float
+    upload_timeout: float
+    ambiguity: float
