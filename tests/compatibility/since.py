@@ -23,6 +23,16 @@ ADDED = frozenset({"chunks_not_found", "not_found", "searched", "chunks_too_youn
 """Fields that JSON of commands has got beside the others."""
 
 
+ADDED_SUBJECTS = frozenset({"AnythingLLM vector database"})
+"""Lines of `check` about what it did not look at then."""
+
+
+def is_added(line: str) -> bool:
+    """Whether a line of a command's output is about something that was not looked at then."""
+    columns = [json.loads(line).get("subject")] if line.startswith("{") else line.split("\t")
+    return not ADDED_SUBJECTS.isdisjoint(columns)
+
+
 def without_added(line: str) -> str:
     """A line of a command's output as it would have been then."""
     if not line.startswith("{"):

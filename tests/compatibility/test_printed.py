@@ -8,7 +8,7 @@ from consumer.sandbox.kafka import LocalKafka
 from tests.commands import Commands
 from tests.compatibility.forms import FOLDER, recorded
 from tests.compatibility.printed import Names, printed
-from tests.compatibility.since import CHANGED, without_added
+from tests.compatibility.since import CHANGED, is_added, without_added
 
 
 async def test_commands_print_the_same(kafka: LocalKafka, commands: Commands) -> None:
@@ -21,6 +21,6 @@ async def test_commands_print_the_same(kafka: LocalKafka, commands: Commands) ->
     found = await printed(content, commands, kafka.bootstrap_servers, names, FOLDER)
     for then, now in zip(content["commands"], found, strict=True):
         if f"printed.json: {' '.join(then['words'])}" not in CHANGED:
-            lines = now["out"].splitlines(keepends=True)
-            out = "".join(without_added(each.removesuffix("\n")) + "\n" for each in lines)
+            lines = [line for line in now["out"].splitlines() if not is_added(line)]
+            out = "".join(without_added(line) + "\n" for line in lines)
             assert {**now, "out": out} == then
