@@ -231,7 +231,7 @@ def _ending(body: TombstoneEvent, stored: Iterable[StoredRow]) -> Ending:
     def ends(unit: AnyStored) -> bool:
         return not Occurrence(unit.version).supersedes(end)
 
-    return Ending(body.identity, tuple(filter(ends, stored)), ends, (body.identity,))
+    return Ending(body.identity, end, tuple(filter(ends, stored)), ends, (body.identity,))
 
 
 def _with_former(applied: Applied, before: Collection[str], erased: Erased) -> Applied:

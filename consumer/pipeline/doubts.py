@@ -115,8 +115,12 @@ class Doubts:
 
     def note(self, slug: Slug, identity: Identity, version: DocumentVersion) -> None:
         """Note that uploads of this version may still take effect, and that nobody waits."""
+        self.note_begun(slug, identity, Occurrence(version))
+
+    def note_begun(self, slug: Slug, identity: Identity, event: Occurrence) -> None:
+        """Note an event that was begun, and is left; it holds itself back from no commit."""
         until = self._clock() + self._ambiguity
-        self._may_come(identity, _Doubt(slug, until, Occurrence(version)))
+        self._may_come(identity, _Doubt(slug, until, event))
 
     def note_removal(
         self, slug: Slug | None, identity: Identity, going: Iterable[Location]

@@ -18,6 +18,7 @@ from consumer.model.listing import FILE_STORE
 from consumer.model.marker import Marker, StoredUnit
 from consumer.model.names import Identity, Location, Slug, TraceId
 from consumer.model.outcome import FailedChunk, FailureReason
+from consumer.model.precedence import Occurrence
 from consumer.model.remains import Remains
 from consumer.pipeline.backoff import Backoff
 from consumer.pipeline.doubts import Doubts
@@ -57,12 +58,14 @@ class Ending:
 
     Args:
         identity: of its document.
+        event: itself.
         units: what is listed of it and goes.
         ends: whether a unit of the document is among what goes; also one that is not listed.
         texts: what its vectors may be near to, beside its title.
     """
 
     identity: Identity
+    event: Occurrence
     units: Sequence[AnyStored]
     ends: Callable[[AnyStored], bool]
     texts: Sequence[str] = ()
@@ -109,8 +112,8 @@ class Eraser:
             try:
                 remains = await self._remains(slug, ending, following, trace_id)
             except FenceClosedError:
-                # The next owner finds no rows any more, and has to know that it should look.
-                self._doubts.note_removal(slug, ending.identity, ())
+                # Whoever goes on finds no rows any more, and has to know that it should look.
+                self._doubts.note_begun(slug, ending.identity, ending.event)
                 raise
             self._remaining.pop((slug, ending.identity), None)
             if remains is not None:

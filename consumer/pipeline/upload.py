@@ -22,6 +22,7 @@ from consumer.model.fault import Failure, Fault
 from consumer.model.marker import StoredUnit, Unit
 from consumer.model.names import Identity, Slug, TraceId
 from consumer.model.outcome import Applied, FailedChunk, FailureReason
+from consumer.model.precedence import Occurrence
 from consumer.pipeline.backoff import Backoff
 from consumer.pipeline.doubts import Doubts
 from consumer.pipeline.erasure import Ending, Erased, Eraser, content_of
@@ -327,7 +328,7 @@ def _stale(plan: Plan, identity: Identity, *, again: bool) -> Ending:
         return is_former or content_of(unit) in contents or unknown in contents
 
     texts = [plan.document.title, *(chunk.content for chunk in plan.document.chunks[:1])]
-    return Ending(identity, plan.stale, ends, texts)
+    return Ending(identity, Occurrence(plan.version), plan.stale, ends, texts)
 
 
 def _counts_for_fuse(work: UploadState, *, is_trial: bool, is_noted: bool, is_replay: bool) -> bool:

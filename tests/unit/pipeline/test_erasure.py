@@ -10,12 +10,13 @@ from consumer.model.fault import Failure
 from consumer.model.listing import FILE_STORE
 from consumer.model.marker import StoredUnit
 from consumer.model.names import Identity, Slug, TraceId
+from consumer.model.precedence import Occurrence
 from consumer.pipeline.erasure import Ending, Erased, Eraser, content_of
 from consumer.pipeline.in_flight import InFlightBounds, InFlightLimit
 from consumer.pipeline.right_to_work import DocumentRight
 from consumer.resilience.fence import Fence
 from consumer.telemetry.metrics import Metrics
-from tests.unit.pipeline.doubles import Storage, eraser_of, gates_of, index_of, stored
+from tests.unit.pipeline.doubles import Storage, eraser_of, gates_of, index_of, stored, version
 
 DOCS = Slug("docs")
 A = Identity("a")
@@ -33,7 +34,13 @@ class Scene:
 
     async def erase(self, *units: StoredUnit, slug: Slug = DOCS) -> Erased:
         contents = {content_of(unit) for unit in units}
-        ending = Ending(A, units, lambda unit: content_of(unit) in contents, ["the title"])
+        ending = Ending(
+            A,
+            Occurrence(version(9)),
+            units,
+            lambda unit: content_of(unit) in contents,
+            ["the title"],
+        )
         limit = InFlightLimit(InFlightBounds(1, 1_000), Metrics())
         place = await limit.place()
         fences = Fence("lost"), Fence("stop"), Fence("newer")
