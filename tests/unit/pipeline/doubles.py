@@ -366,10 +366,14 @@ def remover_of(
 
 
 def eraser_of(
-    storage: Storage, index: Index, gates: Gates, remover: Remover | None = None
+    storage: Storage,
+    index: Index,
+    gates: Gates,
+    remover: Remover | None = None,
+    doubts: Doubts | None = None,
 ) -> Eraser:
     remover = remover or remover_of(storage, index, gates)
-    return Eraser(remover, storage, index, backoff_of(gates), doubts_of())
+    return Eraser(remover, storage, index, backoff_of(gates), doubts or doubts_of())
 
 
 def uploader_of(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import nullcontext
 
 import pytest
 
+from consumer.model.event import TombstoneEvent
 from consumer.model.fault import Failure
 from consumer.model.listing import FILE_STORE
 from consumer.model.marker import StoredUnit
@@ -14,9 +16,17 @@ from consumer.model.precedence import Occurrence
 from consumer.pipeline.erasure import Ending, Erased, Eraser, content_of
 from consumer.pipeline.in_flight import InFlightBounds, InFlightLimit
 from consumer.pipeline.right_to_work import DocumentRight
-from consumer.resilience.fence import Fence
+from consumer.resilience.fence import Fence, FenceClosedError
 from consumer.telemetry.metrics import Metrics
-from tests.unit.pipeline.doubles import Storage, eraser_of, gates_of, index_of, stored, version
+from tests.unit.pipeline.doubles import (
+    Storage,
+    doubts_of,
+    eraser_of,
+    gates_of,
+    index_of,
+    stored,
+    version,
+)
 
 DOCS = Slug("docs")
 A = Identity("a")
@@ -30,20 +40,23 @@ class Scene:
     def __init__(self, *units: StoredUnit) -> None:
         self.storage = Storage(units=list(units))
         self.index = index_of(self.storage)
-        self.eraser: Eraser = eraser_of(self.storage, self.index, gates_of(self.storage))
+        self.doubts = doubts_of()
+        gates = gates_of(self.storage)
+        self.eraser: Eraser = eraser_of(self.storage, self.index, gates, doubts=self.doubts)
+        self.assignment = Fence("lost")
 
     async def erase(self, *units: StoredUnit, slug: Slug = DOCS) -> Erased:
         contents = {content_of(unit) for unit in units}
         ending = Ending(
             A,
-            Occurrence(version(9)),
+            Occurrence(version(9), removes=True),
             units,
             lambda unit: content_of(unit) in contents,
             ["the title"],
         )
         limit = InFlightLimit(InFlightBounds(1, 1_000), Metrics())
         place = await limit.place()
-        fences = Fence("lost"), Fence("stop"), Fence("newer")
+        fences = self.assignment, Fence("stop"), Fence("newer")
         right = DocumentRight(*fences, place, nullcontext)
         return await self.eraser.erase(slug, ending, right, trace_id=TRACE)
 
@@ -97,3 +110,17 @@ async def test_what_went_by_the_list_of_files_is_looked_for_in_no_workspace() ->
     scene.storage.vectors_kept = [ONE]
 
     assert await scene.erase(ONE, slug=FILE_STORE) == Erased(1)
+
+
+async def test_who_is_stopped_while_it_looks_knows_the_event_as_begun() -> None:
+    """It is looked for again, and holds back no commit but for what came before it."""
+    scene = Scene(ONE)
+    scene.storage.removing.close()
+    erasing = asyncio.create_task(scene.erase(ONE))
+    await scene.storage.removing.arrived.acquire()
+    scene.assignment.close()
+    scene.storage.removing.open()
+    with pytest.raises(FenceClosedError):
+        await erasing
+
+    assert scene.doubts.begun_before(TombstoneEvent(DOCS, A, version(9)))
