@@ -255,10 +255,6 @@ class Api:
                 for each in need_list(fields["data"])
             }
 
-    async def count_vectors(self, errand: Errand) -> None:
-        """Have the vectors of all workspaces counted; the number is wrong on some databases."""
-        await self._call(errand, Call("GET", "/v1/system/vector-count", expect=("vectorCount",)))
-
     async def reranked(self, errand: Errand) -> frozenset[Slug]:
         """The slugs of workspaces whose searches are reranked: those look at 50 vectors at most."""
         call = Call("GET", "/v1/workspaces", expect=("workspaces",))

@@ -61,7 +61,7 @@ class DatabaseInUse:
     def asked(self) -> VectorDatabase | None:
         """The entry by what was asked so far; None where that was nothing."""
         is_asked = self._configured is not None or self._ask_at > float("-inf")
-        return (self._configured or self._known) if is_asked else None
+        return self.known if is_asked else None
 
     async def _ask(self, errand: Errand) -> None:
         soon = min(errand.deadline, errand.clock() + _ASKING_SECONDS)

@@ -143,7 +143,7 @@ def _by_rows(counts: Mapping[Slug, int]) -> list[Slug]:
 
 async def _count_error(api: Api, errand: Errand) -> str | None:
     try:
-        await api.count_vectors(errand)
+        await api.vector_count(errand)
     except AnythingLLMServerError as error:
         return error.message
     except AnythingLLMError:  # a proxy may not know that path

@@ -113,13 +113,13 @@ def cover(wanted: Iterable[str], stored: Iterable[UnitT]) -> Cover[UnitT]:
     return Cover(covered, tuple(kept), tuple(left))
 
 
-def always(location: Location) -> bool:
+def is_stored_if_listed(location: Location) -> bool:
     """Every listed unit is stored."""
     return True
 
 
 def doubles_in(
-    stored: Iterable[ComparableUnit], is_proven: Callable[[Location], bool] = always
+    stored: Iterable[ComparableUnit], is_proven: Callable[[Location], bool] = is_stored_if_listed
 ) -> frozenset[Location]:
     """The locations of units that are there once more (rule 5).
 

@@ -15,7 +15,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from consumer.model.difference import ComparableUnit, UnitT, always, cover
+from consumer.model.difference import ComparableUnit, UnitT, cover, is_stored_if_listed
 from consumer.model.names import Identity, Location, Slug
 from consumer.model.precedence import Occurrence
 from consumer.model.version import DocumentVersion
@@ -46,7 +46,7 @@ class Known:
         return not all(self.has_ended(each) for each in newer)
 
     def left_over(
-        self, stored: Iterable[UnitT], is_proven: Callable[[Location], bool] = always
+        self, stored: Iterable[UnitT], is_proven: Callable[[Location], bool] = is_stored_if_listed
     ) -> tuple[UnitT, ...]:
         """Which units of former versions are not wanted.
 

@@ -194,6 +194,8 @@ class Index:
         gone: dict[Identity, set[Location]] = {}
         for unit in units:
             gone.setdefault(self.identity_of(unit), set()).add(unit.location)
+        if not gone:
+            return  # else every workspace would count as written, and be listed whole next time
 
         def take(rows: IndexedRows) -> None:
             for identity, locations in gone.items():

@@ -8,7 +8,7 @@ the same event id.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -19,7 +19,15 @@ from consumer.contract.reference import Reference, reference_to
 from consumer.contract.upload_result import About, UploadResult, result_of
 from consumer.model.event import Event
 from consumer.model.names import Slug
-from consumer.model.outcome import Applied, Deleted, FailureReason, Outcome, Refused, Superseded
+from consumer.model.outcome import (
+    Applied,
+    Deleted,
+    FailedChunk,
+    FailureReason,
+    Outcome,
+    Refused,
+    Superseded,
+)
 from consumer.model.record import Headers, Record
 from consumer.pipeline.ports import Publish, TooLarge
 from consumer.telemetry.metrics import Metrics
@@ -209,25 +217,21 @@ def cause_of(outcome: Outcome) -> Cause | None:
                 class_name="consumer.pipeline.read.Reader",
             )
         case Applied(failed=(), kept=kept) | Deleted(kept=kept) if kept:
-            return Cause(
-                reason=FailureReason.EXHAUSTED,
-                message="; ".join(f"{chunk.chunk_id}: {chunk.message}" for chunk in kept[:3]),
-                stage="remove",
-                class_name="consumer.pipeline.erasure.Eraser",
-                attempts=max(chunk.attempts for chunk in kept),
-                failed_chunks=tuple(chunk.chunk_id for chunk in kept),
-                http_status=next((c.http_status for c in kept if c.http_status), None),
-            )
+            return _cause(kept, "remove", "consumer.pipeline.erasure.Eraser")
         case Applied(failed=failed) if failed:
-            exhausted = any(chunk.reason is FailureReason.EXHAUSTED for chunk in failed)
-            return Cause(
-                reason=FailureReason.EXHAUSTED if exhausted else FailureReason.REJECTED,
-                message="; ".join(f"{chunk.chunk_id}: {chunk.message}" for chunk in failed[:3]),
-                stage="upload",
-                class_name="consumer.pipeline.upload.Uploader",
-                attempts=max(chunk.attempts for chunk in failed),
-                failed_chunks=tuple(chunk.chunk_id for chunk in failed),
-                http_status=next((c.http_status for c in failed if c.http_status), None),
-            )
+            return _cause(failed, "upload", "consumer.pipeline.upload.Uploader")
         case Applied() | Superseded() | Deleted():
             return None
+
+
+def _cause(chunks: Sequence[FailedChunk], stage: str, class_name: str) -> Cause:
+    exhausted = any(chunk.reason is FailureReason.EXHAUSTED for chunk in chunks)
+    return Cause(
+        reason=FailureReason.EXHAUSTED if exhausted else FailureReason.REJECTED,
+        message="; ".join(f"{chunk.chunk_id}: {chunk.message}" for chunk in chunks[:3]),
+        stage=stage,
+        class_name=class_name,
+        attempts=max(chunk.attempts for chunk in chunks),
+        failed_chunks=tuple(chunk.chunk_id for chunk in chunks),
+        http_status=next((c.http_status for c in chunks if c.http_status), None),
+    )

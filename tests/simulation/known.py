@@ -2,7 +2,33 @@
 
 from __future__ import annotations
 
-from tests.simulation.schedule import At, Doc, Hit, Life, Nothing, On, Replay, Schedule, Setup, Tomb
+from tests.simulation.schedule import (
+    At,
+    Change,
+    Doc,
+    Hit,
+    Life,
+    Nothing,
+    On,
+    Replay,
+    Schedule,
+    Setup,
+    Tomb,
+)
+
+
+def _left_to_look_for(change: Change, last: Doc | Tomb) -> Schedule:
+    """Who removed for the last event goes while it looks whether anything is found of that."""
+    return Schedule(
+        5,
+        Setup(prepared=("docs",), vector_db="pgvector"),
+        history=(Doc("a", ("one", "two")), Doc("b", ("three",)), Tomb("b", when=At(60.0)), last),
+        life=(
+            Life("vectors-kept", On("removal", nth=1), seconds=300.0),
+            Life(change, On("removal", nth=1, seconds=8.0), seconds=5.0),
+        ),
+    )
+
 
 KNOWN: dict[str, Schedule] = {
     "a removal that was applied without an answer, overtaken in its pause": Schedule(
@@ -566,47 +592,10 @@ KNOWN: dict[str, Schedule] = {
         faults=(Hit("search", "status"),),
         life=(Life("database-down", On("sentinel", nth=2), seconds=5.0),),
     ),
-    "what a crash leaves to look for": Schedule(
-        5,
-        Setup(prepared=("docs",), vector_db="pgvector"),
-        history=(
-            Doc("a", ("one", "two")),
-            Doc("b", ("three",)),
-            Tomb("b", when=At(60.0)),
-            Tomb("a", when=At(10.0)),
-        ),
-        life=(
-            Life("vectors-kept", On("removal", nth=1), seconds=300.0),
-            Life("crash", On("removal", nth=1, seconds=8.0), seconds=5.0),
-        ),
-    ),
-    "what a rebalance leaves to look for": Schedule(
-        5,
-        Setup(prepared=("docs",), vector_db="pgvector"),
-        history=(
-            Doc("a", ("one", "two")),
-            Doc("b", ("three",)),
-            Tomb("b", when=At(60.0)),
-            Tomb("a", when=At(10.0)),
-        ),
-        life=(
-            Life("vectors-kept", On("removal", nth=1), seconds=300.0),
-            Life("rebalance", On("removal", nth=1, seconds=8.0), seconds=5.0),
-        ),
-    ),
-    "what a stop leaves to look for": Schedule(
-        5,
-        Setup(prepared=("docs",), vector_db="pgvector"),
-        history=(
-            Doc("a", ("one", "two")),
-            Doc("b", ("three",)),
-            Tomb("b", when=At(60.0)),
-            Doc("a", ("new",), day=1, when=At(10.0)),
-        ),
-        life=(
-            Life("vectors-kept", On("removal", nth=1), seconds=300.0),
-            Life("stop", On("removal", nth=1, seconds=8.0), seconds=5.0),
-        ),
+    "what a crash leaves to look for": _left_to_look_for("crash", Tomb("a", when=At(10.0))),
+    "what a rebalance leaves to look for": _left_to_look_for("rebalance", Tomb("a", when=At(10.0))),
+    "what a stop leaves to look for": _left_to_look_for(
+        "stop", Doc("a", ("new",), day=1, when=At(10.0))
     ),
     "a double that one who died is removing, and the other copy": Schedule(
         2416901976,

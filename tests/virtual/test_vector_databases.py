@@ -34,6 +34,13 @@ def _all_stored_once(w: World, documents: int) -> None:
     assert _found(w) == wanted | {"before": 1}
 
 
+async def _removals_fail_after(w: World, *, key: str) -> None:
+    """A test of removals goes well with a tombstone, and counts for a minute."""
+    w.publish(None, key=key)
+    await w.settled()
+    w.sim.faults.vectors_kept = True
+
+
 async def _before(w: World) -> None:
     w.sim.faults.latency = 0.02
     w.publish(event("first", ["before"]))
@@ -160,9 +167,7 @@ def test_what_is_refused_right_after_a_test_of_removals_is_told(name: str) -> No
             await _before(w)
             _publish(w, 3)
             await w.settled()
-            w.publish(None, key="d0")  # a test of removals goes well, and counts for a minute
-            await w.settled()
-            w.sim.faults.vectors_kept = True
+            await _removals_fail_after(w, key="d0")
             w.publish(None, key="d1")
             w.publish(event("d2", ["text 0 of d2", "new"], day=1))
             await w.settled(within=300)
@@ -189,9 +194,7 @@ def test_a_tombstone_that_comes_again_finds_what_no_row_leads_to_any_more() -> N
             await _before(w)
             _publish(w, 2)
             await w.settled()
-            w.publish(None, key="d0")
-            await w.settled()
-            w.sim.faults.vectors_kept = True
+            await _removals_fail_after(w, key="d0")
             w.publish(None, key="d1")
             await w.settled(within=300)
             w.sim.faults.vectors_kept = False
@@ -233,9 +236,7 @@ def test_what_stays_is_told_also_where_its_workspace_looks_emptied_meanwhile() -
             w.publish(event("d0", ["one", "two"]))
             w.publish(event("d1", ["three"], technology="other"))
             await w.settled()
-            w.publish(None, key="d1")
-            await w.settled()
-            w.sim.faults.vectors_kept = True
+            await _removals_fail_after(w, key="d1")
             w.publish(event("d0", [], day=1))
             await w.idle(8)
             w.publish(event("d2", ["four"]))
@@ -301,9 +302,7 @@ def test_a_version_that_comes_again_does_not_hide_what_stays_of_a_former_one() -
             await _before(w)
             _publish(w, 2)
             await w.settled()
-            w.publish(None, key="d1")
-            await w.settled()
-            w.sim.faults.vectors_kept = True
+            await _removals_fail_after(w, key="d1")
             w.publish(event("d0", ["new"], day=1))
             await w.settled(within=300)
             w.sim.faults.vectors_kept = False

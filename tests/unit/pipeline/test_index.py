@@ -277,6 +277,18 @@ async def test_a_removal_is_an_own_write_too() -> None:
     assert len(await _texts(index)) == 1
 
 
+async def test_removing_nothing_is_no_write() -> None:
+    """Each upload tells what it has removed, mostly nothing: no listing is read whole for that."""
+    clock, metrics, storage = Clock(), Metrics(), Storage(units=[stored("a", "one")])
+    index = index_of(storage, clock, max_age=60, metrics=metrics)
+    await _texts(index)
+    index.removed([])
+    clock.now += 61
+    await _texts(index)
+
+    assert _listings(metrics) == [1, 1]
+
+
 async def test_a_listing_that_own_writes_overtook_has_no_etag() -> None:
     """What was written while it was on its way makes rows that no ETag names."""
     clock, metrics, storage = Clock(), Metrics(), Storage(units=[stored("a", "one")])
