@@ -141,6 +141,7 @@ class AnythingLLMClient:
             self._readiness,
             self._ways(),
             probing=self._probing,
+            under_way=self._transport.under_way,
             errand=self._errand,
             timeout=config.timeout,
             removal_timeout=config.removal_timeout,

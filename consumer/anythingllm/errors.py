@@ -157,6 +157,9 @@ _COLLECTOR_ROW = _Row(
 # A proxy that stops waiting does not stop the server behind it (408, 524: Cloudflare and others).
 _GAVE_UP_WAITING = frozenset({408, 504, 524})
 
+# What proxies say of a server that is not there, or died of the request (52x: Cloudflare).
+_NOT_THERE = frozenset({502, 503, 520, 521, 523})
+
 
 def failure_of(
     where: str,
@@ -184,6 +187,7 @@ def failure_of(
         retry_after=retry_after,
     )
     failure.unproven = changes and not failure.ambiguous and not row.refused
+    failure.not_there = failure.cut_off = status in _NOT_THERE
     if isinstance(failure, AnythingLLMServerError):
         failure.stale_collector = reason == _COLLECTOR_STALE
     return failure

@@ -94,9 +94,12 @@ def _lost(call: Call, error: Exception, *, sent: bool) -> AnythingLLMConnectionE
     """A connection that could not be made (``sent`` is false) or that broke."""
     detail = getattr(getattr(error, "os_error", None), "strerror", None) or type(error).__name__
     if not sent:
-        return AnythingLLMConnectionError(f"{call}: not sent, no connection ({detail})")
-    return AnythingLLMConnectionError(
-        f"{call}: the connection broke before the answer was complete ({detail})",
-        fault=Fault.UNCLEAR,
-        ambiguous=call.changes,
-    )
+        failure = AnythingLLMConnectionError(f"{call}: not sent, no connection ({detail})")
+    else:
+        failure = AnythingLLMConnectionError(
+            f"{call}: the connection broke before the answer was complete ({detail})",
+            fault=Fault.UNCLEAR,
+            ambiguous=call.changes,
+        )
+    failure.not_there, failure.cut_off = True, sent
+    return failure

@@ -38,6 +38,7 @@ from consumer.anythingllm.errors import (
     CircuitOpenError,
 )
 from consumer.anythingllm.http_errors import sent_once, translating_errors, watch_sending
+from consumer.anythingllm.under_way import UnderWay
 from consumer.model.fault import Fault
 from consumer.model.names import TraceId
 from consumer.resilience.breaker import Breaker, BreakerOpen
@@ -147,6 +148,7 @@ class Transport:
         self.breaker = breaker
         self._calls_feed_breaker = calls_feed_breaker
         self.clock = clock
+        self.under_way = UnderWay(clock)
         self.refused_at = float("-inf")  # when a connection was last refused, on `clock`
         self._config = config
         self._now = now
@@ -260,7 +262,7 @@ class Transport:
             raise AnythingLLMTimeoutError(f"{call}: not sent, the time was over before it")
         outgoing = _Outgoing(errand, call, encoded(call), headers or {})
         try:
-            with self._admitted(call):
+            with self._admitted(call), self.under_way.one():
                 return await self._exchange(self._session, outgoing, receive)
         except BreakerOpen as error:
             raise CircuitOpenError(

@@ -23,12 +23,14 @@ from consumer.anythingllm.errors import (
 )
 from consumer.anythingllm.file_store import FileStore
 from consumer.anythingllm.health import PROBE_SECONDS, deep_probe, silent_database
+from consumer.anythingllm.length_control import LengthControl
 from consumer.anythingllm.models import DocumentRow
 from consumer.anythingllm.readiness import ABANDONED_AGE, Readiness, is_abandoned
 from consumer.anythingllm.removal_looks import title_words
 from consumer.anythingllm.sentinel import is_sentinel
 from consumer.anythingllm.stored_documents import stored_unit
 from consumer.anythingllm.transport import Check, NewErrand, always
+from consumer.anythingllm.under_way import UnderWay
 from consumer.anythingllm.unit_upload import RawTextUpload
 from consumer.anythingllm.upload_body import pieces
 from consumer.anythingllm.upload_ways import Ways
@@ -56,6 +58,7 @@ class AnythingLLMStorage:
 
     Args:
         probing: the endpoints, past the breaker.
+        under_way: knows the requests of all of them.
         timeout: seconds for an ordinary call.
         removal_timeout: seconds for one removal request.
     """
@@ -67,12 +70,14 @@ class AnythingLLMStorage:
         ways: Ways,
         *,
         probing: Api,
+        under_way: UnderWay,
         errand: NewErrand,
         timeout: float,
         removal_timeout: float,
     ) -> None:
         self._api = api
         self._probing = probing
+        self._under_way = under_way
         self._readiness = readiness
         self._ways = ways
         self._errand = errand
@@ -82,6 +87,14 @@ class AnythingLLMStorage:
         self._removals = asyncio.Semaphore(REMOVALS_IN_FLIGHT)
         self._files = FileStore(api, errand=errand, timeout=timeout)
         self._sentinels: dict[Slug, _Seen] = {}
+        self._length_control = LengthControl(
+            api,
+            ways.proof,
+            readiness.left,
+            errand=errand,
+            timeout=timeout,
+            upload_timeout=ways.upload_timeout,
+        )
 
     async def prepare(self, slug: Slug, *, trace_id: TraceId | None = None) -> None:
         """Make sure the workspace exists and takes concurrent uploads without losing any."""
@@ -156,6 +169,30 @@ class AnythingLLMStorage:
         errand = self._errand(self._ways.upload_timeout, trace_id)
         for start in range(0, len(every), EMBEDDED_AT_ONCE):
             await self._api.embeddings(errand, every[start : start + EMBEDDED_AT_ONCE])
+
+    async def takes(self, slug: Slug, size: int, *, trace_id: TraceId | None = None) -> None:
+        """Upload a test document of so many UTF-16 units, and remove it (`length_control`).
+
+        Raises:
+            AnythingLLMError: it was not stored; about nobody's document.
+        """
+        await self._length_control.passes(slug, size, trace_id)
+
+    async def answers(self, *, trace_id: TraceId | None = None) -> None:
+        """Whether anybody is there: the smallest request; it passes no breaker.
+
+        Raises:
+            AnythingLLMError: `Failure.not_there` says whether it is gone, or unwell.
+        """
+        await self._probing.check_key(self._errand(min(self._timeout, PROBE_SECONDS), trace_id))
+
+    def answered_at(self) -> float:
+        """When AnythingLLM last answered anything well, monotonic seconds."""
+        return self._under_way.answered_at
+
+    async def silent(self) -> None:
+        """Return when no request of ours is under way."""
+        await self._under_way.none()
 
     async def database(self, *, trace_id: TraceId | None = None) -> VectorDatabase:
         """What the vector database behind AnythingLLM is like."""

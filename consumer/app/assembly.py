@@ -18,6 +18,7 @@ from consumer.pipeline.apply import Applier
 from consumer.pipeline.backoff import Backoff
 from consumer.pipeline.carried_out import CarriedOut
 from consumer.pipeline.circuit import Circuit
+from consumer.pipeline.deathwatch import Deathwatch, Others
 from consumer.pipeline.doubts import Doubts
 from consumer.pipeline.due_looks import DueLooks
 from consumer.pipeline.erasure import Eraser
@@ -29,7 +30,16 @@ from consumer.pipeline.journey import Journey
 from consumer.pipeline.key_queues import KeyQueues
 from consumer.pipeline.pauses import Pauses
 from consumer.pipeline.poison_probe import PoisonProbe
-from consumer.pipeline.ports import IsAssigned, IsOurs, Poll, Publish, TakenOverAt, TooLarge
+from consumer.pipeline.ports import (
+    HoldsAll,
+    InDoubtUntil,
+    IsAssigned,
+    IsOurs,
+    Poll,
+    Publish,
+    TakenOverAt,
+    TooLarge,
+)
 from consumer.pipeline.read import Reader
 from consumer.pipeline.reminted_ids import RemintedIds
 from consumer.pipeline.removal import Remover
@@ -38,6 +48,7 @@ from consumer.pipeline.settle import Address, Settler
 from consumer.pipeline.sweep import Sweep
 from consumer.pipeline.upload import Uploader
 from consumer.resilience.breaker import Breaker
+from consumer.resilience.deaths import DeathRules, Deaths
 from consumer.resilience.fuse import Fuse, FuseRules
 from consumer.resilience.retry import RetryPolicy
 from consumer.settings import Settings
@@ -63,6 +74,8 @@ class Rooms:
     is_assigned: IsAssigned
     is_ours: IsOurs
     taken_over_at: TakenOverAt
+    holds_all: HoldsAll
+    in_doubt_until: InDoubtUntil
     metrics: Metrics
     rng: random.Random
     clock: Callable[[], float]
@@ -126,6 +139,10 @@ class Pipeline:
             metrics=rooms.metrics,
         )
         self.reminted = RemintedIds(rooms.metrics)
+        self._slots = RequestSlots(
+            asyncio.Semaphore(settings.upload.max_chunks_in_flight), self.gates
+        )
+        self._deathwatch = self._new_deathwatch()
 
     def journey(self, cluster_id: str) -> Journey:
         """The journey, not begun; the cluster id becomes part of every event id."""
@@ -151,6 +168,7 @@ class Pipeline:
             applier,
             _settler(settings, rooms, cluster_id),
             self._doubts,
+            self._deathwatch,
             queues=self._queues,
             bounds=InFlightBounds(
                 intake.max_documents_in_flight, intake.max_bytes_in_flight, intake.max_aside_bytes
@@ -161,8 +179,7 @@ class Pipeline:
 
     def _uploader(self) -> Uploader:
         rooms, gates, upload = self._rooms, self.gates, self._settings.upload
-        slots = RequestSlots(asyncio.Semaphore(upload.max_chunks_in_flight), gates)
-        poison_probe = PoisonProbe(rooms.storage, slots, rooms.rng)
+        poison_probe = PoisonProbe(rooms.storage, self._slots, rooms.rng)
         policy = _patient_policy(self._settings)
         return Uploader(
             rooms.storage,
@@ -172,10 +189,24 @@ class Pipeline:
             self._backoff,
             self._eraser,
             self._doubts,
-            slots=slots,
+            self._deathwatch,
+            slots=self._slots,
             per_document=upload.max_chunks_per_document,
             policy=policy,
             rng=rooms.rng,
+            metrics=rooms.metrics,
+        )
+
+    def _new_deathwatch(self) -> Deathwatch:
+        rooms, ambiguity = self._rooms, self._settings.anythingllm.ambiguity_seconds
+        return Deathwatch(
+            rooms.storage,
+            self._slots,
+            self.gates,
+            Deaths(DeathRules()),
+            Others(rooms.holds_all, rooms.taken_over_at, rooms.in_doubt_until, ambiguity),
+            clock=rooms.clock,
+            now=rooms.now,
             metrics=rooms.metrics,
         )
 
@@ -183,6 +214,7 @@ class Pipeline:
         """What runs beside the journey, by name. Each ends only with an exception."""
         return {
             "circuit": self.gates.circuit.watch(),
+            "deathwatch": self._deathwatch.watch(),
             "sweep": self._sweep.keep_looking(),
         }
 

@@ -205,6 +205,8 @@ class Service:
             is_assigned=lambda: self._source.assigned,
             is_ours=lambda partition: self._source.owns(documents, partition),
             taken_over_at=lambda: self._source.taken_over_at,
+            holds_all=lambda: self._source.holds_all,
+            in_doubt_until=lambda: self._source.in_doubt_until,
             metrics=self._metrics,
             rng=rng,
             clock=time.monotonic,

@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from consumer.kafka.kept_deaths import deaths_name
 from consumer.kafka.ledger import Ledger
 from consumer.kafka.resumption import Resumption
 from consumer.kafka.settled_metadata import SettledEntry, name_of
+from consumer.model.death_count import DeathCount
 from consumer.model.record import Record
 from consumer.resilience.fence import Fence
 
@@ -204,6 +206,16 @@ class KafkaDelivery:
     def left_in_doubt(self, what: str) -> bool:
         """Whether a former owner left that in doubt; hardly ever by chance."""
         return bool(self._in_doubt) and name_of(what) in self._in_doubt
+
+    def deaths_of(self, what: str) -> DeathCount | None:
+        """What is kept of deaths of the server by this name, also by former owners."""
+        return self._assignment.ledger.deaths_of(deaths_name(what), self.record.at.offset)
+
+    def note_deaths(self, what: str, count: DeathCount | None) -> None:
+        """Keep it for the next owner, until the event is settled; None: nothing is proven."""
+        if not self._assignment.ended:
+            offset = self.record.at.offset
+            self._assignment.ledger.note_deaths(deaths_name(what), offset, count)
 
     def __repr__(self) -> str:
         return f"<Delivery {self.record.at}>"

@@ -25,6 +25,7 @@ from aiokafka.errors import KafkaError
 from consumer.kafka.assignment import Assignment, FormerDoubts
 from consumer.kafka.commits import commit_settled
 from consumer.kafka.connection import in_short
+from consumer.kafka.kept_deaths import settled_part
 from consumer.kafka.lease import Lease
 from consumer.kafka.membership import (
     committed_of,
@@ -178,13 +179,13 @@ class Assignments:
                 assignment.placed = True
 
     def _begin_at(self, assignment: Assignment, offset: int, metadata: str) -> SettledBehind | None:
-        behind = decode(metadata, offset)
+        behind = decode(settled_part(metadata), offset)
         assignment.ledger.begin_at(offset, behind=behind, metadata=metadata)
         if behind is None or not behind.ended:
             assignment.taken_over_at = self._clock()
         if behind is not None:
             assignment.resumption = Resumption(behind, self.cluster_id)
-        elif metadata:
+        elif settled_part(metadata):
             log.info(
                 "commit.metadata_dropped",
                 partition=str(assignment),

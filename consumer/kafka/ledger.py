@@ -15,7 +15,8 @@ Rules:
 - A settled record that is held back keeps the commit before itself, as if it were open. It is noted
   beside the commit as well: whoever reads it again knows that it is settled, and until when it is
   held back.
-- What is left in doubt without being held back is named beside the commit as well.
+- What is left in doubt without being held back is named beside the commit as well, and what
+  AnythingLLM died of (`kept_deaths.py`).
 - The ledger of one assignment is never used for the next one. After a rebalance the position is
   the committed offset again, and receipts of the former assignment must change nothing.
 - Memory is bounded by the open records and by what is in doubt. A document may wait for days
@@ -30,7 +31,9 @@ import math
 from bisect import bisect_left
 from dataclasses import dataclass, replace
 
+from consumer.kafka.kept_deaths import KeptDeaths, decode_deaths
 from consumer.kafka.settled_metadata import LIMIT, NO_ANCHOR, SettledBehind, SettledEntry, encode
+from consumer.model.death_count import DeathCount
 
 _BY_FORMER = -1  # no offset
 _MOST_BEHIND = 1_400  # more than the default limit of the metadata holds
@@ -95,6 +98,7 @@ class Ledger:
         self._held: dict[int, float] = {}  # until when each is held back, epoch seconds
         self._in_doubt: dict[tuple[int, int], float] = {}  # by name and offset, until when
         self._doubt_until = 0.0  # of what former owners knew; epoch seconds
+        self._deaths = KeptDeaths()
         self._former: SettledBehind | None = None  # as it was committed, while nothing is received
         self._ended = False
         self._committed: CommitDue | None = None
@@ -108,6 +112,7 @@ class Ledger:
         self._end = offset
         self._committed = CommitDue(offset, metadata)
         self._former, self._due = behind, None
+        self._deaths = KeptDeaths(decode_deaths(metadata, offset))
         self._behind = list(behind.entries) if behind else []
         self._doubt_until = float(behind.held_until) if behind else 0.0
         names = behind.in_doubt if behind else ()
@@ -143,6 +148,7 @@ class Ledger:
             KeyError: the offset is not open; settling twice is a fault in the program.
         """
         settled = self._open.pop(offset)
+        self._deaths.settled(offset)
         self._due = None
         self._held.pop(offset, None)
         front = self._front
@@ -183,6 +189,15 @@ class Ledger:
         if self._in_doubt.pop((name, offset), None) is not None:
             self._due = None
 
+    def deaths_of(self, name: bytes, offset: int) -> DeathCount | None:
+        """What is kept of deaths by a name, for a unit of this event (`KeptDeaths.of`)."""
+        return self._deaths.of(name, offset)
+
+    def note_deaths(self, name: bytes, offset: int, count: DeathCount | None) -> None:
+        """Keep a count of deaths with the next commit, until the event is settled; None: none."""
+        self._deaths.note(name, offset, count)
+        self._due = None
+
     def end(self) -> None:
         """Note that nothing will be begun any more, and that what was begun is known."""
         self._ended = True
@@ -190,6 +205,8 @@ class Ledger:
 
     def expire(self, before: float) -> None:
         """Forget doubts that were over by that epoch second: nobody is told of them any more."""
+        if self._deaths.expire(before):
+            self._due = None
         for key in [key for key, until in self._in_doubt.items() if until < before]:
             del self._in_doubt[key]
             self._due = None
@@ -274,7 +291,10 @@ class Ledger:
             ended=self._ended,
             in_doubt=tuple(dict.fromkeys(name for (name, _), _ in in_doubt)),
         )
-        return CommitDue(offset, encode(offset, said, self.metadata_limit))
+        deaths = self._deaths.encode(offset)
+        if len(deaths) > self.metadata_limit:
+            deaths = ""
+        return CommitDue(offset, encode(offset, said, self.metadata_limit - len(deaths)) + deaths)
 
     @property
     def committable(self) -> int | None:

@@ -214,6 +214,26 @@ class KafkaSource:
         return max((at for at in every if at is not None), default=None)
 
     @property
+    def holds_all(self) -> bool:
+        """Whether all partitions of all input topics are ours: no other member has any work."""
+        if self._consumer is None or self._assignments.over:
+            return False
+        ours = self._assignments.by_partition
+        numbers = {
+            topic: self._consumer.partitions_for_topic(topic) for topic in self._config.topics
+        }
+        return all(
+            numbers[topic] and all(TopicPartition(topic, n) in ours for n in numbers[topic])
+            for topic in numbers
+        )
+
+    @property
+    def in_doubt_until(self) -> float:
+        """Until when something may come that former owners had begun, epoch seconds; 0: nothing."""
+        every = self._assignments.by_partition.values()
+        return max((each.former_doubts.until for each in every), default=0.0)
+
+    @property
     def open_count(self) -> int:
         """Records handed out and not settled, over all partitions."""
         return sum(a.ledger.open_count for a in self._assignments.by_partition.values())

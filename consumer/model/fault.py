@@ -44,6 +44,9 @@ class Failure(Exception):
             nothing about the state of AnythingLLM.
         unproven: it is over, and nobody knows whether it took effect, because the answer may not
             have been AnythingLLM's. Look before repeating it.
+        not_there: nobody was there to answer: no connection, or it broke, or a proxy says so.
+        cut_off: the same, after the request had left. A server that dies of it looks like this.
+        beside: how many other requests of ours were under way when it failed; None: not known.
         workspace_gone: the workspace is not there any more, so nothing known of it holds.
         left: locations that a removal was forbidden to touch. They stay, and asking again would
             change nothing. All other locations that it was given are gone.
@@ -68,6 +71,9 @@ class Failure(Exception):
         self.http_status = http_status
         self.retry_after = retry_after
         self.unproven = False
+        self.not_there = False
+        self.cut_off = False
+        self.beside: int | None = None
         self.workspace_gone = False
         self.left: tuple[str, ...] = ()
 

@@ -1,9 +1,10 @@
 """Where documents wait: one place for every reason not to send anything now.
 
-The reasons, in this order: AnythingLLM as a whole is down or asked for a rest (`circuit`), this
-workspace is paused (`pauses`), most documents fail for no visible reason (`resilience.fuse`). A
-document passes the gates before each of its rounds and holds no slot while it waits. A document of
-a paused workspace stands aside, so that one sick workspace does not stop the others.
+The reasons, in this order: AnythingLLM as a whole is down or asked for a rest (`circuit`), a chunk
+that it may die of is tried alone (`alone`), this workspace is paused (`pauses`), most documents
+fail for no visible reason (`resilience.fuse`). A document passes the gates before each of its
+rounds and holds no slot while it waits. A document of a paused workspace stands aside, so that one
+sick workspace does not stop the others.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import structlog
 
 from consumer.model.fault import Failure, Fault
 from consumer.model.names import Slug
+from consumer.pipeline.alone import Alone
 from consumer.pipeline.circuit import Circuit
 from consumer.pipeline.pauses import Pauses
 from consumer.pipeline.ports import RightToWork
@@ -40,6 +42,7 @@ class Gates:
         self.circuit = circuit
         self.pauses = pauses
         self.fuse = fuse
+        self.alone = Alone()
         self.proofs = WorkspaceProofs()
         self._metrics = metrics
         self._whole = asyncio.Event()
@@ -78,7 +81,9 @@ class Gates:
 
     def holds(self, slug: Slug | None) -> bool:
         """Whether nothing is to be sent now, to this workspace or (None) to any."""
-        return self.circuit.blocked or (slug is not None and self.pauses.holds(slug))
+        if self.alone.holds_back or self.circuit.blocked:
+            return True
+        return slug is not None and self.pauses.holds(slug)
 
     def check(self, slug: Slug) -> None:
         """Raise `NotSent` when nothing is to be sent now."""
@@ -87,10 +92,11 @@ class Gates:
 
     async def clear_of_outage(self, right: RightToWork) -> None:
         """Return when requests may be sent that say nothing about a workspace's health."""
-        while self.circuit.blocked:
+        while self.circuit.blocked or self.alone.holds_back:
             with self._metrics.documents_waiting.track_inprogress():
                 async with right.long():
                     await self.circuit.clear()
+                    await self.alone.over()
 
     async def clear(self, slug: Slug, right: RightToWork) -> None:
         """Return when requests about this workspace may be sent.

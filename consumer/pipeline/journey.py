@@ -23,6 +23,7 @@ from consumer.model.event import DocumentEvent, Event, TombstoneEvent
 from consumer.model.outcome import Outcome, Superseded, was_carried_out
 from consumer.model.record import Record
 from consumer.pipeline.apply import Applier
+from consumer.pipeline.deathwatch import Deathwatch
 from consumer.pipeline.doubts import Doubts
 from consumer.pipeline.in_flight import InFlightBounds, InFlightLimit, Place
 from consumer.pipeline.key_queues import KeyQueues, Turn
@@ -54,6 +55,7 @@ class Journey:
         applier: Applier,
         settler: Settler,
         doubts: Doubts,
+        deathwatch: Deathwatch,
         *,
         queues: KeyQueues,
         bounds: InFlightBounds,
@@ -65,6 +67,7 @@ class Journey:
         self._applier = applier
         self._settler = settler
         self._doubts = doubts
+        self._deathwatch = deathwatch
         self._in_flight = InFlightLimit(bounds, metrics)
         self._metrics = metrics
         self._clock = clock
@@ -188,7 +191,8 @@ class Journey:
         try:
             if turn is not None and not await _comes(turn, right):
                 return Superseded(turn.target, turn.occurrence.version)
-            outcome = await self._applier.apply(event, right)
+            with self._deathwatch.carrying(event.identity, delivery):
+                outcome = await self._applier.apply(event, right)
         except FenceClosedError:
             if turn is None or right.closed or not turn.overtaken.closed:
                 raise

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
+from consumer.model.death_count import DeathCount
 from consumer.model.difference import ComparableUnit
 from consumer.model.listing import Listed
 from consumer.model.marker import Marker, StoredUnit, Unit
@@ -183,6 +184,26 @@ class Storage(Protocol):
         """Have the embedder embed a text as an upload would; nothing is stored."""
         ...
 
+    async def takes(self, slug: Slug, size: int, *, trace_id: TraceId) -> None:
+        """Have the workspace take a test document of so many UTF-16 units, and remove it."""
+        ...
+
+    async def answers(self, *, trace_id: TraceId | None = None) -> None:
+        """Whether anybody is there, by the smallest request.
+
+        Raises:
+            Failure: `Failure.not_there` where nobody is.
+        """
+        ...
+
+    def answered_at(self) -> float:
+        """When the server last answered anything well, monotonic seconds."""
+        ...
+
+    async def silent(self) -> None:
+        """Return when no request of ours is under way."""
+        ...
+
     def distrust(self, slug: Slug) -> None:
         """Have the next `prepare` prove with a sentinel that the workspace takes uploads."""
         ...
@@ -318,6 +339,20 @@ class Delivery(Protocol):
         """Whether a former owner left that in doubt, until `held_until`; rarely true by chance."""
         ...
 
+    def deaths_of(self, what: str) -> DeathCount | None:
+        """What is kept of deaths of the server by this name, also by former owners."""
+        ...
+
+    def note_deaths(self, what: str, count: DeathCount | None) -> None:
+        """Keep it for the next owner, until the event is settled; None: nothing is proven."""
+        ...
+
+
+HoldsAll = Callable[[], bool]
+"""Whether all partitions of the input topics are ours at the moment."""
+
+InDoubtUntil = Callable[[], float]
+"""Until when something may come that former owners of our partitions had begun, epoch seconds."""
 
 Poll = Callable[[float], Awaitable[Delivery | None]]
 """The next record, or None when there was none for so many seconds."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Sequence
+from functools import partial
 
 import structlog
 
@@ -24,6 +25,7 @@ from consumer.model.names import Identity, Slug, TraceId
 from consumer.model.outcome import Applied, FailedChunk, FailureReason
 from consumer.model.precedence import Occurrence
 from consumer.pipeline.backoff import Backoff
+from consumer.pipeline.deathwatch import Deathwatch, to_wait_for, watched
 from consumer.pipeline.doubts import Doubts
 from consumer.pipeline.erasure import Ending, Erased, Eraser, content_of
 from consumer.pipeline.gates import Gates
@@ -70,6 +72,7 @@ class Uploader:
 
     Args:
         doubts: hear of uploads that nobody waits for, and that may still take effect.
+        deathwatch: sees what AnythingLLM dies of.
         slots: shared by all documents.
         per_document: chunks of one document in flight at once.
         policy: attempts a round, and the pauses between them.
@@ -84,6 +87,7 @@ class Uploader:
         backoff: Backoff,
         eraser: Eraser,
         doubts: Doubts,
+        deathwatch: Deathwatch,
         *,
         slots: RequestSlots,
         per_document: int,
@@ -98,6 +102,7 @@ class Uploader:
         self._backoff = backoff
         self._eraser = eraser
         self._doubts = doubts
+        self._deathwatch = deathwatch
         self._slots = slots
         self._per_document = per_document
         self._policy = policy
@@ -129,11 +134,13 @@ class Uploader:
             PlanOutdated: the workspace vanished, or others may have changed it while it did not
                 work, so what was stored there may be gone.
         """
-        work = UploadState(plan, right, trace_id, self._pending(plan, right, trace_id))
-        uploads = [pending.upload for pending in work.pending]
+        pending = self._pending(plan, identity, right, trace_id)
+        work = UploadState(plan, right, trace_id, pending)
+        uploads = [each.upload for each in work.pending]
         try:
             if work.pending:
-                await self._upload(work, is_replay=is_replay)
+                with self._deathwatch.watching(each.watched for each in pending):
+                    await self._upload(work, is_replay=is_replay)
         finally:
             if any(upload.may_still_come for upload in uploads):
                 self._doubts.note(plan.slug, identity, plan.version)
@@ -159,15 +166,18 @@ class Uploader:
         if self._index.epoch(work.slug) != work.plan.epoch:
             raise PlanOutdated(work.slug, work.uploaded, erased)
 
-    def _pending(self, plan: Plan, right: RightToWork, trace_id: TraceId) -> list[PendingUnit]:
+    def _pending(
+        self, plan: Plan, identity: Identity, right: RightToWork, trace_id: TraceId
+    ) -> list[PendingUnit]:
         def pending(unit: Unit) -> PendingUnit:
             def check() -> None:
                 right.check()
                 if made.given_up:
                     raise _GivenUp(made.given_up[0].message)
+                self._deathwatch.check(made.watched)
 
             upload = self._storage.upload(plan.slug, unit, trace_id=trace_id, check=check)
-            made = PendingUnit(unit, upload)
+            made = PendingUnit(unit, upload, watched(unit, identity, plan.slug))
             return made
 
         return [pending(unit) for unit in plan.missing]
@@ -186,7 +196,7 @@ class Uploader:
                 return
             rounds += 1
             failures = [pending.last for pending in work.pending if pending.last]
-            await self._backoff.pause(rounds, failures, work.right, work.slug)
+            await self._backoff.pause(rounds, to_wait_for(failures), work.right, work.slug)
             if any(failure.workspace_gone for failure in failures):
                 self._index.forget(work.slug)
                 # If only uploads say so, the workspace would be found and tried for ever.
@@ -197,6 +207,7 @@ class Uploader:
         """Give every pending unit its attempts, a bounded number at once."""
         work.used_up = False
         for pending in work.pending:
+            self._let_fall(pending, work, pending.last)
             # A rest that was asked for a round ago is over.
             pending.last = None
         new = [pending for pending in work.pending if not pending.is_uploaded]
@@ -250,12 +261,27 @@ class Uploader:
                 return False
             if failure.ambiguous:
                 break  # another attempt at once would only look for this one
-        if failure is None or not await self._giving_up.decide(pending, failure, work):
+        if failure is None or self._may_be_deadly(pending, failure):
+            return False
+        if not await self._giving_up.decide(pending, failure, work):
             return False
         if failure.ambiguous:
             return False  # its last upload may still take effect, so it is looked for once more
         await self._give_up(pending, work, pending.given_up)
         return True
+
+    def _may_be_deadly(self, pending: PendingUnit, failure: Failure) -> bool:
+        """Whether the server may have died of it: the poison probe would only kill it once more."""
+        return failure.not_there and self._deathwatch.suspects(pending.watched)
+
+    def _let_fall(self, pending: PendingUnit, work: UploadState, failure: Failure | None) -> None:
+        """Give a unit up that is proven to kill the server; it is only looked for once more."""
+        why = self._deathwatch.why_it_falls(pending.watched)
+        if why is not None and not pending.given_up:
+            work.used_up = True
+            failure = failure or Failure(why)
+            pending.given_up = pending.failed(failure, FailureReason.EXHAUSTED, why)
+            log.error("chunk.kills_server", chunk_ids=pending.watched.chunk_ids, evidence=why)
 
     async def _give_up(
         self, pending: PendingUnit, work: UploadState, failed: Sequence[FailedChunk]
@@ -268,7 +294,8 @@ class Uploader:
     async def _attempt(self, pending: PendingUnit, work: UploadState) -> Failure | None:
         try:
             await self._prepare(work)
-            await self._send(pending, work)
+            send = partial(self._send, pending, work)
+            await self._deathwatch.attempt(pending.watched, send, work.right, work.trace_id)
         except Failure as failure:
             self._note_failed(pending, work, failure)
             return failure

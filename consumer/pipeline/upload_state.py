@@ -8,6 +8,7 @@ from consumer.model.fault import Failure
 from consumer.model.marker import Unit
 from consumer.model.names import Slug, TraceId
 from consumer.model.outcome import FailedChunk, FailureReason
+from consumer.pipeline.deathwatch import WatchedUnit
 from consumer.pipeline.plan import Plan
 from consumer.pipeline.ports import RightToWork, UnitUpload
 from consumer.resilience.blame import Tally
@@ -32,6 +33,7 @@ class PendingUnit:
 
     unit: Unit
     upload: UnitUpload
+    watched: WatchedUnit
     attempts: int = 0
     is_uploaded: bool = False  # and is to be proven together with others of its document
     last: Failure | None = None  # of this round

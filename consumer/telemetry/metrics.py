@@ -180,6 +180,10 @@ class Metrics:
             registry=self.registry,
         )
 
+        self.server_deaths = self._counter(
+            "server_deaths", "Times that AnythingLLM was gone right after uploads were cut off."
+        )
+
     def _define_index(self) -> None:
         self.index_bytes = self._gauge(
             "index_bytes", "Estimated memory of what is known to be stored; INDEX_MAX_BYTES."

@@ -15,6 +15,7 @@ from consumer.app.assembly import Pipeline, Rooms
 from consumer.kafka.groups import GroupOffset
 from consumer.kafka.ledger import Ledger
 from consumer.kafka.publisher import OutgoingRecord, TooLargeForTopicError
+from consumer.model.death_count import DeathCount
 from consumer.model.record import Headers, Record
 from consumer.pipeline.ports import Release, TooLarge
 from consumer.resilience.fence import Fence
@@ -60,6 +61,12 @@ class _Delivery:
 
     held_until = 0.0
     taken_over_at = None
+
+    def deaths_of(self, what: str) -> DeathCount | None:
+        return None
+
+    def note_deaths(self, what: str, count: DeathCount | None) -> None:
+        """No test of this stage is about deaths."""
 
     def leave_in_doubt(self, what: str, until: float) -> Release:
         return lambda: None
@@ -176,6 +183,8 @@ class MemoryService:
             is_assigned=lambda: True,
             is_ours=lambda partition: True,
             taken_over_at=lambda: None,
+            holds_all=lambda: True,
+            in_doubt_until=lambda: 0.0,
             metrics=Metrics(),
             rng=random.Random(1),
             clock=time.monotonic,

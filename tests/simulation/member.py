@@ -125,6 +125,8 @@ class Member:
                 is_assigned=lambda: source.assigned,
                 is_ours=lambda partition: source.owns(documents, partition),
                 taken_over_at=lambda: source.taken_over_at,
+                holds_all=lambda: source.holds_all,
+                in_doubt_until=lambda: source.in_doubt_until,
                 metrics=self.metrics,
                 rng=random.Random(self._seed),
                 clock=loop.time,

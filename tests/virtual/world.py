@@ -21,7 +21,10 @@ import pytest
 
 from consumer.anythingllm import AnythingLLMClient
 from consumer.app.assembly import Pipeline, Rooms
-from consumer.kafka.ledger import Ledger
+from consumer.kafka.kept_deaths import deaths_name, settled_part
+from consumer.kafka.ledger import Ledger, RecordMark
+from consumer.kafka.settled_metadata import anchor_of, check_of
+from consumer.model.death_count import DeathCount
 from consumer.model.marker import decode_marker
 from consumer.model.record import Coordinates, Headers, Record
 from consumer.pipeline.ports import Release
@@ -85,6 +88,12 @@ class Delivery:
     held_until = 0.0
     taken_over_at = None
 
+    def deaths_of(self, what: str) -> DeathCount | None:
+        return self._ledger.deaths_of(deaths_name(what), self.record.at.offset)
+
+    def note_deaths(self, what: str, count: DeathCount | None) -> None:
+        self._ledger.note_deaths(deaths_name(what), self.record.at.offset, count)
+
     def leave_in_doubt(self, what: str, until: float) -> Release:
         return lambda: None
 
@@ -127,9 +136,11 @@ class World:
         self.working: set[asyncio.Task[object]] = set()
         self.changed = asyncio.Event()
         self.metrics = Metrics()
+        self.has_others = False  # instances that have partitions
         self.breaker: list[tuple[float, str]] = []
         self._seed = seed
         self._committed = 0
+        self._deaths = ""  # of the metadata of the commit only that is kept
         self._position = 0
         self._news = asyncio.Event()
         self._fence = Fence("assignment")
@@ -155,7 +166,7 @@ class World:
     async def start(self) -> None:
         """A process that knows nothing begins at the committed offset."""
         self._position = self._committed
-        self._fence, self._ledger = Fence("assignment"), Ledger("test")
+        self._fence, self._ledger = Fence("assignment"), self._new_ledger()
         self._seed += 1
         self.client = self._new_client()
         await self.client.connect()
@@ -173,7 +184,7 @@ class World:
         self._commit()
         self.pipeline.forget()
         self._position = self._committed
-        self._fence, self._ledger = Fence("assignment"), Ledger("test")
+        self._fence, self._ledger = Fence("assignment"), self._new_ledger()
         self._news.set()
 
     async def crash(self, *, commit: bool = True) -> None:
@@ -270,10 +281,16 @@ class World:
             if task.done():
                 task.result()
 
+    def _new_ledger(self) -> Ledger:
+        ledger = Ledger("test")
+        ledger.begin_at(self._committed, metadata=self._deaths)
+        return ledger
+
     def _commit(self) -> None:
-        if (offset := self._ledger.committable) is not None:
-            self._ledger.committed(offset)
-            self._committed = offset
+        if (due := self._ledger.due) is not None:
+            self._ledger.committed(due.offset, due.metadata)
+            self._committed = due.offset
+            self._deaths = due.metadata.removeprefix(settled_part(due.metadata))
 
     async def _poll(self, timeout: float) -> Delivery | None:
         if self._position == len(self.records):
@@ -286,7 +303,8 @@ class World:
             return None
         record = self.records[self._position]
         self._position += 1
-        self._ledger.receive(record.at.offset, self.loop.now)
+        mark = RecordMark(check_of(record), anchor_of(record, "cluster"))
+        self._ledger.receive(record.at.offset, self.loop.now, mark)
         return Delivery(self, record, self._fence, self._ledger)
 
     async def _publish(
@@ -318,6 +336,8 @@ class World:
             is_assigned=lambda: True,
             is_ours=lambda partition: partition == 0,
             taken_over_at=lambda: None,
+            holds_all=lambda: not self.has_others,
+            in_doubt_until=lambda: 0.0,
             metrics=self.metrics,
             rng=random.Random(self._seed),
             clock=self.loop.time,

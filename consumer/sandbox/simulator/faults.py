@@ -29,6 +29,9 @@ class FaultKind(StrEnum):
     ``drip`` (64 bytes every ``seconds``).
     Lies: ``pretend`` (success for an upload that is not stored), ``wrong-location`` (success with
     the location of another file).
+    The whole server: ``kill`` (it dies: connections break, what is under way never takes effect,
+    and for ``seconds`` connections are refused; with ``apply`` the request took effect before).
+    With ``gateway`` a proxy stands before it, and answers ``status`` instead of all that.
     Parts broken for this request only: ``embedder-fails``, ``fetch-failed`` (the server's stale
     connection to its collector), ``collector-down``, ``key-refused``.
     """
@@ -48,6 +51,7 @@ class FaultKind(StrEnum):
     DRIP = "drip"
     PRETEND = "pretend"
     WRONG_LOCATION = "wrong-location"
+    KILL = "kill"
     EMBEDDER_FAILS = "embedder-fails"
     FETCH_FAILED = "fetch-failed"
     COLLECTOR_DOWN = "collector-down"
@@ -55,7 +59,14 @@ class FaultKind(StrEnum):
 
 
 INSTEAD = frozenset(
-    {FaultKind.STATUS, FaultKind.HTML, FaultKind.REDIRECT, FaultKind.RESET, FaultKind.FIN}
+    {
+        FaultKind.STATUS,
+        FaultKind.HTML,
+        FaultKind.REDIRECT,
+        FaultKind.RESET,
+        FaultKind.FIN,
+        FaultKind.KILL,
+    }
 )
 AFTER = frozenset(
     {
@@ -88,9 +99,10 @@ class Action:
         status: for ``status``.
         headers: for ``status``, such as ``{"Retry-After": "2"}``.
         body: the answer's text for ``status``, the address for ``redirect``.
-        seconds: for ``delay`` and ``drip``.
+        seconds: for ``delay``, ``drip`` and ``kill``.
         apply: for what comes instead of the request: it takes effect all the same.
         late: with ``apply``: so many seconds after the answer, as behind a proxy that gave up.
+        gateway: for ``kill``: a proxy answers ``status`` while the server is dead.
     """
 
     kind: FaultKind
@@ -100,6 +112,7 @@ class Action:
     seconds: float = 0.0
     apply: bool = False
     late: float = 0.0
+    gateway: bool = False
 
 
 @dataclass(slots=True)

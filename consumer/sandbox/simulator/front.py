@@ -26,6 +26,7 @@ from consumer.sandbox.simulator.exchange import (
     WireAnswer,
 )
 from consumer.sandbox.simulator.faults import AFTER, FLAGS, INSTEAD, Action, FaultKind, Rule
+from consumer.sandbox.simulator.gateway import Gateway
 from consumer.sandbox.simulator.jsontext import loads
 from consumer.sandbox.simulator.model import POLL_SECONDS, Model
 
@@ -38,31 +39,61 @@ class Front:
         model: asked for its faults and journal.
         api_key: the only key that is accepted.
         now: the server's clock: answers and rows tell the same time.
+        kill: has the server die for so many seconds.
     """
 
     def __init__(
-        self, endpoints: Endpoints, model: Model, api_key: str, now: Callable[[], datetime]
+        self,
+        endpoints: Endpoints,
+        model: Model,
+        api_key: str,
+        now: Callable[[], datetime],
+        kill: Callable[[float], None],
     ) -> None:
         self._now = now
+        self._kill = kill
+        self._gateway = Gateway()
+        self._is_dead = False
         self._endpoints = endpoints
         self._model = model
         self._journal = model.journal
         self._api_key = api_key
         self._late: set[asyncio.Task[WireAnswer]] = set()
 
+    def start(self) -> None:
+        """The server is there (again)."""
+        self._is_dead = False
+
     def stop(self) -> None:
         """The server is killed: what should take effect later never does."""
         for task in self._late:
             task.cancel()
 
+    def die(self, seconds: float, status: int | None) -> None:
+        """Be gone for so many seconds; with a status a proxy before it answers that meanwhile."""
+        if self._gateway.is_lost or self._is_dead:
+            return
+        self._journal.record("server.killed", seconds=seconds)
+        if status is None:
+            self._is_dead = True
+            self._kill(seconds)
+        else:
+            self.stop()
+            self._gateway.lose(status, seconds)
+
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer a request, or break it as the faults say."""
+        return await self._gateway.passing(lambda: self._handle(request))
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         rules = await self._struck(request)
         actions = [rule.action for rule in rules]
         flags = frozenset(action.kind for action in actions) & FLAGS
         instead = next((action for action in actions if action.kind in INSTEAD), None)
         if instead is not None and instead.apply:
             await self._apply(request, flags, instead.late)
+        if instead and instead.kind is FaultKind.KILL:
+            await self._die(request, instead)
         if instead and instead.kind in (FaultKind.RESET, FaultKind.FIN):
             return wire.cut(request, reset=instead.kind is FaultKind.RESET)
         answer = _said(instead) if instead else await self._answer(request, flags)
@@ -71,6 +102,12 @@ class Front:
         self._journal.record("request.answered", method=method, path=path, status=answer.status)
         after = next((action for action in actions if action.kind in AFTER), None)
         return await wire.send(request, answer, after, self._now())
+
+    async def _die(self, request: web.BaseRequest, action: Action) -> None:
+        """Die of a request; it never returns."""
+        await request.read()
+        self.die(action.seconds, action.status if action.gateway else None)
+        await asyncio.get_running_loop().create_future()  # it is cancelled
 
     async def _struck(self, request: web.BaseRequest) -> list[Rule]:
         """The rules that strike this request; delays and first holds are over when this returns."""

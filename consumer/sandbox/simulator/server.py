@@ -111,7 +111,9 @@ class Simulator:
             self.model,
             options.api_key,
             self._now,
+            self._die,
         )
+        self._death: asyncio.Task[None] | None = None
 
     @property
     def endpoint(self) -> str:
@@ -195,6 +197,7 @@ class Simulator:
             await runner.cleanup()
             raise
         self._runner = runner
+        self._front.start()
         self._port = runner.addresses[0][1]
 
     async def stop(self) -> None:
@@ -204,10 +207,32 @@ class Simulator:
             self._front.stop()
             await runner.cleanup()
 
+    def kill(self, seconds: float, status: int | None = None) -> None:
+        """Have the server die and come back after so many seconds (the fault ``kill``).
+
+        Args:
+            seconds: that it is away.
+            status: what a proxy before it answers meanwhile; None: there is none, and connections
+                are refused.
+        """
+        self._front.die(seconds, status)
+
     async def close(self) -> None:
         """Stop for good."""
+        if self._death is not None:
+            self._death.cancel()
+            await asyncio.gather(self._death, return_exceptions=True)
         await self.stop()
         self.journal.close()
+
+    def _die(self, seconds: float) -> None:
+        async def die() -> None:
+            await self.stop()
+            await asyncio.sleep(seconds)
+            await self.start()
+
+        if self._death is None or self._death.done():
+            self._death = asyncio.create_task(die())
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock(), UTC)

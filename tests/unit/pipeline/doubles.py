@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from consumer.model.difference import ComparableUnit
 from consumer.model.document import Chunk, ProcessedDocument
-from consumer.model.fault import Failure
+from consumer.model.fault import Failure, Fault
 from consumer.model.identity import IdentityTemplate
 from consumer.model.listing import Listed
 from consumer.model.marker import Marker, StoredUnit, Unit, unit_of
@@ -23,6 +23,7 @@ from consumer.model.version import DocumentVersion
 from consumer.pipeline.backoff import Backoff
 from consumer.pipeline.carried_out import CarriedOut
 from consumer.pipeline.circuit import Circuit
+from consumer.pipeline.deathwatch import Deathwatch, Others
 from consumer.pipeline.doubts import Doubts
 from consumer.pipeline.due_looks import DueLooks
 from consumer.pipeline.erasure import Eraser
@@ -37,6 +38,7 @@ from consumer.pipeline.request_slots import RequestSlots
 from consumer.pipeline.sweep import Sweep
 from consumer.pipeline.upload import Uploader
 from consumer.resilience.breaker import Breaker
+from consumer.resilience.deaths import DeathRules, Deaths
 from consumer.resilience.fence import Fence
 from consumer.resilience.fuse import Fuse, FuseRules
 from consumer.resilience.retry import RetryPolicy
@@ -169,6 +171,10 @@ class Storage:
     vectors_kept: list[StoredUnit] = field(default_factory=list)
     looked_for: list[tuple[list[Location], list[str]]] = field(default_factory=list)
     removed_by_uploads: list[StoredUnit] = field(default_factory=list)
+    controls_fail: list[Failure] = field(default_factory=list)
+    is_gone: bool = False
+    last_answer: float = 0.0
+    clock: Callable[[], float] = time.monotonic
 
     async def prepare(self, slug: str, *, trace_id: str) -> None:
         self.prepared.append(slug)
@@ -186,6 +192,26 @@ class Storage:
         failure = self.embedding(text)
         if failure is not None:
             raise failure
+
+    async def takes(self, slug: str, size: int, *, trace_id: str) -> None:
+        self.calls.append(f"control {size}")
+        if self.is_gone:
+            raise _nobody()
+        if self.controls_fail:
+            raise self.controls_fail.pop(0)
+        self.last_answer = self.clock()
+
+    async def answers(self, *, trace_id: str | None = None) -> None:
+        self.calls.append("look")
+        if self.is_gone:
+            raise _nobody()
+        self.last_answer = self.clock()
+
+    def answered_at(self) -> float:
+        return self.last_answer
+
+    async def silent(self) -> None:
+        self.calls.append("silent")
 
     def distrust(self, slug: str) -> None:
         self.distrusted.append(slug)
@@ -271,6 +297,12 @@ class Storage:
         if self.removal_fails:
             raise self.removal_fails.pop(0)
         self.units = [unit for unit in self.units if unit.location not in locations]
+
+
+def _nobody() -> Failure:
+    failure = Failure("nobody is there", fault=Fault.THEIRS)
+    failure.not_there = True
+    return failure
 
 
 class Clock:
@@ -376,6 +408,28 @@ def eraser_of(
     return Eraser(remover, storage, index, backoff_of(gates), doubts or doubts_of())
 
 
+def deathwatch_of(
+    storage: Storage,
+    gates: Gates,
+    *,
+    slots: RequestSlots | None = None,
+    others: Others | None = None,
+    clock: Callable[[], float] = time.monotonic,
+    now: Callable[[], datetime] = lambda: DAY,
+) -> Deathwatch:
+    """A watch of the only instance there is."""
+    return Deathwatch(
+        storage,
+        slots or RequestSlots(asyncio.Semaphore(5), gates),
+        gates,
+        Deaths(DeathRules()),
+        others or Others(lambda: True, lambda: None, lambda: 0.0, AMBIGUITY),
+        clock=clock,
+        now=now,
+        metrics=Metrics(),
+    )
+
+
 def uploader_of(
     storage: Storage,
     index: Index | None = None,
@@ -384,6 +438,7 @@ def uploader_of(
     per_document: int = 5,
     gates: Gates | None = None,
     looks: DueLooks | None = None,
+    deathwatch: Deathwatch | None = None,
 ) -> Uploader:
     slots = asyncio.Semaphore(slots) if isinstance(slots, int) else slots
     gates = gates or gates_of(storage)
@@ -398,6 +453,7 @@ def uploader_of(
         backoff_of(gates),
         eraser_of(storage, index, gates),
         doubts_of(looks),
+        deathwatch or deathwatch_of(storage, gates, slots=shared),
         slots=shared,
         per_document=per_document,
         policy=_POLICY,

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from consumer.model.death_count import DeathCount
 from consumer.model.event import DocumentEvent, Event, TombstoneEvent
 from consumer.model.names import Identity, Slug, TraceId
 from consumer.model.origin import origin_of
@@ -59,6 +60,11 @@ class Delivery:
         self.held_until = until
         self.told.append(f"held {carried_out}")
         return lambda: self.told.append("released")
+
+    def deaths_of(self, what: str) -> DeathCount | None:
+        return None
+
+    def note_deaths(self, what: str, count: DeathCount | None) -> None: ...
 
     def leave_in_doubt(self, what: str, until: float) -> Release:
         self.left.append(what)

@@ -8,8 +8,9 @@ import random
 import pytest
 
 from consumer.model.fault import Failure, Fault
-from consumer.model.names import Slug
+from consumer.model.names import Identity, Slug
 from consumer.model.outcome import FailureReason
+from consumer.pipeline.deathwatch import watched
 from consumer.pipeline.gates import Gates
 from consumer.pipeline.giving_up import GivingUp
 from consumer.pipeline.plan import make_plan
@@ -49,7 +50,7 @@ class Scene:
         plan = make_plan(DOCS, document("a", TEXT), version(), ())
         (unit,) = plan.missing
         upload = self.storage.upload("docs", unit, trace_id=TRACE, check=lambda: None)
-        self.pending = PendingUnit(unit, upload)
+        self.pending = PendingUnit(unit, upload, watched(unit, Identity("a"), DOCS))
         fence = Fence("assignment")
         self.work = UploadState(plan, AssignmentRight(fence), TRACE, [self.pending])
 

@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 import pytest
 
+from consumer.model.death_count import DeathCount
 from consumer.model.fault import Failure, Fault
 from consumer.model.identity import IdentityTemplate
 from consumer.model.marker import Unit
@@ -34,6 +35,7 @@ from tests.unit.pipeline.doubles import (
     Storage,
     always_stored,
     backoff_of,
+    deathwatch_of,
     doubts_of,
     eraser_of,
     gates_of,
@@ -85,6 +87,12 @@ class Delivery:
 
     def left_in_doubt(self, what: str) -> bool:
         return False
+
+    def deaths_of(self, what: str) -> DeathCount | None:
+        return None
+
+    def note_deaths(self, what: str, count: DeathCount | None) -> None:
+        raise AssertionError("nobody died")
 
     def hold(self, until: float, *, carried_out: bool) -> Release:
         self.held_until = until
@@ -140,6 +148,7 @@ class World:
                 now=lambda: DAY,
             ),
             doubts_of(),
+            deathwatch_of(self.storage, self.gates),
             queues=queues,
             bounds=InFlightBounds(documents, size),
             metrics=self.metrics,

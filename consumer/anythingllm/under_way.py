@@ -1,0 +1,46 @@
+"""Which requests of ours are under way: whether one was alone, and when none is left."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from consumer.anythingllm.errors import AnythingLLMError
+
+
+class UnderWay:
+    """Every request passes `one`.
+
+    Args:
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._count = 0
+        self._none = asyncio.Event()
+        self._none.set()
+        self.answered_at = float("-inf")  # when AnythingLLM last answered well
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """While a request is under way. What it raises says how many others were (`beside`)."""
+        self._count += 1
+        self._none.clear()
+        try:
+            yield
+        except AnythingLLMError as error:
+            error.beside = self._count - 1
+            raise
+        else:
+            self.answered_at = self._clock()
+        finally:
+            self._count -= 1
+            if not self._count:
+                self._none.set()
+
+    async def none(self) -> None:
+        """Return when none is under way."""
+        while self._count:
+            await self._none.wait()

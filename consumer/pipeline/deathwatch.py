@@ -1,0 +1,398 @@
+"""Deathwatch: sees AnythingLLM die, and finds out whether a chunk's upload is what it dies of.
+
+A death looks like this: an upload is cut off, and a look right after it finds nobody there. Whose
+it is says `consumer.resilience.deaths`, from what is noted here:
+
+- A chunk that may be the cause is uploaded alone: `Gates` hold everything else back meanwhile, and
+  it begins when no other request is under way.
+- Before that a test document as long as its text has to get through.
+- While it waits, a look every few seconds sees whether AnythingLLM dies without it.
+- What other instances have under way is not known here. So a death counts only while all partitions
+  of the input topics are ours and what former owners had begun is over.
+- What is proven is kept beside the committed offset of the event's partition, for who owns it next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import structlog
+
+from consumer.model.death_count import DeathCount
+from consumer.model.fault import Failure, Fault
+from consumer.model.marker import Unit
+from consumer.model.names import Identity, Slug, TraceId
+from consumer.pipeline.gates import Gates
+from consumer.pipeline.ports import Delivery, RightToWork, Storage
+from consumer.pipeline.request_slots import RequestSlots
+from consumer.resilience.deaths import Deaths
+from consumer.telemetry.metrics import Metrics
+
+log = structlog.get_logger(__name__)
+
+_LOOK_SECONDS = 3.0  # between two looks while a suspect waits; restarts take longer than that
+_BREAK_SECONDS = 5.0  # until all connections to a dead server are broken
+_CONTROL_SECONDS = 60.0  # after a control that did not get through
+_MOST_NAMED = 20  # chunks in one line of the log
+
+
+class NotNow(Failure):
+    """Not sent: AnythingLLM may die of it, so it waits, or has to be alone."""
+
+    fault = Fault.THEIRS
+    pending = True
+
+
+class _NotAlone(NotNow):
+    """It is due, and other requests may be under way."""
+
+
+@dataclass(slots=True, eq=False)
+class WatchedUnit:
+    """A unit on its way.
+
+    Args:
+        name: the same after a restart.
+        identity: of its document.
+        slug: the workspace.
+        chunk_ids: the publisher's.
+        size: of its text, UTF-16 units.
+    """
+
+    name: str
+    identity: Identity
+    slug: Slug
+    chunk_ids: tuple[str, ...]
+    size: int
+    is_alone: bool = False
+    is_sent: bool = False  # in this attempt
+
+
+@dataclass(frozen=True, slots=True)
+class Others:
+    """What is known of other instances.
+
+    Args:
+        hold_none: whether all partitions of the input topics are ours.
+        taken_over_at: when one of them was last taken over from an owner that did not end in order,
+            monotonic seconds.
+        in_doubt_until: until when something may come that former owners had begun, epoch seconds.
+        ambiguity: seconds in which a request without an answer may still take effect.
+    """
+
+    hold_none: Callable[[], bool]
+    taken_over_at: Callable[[], float | None]
+    in_doubt_until: Callable[[], float]
+    ambiguity: float
+
+    def silent_in(self, clock: float, epoch: float) -> float | None:
+        """Seconds until nothing of theirs can be under way; None: nobody can say.
+
+        Args:
+            clock: now, monotonic seconds.
+            epoch: now, epoch seconds.
+        """
+        if not self.hold_none():
+            return None
+        taken_over_at = self.taken_over_at()
+        since = math.inf if taken_over_at is None else clock - taken_over_at
+        left = min(self.in_doubt_until() - epoch, self.ambiguity)
+        return max(self.ambiguity - since, left, 0.0)
+
+
+class Deathwatch:
+    """See the module's docstring.
+
+    Args:
+        storage: looks, and takes controls.
+        slots: shared with uploads.
+        gates: hold back what is not to be under way.
+        deaths: the table.
+        others: what is known of other instances.
+        clock: monotonic seconds.
+        now: wall clock, aware.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        slots: RequestSlots,
+        gates: Gates,
+        deaths: Deaths,
+        others: Others,
+        *,
+        clock: Callable[[], float],
+        now: Callable[[], datetime],
+        metrics: Metrics,
+    ) -> None:
+        self._storage = storage
+        self._slots = slots
+        self._gates = gates
+        self._deaths = deaths
+        self._others = others
+        self._clock = clock
+        self._now = now
+        self._metrics = metrics
+        self._deliveries: dict[Identity, Delivery] = {}
+        self._units: dict[str, WatchedUnit] = {}
+        self._told: dict[str, DeathCount] = {}
+        self._any_suspected = asyncio.Event()
+        self._news = asyncio.Event()
+        self._gone_at = -math.inf  # when a look last found nobody, monotonic seconds
+
+    @contextmanager
+    def carrying(self, identity: Identity | None, delivery: Delivery) -> Iterator[None]:
+        """While the event of this delivery is carried out: it keeps what is proven of its units."""
+        if identity is None:
+            yield
+            return
+        self._deliveries[identity] = delivery
+        try:
+            yield
+        finally:
+            del self._deliveries[identity]
+
+    @contextmanager
+    def watching(self, units: Iterable[WatchedUnit]) -> Iterator[None]:
+        """While units are uploaded that nobody else uploads."""
+        watched = {unit.name: unit for unit in units}
+        self._units |= watched
+        for unit in watched.values():
+            self._resume(unit)
+        try:
+            yield
+        finally:
+            for name in watched:
+                self._deaths.forget(name)
+                self._units.pop(name, None)
+                self._told.pop(name, None)
+            self._tell()
+
+    def _resume(self, unit: WatchedUnit) -> None:
+        delivery = self._deliveries.get(unit.identity)
+        before = delivery.deaths_of(unit.name) if delivery is not None else None
+        if before is not None:
+            self._deaths.resumed(unit.name, unit.size, before)
+            self._told[unit.name] = before
+            self._tell()
+
+    def suspects(self, unit: WatchedUnit) -> bool:
+        """Whether AnythingLLM may have died of this unit."""
+        return self._deaths.suspects(unit.name)
+
+    def why_it_falls(self, unit: WatchedUnit) -> str | None:
+        """The evidence, where it is proven that AnythingLLM dies of this unit."""
+        if not self._deaths.falls(unit.name) or (count := self._deaths.count(unit.name)) is None:
+            return None
+        return (
+            f"AnythingLLM died {count.count} times of this chunk's upload, from"
+            f" {_shown(count.first)} to {_shown(count.last)}: nothing else was under way that did"
+            " not get through since, and between two deaths another text of its length"
+            f" ({unit.size:,} characters) got through each time. Its text kills the server. See why"
+            " the server ended (out of memory?), and publish the document with this chunk split or"
+            " changed"
+        )
+
+    def check(self, unit: WatchedUnit) -> None:
+        """To be asked before every request that changes something.
+
+        Raises:
+            NotNow: it may kill the server, and it is not its time, or others are under way.
+        """
+        if self._deaths.suspects(unit.name):
+            epoch = self._epoch()
+            silent_in = self._others.silent_in(self._clock(), epoch)
+            if (wait := max(self._deaths.due(unit.name) - epoch, silent_in or 0.0)) > 0:
+                raise self._not_now(unit, wait)
+            if not unit.is_alone:
+                raise _NotAlone(
+                    f"not sent: AnythingLLM may die of it, so {_named(unit)} goes alone"
+                )
+        unit.is_sent = True
+
+    async def attempt(
+        self,
+        unit: WatchedUnit,
+        send: Callable[[], Awaitable[None]],
+        right: RightToWork,
+        trace_id: TraceId,
+    ) -> None:
+        """Carry out an attempt, alone where the unit is suspected, and see what becomes of it.
+
+        Raises:
+            FenceClosedError: the right to go on ended.
+            Failure: what the attempt met, or `NotNow`.
+        """
+        try:
+            await self._watched(unit, send)
+            return
+        except _NotAlone:
+            pass
+        async with self._gates.alone.turn(right):
+            async with right.short():
+                await self._storage.silent()
+            unit.is_alone = True
+            try:
+                await self._control(unit, right, trace_id)
+                await self._watched(unit, send)
+            finally:
+                unit.is_alone = False
+
+    async def watch(self) -> None:
+        """While a suspect waits, see whether AnythingLLM dies without it. For ever."""
+        while True:
+            await self._any_suspected.wait()
+            await asyncio.sleep(_LOOK_SECONDS)
+            if self._deaths.is_idle and not self._gates.alone.is_held:
+                await self._look()
+
+    async def _watched(self, unit: WatchedUnit, send: Callable[[], Awaitable[None]]) -> None:
+        unit.is_sent = False
+        self._deaths.begun(unit.name, unit.size)
+        try:
+            await send()
+        except Failure as failure:
+            await self._note_failed(unit, failure)
+            raise
+        else:
+            self._deaths.got_through(unit.name)
+            self._deaths.passed(unit.size)
+            self._tell()
+        finally:
+            self._deaths.ended(unit.name)
+            self._news.set()
+
+    async def _note_failed(self, unit: WatchedUnit, failure: Failure) -> None:
+        if failure.ambiguous and not failure.pending:
+            until = self._epoch() + self._others.ambiguity
+            self._deaths.left_in_doubt(unit.name, unit.size, until)
+        if failure.not_there:
+            beside = failure.beside if failure.cut_off else None
+            self._deaths.cut_off(unit.name, self._epoch(), beside)
+            self._news.set()
+            await self._look()
+        elif unit.is_sent and not failure.ambiguous and not failure.pending:
+            self._deaths.got_through(unit.name)  # refused or not stored, by a server that lives
+            self._tell()
+
+    async def _control(self, unit: WatchedUnit, right: RightToWork, trace_id: TraceId) -> None:
+        if not self._deaths.needs_control(unit.name):
+            return
+
+        async def control() -> None:
+            await self._storage.takes(unit.slug, unit.size, trace_id=trace_id)
+
+        try:
+            await self._slots.send(unit.slug, control, right)
+        except Failure as failure:
+            if failure.not_there:
+                self._deaths.control_died(unit.size, self._epoch())
+                await self._look()
+            elif not failure.pending:
+                self._deaths.control_failed(unit.name)
+            log.info("chunk.control_failed", chunk_ids=unit.chunk_ids, error=failure.message)
+            raise self._not_now(unit, _CONTROL_SECONDS) from failure
+        self._deaths.passed(unit.size)
+
+    async def _look(self) -> None:
+        """Whether anybody is there; if not, AnythingLLM died since it last answered."""
+        try:
+            await self._storage.answers()
+        except Failure as failure:
+            if failure.not_there:
+                await self._all_told()
+                gone_at, self._gone_at = self._gone_at, self._clock()
+                if self._storage.answered_at() > gone_at:
+                    self._note_death()
+                    return
+        self._deaths.dismiss()
+
+    async def _all_told(self) -> None:
+        """Return when all that broke with the server is known to have, as a rule at once."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_BREAK_SECONDS):
+                while not self._deaths.all_told:
+                    self._news.clear()
+                    await self._news.wait()
+
+    def _note_death(self) -> None:
+        self._deaths.cut_off(None, self._epoch(), None)  # also what is in doubt may be the cause
+        silent_in = self._others.silent_in(self._clock(), self._epoch())
+        names = self._deaths.died(self._epoch(), is_known=silent_in == 0)
+        units = [self._units[name] for name in names if name in self._units]
+        self._metrics.server_deaths.inc()
+        log.warning(
+            "anythingllm.died",
+            chunk_ids=[id for unit in units for id in unit.chunk_ids][:_MOST_NAMED],
+            counted={_named(u): c.count for u in units if (c := self._deaths.count(u.name))},
+            others_silent=silent_in == 0,
+            consequence="these chunks are tried one by one, each alone; after three deaths of one"
+            " it waits for minutes, after five in half an hour it is dead-lettered",
+            what_to_do="see why AnythingLLM's process ended: out of memory?"
+            + ("" if silent_in is not None else " Deaths only count while one instance has all"
+               " partitions: run a single one until the chunk is found"),
+        )  # fmt: skip
+        self._tell()
+
+    def _tell(self) -> None:
+        """Have the deliveries keep what is proven now."""
+        counts = self._deaths.counts()
+        for name in self._told.keys() | counts.keys():
+            count = counts.get(name)
+            unit = self._units.get(name)
+            delivery = self._deliveries.get(unit.identity) if unit else None
+            if delivery is None or self._told.get(name) == count:
+                continue
+            delivery.note_deaths(name, count)
+            if count is None:
+                self._told.pop(name, None)
+            else:
+                self._told[name] = count
+        if self._deaths.any_suspected:
+            self._any_suspected.set()
+        else:
+            self._any_suspected.clear()
+
+    def _not_now(self, unit: WatchedUnit, seconds: float) -> NotNow:
+        count = self._deaths.count(unit.name)
+        so_often = f"{count.count} times" if count else "at least once"
+        return NotNow(
+            f"not sent: AnythingLLM died {so_often} while {_named(unit)} was under way; it is tried"
+            " later, alone",
+            ambiguous=True,  # its own: the siblings go on
+            retry_after=seconds,
+        )
+
+    def _epoch(self) -> float:
+        return self._now().timestamp()
+
+
+def watched(unit: Unit, identity: Identity, slug: Slug) -> WatchedUnit:
+    """A unit as the watch knows it."""
+    digests = "\0".join(chunk.digest for chunk in unit.marker.chunks)
+    size = len(unit.text.encode("utf-16-le", "surrogatepass")) // 2
+    ids = tuple(chunk.id for chunk in unit.chunks)
+    return WatchedUnit(f"{identity}\0{slug}\0{digests}", identity, slug, ids, size)
+
+
+def to_wait_for(failures: Sequence[Failure]) -> Sequence[Failure]:
+    """Of a round's failures those that say when the next one begins.
+
+    A unit that waits for its own time keeps none of its siblings waiting.
+    """
+    others = [failure for failure in failures if not isinstance(failure, NotNow)]
+    own = [failure for failure in failures if isinstance(failure, NotNow)]
+    return others or sorted(own, key=lambda failure: failure.retry_after or 0.0)[:1]
+
+
+def _named(unit: WatchedUnit) -> str:
+    return f"chunk {', '.join(ascii(id)[1:-1][:80] for id in unit.chunk_ids[:3])}"
+
+
+def _shown(epoch: float) -> str:
+    return datetime.fromtimestamp(epoch, UTC).isoformat(timespec="seconds")

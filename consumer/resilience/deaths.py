@@ -1,0 +1,303 @@
+"""Does this upload kill AnythingLLM? A table of deaths and of the uploads under way in them.
+
+A text that kills the server (out of memory, say) kills it again whenever it is uploaded. A server
+that dies for another reason looks the same to whoever is uploading. What is counted, and when:
+
+1. The *suspects* of a death are the units whose uploads were under way, or in doubt: without a
+   complete answer the server may still be at work on them.
+2. A death counts for its only suspect, where nothing else of ours was under way and nothing of
+   other instances can have been. Where that can't be known it counts for nothing.
+3. Of several suspects it counts for the last one that is left when all others got through since.
+   So every suspect is uploaded alone from then on: a first death that met ten uploads costs no
+   further one for finding out which it was. After a restart nobody knows who the others were: then
+   the first such death counts for each that is not stored yet. It is one of five.
+4. Between two deaths of a unit a *control* of its length has to get through: a test document, or
+   another unit that is as long. A death without one begins the count anew.
+5. A death that nobody is left to explain begins all counts anew: the server dies without them.
+   That is one whose suspects all got through, or one that met nothing of ours.
+6. After each death the unit waits longer, after the third many minutes. The fifth comes half an
+   hour after the first at the earliest. Then it *falls*: it is not sent a sixth time.
+
+It knows no I/O; epoch seconds are handed in, because counts are kept over restarts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from consumer.model.death_count import DeathCount
+
+_MOST_DEATHS = 100  # remembered; what is older explains nothing any more
+_MOST_CONTROLS = 10  # that fail in a row; then the unit is sent without, and counts anew
+
+
+@dataclass(frozen=True, slots=True)
+class DeathRules:
+    """When a unit falls, and how long it waits before.
+
+    Args:
+        count: deaths that it falls with.
+        spread: seconds from the first to the last of them, at least.
+        pauses: seconds to wait after the first death, the second, and so on.
+    """
+
+    count: int = 5
+    spread: float = 1800.0
+    pauses: tuple[float, ...] = (60.0, 180.0, 600.0)
+
+    def pause(self, deaths: int) -> float:
+        """Seconds to wait after so many."""
+        return self.pauses[min(deaths, len(self.pauses)) - 1] if deaths > 0 else 0.0
+
+
+@dataclass(slots=True)
+class _Suspect:
+    """A unit that a death may be of.
+
+    Args:
+        size: of its text, UTF-16 units.
+        count: deaths that are proven to be its own.
+        shared: the first death, which had other suspects, while nobody knows whose it is.
+        seen: deaths that it was a suspect of, whether or not they counted.
+        last: of the last one, epoch seconds.
+        has_control: whether a control got through since.
+        controls_failed: in a row.
+    """
+
+    size: int
+    count: DeathCount | None = None
+    shared: float | None = None
+    seen: int = 0
+    last: float = -math.inf
+    has_control: bool = False
+    controls_failed: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class _Death:
+    """A death, while somebody may explain it.
+
+    Args:
+        at: epoch seconds.
+        left: its suspects that did not get through since.
+        counts: whether it is still to be counted for the last one that is left.
+    """
+
+    at: float
+    left: set[str] = field(default_factory=set)
+    counts: bool = False
+
+
+class Deaths:
+    """See the module's docstring. Units go by names, which are the same after a restart."""
+
+    def __init__(self, rules: DeathRules) -> None:
+        self._rules = rules
+        self._sizes: dict[str, int] = {}  # of what is under way
+        self._in_doubt: dict[str, tuple[int, float]] = {}  # size, and until when
+        self._suspects: dict[str, _Suspect] = {}
+        self._deaths: list[_Death] = []
+        self._controls_died = 0  # in a row
+        self._deadly_size = 0  # of the shortest of them
+        self._control_due = -math.inf
+        self._cut_off: dict[str, int] = {}  # sizes of what broke together
+        self._told: set[str] = set()  # of these, those that were noted
+        self._beside: int | None = None
+
+    # What is asked
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is under way."""
+        return not self._sizes
+
+    @property
+    def all_told(self) -> bool:
+        """Whether of all that was cut off together it is known how."""
+        return self._sizes.keys() & self._cut_off.keys() <= self._told
+
+    @property
+    def any_suspected(self) -> bool:
+        """Whether a death may be explained by a unit that is still to be uploaded."""
+        return bool(self._suspects)
+
+    def suspects(self, name: str) -> bool:
+        """Whether a death may be of this unit."""
+        return name in self._suspects
+
+    def counts(self) -> Mapping[str, DeathCount | None]:
+        """What is to be known of every suspect after a restart (rule 3)."""
+        return {
+            name: each.count if each.shared is None else _with_one(each.count, each.shared)
+            for name, each in self._suspects.items()
+        }
+
+    def count(self, name: str) -> DeathCount | None:
+        """What is proven of a unit; None: nothing."""
+        suspect = self._suspects.get(name)
+        return suspect.count if suspect else None
+
+    def due(self, name: str) -> float:
+        """When a unit may be uploaded again, epoch seconds."""
+        suspect = self._suspects.get(name)
+        if suspect is None:
+            return -math.inf
+        due = self._own_due(suspect)
+        return max(due, self._control_due) if self.needs_control(name) else due
+
+    def _own_due(self, suspect: _Suspect) -> float:
+        rules, count = self._rules, suspect.count
+        if count is None:
+            # Many may be suspects of one death: the first time they need not wait.
+            return suspect.last + rules.pause(suspect.seen - 1)
+        due = count.last + rules.pause(count.count)
+        return max(due, count.first + rules.spread) if count.count >= rules.count - 1 else due
+
+    def needs_control(self, name: str) -> bool:
+        """Whether a control has to get through before the unit is uploaded again."""
+        suspect = self._suspects.get(name)
+        return (
+            suspect is not None
+            and not suspect.has_control
+            and suspect.controls_failed < _MOST_CONTROLS
+        )
+
+    def falls(self, name: str) -> bool:
+        """Whether it is proven that a unit kills the server."""
+        count, rules = self.count(name), self._rules
+        return count is not None and count.count >= rules.count and count.spread >= rules.spread
+
+    # What is noted
+
+    def resumed(self, name: str, size: int, before: DeathCount) -> None:
+        """Note what a former owner of a unit's partition knew of it."""
+        known = _Suspect(size, before, seen=before.count, last=before.last)
+        self._suspects.setdefault(name, known)
+
+    def begun(self, name: str, size: int) -> None:
+        """Note that an upload is under way."""
+        self._sizes[name] = size
+
+    def ended(self, name: str) -> None:
+        """Note that it is not any more."""
+        self._sizes.pop(name, None)
+
+    def left_in_doubt(self, name: str, size: int, until: float) -> None:
+        """Note that the server may still be at work on an upload, until then."""
+        self._in_doubt[name] = size, until
+
+    def cut_off(self, name: str | None, now: float, beside: int | None) -> None:
+        """Note that an upload found nobody any more; whether the server died is looked at now.
+
+        All that is under way is cut off with it, and is to be noted in the same way (`all_told`).
+
+        Args:
+            name: of the unit; None: it was none.
+            now: epoch seconds.
+            beside: how many other requests of ours were under way; None where it had not been sent.
+        """
+        doubted = {n: size for n, (size, until) in self._in_doubt.items() if until > now}
+        self._cut_off |= doubted | self._sizes
+        if name is not None:
+            self._told.add(name)
+        if beside is not None:
+            self._beside = max(beside, self._beside or 0)
+
+    def dismiss(self) -> None:
+        """Note that it was no death, or one that was noted before: nothing comes of what broke."""
+        self._cut_off, self._beside = {}, None
+        self._told.clear()
+
+    def died(self, now: float, *, is_known: bool) -> frozenset[str]:
+        """Note that the look found nobody.
+
+        Args:
+            now: epoch seconds.
+            is_known: whether nothing of other instances can have been under way.
+
+        Returns:
+            The suspects.
+        """
+        sizes, beside = self._cut_off, self._beside
+        self.dismiss()
+        self._in_doubt.clear()  # a dead server is at work on nothing
+        is_ours_alone = beside is not None and beside < len(sizes)
+        death = _Death(now, set(sizes), is_known and is_ours_alone)
+        self._deaths = [*self._deaths, death][-_MOST_DEATHS:]
+        for name, size in sizes.items():
+            self._note(name, size, death)
+        self._explain()
+        return frozenset(sizes)
+
+    def passed(self, size: int) -> None:
+        """Note that a control of this length got through."""
+        if size >= self._deadly_size:
+            self._controls_died, self._control_due = 0, -math.inf
+        for suspect in self._suspects.values():
+            if suspect.size <= size:
+                suspect.has_control = True
+
+    def control_died(self, size: int, now: float) -> None:
+        """Note that the server died of a control: what it dies of is no single text.
+
+        Without growing pauses the controls would do what they are to prevent.
+        """
+        self._deadly_size = min(size, self._deadly_size) if self._controls_died else size
+        self._controls_died += 1
+        self._control_due = now + self._rules.pause(self._controls_died)
+
+    def control_failed(self, name: str) -> None:
+        """Note that a control for a unit did not get through, though the server did not die."""
+        if (suspect := self._suspects.get(name)) is not None:
+            suspect.controls_failed += 1
+
+    def got_through(self, name: str) -> None:
+        """Note that a unit's upload was answered: the server does not die of it."""
+        self._suspects.pop(name, None)
+        self._in_doubt.pop(name, None)
+        for death in self._deaths:
+            death.left.discard(name)
+        self._explain()
+
+    def forget(self, name: str) -> None:
+        """Forget a unit that nobody will upload any more, here or for now."""
+        self._suspects.pop(name, None)
+        # What it would have explained is explained by nobody else, and excuses nobody.
+        self._deaths = [death for death in self._deaths if name not in death.left]
+
+    def _note(self, name: str, size: int, death: _Death) -> None:
+        suspect = self._suspects.setdefault(name, _Suspect(size))
+        if suspect.seen and not suspect.has_control:
+            suspect.count = suspect.shared = None
+            for former in self._deaths:
+                former.counts &= former is death or name not in former.left
+        if not suspect.seen and death.counts and len(death.left) > 1:
+            suspect.shared = death.at
+        suspect.seen, suspect.last = suspect.seen + 1, death.at
+        suspect.has_control, suspect.controls_failed = False, 0
+
+    def _explain(self) -> None:
+        """Count what has one suspect left, and begin anew where none is (rules 3 and 5)."""
+        for death in self._deaths:
+            if len(death.left) == 1 and death.counts:
+                (name,) = death.left
+                self._count(name, death)
+        if any(not death.left for death in self._deaths):
+            self._deaths = [death for death in self._deaths if death.left]
+            for suspect in self._suspects.values():
+                suspect.count = suspect.shared = None
+            for death in self._deaths:
+                death.counts = False
+
+    def _count(self, name: str, death: _Death) -> None:
+        death.counts = False
+        suspect = self._suspects[name]
+        suspect.count = _with_one(suspect.count, death.at)
+        if suspect.shared == death.at:
+            suspect.shared = None
+
+
+def _with_one(count: DeathCount | None, at: float) -> DeathCount:
+    return DeathCount(1, at, at) if count is None else count.with_one(at)

@@ -1,0 +1,307 @@
+"""Deathwatch: what is seen of AnythingLLM's deaths, and what becomes of the chunks meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import cast
+
+import pytest
+from structlog.testing import capture_logs
+
+from consumer.model.death_count import DeathCount
+from consumer.model.fault import Failure
+from consumer.model.marker import Unit, unit_of
+from consumer.model.names import Identity, Slug
+from consumer.pipeline.deathwatch import NotNow, Others, WatchedUnit, to_wait_for, watched
+from consumer.pipeline.ports import Delivery
+from consumer.pipeline.right_to_work import AssignmentRight
+from consumer.resilience.fence import Fence
+from tests.unit.pipeline.doubles import (
+    AMBIGUITY,
+    TRACE,
+    Storage,
+    deathwatch_of,
+    document,
+    finishing,
+    gates_of,
+    version,
+)
+from tests.virtual.loop import virtual_clock, virtually
+
+DOCS = Slug("docs")
+A = Identity("a")
+
+
+def _cut_off(beside: int = 0) -> Failure:
+    failure = Failure("the connection broke", ambiguous=True)
+    failure.not_there = failure.cut_off = True
+    failure.beside = beside
+    return failure
+
+
+class Kept:
+    """A delivery that keeps counts."""
+
+    def __init__(self, **before: DeathCount) -> None:
+        self.counts: dict[str, DeathCount | None] = dict(before)
+
+    def deaths_of(self, what: str) -> DeathCount | None:
+        return self.counts.get(what)
+
+    def note_deaths(self, what: str, count: DeathCount | None) -> None:
+        self.counts[what] = count
+
+
+class Scene:
+    """A watch over one unit, on a server that dies when it is told to; in virtual time."""
+
+    def __init__(self, *, others: Others | None = None) -> None:
+        self.clock = virtual_clock()
+        self.storage = Storage(clock=self.clock)
+        self.storage.last_answer = 0.0
+        self.gates = gates_of(self.storage, clock=self.clock)
+        self.watch = deathwatch_of(
+            self.storage,
+            self.gates,
+            others=others,
+            clock=self.clock,
+            now=lambda: datetime.fromtimestamp(self.clock(), UTC),
+        )
+        self.unit = WatchedUnit("unit", A, DOCS, ("a_0",), 100)
+        self.kept = Kept()
+        self.fence = Fence("assignment")
+        self.sent: list[float] = []
+
+    async def attempt(
+        self, answer: Callable[[], Awaitable[None]], unit: WatchedUnit | None = None
+    ) -> Failure | None:
+        """One attempt of which the upload ends as `answer` does; what it met."""
+        unit = unit or self.unit
+
+        async def send() -> None:
+            self.watch.check(unit)
+            self.sent.append(self.clock())
+            await answer()
+
+        try:
+            await self.watch.attempt(unit, send, AssignmentRight(self.fence), TRACE)
+        except Failure as failure:
+            return failure
+        return None
+
+    async def dies(self) -> None:
+        """The server dies of the upload."""
+        await asyncio.sleep(1)
+        self.storage.is_gone = True
+        raise _cut_off()
+
+    async def well(self) -> None:
+        """The upload is answered."""
+        self.storage.last_answer = self.clock()
+
+    def back(self) -> None:
+        """The server is there again, and answers."""
+        self.storage.is_gone = False
+        self.storage.last_answer = self.clock() + 0.001
+
+
+@virtually
+async def test_a_death_is_kept_and_the_unit_waits_and_goes_alone_after_a_control() -> None:
+    """First the look, then the pause, then quiet, the control, the upload."""
+    scene = Scene()
+    await asyncio.sleep(1)
+    scene.back()
+    with scene.watch.carrying(A, cast(Delivery, scene.kept)), scene.watch.watching([scene.unit]):
+        await scene.attempt(scene.dies)
+        assert scene.kept.counts == {"unit": DeathCount(1, 2.0, 2.0)}
+        scene.back()
+        scene.storage.calls.clear()
+        refused = await scene.attempt(scene.well)
+        assert isinstance(refused, NotNow)
+        assert refused.retry_after == pytest.approx(60)
+        assert scene.storage.calls == []
+        await asyncio.sleep(60)
+        assert await scene.attempt(scene.well) is None
+
+        assert scene.storage.calls == ["silent", "control 100"]
+        assert scene.kept.counts == {"unit": None}
+        assert len(scene.sent) == 2
+
+
+@virtually
+async def test_a_server_that_answers_has_not_died() -> None:
+    """Something between us cut the upload off: nothing is held up."""
+    scene = Scene()
+
+    async def breaks() -> None:
+        raise _cut_off()
+
+    with scene.watch.watching([scene.unit]):
+        await scene.attempt(breaks)
+        assert not scene.watch.suspects(scene.unit)
+
+
+@virtually
+async def test_an_outage_that_was_there_before_is_no_death() -> None:
+    """Nothing was answered since the last look found nobody."""
+    scene = Scene()
+    await asyncio.sleep(1)
+    scene.back()
+    with scene.watch.watching([scene.unit]), capture_logs() as logs:
+        for _ in range(3):
+            await scene.attempt(scene.dies)
+            await asyncio.sleep(300)
+
+    assert [log["event"] for log in logs].count("anythingllm.died") == 1
+
+
+@virtually
+async def test_what_a_server_that_lives_says_of_a_suspect_clears_it() -> None:
+    """A refusal is an answer: the poison probe may have it again."""
+    scene = Scene()
+    await asyncio.sleep(1)
+    scene.back()
+
+    async def refuses() -> None:
+        raise Failure("answered 500", http_status=500)
+
+    with scene.watch.watching([scene.unit]):
+        await scene.attempt(scene.dies)
+        scene.back()
+        await asyncio.sleep(60)
+        await scene.attempt(refuses)
+
+        assert not scene.watch.suspects(scene.unit)
+
+
+@pytest.mark.parametrize("others", ["partitions", "doubts", "owner that died"])
+@virtually
+async def test_nothing_counts_while_others_may_have_anything_under_way(others: str) -> None:
+    """It is said in the log, with what can be done where it does not end by itself."""
+    known = {
+        "partitions": Others(lambda: False, lambda: None, lambda: 0.0, AMBIGUITY),
+        "doubts": Others(lambda: True, lambda: None, lambda: 500.0, AMBIGUITY),
+        "owner that died": Others(lambda: True, lambda: 0.0, lambda: 0.0, AMBIGUITY),
+    }
+    scene = Scene(others=known[others])
+    await asyncio.sleep(1)
+    scene.back()
+    with (
+        scene.watch.carrying(A, cast(Delivery, scene.kept)),
+        scene.watch.watching([scene.unit]),
+        capture_logs() as logs,
+    ):
+        await scene.attempt(scene.dies)
+
+    (died,) = (log for log in logs if log["event"] == "anythingllm.died")
+    assert died["chunk_ids"] == ["a_0"]
+    assert died["others_silent"] is False
+    assert ("single" in died["what_to_do"]) == (others == "partitions")
+    assert scene.kept.counts == {}
+
+
+@virtually
+async def test_a_suspect_waits_until_others_can_have_nothing_under_way() -> None:
+    """Sent earlier it would kill once more, and that would count for nothing."""
+    scene = Scene(others=Others(lambda: True, lambda: 0.0, lambda: 0.0, AMBIGUITY))
+    scene.kept.counts["unit"] = DeathCount(1, -1000.0, -1000.0)
+    with scene.watch.carrying(A, cast(Delivery, scene.kept)), scene.watch.watching([scene.unit]):
+        refused = await scene.attempt(scene.well)
+
+        assert refused is not None
+        assert refused.retry_after == AMBIGUITY
+        assert scene.sent == []
+
+
+@virtually
+async def test_a_control_that_does_not_get_through_puts_the_upload_off() -> None:
+    """Nothing could be concluded from another death."""
+    scene = Scene()
+    scene.kept.counts["unit"] = DeathCount(1, -1000.0, -1000.0)
+    scene.storage.controls_fail = [Failure("answered 500", http_status=500)]
+    with scene.watch.carrying(A, cast(Delivery, scene.kept)), scene.watch.watching([scene.unit]):
+        refused = await scene.attempt(scene.well)
+        assert isinstance(refused, NotNow)
+        assert scene.sent == []
+        assert await scene.attempt(scene.well) is None
+
+
+@virtually
+async def test_a_death_without_the_unit_is_seen_while_it_waits() -> None:
+    """The server dies by itself: the count begins anew."""
+    scene = Scene()
+    scene.kept.counts["unit"] = DeathCount(4, -1000.0, 0.0)
+    async with finishing(asyncio.create_task(scene.watch.watch())):
+        with (
+            scene.watch.carrying(A, cast(Delivery, scene.kept)),
+            scene.watch.watching([scene.unit]),
+        ):
+            await asyncio.sleep(10)
+            scene.storage.is_gone = True
+            await asyncio.sleep(10)
+
+            assert scene.kept.counts == {"unit": None}
+            scene.back()
+            scene.storage.calls.clear()
+        await asyncio.sleep(100)
+
+        # Nobody waits any more, so nobody looks.
+        assert len(scene.storage.calls) <= 1
+
+
+@virtually
+async def test_the_evidence_is_told_when_it_falls() -> None:
+    """Whoever reads the dead letter knows how often, when, and against what."""
+    scene = Scene()
+    scene.kept.counts["unit"] = DeathCount(5, 1_767_225_600.0, 1_767_227_400.0)
+    with scene.watch.carrying(A, cast(Delivery, scene.kept)), scene.watch.watching([scene.unit]):
+        why = scene.watch.why_it_falls(scene.unit)
+
+    assert why is not None
+    assert "died 5 times" in why
+    assert "from 2026-01-01T00:00:00+00:00 to 2026-01-01T00:30:00+00:00" in why
+    assert "100 characters" in why
+
+
+@virtually
+async def test_while_one_is_alone_no_other_upload_begins() -> None:
+    """That would be under way when the server dies, and it would count for nothing."""
+    scene = Scene()
+    scene.kept.counts["unit"] = DeathCount(1, -1000.0, -1000.0)
+
+    async def slow() -> None:
+        await asyncio.sleep(30)
+        assert scene.gates.alone.is_held
+        await scene.well()
+
+    with scene.watch.carrying(A, cast(Delivery, scene.kept)), scene.watch.watching([scene.unit]):
+        alone = asyncio.create_task(scene.attempt(slow))
+        await asyncio.sleep(5)
+        assert scene.gates.holds(DOCS)
+        assert await alone is None
+        assert not scene.gates.holds(DOCS)
+
+
+def test_a_unit_is_known_again_by_its_texts() -> None:
+    """Not by its version: a text that kills does so in the next version, too."""
+    (first, second) = (watched(_unit(day), A, DOCS) for day in (0, 1))
+
+    assert first.name == second.name
+    assert first.size == 3  # an emoji takes two
+
+
+def _unit(day: int) -> Unit:
+    whole = document("a", "x\U0001f600")
+    return unit_of(whole.chunks, whole, version(day))
+
+
+def test_a_unit_that_waits_for_its_time_keeps_no_sibling_waiting() -> None:
+    """The round ends with what the others say; alone, the soonest says when."""
+    late, soon_ = NotNow("late", retry_after=600), NotNow("soon", retry_after=60)
+    other = Failure("answered 500")
+
+    assert to_wait_for([late, other, soon_]) == [other]
+    assert to_wait_for([late, soon_]) == [soon_]
+    assert to_wait_for([]) == []

@@ -1,0 +1,244 @@
+"""A text that kills the server: it is found out with few kills, and everything else is stored."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from tests.virtual.loop import soon, virtually
+from tests.virtual.world import HOUR, World, event, world
+
+MINUTE = 60.0
+MOST_KILLS = 5
+KILLER = "of which the server dies"
+SECONDS = 20.0  # that a dead server is away
+FRONTS: dict[str, dict[str, Any]] = {
+    "bare": {},
+    "behind 502": {"gateway": True, "status": 502},
+    "behind 503": {"gateway": True, "status": 503},
+}
+"""What a client sees of a dead server: broken and refused connections, or a proxy's word."""
+
+at_each_front = pytest.mark.parametrize("front", FRONTS)
+
+
+def _texts(id: str, *, chunks: int = 4, killer: int | None = None) -> list[str]:
+    texts = [f"text {n} of {id}" for n in range(chunks)]
+    if killer is not None:
+        texts[killer] = f"a text {KILLER}, in {id}"
+    return texts
+
+
+def _kills(w: World) -> list[float]:
+    """When the server was killed, epoch seconds."""
+    killed = w.sim.journal.of("server.killed")
+    return [entry["at"] for entry in killed]
+
+
+def _kills_by(w: World, front: str, text: str = KILLER, **details: Any) -> None:
+    fault = {"path": "*/raw-text", "contains": text, "seconds": SECONDS} | FRONTS[front] | details
+    w.sim.faults.add("kill", **fault)
+
+
+@pytest.mark.parametrize("chunks", [1, 4, 40])
+@at_each_front
+def test_a_killing_chunk_falls_after_five_kills_and_its_siblings_are_stored(
+    front: str, chunks: int
+) -> None:
+    """Kind 3: five deaths over half an hour, the last ones minutes apart; then a dead letter."""
+
+    @virtually
+    async def run() -> None:
+        async with world() as w:
+            w.sim.faults.latency = 0.05
+            _kills_by(w, front)
+            w.publish(event("a", _texts("a", chunks=chunks, killer=chunks // 2)))
+            await w.settled(within=HOUR)
+
+            kills = _kills(w)
+            assert len(kills) == MOST_KILLS
+            assert kills[-1] - kills[0] >= 30 * MINUTE
+            assert min(kills[3] - kills[2], kills[4] - kills[3]) >= 10 * MINUTE
+            assert w.statuses() == {"partial" if chunks > 1 else "failed": 1}
+            assert w.stored() == {f"a_{n}": 1 for n in range(chunks) if n != chunks // 2}
+            (letter,) = w.letters
+            assert letter["dlq.reason"] == "exhausted"
+            assert "AnythingLLM died 5 times" in letter["__connect.errors.exception.message"]
+
+    run()
+
+
+@at_each_front
+def test_the_count_survives_a_restart_of_ours_and_a_rebalance(front: str) -> None:
+    """Kind 3: it stands beside the commit; a new process and a new owner go on counting."""
+
+    @virtually
+    async def run() -> None:
+        async with world() as w:
+            w.sim.faults.latency = 0.05
+            _kills_by(w, front)
+            w.publish(event("a", _texts("a", killer=1)))
+            await soon(lambda: len(_kills(w)) == 2)
+            await w.idle(5)
+            await w.crash()
+            await asyncio.sleep(SECONDS)
+            await w.start()
+            await soon(lambda: len(_kills(w)) == 4)
+            await w.idle(5)
+            await w.rebalance()
+            await w.settled(within=HOUR)
+
+            kills = _kills(w)
+            assert len(kills) <= MOST_KILLS
+            assert kills[-1] - kills[0] >= 30 * MINUTE
+            assert w.statuses() == {"partial": 1}
+            assert w.stored() == {"a_0": 1, "a_2": 1, "a_3": 1}
+
+    run()
+
+
+@at_each_front
+def test_a_restart_after_the_last_kill_kills_no_more(front: str) -> None:
+    """The unit has fallen; that its event is not settled yet changes nothing."""
+
+    @virtually
+    async def run() -> None:
+        async with world() as w:
+            _kills_by(w, front)
+            w.publish(event("a", _texts("a", killer=1)))
+            await soon(lambda: len(_kills(w)) == MOST_KILLS)
+            await w.idle(1)
+            await w.crash()
+            await w.start()
+            await w.settled(within=HOUR)
+
+            assert len(_kills(w)) == MOST_KILLS
+            assert w.statuses() == {"partial": 1}
+
+    run()
+
+
+@at_each_front
+def test_a_chunk_that_is_stored_before_it_kills_is_found_and_not_sent_again(front: str) -> None:
+    """Kind 3, the variant: one kill, one copy, no dead letter."""
+
+    @virtually
+    async def run() -> None:
+        async with world() as w:
+            w.sim.faults.latency = 0.05
+            _kills_by(w, front, apply=True)
+            w.publish(event("a", _texts("a", killer=1)))
+            await w.settled(within=HOUR)
+
+            assert len(_kills(w)) == 1
+            assert w.letters == []
+            assert w.stored() == {f"a_{n}": 1 for n in range(4)}
+
+    run()
+
+
+@at_each_front
+def test_a_killer_among_many_is_found_and_the_others_are_stored_meanwhile(front: str) -> None:
+    """Whatever else was under way in the first death is cleared by getting through, alone."""
+
+    @virtually
+    async def run() -> None:
+        async with world() as w:
+            w.sim.faults.latency = 0.2
+            w.sim.faults.embedder_latency = 1.0
+            _kills_by(w, front)
+            for n in range(60):
+                w.publish(event(f"d{n}", _texts(f"d{n}", killer=2 if n == 30 else None)))
+            await w.has_results(59, within=15 * MINUTE)
+            await w.settled(within=HOUR)
+
+            assert len(_kills(w)) <= MOST_KILLS
+            assert w.statuses() == {"succeeded": 59, "partial": 1}
+            assert w.copies() == {1: 239}
+
+    run()
+
+
+@virtually
+async def test_two_killers_excuse_each_other_for_nothing() -> None:
+    """A death of which one of them was the only suspect says nothing for the other."""
+    async with world() as w:
+        _kills_by(w, "bare")
+        texts = _texts("a", killer=1)
+        texts[3] = f"another text {KILLER}"
+        w.publish(event("a", texts))
+        await w.settled(within=3 * HOUR)
+
+        assert len(_kills(w)) <= 2 * MOST_KILLS + 1
+        assert w.stored() == {"a_0": 1, "a_2": 1}
+
+
+async def _restarts(w: World, front: str, *, every: float, times: int) -> None:
+    """The platform restarts the server, whatever it does."""
+    for _ in range(times):
+        await asyncio.sleep(every)
+        w.sim.kill(SECONDS, status=FRONTS[front].get("status"))
+
+
+@pytest.mark.parametrize("upload", [3.0, 20.0, 100.0])
+@at_each_front
+def test_a_server_that_is_restarted_every_three_minutes_costs_no_dead_letter(
+    front: str, upload: float
+) -> None:
+    """Beside kind 3: for two hours, and one long healthy document whose chunks take long."""
+
+    @virtually
+    async def run() -> None:
+        async with world() as w:
+            w.sim.faults.embedder_latency = upload
+            restarts = asyncio.create_task(_restarts(w, front, every=3 * MINUTE, times=40))
+            chunks = 200 if upload < 100 else 1
+            w.publish(event("long", _texts("long", chunks=chunks)))
+            for n in range(110):
+                await w.idle(MINUTE)
+                if upload == 100 and n % 10 == 0:
+                    w.publish(event(f"later{n}", _texts(f"later{n}", chunks=1)))
+            await restarts
+            w.sim.faults.embedder_latency = 0
+            await w.settled(within=HOUR)
+
+            assert w.letters == []
+            assert set(w.statuses()) == {"succeeded"}
+            assert set(w.copies()) == {1}
+
+    run()
+
+
+@virtually
+async def test_what_dies_of_every_text_of_a_length_is_an_outage() -> None:
+    """The control of its length dies as well: the unit is not blamed, and kills seldom."""
+    async with world() as w:
+        _kills_by(w, "bare", "A plain sentence that every embedder can embed.")
+        w.publish(event("a", ["A plain sentence that every embedder can embed. " * 9]))
+        await w.idle(4 * HOUR)
+
+        assert w.letters == []
+        assert w.open == 1
+        assert len(_kills(w)) <= 4 * HOUR / (10 * MINUTE) + 4
+        w.sim.faults.clear()
+        await w.settled(within=30 * MINUTE)
+        assert w.statuses() == {"succeeded": 1}
+
+
+@virtually
+async def test_deaths_count_for_nothing_while_others_have_partitions() -> None:
+    """What they have under way is not known: no dead letter, and kills minutes apart."""
+    async with world() as w:
+        w.has_others = True
+        _kills_by(w, "bare")
+        w.publish(event("a", _texts("a", killer=1)))
+        await w.idle(4 * HOUR)
+
+        assert w.letters == []
+        assert w.stored() == {"a_0": 1, "a_2": 1, "a_3": 1}
+        assert len(_kills(w)) <= 4 * HOUR / (10 * MINUTE) + 4
+        w.has_others = False
+        await w.settled(within=HOUR)
+        assert w.statuses() == {"partial": 1}
