@@ -36,8 +36,9 @@ from consumer.telemetry.metrics import Metrics
 log = structlog.get_logger(__name__)
 
 _LOOK_SECONDS = 3.0  # between two looks while a suspect waits; restarts take longer than that
+_SILENCE_SECONDS = 180.0  # for what is under way to end; meanwhile nothing else begins
 _BREAK_SECONDS = 5.0  # until all connections to a dead server are broken
-_CONTROL_SECONDS = 60.0  # after a control that did not get through
+_CONTROL_SECONDS = 60.0  # after a control that did not get through, or without silence
 _MOST_NAMED = 20  # chunks in one line of the log
 
 
@@ -155,7 +156,7 @@ class Deathwatch:
         try:
             yield
         finally:
-            del self._deliveries[identity]
+            self._deliveries.pop(identity, None)
 
     @contextmanager
     def watching(self, units: Iterable[WatchedUnit]) -> Iterator[None]:
@@ -234,14 +235,20 @@ class Deathwatch:
         except _NotAlone:
             pass
         async with self._gates.alone.turn(right):
-            async with right.short():
-                await self._storage.silent()
+            await self._silence(unit, right)
             unit.is_alone = True
             try:
                 await self._control(unit, right, trace_id)
                 await self._watched(unit, send)
             finally:
                 unit.is_alone = False
+
+    async def _silence(self, unit: WatchedUnit, right: RightToWork) -> None:
+        try:
+            async with right.short(), asyncio.timeout(_SILENCE_SECONDS):
+                await self._storage.silent()
+        except TimeoutError:
+            raise self._not_now(unit, _CONTROL_SECONDS) from None
 
     async def watch(self) -> None:
         """While a suspect waits, see whether AnythingLLM dies without it. For ever."""

@@ -136,6 +136,7 @@ class World:
         self.working: set[asyncio.Task[object]] = set()
         self.changed = asyncio.Event()
         self.metrics = Metrics()
+        self.taken_over_at: float | None = None  # as Kafka would say after a crash
         self.has_others = False  # instances that have partitions
         self.breaker: list[tuple[float, str]] = []
         self._seed = seed
@@ -335,7 +336,7 @@ class World:
             publish=self._publish,
             is_assigned=lambda: True,
             is_ours=lambda partition: partition == 0,
-            taken_over_at=lambda: None,
+            taken_over_at=lambda: self.taken_over_at,
             holds_all=lambda: not self.has_others,
             in_doubt_until=lambda: 0.0,
             metrics=self.metrics,

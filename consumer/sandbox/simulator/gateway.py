@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextvars import Context
 
 from aiohttp import web
 
@@ -27,7 +28,8 @@ class Gateway:
         self._lost |= dict.fromkeys(self._passing, status)
         for task in self._passing:
             task.cancel()
-        asyncio.get_running_loop().call_later(seconds, self._found)
+        # Not in the context of the request: what is bound there goes with its client.
+        asyncio.get_running_loop().call_later(seconds, self._found, context=Context())
 
     def _found(self) -> None:
         self._status = None

@@ -11,6 +11,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from contextvars import Context
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -232,7 +233,9 @@ class Simulator:
             await self.start()
 
         if self._death is None or self._death.done():
-            self._death = asyncio.create_task(die())
+            # Not in the context of the request: what is bound there goes with its client.
+            loop = asyncio.get_running_loop()
+            self._death = loop.create_task(die(), context=Context())
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock(), UTC)

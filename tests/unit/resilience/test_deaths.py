@@ -28,6 +28,10 @@ def _die(deaths: Deaths, at: float, *names: str, beside: int = 0, is_known: bool
         deaths.ended(name)
 
 
+def _all_told(deaths: Deaths) -> bool:
+    return deaths.all_told
+
+
 def _pass(deaths: Deaths, name: str) -> None:
     deaths.begun(name, SIZE)
     deaths.got_through(name)
@@ -234,9 +238,9 @@ def test_all_is_told_when_everything_that_broke_is_noted() -> None:
     deaths.begun("a", SIZE)
     deaths.begun("k", SIZE)
     deaths.cut_off("a", 1.0, None)
-    assert not deaths.all_told
+    assert not _all_told(deaths)
     deaths.cut_off("k", 1.0, 0)
-    assert deaths.all_told
+    assert _all_told(deaths)
     assert deaths.died(1.0, is_known=True) == {"a", "k"}
     deaths.ended("a")
     _pass(deaths, "a")
