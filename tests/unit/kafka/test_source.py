@@ -224,3 +224,24 @@ def test_only_the_first_records_may_have_been_begun_by_a_dead_owner() -> None:
     taken = [KafkaDelivery(record, assignment).taken_over_at for _ in range(1_001)]
 
     assert taken == [7.0] * 1_000 + [None]
+
+
+async def test_all_is_ours_when_every_partition_of_every_input_topic_is() -> None:
+    """Then no other member has any work under way."""
+    source = _source()
+    assert not _holds_all(source)
+    source._consumer = SimpleNamespace(  # type: ignore[assignment]
+        partitions_for_topic=lambda topic: {0, 1}, _coordinator=None
+    )
+    ours = source._assignments.by_partition
+    ours[PARTITION] = Assignment("documents-0")
+    assert not _holds_all(source)
+    ours[TopicPartition("documents", 1)] = Assignment("documents-1")
+    assert _holds_all(source)
+    source._consumer.partitions_for_topic = lambda topic: None  # type: ignore[assignment]
+
+    assert not _holds_all(source)
+
+
+def _holds_all(source: KafkaSource) -> bool:
+    return source.holds_all

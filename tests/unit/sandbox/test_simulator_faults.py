@@ -408,3 +408,69 @@ async def test_an_upload_whose_client_leaves_takes_effect(
     await simulator.journal.wait_for("document.embedded", slug="docs")
 
     assert "late" in sources(simulator)
+
+
+@pytest.mark.parametrize("apply", [False, True])
+async def test_a_request_that_kills_takes_everything_down_for_a_while(
+    simulator: Simulator, client: aiohttp.ClientSession, apply: bool
+) -> None:
+    """All connections break, new ones are refused; it is stored only where that was asked for."""
+    simulator.faults.add(
+        "kill", path="*/raw-text", contains="deadly", seconds=0.3, apply=apply, times=1
+    )
+    simulator.faults.add("hold", path="*/auth")
+    beside = asyncio.create_task(_status(client, AUTH))
+    await simulator.journal.wait_for("request.held")
+    with pytest.raises(aiohttp.ClientConnectionError):
+        await upload(client, "deadly")
+    with pytest.raises(aiohttp.ClientConnectionError):
+        await beside
+    with pytest.raises(aiohttp.ClientConnectorError):
+        await _status(client, "/api/ping")
+    simulator.faults.clear()
+    await _back(client)
+
+    assert simulator.journal.count("server.killed") == 1
+    assert ("deadly" in sources(simulator)) == apply
+    assert (await upload(client, "deadly"))[0] == 200
+
+
+async def test_a_gateway_answers_for_a_server_that_was_killed(
+    simulator: Simulator, client: aiohttp.ClientSession
+) -> None:
+    """Also for what was under way; nothing of that takes effect."""
+    simulator.faults.add("kill", contains="deadly", seconds=0.3, gateway=True, status=502)
+    simulator.faults.embedder_latency = 0.1
+    beside = asyncio.create_task(_posted(client, "innocent"))
+    await simulator.journal.wait_for("document.stored")
+
+    assert await _posted(client, "deadly") == 502
+    assert await beside == 502
+    assert await _status(client, "/api/ping") == 502
+    await _back(client)
+    assert sources(simulator) == ["first"]
+
+
+async def _status(client: aiohttp.ClientSession, path: str) -> int:
+    async with client.get(path) as response:
+        return response.status
+
+
+async def _posted(client: aiohttp.ClientSession, text: str) -> int:
+    body = {
+        "textContent": text,
+        "metadata": {"title": "t", "docSource": text},
+        "addToWorkspaces": "docs",
+    }
+    async with client.post(RAW_TEXT, json=body) as response:
+        return response.status
+
+
+async def _back(client: aiohttp.ClientSession) -> None:
+    """Return when the server is there again."""
+    async with asyncio.timeout(10):
+        while True:
+            with suppress(aiohttp.ClientConnectionError):
+                if await _status(client, "/api/ping") == 200:
+                    return
+            await asyncio.sleep(0.02)
