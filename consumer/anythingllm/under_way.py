@@ -19,6 +19,7 @@ class UnderWay:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._count = 0
+        self._begun = 0
         self._none = asyncio.Event()
         self._none.set()
         self.answered_at = float("-inf")  # when AnythingLLM last answered well
@@ -27,6 +28,7 @@ class UnderWay:
     def one(self) -> Iterator[None]:
         """While a request is under way. What it raises says how many others were (`beside`)."""
         self._count += 1
+        self._begun += 1
         self._none.clear()
         try:
             yield
@@ -39,6 +41,11 @@ class UnderWay:
             self._count -= 1
             if not self._count:
                 self._none.set()
+
+    @property
+    def begun(self) -> int | None:
+        """How many requests were begun so far; None while one is under way."""
+        return None if self._count else self._begun
 
     async def none(self) -> None:
         """Return when none is under way."""

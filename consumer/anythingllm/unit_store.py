@@ -190,6 +190,10 @@ class AnythingLLMStorage:
         """When AnythingLLM last answered anything well, monotonic seconds."""
         return self._under_way.answered_at
 
+    def begun_requests(self) -> int | None:
+        """How many requests of ours were begun so far; None while one is under way."""
+        return self._under_way.begun
+
     async def silent(self) -> None:
         """Return when no request of ours is under way."""
         await self._under_way.none()

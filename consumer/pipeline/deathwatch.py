@@ -6,6 +6,8 @@ it is says `consumer.resilience.deaths`, from what is noted here:
 - A chunk that may be the cause is uploaded alone: `Gates` hold everything else back meanwhile, and
   it begins when no other request is under way.
 - Before that a test document as long as its text has to get through.
+- An upload without an answer may still be what it dies of, minutes later. A suspect stays alone for
+  that time, and has got through when AnythingLLM has outlived it.
 - While it waits, a look every few seconds sees whether AnythingLLM dies without it.
 - What other instances have under way is not known here. So a death counts only while all partitions
   of the input topics are ours and what former owners had begun is over.
@@ -142,8 +144,9 @@ class Deathwatch:
         self._deliveries: dict[Identity, Delivery] = {}
         self._units: dict[str, WatchedUnit] = {}
         self._told: dict[str, DeathCount] = {}
-        self._any_suspected = asyncio.Event()
+        self._to_be_watched = asyncio.Event()
         self._news = asyncio.Event()
+        self._begun: int | None = None  # requests, when a look last went well
         self._gone_at = -math.inf  # when a look last found nobody, monotonic seconds
 
     @contextmanager
@@ -240,8 +243,23 @@ class Deathwatch:
             try:
                 await self._control(unit, right, trace_id)
                 await self._watched(unit, send)
+            except Failure as failure:
+                if not failure.cut_off:
+                    await self._outlive(unit, right)
+                raise
             finally:
                 unit.is_alone = False
+
+    async def _outlive(self, unit: WatchedUnit, right: RightToWork) -> None:
+        """Return when AnythingLLM can't die of an upload without an answer any more."""
+        if not self._deaths.is_to_be_outlived(unit.name, self._epoch()):
+            return
+        while self._deaths.is_to_be_outlived(unit.name, self._epoch()):
+            async with right.short():
+                await asyncio.sleep(_LOOK_SECONDS)
+            await self._look()
+        self._deaths.outlived(unit.name)
+        self._tell()
 
     async def _silence(self, unit: WatchedUnit, right: RightToWork) -> None:
         try:
@@ -253,10 +271,11 @@ class Deathwatch:
     async def watch(self) -> None:
         """While a suspect waits, see whether AnythingLLM dies without it. For ever."""
         while True:
-            await self._any_suspected.wait()
+            await self._to_be_watched.wait()
             await asyncio.sleep(_LOOK_SECONDS)
             if self._deaths.is_idle and not self._gates.alone.is_held:
                 await self._look()
+            self._tell()
 
     async def _watched(self, unit: WatchedUnit, send: Callable[[], Awaitable[None]]) -> None:
         unit.is_sent = False
@@ -276,8 +295,10 @@ class Deathwatch:
 
     async def _note_failed(self, unit: WatchedUnit, failure: Failure) -> None:
         if failure.ambiguous and not failure.pending:
-            until = self._epoch() + self._others.ambiguity
-            self._deaths.left_in_doubt(unit.name, unit.size, until)
+            now = self._epoch()
+            until = now + self._others.ambiguity
+            self._deaths.left_in_doubt(unit.name, unit.size, now, until)
+            self._tell()
         if failure.not_there:
             beside = failure.beside if failure.cut_off else None
             self._deaths.cut_off(unit.name, self._epoch(), beside)
@@ -315,9 +336,17 @@ class Deathwatch:
                 await self._all_told()
                 gone_at, self._gone_at = self._gone_at, self._clock()
                 if self._storage.answered_at() > gone_at:
+                    # Nothing was cut off: what is in doubt may be the cause, or nothing of ours.
+                    self._deaths.cut_off(None, self._epoch(), 0 if self._was_silent() else None)
                     self._note_death()
                     return
         self._deaths.dismiss()
+        self._begun = self._storage.begun_requests()
+
+    def _was_silent(self) -> bool:
+        """Whether nothing but the last look was under way since one before it went well."""
+        begun = self._storage.begun_requests()
+        return self._begun is not None and begun == self._begun + 1
 
     async def _all_told(self) -> None:
         """Return when all that broke with the server is known to have, as a rule at once."""
@@ -328,7 +357,6 @@ class Deathwatch:
                     await self._news.wait()
 
     def _note_death(self) -> None:
-        self._deaths.cut_off(None, self._epoch(), None)  # also what is in doubt may be the cause
         silent_in = self._others.silent_in(self._clock(), self._epoch())
         names = self._deaths.died(self._epoch(), is_known=silent_in == 0)
         units = [self._units[name] for name in names if name in self._units]
@@ -360,10 +388,10 @@ class Deathwatch:
                 self._told.pop(name, None)
             else:
                 self._told[name] = count
-        if self._deaths.any_suspected:
-            self._any_suspected.set()
+        if self._deaths.is_to_be_watched(self._epoch()):
+            self._to_be_watched.set()
         else:
-            self._any_suspected.clear()
+            self._to_be_watched.clear()
 
     def _not_now(self, unit: WatchedUnit, seconds: float) -> NotNow:
         count = self._deaths.count(unit.name)
@@ -381,10 +409,10 @@ class Deathwatch:
 
 def watched(unit: Unit, identity: Identity, slug: Slug) -> WatchedUnit:
     """A unit as the watch knows it."""
-    digests = "\0".join(chunk.digest for chunk in unit.marker.chunks)
+    marks = "\0".join(f"{chunk.id}\0{chunk.digest}" for chunk in unit.marker.chunks)
     size = len(unit.text.encode("utf-16-le", "surrogatepass")) // 2
     ids = tuple(chunk.id for chunk in unit.chunks)
-    return WatchedUnit(f"{identity}\0{slug}\0{digests}", identity, slug, ids, size)
+    return WatchedUnit(f"{identity}\0{slug}\0{marks}", identity, slug, ids, size)
 
 
 def to_wait_for(failures: Sequence[Failure]) -> Sequence[Failure]:

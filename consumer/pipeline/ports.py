@@ -200,6 +200,10 @@ class Storage(Protocol):
         """When the server last answered anything well, monotonic seconds."""
         ...
 
+    def begun_requests(self) -> int | None:
+        """How many requests of ours were begun so far; None while one is under way."""
+        ...
+
     async def silent(self) -> None:
         """Return when no request of ours is under way."""
         ...

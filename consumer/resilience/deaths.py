@@ -118,10 +118,15 @@ class Deaths:
         """Whether of all that was cut off together it is known how."""
         return self._sizes.keys() & self._cut_off.keys() <= self._told
 
-    @property
-    def any_suspected(self) -> bool:
-        """Whether a death may be explained by a unit that is still to be uploaded."""
-        return bool(self._suspects)
+    def is_to_be_watched(self, now: float) -> bool:
+        """Whether a death would tell something: a suspect waits, or an upload is in doubt."""
+        return bool(self._suspects) or any(until > now for _, until in self._in_doubt.values())
+
+    def is_to_be_outlived(self, name: str, now: float) -> bool:
+        """Whether the server may still be at work on a unit of which it may have died twice."""
+        suspect = self._suspects.get(name)
+        is_in_doubt = name in self._in_doubt and self._in_doubt[name][1] > now
+        return is_in_doubt and suspect is not None and suspect.seen > 1
 
     def suspects(self, name: str) -> bool:
         """Whether a death may be of this unit."""
@@ -184,8 +189,9 @@ class Deaths:
         """Note that it is not any more."""
         self._sizes.pop(name, None)
 
-    def left_in_doubt(self, name: str, size: int, until: float) -> None:
+    def left_in_doubt(self, name: str, size: int, now: float, until: float) -> None:
         """Note that the server may still be at work on an upload, until then."""
+        self._in_doubt = {n: each for n, each in self._in_doubt.items() if each[1] > now}
         self._in_doubt[name] = size, until
 
     def cut_off(self, name: str | None, now: float, beside: int | None) -> None:
@@ -260,6 +266,11 @@ class Deaths:
         for death in self._deaths:
             death.left.discard(name)
         self._explain()
+
+    def outlived(self, name: str) -> None:
+        """Note that the time of a doubt is over; where the server died in it, there is none."""
+        if name in self._in_doubt:
+            self.got_through(name)
 
     def forget(self, name: str) -> None:
         """Forget a unit that nobody will upload any more, here or for now."""

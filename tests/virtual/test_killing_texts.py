@@ -162,6 +162,32 @@ def test_a_killer_among_many_is_found_and_the_others_are_stored_meanwhile(front:
     run()
 
 
+@pytest.mark.parametrize("front", ["bare", "behind 502"])
+@pytest.mark.parametrize("seconds", [30, 150])
+def test_a_chunk_that_kills_late_is_found_too(front: str, seconds: float) -> None:
+    """While others come and go, or when our upload has long been given up (after 120 s).
+
+    The latter costs another kill where nobody saw what was under way.
+    """
+
+    @virtually
+    async def run() -> None:
+        async with world() as w:
+            w.sim.faults.embedder_latency = 1.0
+            w.sim.faults.add("delay", path="*/raw-text", contains=KILLER, seconds=seconds)
+            _kills_by(w, front)
+            for n in range(20):
+                w.publish(event(f"d{n}", _texts(f"d{n}", killer=2 if n == 10 else None)))
+            await w.has_results(19, within=15 * MINUTE)
+            await w.settled(within=2 * HOUR)
+
+            assert len(_kills(w)) <= MOST_KILLS + (seconds > 120)
+            assert w.statuses() == {"succeeded": 19, "partial": 1}
+            assert w.copies() == {1: 79}
+
+    run()
+
+
 @virtually
 async def test_two_killers_excuse_each_other_for_nothing() -> None:
     """A death of which one of them was the only suspect says nothing for the other."""

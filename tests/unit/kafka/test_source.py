@@ -230,15 +230,13 @@ async def test_all_is_ours_when_every_partition_of_every_input_topic_is() -> Non
     """Then no other member has any work under way."""
     source = _source()
     assert not _holds_all(source)
-    source._consumer = SimpleNamespace(  # type: ignore[assignment]
-        partitions_for_topic=lambda topic: {0, 1}, _coordinator=None
-    )
+    source._consumer = SimpleNamespace(partitions_for_topic=lambda topic: {0, 1}, _coordinator=None)
     ours = source._assignments.by_partition
     ours[PARTITION] = Assignment("documents-0")
     assert not _holds_all(source)
     ours[TopicPartition("documents", 1)] = Assignment("documents-1")
     assert _holds_all(source)
-    source._consumer.partitions_for_topic = lambda topic: None  # type: ignore[assignment]
+    source._consumer.partitions_for_topic = lambda topic: None
 
     assert not _holds_all(source)
 

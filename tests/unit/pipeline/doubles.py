@@ -210,6 +210,9 @@ class Storage:
     def answered_at(self) -> float:
         return self.last_answer
 
+    def begun_requests(self) -> int | None:
+        return len(self.calls)
+
     async def silent(self) -> None:
         self.calls.append("silent")
 

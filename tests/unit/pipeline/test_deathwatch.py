@@ -284,6 +284,33 @@ async def test_while_one_is_alone_no_other_upload_begins() -> None:
         assert not scene.gates.holds(DOCS)
 
 
+@pytest.mark.parametrize("dies", [True, False])
+@virtually
+async def test_a_suspect_without_an_answer_is_watched_alone_until_it_is_outlived(
+    dies: bool,
+) -> None:
+    """Its client has left, and the server may still die of it; if it lives on, it did not."""
+    scene = Scene()
+    scene.kept.counts["unit"] = DeathCount(2, -2000.0, -1000.0)
+
+    async def times_out() -> None:
+        await asyncio.sleep(120)
+        raise Failure("no answer within 120 s", ambiguous=True)
+
+    with scene.watch.carrying(A, cast(Delivery, scene.kept)), scene.watch.watching([scene.unit]):
+        attempt = asyncio.create_task(scene.attempt(times_out))
+        await asyncio.sleep(300)
+        assert scene.gates.holds(DOCS)
+        scene.storage.is_gone = dies
+        await attempt
+
+        assert not scene.gates.holds(DOCS)
+        assert scene.watch.suspects(scene.unit) == dies
+        count = scene.kept.counts["unit"]
+        assert (count.count if count else 0) == (3 if dies else 0)
+        assert scene.clock() == pytest.approx(300 if dies else 120 + AMBIGUITY, abs=3)
+
+
 def test_a_unit_is_known_again_by_its_texts() -> None:
     """Not by its version: a text that kills does so in the next version, too."""
     (first, second) = (watched(_unit(day), A, DOCS) for day in (0, 1))

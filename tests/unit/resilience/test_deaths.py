@@ -195,7 +195,7 @@ def test_deaths_of_another_killer_excuse_nobody() -> None:
 def test_a_unit_in_doubt_is_a_suspect_until_the_server_died() -> None:
     """The server may be at work on it although its client has left; a dead one is not."""
     deaths = _deaths()
-    deaths.left_in_doubt("slow", SIZE, until=600.0)
+    deaths.left_in_doubt("slow", SIZE, 0.0, until=600.0)
     _die(deaths, 100.0, "k")
     assert deaths.suspects("slow")
     assert deaths.count("k") is None
@@ -254,5 +254,38 @@ def test_an_unknown_unit_is_always_due() -> None:
 
     assert deaths.due("a") == -math.inf
     assert not deaths.suspects("a")
-    assert not deaths.any_suspected
+    assert not deaths.is_to_be_watched(0.0)
     assert deaths.is_idle
+
+
+def test_a_doubt_is_watched_until_it_is_over() -> None:
+    """The server may die of an upload long after its client has left."""
+    deaths = _deaths()
+    deaths.left_in_doubt("slow", SIZE, 0.0, until=600.0)
+
+    assert deaths.is_to_be_watched(599.0)
+    assert not deaths.is_to_be_watched(600.0)
+
+
+def test_what_may_have_killed_twice_is_outlived_before_others_go_on() -> None:
+    """Not after one death: ten uploads that met a restart would stop everything for hours."""
+    deaths = _deaths()
+    for n in range(2):
+        _die(deaths, n * 1000.0, "k")
+        deaths.left_in_doubt("k", SIZE, n * 1000.0, until=n * 1000.0 + 600)
+        assert deaths.is_to_be_outlived("k", n * 1000.0 + 599) == bool(n)
+    assert not deaths.is_to_be_outlived("k", 1600.0)
+    deaths.outlived("k")
+
+    assert not deaths.suspects("k")
+
+
+def test_what_the_server_died_of_was_not_outlived() -> None:
+    """With the death the doubt is over, and the suspicion is not."""
+    deaths = _deaths()
+    deaths.left_in_doubt("k", SIZE, 0.0, until=600.0)
+    deaths.cut_off(None, 100.0, 0)
+    assert deaths.died(100.0, is_known=True) == {"k"}
+    deaths.outlived("k")
+
+    assert deaths.count("k") == DeathCount(1, 100.0, 100.0)
