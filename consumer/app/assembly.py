@@ -18,7 +18,7 @@ from consumer.pipeline.apply import Applier
 from consumer.pipeline.backoff import Backoff
 from consumer.pipeline.carried_out import CarriedOut
 from consumer.pipeline.circuit import Circuit
-from consumer.pipeline.deathwatch import Deathwatch, Others
+from consumer.pipeline.deathwatch import Deathwatch
 from consumer.pipeline.doubts import Doubts
 from consumer.pipeline.due_looks import DueLooks
 from consumer.pipeline.erasure import Eraser
@@ -28,6 +28,7 @@ from consumer.pipeline.in_flight import InFlightBounds
 from consumer.pipeline.index import Index
 from consumer.pipeline.journey import Journey
 from consumer.pipeline.key_queues import KeyQueues
+from consumer.pipeline.others import Others
 from consumer.pipeline.pauses import Pauses
 from consumer.pipeline.poison_probe import PoisonProbe
 from consumer.pipeline.ports import (

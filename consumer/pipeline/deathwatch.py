@@ -18,20 +18,20 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import structlog
 
 from consumer.model.death_count import DeathCount
-from consumer.model.fault import Failure, Fault
-from consumer.model.marker import Unit
-from consumer.model.names import Identity, Slug, TraceId
+from consumer.model.fault import Failure
+from consumer.model.names import Identity, TraceId
 from consumer.pipeline.gates import Gates
+from consumer.pipeline.others import Others
 from consumer.pipeline.ports import Delivery, RightToWork, Storage
 from consumer.pipeline.request_slots import RequestSlots
+from consumer.pipeline.watched_unit import NotAlone, NotNow, WatchedUnit
 from consumer.resilience.deaths import Deaths
 from consumer.telemetry.metrics import Metrics
 
@@ -42,70 +42,6 @@ _SILENCE_SECONDS = 180.0  # for what is under way to end; meanwhile nothing else
 _BREAK_SECONDS = 5.0  # until all connections to a dead server are broken
 _CONTROL_SECONDS = 60.0  # after a control that did not get through, or without silence
 _MOST_NAMED = 20  # chunks in one line of the log
-
-
-class NotNow(Failure):
-    """Not sent: AnythingLLM may die of it, so it waits, or has to be alone."""
-
-    fault = Fault.THEIRS
-    pending = True
-
-
-class _NotAlone(NotNow):
-    """It is due, and other requests may be under way."""
-
-
-@dataclass(slots=True, eq=False)
-class WatchedUnit:
-    """A unit on its way.
-
-    Args:
-        name: the same after a restart.
-        identity: of its document.
-        slug: the workspace.
-        chunk_ids: the publisher's.
-        size: of its text, UTF-16 units.
-    """
-
-    name: str
-    identity: Identity
-    slug: Slug
-    chunk_ids: tuple[str, ...]
-    size: int
-    is_alone: bool = False
-    is_sent: bool = False  # in this attempt
-
-
-@dataclass(frozen=True, slots=True)
-class Others:
-    """What is known of other instances.
-
-    Args:
-        hold_none: whether all partitions of the input topics are ours.
-        taken_over_at: when one of them was last taken over from an owner that did not end in order,
-            monotonic seconds.
-        in_doubt_until: until when something may come that former owners had begun, epoch seconds.
-        ambiguity: seconds in which a request without an answer may still take effect.
-    """
-
-    hold_none: Callable[[], bool]
-    taken_over_at: Callable[[], float | None]
-    in_doubt_until: Callable[[], float]
-    ambiguity: float
-
-    def silent_in(self, clock: float, epoch: float) -> float | None:
-        """Seconds until nothing of theirs can be under way; None: nobody can say.
-
-        Args:
-            clock: now, monotonic seconds.
-            epoch: now, epoch seconds.
-        """
-        if not self.hold_none():
-            return None
-        taken_over_at = self.taken_over_at()
-        since = math.inf if taken_over_at is None else clock - taken_over_at
-        left = min(self.in_doubt_until() - epoch, self.ambiguity)
-        return max(self.ambiguity - since, left, 0.0)
 
 
 class Deathwatch:
@@ -189,6 +125,10 @@ class Deathwatch:
         """Whether AnythingLLM may have died of this unit."""
         return self._deaths.suspects(unit.name)
 
+    def deaths_seen(self, unit: WatchedUnit) -> int:
+        """In how many deaths of AnythingLLM this unit was under way."""
+        return self._deaths.seen(unit.name)
+
     def why_it_falls(self, unit: WatchedUnit) -> str | None:
         """The evidence, where it is proven that AnythingLLM dies of this unit."""
         if not self._deaths.falls(unit.name) or (count := self._deaths.count(unit.name)) is None:
@@ -214,9 +154,7 @@ class Deathwatch:
             if (wait := max(self._deaths.due(unit.name) - epoch, silent_in or 0.0)) > 0:
                 raise self._not_now(unit, wait)
             if not unit.is_alone:
-                raise _NotAlone(
-                    f"not sent: AnythingLLM may die of it, so {_named(unit)} goes alone"
-                )
+                raise NotAlone(f"not sent: AnythingLLM may die of it, so {unit.shown} goes alone")
         unit.is_sent = True
 
     async def attempt(
@@ -235,7 +173,7 @@ class Deathwatch:
         try:
             await self._watched(unit, send)
             return
-        except _NotAlone:
+        except NotAlone:
             pass
         async with self._gates.alone.turn(right):
             await self._silence(unit, right)
@@ -364,7 +302,7 @@ class Deathwatch:
         log.warning(
             "anythingllm.died",
             chunk_ids=[id for unit in units for id in unit.chunk_ids][:_MOST_NAMED],
-            counted={_named(u): c.count for u in units if (c := self._deaths.count(u.name))},
+            counted={u.shown: c.count for u in units if (c := self._deaths.count(u.name))},
             others_silent=silent_in == 0,
             consequence="these chunks are tried one by one, each alone; after three deaths of one"
             " it waits for minutes, after five in half an hour it is dead-lettered",
@@ -397,7 +335,7 @@ class Deathwatch:
         count = self._deaths.count(unit.name)
         so_often = f"{count.count} times" if count else "at least once"
         return NotNow(
-            f"not sent: AnythingLLM died {so_often} while {_named(unit)} was under way; it is tried"
+            f"not sent: AnythingLLM died {so_often} while {unit.shown} was under way; it is tried"
             " later, alone",
             ambiguous=True,  # its own: the siblings go on
             retry_after=seconds,
@@ -405,28 +343,6 @@ class Deathwatch:
 
     def _epoch(self) -> float:
         return self._now().timestamp()
-
-
-def watched(unit: Unit, identity: Identity, slug: Slug) -> WatchedUnit:
-    """A unit as the watch knows it."""
-    marks = "\0".join(f"{chunk.id}\0{chunk.digest}" for chunk in unit.marker.chunks)
-    size = len(unit.text.encode("utf-16-le", "surrogatepass")) // 2
-    ids = tuple(chunk.id for chunk in unit.chunks)
-    return WatchedUnit(f"{identity}\0{slug}\0{marks}", identity, slug, ids, size)
-
-
-def to_wait_for(failures: Sequence[Failure]) -> Sequence[Failure]:
-    """Of a round's failures those that say when the next one begins.
-
-    A unit that waits for its own time keeps none of its siblings waiting.
-    """
-    others = [failure for failure in failures if not isinstance(failure, NotNow)]
-    own = [failure for failure in failures if isinstance(failure, NotNow)]
-    return others or sorted(own, key=lambda failure: failure.retry_after or 0.0)[:1]
-
-
-def _named(unit: WatchedUnit) -> str:
-    return f"chunk {', '.join(ascii(id)[1:-1][:80] for id in unit.chunk_ids[:3])}"
 
 
 def _shown(epoch: float) -> str:

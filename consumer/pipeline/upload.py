@@ -25,7 +25,7 @@ from consumer.model.names import Identity, Slug, TraceId
 from consumer.model.outcome import Applied, FailedChunk, FailureReason
 from consumer.model.precedence import Occurrence
 from consumer.pipeline.backoff import Backoff
-from consumer.pipeline.deathwatch import Deathwatch, to_wait_for, watched
+from consumer.pipeline.deathwatch import Deathwatch
 from consumer.pipeline.doubts import Doubts
 from consumer.pipeline.erasure import Ending, Erased, Eraser, content_of
 from consumer.pipeline.gates import Gates
@@ -36,6 +36,7 @@ from consumer.pipeline.plan import Plan
 from consumer.pipeline.ports import RightToWork, Storage
 from consumer.pipeline.request_slots import RequestSlots
 from consumer.pipeline.upload_state import PendingUnit, UploadState
+from consumer.pipeline.watched_unit import to_wait_for, watched
 from consumer.resilience.retry import RetryPolicy
 from consumer.telemetry.metrics import Metrics
 
@@ -206,6 +207,8 @@ class Uploader:
     async def _round(self, work: UploadState) -> None:
         """Give every pending unit its attempts, a bounded number at once."""
         work.used_up = False
+        # What the server may die of comes last: the siblings are stored before.
+        work.pending.sort(key=lambda pending: self._deathwatch.deaths_seen(pending.watched))
         for pending in work.pending:
             self._let_fall(pending, work, pending.last)
             # A rest that was asked for a round ago is over.

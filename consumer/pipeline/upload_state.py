@@ -8,9 +8,9 @@ from consumer.model.fault import Failure
 from consumer.model.marker import Unit
 from consumer.model.names import Slug, TraceId
 from consumer.model.outcome import FailedChunk, FailureReason
-from consumer.pipeline.deathwatch import WatchedUnit
 from consumer.pipeline.plan import Plan
 from consumer.pipeline.ports import RightToWork, UnitUpload
+from consumer.pipeline.watched_unit import WatchedUnit
 from consumer.resilience.blame import Tally
 
 

@@ -15,7 +15,7 @@ that dies for another reason looks the same to whoever is uploading. What is cou
    another unit that is as long. A death without one begins the count anew.
 5. A death that nobody is left to explain begins all counts anew: the server dies without them.
    That is one whose suspects all got through, or one that met nothing of ours.
-6. After each death the unit waits longer, after the third many minutes. The fifth comes half an
+6. After each death the unit waits longer, after the third ten minutes. The fifth comes half an
    hour after the first at the earliest. Then it *falls*: it is not sent a sixth time.
 
 It knows no I/O; epoch seconds are handed in, because counts are kept over restarts.
@@ -45,7 +45,7 @@ class DeathRules:
 
     count: int = 5
     spread: float = 1800.0
-    pauses: tuple[float, ...] = (60.0, 180.0, 600.0)
+    pauses: tuple[float, ...] = (10.0, 60.0, 600.0)
 
     def pause(self, deaths: int) -> float:
         """Seconds to wait after so many."""
@@ -73,6 +73,11 @@ class _Suspect:
     last: float = -math.inf
     has_control: bool = False
     controls_failed: int = 0
+
+    @property
+    def with_shared(self) -> DeathCount | None:
+        """Its deaths, if the shared one is its own."""
+        return self.count if self.shared is None else _with_one(self.count, self.shared)
 
 
 @dataclass(slots=True, eq=False)
@@ -134,10 +139,12 @@ class Deaths:
 
     def counts(self) -> Mapping[str, DeathCount | None]:
         """What is to be known of every suspect after a restart (rule 3)."""
-        return {
-            name: each.count if each.shared is None else _with_one(each.count, each.shared)
-            for name, each in self._suspects.items()
-        }
+        return {name: each.with_shared for name, each in self._suspects.items()}
+
+    def seen(self, name: str) -> int:
+        """Of how many deaths a unit was a suspect, whether or not they counted."""
+        suspect = self._suspects.get(name)
+        return suspect.seen if suspect else 0
 
     def count(self, name: str) -> DeathCount | None:
         """What is proven of a unit; None: nothing."""
@@ -153,11 +160,12 @@ class Deaths:
         return max(due, self._control_due) if self.needs_control(name) else due
 
     def _own_due(self, suspect: _Suspect) -> float:
-        rules, count = self._rules, suspect.count
-        if count is None:
+        rules, count = self._rules, suspect.with_shared
+        if count is None or suspect.count is None:
             # Many may be suspects of one death: the first time they need not wait.
             return suspect.last + rules.pause(suspect.seen - 1)
-        due = count.last + rules.pause(count.count)
+        # Also those that do not count make it wait: they are kills all the same.
+        due = suspect.last + rules.pause(max(count.count, suspect.seen))
         return max(due, count.first + rules.spread) if count.count >= rules.count - 1 else due
 
     def needs_control(self, name: str) -> bool:

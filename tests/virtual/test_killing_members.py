@@ -20,6 +20,7 @@ HOUR = 3600.0
 MOST_KILLS = 5
 KILLER = "of which the server dies"
 SECONDS = 20.0
+COMMITTED = 35.0  # members of the simulation that receive nothing commit every half minute
 
 
 class Watch:
@@ -76,17 +77,17 @@ def test_the_count_goes_from_owner_to_owner_with_the_commit(front: dict[str, Any
             stage.start("a")
             await asyncio.sleep(60)
             stage.write("doc", _event("doc", "one", f"two, {KILLER}", "three", "four"))
-            await soon(lambda: len(_kills(stage)) == 2, within=HOUR)
-            await asyncio.sleep(90)
+            await soon(lambda: len(_kills(stage)) >= 2, within=HOUR)
+            await asyncio.sleep(COMMITTED)
             assert MARK in _metadata(stage)
             stage.crash("a")
             stage.start("b")
-            await soon(lambda: len(_kills(stage)) == 3, within=HOUR)
-            await asyncio.sleep(5)
+            await soon(lambda: len(_kills(stage)) >= 3, within=HOUR)
+            await asyncio.sleep(COMMITTED)
             stage.start("c")  # both have partitions now, and nothing counts
             await asyncio.sleep(120)
             await stage.stop("b")
-            await soon(lambda: len(_kills(stage)) == 4, within=HOUR)
+            await soon(lambda: len(_kills(stage)) >= 4, within=HOUR)
             stage.write("other", _event("other", "another document"))
             assert await stage.settled(2 * HOUR)
 

@@ -219,16 +219,19 @@ def test_a_server_that_is_restarted_every_three_minutes_costs_no_dead_letter(
     @virtually
     async def run() -> None:
         async with world() as w:
-            w.sim.faults.embedder_latency = upload
+            w.publish(event("warm", ["it makes the workspace ready"]))
+            await w.settled()
+            w.sim.faults.add("delay", path="*/raw-text", seconds=upload)
             restarts = asyncio.create_task(_restarts(w, front, every=3 * MINUTE, times=40))
             chunks = 200 if upload < 100 else 1
             w.publish(event("long", _texts("long", chunks=chunks)))
-            for n in range(110):
+            for n in range(120):
                 await w.idle(MINUTE)
                 if upload == 100 and n % 10 == 0:
                     w.publish(event(f"later{n}", _texts(f"later{n}", chunks=1)))
             await restarts
-            w.sim.faults.embedder_latency = 0
+            assert len(w.results) > 1
+            w.sim.faults.clear()
             await w.settled(within=HOUR)
 
             assert w.letters == []

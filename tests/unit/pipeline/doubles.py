@@ -23,7 +23,7 @@ from consumer.model.version import DocumentVersion
 from consumer.pipeline.backoff import Backoff
 from consumer.pipeline.carried_out import CarriedOut
 from consumer.pipeline.circuit import Circuit
-from consumer.pipeline.deathwatch import Deathwatch, Others
+from consumer.pipeline.deathwatch import Deathwatch
 from consumer.pipeline.doubts import Doubts
 from consumer.pipeline.due_looks import DueLooks
 from consumer.pipeline.erasure import Eraser
@@ -31,6 +31,7 @@ from consumer.pipeline.gates import Gates
 from consumer.pipeline.giving_up import GivingUp
 from consumer.pipeline.index import Index
 from consumer.pipeline.key_queues import KeyQueues
+from consumer.pipeline.others import Others
 from consumer.pipeline.pauses import Pauses
 from consumer.pipeline.poison_probe import PoisonProbe
 from consumer.pipeline.removal import Remover

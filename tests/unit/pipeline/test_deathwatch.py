@@ -14,9 +14,10 @@ from consumer.model.death_count import DeathCount
 from consumer.model.fault import Failure
 from consumer.model.marker import Unit, unit_of
 from consumer.model.names import Identity, Slug
-from consumer.pipeline.deathwatch import NotNow, Others, WatchedUnit, to_wait_for, watched
+from consumer.pipeline.others import Others
 from consumer.pipeline.ports import Delivery
 from consumer.pipeline.right_to_work import AssignmentRight
+from consumer.pipeline.watched_unit import NotNow, WatchedUnit, to_wait_for, watched
 from consumer.resilience.fence import Fence
 from tests.unit.pipeline.doubles import (
     AMBIGUITY,
@@ -120,9 +121,9 @@ async def test_a_death_is_kept_and_the_unit_waits_and_goes_alone_after_a_control
         scene.storage.calls.clear()
         refused = await scene.attempt(scene.well)
         assert isinstance(refused, NotNow)
-        assert refused.retry_after == pytest.approx(60)
+        assert refused.retry_after == pytest.approx(10)
         assert scene.storage.calls == []
-        await asyncio.sleep(60)
+        await asyncio.sleep(10)
         assert await scene.attempt(scene.well) is None
 
         assert scene.storage.calls == ["silent", "control 100"]

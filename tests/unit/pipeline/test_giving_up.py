@@ -10,7 +10,6 @@ import pytest
 from consumer.model.fault import Failure, Fault
 from consumer.model.names import Identity, Slug
 from consumer.model.outcome import FailureReason
-from consumer.pipeline.deathwatch import watched
 from consumer.pipeline.gates import Gates
 from consumer.pipeline.giving_up import GivingUp
 from consumer.pipeline.plan import make_plan
@@ -18,6 +17,7 @@ from consumer.pipeline.poison_probe import CONTROL_TEXT, PoisonProbe
 from consumer.pipeline.request_slots import RequestSlots
 from consumer.pipeline.right_to_work import AssignmentRight
 from consumer.pipeline.upload_state import PendingUnit, UploadState
+from consumer.pipeline.watched_unit import watched
 from consumer.resilience.fence import Fence
 from consumer.resilience.fuse import FuseRules
 from tests.unit.pipeline.doubles import (

@@ -63,7 +63,7 @@ def test_the_pauses_grow_and_the_fifth_comes_after_half_an_hour() -> None:
         waits.append(deaths.due("k") - at)
         at = deaths.due("k")
 
-    assert waits == [60.0, 180.0, 600.0, HALF_HOUR - 840.0]
+    assert waits == [10.0, 60.0, 600.0, HALF_HOUR - 670.0]
 
 
 @pytest.mark.parametrize("how", [{"beside": 1}, {"is_known": False}])
@@ -119,7 +119,7 @@ def test_after_a_restart_a_shared_death_counts() -> None:
 
     assert after.suspects("k")
     assert after.needs_control("k")
-    assert after.due("k") == 70.0 + 180.0
+    assert after.due("k") == 70.0 + 60.0
 
 
 def test_without_a_control_between_two_deaths_the_count_begins_anew() -> None:
@@ -160,7 +160,7 @@ def test_a_control_that_dies_excuses_and_makes_the_next_one_rarer() -> None:
         waits.append(deaths.due("k") - at)
         at = deaths.due("k")
 
-    assert waits == [60.0, 180.0, 600.0, 600.0]
+    assert waits == [10.0, 60.0, 600.0, 600.0]
     assert deaths.count("k") is None
     deaths.passed(SIZE)
     assert deaths.due("k") < at
