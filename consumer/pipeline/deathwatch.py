@@ -3,9 +3,9 @@
 A death looks like this: an upload is cut off, and a look right after it finds nobody there. Whose
 it is says `consumer.resilience.deaths`, from what is noted here:
 
-- A chunk that may be the cause is uploaded alone: `Gates` hold everything else back meanwhile, and
-  it begins when no other request is under way.
-- Before that a test document as long as its text has to get through.
+- A chunk that may be the cause is uploaded alone, at the latest after a second death: `Gates` hold
+  everything else back meanwhile, and it begins when no other request is under way.
+- Before that a test document as long as its text has to get through, one for all of them.
 - An upload without an answer may still be what it dies of, minutes later. A suspect stays alone for
   that time, and has got through when AnythingLLM has outlived it.
 - While it waits, a look every few seconds sees whether AnythingLLM dies without it.
@@ -31,7 +31,7 @@ from consumer.pipeline.gates import Gates
 from consumer.pipeline.others import Others
 from consumer.pipeline.ports import Delivery, RightToWork, Storage
 from consumer.pipeline.request_slots import RequestSlots
-from consumer.pipeline.watched_unit import NotAlone, NotNow, WatchedUnit
+from consumer.pipeline.watched_unit import NoControl, NotAlone, NotNow, WatchedUnit
 from consumer.resilience.deaths import Deaths
 from consumer.telemetry.metrics import Metrics
 
@@ -82,6 +82,7 @@ class Deathwatch:
         self._told: dict[str, DeathCount] = {}
         self._to_be_watched = asyncio.Event()
         self._news = asyncio.Event()
+        self._control_turn = asyncio.Lock()
         self._begun: int | None = None  # requests, when a look last went well
         self._gone_at = -math.inf  # when a look last found nobody, monotonic seconds
 
@@ -153,8 +154,10 @@ class Deathwatch:
             silent_in = self._others.silent_in(self._clock(), epoch)
             if (wait := max(self._deaths.due(unit.name) - epoch, silent_in or 0.0)) > 0:
                 raise self._not_now(unit, wait)
-            if not unit.is_alone:
+            if not unit.is_alone and self._deaths.goes_alone(unit.name):
                 raise NotAlone(f"not sent: AnythingLLM may die of it, so {unit.shown} goes alone")
+            if self._deaths.needs_control(unit.name):
+                raise NoControl(f"not sent: AnythingLLM may die of it, so {unit.shown} goes later")
         unit.is_sent = True
 
     async def attempt(
@@ -172,9 +175,19 @@ class Deathwatch:
         """
         try:
             await self._watched(unit, send)
-            return
+        except NoControl:
+            await self._control(unit, right, trace_id)
+            await self._watched(unit, send)
         except NotAlone:
-            pass
+            await self._attempt_alone(unit, send, right, trace_id)
+
+    async def _attempt_alone(
+        self,
+        unit: WatchedUnit,
+        send: Callable[[], Awaitable[None]],
+        right: RightToWork,
+        trace_id: TraceId,
+    ) -> None:
         async with self._gates.alone.turn(right):
             await self._silence(unit, right)
             unit.is_alone = True
@@ -247,23 +260,31 @@ class Deathwatch:
             self._tell()
 
     async def _control(self, unit: WatchedUnit, right: RightToWork, trace_id: TraceId) -> None:
-        if not self._deaths.needs_control(unit.name):
-            return
+        async with right.short():
+            await self._control_turn.acquire()
+        try:
+            if self._deaths.needs_control(unit.name):
+                await self._send_control(unit, right, trace_id)
+        finally:
+            self._control_turn.release()
+
+    async def _send_control(self, unit: WatchedUnit, right: RightToWork, trace_id: TraceId) -> None:
+        size = self._deaths.control_size(unit.name)
 
         async def control() -> None:
-            await self._storage.takes(unit.slug, unit.size, trace_id=trace_id)
+            await self._storage.takes(unit.slug, size, trace_id=trace_id)
 
         try:
             await self._slots.send(unit.slug, control, right)
         except Failure as failure:
             if failure.not_there:
-                self._deaths.control_died(unit.size, self._epoch())
+                self._deaths.control_died(size, self._epoch())
                 await self._look()
             elif not failure.pending:
                 self._deaths.control_failed(unit.name)
             log.info("chunk.control_failed", chunk_ids=unit.chunk_ids, error=failure.message)
             raise self._not_now(unit, _CONTROL_SECONDS) from failure
-        self._deaths.passed(unit.size)
+        self._deaths.passed(size)
 
     async def _look(self) -> None:
         """Whether anybody is there; if not, AnythingLLM died since it last answered."""

@@ -21,6 +21,10 @@ class NotAlone(NotNow):
     """It is due, and other requests may be under way."""
 
 
+class NoControl(NotNow):
+    """It is due, and no control of its length got through since the last death."""
+
+
 @dataclass(slots=True, eq=False)
 class WatchedUnit:
     """A unit on its way.

@@ -8,9 +8,10 @@ that dies for another reason looks the same to whoever is uploading. What is cou
 2. A death counts for its only suspect, where nothing else of ours was under way and nothing of
    other instances can have been. Where that can't be known it counts for nothing.
 3. Of several suspects it counts for the last one that is left when all others got through since.
-   So every suspect is uploaded alone from then on: a first death that met ten uploads costs no
-   further one for finding out which it was. After a restart nobody knows who the others were: then
-   the first such death counts for each that is not stored yet. It is one of five.
+   So few suspects are uploaded alone, one after another. Many go on as before until a second
+   death, and those that it met go alone: an ordinary restart of the server must not cost an hour.
+   After a restart of ours nobody knows who the others were: then the first such death counts for
+   each that is not stored yet. It is one of five.
 4. Between two deaths of a unit a *control* of its length has to get through: a test document, or
    another unit that is as long. A death without one begins the count anew.
 5. A death that nobody is left to explain begins all counts anew: the server dies without them.
@@ -30,6 +31,7 @@ from dataclasses import dataclass, field
 from consumer.model.death_count import DeathCount
 
 _MOST_DEATHS = 100  # remembered; what is older explains nothing any more
+_FEW = 8  # suspects of one death that go alone at once
 _MOST_CONTROLS = 10  # that fail in a row; then the unit is sent without, and counts anew
 
 
@@ -61,6 +63,7 @@ class _Suspect:
         count: deaths that are proven to be its own.
         shared: the first death, which had other suspects, while nobody knows whose it is.
         seen: deaths that it was a suspect of, whether or not they counted.
+        goes_alone: whether it is uploaded alone (rule 3).
         last: of the last one, epoch seconds.
         has_control: whether a control got through since.
         controls_failed: in a row.
@@ -70,6 +73,7 @@ class _Suspect:
     count: DeathCount | None = None
     shared: float | None = None
     seen: int = 0
+    goes_alone: bool = True
     last: float = -math.inf
     has_control: bool = False
     controls_failed: int = 0
@@ -176,6 +180,17 @@ class Deaths:
             and not suspect.has_control
             and suspect.controls_failed < _MOST_CONTROLS
         )
+
+    def control_size(self, name: str) -> int:
+        """How long a control has to be: for all suspects at once, unless that was deadly."""
+        own = self._suspects[name].size if name in self._suspects else 0
+        every = (each.size for each in self._suspects.values() if not each.has_control)
+        return own if self._controls_died else max(every, default=own)
+
+    def goes_alone(self, name: str) -> bool:
+        """Whether nothing else may be under way beside a unit's upload."""
+        suspect = self._suspects.get(name)
+        return suspect is not None and suspect.goes_alone
 
     def falls(self, name: str) -> bool:
         """Whether it is proven that a unit kills the server."""
@@ -295,6 +310,7 @@ class Deaths:
         if not suspect.seen and death.counts and len(death.left) > 1:
             suspect.shared = death.at
         suspect.seen, suspect.last = suspect.seen + 1, death.at
+        suspect.goes_alone = suspect.seen > 1 or len(death.left) <= _FEW
         suspect.has_control, suspect.controls_failed = False, 0
 
     def _explain(self) -> None:

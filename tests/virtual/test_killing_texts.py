@@ -241,6 +241,28 @@ def test_a_server_that_is_restarted_every_three_minutes_costs_no_dead_letter(
     run()
 
 
+@at_each_front
+def test_an_ordinary_restart_under_load_is_over_two_minutes_after_it(front: str) -> None:
+    """What it met is a suspect once, and goes on with all others."""
+
+    @virtually
+    async def run() -> None:
+        async with world() as w:
+            w.publish(event("warm", ["it makes the workspace ready"]))
+            await w.settled()
+            w.sim.faults.add("delay", path="*/raw-text", seconds=2)
+            for n in range(32):
+                w.publish(event(f"d{n}", _texts(f"d{n}")))
+            await asyncio.sleep(3)
+            w.sim.kill(SECONDS, status=FRONTS[front].get("status"))
+            await w.settled(within=SECONDS + 2 * MINUTE)
+
+            assert w.statuses() == {"succeeded": 33}
+            assert w.copies() == {1: 129}
+
+    run()
+
+
 @virtually
 async def test_what_dies_of_every_text_of_a_length_is_an_outage() -> None:
     """The control of its length dies as well: the unit is not blamed, and kills seldom."""

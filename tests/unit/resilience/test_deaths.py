@@ -289,3 +289,31 @@ def test_what_the_server_died_of_was_not_outlived() -> None:
     deaths.outlived("k")
 
     assert deaths.count("k") == DeathCount(1, 100.0, 100.0)
+
+
+def test_few_suspects_go_alone_at_once_and_many_after_a_second_death() -> None:
+    """An ordinary restart under load must not make everything go one by one."""
+    deaths = _deaths()
+    few, many = [f"f{n}" for n in range(8)], [f"m{n}" for n in range(9)]
+    _die(deaths, 0.0, *few)
+    assert all(deaths.goes_alone(name) for name in few)
+    _die(deaths, 10.0, *many)
+    assert not any(deaths.goes_alone(name) for name in many)
+    deaths.passed(SIZE)
+    _die(deaths, 20.0, *many)
+
+    assert all(deaths.goes_alone(name) for name in many)
+    assert not deaths.goes_alone("somebody else")
+
+
+def test_one_control_serves_all_suspects_unless_the_server_dies_of_it() -> None:
+    """Then each has to show it for its own length."""
+    deaths = _deaths()
+    for name, size in (("short", 10), ("long", 1_000)):
+        deaths.begun(name, size)
+        deaths.cut_off(name, 0.0, 1)
+    deaths.died(0.0, is_known=True)
+    assert deaths.control_size("short") == 1_000
+    deaths.control_died(1_000, 5.0)
+
+    assert deaths.control_size("short") == 10
