@@ -195,6 +195,8 @@ class Applier:
             newer = newer or len(ending.units) < len(stored)
             if ending.units or looks:
                 erased += await self._eraser.erase(where, ending, right, trace_id=trace_id)
+            # Files are removed from every workspace: those that follow list nothing any more.
+            looks = looks or (where == FILE_STORE and bool(ending.units))
         if newer and erased == Erased():
             return Superseded(body.slug, body.version)
         self._carried_out.tombstone(body.slug, body.identity, body.version)

@@ -615,4 +615,24 @@ KNOWN: dict[str, Schedule] = {
         ),
         life=(Life("stop", At(186.0), seconds=0.5),),
     ),
+    "a removal by the list of files, refused in a workspace that can be listed": Schedule(
+        3444917770,
+        Setup(prepared=("strangers",), vector_db="pgvector"),
+        history=(
+            Doc("b", ("four",), name="e2"),
+            Tomb("b"),
+        ),
+        faults=(Hit("listing", "status", slug="strangers", stays=True),),
+        life=(Life("vectors-kept", On("removal"), seconds=0.5),),
+    ),
+    "a double whose vectors stay, of a text that is still stored": Schedule(
+        693348849,
+        Setup(prepared=("third",), max_age=60, vector_db="pgvector"),
+        history=(
+            Doc("a", ("three",), name="s0"),
+            Doc("a", ("three",), day=1, when=On("upload", seconds=125.0), name="s1"),
+        ),
+        faults=(Hit("upload", "status", skip=1, apply=True, late=50.0),),
+        life=(Life("vectors-kept", On("removal"), seconds=0.5),),
+    ),
 }
