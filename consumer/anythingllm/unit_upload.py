@@ -17,6 +17,9 @@
    that does not help, its cached vectors may be the trouble: it is removed and uploaded anew. If
    that does not help either, everything is tried once more with blanks where the server would cut
    a character in two. Then the database does not take this text: its own fault.
+5. Taking a unit out may still take effect after a failure as well, and would take what was put in
+   meanwhile. So nothing is done and nothing counts as stored before the time for that is over, or
+   its file is gone. A refused connection proves nothing here: no sweep would notice the loss.
 """
 
 from __future__ import annotations
@@ -39,6 +42,7 @@ from consumer.anythingllm.errors import (
 from consumer.anythingllm.joint_looks import LOOK_SECONDS, Looked, Sought
 from consumer.anythingllm.marker_lookup import LEAST_DISTANCE, Sighting, due_after
 from consumer.anythingllm.proof import Sight, query_of
+from consumer.anythingllm.transport import Errand
 from consumer.anythingllm.upload_body import upload_body, with_blanks
 from consumer.anythingllm.upload_ways import Ways
 from consumer.model.fault import Fault
@@ -94,6 +98,7 @@ class RawTextUpload:
         self._location: Location | None = None
         self._ambiguous_since: float | None = None
         self._is_over = False
+        self._removing_since: float | None = None
         self._was_in_doubt = False
         self._is_stored = False
         self._sent_at = self._embedded_at = ways.clock()
@@ -122,6 +127,7 @@ class RawTextUpload:
             # Made anew: its file may still be there, and say that it was embedded.
             self._location = self._sought = None
         try:
+            await self._follow_removal()
             location = await self._found()
             if location is None:
                 await self._ways.control.enter(self._slug, self._trace_id, self._check)
@@ -157,6 +163,13 @@ class RawTextUpload:
         """What its attempts have removed, or found to be gone; a listing may have shown it."""
         return self._removed
 
+    @property
+    def going(self) -> Sequence[Location]:
+        """Its file, where a removal that it has sent may still take it (rule 5)."""
+        if self._removing_since is None or self._location is None:
+            return ()
+        return (self._location,)
+
     async def abandon(self) -> None:
         """Remove the file that was stored and is not embedded: only this upload knows of it.
 
@@ -172,8 +185,7 @@ class RawTextUpload:
                 log.info("chunk.left_listed", workspace=self._slug, location=location)
                 return
             errand = self._ways.errand(self._ways.timeout, self._trace_id)
-            await self._ways.api.remove(errand, [location])
-            self._gone(location)
+            await self._remove(errand, location)
         except AnythingLLMError as error:
             log.warning("chunk.file_left", location=location, error=error.message)
 
@@ -248,12 +260,11 @@ class RawTextUpload:
         log.info("chunk.not_found", workspace=self._slug, location=location, mending=mending.value)
         errand = self._ways.errand(self._ways.upload_timeout, self._trace_id)
         if mending is _Mending.PUT_IN_AGAIN:
-            with self._watching():
+            with self._removing():
                 adds = deletes = [location]
                 await self._ways.api.relist(errand, self._slug, adds=adds, deletes=deletes)
         elif mending is _Mending.UPLOAD_ANEW:
-            await self._ways.api.remove(errand, [location])
-            self._gone(location)
+            await self._remove(errand, location)
         else:
             # The database may take and refuse by turns: once is no proof.
             await self._ways.control.passes(
@@ -317,8 +328,7 @@ class RawTextUpload:
         now = self._ways.clock()
         await self._ways.control.passes(self._slug, now, self._trace_id, self._check)
         self._check()
-        await self._ways.api.remove(errand, [location])
-        self._gone(location)
+        await self._remove(errand, location)
         self._has_blanks = True
         raise AnythingLLMPendingError(
             f"{self._name}: the text is stored but AnythingLLM could not embed it, and it may be"
@@ -350,6 +360,11 @@ class RawTextUpload:
         self._doubt()
         raise self._not_ours()
 
+    async def _remove(self, errand: Errand, location: Location) -> None:
+        with self._removing():
+            await self._ways.api.remove(errand, [location])
+        self._gone(location)
+
     def _gone(self, location: Location) -> None:
         self._location = None
         self._removed.append(StoredUnit(location, self._unit.marker))
@@ -370,6 +385,39 @@ class RawTextUpload:
             if error.ambiguous or error.unproven:
                 self._doubt(is_over=not error.ambiguous)
             raise
+
+    @contextmanager
+    def _removing(self) -> Iterator[None]:
+        """Remember when a request that takes its file out ended without a complete answer."""
+        try:
+            yield
+        except AnythingLLMError as error:
+            if error.ambiguous or error.unproven:
+                self._removing_since = self._ways.clock()
+                self._was_in_doubt = True
+            raise
+
+    async def _follow_removal(self) -> None:
+        """Return when no removal of its file can take effect any more (rule 5).
+
+        Raises:
+            AnythingLLMPendingError: one may.
+        """
+        since, location = self._removing_since, self._location
+        if since is None or location is None:
+            return
+        left = since + self._ways.ambiguity - self._ways.clock()
+        if await self._ways.proof.by_file(location, self._marker, self._trace_id) is None:
+            self._gone(location)
+            self._sought = None
+        elif left > 0:
+            raise AnythingLLMPendingError(
+                f"{self._name}: a removal got no complete answer and may still take effect; nothing"
+                " is sent before that is over",
+                ambiguous=True,
+                retry_after=max(min(left, due_after(self._ways.clock(), since)), _SHORTEST_WAIT),
+            )
+        self._removing_since = None
 
     def _doubt(self, *, is_over: bool = False) -> None:
         self._ambiguous_since, self._is_over = self._ways.clock(), is_over

@@ -44,6 +44,11 @@ class UnitUpload(Protocol):
         """What its attempts have removed, or found to be gone; a listing may have shown it."""
         ...
 
+    @property
+    def going(self) -> Sequence[Location]:
+        """What a removal that an attempt has sent may still take."""
+        ...
+
     async def abandon(self) -> None:
         """Leave nothing of it behind, as far as that is possible; raises no `Failure`."""
         ...

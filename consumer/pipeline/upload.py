@@ -137,6 +137,8 @@ class Uploader:
         finally:
             if any(upload.may_still_come for upload in uploads):
                 self._doubts.note(plan.slug, identity, plan.version)
+            if going := [location for upload in uploads for location in upload.going]:
+                self._doubts.note_removal(plan.slug, identity, going)
         self._check(work)
         erased = _NOTHING
         leaves_something = self._eraser.leaves_something(plan.slug, identity)

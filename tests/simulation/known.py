@@ -635,4 +635,11 @@ KNOWN: dict[str, Schedule] = {
         faults=(Hit("upload", "status", skip=1, apply=True, late=50.0),),
         life=(Life("vectors-kept", On("removal"), seconds=0.5),),
     ),
+    "a unit that is put in again by a request that comes late": Schedule(
+        2111532493,
+        Setup(prepared=("docs",), vector_db="pgvector"),
+        history=(Doc("a", ("two",), name="e0"),),
+        faults=(Hit("embed", "status", apply=True, late=5.0),),
+        life=(Life("vectors-refused", At(0), seconds=50.0),),
+    ),
 }

@@ -130,6 +130,10 @@ class Upload:
         return unit
 
     @property
+    def going(self) -> Sequence[Location]:
+        return self.storage.going_by_uploads
+
+    @property
     def may_still_come(self) -> bool:
         return self.unit.text in self.storage.may_still_come
 
@@ -169,6 +173,7 @@ class Storage:
     vectors_kept: list[StoredUnit] = field(default_factory=list)
     looked_for: list[tuple[list[Location], list[str]]] = field(default_factory=list)
     removed_by_uploads: list[StoredUnit] = field(default_factory=list)
+    going_by_uploads: list[Location] = field(default_factory=list)
 
     async def prepare(self, slug: str, *, trace_id: str) -> None:
         self.prepared.append(slug)
@@ -384,6 +389,7 @@ def uploader_of(
     per_document: int = 5,
     gates: Gates | None = None,
     looks: DueLooks | None = None,
+    doubts: Doubts | None = None,
 ) -> Uploader:
     slots = asyncio.Semaphore(slots) if isinstance(slots, int) else slots
     gates = gates or gates_of(storage)
@@ -397,7 +403,7 @@ def uploader_of(
         GivingUp(storage, gates, PoisonProbe(storage, shared, rng), attempts=3),
         backoff_of(gates),
         eraser_of(storage, index, gates),
-        doubts_of(looks),
+        doubts or doubts_of(looks),
         slots=shared,
         per_document=per_document,
         policy=_POLICY,

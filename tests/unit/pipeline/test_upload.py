@@ -27,6 +27,7 @@ from tests.unit.pipeline.doubles import (
     Clock,
     Storage,
     document,
+    doubts_of,
     finishing,
     gates_of,
     index_of,
@@ -62,6 +63,15 @@ def _failing(text: str, times: int, **failure: object) -> Answer:
         return None
 
     return answer
+
+
+async def test_what_an_upload_may_still_remove_is_in_doubt_when_it_ends() -> None:
+    """Otherwise the next version would count as stored what is about to go."""
+    doubts, going = doubts_of(), stored("a", "one").location
+    storage = Storage(_failing("one", 1, fault=Fault.DOCUMENT), going_by_uploads=[going])
+    await Fences().carry_out(uploader_of(storage, doubts=doubts), _plan("a", "one"))
+
+    assert doubts.going(DOCS, A) == {going}
 
 
 async def test_what_is_stale_is_removed_after_everything_missing_is_stored() -> None:
