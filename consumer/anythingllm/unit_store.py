@@ -255,9 +255,10 @@ class AnythingLLMStorage:
         return (await self.database(trace_id=trace_id)).cached_proves
 
     def is_proven(self, location: Location) -> bool:
-        """Whether a listed row counts as stored, by all that was asked so far."""
+        """Whether a listed row counts as stored, by all that was asked so far (`rows_prove`)."""
         database = self._ways.database.asked
-        return database is None or database.cached_proves or location in self._ways.vouching
+        is_proof = database is not None and database.cached_proves
+        return is_proof or location in self._ways.vouching
 
     async def row_counts(self, *, trace_id: TraceId | None = None) -> dict[Slug, int]:
         """How many documents each workspace lists, ours and others', without listing any."""

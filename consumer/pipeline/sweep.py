@@ -202,8 +202,9 @@ class Sweep:
 
     async def _uncertain_for(self) -> float:
         """Seconds in which nobody knows which copy a former owner that died is removing."""
+        rows_prove = await self._storage.rows_prove(trace_id=_NO_TRACE)  # `is_proven` goes by it
         taken_over_at = self._taken_over_at()
-        if taken_over_at is None or await self._storage.rows_prove(trace_id=_NO_TRACE):
+        if taken_over_at is None or rows_prove:
             return 0.0
         return taken_over_at + self._looks.ambiguity - self._clock()
 

@@ -546,6 +546,17 @@ async def test_looking_for_what_is_listed_ends_with_the_right_to_go_on() -> None
         assert _searches(server) == 0
 
 
+async def test_before_the_database_is_known_no_row_proves_anything() -> None:
+    """Else one who has just begun takes a row without vectors for the copy that stays."""
+    async with at("pgvector") as (server, client):
+        await client.upload_document("docs", document(*TEXTS))
+        (row, *_) = await client.storage.listing(Slug("docs"))
+        async with client_for(server) as successor:
+            assert not successor.storage.is_proven(row.location)
+            assert not await successor.storage.rows_prove()
+            assert not successor.storage.is_proven(row.location)
+
+
 @pytest.mark.parametrize("waits", [False, True])
 async def test_a_test_of_removals_ends_with_the_right_to_go_on(waits: bool) -> None:
     """It may take minutes where nobody knows the database; also who waits for another's goes."""

@@ -642,4 +642,19 @@ KNOWN: dict[str, Schedule] = {
         faults=(Hit("embed", "status", apply=True, late=5.0),),
         life=(Life("vectors-refused", At(0), seconds=50.0),),
     ),
+    "copies of two versions, and the next owner has seen neither": Schedule(
+        3576022013,
+        Setup(prepared=("third",), vector_db="pgvector"),
+        history=(
+            Doc("b", ("five", "three", "four"), name="s0"),
+            Doc("b", ("three", "four"), day=1, name="s1"),
+        ),
+        faults=(Hit("check", "delay", times=None, seconds=5.0),),
+        life=(
+            Life("start", At(0), who="B", seconds=0.5),
+            Life("freeze", On("check"), seconds=60.0),
+            Life("crash", On("upload"), seconds=50.0),
+            Life("vectors-refused", On("search", nth=2), who="B", seconds=0.5),
+        ),
+    ),
 }
