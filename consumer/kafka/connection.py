@@ -28,6 +28,7 @@ class KafkaConnection:
         ca_file: PEM file of the authority to trust; the system's where None.
         cert_file: PEM file of the client certificate (mTLS).
         key_file: PEM file of its key.
+        compression: how what we publish is compressed; a word of `KAFKA_COMPRESSION`.
     """
 
     bootstrap_servers: str
@@ -39,6 +40,7 @@ class KafkaConnection:
     cert_file: Path | None = None
     key_file: Path | None = None
     key_password: str | None = field(default=None, repr=False)
+    compression: str = "lz4"
 
     def client_options(self) -> dict[str, Any]:
         """Keyword arguments that every aiokafka client takes.

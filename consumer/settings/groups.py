@@ -150,6 +150,12 @@ class KafkaSettings:
         choice("earliest", "latest"),
         "Where a group without committed offsets starts; `latest` skips what is there already.",
     )
+    compression: Literal["none", "gzip", "lz4", "snappy", "zstd"] = setting(
+        "lz4",
+        choice("none", "gzip", "lz4", "snappy", "zstd"),
+        "How results and dead letters are compressed; a broker that refuses one (some clouds take"
+        " `gzip` only) acknowledges nothing. `gzip` is the slowest, `none` needs the most room.",
+    )
     commit_interval_seconds: float = setting(
         "1",
         seconds(0.05, 60),

@@ -98,7 +98,7 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "document.settled": "An event is done: what became of it, in one line.",
         "result.cut": "A result too large for its topic is published without its per-chunk lists.",
         "dead_letter.by_reference": "A record too large for its topic is dead-lettered without it.",
-        "publish.failed": "A result or dead letter is not acknowledged yet; it is sent again.",
+        "publish.failed": "Results or dead letters are not acknowledged: sent again.",
         "assignment.expired": "The group can't be counting us in; its partitions are given up.",
         "assignment.lost": "The group went on without us; its partitions are given up.",
         "source.failed": "The consumer group or our rights are not as they should be; tried again.",

@@ -21,6 +21,7 @@ def kafka_connection(settings: Settings) -> KafkaConnection:
         cert_file=kafka.ssl_certfile,
         key_file=kafka.ssl_keyfile,
         key_password=key_password.get_secret_value() if key_password else None,
+        compression=kafka.compression,
     )
 
 

@@ -50,6 +50,7 @@ CONTRACT: dict[str, object] = {
     "KAFKA_DEAD_LETTERS_TOPIC": "documents.processed.dlq",
     "KAFKA_PARKED_TOPIC": "documents.processed.parked",
     "KAFKA_AUTO_OFFSET_RESET": "earliest",
+    "KAFKA_COMPRESSION": "lz4",
     "KAFKA_COMMIT_INTERVAL_SECONDS": 1,
     "KAFKA_SESSION_TIMEOUT_SECONDS": 45,
     "KAFKA_DELIVERY_TIMEOUT_SECONDS": 120,
