@@ -105,6 +105,7 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "partition.held_back": "A transaction that nobody ends holds back what lies behind it.",
         "partition.went_back": "A partition's offsets went back: its topic was made anew.",
         "publish.refused": "A topic takes not even a short record; it is waited for.",
+        "kafka.token_failed": "The token endpoint gives no token for Kafka; it is asked again.",
         "producer.stop_failed": "Closing a producer failed; it is given up.",
         "commit.failed": "Kafka did not take a commit; it is tried again.",
         "commit.metadata_refused": "Kafka takes no text of this length beside an offset.",
