@@ -12,6 +12,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
 
 from consumer.kafka.connection import KafkaConnection, KafkaUnavailableError, explained
+from consumer.kafka.group_kinds import GroupKind, kind_of
 from consumer.kafka.groups import (
     GroupOffset,
     Member,
@@ -20,6 +21,7 @@ from consumer.kafka.groups import (
     delete_group,
     groups_named,
     members_of,
+    patiently,
     places_of,
 )
 from consumer.kafka.topic_creation import TopicsRefusedError, create_each
@@ -143,6 +145,11 @@ class TopicAdmin:
         """The members of a consumer group; none where there is no such group."""
         async with self._asking(f"looking at group {group}"):
             return await members_of(self._client, group)
+
+    async def group_kind(self, group: str) -> GroupKind | None:
+        """What kind of group it is; None where there is none, or Kafka is older than kinds."""
+        async with self._asking(f"looking at group {group}"):
+            return await patiently(lambda: kind_of(self._client, group))
 
     async def groups(self, prefix: str) -> list[str]:
         """The consumer groups whose names begin like this, sorted."""

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from consumer.kafka.group_kinds import GroupKind
 from consumer.wiring.topics import topic_specs
 from tests.commands import CANARY, PATIENCE, Commands, Ended
 from tests.operations.conftest import MakeStage, Operator
@@ -73,6 +74,34 @@ async def test_check_names_a_kafka_that_is_not_there(
     )
     assert "127.0.0.1:1" in found["finding"]
     assert ended.seconds < PATIENCE / 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        (GroupKind("share", "share", "Empty"), "is a share group"),
+        (GroupKind("consumer", "consumer", "Stable"), "members of the new consumer protocol"),
+        (GroupKind("classic", "connect", "Stable"), "members of another kind (connect)"),
+        (GroupKind("consumer", "consumer", "Empty"), None),
+        (GroupKind("classic", "connect", "Empty"), None),
+        (GroupKind("classic", "consumer", "Stable"), None),
+    ],
+)
+async def test_check_names_a_group_that_is_not_for_us(
+    operator: Operator, kind: GroupKind, told: str | None
+) -> None:
+    """By its id, with the setting; those of the new protocol that are empty become ours."""
+    group = operator.stage.settings.kafka.group_id
+    operator.stage.kafka.others_groups[group] = kind
+    ended = await operator.run("check", "--json")
+
+    found = wrong_findings(ended)
+    assert [one["subject"] for one in found] == (["consumer group"] if told else [])
+    for one in found:
+        assert f"{group} " in one["finding"]
+        assert told is not None
+        assert told in one["finding"]
+        assert "KAFKA_GROUP_ID" in one["what_to_do"]
 
 
 async def test_check_holds_topics_to_the_contract(
