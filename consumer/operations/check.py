@@ -1,10 +1,12 @@
-"""What `check` looks at: Kafka, the topics, AnythingLLM. Changes nothing."""
+"""What `check` looks at: Kafka, the topics, AnythingLLM. It changes nothing unasked."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from consumer.anythingllm import AnythingLLMClient, AnythingLLMError, AnythingLLMStorage
@@ -15,6 +17,7 @@ from consumer.kafka.topics import CheckFinding, findings
 from consumer.model.identity import IdentityTemplate
 from consumer.model.names import Slug
 from consumer.operations.ports import ClusterAdmin, KafkaAccess
+from consumer.operations.trial_writing import try_writing
 from consumer.operations.workspaces.finding import SHARED_COLLECTION_HELP, SHARED_SOURCE_HELP
 from consumer.operations.workspaces.shared_sources import Shared, SharedSources
 from consumer.settings import Settings
@@ -39,12 +42,22 @@ _COMPONENT_HELP = {
 }
 
 
-async def look(settings: Settings, kafka: KafkaAccess) -> list[CheckFinding]:
-    """Every finding, also the good ones, in the order in which they should be mended."""
+async def look(
+    settings: Settings, kafka: KafkaAccess, *, writing: bool = False
+) -> list[CheckFinding]:
+    """Every finding, also the good ones, in the order in which they should be mended.
+
+    Args:
+        settings: of the service.
+        kafka: opened for reading.
+        writing: whether a record is written to each output topic, to see that it is taken.
+    """
+    now = partial(datetime.now, UTC)
     return [
         *(CheckFinding(True, "settings", warning, "") for warning in settings.warnings),
         CheckFinding(True, "settings", "complete and consistent"),
         *await look_at_kafka(settings, kafka),
+        *(await try_writing(settings, kafka, now=now) if writing else ()),
         *await look_at_anythingllm(settings),
     ]
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import aiokafka
@@ -18,9 +19,12 @@ from consumer.kafka.connection import KafkaConnection, KafkaUnavailableError
 from consumer.kafka.publisher import OutgoingRecord, Publisher
 from consumer.kafka.reader import open_reader
 from consumer.model.record import Record
+from consumer.operations.trial_writing import try_writing
 from consumer.sandbox.kafka import LocalKafka
+from consumer.wiring.kafka import kafka_clients
 from tests.conftest import MakeTopic
 from tests.integration.picky_broker import picky_broker
+from tests.integration.service_fixtures import MakeStage
 
 PARENT = ("traceparent", b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
 LONG = b"many times the same, so that it becomes smaller. " * 40
@@ -155,3 +159,20 @@ async def test_one_outage_of_many_records_is_one_line(
     assert len(lines) == 1
     assert "KAFKA_COMPRESSION" in lines[0]["what_to_do"]
     assert publisher.trouble is None
+
+
+async def test_trying_to_write_finds_a_refused_codec(make_stage: MakeStage) -> None:
+    """`check --try-writing` names each output topic and the setting, before anything is lost."""
+    stage = await make_stage()
+    async with picky_broker(stage.connection.bootstrap_servers, 76) as broker:
+        settings = stage.with_settings(KAFKA_BOOTSTRAP_SERVERS=broker.address)
+        clients = kafka_clients(settings)
+        found = await try_writing(settings, clients, now=lambda: datetime.now(UTC))
+        broker.takes |= {1}
+        gzip = stage.with_settings(KAFKA_BOOTSTRAP_SERVERS=broker.address, KAFKA_COMPRESSION="gzip")
+        mended = await try_writing(gzip, kafka_clients(gzip), now=lambda: datetime.now(UTC))
+
+    assert [each.ok for each in found] == [False] * 3
+    assert all("compressed with lz4 (code 76)" in each.text for each in found)
+    assert all("KAFKA_COMPRESSION" in each.text for each in found)
+    assert [each.ok for each in mended] == [True] * 3
