@@ -22,6 +22,7 @@ from consumer.model.record import Record
 from consumer.operations.trial_writing import try_writing
 from consumer.sandbox.kafka import LocalKafka
 from consumer.wiring.kafka import kafka_clients
+from tests.commands import Commands
 from tests.conftest import MakeTopic
 from tests.integration.picky_broker import picky_broker
 from tests.integration.service_fixtures import MakeStage
@@ -110,6 +111,46 @@ async def test_instrumentation_adds_nothing_to_the_headers_of_others(
     assert bare.headers == ()
     assert [name for name, _ in result.headers] == ["trace_id", "traceparent"]
     assert result.headers[0] == ("trace_id", b"1")
+
+
+async def test_under_instrumentation_a_letter_and_its_replays_keep_one_traceparent(
+    make_stage: MakeStage, commands: Commands
+) -> None:
+    """Dead-lettered, replayed, dead-lettered and parked: what the publisher gave is in each once.
+
+    The trace ID is that of the event all along.
+    """
+    stage = await make_stage()
+    kafka = stage.settings.kafka
+    given = (PARENT, ("a", b"\xff"), ("a", b""))
+    bad = b'{"id": "bad"}'
+    with _instrumented():
+        await stage.publish(bad, key="bad", headers=given)
+        await stage.start()
+        await stage.wait_dead_letters(1)
+        replayed = await commands.run("dlq", "replay", "--yes", settings=stage.env)
+        await stage.wait_dead_letters(2)
+        again = await commands.run("dlq", "replay", "--yes", settings=stage.env)
+        await stage.wait_dead_letters(3)
+        parked = await commands.run("dlq", "park", "--yes", settings=stage.env)
+        await stage.finish()
+
+    copies = [
+        *stage.dead_letters,
+        *await stage.everything(kafka.replay_topic),
+        *await stage.everything(kafka.parked_topic),
+    ]
+    assert [ended.code for ended in (replayed, again, parked)] == [0, 0, 0]
+    assert len(copies) == 3 + 2 + 1
+    for copy in copies:
+        names = [name for name, _ in copy.headers]
+        assert copy.headers[: len(given)] == given
+        assert names.count("traceparent") == 1
+        ours = names[len(given) :]
+        assert len(set(ours)) == len(ours)
+    assert {result["trace_id"] for result in stage.results} == {PARENT[1].decode()[3:35]}
+    for result in stage.result_records:
+        assert [name for name, _ in result.headers] == ["trace_id", "traceparent"]
 
 
 @pytest.mark.parametrize("code", [43, 76])
