@@ -235,12 +235,19 @@ def _reader(settings: Settings, rooms: Rooms, routing: Routing) -> Reader:
     )
 
 
-def publishing_by(publisher: Publisher) -> Publish:
-    """The publisher as the settle station takes it."""
+def publishing_by(publisher: Publisher, *, results: str) -> Publish:
+    """The publisher as the settle station takes it.
+
+    Args:
+        publisher: connected.
+        results: the topic whose records are wholly ours, so that instrumentation may add to them.
+    """
 
     async def publish(topic: str, key: bytes | None, value: bytes | None, headers: Headers) -> None:
         try:
-            await publisher.publish(OutgoingRecord(topic, key, value, headers))
+            await publisher.publish(
+                OutgoingRecord(topic, key, value, headers, open=topic == results)
+            )
         except TooLargeForTopicError as error:
             raise TooLarge(str(error)) from error
 

@@ -201,7 +201,7 @@ class Service:
             poll=self._source.poll,
             storage=self._client.storage,
             breaker=self._client.circuit_breaker,
-            publish=publishing_by(self._publisher),
+            publish=publishing_by(self._publisher, results=self._settings.kafka.results_topic),
             is_assigned=lambda: self._source.assigned,
             is_ours=lambda partition: self._source.owns(documents, partition),
             taken_over_at=lambda: self._source.taken_over_at,

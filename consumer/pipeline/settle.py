@@ -8,6 +8,7 @@ the same event id.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -31,6 +32,7 @@ from consumer.model.outcome import (
 from consumer.model.record import Headers, Record
 from consumer.pipeline.ports import Publish, TooLarge
 from consumer.telemetry.metrics import Metrics
+from consumer.telemetry.repeats import RepeatedLine
 
 log = structlog.get_logger(__name__)
 
@@ -62,6 +64,7 @@ class Settler:
     Args:
         now: wall clock, aware.
         refused_pause: seconds until a topic that takes nothing is tried again.
+        clock: monotonic seconds.
     """
 
     def __init__(
@@ -72,12 +75,14 @@ class Settler:
         metrics: Metrics,
         now: Callable[[], datetime],
         refused_pause: float = 10.0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._publish = publish
         self._address = address
         self._metrics = metrics
         self._now = now
         self._refused_pause = refused_pause
+        self._refusals = RepeatedLine(clock)
 
     async def settle(self, event: Event, outcome: Outcome, *, seconds: float) -> None:
         """Publish the dead letter, where there is one, and the result.
@@ -144,16 +149,24 @@ class Settler:
             try:
                 await self._publish(topic, key, value, headers)
             except TooLarge as error:
-                log.error(
-                    "publish.refused",
-                    topic=topic,
-                    error=str(error),
-                    consequence="nothing is committed until the topic takes it; tried again",
-                    what_to_do=f"raise max.message.bytes of {topic}; `check` says to what",
-                )
+                self._log_refused(topic, error)
                 await asyncio.sleep(self._refused_pause)
             else:
                 return
+
+    def _log_refused(self, topic: str, error: TooLarge) -> None:
+        repeats = self._refusals.happened(topic)
+        if repeats is None:
+            return
+        log.error(
+            "publish.refused",
+            topic=topic,
+            error=str(error),
+            failures=repeats.count,
+            failures_by_topic=repeats.by_subject,
+            consequence="nothing is committed until the topic takes it; tried again",
+            what_to_do=f"raise max.message.bytes of {topic}; `check` says to what",
+        )
 
     def _letter(
         self, event: Event, record: Record | Reference, cause: Cause, result: UploadResult

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from consumer.kafka.group_kinds import GroupKind
 from consumer.wiring.topics import topic_specs
 from tests.commands import CANARY, PATIENCE, Commands, Ended
 from tests.operations.conftest import MakeStage, Operator
@@ -75,6 +76,34 @@ async def test_check_names_a_kafka_that_is_not_there(
     assert ended.seconds < PATIENCE / 2
 
 
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        (GroupKind("share", "share", "Empty"), "is a share group"),
+        (GroupKind("consumer", "consumer", "Stable"), "members of the new consumer protocol"),
+        (GroupKind("classic", "connect", "Stable"), "members of another kind (connect)"),
+        (GroupKind("consumer", "consumer", "Empty"), None),
+        (GroupKind("classic", "connect", "Empty"), None),
+        (GroupKind("classic", "consumer", "Stable"), None),
+    ],
+)
+async def test_check_names_a_group_that_is_not_for_us(
+    operator: Operator, kind: GroupKind, told: str | None
+) -> None:
+    """By its id, with the setting; those of the new protocol that are empty become ours."""
+    group = operator.stage.settings.kafka.group_id
+    operator.stage.kafka.others_groups[group] = kind
+    ended = await operator.run("check", "--json")
+
+    found = wrong_findings(ended)
+    assert [one["subject"] for one in found] == (["consumer group"] if told else [])
+    for one in found:
+        assert f"{group} " in one["finding"]
+        assert told is not None
+        assert told in one["finding"]
+        assert "KAFKA_GROUP_ID" in one["what_to_do"]
+
+
 async def test_check_holds_topics_to_the_contract(
     make_stage: MakeStage, commands: Commands
 ) -> None:
@@ -112,3 +141,35 @@ async def test_shared_collections_are_judged_by_whose_they_are(
     assert "their and their_" in told.out
     assert wrong.code == 3
     assert [found["subject"] for found in wrong_findings(wrong)] == ["vector database"]
+
+
+async def test_trying_to_write_leaves_a_record_that_disturbs_nobody(operator: Operator) -> None:
+    """One on each output topic, none where it would be worked; results and letters are alike."""
+    kafka = operator.stage.settings.kafka
+    plain = await operator.run("check", "--json")
+    assert _lengths(operator) == dict.fromkeys(_topics(operator), 0)
+
+    tried = await operator.run("check", "--json", "--try-writing")
+    subjects = [json.loads(line)["subject"] for line in tried.lines]
+    written = [kafka.results_topic, kafka.dead_letters_topic, kafka.parked_topic]
+
+    assert (plain.code, tried.code) == (0, 0)
+    assert [each for each in subjects if each.startswith("writing ")] == [
+        f"writing {name}" for name in written
+    ]
+    assert _lengths(operator) == {name: int(name in written) for name in _topics(operator)}
+    (result,) = operator.stage.everything(kafka.results_topic)
+    assert json.loads(result.value or b"")["status"] == "superseded"
+    for words in (("results", "--json"), ("dlq", "list", "--json"), ("dlq", "stats", "--json")):
+        shown = await operator.run(*words)
+        assert shown.code == 0
+        assert "anythingllm-consumer-check" not in shown.out + shown.err
+    assert (await operator.run("dlq", "list", "--json")).lines == []
+
+
+def _topics(operator: Operator) -> list[str]:
+    return [spec.name for spec in topic_specs(operator.stage.settings)]
+
+
+def _lengths(operator: Operator) -> dict[str, int]:
+    return {name: len(operator.stage.everything(name)) for name in _topics(operator)}

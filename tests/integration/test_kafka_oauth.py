@@ -1,0 +1,156 @@
+"""SASL/OAUTHBEARER on a real broker: tokens, connections that end with them, and what is told."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncIterator, Callable, Iterable, MutableMapping
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from consumer.operations.check import look_at_kafka
+from consumer.sandbox.kafka.jars import missing_for_java
+from consumer.settings import load_settings
+from consumer.wiring.kafka import kafka_clients
+from tests.integration.oauth_kafka import SECRET, TokenEndpoint, TokenKafka, token_endpoint
+from tests.integration.service_fixtures import Stage, open_stage
+from tests.staging import document, texts
+
+pytestmark = pytest.mark.kafka
+
+REAUTH_MS = 2000
+
+
+@pytest.fixture
+async def guarded() -> AsyncIterator[TokenKafka]:
+    if (missing := await asyncio.to_thread(missing_for_java)) is not None:
+        pytest.skip(missing)
+    kafka = TokenKafka(random.Random(), REAUTH_MS)
+    try:
+        await kafka.start()
+        yield kafka
+    finally:
+        await kafka.close()
+
+
+@pytest.fixture
+async def endpoint() -> AsyncIterator[TokenEndpoint]:
+    async with token_endpoint() as one:
+        yield one
+
+
+@pytest.fixture
+async def stage(
+    guarded: TokenKafka, endpoint: TokenEndpoint, unique_name: Callable[[str], str]
+) -> AsyncIterator[Stage]:
+    """All of it, with tokens that outlive the connections by far."""
+    settings = endpoint.settings | {"KAFKA_BOOTSTRAP_SERVERS": guarded.guarded}
+    async with open_stage(guarded, unique_name, settings) as stage:
+        yield stage
+
+
+async def _goes_on(stage: Stage, connections: Callable[[], int], more: int) -> int:
+    """Publish event by event, each answered, until so many connections were made anew.
+
+    Returns:
+        How many events there are.
+    """
+    wanted, count = connections() + more, 0
+    async with asyncio.timeout(60):
+        while connections() < wanted:
+            await stage.publish(document(f"doc-{count}", texts(f"doc-{count}", 2)))
+            count += 1
+            await stage.wait_results(count)
+    return count
+
+
+@pytest.mark.parametrize("token_seconds", [60.0, 3.0], ids=["token-lives", "token-ends"])
+async def test_connections_that_end_cost_nothing(
+    stage: Stage,
+    endpoint: TokenEndpoint,
+    caplog: pytest.LogCaptureFixture,
+    token_seconds: float,
+) -> None:
+    """Aiokafka does not authenticate again, so the broker closes each connection at its limit.
+
+    New ones are made: every event is answered once and stored once, nothing of ours complains.
+    """
+    caplog.set_level(logging.INFO, "aiokafka.conn")
+    endpoint.seconds = token_seconds
+    with capture_logs() as logs:
+        await stage.start()
+        events = await _goes_on(stage, lambda: len(caplog.records), 15)
+        await stage.finish()
+
+    assert len(stage.results) == events
+    assert stage.stored() == {f"doc-{n}": sorted(texts(f"doc-{n}", 2)) for n in range(events)}
+    assert [line for line in logs if line["log_level"] not in {"debug", "info"}] == []
+    assert (endpoint.given >= 3) == (token_seconds < 10)
+
+
+async def test_while_there_is_no_token_the_service_waits(
+    stage: Stage, endpoint: TokenEndpoint
+) -> None:
+    """It is told once, with what to look at; nothing is lost or answered twice."""
+    endpoint.seconds = 3.0
+    with capture_logs() as logs:
+        await stage.start()
+        endpoint.down = True
+        async with asyncio.timeout(40):
+            while not _told_of_token(logs):  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.05)
+        await stage.publish(document("waits", ["text"]))  # by a connection that is there
+        async with asyncio.timeout(40):
+            while len(endpoint.forms) < endpoint.given + 2:  # noqa: ASYNC110 - likewise
+                await asyncio.sleep(0.05)
+        assert stage.results == []
+        endpoint.down = False
+        await stage.wait_results(1)
+        await stage.finish()
+
+    first, *_ = _told_of_token(logs)
+    assert "answers 503" in first["error"]
+    assert "KAFKA_SASL_OAUTH_TOKEN_ENDPOINT" in first["error"]
+    assert [result["document_id"] for result in stage.results] == ["waits"]
+
+
+def _told_of_token(logs: Iterable[MutableMapping[str, Any]]) -> list[MutableMapping[str, Any]]:
+    return [line for line in logs if line["event"] == "kafka.token_failed"]
+
+
+async def test_check_says_what_is_wrong_with_tokens(
+    guarded: TokenKafka, endpoint: TokenEndpoint
+) -> None:
+    """The endpoint does not know us, is away, or gives what the broker refuses. No secret."""
+    env = endpoint.settings | {
+        "KAFKA_BOOTSTRAP_SERVERS": guarded.guarded,
+        "ANYTHINGLLM_API_KEY": "k",
+    }
+
+    async def told(**changes: str) -> str:
+        settings = load_settings(env | changes)
+        first, *_ = await look_at_kafka(settings, kafka_clients(settings))
+        assert first.subject == "Kafka"
+        assert SECRET not in first.text
+        assert "OTHER" not in first.text
+        return first.text if not first.ok else ""
+
+    assert await told() == ""
+    unknown = await told(KAFKA_SASL_OAUTH_CLIENT_SECRET="OTHER-secret")
+    posted = await told(
+        KAFKA_SASL_OAUTH_CLIENT_SECRET="OTHER-secret", KAFKA_SASL_OAUTH_CLIENT_AUTH="post"
+    )
+    away = await told(KAFKA_SASL_OAUTH_TOKEN_ENDPOINT="http://127.0.0.1:1/token")
+    wrong = await told(KAFKA_SASL_OAUTH_TOKEN_ENDPOINT=endpoint.url + "s")
+    endpoint.worthless = True
+    refused = await told()
+
+    assert "401 invalid_client (Client secret  is wrong)" in unknown
+    assert "Client secret *** is wrong" in posted
+    assert "KAFKA_SASL_OAUTH_CLIENT_SECRET" in unknown
+    assert "can't be asked (ConnectionRefusedError" in away
+    assert "answers 404, and no JSON object; check KAFKA_SASL_OAUTH_TOKEN_ENDPOINT" in wrong
+    assert "the broker does not take our token (status invalid_token" in refused
