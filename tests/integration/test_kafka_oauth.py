@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from consumer.kafka.groups import GroupOffset
+from consumer.kafka.topic_spec import TopicSpec
 from consumer.operations.check import look_at_kafka
 from consumer.sandbox.kafka.jars import missing_for_java
 from consumer.settings import load_settings
@@ -119,6 +121,36 @@ async def test_while_there_is_no_token_the_service_waits(
 
 def _told_of_token(logs: Iterable[MutableMapping[str, Any]]) -> list[MutableMapping[str, Any]]:
     return [line for line in logs if line["event"] == "kafka.token_failed"]
+
+
+async def test_commands_that_take_long_outlive_their_connections(
+    guarded: TokenKafka,
+    endpoint: TokenEndpoint,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A replay or an audit takes hours: what is asked at a connection's limit is asked again."""
+    caplog.set_level(logging.INFO, "aiokafka.conn")
+    env = endpoint.settings | {"KAFKA_BOOTSTRAP_SERVERS": guarded.guarded}
+    clients = kafka_clients(load_settings(env, needs_anythingllm=False))
+    async with clients.admin() as admin:
+        asked = (
+            admin.cluster_id,
+            lambda: admin.partitions("t"),
+            lambda: admin.states(["t"]),
+            lambda: admin.members("g"),
+            lambda: admin.groups(""),
+            lambda: admin.places("g"),
+            lambda: admin.commit("g", {("t", 0): GroupOffset(1)}),
+            lambda: admin.group_kind("g"),
+        )
+        await admin.create([TopicSpec("t", "a test", 1)], 1)
+        for ask in asked:
+            await ask()
+            before = len(caplog.records)
+            async with asyncio.timeout(20):
+                while len(caplog.records) == before:
+                    await asyncio.sleep(0.1)
+                    await ask()
 
 
 async def test_check_says_what_is_wrong_with_tokens(
