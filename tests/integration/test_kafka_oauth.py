@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import random
 from collections.abc import AsyncIterator, Callable, Iterable, MutableMapping
@@ -13,10 +14,10 @@ from structlog.testing import capture_logs
 
 from consumer.kafka.groups import GroupOffset
 from consumer.kafka.topic_spec import TopicSpec
-from consumer.operations.check import look_at_kafka
 from consumer.sandbox.kafka.jars import missing_for_java
 from consumer.settings import load_settings
 from consumer.wiring.kafka import kafka_clients
+from tests.commands import Commands
 from tests.integration.oauth_kafka import SECRET, TokenEndpoint, TokenKafka, token_endpoint
 from tests.integration.service_fixtures import Stage, open_stage
 from tests.staging import document, texts
@@ -154,7 +155,7 @@ async def test_commands_that_take_long_outlive_their_connections(
 
 
 async def test_check_says_what_is_wrong_with_tokens(
-    guarded: TokenKafka, endpoint: TokenEndpoint
+    guarded: TokenKafka, endpoint: TokenEndpoint, commands: Commands
 ) -> None:
     """The endpoint does not know us, is away, or gives what the broker refuses. No secret."""
     env = endpoint.settings | {
@@ -163,12 +164,11 @@ async def test_check_says_what_is_wrong_with_tokens(
     }
 
     async def told(**changes: str) -> str:
-        settings = load_settings(env | changes)
-        first, *_ = await look_at_kafka(settings, kafka_clients(settings))
-        assert first.subject == "Kafka"
-        assert SECRET not in first.text
-        assert "OTHER" not in first.text
-        return first.text if not first.ok else ""
+        ended = await commands.run("check", "--json", settings=env | changes)
+        assert SECRET not in ended.out + ended.err
+        assert "OTHER" not in ended.out + ended.err
+        (kafka,) = [found for found in map(json.loads, ended.lines) if found["subject"] == "Kafka"]
+        return str(kafka["finding"]) if not kafka["ok"] else ""
 
     assert await told() == ""
     unknown = await told(KAFKA_SASL_OAUTH_CLIENT_SECRET="OTHER-secret")
