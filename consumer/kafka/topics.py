@@ -11,6 +11,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
 
+from consumer.kafka.admin_client import LastingAdminClient
 from consumer.kafka.connection import KafkaConnection, KafkaUnavailableError, explained
 from consumer.kafka.group_kinds import GroupKind, kind_of
 from consumer.kafka.groups import (
@@ -207,7 +208,7 @@ async def open_admin(connection: KafkaConnection) -> AsyncIterator[TopicAdmin]:
         KafkaUnavailableError: Kafka can't be reached; the message has the cause.
     """
     async with explained("connecting", connection):
-        client = AIOKafkaAdminClient(**connection.client_options())
+        client = LastingAdminClient(**connection.client_options())
         try:
             await _connected(client)
         except BaseException:
