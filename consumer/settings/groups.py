@@ -179,7 +179,7 @@ class AnythingLLMSettings:
     endpoint: str = setting(
         "http://localhost:3001",
         url(),
-        "Base URL, with or without `/api` at its end.",
+        "Base URL, with or without `/api` or `/api/v1` at its end.",
     )
     timeout_seconds: float = setting(
         "30",

@@ -151,6 +151,7 @@ BAD: list[tuple[str, Edit, list[str]]] = [
     ("null id", at_top(id=None), ["/id"]),
     ("number for id", at_top(id=7), ["/id"]),
     ("blank id", at_top(id=" \n"), ["/id"]),
+    ("a byte order mark for a text", in_chunk(content="\ufeff"), ["/chunks/1/content"]),
     ("blank title", at_top(title=""), ["/title"]),
     ("blank url", at_top(source_url="\u00a0"), ["/source_url"]),
     ("list for title", at_top(title=["a"]), ["/title"]),
