@@ -183,8 +183,8 @@ class World:
             self.letters.append(dict(headers))
         self._news.set()
 
-    async def results_are(self, count: int) -> None:
-        await self._until(lambda: len(self.results) >= count)
+    async def results_are(self, count: int, seconds: float = 5) -> None:
+        await self._until(lambda: len(self.results) >= count, seconds)
 
     async def handed_out_are(self, count: int) -> None:
         await self._until(lambda: len(self.handed_out) >= count)
@@ -195,8 +195,8 @@ class World:
         async with asyncio.timeout(5):
             await asyncio.gather(*(d.task for d in self.handed_out if d.task))
 
-    async def _until(self, condition: Any) -> None:
-        async with asyncio.timeout(5):
+    async def _until(self, condition: Any, seconds: float = 5) -> None:
+        async with asyncio.timeout(seconds):
             while not condition():
                 self._news.clear()
                 await self._news.wait()
