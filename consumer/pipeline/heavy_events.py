@@ -8,7 +8,7 @@ holds Python's lock for as long as it works.
   core. It has about 60 MB, and up to 150 MB beside it while it decodes; all of it is given back.
 - The intake waits for it, so there is one at a time, and the order of events is kept.
 - When memory runs out the kernel ends that process before ours (`consumer.pipeline.heavy_process`).
-  An event whose process dies `_TRIES` times is refused: it would die of it for ever.
+  An event whose process is ended `_TRIES` times is refused: it would be for ever.
 - It ends when nobody waits for it any more.
 
 What comes back is many pieces, each taken in within a few milliseconds.
@@ -44,7 +44,14 @@ _PROGRAM = (
 
 
 class _ProcessDied(Exception):
-    """The process has ended before its answer was whole."""
+    """The process was ended before its answer was whole, by the kernel or by somebody."""
+
+
+class _NoAnswer(Exception):
+    """The process has ended by itself without an answer: Python does not work there as it should.
+
+    That is nothing about the event.
+    """
 
 
 class HeavyEvents:
@@ -53,7 +60,7 @@ class HeavyEvents:
     Args:
         limits: what an event may hold.
         program: how the process is begun.
-        pause: seconds until a process that died is followed by another.
+        pause: seconds until a process that died is followed by another; later ten times as long.
     """
 
     def __init__(
@@ -75,20 +82,20 @@ class HeavyEvents:
         Raises:
             Malformed: it is no valid event, or can't be decoded with the memory there is.
         """
-        for attempt in range(_TRIES):
-            if attempt:
-                await asyncio.sleep(self._pause)
+        for tried in range(1, _TRIES + 1):
             try:
                 return await self._in_process(value)
             except _ProcessDied as died:
-                log.warning("event.process_died", bytes=len(value), ended=str(died))
-            except OSError as error:
+                _log_death(value, died, tried)
+                if tried < _TRIES:
+                    await asyncio.sleep(self._pause * 10 ** (tried - 1))
+            except (_NoAnswer, OSError) as error:
                 log.warning(
                     "event.decoded_here",
                     bytes=len(value),
                     error=str(error),
                     consequence="heartbeats wait for the second or two that it takes",
-                    what_to_do="let the service begin processes: see its limit of processes",
+                    what_to_do="let the service begin Python processes: see its limits",
                 )
                 return decode(value, self._limits)
         raise _too_heavy(value)
@@ -98,6 +105,8 @@ class HeavyEvents:
 
         Raises:
             OSError: it could not be begun.
+            _NoAnswer: it ended by itself.
+            _ProcessDied: it was ended.
         """
         process = await asyncio.create_subprocess_exec(
             *self._program,
@@ -111,6 +120,8 @@ class HeavyEvents:
         finally:
             with suppress(ProcessLookupError):
                 process.kill()
+            if process.stdout is not None:
+                await process.stdout.read()  # some Pythons count it as ended only after that
             await process.wait()
 
     async def _asked(self, process: Process, value: bytes) -> ProcessedDocument:
@@ -125,7 +136,10 @@ class HeavyEvents:
             while piece := await _piece(answer):
                 chunks += piece
         except (EOFError, ConnectionError):
-            raise _ProcessDied(_ended(await process.wait())) from None
+            code = await process.wait()
+            if code < 0:
+                raise _ProcessDied(f"by signal {-code}") from None
+            raise _NoAnswer(f"its process ended with exit code {code}") from None
         if malformed is not None:
             raise Malformed(*malformed)
         decoded: ProcessedDocument = replace(document, chunks=tuple(chunks))
@@ -140,8 +154,15 @@ async def _piece(answer: asyncio.StreamReader) -> Any:
     return piece
 
 
-def _ended(code: int) -> str:
-    return f"by signal {-code}" if code < 0 else f"with exit code {code}"
+def _log_death(value: bytes, died: _ProcessDied, tried: int) -> None:
+    log.warning(
+        "event.process_died",
+        bytes=len(value),
+        ended=str(died),
+        tries=tried,
+        consequence=f"after {_TRIES} tries the event is dead-lettered as oversized",
+        what_to_do="signal 9: memory is short, give the service more",
+    )
 
 
 def _too_heavy(value: bytes) -> Malformed:

@@ -80,8 +80,12 @@ class Reader:
         value = None if record.unreadable is not None else record.value
         if value is None or not is_heavy(value, self._limits):
             return self.read(record)
+        at = record.at
+        place = {"topic": at.topic, "partition": at.partition, "offset": at.offset}
         try:
-            return self._document(record, await decode_apart(value))
+            with structlog.contextvars.bound_contextvars(**place):
+                document = await decode_apart(value)
+            return self._document(record, document)
         except Malformed as malformed:
             return self._malformed(record, malformed)
 

@@ -158,7 +158,7 @@ async def test_an_event_whose_process_died_once_is_decoded_by_the_next(tmp_path:
     path = f"import sys; sys.path[:] = {sys.path!r}"
     program = (
         f"{path}; import os; from pathlib import Path; b = Path({str(before)!r}); first = not"
-        " b.exists(); b.touch(); first and os._exit(3);"
+        " b.exists(); b.touch(); first and os.kill(os.getpid(), 9);"
         " from consumer.pipeline.heavy_process import main; main()"
     )
     events = HeavyEvents(LIMITS, program=(sys.executable, "-I", "-c", program), pause=0.0)
@@ -166,9 +166,12 @@ async def test_an_event_whose_process_died_once_is_decoded_by_the_next(tmp_path:
     assert await events.decode(value) == decode(value, LIMITS)
 
 
-async def test_where_no_process_can_be_begun_it_is_decoded_here(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "program", [("/no/such/python",), (sys.executable, "-c", "import no_such_thing")]
+)
+async def test_where_no_process_works_it_is_decoded_here(program: tuple[str, ...]) -> None:
     """Slow is better than a dead letter for an event that is well."""
-    events = HeavyEvents(LIMITS, program=(str(tmp_path / "nothing"),))
+    events = HeavyEvents(LIMITS, program=program)
     value = _chunks(20_000, 350)
     assert await events.decode(value) == decode(value, LIMITS)
 
