@@ -51,6 +51,7 @@ from consumer.anythingllm.upload_ways import Ways
 from consumer.anythingllm.vector_databases import UNKNOWN, distances
 from consumer.anythingllm.vouching import Vouching
 from consumer.anythingllm.workspaces import Workspaces
+from consumer.model.blank import is_blank
 from consumer.model.document import ProcessedDocument
 from consumer.model.fault import Fault
 from consumer.model.identity import IdentityTemplate
@@ -285,7 +286,7 @@ class AnythingLLMClient:
         """
         if limit < 1:
             raise ValueError("limit must be at least 1")
-        if not query.strip():
+        if is_blank(query):
             raise AnythingLLMRejectedError("a blank query can't be searched for: nothing was sent")
         errand = self._ordinary(trace_id)
         top = limit * _OVERFETCH

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -114,6 +115,10 @@ class AnythingLLMConfig:
         return self.circuit_breaker.timeout_seconds
 
 
+# People copy it from the pages of the developer API, whose paths begin with /api/v1.
+_API = re.compile(r"(/+api(/+v1)?)?/*\Z")
+
+
 def _base_url(endpoint: str) -> str:
     parts = urlsplit(endpoint.strip())
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -123,8 +128,7 @@ def _base_url(endpoint: str) -> str:
         raise ValueError("endpoint must not hold a user name or password")
     if parts.query or parts.fragment or parts.port == 0:
         raise ValueError("endpoint must end after host, port and path")
-    path = parts.path.rstrip("/").removesuffix("/api")
-    return f"{parts.scheme}://{parts.netloc}{path}/api"
+    return f"{parts.scheme}://{parts.netloc}{_API.sub('', parts.path, count=1)}/api"
 
 
 def _header_safe(name: str, *, value: str) -> None:

@@ -25,6 +25,7 @@ from consumer.anythingllm.models import DocumentRow, VectorHit
 from consumer.anythingllm.transport import NewErrand
 from consumer.anythingllm.upload_body import with_blanks
 from consumer.anythingllm.vector_databases import VectorDatabase, distances
+from consumer.model.blank import trimmed
 from consumer.model.names import Location, Slug, TraceId
 
 _FIRST_TOP = 10  # hits of the first search; each further one asks for ten times as many
@@ -168,7 +169,7 @@ class StorageProof:
 
 def query_of(text: str) -> str:
     """The beginning of a text, as long as a piece that AnythingLLM embeds at once."""
-    kept = text.strip().encode("utf-16-le", "surrogatepass")[: 2 * _LONGEST_QUERY]
+    kept = trimmed(text).encode("utf-16-le", "surrogatepass")[: 2 * _LONGEST_QUERY]
     return kept.decode("utf-16-le", "ignore")
 
 

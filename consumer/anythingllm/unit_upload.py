@@ -45,6 +45,7 @@ from consumer.anythingllm.proof import Sight, query_of
 from consumer.anythingllm.transport import Errand
 from consumer.anythingllm.upload_body import upload_body, with_blanks
 from consumer.anythingllm.upload_ways import Ways
+from consumer.model.blank import is_blank
 from consumer.model.fault import Fault
 from consumer.model.marker import StoredUnit, Unit
 from consumer.model.names import Location, Slug, TraceId
@@ -120,7 +121,7 @@ class RawTextUpload:
         Raises:
             AnythingLLMError: with whose fault it is.
         """
-        if not self._unit.text.strip():
+        if is_blank(self._unit.text):
             raise AnythingLLMRejectedError(f"{self._name}: not sent, blank text can't be embedded")
         await self._ways.readiness.prepare(self._slug, self._trace_id)
         if self._ways.readiness.id_of(self._slug) != self._workspace_id:

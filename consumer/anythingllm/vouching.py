@@ -23,6 +23,7 @@ from consumer.anythingllm.models import VectorHit
 from consumer.anythingllm.proof import Sight, StorageProof
 from consumer.anythingllm.transport import Check, NewErrand
 from consumer.anythingllm.vector_databases import VectorDatabase
+from consumer.model.blank import is_blank
 from consumer.model.difference import ComparableUnit
 from consumer.model.marker import decode_marker
 from consumer.model.names import Location, Slug, TraceId
@@ -169,7 +170,7 @@ class Vouching:
         for key in some:
             sets.clear()
             text = "\n\n".join(asked.texts[digest] for digest in key[1])
-            if key not in wanted or not text.strip():
+            if key not in wanted or is_blank(text):
                 continue
             asked.check()
             sight = await self._proof.near(

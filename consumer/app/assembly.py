@@ -9,6 +9,7 @@ import socket
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from consumer.anythingllm import AnythingLLMStorage
 from consumer.kafka.publisher import OutgoingRecord, Publisher, TooLargeForTopicError
@@ -29,7 +30,15 @@ from consumer.pipeline.journey import Journey
 from consumer.pipeline.key_queues import KeyQueues
 from consumer.pipeline.pauses import Pauses
 from consumer.pipeline.poison_probe import PoisonProbe
-from consumer.pipeline.ports import IsAssigned, IsOurs, Poll, Publish, TakenOverAt, TooLarge
+from consumer.pipeline.ports import (
+    DecodeApart,
+    IsAssigned,
+    IsOurs,
+    Poll,
+    Publish,
+    TakenOverAt,
+    TooLarge,
+)
 from consumer.pipeline.read import Reader
 from consumer.pipeline.reminted_ids import RemintedIds
 from consumer.pipeline.removal import Remover
@@ -54,6 +63,7 @@ class Rooms:
         breaker: that of calls to AnythingLLM; nothing else may feed it.
         clock: monotonic seconds.
         now: wall clock, aware.
+        decode_apart: decodes heavy events without holding the loop.
     """
 
     poll: Poll
@@ -67,6 +77,7 @@ class Rooms:
     rng: random.Random
     clock: Callable[[], float]
     now: Callable[[], datetime]
+    decode_apart: DecodeApart
 
 
 class Pipeline:
@@ -147,7 +158,7 @@ class Pipeline:
         intake = settings.intake
         return Journey(
             rooms.poll,
-            _reader(settings, rooms, routing).read,
+            partial(_reader(settings, rooms, routing).read_apart, decode_apart=rooms.decode_apart),
             applier,
             _settler(settings, rooms, cluster_id),
             self._doubts,

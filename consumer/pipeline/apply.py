@@ -24,6 +24,7 @@ from consumer.pipeline.erasure import Ending, Erased, Eraser
 from consumer.pipeline.gates import Gates
 from consumer.pipeline.index import Index
 from consumer.pipeline.index_rows import AnyStored, StoredRow
+from consumer.pipeline.long_work import beside
 from consumer.pipeline.plan import Plan, make_plan
 from consumer.pipeline.ports import Permits, RightToWork, Storage
 from consumer.pipeline.reminted_ids import RemintedIds
@@ -126,7 +127,8 @@ class Applier:
             stored = tuple(
                 replace(row, digests=()) if known.has_ended(row.version) else row for row in stored
             )
-            plan = make_plan(body.slug, body.document, body.version, stored, epoch=epoch)
+            make = partial(make_plan, body.slug, body.document, body.version, stored, epoch=epoch)
+            plan = await beside(make, len(body.document.chunks) + len(stored))
             self._note_reminted(body, plan)
             try:
                 applied = await self._uploader.carry_out(

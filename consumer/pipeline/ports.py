@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from consumer.model.difference import ComparableUnit
+from consumer.model.document import ProcessedDocument
 from consumer.model.listing import Listed
 from consumer.model.marker import Marker, StoredUnit, Unit
 from consumer.model.names import Location, Slug, TraceId
@@ -329,6 +330,9 @@ Poll = Callable[[float], Awaitable[Delivery | None]]
 
 Permits = Callable[[Slug], bool]
 """Whether a workspace may be touched, by its slug."""
+
+DecodeApart = Callable[[bytes], Awaitable[ProcessedDocument]]
+"""Decodes a heavy event's value as `consumer.pipeline.decode.decode`, without holding the loop."""
 
 IsAssigned = Callable[[], bool]
 """Whether any partition is ours at the moment."""

@@ -30,6 +30,7 @@ from consumer.model.outcome import (
     Superseded,
 )
 from consumer.model.record import Headers, Record
+from consumer.pipeline.long_work import beside
 from consumer.pipeline.ports import Publish, TooLarge
 from consumer.telemetry.metrics import Metrics
 from consumer.telemetry.repeats import RepeatedLine
@@ -92,7 +93,8 @@ class Settler:
             outcome: what became of it.
             seconds: how long the journey took.
         """
-        result = result_of(outcome, self._about(event, outcome))
+        about = self._about(event, outcome)
+        result = await beside(lambda: result_of(outcome, about), _chunks_in(outcome))
         cause = cause_of(outcome)
         if cause is not None:
             await self._publish_letter(event, cause, result)
@@ -122,7 +124,8 @@ class Settler:
         headers: Headers = (("trace_id", result.trace_id.encode()),)
         topic = self._address.results
         try:
-            await self._publish(topic, key, result.encode(), headers)
+            value = await beside(result.encode, result.total_chunks)
+            await self._publish(topic, key, value, headers)
         except TooLarge as error:
             # Its topic takes less than it should. Without an answer the event would come again
             # and again, and the process would die of it each time.
@@ -216,6 +219,16 @@ class Settler:
             errors=result.errors[:3],
             duration_ms=result.duration_ms,
         )
+
+
+def _chunks_in(outcome: Outcome) -> int:
+    match outcome:
+        case Applied():
+            return len(outcome.uploaded) + len(outcome.unchanged) + len(outcome.failed)
+        case Deleted():
+            return len(outcome.kept)
+        case Superseded() | Refused():
+            return 0
 
 
 def cause_of(outcome: Outcome) -> Cause | None:

@@ -269,7 +269,8 @@ class Sweep:
         is_proven = self._storage.is_proven
         left_over = self._carried_out.known(slug, identity).left_over(stored, is_proven)
         # Only then: the copy that stays must not be one that goes for another reason.
-        rest = [unit for unit in stored if unit not in left_over]
+        goes = {unit.location for unit in left_over}
+        rest = [unit for unit in stored if unit.location not in goes]
         doubles = doubles_in(rest, is_proven)
         return [
             *left_over,

@@ -30,6 +30,7 @@ from consumer.pipeline.gates import Gates
 from consumer.pipeline.giving_up import GivingUp
 from consumer.pipeline.index import Index
 from consumer.pipeline.index_rows import AnyStored
+from consumer.pipeline.long_work import in_slices
 from consumer.pipeline.plan import Plan
 from consumer.pipeline.ports import RightToWork, Storage
 from consumer.pipeline.request_slots import RequestSlots
@@ -129,7 +130,7 @@ class Uploader:
             PlanOutdated: the workspace vanished, or others may have changed it while it did not
                 work, so what was stored there may be gone.
         """
-        work = UploadState(plan, right, trace_id, self._pending(plan, right, trace_id))
+        work = UploadState(plan, right, trace_id, await self._pending(plan, right, trace_id))
         uploads = [pending.upload for pending in work.pending]
         try:
             if work.pending:
@@ -161,7 +162,9 @@ class Uploader:
         if self._index.epoch(work.slug) != work.plan.epoch:
             raise PlanOutdated(work.slug, work.uploaded, erased)
 
-    def _pending(self, plan: Plan, right: RightToWork, trace_id: TraceId) -> list[PendingUnit]:
+    async def _pending(
+        self, plan: Plan, right: RightToWork, trace_id: TraceId
+    ) -> list[PendingUnit]:
         def pending(unit: Unit) -> PendingUnit:
             def check() -> None:
                 right.check()
@@ -172,7 +175,7 @@ class Uploader:
             made = PendingUnit(unit, upload)
             return made
 
-        return [pending(unit) for unit in plan.missing]
+        return await in_slices(pending(unit) for unit in plan.missing)
 
     async def _upload(self, work: UploadState, *, is_replay: bool) -> None:
         """Round after round, until every chunk's fate is known."""

@@ -217,7 +217,7 @@ class AnythingLLMSettings:
     endpoint: str = setting(
         "http://localhost:3001",
         url(),
-        "Base URL, with or without `/api` at its end.",
+        "Base URL, with or without `/api` or `/api/v1` at its end.",
     )
     timeout_seconds: float = setting(
         "30",
@@ -381,7 +381,8 @@ class DocumentSettings:
     max_chunks: int = setting(
         "20000",
         count(1, 1_000_000, "chunks"),
-        "Documents with more chunks are dead-lettered as `oversized`.",
+        "Documents with more chunks are dead-lettered as `oversized`, and so are events with more"
+        " JSON values than 50 for each of these chunks, or than a million if that is more.",
     )
     max_chunk_bytes: int = setting(
         "1 MiB",

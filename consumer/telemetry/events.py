@@ -46,6 +46,8 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "lag.unknown": "Kafka did not say how far behind we are; the metric keeps its value.",
         # Understanding
         "document.odd": "An event deviates from the contract in ways that are accepted.",
+        "event.process_died": "The process that decodes a heavy event died; it is tried again.",
+        "event.decoded_here": "No process could be begun for a heavy event; all else waits for it.",
         "version.capped": "A version lies too far in the future; the record's time is taken.",
         "routing.collision": "Different technologies share one workspace slug.",
         # Storing

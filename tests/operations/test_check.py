@@ -32,6 +32,13 @@ async def test_check_finds_nothing_where_all_is_right(operator: Operator) -> Non
     assert operator.stage.simulator.state.workspaces == workspaces
 
 
+async def test_check_takes_the_address_of_the_developer_api(operator: Operator) -> None:
+    """People copy it from its pages, where paths begin with /api/v1."""
+    endpoint = f"{operator.stage.simulator.endpoint}/api/v1/"
+    ended = await operator.run("check", "--json", ANYTHINGLLM_ENDPOINT=endpoint)
+    assert (ended.code, wrong_findings(ended), ended.err) == (0, [], "")
+
+
 @pytest.mark.parametrize(
     ("faults", "settings", "subject", "what_to_do"),
     [

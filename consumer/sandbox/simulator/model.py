@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import random
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -287,8 +287,8 @@ class Model:
 
 def wanted_slugs(add_to_workspaces: str) -> list[str]:
     """The slugs of ``addToWorkspaces``: trimmed and lower-cased, empty ones dropped."""
-    slugs: Iterable[str] = (slug.strip().lower() for slug in add_to_workspaces.split(","))
-    return [slug for slug in slugs if slug]
+    slugs = (slug.strip(text.BLANKS) for slug in add_to_workspaces.split(","))
+    return [slug.lower() for slug in slugs if slug]
 
 
 def storable(title: object, content: object) -> bool:

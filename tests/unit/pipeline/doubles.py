@@ -213,8 +213,10 @@ class Storage:
             raise self.listing_fails.pop(0)
         if listed.etag == unless:
             return None
-        for unit in answer:
+        for number, unit in enumerate(answer):
             take(unit)
+            if number % 500 == 499:
+                await asyncio.sleep(0)  # rows arrive in pieces
         return listed
 
     async def rows_prove(self, *, trace_id: TraceId) -> bool:
@@ -273,9 +275,11 @@ class Storage:
         check()
         self.calls.append(f"remove {len(locations)}")
         await self.removing.passed()
+        await asyncio.sleep(0)
         if self.removal_fails:
             raise self.removal_fails.pop(0)
-        self.units = [unit for unit in self.units if unit.location not in locations]
+        gone = set(locations)
+        self.units = [unit for unit in self.units if unit.location not in gone]
 
 
 class Clock:
