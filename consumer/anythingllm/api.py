@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from consumer.anythingllm.calls import Answer, Call
+from consumer.anythingllm.effects import SAID_NO
 from consumer.anythingllm.errors import (
     AnythingLLMAuthenticationError,
     AnythingLLMError,
@@ -22,6 +23,7 @@ from consumer.anythingllm.errors import (
     AnythingLLMNotFoundError,
     AnythingLLMProtocolError,
     AnythingLLMRejectedError,
+    leave_in_doubt,
 )
 from consumer.anythingllm.listing_parser import ListingParser, first_text, metadata_of, workspace_of
 from consumer.anythingllm.models import (
@@ -199,7 +201,8 @@ class Api:
         call = Call("DELETE", "/v1/system/remove-documents", body, expect=("success",))
         fields = await self._call(errand, call)
         if fields["success"] is not True:
-            raise AnythingLLMError(f"{call}: answered that it did not remove the documents")
+            refused = AnythingLLMError(f"{call}: answered that it did not remove the documents")
+            raise leave_in_doubt(refused, SAID_NO)
 
     async def relist(
         self,
@@ -357,11 +360,13 @@ class Api:
         except AnythingLLMAuthenticationError as error:
             if not call.guarded or not await self._accepts_key(errand):
                 raise
-            raise AnythingLLMForbiddenError(
+            forbidden = AnythingLLMForbiddenError(
                 f"{call}: answered {error.http_status} although the API key is accepted: "
                 "AnythingLLM, or a proxy before it, forbids this",
                 http_status=error.http_status,
-            ) from error
+            )
+            forbidden.unproven = error.unproven
+            raise forbidden from error
 
     async def _accepts_key(self, errand: Errand) -> bool:
         soon = min(errand.deadline, errand.clock() + _KEY_SECONDS)
@@ -393,9 +398,11 @@ def _missing(slug: Slug) -> Iterator[None]:
     except AnythingLLMError as error:
         if error.http_status != 400:
             raise
-        raise AnythingLLMNotFoundError(
+        missing = AnythingLLMNotFoundError(
             f"AnythingLLM has no workspace {slug!r}", http_status=400
-        ) from error
+        )
+        missing.unproven = error.unproven
+        raise missing from error
 
 
 @contextmanager

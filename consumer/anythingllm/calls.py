@@ -10,10 +10,12 @@ from typing import Any
 
 import orjson
 
+from consumer.anythingllm.effects import STRANGE, is_anythingllm
 from consumer.anythingllm.errors import (
     AnythingLLMProtocolError,
     AnythingLLMRejectedError,
     failure_of,
+    leave_in_doubt,
     retry_after_of,
 )
 from consumer.model.fault import Fault
@@ -96,12 +98,14 @@ def judged(
     date = _date_of(headers.get("Date")) or now
     is_json = content_type == "application/json"
     if status != 200:
+        reason = _reason(raw) if is_json else ""
         raise failure_of(
             str(call),
             status,
             changes=call.changes,
-            reason=_reason(raw) if is_json else "",
+            reason=reason,
             retry_after=retry_after_of(headers.get("Retry-After"), date),
+            is_own=is_anythingllm(headers, content_type, reason),
         )
     if is_json:
         return Answer(_fields(call, raw), date)
@@ -113,7 +117,8 @@ def judged(
         fault=Fault.THEIRS,
         http_status=200,
     )
-    strange.unproven = call.changes
+    if call.changes:
+        leave_in_doubt(strange, STRANGE)
     raise strange
 
 

@@ -1,7 +1,6 @@
 """Where aiohttp's exceptions end: what they mean for a call, and whether anything was sent.
 
-A request of which no byte left did nothing and may be repeated. A request that was sent and got no
-complete answer may still take effect: AnythingLLM 1.16 goes on after its client has left.
+What that means for the effect of the request is in the table of `consumer.anythingllm.effects`.
 """
 
 from __future__ import annotations
@@ -55,8 +54,12 @@ async def translating_errors(
             f"{call}: no complete answer within {seconds:.1f} s", ambiguous=call.changes
         ) from error
     except aiohttp.ClientResponseError as error:
+        # Also a header that is too large; and of a CONNECT to a proxy, before anything was sent.
         raise AnythingLLMProtocolError(
-            f"{call}: what answers there does not speak HTTP", fault=Fault.THEIRS
+            f"{call}: the answer's header can't be read: what answers there does not speak HTTP,"
+            " or sends larger headers than 8 KiB a line",
+            fault=Fault.THEIRS,
+            ambiguous=call.changes and sent.any,
         ) from error
     except (aiohttp.ClientError, OSError) as error:
         raise _lost(call, error, sent=sent.any) from error

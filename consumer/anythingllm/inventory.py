@@ -302,7 +302,7 @@ def _errand(seconds: float, trace_id: TraceId | None = None) -> Errand:
 def _readiness(config: AnythingLLMConfig, api: Api, database: DatabaseInUse) -> Readiness:
     return Readiness(
         api,
-        Workspaces(api, database, may_create=False),
+        Workspaces(api, database, None),
         StorageProof(api, errand=_errand, timeout=config.timeout),
         database,
         errand=_errand,
