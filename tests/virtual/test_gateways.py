@@ -7,15 +7,17 @@ a proxy that gives up before we do.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
+from consumer.anythingllm import AnythingLLMClient, AnythingLLMConfig, CircuitOpenError
 from consumer.model.marker import decode_marker
 from consumer.sandbox.simulator import VectorDb
+from tests.client.support import document
 from tests.virtual.ingress import Ingress, ingress
 from tests.virtual.loop import soon, virtually
 from tests.virtual.world import HOUR, World, event, on_each_database, world
@@ -96,6 +98,48 @@ def test_an_upload_with_any_answer_is_stored_once(name: str, way: str) -> None:
             assert took < (60 if way == "applied" else 160), "two minutes prove that nothing comes"
             if name not in OVER:
                 assert w.uploads() - before == 3, "nothing took effect twice, not even for a while"
+
+    run()
+
+
+@pytest.mark.parametrize("kind", ["reset-after", "fin-after", "half-body", "truncated"])
+@virtually
+async def test_an_upload_whose_answer_is_cut_short_is_stored_once(kind: str) -> None:
+    """It was stored: the listing says so at once."""
+    async with _steady() as w:
+        w.sim.faults.add(kind, path=RAW_TEXT, contains="text 1 of a", times=1)
+        begun, before = w.loop.now, w.uploads()
+        w.publish(event("a", _texts()))
+        await w.settled(within=60)
+        assert w.loop.now - begun < 30
+        await w.idle(2 * AMBIGUITY)
+
+        assert w.copies() == {1: 4}
+        assert w.uploads() - before == 3
+
+
+@pytest.mark.parametrize("status", [408, 500, 502, 503, 524])
+@pytest.mark.parametrize("late", [0.0, 45.0])
+def test_the_client_alone_makes_no_copy_either(status: int, late: float) -> None:
+    """`upload_document`, with its defaults, called again while its breaker is open."""
+
+    @virtually
+    async def run() -> None:
+        async with ingress() as proxy, world() as w:
+            proxy.upstream = int(w.sim.endpoint.rsplit(":", 1)[1])
+            proxy.hasty, proxy.gave_up, proxy.late = "/raw-text", status, late
+            config = AnythingLLMConfig(proxy.endpoint, w.sim.api_key)
+            async with AnythingLLMClient(config, clock=w.loop.time) as client:
+                for _ in range(5):
+                    with suppress(CircuitOpenError):
+                        stored = await client.upload_document("docs", document("one", "two"))
+                        if stored.status == "succeeded":
+                            break
+                    await w.idle(60)
+
+            assert stored.status == "succeeded"
+            assert w.copies() == {1: 2}
+            assert w.uploads() == 2, "nothing took effect twice, not even for a while"
 
     run()
 
@@ -354,3 +398,58 @@ async def test_a_restart_while_a_file_is_embedded_again_costs_no_ambiguity_time(
         assert w.copies() == {1: 4}
         assert len(w.sim.chunks("docs")) == 4
         assert took < 120
+
+
+@virtually
+async def test_a_restart_while_a_workspace_is_created_costs_no_ambiguity_time() -> None:
+    """It may have been made or not: there is one afterwards, and soon."""
+    async with ingress() as proxy, _behind(proxy) as w:
+        slow = w.sim.faults.add("delay", path="*/workspace/new", seconds=60, times=1)
+        w.publish(event("a", _texts(), technology="fresh"))
+        await soon(lambda: slow.fired == 1)
+        await w.idle(1)
+        await _restart(w, 15)
+        back = w.loop.now
+        await w.settled(within=HOUR)
+        assert w.loop.now - back < 120
+        await w.idle(2 * AMBIGUITY)
+
+        assert sorted(w.sim.state.workspaces) == ["docs", "fresh"]
+        assert w.copies() == {1: 4}
+
+
+@virtually
+async def test_a_restart_while_something_is_removed_costs_no_ambiguity_time() -> None:
+    """The removal is repeated, and what is published behind it does not wait for it."""
+    async with ingress() as proxy, _behind(proxy) as w:
+        w.publish(event("a", ["one", "two"]))
+        await w.settled()
+        slow = w.sim.faults.add("delay", path="*/remove-documents", seconds=60, times=1)
+        w.publish(event("a", ["one", "new"], day=1))
+        await soon(lambda: slow.fired == 1)
+        w.publish(event("a", ["one", "two"], day=2))
+        await w.idle(1)
+        await _restart(w, 15)
+        back = w.loop.now
+        await w.settled(within=HOUR)
+        assert w.loop.now - back < 120
+        await w.idle(2 * AMBIGUITY)
+
+        assert sorted(text for _, text, _ in w.sim.chunks("docs")) == ["one", "two", "up"]
+        assert w.copies() == {1: 3}
+
+
+@virtually
+async def test_a_health_check_that_gives_up_on_a_busy_server_leaves_no_copy() -> None:
+    """It looks like a restart, and what was sent before comes all the same: the sweep takes it."""
+    async with ingress() as proxy, _behind(proxy) as w:
+        w.sim.faults.add("delay", path=RAW_TEXT, contains="text 1 of a", seconds=300, times=1)
+        w.publish(event("a", _texts()))
+        await w.idle(125)
+        upstream, proxy.upstream, proxy.status = proxy.upstream, 0, 503
+        await w.idle(40)
+        proxy.upstream = upstream
+        await w.settled(within=180)
+        await w.idle(2 * AMBIGUITY)
+
+        assert w.copies() == {1: 4}
