@@ -68,15 +68,16 @@ def _sentinels(w: World, slug: str = "docs") -> int:
     return sum(decode_marker(source) is None for source, _, _ in w.sim.chunks(slug))
 
 
+@on_each_database
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", ANSWERS)
-def test_an_upload_with_any_answer_is_stored_once(name: str, way: str) -> None:
+def test_an_upload_with_any_answer_is_stored_once(name: str, way: str, vector_db: str) -> None:
     """It is looked for before it is sent again; what comes late leaves no copy that stays."""
     is_applied, late = WAYS[way]
 
     @virtually
     async def run() -> None:
-        async with _steady() as w:
+        async with _steady(vector_db) as w:
             w.sim.faults.add(
                 **ANSWERS[name],
                 path=RAW_TEXT,
@@ -145,9 +146,9 @@ def test_the_client_alone_makes_no_copy_either(status: int, late: float) -> None
 
 
 @asynccontextmanager
-async def _behind(proxy: Ingress) -> AsyncIterator[World]:
+async def _behind(proxy: Ingress, vector_db: str = VectorDb.LANCEDB) -> AsyncIterator[World]:
     """As `_steady`, with the proxy before AnythingLLM."""
-    async with world(ANYTHINGLLM_ENDPOINT=proxy.endpoint) as w:
+    async with world(vector_db=vector_db, ANYTHINGLLM_ENDPOINT=proxy.endpoint) as w:
         proxy.upstream = int(w.sim.endpoint.rsplit(":", 1)[1])
         w.sim.faults.latency = 0.02
         w.publish(event("warm", ["up"]))
@@ -453,3 +454,65 @@ async def test_a_health_check_that_gives_up_on_a_busy_server_leaves_no_copy() ->
         await w.idle(2 * AMBIGUITY)
 
         assert w.copies() == {1: 4}
+
+
+@on_each_database
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", ["408", "500", "502", "503", "524", "html 200", "large header"])
+def test_a_test_document_with_any_answer_keeps_no_workspace_and_stays_nowhere(
+    name: str, way: str, vector_db: str
+) -> None:
+    """A fresh workspace gets ready; what came late of its test documents goes."""
+    is_applied, late = WAYS[way]
+
+    @virtually
+    async def run() -> None:
+        async with _steady(vector_db) as w:
+            w.sim.faults.add(
+                **ANSWERS[name],
+                path=RAW_TEXT,
+                contains="readiness check",
+                times=1,
+                apply=is_applied,
+                late=late,
+            )
+            begun = w.loop.now
+            w.publish(event("a", _texts(), technology="fresh"))
+            await w.settled(within=HOUR)
+            assert w.loop.now - begun < (60 if way == "applied" else 240)
+            await w.idle(HOUR)
+
+            assert w.copies() == {1: 4}
+            assert w.letters == []
+            assert [_sentinels(w, slug) for slug in ("docs", "fresh")] == [0, 0]
+
+    run()
+
+
+@on_each_database
+@pytest.mark.parametrize("status", [502, 524, 500])
+@pytest.mark.parametrize("late", [0.0, 45.0])
+def test_a_proxy_that_answers_every_removal_itself_and_lets_it_go_on(
+    status: int, late: float, vector_db: str
+) -> None:
+    """Also those of the test documents that show whether removals work (pgvector)."""
+
+    @virtually
+    async def run() -> None:
+        async with ingress() as proxy, _behind(proxy, vector_db) as w:
+            w.publish(event("a", ["one", "two"]))
+            w.publish(event("b", ["three"]))
+            await w.settled()
+            proxy.hasty, proxy.gave_up, proxy.late = "/remove-documents", status, late
+            begun = w.loop.now
+            w.publish(event("a", ["one", "new"], day=1))
+            w.publish(None, key="b")
+            await w.settled(within=HOUR)
+            assert w.loop.now - begun < 900
+            await w.idle(HOUR)
+
+            assert sorted(text for _, text, _ in w.sim.chunks("docs")) == ["new", "one", "up"]
+            assert w.copies() == {1: 3}
+            assert w.letters == []
+
+    run()
