@@ -25,6 +25,7 @@ from consumer.anythingllm.database_control import DatabaseControl
 from consumer.anythingllm.database_in_use import DatabaseInUse
 from consumer.anythingllm.database_look import another_answers
 from consumer.anythingllm.document_upload import DocumentUploads
+from consumer.anythingllm.effects import LATE_SECONDS
 from consumer.anythingllm.errors import (
     AnythingLLMRejectedError,
     AnythingLLMServerError,
@@ -433,6 +434,7 @@ class AnythingLLMClient:
             timeout=self._config.timeout,
             upload_timeout=upload_timeout,
             pause=self._config.sentinel_pause,
+            late=min(LATE_SECONDS, self._config.ambiguity_seconds),
             clock=self._clock,
             sleep=self._sleep,
         )

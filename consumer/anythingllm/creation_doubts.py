@@ -12,13 +12,13 @@ from collections.abc import Callable
 
 import structlog
 
+from consumer.anythingllm.effects import LATE_SECONDS
 from consumer.anythingllm.errors import AnythingLLMPendingError
 from consumer.anythingllm.restarts import Restarts
 from consumer.model.names import Slug
 
 log = structlog.get_logger(__name__)
 
-LATE_SECONDS = 120.0  # in which a request that has reached nobody yet may still arrive
 _AGAIN_SECONDS = 5.0  # between two looks
 
 

@@ -57,6 +57,11 @@ _SERVER_GOES_ON = frozenset({408, 499})  # the only 4xx that say so
 _NOBODY_THERE = frozenset({502, 503, 521, 523})
 
 
+LATE_SECONDS = 120.0
+"""In which a request may still arrive that a gateway has answered: after that what AnythingLLM has
+not begun it will not begin. Beginning leaves a trace (a file, a workspace); embedding goes on."""
+
+
 class Effect(Enum):
     """What is known of the effect of a request that changes something.
 

@@ -36,6 +36,7 @@ import structlog
 
 from consumer.anythingllm.api import Api, checked_slug
 from consumer.anythingllm.database_in_use import DatabaseInUse
+from consumer.anythingllm.effects import LATE_SECONDS
 from consumer.anythingllm.errors import (
     AnythingLLMConnectionError,
     AnythingLLMError,
@@ -61,7 +62,6 @@ ABANDONED_AGE = timedelta(minutes=10)  # a sentinel this old belongs to a proces
 ROUNDS = 5  # sentinels tried; each loss means that another process was creating the table
 CONFIRMED_SECONDS = 5.0  # between two looks at the counts (rule 5); they are cheap, not free
 _LOOK_SECONDS = 1.0  # between two looks for a sentinel that is not seen yet
-_LATE_SECONDS = 120.0  # in which a sentinel may come whose upload got no clear answer
 _LONGEST_PAUSE = 10.0  # seconds between two looks for it
 _TOP = 1_000  # more than a workspace can hold that is not yet in use (13 uploads/s for 60 s)
 
@@ -99,6 +99,7 @@ class Readiness:
         timeout: seconds for an ordinary call.
         upload_timeout: seconds for a sentinel's upload.
         pause: seconds between the two looks.
+        late: seconds in which a request without a clear answer may take effect.
         clock: monotonic seconds.
     """
 
@@ -113,6 +114,7 @@ class Readiness:
         timeout: float,
         upload_timeout: float,
         pause: float,
+        late: float = LATE_SECONDS,
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
     ) -> None:
@@ -124,6 +126,7 @@ class Readiness:
         self._timeout = timeout
         self._upload_timeout = upload_timeout
         self._pause = pause
+        self._late = late
         self._clock = clock
         self._sleep = sleep
         self._on_change: Callable[[Slug], None] = lambda slug: None
@@ -263,7 +266,7 @@ class Readiness:
             doubt = await self._remove_in_doubt(litter, trace_id)
         finally:
             await self._remove_sentinels(slug, trace_id, litter)
-        late = _LATE_SECONDS if doubt is not None and doubt.ambiguous else 0.0
+        late = self._late if doubt is not None and doubt.ambiguous else 0.0
         if not await self._comes_to(slug, sentinel, trace_id, seen=False, check=check, late=late):
             if doubt is not None:
                 raise doubt
@@ -415,7 +418,7 @@ class Readiness:
 
         Behind a proxy that answers before AnythingLLM does, no other one would get an answer.
         """
-        until = self._clock() + (_LATE_SECONDS if doubt.ambiguous else 0.0)
+        until = self._clock() + (self._late if doubt.ambiguous else 0.0)
         pause = _LOOK_SECONDS
         while not (found := await self._proof.by_listing(slug, {source}, trace_id)):
             if self._clock() >= until:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from consumer.anythingllm.effects import DoubtEnd
+from consumer.anythingllm.effects import LATE_SECONDS, DoubtEnd
 from consumer.anythingllm.errors import AnythingLLMError, AnythingLLMPendingError
 from consumer.anythingllm.marker_lookup import LEAST_DISTANCE, due_after
 from consumer.anythingllm.upload_ways import Ways
@@ -25,7 +25,6 @@ from consumer.model.names import Location, Slug, TraceId
 
 log = structlog.get_logger(__name__)
 
-FILE_SECONDS = 120.0  # from when on a missing file proves something; embedding takes up to a minute
 _AGAIN_SECONDS = 5.0  # until the files are looked at again that somebody has just looked at
 _SHORTEST_WAIT = 0.01  # seconds; the caller must not spin
 
@@ -175,7 +174,7 @@ class UploadDoubt:
         return restarts.away_at > wait.since
 
     def _is_file_due(self, wait: _Wait) -> bool:
-        return not self._has_file and self._ways.clock() >= wait.since + FILE_SECONDS
+        return not self._has_file and self._ways.clock() >= wait.since + LATE_SECONDS
 
     async def _without_file(self, wait: _Wait) -> DoubtEnd | None:
         """`DoubtEnd.NOT_THERE`, where it is proven that AnythingLLM never began with it."""
@@ -187,7 +186,7 @@ class UploadDoubt:
                 FILE_STORE,
                 self._marker,
                 since=wait.since,
-                after=wait.since + FILE_SECONDS,
+                after=wait.since + LATE_SECONDS,
                 trace_id=self._trace_id,
             )
         except AnythingLLMError as error:
@@ -201,5 +200,5 @@ class UploadDoubt:
     def _due(self, wait: _Wait, looked: float) -> float:
         """When to look again."""
         due = min(due_after(looked, wait.since), wait.until)
-        file_due = wait.since + FILE_SECONDS
+        file_due = wait.since + LATE_SECONDS
         return min(due, file_due) if self._ways.clock() < file_due else due
