@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from consumer.anythingllm.calls import Answer, Call
-from consumer.anythingllm.effects import SAID_NO
+from consumer.anythingllm.effects import SAID_NO, STRANGE
 from consumer.anythingllm.errors import (
     AnythingLLMAuthenticationError,
     AnythingLLMError,
@@ -411,11 +411,10 @@ def _shape(call: Call) -> Iterator[None]:
     try:
         yield
     except (KeyError, IndexError, TypeError, ValueError) as error:
-        raise AnythingLLMProtocolError(
-            f"{call}: the answer has another shape than AnythingLLM 1.16 gives it",
-            ambiguous=call.changes,
-            http_status=200,
-        ) from error
+        strange = AnythingLLMProtocolError(
+            f"{call}: the answer has another shape than AnythingLLM 1.16 gives it", http_status=200
+        )
+        raise leave_in_doubt(strange, STRANGE, changes=call.changes) from error
 
 
 def _hit(result: dict[str, Any]) -> VectorHit:

@@ -117,9 +117,7 @@ def judged(
         fault=Fault.THEIRS,
         http_status=200,
     )
-    if call.changes:
-        leave_in_doubt(strange, STRANGE)
-    raise strange
+    raise leave_in_doubt(strange, STRANGE, changes=call.changes)
 
 
 def _fields(call: Call, raw: bytes) -> dict[str, Any]:
@@ -130,11 +128,10 @@ def _fields(call: Call, raw: bytes) -> dict[str, Any]:
     if isinstance(fields, dict) and all(key in fields for key in call.expect):
         return fields
     wanted = f"an object with {', '.join(call.expect)}" if call.expect else "an object"
-    raise AnythingLLMProtocolError(
-        f"{call}: answered 200 with JSON that is not {wanted}",
-        ambiguous=call.changes,
-        http_status=200,
-    ) from None
+    strange = AnythingLLMProtocolError(
+        f"{call}: answered 200 with JSON that is not {wanted}", http_status=200
+    )
+    raise leave_in_doubt(strange, STRANGE, changes=call.changes) from None
 
 
 def _reason(raw: bytes) -> str:

@@ -5,29 +5,7 @@ or may still: gateways give up, restart and judge while AnythingLLM goes on. So 
 is known to mean "nothing happened" is believed. Everything else is looked for before it is sent
 again, with uploads, embeddings (``update-embeddings``), removals and new workspaces alike.
 
-=========================================  ========  ==============================================
-answer                                     effect    source
-=========================================  ========  ==============================================
-no connection was made, nothing was sent   NOTHING   aiohttp: raised before the first byte left
-AnythingLLM's own 4xx                      NOTHING   measured on 1.16: refused before it begins
-500 "... not online", "fetch failed"       NOTHING   measured on 1.16: its collector was not reached
-AnythingLLM's own 500, 200 "success:false" OVER      its handler ended; what it did before stays
-3xx                                        OVER      RFC 9110, 15.4: whoever redirects does not act
-4xx of somebody else, 501, 505             OVER      RFC 9110, 15.5: refused; a filter may refuse
-                                                     the *answer* of what was done (ModSecurity,
-                                                     phase 4: raw-text's answer echoes the text)
-408, 504, 524                              OPEN      a proxy gave up waiting (RFC 9110, Cloudflare)
-499                                        OPEN      nginx: who asked has left, the server goes on
-500 of somebody else, 502, 503, other 5xx  OPEN      RFC 9110, 15.6: the gateway got no answer that
-                                                     it could use; nobody knows of the request
-any other status                           OPEN      nobody knows what it means
-200 that is no JSON (a page, plain text)   OPEN      of a proxy: a login page, a maintenance page
-200 with JSON of another shape             OPEN      not what AnythingLLM 1.16 answers
-a header that is too large or no HTTP      OPEN      the answer to a request that was sent is lost
-a body that is cut short or too large      OPEN      the same
-the connection broke, the time was over    OPEN      measured on 1.16: it goes on after its client
-                                                     has left, for up to 600 s
-=========================================  ========  ==============================================
+The table is `STATUSES` and the rows below it, each with its source.
 
 What ends a doubt is `DoubtEnd`, each with its source. Only the first of them is beyond doubt, so
 whatever was sent again is looked for once more by the sweep when the ambiguity time is over.
@@ -35,12 +13,12 @@ whatever was sent again is looked for once more by the sweep when the ambiguity 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from enum import Enum
 
-_FRAMEWORK = (
-    "Express"  # in AnythingLLM's ``X-Powered-By`` (measured); no gateway of note is Express
-)
+# AnythingLLM's ``X-Powered-By`` (measured on 1.16). Gateways pass it on and have none of their own.
+_FRAMEWORK = "Express"
 
 # The texts with which AnythingLLM 1.16 answers 500 when its document collector is the trouble.
 COLLECTOR_OFFLINE = "not online"
@@ -49,13 +27,9 @@ COLLECTOR_STALE = "fetch failed"
 # Texts of AnythingLLM 1.16's own refusals, where a proxy removes the header.
 _OWN_TEXTS = frozenset({"No valid api key found.", "A processing error occurred.", COLLECTOR_STALE})
 
-_REFUSED_BY_ANYBODY = frozenset({501, 505})  # the request is of a kind that is not served at all
-_SERVER_GOES_ON = frozenset({408, 499})  # the only 4xx that say so
-
 # What a proxy answers itself when it reaches nobody (RFC 9110, 15.6.3 and 15.6.4; Cloudflare 521,
 # 523). To a ping that a busy server would answer late, but would answer.
 _NOBODY_THERE = frozenset({502, 503, 521, 523})
-
 
 LATE_SECONDS = 120.0
 """In which a request may still arrive that a gateway has answered: after that what AnythingLLM has
@@ -96,16 +70,97 @@ class DoubtEnd(Enum):
     TIME = "the ambiguity time is over"
 
 
-UNREADABLE = LOST = STRANGE = Effect.OPEN
-"""Of an answer that can't be read, that never came, that is not of AnythingLLM's API."""
-SAID_NO = Effect.OVER
-"""Of AnythingLLM's own 200 that says that it did not do it."""
-NOT_SENT = Effect.NOTHING
-"""Of a request of which no byte has left."""
+@dataclass(frozen=True, slots=True)
+class EffectRow:
+    """One row of the table.
+
+    Args:
+        answer: what was answered, in words.
+        effect: what that says.
+        source: how we know.
+        statuses: the answer's status is one of these.
+        is_own: AnythingLLM itself has to have answered; False: whoever did.
+    """
+
+    answer: str
+    effect: Effect
+    source: str
+    statuses: Collection[int] = ()
+    is_own: bool = False
 
 
-def effect_of(status: int, reason: str, *, is_own: bool) -> Effect:
-    """What a status says (the table above).
+STATUSES = (
+    EffectRow("408, gave up waiting", Effect.OPEN, "RFC 9110, 15.5.9; proxies", frozenset({408})),
+    EffectRow(
+        "499, who asked has left", Effect.OPEN, "nginx: the server goes on", frozenset({499})
+    ),
+    EffectRow(
+        "AnythingLLM's own 4xx",
+        Effect.NOTHING,
+        "measured on 1.16: refused before it begins",
+        range(400, 500),
+        is_own=True,
+    ),
+    EffectRow(
+        "4xx of somebody else",
+        Effect.OVER,
+        "RFC 9110, 15.5: refused. But a filter may refuse the answer to what was done (ModSecurity,"
+        " phase 4), and raw-text's answer echoes the text",
+        range(400, 500),
+    ),
+    EffectRow(
+        "3xx", Effect.OVER, "RFC 9110, 15.4: whoever redirects does not act", range(300, 400)
+    ),
+    EffectRow(
+        "501, 505", Effect.OVER, "RFC 9110, 15.6.2, 15.6.6: not served", frozenset({501, 505})
+    ),
+    EffectRow(
+        "AnythingLLM's own 500",
+        Effect.OVER,
+        "measured on 1.16: its handler has ended; what it did before stays",
+        frozenset({500}),
+        is_own=True,
+    ),
+    EffectRow(
+        "any other 5xx: 500 of somebody else, 502, 503, 504, 520, 522, 524",
+        Effect.OPEN,
+        "RFC 9110, 15.6; Cloudflare: a gateway got no answer that it could use, or not in time",
+        range(500, 600),
+    ),
+)
+"""Of a status; the first that fits."""
+
+ANY_OTHER = EffectRow("any other status", Effect.OPEN, "nobody knows what it means")
+COLLECTOR = EffectRow(
+    '500 "... not online", "fetch failed"',
+    Effect.NOTHING,
+    "measured on 1.16: it did not reach its collector",
+)
+NOT_SENT = EffectRow(
+    "no connection", Effect.NOTHING, "aiohttp: raised before the first byte has left"
+)
+LOST = EffectRow(
+    "the time was over, the connection broke, the body was cut short",
+    Effect.OPEN,
+    "measured on 1.16: it goes on after its client has left, for up to 600 s",
+)
+UNREADABLE = EffectRow(
+    "no HTTP, a header or a body that is too large",
+    Effect.OPEN,
+    "aiohttp: the answer to a request that was sent is lost",
+)
+STRANGE = EffectRow(
+    "200 with a page, plain text, or JSON of another shape",
+    Effect.OPEN,
+    "measured on 1.16: it answers otherwise; login and maintenance pages of proxies",
+)
+SAID_NO = EffectRow(
+    '200 "success": false', Effect.OVER, "AnythingLLM's source: its handler has ended"
+)
+
+
+def row_of(status: int, reason: str, *, is_own: bool) -> EffectRow:
+    """The row of a status.
 
     Args:
         status: of the answer; 200 is not for this function.
@@ -113,14 +168,11 @@ def effect_of(status: int, reason: str, *, is_own: bool) -> Effect:
         is_own: whether AnythingLLM itself answered (`is_anythingllm`).
     """
     if status == 500 and is_collector_trouble(reason):
-        return Effect.NOTHING
-    if status in _SERVER_GOES_ON:
-        return Effect.OPEN
-    if 400 <= status < 500:
-        return Effect.NOTHING if is_own else Effect.OVER
-    if 300 <= status < 400 or status in _REFUSED_BY_ANYBODY:
-        return Effect.OVER
-    return Effect.OVER if is_own and status == 500 else Effect.OPEN
+        return COLLECTOR
+    for row in STATUSES:
+        if status in row.statuses and (is_own or not row.is_own):
+            return row
+    return ANY_OTHER
 
 
 def is_collector_trouble(reason: str) -> bool:

@@ -22,8 +22,9 @@ from email.utils import parsedate_to_datetime
 from consumer.anythingllm.effects import (
     COLLECTOR_STALE,
     Effect,
-    effect_of,
+    EffectRow,
     is_collector_trouble,
+    row_of,
 )
 from consumer.model.fault import Failure, Fault
 
@@ -172,17 +173,24 @@ def failure_of(
         http_status=status,
         retry_after=retry_after,
     )
-    if changes:
-        leave_in_doubt(failure, effect_of(status, reason, is_own=is_own))
+    leave_in_doubt(failure, row_of(status, reason, is_own=is_own), changes=changes)
     if isinstance(failure, AnythingLLMServerError):
         failure.stale_collector = reason == COLLECTOR_STALE
     return failure
 
 
-def leave_in_doubt(failure: AnythingLLMError, effect: Effect) -> AnythingLLMError:
-    """The same failure, of a request that changes something and of which that much is known."""
-    failure.ambiguous = effect is Effect.OPEN
-    failure.unproven = effect is Effect.OVER
+def leave_in_doubt(
+    failure: AnythingLLMError, row: EffectRow, *, changes: bool = True
+) -> AnythingLLMError:
+    """The same failure, with what the row says about the effect of its request.
+
+    Args:
+        failure: of a request.
+        row: of the table in `consumer.anythingllm.effects`.
+        changes: whether the request changes anything.
+    """
+    failure.ambiguous = changes and row.effect is Effect.OPEN
+    failure.unproven = changes and row.effect is Effect.OVER
     return failure
 
 
