@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from consumer.anythingllm.calls import Answer, Call
+from consumer.anythingllm.effects import SAID_NO, STRANGE
 from consumer.anythingllm.errors import (
     AnythingLLMAuthenticationError,
     AnythingLLMError,
@@ -22,6 +23,7 @@ from consumer.anythingllm.errors import (
     AnythingLLMNotFoundError,
     AnythingLLMProtocolError,
     AnythingLLMRejectedError,
+    leave_in_doubt,
 )
 from consumer.anythingllm.listing_parser import ListingParser, first_text, metadata_of, workspace_of
 from consumer.anythingllm.models import (
@@ -199,7 +201,8 @@ class Api:
         call = Call("DELETE", "/v1/system/remove-documents", body, expect=("success",))
         fields = await self._call(errand, call)
         if fields["success"] is not True:
-            raise AnythingLLMError(f"{call}: answered that it did not remove the documents")
+            refused = AnythingLLMError(f"{call}: answered that it did not remove the documents")
+            raise leave_in_doubt(refused, SAID_NO)
 
     async def relist(
         self,
@@ -357,11 +360,13 @@ class Api:
         except AnythingLLMAuthenticationError as error:
             if not call.guarded or not await self._accepts_key(errand):
                 raise
-            raise AnythingLLMForbiddenError(
+            forbidden = AnythingLLMForbiddenError(
                 f"{call}: answered {error.http_status} although the API key is accepted: "
                 "AnythingLLM, or a proxy before it, forbids this",
                 http_status=error.http_status,
-            ) from error
+            )
+            forbidden.unproven = error.unproven
+            raise forbidden from error
 
     async def _accepts_key(self, errand: Errand) -> bool:
         soon = min(errand.deadline, errand.clock() + _KEY_SECONDS)
@@ -393,9 +398,11 @@ def _missing(slug: Slug) -> Iterator[None]:
     except AnythingLLMError as error:
         if error.http_status != 400:
             raise
-        raise AnythingLLMNotFoundError(
+        missing = AnythingLLMNotFoundError(
             f"AnythingLLM has no workspace {slug!r}", http_status=400
-        ) from error
+        )
+        missing.unproven = error.unproven
+        raise missing from error
 
 
 @contextmanager
@@ -404,11 +411,10 @@ def _shape(call: Call) -> Iterator[None]:
     try:
         yield
     except (KeyError, IndexError, TypeError, ValueError) as error:
-        raise AnythingLLMProtocolError(
-            f"{call}: the answer has another shape than AnythingLLM 1.16 gives it",
-            ambiguous=call.changes,
-            http_status=200,
-        ) from error
+        strange = AnythingLLMProtocolError(
+            f"{call}: the answer has another shape than AnythingLLM 1.16 gives it", http_status=200
+        )
+        raise leave_in_doubt(strange, STRANGE, changes=call.changes) from error
 
 
 def _hit(result: dict[str, Any]) -> VectorHit:

@@ -20,16 +20,19 @@ import structlog
 
 from consumer.anythingllm.api import Api, checked_slug
 from consumer.anythingllm.config import AnythingLLMConfig
+from consumer.anythingllm.creation_doubts import CreationDoubts
 from consumer.anythingllm.database_control import DatabaseControl
 from consumer.anythingllm.database_in_use import DatabaseInUse
 from consumer.anythingllm.database_look import another_answers
 from consumer.anythingllm.document_upload import DocumentUploads
+from consumer.anythingllm.effects import LATE_SECONDS
 from consumer.anythingllm.errors import (
     AnythingLLMRejectedError,
     AnythingLLMServerError,
     AnythingLLMTimeoutError,
     is_sick,
 )
+from consumer.anythingllm.file_store import FILES_REST, FileStore
 from consumer.anythingllm.health import PROBE_SECONDS, breaker_status, check_health
 from consumer.anythingllm.joint_looks import JointLooks
 from consumer.anythingllm.marker_lookup import MarkerLookup
@@ -43,6 +46,7 @@ from consumer.anythingllm.models import (
 from consumer.anythingllm.proof import StorageProof
 from consumer.anythingllm.readiness import Readiness
 from consumer.anythingllm.removal_looks import RemovalLooks
+from consumer.anythingllm.restarts import PING_SECONDS, Restarts
 from consumer.anythingllm.search_hits import search_hits
 from consumer.anythingllm.stored_documents import stored_documents
 from consumer.anythingllm.transport import SPARE_CONNECTIONS, Errand, Transport
@@ -125,8 +129,15 @@ class AnythingLLMClient:
         self._probing = Api(self._transport, is_probe=True)
         self._database = DatabaseInUse(self._api, configured=config.vector_db, clock=clock)
         self._proof = StorageProof(self._api, errand=self._errand, timeout=config.timeout)
+        self._restarts = Restarts(
+            lambda: self._api.ping(self._errand(PING_SECONDS, None)),
+            refused_at=lambda: self._transport.refused_at,
+            clock=clock,
+            sleep=sleep,
+        )
+        creations = CreationDoubts(self._restarts, ambiguity=config.ambiguity_seconds, clock=clock)
         self._workspaces = Workspaces(
-            self._api, self._database, may_create=config.create_workspaces
+            self._api, self._database, creations if config.create_workspaces else None
         )
         self._readiness = self._readiness_by(self._api, self._proof, config.upload_timeout)
         prober = self._prober()
@@ -424,6 +435,7 @@ class AnythingLLMClient:
             timeout=self._config.timeout,
             upload_timeout=upload_timeout,
             pause=self._config.sentinel_pause,
+            late=min(LATE_SECONDS, self._config.ambiguity_seconds),
             clock=self._clock,
             sleep=self._sleep,
         )
@@ -460,11 +472,16 @@ class AnythingLLMClient:
                 sleep=self._sleep,
             ),
             looks=JointLooks(self._proof, self._control, vouching, clock=self._clock),
-            lookup=MarkerLookup(self._proof, self._clock),
+            lookup=MarkerLookup(self._proof.by_listing, self._clock),
+            file_lookup=MarkerLookup(
+                FileStore(self._api, errand=self._errand, timeout=self._config.timeout).by_files,
+                self._clock,
+                rest=FILES_REST,
+            ),
             slots=asyncio.Semaphore(self._config.max_chunks_in_flight),
             errand=self._errand,
             clock=self._clock,
-            refused_at=lambda: self._transport.refused_at,
+            restarts=self._restarts,
             timeout=self._config.timeout,
             upload_timeout=self._config.upload_timeout,
             ambiguity=self._config.ambiguity_seconds,

@@ -55,9 +55,8 @@ class AnythingLLMConfig:
         trust_env: whether proxies named in the environment are used.
         create_workspaces: whether missing workspaces are created.
         identity: the template of DOCUMENT_IDENTITY, for `delete_document` with an identity.
-        ambiguity_seconds: how long an upload without a complete answer is looked for before it is
-            sent again. Shorter risks doubles, longer delays chunks whose upload was really lost.
-            The server may go on for 600 s.
+        ambiguity_seconds: how long an upload without a clear answer is looked for at most before
+            it is sent again. The server may go on for 600 s; shorter risks doubles.
         sentinel_pause: seconds between the two looks at a fresh workspace's sentinel; it has to be
             longer than a concurrent first upload needs to create the workspace's table.
         vector_db: the name of AnythingLLM's vector database, where a proxy hides
@@ -81,7 +80,7 @@ class AnythingLLMConfig:
     trust_env: bool = False
     create_workspaces: bool = True
     identity: str = "{id}"
-    ambiguity_seconds: float = 5.0
+    ambiguity_seconds: float = 600.0
     sentinel_pause: float = 1.0
     vector_db: str = ""
     max_response_bytes: int = 128 * 1024 * 1024

@@ -15,8 +15,8 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime
 
 from consumer.anythingllm.api import FOLDER, Api
@@ -24,7 +24,7 @@ from consumer.anythingllm.config import AnythingLLMConfig
 from consumer.anythingllm.database_control import DatabaseControl
 from consumer.anythingllm.database_in_use import DatabaseInUse
 from consumer.anythingllm.database_look import another_answers
-from consumer.anythingllm.errors import AnythingLLMServerError, is_sick
+from consumer.anythingllm.errors import AnythingLLMError, AnythingLLMServerError, is_sick
 from consumer.anythingllm.models import DocumentRow, StoredFile, VectorHit, Workspace
 from consumer.anythingllm.proof import Sight, StorageProof
 from consumer.anythingllm.readiness import Readiness
@@ -267,11 +267,27 @@ class Inventory:
     ) -> Counter[Location]:
         """Take rows out, then embed files into a workspace; how often each is listed then."""
         errand = _errand(self._removal)
-        return Counter(await self._api.relist(errand, slug, adds=adds, deletes=deletes))
+        with _telling_doubt():
+            return Counter(await self._api.relist(errand, slug, adds=adds, deletes=deletes))
 
     async def remove(self, locations: Sequence[Location]) -> None:
         """Remove files with their rows and vectors in every workspace."""
-        await self._api.remove(_errand(self._removal), locations)
+        with _telling_doubt():
+            await self._api.remove(_errand(self._removal), locations)
+
+
+@contextmanager
+def _telling_doubt() -> Iterator[None]:
+    """Say what to do where a request may still take effect: nobody looks for it any more."""
+    try:
+        yield
+    except AnythingLLMError as error:
+        if error.ambiguous:
+            error.message += (
+                "; it may still take effect: run this again in ten minutes, which mends what it"
+                " left, or what is there twice by then"
+            )
+        raise
 
 
 def _row(row: DocumentRow, now: datetime) -> ListedRow:
@@ -302,7 +318,7 @@ def _errand(seconds: float, trace_id: TraceId | None = None) -> Errand:
 def _readiness(config: AnythingLLMConfig, api: Api, database: DatabaseInUse) -> Readiness:
     return Readiness(
         api,
-        Workspaces(api, database, may_create=False),
+        Workspaces(api, database, None),
         StorageProof(api, errand=_errand, timeout=config.timeout),
         database,
         errand=_errand,

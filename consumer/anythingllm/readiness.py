@@ -36,6 +36,7 @@ import structlog
 
 from consumer.anythingllm.api import Api, checked_slug
 from consumer.anythingllm.database_in_use import DatabaseInUse
+from consumer.anythingllm.effects import LATE_SECONDS
 from consumer.anythingllm.errors import (
     AnythingLLMConnectionError,
     AnythingLLMError,
@@ -61,6 +62,7 @@ ABANDONED_AGE = timedelta(minutes=10)  # a sentinel this old belongs to a proces
 ROUNDS = 5  # sentinels tried; each loss means that another process was creating the table
 CONFIRMED_SECONDS = 5.0  # between two looks at the counts (rule 5); they are cheap, not free
 _LOOK_SECONDS = 1.0  # between two looks for a sentinel that is not seen yet
+_LONGEST_PAUSE = 10.0  # seconds between two looks for it
 _TOP = 1_000  # more than a workspace can hold that is not yet in use (13 uploads/s for 60 s)
 
 
@@ -97,6 +99,7 @@ class Readiness:
         timeout: seconds for an ordinary call.
         upload_timeout: seconds for a sentinel's upload.
         pause: seconds between the two looks.
+        late: seconds in which a request without a clear answer may take effect.
         clock: monotonic seconds.
     """
 
@@ -111,6 +114,7 @@ class Readiness:
         timeout: float,
         upload_timeout: float,
         pause: float,
+        late: float = LATE_SECONDS,
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
     ) -> None:
@@ -122,6 +126,7 @@ class Readiness:
         self._timeout = timeout
         self._upload_timeout = upload_timeout
         self._pause = pause
+        self._late = late
         self._clock = clock
         self._sleep = sleep
         self._on_change: Callable[[Slug], None] = lambda slug: None
@@ -252,21 +257,36 @@ class Readiness:
         """
         litter, sentinel = _Litter([]), uuid.uuid4().hex
         try:
-            await self._embed(slug, sentinel, trace_id, litter)
+            await self._embed(slug, sentinel, trace_id, litter, check)
             if not await self._comes_to(slug, sentinel, trace_id, seen=True, check=check):
                 raise AnythingLLMError(
                     "a test document was answered with success and can't be found",
                     fault=Fault.THEIRS,
                 )
-            await self._api.remove(self._errand(self._timeout, trace_id), litter.locations)
-            litter.locations.clear()
+            doubt = await self._remove_in_doubt(litter, trace_id)
         finally:
             await self._remove_sentinels(slug, trace_id, litter)
-        if not await self._comes_to(slug, sentinel, trace_id, seen=False, check=check):
+        late = self._late if doubt is not None and doubt.ambiguous else 0.0
+        if not await self._comes_to(slug, sentinel, trace_id, seen=False, check=check, late=late):
+            if doubt is not None:
+                raise doubt
             raise StillFoundError(
                 f"a test document that was removed from workspace {slug!r} is still found: "
                 "AnythingLLM's vector database refuses removals, and nothing is removed meanwhile"
             )
+
+    async def _remove_in_doubt(
+        self, litter: _Litter, trace_id: TraceId | None
+    ) -> AnythingLLMError | None:
+        """Remove sentinels; an answer that leaves it in doubt whether they are."""
+        try:
+            await self._api.remove(self._errand(self._timeout, trace_id), litter.locations)
+        except AnythingLLMError as error:
+            if error.ambiguous or error.unproven:
+                return error  # a search shows whether it was done
+            raise
+        litter.locations.clear()
+        return None
 
     async def close(self) -> None:
         """Stop preparing. Sentinels that are left are removed by the next process that prepares."""
@@ -334,7 +354,7 @@ class Readiness:
     ) -> None:
         for attempt in range(1, rounds + 1):
             sentinel = uuid.uuid4().hex
-            await self._embed(slug, sentinel, trace_id, litter)
+            await self._embed(slug, sentinel, trace_id, litter, check)
             if await self._comes_to(slug, sentinel, trace_id, seen=True, check=check):
                 await self._sleep(self._pause)
                 if await self._seen(slug, sentinel, trace_id):
@@ -348,7 +368,12 @@ class Readiness:
         )
 
     async def _embed(
-        self, slug: Slug, sentinel: str, trace_id: TraceId | None, litter: _Litter
+        self,
+        slug: Slug,
+        sentinel: str,
+        trace_id: TraceId | None,
+        litter: _Litter,
+        check: Check,
     ) -> None:
         """Upload a sentinel; whether it can be found is seen afterwards.
 
@@ -359,21 +384,50 @@ class Readiness:
         litter.unplaced.add(source)
         errand = self._errand(self._upload_timeout, trace_id)
         try:
-            file = await self._api.raw_text(errand, sentinel_body(slug, sentinel))
+            location = (await self._api.raw_text(errand, sentinel_body(slug, sentinel))).location
         except AnythingLLMError as error:
             if not (error.ambiguous or error.unproven):
                 litter.unplaced.discard(source)
-            raise
-        embedded = await self._proof.by_file(file.location, source, trace_id)
+                raise
+            location = await self._listed_late(slug, source, error, trace_id, check)
+        embedded = await self._proof.by_file(location, source, trace_id)
         if embedded is None:
             return
-        litter.placed(source, file.location)
+        litter.placed(source, location)
         if embedded:
             return
         errand = self._errand(self._upload_timeout, trace_id)
-        await self._api.embed(errand, slug, [file.location])
-        if not await self._proof.by_file(file.location, source, trace_id):
+        try:
+            await self._api.embed(errand, slug, [location])
+        except AnythingLLMError as error:
+            if error.ambiguous:
+                self._on_left(slug)  # its row may come after the file was removed
+            raise
+        if not await self._proof.by_file(location, source, trace_id):
             raise await self._takes_nothing(slug, trace_id)
+
+    async def _listed_late(
+        self,
+        slug: Slug,
+        source: str,
+        doubt: AnythingLLMError,
+        trace_id: TraceId | None,
+        check: Check,
+    ) -> Location:
+        """Where a sentinel is whose upload got no clear answer; raises that where it is not there.
+
+        Behind a proxy that answers before AnythingLLM does, no other one would get an answer.
+        """
+        until = self._clock() + (self._late if doubt.ambiguous else 0.0)
+        pause = _LOOK_SECONDS
+        while not (found := await self._proof.by_listing(slug, {source}, trace_id)):
+            if self._clock() >= until:
+                raise doubt
+            check()
+            await self._sleep(pause)
+            check()
+            pause = min(2 * pause, _LONGEST_PAUSE)
+        return found[source]
 
     async def _takes_nothing(self, slug: Slug, trace_id: TraceId | None) -> AnythingLLMError:
         return AnythingLLMError(
@@ -397,11 +451,21 @@ class Readiness:
         return database.new_dimension
 
     async def _comes_to(
-        self, slug: Slug, sentinel: str, trace_id: TraceId | None, *, seen: bool, check: Check
+        self,
+        slug: Slug,
+        sentinel: str,
+        trace_id: TraceId | None,
+        *,
+        seen: bool,
+        check: Check,
+        late: float = 0.0,
     ) -> bool:
-        """Whether it is seen, or is not, within the time that the vector database takes for it."""
+        """Whether it is seen, or is not, within the time that the vector database takes for it.
+
+        The request itself may take effect so many seconds ``late``.
+        """
         database = await self._database(self._errand(self._timeout, trace_id))
-        until = self._clock() + database.visible_seconds
+        until = self._clock() + database.visible_seconds + late
         while await self._seen(slug, sentinel, trace_id) is not seen:
             if self._clock() >= until:
                 return False

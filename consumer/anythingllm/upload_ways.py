@@ -14,6 +14,7 @@ from consumer.anythingllm.marker_lookup import MarkerLookup
 from consumer.anythingllm.proof import StorageProof
 from consumer.anythingllm.readiness import Readiness
 from consumer.anythingllm.removal_looks import RemovalLooks
+from consumer.anythingllm.restarts import Restarts
 from consumer.anythingllm.transport import NewErrand
 from consumer.anythingllm.vouching import Vouching
 
@@ -24,6 +25,7 @@ class Ways:
 
     Args:
         lookup: looks for uploads that may still finish.
+        file_lookup: looks for their files.
         database: says what the vector database is like.
         control: says whether the vector database keeps anything.
         vouching: hears what was found.
@@ -31,7 +33,7 @@ class Ways:
         removal_looks: search for what was removed.
         slots: one for each upload at a time.
         clock: monotonic seconds.
-        refused_at: when a connection was last refused, on that clock.
+        restarts: knows when AnythingLLM was last away, on that clock.
         timeout: seconds for a check.
         upload_timeout: seconds for an upload or an embedding.
         ambiguity: seconds in which an upload without an answer may still take effect.
@@ -41,6 +43,7 @@ class Ways:
     readiness: Readiness
     proof: StorageProof
     lookup: MarkerLookup
+    file_lookup: MarkerLookup
     database: DatabaseInUse
     control: DatabaseControl
     vouching: Vouching
@@ -49,7 +52,7 @@ class Ways:
     slots: asyncio.Semaphore
     errand: NewErrand
     clock: Callable[[], float]
-    refused_at: Callable[[], float]
+    restarts: Restarts
     timeout: float
     upload_timeout: float
     ambiguity: float

@@ -34,8 +34,9 @@ class Failure(Exception):
     Args:
         message: one line for a reader at night; never a secret, a response body or document text.
         fault: whose fault it is.
-        ambiguous: True when the request may still take effect (its bytes went out and no complete
-            answer came back). Repeating an ambiguous upload without looking first makes a double.
+        ambiguous: True when the request may still take effect: its bytes went out, and no answer
+            came that rules it out. Repeating an ambiguous upload without looking first makes a
+            double.
         http_status: of the answer, where there was one.
         retry_after: seconds to wait before the next try, where AnythingLLM asked for it.
 

@@ -40,9 +40,11 @@ class PendingUnit:
 
     @property
     def met_outage(self) -> bool:
-        """Whether its siblings would fail in the same way. An ambiguous failure is its own."""
+        """Whether its siblings would fail in the same way. To wait for what may come is its own."""
         last = self.last
-        return last is not None and not last.fault.is_counted and not last.ambiguous
+        if last is None or last.fault.is_counted:
+            return False
+        return not (last.pending and last.ambiguous)
 
     def failed(
         self, failure: Failure, reason: FailureReason, message: str | None = None

@@ -22,7 +22,8 @@ class FaultKind(StrEnum):
     Before the request takes effect: ``delay`` (seconds), ``hold`` (until the rule is released or
     gone).
     Instead of it: ``reset`` (TCP reset, request not read), ``fin`` (connection closed), ``status``
-    (with headers and body), ``html`` (200 with a web page), ``redirect`` (307 to ``body``);
+    (with headers and body; one that is a web page is a proxy's, without AnythingLLM's own header),
+    ``html`` (200 with a web page), ``redirect`` (307 to ``body``);
     ``apply`` lets it take effect all the same, ``late`` only so many seconds afterwards.
     After it took effect: ``reset-after`` and ``fin-after`` (the answer is lost), ``hold-after``,
     ``half-body`` (connection breaks in the middle), ``truncated`` (complete HTTP, cut JSON),

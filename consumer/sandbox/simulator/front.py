@@ -204,10 +204,11 @@ def _said(action: Action) -> WireAnswer:
         case FaultKind.HTML:
             return WEB_PAGE
         case FaultKind.REDIRECT:
-            return WireAnswer(307, TEXT, b"Temporary Redirect", {"Location": action.body})
+            where = {"Location": action.body}
+            return WireAnswer(307, TEXT, b"Temporary Redirect", where, is_own=False)
         case _:
             headers = {k: v for k, v in action.headers.items() if k.lower() != "content-type"}
             kinds = [v for k, v in action.headers.items() if k.lower() == "content-type"]
-            return WireAnswer(
-                action.status, kinds[0] if kinds else TEXT, action.body.encode(), headers
-            )
+            kind = kinds[0] if kinds else TEXT
+            is_own = not action.body.lstrip().startswith("<")
+            return WireAnswer(action.status, kind, action.body.encode(), headers, is_own)

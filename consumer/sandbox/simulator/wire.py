@@ -101,7 +101,7 @@ async def _drip(
 
 def _headers(answer: WireAnswer, now: datetime) -> dict[str, str]:
     headers = {
-        "X-Powered-By": "Express",
+        **({"X-Powered-By": "Express"} if answer.is_own else {}),
         "Keep-Alive": "timeout=5",
         "Date": _date(int(now.timestamp())),
         **answer.headers,

@@ -225,14 +225,32 @@ async def test_an_outage_ends_the_round_of_its_document() -> None:
     assert len([call for call in storage.calls if call.startswith("upload")]) == 1_005
 
 
-async def test_an_ambiguous_failure_is_its_chunks_alone() -> None:
-    """What may still take effect is looked for again; its siblings need not wait for that."""
-    pending = _failing("one", 1, fault=Fault.THEIRS, ambiguous=True)
-    storage = Storage(pending)
+class _Pending(Failure):
+    fault = Fault.THEIRS
+    pending = True
+
+
+async def test_to_wait_for_what_may_still_come_is_its_chunks_alone() -> None:
+    """It is looked for again; its siblings need not wait for that."""
+
+    def answer(unit: Unit, attempt: int) -> Failure | None:
+        is_first = unit.text == "one" and attempt == 1
+        return _Pending("it may still come", ambiguous=True) if is_first else None
+
+    storage = Storage(answer)
     plan = _plan("a", "one", "two", "three")
     await Fences().carry_out(uploader_of(storage, per_document=1), plan)
 
     assert storage.calls == ["upload one", "upload two", "upload three", "upload one"]
+
+
+async def test_a_gateway_that_reaches_nobody_ends_the_round_also_in_doubt() -> None:
+    """It is an outage, whatever became of this chunk: its siblings would fail in the same way."""
+    storage = Storage(_failing("one", 1, fault=Fault.THEIRS, ambiguous=True))
+    plan = _plan("a", "one", "two", "three")
+    await Fences().carry_out(uploader_of(storage, per_document=1), plan)
+
+    assert storage.calls[:2] == ["upload one", "upload one"]
 
 
 async def test_a_rest_that_somebody_asked_for_is_kept_by_all_documents() -> None:
