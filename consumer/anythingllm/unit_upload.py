@@ -48,6 +48,7 @@ from consumer.model.names import Location, Slug, TraceId
 log = structlog.get_logger(__name__)
 
 _SHORTEST_WAIT = 0.01  # seconds; the caller must not spin
+_NO_SUCH_PATH = 404  # of a workspace that is not there AnythingLLM says 400, or nothing
 _TIMES = 2  # that everything was tried for a unit before it is blamed
 
 
@@ -130,10 +131,12 @@ class RawTextUpload:
             if not await self._is_proven(location):
                 return None
         except AnythingLLMNotFoundError as error:
+            error.fault = Fault.THEIRS
+            if error.http_status == _NO_SUCH_PATH:
+                raise
             # The workspace vanished, which is no document's fault. The next attempt makes it again,
             # where that is allowed.
             self._ways.readiness.forget(self._slug)
-            error.fault = Fault.THEIRS
             error.workspace_gone = True
             raise
         self._ways.readiness.used(self._slug)

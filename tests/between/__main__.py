@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
 from consumer.sandbox.simulator import simulator
-from tests.between.behaviours import BEHAVIOURS, OPERATIONS
+from tests.between.behaviours import BEHAVIOURS
+from tests.between.operations import OPERATIONS
 from tests.between.proxy import Proxy, between
 
 
@@ -41,7 +42,10 @@ def _named() -> str:
         lines.append(f"{title}:")
         for each in things.values():
             lines += textwrap.wrap(
-                f"{each.name:26} {each.sentence}", 98, initial_indent="  ", subsequent_indent=" " * 29
+                f"{each.name:26} {each.sentence}",
+                98,
+                initial_indent="  ",
+                subsequent_indent=" " * 29,
             )
         lines.append("")
     return "\n".join(lines)

@@ -6,12 +6,10 @@ A `Behaviour` says what becomes of a request that it strikes; which requests tho
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
-
-from consumer.model.marker import SENTINEL_KEY
 
 PHRASE = "'; DROP TABLE lanterns; --"
 """What a firewall takes for an attack."""
@@ -140,26 +138,11 @@ class Behaviour:
         return True
 
 
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """Requests of the service that do one thing.
-
-    Args:
-        name: for the command line and for the names of tests.
-        sentence: which requests it has, for people.
-        has: whether a request with this method, path and body is one of them.
-    """
-
-    name: str
-    sentence: str
-    has: Callable[[str, str, bytes], bool]
-
-
 _GIVES_UP = (408, 499, 500, 502, 503, 504, 520, 522, 524)
 _STATUSES = (
-    (204, 302, 307, 400, 401, 403, 404, 405, 406, 407, 408, 409, 410, 411, 412, 413, 414, 415, 417)
-    + (418, 421, 422, 423, 425, 426, 428, 429, 431, 451, 494, 495, 497, 499, 500, 501, 502, 503)
-    + (504, 505, 507, 508, 511, 520, 521, 522, 523, 524, 525, 526, 527, 530, 598)
+    *(204, 302, 307, *range(400, 402), *range(403, 416), 417, 418, *range(421, 424), 425, 426),
+    *(428, 429, 431, 451, 494, 495, 497, 499, *range(500, 506), 507, 508, 511, *range(520, 528)),
+    *(530, 598),
 )
 
 
@@ -263,75 +246,5 @@ def _restarting() -> Iterator[Behaviour]:
 
 BEHAVIOURS = {
     each.name: each for make in (_answering, _refusing, _breaking, _restarting) for each in make()
-}
-"""All of them, by name."""
-
-
-def _is(method: str, end: str) -> Callable[[str, str], bool]:
-    return lambda asked, path: asked == method and path.endswith(end)
-
-
-def _sentinel(body: bytes) -> bool:
-    return SENTINEL_KEY.encode() in body
-
-
-def _looks_up_a_file(method: str, path: str) -> bool:
-    return method == "GET" and "/v1/document/" in path and "accepted-file-types" not in path
-
-
-def _lists(method: str, path: str) -> bool:
-    listed = path.endswith(("/v1/workspaces", "/v1/openai/vector_stores"))
-    return method == "GET" and (listed or "/v1/workspace/" in path or "/v1/documents/" in path)
-
-
-_raw_text = _is("POST", "/document/raw-text")
-_embeddings = _is("POST", "/openai/embeddings")
-_embeds = _is("POST", "/update-embeddings")
-
-OPERATIONS = {
-    each.name: each
-    for each in (
-        Operation(
-            "upload",
-            "the uploads of documents' chunks",
-            lambda method, path, body: _raw_text(method, path) and not _sentinel(body),
-        ),
-        Operation(
-            "embedding",
-            "what asks the embedder, and what embeds a stored file",
-            lambda method, path, body: _embeddings(method, path) or _embeds(method, path),
-        ),
-        Operation(
-            "removal",
-            "the removals of files",
-            lambda method, path, body: method == "DELETE" and path.endswith("/remove-documents"),
-        ),
-        Operation(
-            "listing",
-            "the listings of workspaces, documents and counts",
-            lambda method, path, body: _lists(method, path),
-        ),
-        Operation(
-            "search",
-            "the searches",
-            lambda method, path, body: method == "POST" and path.endswith("/vector-search"),
-        ),
-        Operation(
-            "proof",
-            "the looks whether a file is embedded",
-            lambda method, path, body: _looks_up_a_file(method, path),
-        ),
-        Operation(
-            "readiness",
-            "the uploads of test documents, which show that a workspace works",
-            lambda method, path, body: _raw_text(method, path) and _sentinel(body),
-        ),
-        Operation(
-            "creation",
-            "the creation of workspaces",
-            lambda method, path, body: method == "POST" and path.endswith("/workspace/new"),
-        ),
-        Operation("everything", "every request", lambda method, path, body: True),
-    )
 }
 """All of them, by name."""

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 from consumer.anythingllm import AnythingLLMError
 from consumer.model.marker import decode_marker
 from consumer.sandbox.simulator import Options, VectorDb
-from tests.between.behaviours import BEHAVIOURS, OPERATIONS, PHRASE, Only, Restarts
+from tests.between.behaviours import BEHAVIOURS, PHRASE, Only, Restarts
+from tests.between.operations import OPERATIONS
 from tests.between.proxy import Proxy, between
 from tests.virtual.world import HOUR, World, event, world
 
@@ -150,10 +151,8 @@ async def _publish(w: World, cell: Cell) -> None:
     if BEHAVIOURS[cell.behaviour].only is Only.PHRASE:
         w.publish(event("blocked", _blocked(cell)))
     if cell.operation == "search":
-        try:
+        with suppress(AnythingLLMError):
             await w.client.search_workspace("docs", "kept one")
-        except AnythingLLMError:
-            pass
 
 
 def _blocked(cell: Cell) -> list[str]:
@@ -184,17 +183,15 @@ async def _settle(w: World, cell: Cell, figures: Figures, begun: float) -> None:
     try:
         await w.settled(within=OWN_FAULT if cell.for_ever else SETTLES)
     except TimeoutError:
-        waiting = {record.key.decode() for record in w.records} - _answered_keys(w)
-        figures.wrong.append(f"waits for ever: {sorted(waiting) or 'a commit'}")
+        figures.wrong.append(f"waits for ever: {_unanswered(w) or 'a commit'}")
     else:
         figures.settled = w.loop.now - begun
 
 
-def _answered_keys(w: World) -> set[str]:
+def _unanswered(w: World) -> list[str]:
     done = {result["source"]["offset"] for result in w.results}
-    keys = {record.key.decode() for record in w.records if record.at.offset in done}
-    open_ = {record.key.decode() for record in w.records if record.at.offset not in done}
-    return keys - open_
+    waiting = (record for record in w.records if record.at.offset not in done)
+    return sorted({(record.key or b"").decode() for record in waiting})
 
 
 def _judge(w: World, cell: Cell, figures: Figures) -> None:

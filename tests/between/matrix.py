@@ -12,16 +12,17 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import structlog
 
-from tests.between.behaviours import BEHAVIOURS, OPERATIONS, Behaviour, Only, Restarts
+from tests.between.behaviours import BEHAVIOURS, Behaviour, Only, Restarts
 from tests.between.cell import Cell, Figures, played
+from tests.between.operations import OPERATIONS
 from tests.virtual.loop import virtually
 
 _BODIES_WITH_TEXT = ("upload", "embedding", "search")
 
 SAMPLE = re.compile(
-    r"gives-up-(504|524)|answers-(404|413|429|500|502)(-done)?|answers-(403|408)-done"
-    r"|says-(html|json)(-done)?|blocks-phrase-(200|403|502)|refuses-delete-(400|405)|drops-.*"
-    r"|(resets|closes)-answer|resets-(request|half-answer)|spoils-.*|.*restarts-.*"
+    r"gives-up-(504|524)|answers-(404|413|500|502)|answers-(401|429|502|520)-done|says-html-done"
+    r"|says-json|blocks-phrase-(200|403|502)|refuses-delete-405|drops-.*|(resets|closes)-answer"
+    r"|resets-request|spoils-(large-header|cut-.*)|.*restarts-.*"
 )
 """The behaviours that `make test` plays: of each way the ones that are told apart somewhere."""
 
@@ -53,7 +54,9 @@ def play(cell: Cell) -> Figures:
 
 def table(rows: Iterable[tuple[Cell, Figures]]) -> str:
     """The figures, a line a cell."""
-    head = f"{'behaviour':26} {'operation':10} {'span':5} {'struck':>6} {'settled':>8} {'others':>7}"
+    head = (
+        f"{'behaviour':26} {'operation':10} {'span':5} {'struck':>6} {'settled':>8} {'others':>7}"
+    )
     lines = [f"{head} {'again':>5} letters, and what is wrong"]
     for cell, figures in rows:
         span = "lasts" if cell.lasts else "once"

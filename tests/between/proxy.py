@@ -22,12 +22,12 @@ from tests.between.behaviours import (
     Behaviour,
     Breaks,
     DropsBody,
-    Operation,
     Point,
     Restarts,
     Spoil,
     Spoils,
 )
+from tests.between.operations import Operation
 
 HOST = "127.0.0.1"
 KEEP_ALIVE = 4.0  # seconds; AnythingLLM closes idle connections after 5
