@@ -48,7 +48,6 @@ from consumer.model.names import Location, Slug, TraceId
 log = structlog.get_logger(__name__)
 
 _SHORTEST_WAIT = 0.01  # seconds; the caller must not spin
-_NO_SUCH_PATH = 404  # of a workspace that is not there AnythingLLM says 400, or nothing
 _TIMES = 2  # that everything was tried for a unit before it is blamed
 
 
@@ -65,6 +64,8 @@ _NEXT = {
     _Mending.UPLOAD_ANEW: _Mending.NONE,
     _Mending.NONE: _Mending.PUT_IN_AGAIN,
 }
+
+_NO_SUCH_PATH = 404  # of a workspace that is not there AnythingLLM says 400, or nothing
 
 
 class RawTextUpload:

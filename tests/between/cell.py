@@ -8,7 +8,7 @@ every cell, whatever the behaviour is.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
@@ -26,6 +26,7 @@ WINDOW = 900.0  # seconds that a behaviour lasts where it lasts
 SETTLES = 2 * AMBIGUITY  # seconds until everything is settled once it is over
 OWN_FAULT = 2 * HOUR  # seconds until one that lasts is answered for
 OTHERS = 120.0  # seconds until what has nothing to do with it is settled
+RATE = 1.0  # requests a second that it may meet, on average: nobody is asked in a loop
 POISON = "a text that the embedder can't take"
 
 
@@ -196,26 +197,29 @@ def _unanswered(w: World) -> list[str]:
 
 def _judge(w: World, cell: Cell, figures: Figures) -> None:
     figures.letters = sorted({letter["dlq.identity"] for letter in w.letters})
-    stored = _texts(w)
-    figures.repeats = _uploaded(w)
-    wanted = _wanted(cell)
-    blamable = _blamable(cell)
-    if unfair := [id for id in figures.letters if id not in blamable]:
-        reasons = sorted({f"{each['dlq.reason']}" for each in w.letters})
-        figures.wrong.append(f"dead letters of {unfair}: {reasons}")
-    for id, texts in wanted.items():
-        for text in texts:
-            if text not in stored and not (id in figures.letters and id in blamable):
-                figures.wrong.append(f"lost: {text!r}")
-    for text, copies in stored.items():
-        if copies > 1:
-            figures.wrong.append(f"{copies} copies of {text!r}")
-        if all(text not in texts for texts in wanted.values()) and not (
-            _id_of(text) in figures.letters and _id_of(text) in blamable
-        ):
-            figures.wrong.append(f"still there: {text!r}")
-    if not (cell.lasts and not cell.for_ever) and figures.others is None and not _struck_all(cell):
+    figures.repeats = _repeats(w)
+    fallen = _blamable(cell) & {*figures.letters}
+    reasons = sorted({letter["dlq.reason"] for letter in w.letters})
+    if unfair := {*figures.letters} - fallen:
+        figures.wrong.append(f"dead letters of {sorted(unfair)}: {reasons}")
+    figures.wrong += _misplaced(_texts(w), _wanted(cell), fallen)
+    is_outage = cell.lasts and not cell.for_ever
+    if figures.others is None and not is_outage and not _struck_all(cell):
         figures.wrong.append(f"others were not settled within {OTHERS:.0f} s")
+    if figures.struck > RATE * WINDOW and not cell.for_ever:
+        figures.wrong.append(f"asked {figures.struck} times")
+
+
+def _misplaced(
+    stored: Counter[str], wanted: Mapping[str, Sequence[str]], fallen: Collection[str]
+) -> Iterator[str]:
+    """What is lost, double or left; of documents that have fallen only what is double."""
+    texts = {text for each in wanted.values() for text in each}
+    kept = {text for id, each in wanted.items() if id not in fallen for text in each}
+    yield from (f"lost: {text!r}" for text in sorted(kept - stored.keys()))
+    yield from (f"{copies} copies of {text!r}" for text, copies in stored.items() if copies > 1)
+    left = sorted(text for text in stored.keys() - texts if _id_of(text) not in fallen)
+    yield from (f"still there: {text!r}" for text in left)
 
 
 def _struck_all(cell: Cell) -> bool:
@@ -263,10 +267,10 @@ def _texts(w: World) -> Counter[str]:
         for source, text, copies in w.sim.chunks(slug):
             if decode_marker(source) is not None:
                 found[text] += copies
-    return found
+    return +found
 
 
-def _uploaded(w: World) -> int:
+def _repeats(w: World) -> int:
     sent: Counter[str] = Counter()
     for entry in w.sim.journal.of("document.stored"):
         if decode_marker(entry["doc_source"]) is not None:
