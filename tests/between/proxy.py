@@ -7,10 +7,8 @@ of its patience cost nothing. A client that leaves stops nothing: what it asked 
 from __future__ import annotations
 
 import asyncio
-import socket
-import struct
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -24,29 +22,16 @@ from tests.between.behaviours import (
     DropsBody,
     Point,
     Restarts,
-    Spoil,
     Spoils,
 )
 from tests.between.operations import Operation
+from tests.between.wire import OF_ONE_CONNECTION, Taken, answer, cut, lines_of, raw, spoilt, whole
 
 HOST = "127.0.0.1"
 KEEP_ALIVE = 4.0  # seconds; AnythingLLM closes idle connections after 5
 STOP_SECONDS = 0.001
 KILLED_AFTER = 0.02  # seconds from a request until the server that has it is gone
 BODY_LIMIT = 64 * 2**20
-_LARGE = "x" * 65_536
-_OF_ONE_CONNECTION = frozenset(
-    {"connection", "keep-alive", "transfer-encoding", "content-length", "host", "upgrade", "te"}
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """An answer of AnythingLLM, whole."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
 
 
 @dataclass(slots=True)
@@ -179,11 +164,11 @@ class Proxy:
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         body = await request.read()
         if self._says is not None:
-            return _answer(Answers(self._says))
+            return answer(Answers(self._says))
         for struck in self._struck:
             if struck.take(request.method, request.path, body):
                 return await self._misbehave(request, body, struck.behaviour)
-        return _whole(await self._pass_on(request, body))
+        return whole(await self._pass_on(request, body))
 
     async def _misbehave(
         self, request: web.BaseRequest, body: bytes, behaviour: Behaviour
@@ -192,27 +177,27 @@ class Proxy:
             case Answers() as answers:
                 return await self._answers(request, body, answers)
             case Breaks(at=Point.REQUEST, reset=reset):
-                return _cut(request, reset=reset)
+                return cut(request, reset=reset)
             case Breaks(at=Point.ANSWER, reset=reset):
                 await self._pass_on(request, body)
-                return _cut(request, reset=reset)
+                return cut(request, reset=reset)
             case Breaks(reset=reset):
                 taken = await self._pass_on(request, body)
                 half = taken.body[: len(taken.body) // 2]
-                return _raw(request, taken, _lines(taken), half, reset=reset)
+                return raw(request, taken, lines_of(taken), half, reset=reset)
             case Spoils(how):
-                return _spoilt(request, await self._pass_on(request, body), how)
+                return spoilt(request, await self._pass_on(request, body), how)
             case DropsBody():
-                return _whole(await self._pass_on(request, b""))
+                return whole(await self._pass_on(request, b""))
             case Restarts(server=True) as restarts:
                 self._later(self._restart_server(restarts))
                 self._later(self._pass_on_after(request, body, 0.0))
                 await asyncio.sleep(KILLED_AFTER)
-                return _answer(Answers(self._unreachable))
+                return answer(Answers(self._unreachable))
             case Restarts() as restarts:
                 await self._pass_on(request, body)
                 self._later(self._restart(restarts))
-                return _cut(request, reset=True)
+                return cut(request, reset=True)
 
     async def _answers(
         self, request: web.BaseRequest, body: bytes, answers: Answers
@@ -225,7 +210,7 @@ class Proxy:
             if answers.effect is not None:
                 self._later(self._pass_on_after(request, body, answers.effect))
             await asyncio.sleep(answers.after)
-        return _answer(answers)
+        return answer(answers)
 
     async def _pass_on_after(self, request: web.BaseRequest, body: bytes, seconds: float) -> None:
         await asyncio.sleep(seconds)
@@ -237,7 +222,7 @@ class Proxy:
         headers = {
             name: value
             for name, value in request.headers.items()
-            if name.lower() not in _OF_ONE_CONNECTION
+            if name.lower() not in OF_ONE_CONNECTION
         }
         try:
             async with self._session.request(
@@ -277,71 +262,6 @@ class Proxy:
         task: asyncio.Task[None] = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _answer(answers: Answers) -> web.Response:
-    headers = {"Content-Type": answers.content_type, "Server": "in-between"}
-    if answers.status // 100 == 3:
-        headers["Location"] = "http://127.0.0.1:9/"
-    if answers.status == 204:
-        return web.Response(status=204)
-    return web.Response(status=answers.status, body=answers.body, headers=headers)
-
-
-def _whole(taken: Taken) -> web.Response:
-    return web.Response(status=taken.status, body=taken.body, headers=_kept(taken))
-
-
-def _kept(taken: Taken) -> dict[str, str]:
-    return {k: v for k, v in taken.headers.items() if k.lower() not in _OF_ONE_CONNECTION}
-
-
-def _lines(taken: Taken) -> list[str]:
-    return [
-        *(f"{name}: {value}" for name, value in _kept(taken).items()),
-        f"Content-Length: {len(taken.body)}",
-    ]
-
-
-def _spoilt(request: web.BaseRequest, taken: Taken, how: Spoil) -> web.StreamResponse:
-    lines, body = _lines(taken), taken.body
-    match how:
-        case Spoil.LARGE_HEADER:
-            lines.insert(0, f"X-Trail: {_LARGE}")
-        case Spoil.UNREADABLE_HEADER:
-            lines.insert(0, "this is: no\x00header")
-        case Spoil.NO_HEADERS:
-            lines = []
-        case Spoil.TEXT_TYPE:
-            return _whole(Taken(taken.status, {"Content-Type": "text/plain"}, body))
-        case Spoil.CUT_SHORT:
-            body = body[: len(body) // 2]
-        case Spoil.CUT_JSON:
-            return _whole(Taken(taken.status, taken.headers, body[: len(body) // 2]))
-    return _raw(request, taken, lines, body, reset=False)
-
-
-def _raw(
-    request: web.BaseRequest, taken: Taken, lines: list[str], body: bytes, *, reset: bool
-) -> web.StreamResponse:
-    """Write an answer byte for byte, and end the connection."""
-    if request.transport is not None:
-        head = "\r\n".join([f"HTTP/1.1 {taken.status} Said", *lines, "", ""])
-        request.transport.write(head.encode("latin-1", "replace") + body)
-    return _cut(request, reset=reset)
-
-
-def _cut(request: web.BaseRequest, *, reset: bool) -> web.StreamResponse:
-    """End the connection without another word."""
-    transport = request.transport
-    if transport is not None and not reset:
-        transport.close()
-    elif transport is not None:
-        sock = transport.get_extra_info("socket")
-        with suppress(OSError):
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        transport.abort()
-    return web.Response()
 
 
 @asynccontextmanager

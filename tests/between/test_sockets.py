@@ -24,6 +24,7 @@ from tests.between.__main__ import parser
 from tests.between.behaviours import BEHAVIOURS, Answers, Restarts
 from tests.between.operations import OPERATIONS
 from tests.between.proxy import Proxy, between
+from tests.client.support import client_of, document, texts_of
 
 HEAD = b"HTTP/1.1 200"
 
@@ -42,9 +43,7 @@ async def proxy(server: Simulator) -> AsyncIterator[Proxy]:
 
 @pytest.fixture
 async def client(server: Simulator, proxy: Proxy) -> AsyncIterator[AnythingLLMClient]:
-    calm = CircuitBreakerConfig(failure_threshold=1000)
-    config = AnythingLLMConfig(proxy.endpoint, server.api_key, circuit_breaker=calm)
-    async with AnythingLLMClient(config) as connected:
+    async with client_of(proxy.endpoint, server.api_key) as connected:
         yield connected
 
 
@@ -125,6 +124,34 @@ async def test_who_gives_up_waiting_lets_the_request_go_on(
     await server.journal.wait_for("workspace.created", 1, seconds=10)
 
     assert [each.slug for each in await client.list_workspaces()] == ["docs"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "answers-504-done",
+        "resets-answer",
+        "resets-request",
+        "closes-half-answer",
+        "spoils-cut-short",
+    ],
+)
+async def test_a_document_is_stored_once_and_goes_for_good(
+    client: AnythingLLMClient, proxy: Proxy, server: Simulator, name: str
+) -> None:
+    """The first upload and the first removal are struck: uploads are looked for, removals told."""
+    await client.get_or_create_workspace("docs")
+    page = document("The first text.", "The second text.", id="page")
+    uploads = proxy.behave(BEHAVIOURS[name], OPERATIONS["upload"], times=1)
+    await client.upload_document("docs", page)
+    assert texts_of(server, "docs") == ["The first text.", "The second text."]
+    removals = proxy.behave(BEHAVIOURS[name], OPERATIONS["removal"], times=1)
+    with pytest.raises(AnythingLLMError):
+        await client.delete_document("docs", "page")
+    assert await client.delete_document("docs", "page")
+
+    assert server.chunks("docs") == []
+    assert (uploads.count, removals.count) == (1, 1)
 
 
 async def test_what_it_spoils_is_spoilt_on_the_wire(proxy: Proxy) -> None:
