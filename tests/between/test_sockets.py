@@ -20,7 +20,7 @@ from consumer.anythingllm import (
 )
 from consumer.anythingllm.config import CircuitBreakerConfig
 from consumer.sandbox.simulator import Simulator, simulator
-from tests.between.__main__ import parser
+from tests.between.__main__ import parser, serve
 from tests.between.behaviours import BEHAVIOURS, Answers, Restarts
 from tests.between.operations import OPERATIONS
 from tests.between.proxy import Proxy, between
@@ -208,3 +208,22 @@ def test_help_names_every_behaviour_and_operation() -> None:
 
     assert [] == [name for name in (*BEHAVIOURS, *OPERATIONS) if f"  {name} " not in shown]
     assert len({each.sentence for each in BEHAVIOURS.values()}) == len(BEHAVIOURS)
+
+
+async def test_by_hand_it_says_where_it_is_and_what_it_did(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """With a simulated AnythingLLM of its own, until it is told to stop."""
+    words = ["answers-502", "--operation", "listing", "--times", "1", "--seconds", "0.05"]
+    stop = asyncio.Event()
+    standing = asyncio.create_task(serve(parser().parse_args(words), stop))
+    said = ""
+    async with asyncio.timeout(10):
+        while "all is well again; 0 requests were struck" not in said:
+            await asyncio.sleep(0.01)
+            said += capsys.readouterr().out
+    stop.set()
+    await standing
+
+    assert "API key test-key" in said
+    assert "it answers 502 at once" in said
