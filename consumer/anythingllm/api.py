@@ -43,6 +43,7 @@ from consumer.model.names import Location, Slug
 from consumer.model.slug import is_slug
 
 FOLDER = "custom-documents/"  # where every raw text goes
+_RAW_TEXT = "/v1/document/raw-text"
 _KEY_SECONDS = 10.0  # a check of the key that takes longer shows nothing
 
 T = TypeVar("T")
@@ -129,7 +130,8 @@ class Api:
 
         call = self._as_sent(call)
         asking = self._transport.stream(errand, call, piece, unless=unless, bounded=bounded)
-        answer = await self._judging_403(errand, call, asking)
+        with _no_document(call):
+            answer = await self._judging_403(errand, call, asking)
         if not answer.changed:
             return None
         with _shape(call):
@@ -159,7 +161,7 @@ class Api:
 
     async def raw_text(self, errand: Errand, body: dict[str, Any]) -> StoredFile:
         """Store a text; ``success`` does not mean that it was embedded."""
-        call = Call("POST", "/v1/document/raw-text", body, expect=("success", "documents"))
+        call = Call("POST", _RAW_TEXT, body, expect=("success", "documents"))
         fields = await self._call(errand, call)
         with _shape(call):
             document = need_list(fields["documents"])[0]
@@ -348,7 +350,8 @@ class Api:
 
     async def _ask(self, errand: Errand, call: Call) -> Answer:
         call = self._as_sent(call)
-        return await self._judging_403(errand, call, self._transport.ask(errand, call))
+        with _no_document(call):
+            return await self._judging_403(errand, call, self._transport.ask(errand, call))
 
     def _as_sent(self, call: Call) -> Call:
         return replace(call, guarded=False) if self._is_probe else call
@@ -403,6 +406,23 @@ def _missing(slug: Slug) -> Iterator[None]:
         )
         missing.unproven = error.unproven
         raise missing from error
+
+
+@contextmanager
+def _no_document(call: Call) -> Iterator[None]:
+    """A refusal (413, 422) of anything but a document's upload is not the document's fault.
+
+    As its fault, what a proxy answers to a look would dead-letter a text that is stored.
+    """
+    try:
+        yield
+    except AnythingLLMRejectedError as error:
+        if call.path == _RAW_TEXT or error.http_status is None:
+            raise
+        raise AnythingLLMError(
+            f"{call}: answered {error.http_status}, which refuses the request and no document",
+            http_status=error.http_status,
+        ) from error
 
 
 @contextmanager

@@ -69,6 +69,8 @@ _NEXT = {
     _Mending.NONE: _Mending.PUT_IN_AGAIN,
 }
 
+_NO_SUCH_PATH = 404  # of a workspace that is not there AnythingLLM says 400, or nothing
+
 
 class RawTextUpload:
     """One unit on its way into one workspace; not for concurrent use.
@@ -140,10 +142,12 @@ class RawTextUpload:
             if not await self._is_proven(location):
                 return None
         except AnythingLLMNotFoundError as error:
+            error.fault = Fault.THEIRS
+            if error.http_status == _NO_SUCH_PATH:
+                raise
             # The workspace vanished, which is no document's fault. The next attempt makes it again,
             # where that is allowed.
             self._ways.readiness.forget(self._slug)
-            error.fault = Fault.THEIRS
             error.workspace_gone = True
             raise
         self._ways.readiness.used(self._slug)

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import structlog
 
-from consumer.model.fault import Failure
+from consumer.model.fault import Failure, Fault
 from consumer.model.names import Slug
 from consumer.pipeline.gates import Gates
 from consumer.pipeline.ports import RightToWork
@@ -90,7 +90,7 @@ class Backoff:
             right: how to wait.
             slug: the workspace; None where it is about no single one.
         """
-        if self._gates.holds(slug):
+        if self._gates.holds(slug) and not _is_rest_without_end(failures):
             return  # the work waits at the gates, and no longer than it has to
         asked = [f.retry_after for f in failures if f.retry_after is not None]
         delay = pause_of(self._policy, rounds, asked, self._rng)
@@ -107,6 +107,15 @@ class Backoff:
         with self._metrics.documents_waiting.track_inprogress():
             async with right.aside() if long else right.long():
                 await asyncio.sleep(delay)
+
+
+def _is_rest_without_end(failures: Sequence[Failure]) -> bool:
+    """Whether a server is busy and does not say for how long: it is asked ever less often.
+
+    The gates open after two seconds. A proxy that says 429 for hours would be asked every two
+    seconds by everybody.
+    """
+    return any(f.fault is Fault.BUSY and f.retry_after is None for f in failures)
 
 
 def pause_of(policy: RetryPolicy, rounds: int, asked: Sequence[float], rng: random.Random) -> float:

@@ -30,6 +30,7 @@ from consumer.pipeline.ports import Delivery, Poll, RightToWork
 from consumer.pipeline.right_to_work import DocumentRight
 from consumer.pipeline.settle import Settler
 from consumer.resilience.fence import Fence, FenceClosedError
+from consumer.telemetry.instrumentation import join_trace
 from consumer.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)
@@ -173,6 +174,7 @@ class Journey:
         structlog.contextvars.bind_contextvars(
             trace_id=event.trace_id, topic=at.topic, partition=at.partition, offset=at.offset
         )
+        join_trace(event.record.headers, event.trace_id)
         started = self._clock()
         with self._metrics.documents_in_flight.track_inprogress():
             try:

@@ -24,10 +24,11 @@ class FaultKind(StrEnum):
     Instead of it: ``reset`` (TCP reset, request not read), ``fin`` (connection closed), ``status``
     (with headers and body; one that is a web page is a proxy's, without AnythingLLM's own header),
     ``html`` (200 with a web page), ``redirect`` (307 to ``body``);
-    ``apply`` lets it take effect all the same, ``late`` only so many seconds afterwards.
+    ``apply`` lets it take effect all the same, ``late`` only so many seconds afterwards. With
+    ``seconds`` the answer comes after these: a proxy that gives up waiting.
     After it took effect: ``reset-after`` and ``fin-after`` (the answer is lost), ``hold-after``,
     ``half-body`` (connection breaks in the middle), ``truncated`` (complete HTTP, cut JSON),
-    ``drip`` (64 bytes every ``seconds``).
+    ``drip`` (64 bytes every ``seconds``), ``large-header`` (64 KiB), ``unreadable-header``.
     Lies: ``pretend`` (success for an upload that is not stored), ``wrong-location`` (success with
     the location of another file).
     Parts broken for this request only: ``embedder-fails``, ``fetch-failed`` (the server's stale
@@ -47,6 +48,8 @@ class FaultKind(StrEnum):
     HALF_BODY = "half-body"
     TRUNCATED = "truncated"
     DRIP = "drip"
+    LARGE_HEADER = "large-header"
+    UNREADABLE_HEADER = "unreadable-header"
     PRETEND = "pretend"
     WRONG_LOCATION = "wrong-location"
     EMBEDDER_FAILS = "embedder-fails"
@@ -65,6 +68,8 @@ AFTER = frozenset(
         FaultKind.HALF_BODY,
         FaultKind.TRUNCATED,
         FaultKind.DRIP,
+        FaultKind.LARGE_HEADER,
+        FaultKind.UNREADABLE_HEADER,
     }
 )
 FLAGS = frozenset(
@@ -89,7 +94,7 @@ class Action:
         status: for ``status``.
         headers: for ``status``, such as ``{"Retry-After": "2"}``.
         body: the answer's text for ``status``, the address for ``redirect``.
-        seconds: for ``delay`` and ``drip``.
+        seconds: for ``delay`` and ``drip``, and before what comes instead of the request.
         apply: for what comes instead of the request: it takes effect all the same.
         late: with ``apply``: so many seconds after the answer, as behind a proxy that gave up.
     """

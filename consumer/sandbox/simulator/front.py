@@ -62,7 +62,10 @@ class Front:
         flags = frozenset(action.kind for action in actions) & FLAGS
         instead = next((action for action in actions if action.kind in INSTEAD), None)
         if instead is not None and instead.apply:
-            await self._apply(request, flags, instead.late)
+            await self._apply(request, flags, instead.late and instead.seconds + instead.late)
+        if instead is not None and instead.seconds:
+            await request.read()  # as in `_struck`
+            await asyncio.sleep(instead.seconds)
         if instead and instead.kind in (FaultKind.RESET, FaultKind.FIN):
             return wire.cut(request, reset=instead.kind is FaultKind.RESET)
         answer = _said(instead) if instead else await self._answer(request, flags)

@@ -163,6 +163,8 @@ async def test_a_revoked_key_is_403(
         ("reset-after", True),
         ("fin-after", True),
         ("half-body", True),
+        ("large-header", True),
+        ("unreadable-header", True),
     ],
 )
 async def test_broken_connections(
@@ -408,3 +410,22 @@ async def test_an_upload_whose_client_leaves_takes_effect(
     await simulator.journal.wait_for("document.embedded", slug="docs")
 
     assert "late" in sources(simulator)
+
+
+async def test_a_proxy_gives_up_and_the_request_goes_on(
+    simulator: Simulator, client: aiohttp.ClientSession
+) -> None:
+    """Its answer comes after a while, and the effect after that."""
+    loop = asyncio.get_running_loop()
+    simulator.faults.add(
+        "status", path="*/raw-text", status=524, seconds=0.1, apply=True, late=0.2, times=1
+    )
+    begun = loop.time()
+    body = {"textContent": "late", "metadata": {"title": "t"}, "addToWorkspaces": "docs"}
+    async with client.post(RAW_TEXT, json=body) as response:
+        assert response.status == 524
+    assert loop.time() - begun >= 0.1
+    assert simulator.journal.count("document.stored") == 0
+    await simulator.journal.wait_for("document.stored")
+
+    assert loop.time() - begun >= 0.3
