@@ -225,6 +225,17 @@ class Api:
             rows = need_list(fields["workspace"]["documents"])
             return tuple(Location(need_text(row["docpath"])) for row in rows)
 
+    async def unlist(self, errand: Errand, slug: Slug, locations: Sequence[Location]) -> None:
+        """As `relist` with ``deletes``, for workspaces of any size: what is listed is not read.
+
+        Nothing in the answer says which of them were listed, or that one could not be taken out.
+        """
+        path = f"/v1/workspace/{checked_slug(slug)}/update-embeddings"
+        call = self._as_sent(Call("POST", path, {"adds": [], "deletes": list(locations)}))
+        with _missing(slug):
+            asking = self._transport.stream(errand, call, lambda _: None)
+            await self._judging_403(errand, call, asking)
+
     async def files(self, errand: Errand, offset: int, limit: int) -> FilePage:
         """A page of the files where every raw text goes; older servers give all at once."""
         path = f"/v1/documents/folder/{FOLDER[:-1]}?offset={offset}&limit={limit}"

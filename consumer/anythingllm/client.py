@@ -23,6 +23,7 @@ from consumer.anythingllm.config import AnythingLLMConfig
 from consumer.anythingllm.database_control import DatabaseControl
 from consumer.anythingllm.database_in_use import DatabaseInUse
 from consumer.anythingllm.database_look import another_answers
+from consumer.anythingllm.document_removal import DocumentRemoval, RemovalWay
 from consumer.anythingllm.document_upload import DocumentUploads
 from consumer.anythingllm.errors import (
     AnythingLLMRejectedError,
@@ -122,12 +123,17 @@ class AnythingLLMClient:
         )
         self._api = Api(self._transport)
         self._probing = Api(self._transport, is_probe=True)
+        way = RemovalWay(clock)
+        self._removal = DocumentRemoval(self._api, way)
+        self._probing_removal = DocumentRemoval(self._probing, way)
         self._database = DatabaseInUse(self._api, configured=config.vector_db, clock=clock)
         self._proof = StorageProof(self._api, errand=self._errand, timeout=config.timeout)
         self._workspaces = Workspaces(
             self._api, self._database, may_create=config.create_workspaces
         )
-        self._readiness = self._readiness_by(self._api, self._proof, config.upload_timeout)
+        self._readiness = self._readiness_by(
+            self._api, self._proof, self._removal, config.upload_timeout
+        )
         prober = self._prober()
         self._control = DatabaseControl(
             prober.store_test,
@@ -409,16 +415,19 @@ class AnythingLLMClient:
         proof = StorageProof(api, errand=self._errand, timeout=self._config.timeout)
         # A removal waits for its tests, and is to end in its own time.
         soon = min(self._config.upload_timeout, self._config.removal_timeout)
-        prober = self._readiness_by(api, proof, soon)
+        prober = self._readiness_by(api, proof, self._probing_removal, soon)
         prober.when_left(self._readiness.left)
         return prober
 
-    def _readiness_by(self, api: Api, proof: StorageProof, upload_timeout: float) -> Readiness:
+    def _readiness_by(
+        self, api: Api, proof: StorageProof, removal: DocumentRemoval, upload_timeout: float
+    ) -> Readiness:
         return Readiness(
             api,
             self._workspaces,
             proof,
             self._database,
+            removal,
             errand=self._errand,
             timeout=self._config.timeout,
             upload_timeout=upload_timeout,
@@ -449,6 +458,7 @@ class AnythingLLMClient:
             database=self._database,
             control=self._control,
             vouching=vouching,
+            removal=self._removal,
             removal_looks=RemovalLooks(
                 self._api,
                 self._database,

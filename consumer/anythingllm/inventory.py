@@ -24,6 +24,7 @@ from consumer.anythingllm.config import AnythingLLMConfig
 from consumer.anythingllm.database_control import DatabaseControl
 from consumer.anythingllm.database_in_use import DatabaseInUse
 from consumer.anythingllm.database_look import another_answers
+from consumer.anythingllm.document_removal import DocumentRemoval, RemovalWay
 from consumer.anythingllm.errors import AnythingLLMServerError, is_sick
 from consumer.anythingllm.models import DocumentRow, StoredFile, VectorHit, Workspace
 from consumer.anythingllm.proof import Sight, StorageProof
@@ -58,6 +59,7 @@ class Inventory:
         database: which vector database it is.
         readiness: stores test documents.
         control: says whether the vector database removes anything.
+        removal: removes documents.
         timeout: seconds for an ordinary call.
         long_timeout: seconds for one that grows with the workspace.
         removal_timeout: seconds for one that removes or embeds.
@@ -69,6 +71,7 @@ class Inventory:
         database: DatabaseInUse,
         readiness: Readiness,
         control: DatabaseControl,
+        removal: DocumentRemoval,
         *,
         timeout: float,
         long_timeout: float,
@@ -78,6 +81,7 @@ class Inventory:
         self._database = database
         self._readiness = readiness
         self._control = control
+        self._documents = removal
         self._timeout = timeout
         self._long = long_timeout
         self._removal = removal_timeout
@@ -269,9 +273,23 @@ class Inventory:
         errand = _errand(self._removal)
         return Counter(await self._api.relist(errand, slug, adds=adds, deletes=deletes))
 
-    async def remove(self, locations: Sequence[Location]) -> None:
-        """Remove files with their rows and vectors in every workspace."""
-        await self._api.remove(_errand(self._removal), locations)
+    async def remove(self, locations: Sequence[Location], slug: Slug | None = None) -> bool:
+        """Remove files with their rows and vectors in every workspace.
+
+        Args:
+            locations: of the files.
+            slug: the workspace that lists them; None: none does.
+
+        Returns:
+            False where a proxy refuses that (`why_files_stay`): they were taken out of the
+            workspace, and the files with their cached vectors stay.
+        """
+        return await self._documents.remove(_errand(self._removal), slug, locations)
+
+    @property
+    def why_files_stay(self) -> str | None:
+        """Why no file can be removed, for people; None where that is not known to be so."""
+        return self._documents.refusal
 
 
 def _row(row: DocumentRow, now: datetime) -> ListedRow:
@@ -299,12 +317,15 @@ def _errand(seconds: float, trace_id: TraceId | None = None) -> Errand:
     return Errand(time.monotonic() + seconds, time.monotonic, trace_id)
 
 
-def _readiness(config: AnythingLLMConfig, api: Api, database: DatabaseInUse) -> Readiness:
+def _readiness(
+    config: AnythingLLMConfig, api: Api, database: DatabaseInUse, removal: DocumentRemoval
+) -> Readiness:
     return Readiness(
         api,
         Workspaces(api, database, may_create=False),
         StorageProof(api, errand=_errand, timeout=config.timeout),
         database,
+        removal,
         errand=_errand,
         timeout=config.timeout,
         upload_timeout=config.upload_timeout,
@@ -335,7 +356,8 @@ async def open_inventory(config: AnythingLLMConfig) -> AsyncIterator[Inventory]:
     try:
         api = Api(transport)
         database = DatabaseInUse(api, configured=config.vector_db, clock=time.monotonic)
-        readiness = _readiness(config, api, database)
+        removal = DocumentRemoval(api, RemovalWay(time.monotonic))
+        readiness = _readiness(config, api, database, removal)
         control = DatabaseControl(
             readiness.store_test,
             readiness.removal_test,
@@ -348,6 +370,7 @@ async def open_inventory(config: AnythingLLMConfig) -> AsyncIterator[Inventory]:
             database,
             readiness,
             control,
+            removal,
             timeout=config.timeout,
             long_timeout=max(config.timeout, config.upload_timeout),
             removal_timeout=config.removal_timeout,

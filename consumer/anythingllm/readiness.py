@@ -36,6 +36,7 @@ import structlog
 
 from consumer.anythingllm.api import Api, checked_slug
 from consumer.anythingllm.database_in_use import DatabaseInUse
+from consumer.anythingllm.document_removal import DocumentRemoval
 from consumer.anythingllm.errors import (
     AnythingLLMConnectionError,
     AnythingLLMError,
@@ -106,6 +107,7 @@ class Readiness:
         workspaces: Workspaces,
         proof: StorageProof,
         database: DatabaseInUse,
+        removal: DocumentRemoval,
         *,
         errand: NewErrand,
         timeout: float,
@@ -118,6 +120,7 @@ class Readiness:
         self._workspaces = workspaces
         self._proof = proof
         self._database = database
+        self._removal = removal
         self._errand = errand
         self._timeout = timeout
         self._upload_timeout = upload_timeout
@@ -258,7 +261,9 @@ class Readiness:
                     "a test document was answered with success and can't be found",
                     fault=Fault.THEIRS,
                 )
-            await self._api.remove(self._errand(self._timeout, trace_id), litter.locations)
+            await self._removal.remove(
+                self._errand(self._timeout, trace_id), slug, litter.locations, check
+            )
             litter.locations.clear()
         finally:
             await self._remove_sentinels(slug, trace_id, litter)
@@ -429,7 +434,7 @@ class Readiness:
                 await self._place(slug, trace_id, litter)
             if litter.locations:
                 errand = self._errand(self._timeout, trace_id)
-                await self._api.remove(errand, litter.locations)
+                await self._removal.remove(errand, slug, litter.locations)
         except AnythingLLMError as error:
             # Not worth failing for: a process that prepares this workspace later removes them.
             log.warning("workspace.sentinels_left", workspace=slug, error=error.message)

@@ -172,7 +172,7 @@ class RawTextUpload:
                 log.info("chunk.left_listed", workspace=self._slug, location=location)
                 return
             errand = self._ways.errand(self._ways.timeout, self._trace_id)
-            await self._ways.api.remove(errand, [location])
+            await self._ways.removal.remove(errand, self._slug, [location])
             self._gone(location)
         except AnythingLLMError as error:
             log.warning("chunk.file_left", location=location, error=error.message)
@@ -252,7 +252,7 @@ class RawTextUpload:
                 adds = deletes = [location]
                 await self._ways.api.relist(errand, self._slug, adds=adds, deletes=deletes)
         elif mending is _Mending.UPLOAD_ANEW:
-            await self._ways.api.remove(errand, [location])
+            await self._ways.removal.remove(errand, self._slug, [location], self._check)
             self._gone(location)
         else:
             # The database may take and refuse by turns: once is no proof.
@@ -317,7 +317,7 @@ class RawTextUpload:
         now = self._ways.clock()
         await self._ways.control.passes(self._slug, now, self._trace_id, self._check)
         self._check()
-        await self._ways.api.remove(errand, [location])
+        await self._ways.removal.remove(errand, self._slug, [location], self._check)
         self._gone(location)
         self._has_blanks = True
         raise AnythingLLMPendingError(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from consumer.anythingllm.api import Api
 from consumer.anythingllm.database_control import DatabaseControl
 from consumer.anythingllm.database_in_use import DatabaseInUse
+from consumer.anythingllm.document_removal import DocumentRemoval
 from consumer.anythingllm.joint_looks import JointLooks
 from consumer.anythingllm.marker_lookup import MarkerLookup
 from consumer.anythingllm.proof import StorageProof
@@ -27,6 +28,7 @@ class Ways:
         database: says what the vector database is like.
         control: says whether the vector database keeps anything.
         vouching: hears what was found.
+        removal: removes documents.
         looks: search for many chunks of a document at once.
         removal_looks: search for what was removed.
         slots: one for each upload at a time.
@@ -44,6 +46,7 @@ class Ways:
     database: DatabaseInUse
     control: DatabaseControl
     vouching: Vouching
+    removal: DocumentRemoval
     looks: JointLooks
     removal_looks: RemovalLooks
     slots: asyncio.Semaphore

@@ -68,6 +68,8 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "workspace.stray_removed": "A workspace made by losing a creation race was removed.",
         "workspace.stray_left": "A workspace made by losing a creation race is still there.",
         "removal.forbidden": "AnythingLLM does not let us remove stale chunks; they are left.",
+        "removal.let_through_no_more": "A proxy refuses removals: files stay, found by no search.",
+        "removal.let_through_again": "Removals are let through again: `repair` removes the files.",
         "removal.looked_for": "Searches for what was removed: how many vectors were looked at.",
         "removal.still_found": "What was removed is found for ever; the event fails.",
         "chunk.attempt_failed": "An attempt to store a chunk failed; `fault` says whose it was.",

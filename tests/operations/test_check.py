@@ -112,3 +112,34 @@ async def test_shared_collections_are_judged_by_whose_they_are(
     assert "their and their_" in told.out
     assert wrong.code == 3
     assert [found["subject"] for found in wrong_findings(wrong)] == ["vector database"]
+
+
+@pytest.mark.parametrize("status", [400, 405, 411, 501, 500])
+async def test_check_finds_a_proxy_that_refuses_removals(operator: Operator, status: int) -> None:
+    """By removing a file that is not there: nothing else changes."""
+    server = operator.stage.simulator
+    files, workspaces = set(server.state.files), dict(server.state.workspaces)
+    rule = server.faults.add("status", status=status, method="DELETE")
+    ended = await operator.run("check", "--json")
+
+    (found,) = wrong_findings(ended)
+    assert (ended.code, ended.err, rule.fired) == (3, "", 1)
+    assert found["subject"] == "AnythingLLM removals"
+    assert f"answered {status}" in found["finding"]
+    assert "its file stays" in found["finding"]
+    assert "DELETE /api/v1/system/remove-documents" in found["what_to_do"]
+    assert (set(server.state.files), dict(server.state.workspaces)) == (files, workspaces)
+
+
+@pytest.mark.parametrize("status", [429, 502, 503])
+async def test_check_does_not_call_a_passing_refusal_a_rule(
+    operator: Operator, status: int
+) -> None:
+    """It was not looked at, and that is said."""
+    operator.stage.simulator.faults.add("status", status=status, method="DELETE")
+    ended = await operator.run("check", "--json")
+
+    assert (ended.code, wrong_findings(ended)) == (0, [])
+    told = [json.loads(line) for line in ended.lines]
+    (removals,) = [each for each in told if each["subject"] == "AnythingLLM removals"]
+    assert "not looked at" in removals["finding"]
