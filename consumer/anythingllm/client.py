@@ -23,8 +23,9 @@ from consumer.anythingllm.config import AnythingLLMConfig
 from consumer.anythingllm.database_control import DatabaseControl
 from consumer.anythingllm.database_in_use import DatabaseInUse
 from consumer.anythingllm.database_look import another_answers
-from consumer.anythingllm.document_removal import DocumentRemoval, RemovalWay
+from consumer.anythingllm.document_removal import DocumentRemoval
 from consumer.anythingllm.document_upload import DocumentUploads
+from consumer.anythingllm.embedder_in_use import EmbedderInUse
 from consumer.anythingllm.errors import (
     AnythingLLMRejectedError,
     AnythingLLMServerError,
@@ -44,6 +45,7 @@ from consumer.anythingllm.models import (
 from consumer.anythingllm.proof import StorageProof
 from consumer.anythingllm.readiness import Readiness
 from consumer.anythingllm.removal_looks import RemovalLooks
+from consumer.anythingllm.removal_way import RemovalWay
 from consumer.anythingllm.search_hits import search_hits
 from consumer.anythingllm.stored_documents import stored_documents
 from consumer.anythingllm.transport import SPARE_CONNECTIONS, Errand, Transport
@@ -127,12 +129,18 @@ class AnythingLLMClient:
         self._removal = DocumentRemoval(self._api, way)
         self._probing_removal = DocumentRemoval(self._probing, way)
         self._database = DatabaseInUse(self._api, configured=config.vector_db, clock=clock)
+        self._embedder = EmbedderInUse(
+            self._probing, errand=self._errand, timeout=config.timeout, clock=clock
+        )
         self._proof = StorageProof(self._api, errand=self._errand, timeout=config.timeout)
         self._workspaces = Workspaces(
             self._api, self._database, may_create=config.create_workspaces
         )
         self._readiness = self._readiness_by(
             self._api, self._proof, self._removal, config.upload_timeout
+        )
+        self._embedder.when_length_changes(
+            self._readiness.distrust_all, lambda: self._database.known.new_dimension
         )
         prober = self._prober()
         self._control = DatabaseControl(
@@ -217,8 +225,10 @@ class AnythingLLMClient:
             not healthy), ``endpoint``, ``version`` where known, ``components`` (``server``,
             ``key``, ``collector``, ``embedder``, ``vector_database``, each with ``status``
             ``up``, ``down`` or ``unknown``, and ``error`` where down), ``circuit_breaker``
-            (``state``, ``failure_count``, ``last_failure``, ...). A vector database where nothing
-            is found counts as down: it is, or it has lost all it had.
+            (``state``, ``failure_count``, ``last_failure``, ...). An embedder whose vectors no
+            search could use counts as down, and so does a vector database where nothing is found,
+            or where every search fails: it is, it has lost all it had, or what is stored has
+            another length than what the embedder gives.
         """
         if not self._transport.connected:
             return {
@@ -232,6 +242,7 @@ class AnythingLLMClient:
         seconds = min(self._config.timeout, PROBE_SECONDS)
         return await check_health(
             self._probing,
+            self._embedder,
             self._database,
             self._breaker,
             lambda: self._errand(seconds, _trace(trace_id)),
@@ -352,9 +363,11 @@ class AnythingLLMClient:
             trace_id: see the class.
 
         Returns:
-            Whether nothing of it is left, also when there never was anything.
+            Whether nothing of it is left, also when there never was anything. Where a proxy refuses
+            removals its files stay in AnythingLLM's store: no search finds them.
 
         Raises:
+            RemovalRefusedError: a proxy refuses both ways to remove it.
             StillFoundError: AnythingLLM says that it is gone, and a search finds it: its vector
                 database refused the removal. The message names the cure.
             AnythingLLMError: anything else.
@@ -428,6 +441,7 @@ class AnythingLLMClient:
             proof,
             self._database,
             removal,
+            self._embedder,
             errand=self._errand,
             timeout=self._config.timeout,
             upload_timeout=upload_timeout,
@@ -446,6 +460,7 @@ class AnythingLLMClient:
             self._proof,
             self._database,
             self._control,
+            self._embedder,
             errand=self._errand,
             timeout=self._config.timeout,
             clock=self._clock,
@@ -456,6 +471,7 @@ class AnythingLLMClient:
             readiness=self._readiness,
             proof=self._proof,
             database=self._database,
+            embedder=self._embedder,
             control=self._control,
             vouching=vouching,
             removal=self._removal,

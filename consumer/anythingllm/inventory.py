@@ -24,11 +24,13 @@ from consumer.anythingllm.config import AnythingLLMConfig
 from consumer.anythingllm.database_control import DatabaseControl
 from consumer.anythingllm.database_in_use import DatabaseInUse
 from consumer.anythingllm.database_look import another_answers
-from consumer.anythingllm.document_removal import DocumentRemoval, RemovalWay
+from consumer.anythingllm.document_removal import DocumentRemoval
+from consumer.anythingllm.embedder_in_use import EmbedderInUse
 from consumer.anythingllm.errors import AnythingLLMServerError, is_sick
 from consumer.anythingllm.models import DocumentRow, StoredFile, VectorHit, Workspace
 from consumer.anythingllm.proof import Sight, StorageProof
 from consumer.anythingllm.readiness import Readiness
+from consumer.anythingllm.removal_way import RemovalWay
 from consumer.anythingllm.search_hits import text_of
 from consumer.anythingllm.sentinel import is_sentinel
 from consumer.anythingllm.transport import Errand, Transport
@@ -215,7 +217,11 @@ class Inventory:
             return None
         # A unit of more than 1,000 characters has several vectors, each with another piece of it.
         pieces: Counter[tuple[str, int]] = Counter()
+        if hits and all(hit.tells_nothing for hit in hits):
+            await self._api.check_embedder(_errand(self._timeout))
         for hit in hits:
+            if hit.tells_nothing:
+                continue  # zeros: no search for its text finds it
             if is_sentinel(hit.doc_source) or decode_marker(hit.doc_source):
                 pieces[hit.doc_source, hash(text_of(hit))] += 1
         sets: dict[str, int] = {}
@@ -320,12 +326,14 @@ def _errand(seconds: float, trace_id: TraceId | None = None) -> Errand:
 def _readiness(
     config: AnythingLLMConfig, api: Api, database: DatabaseInUse, removal: DocumentRemoval
 ) -> Readiness:
+    embedder = EmbedderInUse(api, errand=_errand, timeout=config.timeout, clock=time.monotonic)
     return Readiness(
         api,
         Workspaces(api, database, may_create=False),
         StorageProof(api, errand=_errand, timeout=config.timeout),
         database,
         removal,
+        embedder,
         errand=_errand,
         timeout=config.timeout,
         upload_timeout=config.upload_timeout,

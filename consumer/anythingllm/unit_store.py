@@ -120,7 +120,8 @@ class AnythingLLMStorage:
             AnythingLLMError: theirs or busy; its message names what is not well.
         """
         seconds = min(self._timeout, PROBE_SECONDS)
-        look = await deep_probe(self._probing, self._ways.database, self._errand(seconds, trace_id))
+        ways, errand = self._ways, self._errand(seconds, trace_id)
+        look = await deep_probe(self._probing, ways.embedder, ways.database, errand)
         if not look.suspects:
             await self._ways.control.probe(trace_id)
             return

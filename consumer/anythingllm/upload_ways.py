@@ -10,6 +10,7 @@ from consumer.anythingllm.api import Api
 from consumer.anythingllm.database_control import DatabaseControl
 from consumer.anythingllm.database_in_use import DatabaseInUse
 from consumer.anythingllm.document_removal import DocumentRemoval
+from consumer.anythingllm.embedder_in_use import EmbedderInUse
 from consumer.anythingllm.joint_looks import JointLooks
 from consumer.anythingllm.marker_lookup import MarkerLookup
 from consumer.anythingllm.proof import StorageProof
@@ -26,6 +27,7 @@ class Ways:
     Args:
         lookup: looks for uploads that may still finish.
         database: says what the vector database is like.
+        embedder: says whether the embedder gives vectors that a search can use.
         control: says whether the vector database keeps anything.
         vouching: hears what was found.
         removal: removes documents.
@@ -44,6 +46,7 @@ class Ways:
     proof: StorageProof
     lookup: MarkerLookup
     database: DatabaseInUse
+    embedder: EmbedderInUse
     control: DatabaseControl
     vouching: Vouching
     removal: DocumentRemoval

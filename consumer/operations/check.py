@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from consumer.anythingllm import AnythingLLMClient, AnythingLLMError, AnythingLLMStorage
-from consumer.anythingllm.document_removal import WHAT_TO_DO
+from consumer.anythingllm.removal_way import WHAT_TO_DO
 from consumer.anythingllm.unit_store import MOST_ROWS
 from consumer.anythingllm.vector_databases import UNKNOWN, sharing
 from consumer.kafka.connection import KafkaUnavailableError

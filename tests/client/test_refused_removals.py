@@ -8,7 +8,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from consumer.anythingllm import AnythingLLMClient
-from consumer.anythingllm.document_removal import NOWHERE, REFUSALS, RemovalRefusedError
+from consumer.anythingllm.document_removal import NOWHERE, RemovalRefusedError
+from consumer.anythingllm.removal_way import REFUSALS
 from consumer.sandbox.simulator import Simulator
 from tests.client.support import client_for, document, texts_of
 

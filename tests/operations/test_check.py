@@ -9,7 +9,7 @@ import pytest
 from consumer.wiring.topics import topic_specs
 from tests.commands import CANARY, PATIENCE, Commands, Ended
 from tests.operations.conftest import MakeStage, Operator
-from tests.staging import Json
+from tests.staging import Json, document
 
 
 def wrong_findings(ended: Ended) -> list[Json]:
@@ -38,10 +38,23 @@ async def test_check_finds_nothing_where_all_is_right(operator: Operator) -> Non
         ({}, {"ANYTHINGLLM_ENDPOINT": "http://127.0.0.1:1"}, "AnythingLLM", "ANYTHINGLLM_ENDPOINT"),
         ({"collector": "down"}, {}, "AnythingLLM collector", "log"),
         ({"embedder_down": True}, {}, "AnythingLLM embedder", "embedder settings"),
+        ({"embedder_nonsense": "zeros"}, {}, "AnythingLLM embedder", "embedder settings"),
+        ({"embedder_nonsense": "nulls"}, {}, "AnythingLLM embedder", "embedder settings"),
+        ({"embedder_nonsense": "constant"}, {}, "AnythingLLM embedder", "embedder settings"),
         ({"database_down": True}, {}, "AnythingLLM vector database", "check that it runs"),
         ({}, {"KAFKA_PARKED_TOPIC": "test-nowhere"}, "topic test-nowhere", "topics create"),
     ],
-    ids=["key", "server", "collector", "embedder", "database", "topic"],
+    ids=[
+        "key",
+        "server",
+        "collector",
+        "embedder",
+        "zeros",
+        "nulls",
+        "constant",
+        "database",
+        "topic",
+    ],
 )
 async def test_check_names_what_is_wrong_once(
     operator: Operator, faults: Json, settings: dict[str, str], subject: str, what_to_do: str
@@ -143,3 +156,18 @@ async def test_check_does_not_call_a_passing_refusal_a_rule(
     told = [json.loads(line) for line in ended.lines]
     (removals,) = [each for each in told if each["subject"] == "AnythingLLM removals"]
     assert "not looked at" in removals["finding"]
+
+
+@pytest.mark.parametrize("length", [32, 128])
+async def test_check_finds_that_the_embedder_has_another_length_than_what_is_stored(
+    operator: Operator, length: int
+) -> None:
+    """LanceDB takes longer vectors with success, cut to its own length; no search works then."""
+    await operator.stage.worked(document("a", ["one", "two"]))
+    operator.stage.simulator.faults.embedder_dimension = length
+    ended = await operator.run("check", "--json")
+
+    (found,) = wrong_findings(ended)
+    assert (ended.code, found["subject"]) == (3, "AnythingLLM vector database")
+    assert "a search fails in docs" in found["finding"]
+    assert "If the embedding model was changed" in found["finding"]

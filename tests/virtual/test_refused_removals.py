@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from structlog.testing import capture_logs
 
-from consumer.anythingllm.document_removal import REFUSALS
+from consumer.anythingllm.removal_way import REFUSALS
 from tests.virtual.loop import virtually
 from tests.virtual.world import HOUR, World, event, on_each_database, world
 

@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from consumer.anythingllm import AnythingLLMConnectionError, AnythingLLMError
-from consumer.anythingllm.document_removal import WHAT_TO_DO
 from consumer.anythingllm.inventory import Inventory
+from consumer.anythingllm.removal_way import WHAT_TO_DO
 from consumer.model.names import Location, Slug
 from consumer.model.slug import is_slug
 from consumer.operations.progress import Advance, silent
