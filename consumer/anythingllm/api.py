@@ -23,6 +23,7 @@ from consumer.anythingllm.errors import (
     AnythingLLMNotFoundError,
     AnythingLLMProtocolError,
     AnythingLLMRejectedError,
+    NonsenseError,
     leave_in_doubt,
 )
 from consumer.anythingllm.listing_parser import ListingParser, first_text, metadata_of, workspace_of
@@ -36,6 +37,7 @@ from consumer.anythingllm.models import (
     Workspace,
     WorkspaceListing,
 )
+from consumer.anythingllm.nonsense import PROBE_TEXTS, nonsense
 from consumer.anythingllm.sentinel import is_sentinel
 from consumer.anythingllm.transport import Errand, Transport
 from consumer.model.fields import need_list, need_text
@@ -230,6 +232,17 @@ class Api:
             rows = need_list(fields["workspace"]["documents"])
             return tuple(Location(need_text(row["docpath"])) for row in rows)
 
+    async def unlist(self, errand: Errand, slug: Slug, locations: Sequence[Location]) -> None:
+        """As `relist` with ``deletes``, for workspaces of any size: what is listed is not read.
+
+        Nothing in the answer says which of them were listed, or that one could not be taken out.
+        """
+        path = f"/v1/workspace/{checked_slug(slug)}/update-embeddings"
+        call = self._as_sent(Call("POST", path, {"adds": [], "deletes": list(locations)}))
+        with _missing(slug):
+            asking = self._transport.stream(errand, call, lambda _: None)
+            await self._judging_403(errand, call, asking)
+
     async def files(self, errand: Errand, offset: int, limit: int) -> FilePage:
         """A page of the files where every raw text goes; older servers give all at once."""
         path = f"/v1/documents/folder/{FOLDER[:-1]}?offset={offset}&limit={limit}"
@@ -322,15 +335,33 @@ class Api:
         path = "/v1/document/accepted-file-types"
         await self._call(errand, Call("GET", path, expect=("types",), guarded=False))
 
-    async def check_embedder(self, errand: Errand) -> None:
-        """Whether the embedder works; stores nothing."""
-        await self._embeddings(errand, ["ready"], guarded=False)
+    async def check_embedder(self, errand: Errand) -> int:
+        """Whether the embedder gives vectors that a search can use, and how long; stores nothing.
+
+        Raises:
+            NonsenseError: it answers, and gives others.
+        """
+        vectors = await self._embeddings(errand, PROBE_TEXTS, guarded=False)
+        why = nonsense(vectors, of=len(PROBE_TEXTS))
+        if why is not None:
+            raise NonsenseError(
+                f"AnythingLLM's embedder answers with success, and gives {why}: no search finds"
+                " what is stored with them"
+            )
+        return len(need_list(vectors[0]))
 
     async def embeddings(self, errand: Errand, texts: Sequence[str]) -> None:
         """Have texts embedded and stored nowhere; fails if one of them can't be embedded."""
-        await self._embeddings(errand, texts, guarded=True)
+        vectors = await self._embeddings(errand, texts, guarded=True)
+        if len(vectors) != len(texts) or not all(vectors):
+            raise AnythingLLMProtocolError(
+                "AnythingLLM POST /v1/openai/embeddings: answered without a vector a text",
+                http_status=200,
+            )
 
-    async def _embeddings(self, errand: Errand, texts: Sequence[str], *, guarded: bool) -> None:
+    async def _embeddings(
+        self, errand: Errand, texts: Sequence[str], *, guarded: bool
+    ) -> list[object]:
         call = Call(
             "POST",
             "/v1/openai/embeddings",
@@ -341,9 +372,7 @@ class Api:
         )
         fields = await self._call(errand, call)
         with _shape(call):
-            vectors = [need_list(each["embedding"]) for each in need_list(fields["data"])]
-            if len(vectors) != len(texts) or not all(vectors):
-                raise ValueError("not a vector a text")
+            return [each["embedding"] for each in need_list(fields["data"])]
 
     async def _call(self, errand: Errand, call: Call) -> dict[str, Any]:
         return (await self._ask(errand, call)).fields

@@ -95,6 +95,12 @@ class StillFoundError(AnythingLLMError):
     fault = Fault.THEIRS
 
 
+class NonsenseError(AnythingLLMError):
+    """The embedder answers, and no search could use its vectors."""
+
+    fault = Fault.THEIRS
+
+
 class AnythingLLMPendingError(AnythingLLMError):
     """An earlier, ambiguous upload may still be finishing on the server: look again later."""
 

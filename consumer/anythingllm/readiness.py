@@ -20,7 +20,9 @@ success (of 24 chunks by 4 uploaders 5 to 18 survived). Once the table is there 
    before uploads the server is asked for its own counts, of all workspaces at once and at most
    every 5 s, and a workspace that has lost all it held is proven again. A change within those
    seconds can still meet the race; `workspaces verify` finds what was lost in it.
-6. A failure here is never a document's fault: no document's content is involved.
+6. A workspace in use has to answer a search, once: with vectors of another length than its own it
+   answers an error, and LanceDB 0.15.0 takes longer ones with success, cut to its own length.
+7. A failure here is never a document's fault: no document's content is involved.
 """
 
 from __future__ import annotations
@@ -36,7 +38,9 @@ import structlog
 
 from consumer.anythingllm.api import Api, checked_slug
 from consumer.anythingllm.database_in_use import DatabaseInUse
+from consumer.anythingllm.document_removal import DocumentRemoval
 from consumer.anythingllm.effects import LATE_SECONDS
+from consumer.anythingllm.embedder_in_use import EmbedderInUse
 from consumer.anythingllm.errors import (
     AnythingLLMConnectionError,
     AnythingLLMError,
@@ -58,6 +62,8 @@ from consumer.model.names import Location, Slug, TraceId
 log = structlog.get_logger(__name__)
 
 SETTLED_AGE = timedelta(seconds=60)
+_JUST_NOW = 1.0  # seconds; the deep probe has looked at the embedder just before
+_ANYTHING = "ready"  # is searched for where any answer will do
 ABANDONED_AGE = timedelta(minutes=10)  # a sentinel this old belongs to a process that is gone
 ROUNDS = 5  # sentinels tried; each loss means that another process was creating the table
 CONFIRMED_SECONDS = 5.0  # between two looks at the counts (rule 5); they are cheap, not free
@@ -109,6 +115,8 @@ class Readiness:
         workspaces: Workspaces,
         proof: StorageProof,
         database: DatabaseInUse,
+        removal: DocumentRemoval,
+        embedder: EmbedderInUse,
         *,
         errand: NewErrand,
         timeout: float,
@@ -122,6 +130,8 @@ class Readiness:
         self._workspaces = workspaces
         self._proof = proof
         self._database = database
+        self._removal = removal
+        self._embedder = embedder
         self._errand = errand
         self._timeout = timeout
         self._upload_timeout = upload_timeout
@@ -189,6 +199,11 @@ class Readiness:
         self._distrusted.add(slug)
         self.forget(slug)
 
+    def distrust_all(self) -> None:
+        """Prove every workspace with a sentinel before its next upload, although it is in use."""
+        for slug in {*self._ids, *self._ready}:
+            self.distrust(slug)
+
     def used(self, slug: Slug) -> None:
         """Note that something was stored in it: it should not be found empty."""
         if (ready := self._ready.get(slug)) is not None:
@@ -238,6 +253,7 @@ class Readiness:
         Raises:
             AnythingLLMError: that was not possible, or it can't be found.
         """
+        await self._embedder.enter(trace_id, check, within=_JUST_NOW)
         litter = _Litter([])
         try:
             await self._prove(slug, trace_id, litter, rounds=1, check=check)
@@ -255,6 +271,7 @@ class Readiness:
             AnythingLLMError: that was not possible, or it is still found. Nothing can remove its
                 vectors then.
         """
+        await self._embedder.enter(trace_id, check, within=_JUST_NOW)
         litter, sentinel = _Litter([]), uuid.uuid4().hex
         try:
             await self._embed(slug, sentinel, trace_id, litter, check)
@@ -263,7 +280,7 @@ class Readiness:
                     "a test document was answered with success and can't be found",
                     fault=Fault.THEIRS,
                 )
-            doubt = await self._remove_in_doubt(litter, trace_id)
+            doubt = await self._remove_in_doubt(slug, litter, trace_id, check)
         finally:
             await self._remove_sentinels(slug, trace_id, litter)
         late = self._late if doubt is not None and doubt.ambiguous else 0.0
@@ -276,11 +293,12 @@ class Readiness:
             )
 
     async def _remove_in_doubt(
-        self, litter: _Litter, trace_id: TraceId | None
+        self, slug: Slug, litter: _Litter, trace_id: TraceId | None, check: Check
     ) -> AnythingLLMError | None:
         """Remove sentinels; an answer that leaves it in doubt whether they are."""
         try:
-            await self._api.remove(self._errand(self._timeout, trace_id), litter.locations)
+            errand = self._errand(self._timeout, trace_id)
+            await self._removal.remove(errand, slug, litter.locations, check)
         except AnythingLLMError as error:
             if error.ambiguous or error.unproven:
                 return error  # a search shows whether it was done
@@ -317,6 +335,7 @@ class Readiness:
             raise
 
     async def _make_ready(self, slug: Slug, trace_id: TraceId | None) -> _Ready:
+        await self._embedder.enter(trace_id)
         listing, _ = await self._workspaces.ensure(self._errand(self._timeout, trace_id), slug)
         self._compare_with_former(listing.workspace)
         litter = _Litter(
@@ -325,6 +344,8 @@ class Readiness:
         try:
             if slug in self._distrusted or not is_in_use(listing):
                 await self._prove(slug, trace_id, litter)
+            else:
+                await self._answers(slug, trace_id)
         except Exception:
             await self._remove_sentinels(slug, trace_id, litter)
             raise
@@ -342,6 +363,20 @@ class Readiness:
         if former is not None and former != workspace.id:
             log.warning("workspace.changed", workspace=workspace.slug)
             self._on_change(workspace.slug)
+
+    async def _answers(self, slug: Slug, trace_id: TraceId | None) -> None:
+        """Raise where a workspace in use can't be searched (rule 6)."""
+        errand = self._errand(self._timeout, trace_id)
+        if not (await self._database(errand)).cached_proves:
+            return  # what is stored there is searched for anyway
+        try:
+            await self._api.search(errand, slug, _ANYTHING, 1)
+        except AnythingLLMServerError as error:
+            advice = await self._new_dimension(slug, trace_id)
+            error.message += (
+                f": nothing can be found in it. If the embedding model was changed, {advice}"
+            )
+            raise
 
     async def _prove(
         self,
@@ -493,7 +528,7 @@ class Readiness:
                 await self._place(slug, trace_id, litter)
             if litter.locations:
                 errand = self._errand(self._timeout, trace_id)
-                await self._api.remove(errand, litter.locations)
+                await self._removal.remove(errand, slug, litter.locations)
         except AnythingLLMError as error:
             # Not worth failing for: a process that prepares this workspace later removes them.
             log.warning("workspace.sentinels_left", workspace=slug, error=error.message)

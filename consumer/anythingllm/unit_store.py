@@ -120,7 +120,8 @@ class AnythingLLMStorage:
             AnythingLLMError: theirs or busy; its message names what is not well.
         """
         seconds = min(self._timeout, PROBE_SECONDS)
-        look = await deep_probe(self._probing, self._ways.database, self._errand(seconds, trace_id))
+        ways, errand = self._ways, self._errand(seconds, trace_id)
+        look = await deep_probe(self._probing, ways.embedder, ways.database, errand)
         if not look.suspects:
             await self._ways.control.probe(trace_id)
             return
@@ -305,6 +306,8 @@ class AnythingLLMStorage:
     ) -> None:
         """Remove units from the server; those that are gone already are no error.
 
+        Where a proxy refuses that, they are taken out of the workspace (`document_removal`).
+
         Args:
             slug: the workspace they were listed in; AnythingLLM removes them from every one.
             locations: as listed.
@@ -323,7 +326,8 @@ class AnythingLLMStorage:
                 check()
                 errand = self._errand(self._removal_timeout, trace_id)
                 try:
-                    await self._api.remove(errand, locations[start : start + REMOVED_AT_ONCE])
+                    batch = locations[start : start + REMOVED_AT_ONCE]
+                    await self._ways.removal.remove(errand, slug, batch, check)
                 except AnythingLLMForbiddenError as error:
                     error.left = tuple(locations[start:])
                     log.warning(
@@ -333,6 +337,14 @@ class AnythingLLMStorage:
                         error=error.message,
                     )
                     raise
+
+    async def why_files_stay(self) -> str | None:
+        """Why a proxy lets no removal through, by one of a file that is not there; None: it does.
+
+        Raises:
+            AnythingLLMError: nobody can say now.
+        """
+        return await self._ways.removal.look(self._errand(self._timeout, None))
 
     async def erase(
         self,
@@ -420,7 +432,9 @@ class AnythingLLMStorage:
             # Of a workspace that is gone nothing is found, whatever becomes of what it listed. And
             # where removing is forbidden (403) the removal itself says so; the test can't tell that
             # from a refused key, and would be tried for ever.
-            with suppress(AnythingLLMNotFoundError, AnythingLLMAuthenticationError):
+            with suppress(
+                AnythingLLMNotFoundError, AnythingLLMAuthenticationError, AnythingLLMForbiddenError
+            ):
                 await self._ways.control.removes(slug, trace_id, check)
 
     async def tidy(self, slug: Slug, *, trace_id: TraceId | None = None) -> float | None:

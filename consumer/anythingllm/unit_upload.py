@@ -18,6 +18,8 @@
 5. A request that takes a unit out may also take effect later, and would take what counts as stored
    by then. So its file counts as gone from then on, and the text is uploaded anew, into another
    file. Where the first one stays, the sweep removes one of them once that is over (`going`).
+6. Its vectors have to be none of an embedder that gives nonsense with success (`embedder_in_use`).
+   What may have such vectors is removed and uploaded anew.
 """
 
 from __future__ import annotations
@@ -108,6 +110,7 @@ class RawTextUpload:
         )
         self._is_stored = False
         self._sent_at = self._embedded_at = ways.clock()
+        self._made_at: float | None = None  # by then its vectors were there
         self._workspace_id: int | None = None
         self._mending = _Mending.PUT_IN_AGAIN
         self._times = 0
@@ -132,10 +135,11 @@ class RawTextUpload:
         await self._ways.readiness.prepare(self._slug, self._trace_id)
         if self._ways.readiness.id_of(self._slug) != self._workspace_id:
             # Made anew: its file may still be there, and say that it was embedded.
-            self._location = self._sought = None
+            self._location = self._sought = self._made_at = None
         try:
-            location = await self._found()
+            location = await self._found() or self._made
             if location is None:
+                await self._ways.embedder.enter(self._trace_id, self._check)
                 await self._ways.control.enter(self._slug, self._trace_id, self._check)
                 async with self._ways.slots:
                     location = await self._stored()
@@ -231,18 +235,28 @@ class RawTextUpload:
         self._location = location
         errand = self._ways.errand(self._ways.timeout, self._trace_id)
         database = await self._ways.database(errand)
-        if database.cached_proves:
-            return True
         looks, is_first = self._ways.looks, self._sought is None
+        if self._made_at is None:
+            self._made_at = self._ways.clock()
+            if database.cached_proves:
+                return False  # together with its siblings: one look at the embedder for all
+        if database.cached_proves:
+            await self._prove_sense(location, self._made_at)
+            return True
         if self._sought is None:
             self._sought = looks.seek(self._slug, self._unit.marker)
             self._embedded_at = self._ways.clock()  # an upload may take minutes
         if is_first and not looks.is_due(self._sought):
             return False
+        if not is_first:
+            await self._prove_sense(location, self._made_at)
         left = self._embedded_at + database.visible_seconds - self._ways.clock()
         what = Looked(location, self._unit.text, self._sent_at, self._trace_id, self._check)
-        if await looks.is_found(self._sought, what, database, is_late=left <= 0):
-            return True
+        is_found = await looks.is_found(self._sought, what, database, is_late=left <= 0)
+        if is_found:
+            return not is_first  # then as above
+        if is_first:
+            await self._prove_sense(location, self._made_at)
         if left <= 0:
             await self._mend(location)
         if is_first and not looks.is_crowded(self._sought):
@@ -251,6 +265,34 @@ class RawTextUpload:
             f"{self._name}: stored, and not seen by a search yet; it is looked for again",
             retry_after=max(min(left, LOOK_SECONDS), _SHORTEST_WAIT),
         )
+
+    async def _prove_sense(self, location: Location, made_at: float) -> None:
+        """Return when its vectors are none of an embedder that gives nonsense (rule 5).
+
+        Raises:
+            AnythingLLMPendingError: they may be: the next attempt uploads it anew.
+            AnythingLLMError: theirs: the embedder gives nonsense now, or nobody can say.
+        """
+        embedder = self._ways.embedder
+        await embedder.well_after(made_at, self._trace_id, self._check)
+        if not embedder.is_suspect(self._sent_at, made_at):
+            return
+        self._check()
+        log.info("chunk.suspect", workspace=self._slug, location=location)
+        errand = self._ways.errand(self._ways.upload_timeout, self._trace_id)
+        await self._ways.removal.remove(errand, self._slug, [location], self._check)
+        self._gone(location)
+        self._sought = None
+        raise AnythingLLMPendingError(
+            f"{self._name}: stored while AnythingLLM's embedder gave nonsense; uploaded anew",
+            retry_after=_SHORTEST_WAIT,
+        )
+
+    @property
+    def _made(self) -> Location | None:
+        """Its file, where that was proven to be embedded and is all that has to be proven of it."""
+        is_all = self._made_at is not None and self._ways.database.known.cached_proves
+        return self._location if is_all else None
 
     async def _mend(self, location: Location) -> NoReturn:
         """Try the next remedy for a unit that is not found (rule 4); the next attempt looks."""
@@ -389,7 +431,7 @@ class RawTextUpload:
     async def _remove(self, location: Location) -> None:
         errand = self._ways.errand(self._ways.upload_timeout, self._trace_id)
         with self._taking_out(location):
-            await self._ways.api.remove(errand, [location])
+            await self._ways.removal.remove(errand, self._slug, [location], self._check)
         self._gone(location)
 
     @contextmanager
@@ -406,7 +448,7 @@ class RawTextUpload:
             raise
 
     def _gone(self, location: Location) -> None:
-        self._location = None
+        self._location = self._made_at = None
         self._removed.append(StoredUnit(location, self._unit.marker))
 
     def _not_ours(self) -> AnythingLLMProtocolError:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from consumer.anythingllm.api import Api
 from consumer.anythingllm.database_control import DatabaseControl
 from consumer.anythingllm.database_in_use import DatabaseInUse
+from consumer.anythingllm.document_removal import DocumentRemoval
+from consumer.anythingllm.embedder_in_use import EmbedderInUse
 from consumer.anythingllm.joint_looks import JointLooks
 from consumer.anythingllm.marker_lookup import MarkerLookup
 from consumer.anythingllm.proof import StorageProof
@@ -27,8 +29,10 @@ class Ways:
         lookup: looks for uploads that may still finish.
         file_lookup: looks for their files.
         database: says what the vector database is like.
+        embedder: says whether the embedder gives vectors that a search can use.
         control: says whether the vector database keeps anything.
         vouching: hears what was found.
+        removal: removes documents.
         looks: search for many chunks of a document at once.
         removal_looks: search for what was removed.
         slots: one for each upload at a time.
@@ -45,8 +49,10 @@ class Ways:
     lookup: MarkerLookup
     file_lookup: MarkerLookup
     database: DatabaseInUse
+    embedder: EmbedderInUse
     control: DatabaseControl
     vouching: Vouching
+    removal: DocumentRemoval
     looks: JointLooks
     removal_looks: RemovalLooks
     slots: asyncio.Semaphore

@@ -19,6 +19,7 @@ import structlog
 
 from consumer.anythingllm.database_control import DatabaseControl
 from consumer.anythingllm.database_in_use import DatabaseInUse
+from consumer.anythingllm.embedder_in_use import EmbedderInUse
 from consumer.anythingllm.models import VectorHit
 from consumer.anythingllm.proof import Sight, StorageProof
 from consumer.anythingllm.transport import Check, NewErrand
@@ -63,6 +64,7 @@ class Vouching:
         proof: StorageProof,
         database: DatabaseInUse,
         control: DatabaseControl,
+        embedder: EmbedderInUse,
         *,
         errand: NewErrand,
         timeout: float,
@@ -72,6 +74,7 @@ class Vouching:
         self._proof = proof
         self._database = database
         self._control = control
+        self._embedder = embedder
         self._errand = errand
         self._timeout = timeout
         self._clock = clock
@@ -115,7 +118,8 @@ class Vouching:
             self._found_in = database
         every = frozenset(row.location for row in rows)
         unknown = [row for row in rows if row.digests and hash(row.location) not in self._known]
-        if database.cached_proves or not unknown:
+        is_believed = database.cached_proves and not self._embedder.has_been_mad
+        if is_believed or not unknown:
             return every
         by_digest = texts()
         unknown = [row for row in unknown if by_digest.keys() >= set(row.digests)]

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from consumer.anythingllm import AnythingLLMClient, AnythingLLMError, AnythingLLMStorage
+from consumer.anythingllm.removal_way import WHAT_TO_DO
 from consumer.anythingllm.unit_store import MOST_ROWS
 from consumer.anythingllm.vector_databases import UNKNOWN, sharing
 from consumer.kafka.connection import KafkaUnavailableError
@@ -109,6 +110,7 @@ async def look_at_anythingllm(settings: Settings) -> list[CheckFinding]:
         if all(each.ok for each in found):
             permits = settings.routing.rules().permits
             found += await look_at_collections(client.storage, permits)
+            found += await look_at_removals(client.storage)
             found += await look_at_sizes(client.storage)
             found += await look_at_sources(settings, client.storage)
     return found
@@ -145,6 +147,19 @@ async def look_at_collections(
         what_to_do = "set ANYTHINGLLM_VECTOR_DB to its name" if database is UNKNOWN else ""
         found.append(CheckFinding(True, _DATABASE, text, what_to_do))
     return found
+
+
+async def look_at_removals(storage: AnythingLLMStorage) -> list[CheckFinding]:
+    """Whether removals are let through, by one of a file that is not there; nothing if they are."""
+    subject = "AnythingLLM removals"
+    try:
+        why = await storage.why_files_stay()
+    except AnythingLLMError as error:
+        return [CheckFinding(True, subject, f"not looked at: {error.message}")]
+    if why is None:
+        return []
+    text = f"{why}. What is removed is found no more, and its file stays in AnythingLLM's store"
+    return [CheckFinding(False, subject, text, WHAT_TO_DO)]
 
 
 def _named(groups: Sequence[Sequence[Slug]]) -> str:

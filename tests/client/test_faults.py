@@ -73,6 +73,7 @@ async def test_a_healthy_server_passes_the_deep_probe(
         EMBEDDINGS,
         "/api/utils/metrics",
         "/api/v1/system/vector-count",
+        "/api/v1/openai/vector_stores",  # a workspace that lists documents would be searched
     ]
     assert not simulator.state.files
 
@@ -345,8 +346,9 @@ async def test_a_workspace_whose_dimension_changed_takes_nothing_and_says_so(
             assert len(used.state.files) == 1, "and it is removed although it was not embedded"
 
     async with client_for(used) as client:
-        await client.storage.prepare(DOCS)
-        client.storage.distrust(DOCS)
+        with pytest.raises(AnythingLLMError) as raised:
+            await client.storage.prepare(DOCS)
+        assert "nothing can be found in it" in raised.value.message
         await client.upload_document("others", document("fine", id="doc-2"))
         used.faults.workspace_dimensions = {}
         await client.storage.prepare(DOCS)

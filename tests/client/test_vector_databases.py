@@ -156,7 +156,7 @@ async def test_where_the_cached_vectors_are_the_trouble_it_is_uploaded_anew() ->
     async with at("pgvector") as (server, client):
         await client.upload_document("docs", document("before", id="first"))
         server.faults.embedder_dimension = 32
-        rule = server.faults.add("hold", path="*/vector-search", times=1)
+        rule = server.faults.add("hold", path="*/openai/embeddings", times=1)
         uploading = asyncio.create_task(client.upload_document("docs", document("after")))
         await server.journal.wait_for("request.held")
         server.faults.embedder_dimension = None

@@ -10,7 +10,7 @@ from consumer.kafka.group_kinds import GroupKind
 from consumer.wiring.topics import topic_specs
 from tests.commands import CANARY, PATIENCE, Commands, Ended
 from tests.operations.conftest import MakeStage, Operator
-from tests.staging import Json
+from tests.staging import Json, document
 
 
 def wrong_findings(ended: Ended) -> list[Json]:
@@ -46,10 +46,23 @@ async def test_check_takes_the_address_of_the_developer_api(operator: Operator) 
         ({}, {"ANYTHINGLLM_ENDPOINT": "http://127.0.0.1:1"}, "AnythingLLM", "ANYTHINGLLM_ENDPOINT"),
         ({"collector": "down"}, {}, "AnythingLLM collector", "log"),
         ({"embedder_down": True}, {}, "AnythingLLM embedder", "embedder settings"),
+        ({"embedder_nonsense": "zeros"}, {}, "AnythingLLM embedder", "embedder settings"),
+        ({"embedder_nonsense": "nulls"}, {}, "AnythingLLM embedder", "embedder settings"),
+        ({"embedder_nonsense": "constant"}, {}, "AnythingLLM embedder", "embedder settings"),
         ({"database_down": True}, {}, "AnythingLLM vector database", "check that it runs"),
         ({}, {"KAFKA_PARKED_TOPIC": "test-nowhere"}, "topic test-nowhere", "topics create"),
     ],
-    ids=["key", "server", "collector", "embedder", "database", "topic"],
+    ids=[
+        "key",
+        "server",
+        "collector",
+        "embedder",
+        "zeros",
+        "nulls",
+        "constant",
+        "database",
+        "topic",
+    ],
 )
 async def test_check_names_what_is_wrong_once(
     operator: Operator, faults: Json, settings: dict[str, str], subject: str, what_to_do: str
@@ -180,3 +193,49 @@ def _topics(operator: Operator) -> list[str]:
 
 def _lengths(operator: Operator) -> dict[str, int]:
     return {name: len(operator.stage.everything(name)) for name in _topics(operator)}
+
+
+@pytest.mark.parametrize("status", [400, 405, 411, 501, 500])
+async def test_check_finds_a_proxy_that_refuses_removals(operator: Operator, status: int) -> None:
+    """By removing a file that is not there: nothing else changes."""
+    server = operator.stage.simulator
+    files, workspaces = set(server.state.files), dict(server.state.workspaces)
+    rule = server.faults.add("status", status=status, method="DELETE")
+    ended = await operator.run("check", "--json")
+
+    (found,) = wrong_findings(ended)
+    assert (ended.code, ended.err, rule.fired) == (3, "", 1)
+    assert found["subject"] == "AnythingLLM removals"
+    assert f"answered {status}" in found["finding"]
+    assert "its file stays" in found["finding"]
+    assert "DELETE /api/v1/system/remove-documents" in found["what_to_do"]
+    assert (set(server.state.files), dict(server.state.workspaces)) == (files, workspaces)
+
+
+@pytest.mark.parametrize("status", [429, 502, 503])
+async def test_check_does_not_call_a_passing_refusal_a_rule(
+    operator: Operator, status: int
+) -> None:
+    """It was not looked at, and that is said."""
+    operator.stage.simulator.faults.add("status", status=status, method="DELETE")
+    ended = await operator.run("check", "--json")
+
+    assert (ended.code, wrong_findings(ended)) == (0, [])
+    told = [json.loads(line) for line in ended.lines]
+    (removals,) = [each for each in told if each["subject"] == "AnythingLLM removals"]
+    assert "not looked at" in removals["finding"]
+
+
+@pytest.mark.parametrize("length", [32, 128])
+async def test_check_finds_that_the_embedder_has_another_length_than_what_is_stored(
+    operator: Operator, length: int
+) -> None:
+    """LanceDB takes longer vectors with success, cut to its own length; no search works then."""
+    await operator.stage.worked(document("a", ["one", "two"]))
+    operator.stage.simulator.faults.embedder_dimension = length
+    ended = await operator.run("check", "--json")
+
+    (found,) = wrong_findings(ended)
+    assert (ended.code, found["subject"]) == (3, "AnythingLLM vector database")
+    assert "a search fails in docs" in found["finding"]
+    assert "If the embedding model was changed" in found["finding"]

@@ -15,6 +15,8 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Any, Literal
 
+from consumer.sandbox.simulator.embedder import Nonsense
+
 
 class FaultKind(StrEnum):
     """What a rule does to a request.
@@ -158,6 +160,8 @@ class Faults:
         embedder_fails_every: every n-th embedding call fails; 0 never, 1 always.
         embedder_fails_share: this share of embedding calls fails, at random; 0 to 1.
         embedder_poison: texts containing one of these are refused by the embedder, always.
+        embedder_nonsense: what every embedding gives, with success: ``zeros``, ``nulls``, ``nan``
+            or ``constant`` (one vector for all texts); "" is none of these.
         embedder_dimension: the width of vectors from now on; None is the normal one.
         workspace_dimensions: the same for single workspaces.
         collector: ``frozen`` lets uploads hang until it changes.
@@ -181,6 +185,7 @@ class Faults:
     embedder_fails_every: int = 0
     embedder_fails_share: float = 0.0
     embedder_poison: list[str] = field(default_factory=list)
+    embedder_nonsense: Literal["", "zeros", "nulls", "nan", "constant"] = ""
     embedder_dimension: int | None = None
     workspace_dimensions: dict[str, int] = field(default_factory=dict)
     collector: Literal["up", "down", "frozen"] = "up"
@@ -256,6 +261,8 @@ def _check(name: str, value: Any, normal: Mapping[str, Any]) -> None:
         raise ValueError(f"unknown switch {name!r}; known are {', '.join(normal)}")
     if name == "collector" and value not in ("up", "down", "frozen"):
         raise ValueError("collector is up, down or frozen")
+    if name == "embedder_nonsense" and value not in ("", *Nonsense):
+        raise ValueError(f"embedder_nonsense is empty or one of {', '.join(Nonsense)}")
     usual = type(normal[name])
     wanted = {float: (int, float), type(None): (int, type(None))}.get(usual, (usual,))
     if type(value) not in wanted:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from consumer.sandbox.simulator import names, text
-from consumer.sandbox.simulator.embedder import DIMENSION, Vector, embed
+from consumer.sandbox.simulator.embedder import DIMENSION, Nonsense, Vector, embed, nonsense
 from consumer.sandbox.simulator.faults import FaultKind, Faults
 from consumer.sandbox.simulator.journal import Journal
 from consumer.sandbox.simulator.state import (
@@ -238,6 +238,8 @@ class Model:
             raise EmbedderError("the embedder refuses this text")
         normal = faults.embedder_dimension or DIMENSION
         dimension = faults.workspace_dimensions.get(slug, normal)
+        if faults.embedder_nonsense:
+            return [nonsense(Nonsense(faults.embedder_nonsense), dimension) for _ in texts]
         return [embed(each, dimension) for each in texts]
 
     async def collector_ready(self) -> None:
