@@ -104,10 +104,12 @@ def values_in(value: bytes, *, enough: int = 0) -> int:
     Args:
         value: it need not be JSON.
         enough: up to this number a larger one than the right one may be told, which is cheaper:
-            what stands in texts is counted as well. 10 ms for 8 MiB, where the right number can
+            characters, or what stands in texts as well. 10 ms for 8 MiB, where the right number can
             take twenty times as long.
     """
-    most = _openings(value)
+    most = len(value) + 1  # there are never more
+    if most > enough:
+        most = _openings(value)
     if most <= enough:
         return most
     if b"\\" in value:  # a quote behind a backslash ends no text
