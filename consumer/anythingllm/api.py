@@ -357,11 +357,14 @@ class Api:
         except AnythingLLMAuthenticationError as error:
             if not call.guarded or not await self._accepts_key(errand):
                 raise
-            raise AnythingLLMForbiddenError(
+            forbidden = AnythingLLMForbiddenError(
                 f"{call}: answered {error.http_status} although the API key is accepted: "
                 "AnythingLLM, or a proxy before it, forbids this",
                 http_status=error.http_status,
-            ) from error
+            )
+            # AnythingLLM itself forbids removals only.
+            forbidden.by_intermediary = call.method == "POST"
+            raise forbidden from error
 
     async def _accepts_key(self, errand: Errand) -> bool:
         soon = min(errand.deadline, errand.clock() + _KEY_SECONDS)

@@ -14,6 +14,7 @@ from consumer.anythingllm.errors import (
     AnythingLLMProtocolError,
     AnythingLLMRejectedError,
     failure_of,
+    is_by_intermediary,
     retry_after_of,
 )
 from consumer.model.fault import Fault
@@ -96,24 +97,27 @@ def judged(
     date = _date_of(headers.get("Date")) or now
     is_json = content_type == "application/json"
     if status != 200:
-        raise failure_of(
+        failure = failure_of(
             str(call),
             status,
             changes=call.changes,
             reason=_reason(raw) if is_json else "",
             retry_after=retry_after_of(headers.get("Retry-After"), date),
         )
+        failure.by_intermediary = is_by_intermediary(status, content_type)
+        raise failure
     if is_json:
         return Answer(_fields(call, raw), date)
     if call.text_ok and content_type == "text/plain":
         return Answer({}, date)
     strange = AnythingLLMProtocolError(
-        f"{call}: answered a web page or something else that is no JSON; "
-        "check that ANYTHINGLLM_ENDPOINT leads to AnythingLLM itself",
+        f"{call}: answered a web page or something else that is no JSON; check that "
+        "ANYTHINGLLM_ENDPOINT leads to AnythingLLM itself, and what stands between",
         fault=Fault.THEIRS,
         http_status=200,
     )
     strange.unproven = call.changes
+    strange.by_intermediary = True
     raise strange
 
 

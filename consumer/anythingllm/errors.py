@@ -195,6 +195,28 @@ def _row_for(status: int, reason: str) -> _Row:
     return _STATUSES.get(status) or _STATUS_CLASSES.get(status // 100, _ANY_OTHER)
 
 
+# What AnythingLLM 1.16 itself never answers to a call of its API. It gives 200, 400, 403, 404, 422
+# and 500; by these a reader of the answer's body knows who speaks (RFC 9110, 3.7: intermediaries).
+_NEVER_ITS_OWN = frozenset({402, 405, 406, 407, 409, 410, 415, 421, 451, 501, 502, 503})
+_BEYOND = range(520, 600)  # of proxies; 524 says that one was tired of waiting
+
+
+def is_by_intermediary(status: int, content_type: str) -> bool:
+    """Whether something between us and AnythingLLM answered, and not because it would not wait.
+
+    Args:
+        status: of the answer.
+        content_type: of the answer, without parameters.
+    """
+    if status in _GAVE_UP_WAITING:
+        return False
+    is_page = content_type in ("text/html", "application/xhtml+xml")
+    is_its_own = status == 200 and content_type == "application/json"
+    return not is_its_own and (
+        status == 200 or is_page or status in _NEVER_ITS_OWN or status in _BEYOND
+    )
+
+
 def retry_after_of(header: str | None, now: datetime) -> float | None:
     """Seconds that a ``Retry-After`` header asks for, capped at an hour; None for junk.
 

@@ -44,6 +44,8 @@ class Failure(Exception):
             nothing about the state of AnythingLLM.
         unproven: it is over, and nobody knows whether it took effect, because the answer may not
             have been AnythingLLM's. Look before repeating it.
+        by_intermediary: something between us and AnythingLLM (a proxy, a firewall) answered, and
+            not because it was tired of waiting. Where only one document meets that, it is its own.
         workspace_gone: the workspace is not there any more, so nothing known of it holds.
         left: locations that a removal was forbidden to touch. They stay, and asking again would
             change nothing. All other locations that it was given are gone.
@@ -68,6 +70,7 @@ class Failure(Exception):
         self.http_status = http_status
         self.retry_after = retry_after
         self.unproven = False
+        self.by_intermediary = False
         self.workspace_gone = False
         self.left: tuple[str, ...] = ()
 

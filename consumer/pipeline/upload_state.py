@@ -10,39 +10,41 @@ from consumer.model.names import Slug, TraceId
 from consumer.model.outcome import FailedChunk, FailureReason
 from consumer.pipeline.plan import Plan
 from consumer.pipeline.ports import RightToWork, UnitUpload
-from consumer.resilience.blame import Tally
-
-
-@dataclass(frozen=True, slots=True)
-class Acquittal:
-    """When a unit's text first passed.
-
-    Args:
-        attempts: of the unit, until then.
-        proofs: of its workspace, until then.
-    """
-
-    attempts: int
-    proofs: Tally
+from consumer.resilience.blame import Comparison
 
 
 @dataclass(slots=True)
 class PendingUnit:
-    """A unit that is not known to be stored, and what happened to it so far."""
+    """A unit that is not known to be stored, and what happened to it so far.
+
+    What it is judged by is kept here, over all rounds of its document, and in memory only: after a
+    restart or a rebalance it is judged anew.
+    """
 
     unit: Unit
     upload: UnitUpload
     attempts: int = 0
     is_uploaded: bool = False  # and is to be proven together with others of its document
     last: Failure | None = None  # of this round
-    acquitted: Acquittal | None = None
+    failure: Failure | None = None  # the last one that may be its own
+    failing_since: float | None = None  # monotonic seconds: when its first attempt began
+    comparison: Comparison | None = None  # with controls, while it is judged
+    is_acquitted: bool = False  # its text was embedded: its uploads are compared from then on
+    due: float = float("-inf")  # monotonic seconds: when to compare again
     given_up: list[FailedChunk] = field(default_factory=list)
 
     @property
     def met_outage(self) -> bool:
         """Whether its siblings would fail in the same way. An ambiguous failure is its own."""
         last = self.last
-        return last is not None and not last.fault.is_counted and not last.ambiguous
+        if last is None or last.fault.is_counted or last.ambiguous:
+            return False
+        return not (last.by_intermediary and self.fails_alone)
+
+    @property
+    def fails_alone(self) -> bool:
+        """Whether the last control that it was compared with passed."""
+        return self.comparison is not None and self.comparison.is_alone
 
     def failed(
         self, failure: Failure, reason: FailureReason, message: str | None = None
@@ -77,3 +79,8 @@ class UploadState:
     def slug(self) -> Slug:
         """The workspace."""
         return self.plan.slug
+
+    @property
+    def document(self) -> tuple[Slug, str]:
+        """Which document it is, for whoever counts documents."""
+        return self.plan.slug, self.plan.document.id
