@@ -1,9 +1,10 @@
 """A control upload: what an upload of a chunk would meet, tried with a test document.
 
 A chunk whose uploads fail although the embedder takes its text is at fault only where the same call
-with another text of its length passes. So a sentinel with such a text goes the way of a chunk:
-stored, embedded into the workspace, proven by its file, and removed. Searches may find it for the
-seconds in between. What can't be removed goes with the sweep, as every sentinel does.
+with another text of its length passes. So a sentinel with such a text, or with the chunk's own,
+goes the way of a chunk: stored, embedded into the workspace, proven by its file, and removed.
+Searches may find it for the seconds in between. What can't be removed goes with the sweep, as every
+sentinel does.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from consumer.anythingllm.errors import AnythingLLMError
 from consumer.anythingllm.proof import StorageProof
 from consumer.anythingllm.sentinel import sentinel_body, sentinel_source
 from consumer.anythingllm.transport import Check, Errand
-from consumer.model.fault import Fault
 from consumer.model.names import Location, Slug, TraceId
 
 log = structlog.get_logger(__name__)
@@ -54,7 +54,8 @@ class ControlUpload:
         """Store it, see that it is embedded, remove it.
 
         Raises:
-            AnythingLLMError: theirs or busy: it is no document's fault, and it is not sent again.
+            AnythingLLMError: it was not stored, or not embedded. It is never ambiguous, because it
+                is not sent again.
         """
         try:
             check()
@@ -64,8 +65,6 @@ class ControlUpload:
             finally:
                 await self._remove(slug, location)
         except AnythingLLMError as error:
-            if error.fault is not Fault.BUSY:
-                error.fault = Fault.THEIRS
             error.ambiguous = False
             raise
 

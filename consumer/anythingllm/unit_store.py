@@ -161,7 +161,7 @@ class AnythingLLMStorage:
     async def store_control(
         self, slug: Slug, text: str, *, trace_id: TraceId | None = None, check: Check = always
     ) -> None:
-        """Store a control text as a chunk's would be stored, and remove it (`control_upload`).
+        """Store a text as a chunk's would be stored, as a test document (`control_upload`).
 
         Args:
             slug: the workspace.
@@ -170,7 +170,7 @@ class AnythingLLMStorage:
             check: called before every upload; what it raises gets out.
 
         Raises:
-            AnythingLLMError: theirs or busy: it was not stored, or not embedded.
+            AnythingLLMError: it was not stored, or not embedded; never ambiguous.
         """
         control = ControlUpload(
             self._api,

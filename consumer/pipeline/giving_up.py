@@ -1,14 +1,12 @@
 """Giving a unit up: only when it is proven that its failures are its own.
 
-    a unit                                    is compared with controls by
-    used up its attempts                      having both texts embedded
-    whose text the embedder took              uploads of test documents, after each of its own
+A unit that has used up its attempts is compared with controls, call by call (`Stage`).
 
 What is always true:
 - A unit is given up only after pairs over `_SPREAD` recovery periods, about three minutes: what
   lasts shorter is no proof. Between two pairs its document stands aside.
-- While controls pass and its text is not embedded, nothing of it is uploaded. Where controls fail,
-  it is tried again like any other: it may be an outage that only texts of its length meet.
+- While controls pass and its own text does not, nothing else of it is uploaded. Where controls
+  fail, it is tried again like any other: it may be an outage that only texts of its length meet.
 - What many documents of a size share is an outage (`resilience.lengths`): none is given up. While
   controls of a length fail one after the other, texts so long wait, and one of them is tried.
 - While the fuse is blown no unit is given up.
@@ -29,7 +27,7 @@ from consumer.model.outcome import FailureReason
 from consumer.pipeline.gates import Gates
 from consumer.pipeline.poison_probe import CutShort, NoTurn, PoisonProbe, Suspect
 from consumer.pipeline.ports import Storage
-from consumer.pipeline.upload_state import PendingUnit, UploadState
+from consumer.pipeline.upload_state import PendingUnit, Stage, UploadState
 from consumer.resilience.blame import Comparison
 from consumer.resilience.lengths import Lengths
 
@@ -83,7 +81,7 @@ class GivingUp:
 
     def attempts_of(self, pending: PendingUnit) -> int:
         """How many attempts a unit has in this round: one that is judged has one."""
-        is_judged = pending.comparison is not None or pending.is_acquitted
+        is_judged = pending.comparison is not None or pending.stage is not Stage.EMBEDDING
         return 1 if is_judged else self._attempts
 
     async def before(self, pending: PendingUnit, work: UploadState) -> UnitStep:
@@ -102,7 +100,7 @@ class GivingUp:
             return UnitStep.WAIT
         if pending.failing_since is None:
             pending.failing_since = now
-        if pending.comparison is None or pending.is_acquitted:
+        if pending.comparison is None or pending.stage is Stage.UPLOADING:
             return UnitStep.TRY
         return await self._compare(pending, work)
 
@@ -121,11 +119,11 @@ class GivingUp:
         if self._gates.fuse.blown:
             work.used_up = True
             return False
-        was_acquitted = pending.is_acquitted
-        step = await self._compare(pending, work)
-        if pending.is_acquitted and not was_acquitted:
+        while True:
+            stage = pending.stage
             step = await self._compare(pending, work)
-        return step is UnitStep.GIVE_UP
+            if pending.stage is stage:
+                return step is UnitStep.GIVE_UP
 
     def stored(self, pending: PendingUnit) -> None:
         """Note that a unit is stored: texts of its length pass."""
@@ -138,8 +136,9 @@ class GivingUp:
 
     def due_in(self, work: UploadState) -> float | None:
         """Seconds until a unit is to be compared again; None where none is."""
-        dues = [each.due for each in work.pending if each.due > float("-inf")]
-        return max(0.0, min(dues) - self._clock()) if dues else None
+        now = self._clock()
+        dues = [each.due for each in work.pending if each.due > now and not each.given_up]
+        return min(dues) - now if dues else None
 
     async def _compare(self, pending: PendingUnit, work: UploadState) -> UnitStep:
         now = self._clock()
@@ -166,20 +165,23 @@ class GivingUp:
         self, pending: PendingUnit, work: UploadState, before: Comparison
     ) -> Comparison | None:
         suspect = Suspect(work.slug, pending.unit.text, work.right, work.trace_id)
-        if pending.is_acquitted and pending.failure is not None:
-            return await self._poison_probe.storing(suspect, pending.failure, before)
-        return await self._poison_probe.embedding(suspect, before)
+        if pending.stage is Stage.EMBEDDING:
+            return await self._poison_probe.embedding(suspect, before)
+        if pending.stage is Stage.STORING or pending.failure is None:
+            return await self._poison_probe.storing(suspect, before)
+        return await self._poison_probe.uploading(suspect, pending.failure, before)
 
     def _acquit(self, pending: PendingUnit, work: UploadState, before: Comparison) -> None:
-        pending.is_acquitted, pending.comparison, pending.due = True, None, float("-inf")
         self._tell(pending, work, "acquitted", before)
+        pending.stage, pending.comparison = pending.stage.next, None
+        pending.due = float("-inf")
 
     def _judge(self, pending: PendingUnit, work: UploadState, after: Comparison) -> UnitStep:
         if not after.is_alone:
             pending.due = self._in(self._recovery)
             if after.failed_in_a_row == 1:
                 self._tell(pending, work, "undecided", after)
-            if pending.is_acquitted:
+            if pending.stage is not Stage.EMBEDDING:
                 self._storage.distrust(work.slug)
             return UnitStep.TRY
         pending.due = self._in(self._recovery / _PAIRS)
@@ -233,7 +235,7 @@ class GivingUp:
             verdict=verdict,
             attempts=pending.attempts,
             characters=len(pending.unit.text),
-            evidence=evidence_of(proof, is_stored=pending.is_acquitted),
+            evidence=evidence_of(proof, pending.stage),
             seconds=round(self._clock() - proof.since),
         )
 
@@ -241,31 +243,26 @@ class GivingUp:
         return self._clock() + seconds
 
 
-def evidence_of(proof: Comparison, *, is_stored: bool) -> str:
+def evidence_of(proof: Comparison, stage: Stage) -> str:
     """What a comparison rests on, for a reader at night.
 
     Args:
         proof: the pairs.
-        is_stored: whether it compared uploads; otherwise what the embedder took.
+        stage: what they compared.
     """
     own, controls = proof.own_failures, proof.controls
     passed = f"{controls.attempts - controls.failures} of {controls.attempts}"
-    if is_stored:
-        others = f"the workspace took {passed} test documents of its length"
-        what = "uploads of it"
+    if stage is Stage.EMBEDDING:
+        others, what = f"{passed} control texts of its length passed", "requests with its text"
     else:
-        others = f"{passed} control texts of its length passed"
-        what = "requests with its text"
+        others, what = f"the workspace took {passed} test documents of its length", "uploads of it"
+    all_own = f"{own} of {own} {what}"
     if proof.by_intermediary == own > 0:
-        return (
-            f"something between us and AnythingLLM answers for it ({own} of {own} {what})"
-            f" while {others}"
-        )
-    if is_stored:
-        return f"its text can be embedded, and {others}{_strange(proof)}"
-    if proof.by_intermediary + proof.unanswered == 0:
+        return f"something between us and AnythingLLM answers for it ({all_own}) while {others}"
+    if stage is Stage.EMBEDDING and proof.by_intermediary + proof.unanswered == 0:
         return f"the embedder refused its text {own} of {own} times while {others}"
-    return f"{own} of {own} {what} failed{_strange(proof)} while {others}"
+    start = "" if stage is Stage.EMBEDDING else "its text can be embedded, and "
+    return f"{start}{all_own} failed{_strange(proof)} while {others}"
 
 
 def _strange(proof: Comparison) -> str:
@@ -279,7 +276,7 @@ def _strange(proof: Comparison) -> str:
 
 
 def _message(pending: PendingUnit, failure: Failure, proof: Comparison) -> str:
-    evidence = evidence_of(proof, is_stored=pending.is_acquitted)
+    evidence = evidence_of(proof, pending.stage)
     if proof.by_intermediary == proof.own_failures:
         return (
             f"{evidence}: look for a rule of a firewall or proxy that blocks it;"

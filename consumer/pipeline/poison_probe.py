@@ -1,12 +1,13 @@
 """The poison probe: is it this chunk that fails, or would anything of its length and kind?
 
 It asks for one pair at a time: the same call with the chunk's own text and with a control text
-(`control_text`). Two calls can be compared:
+(`control_text`), in random order: against a server that fails every second call a strict
+alternation would blame whoever is always second. Three calls can be compared (`Stage`):
 
-- Embedding. Own text and control are sent to the embedder in random order; nothing is stored.
-- Storing, for a chunk whose text the embedder takes. Its own uploads failed; a control is uploaded
-  as a test document of the same workspace, and removed. One or two at random: against a server that
-  fails every second call a strict alternation would blame whoever is always second.
+- Embedding: nothing is stored.
+- Storing, where the embedder takes its text: each is stored as a test document, and removed.
+- Uploading, where that goes well too: a chunk's own upload failed, and one or two controls at
+  random are stored.
 
 What a pair shows is counted in a `Comparison`. What is always true:
 
@@ -22,6 +23,7 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 from consumer.model.fault import Failure, Fault
 from consumer.model.names import Slug, TraceId
@@ -60,6 +62,12 @@ class Suspect:
     trace_id: TraceId
 
 
+class _Ask(Protocol):
+    """Sends a text somewhere; what that met, None: it went well."""
+
+    async def __call__(self, suspect: Suspect, text: str, *, is_own: bool) -> Failure | None: ...
+
+
 class PoisonProbe:
     """See the module's docstring.
 
@@ -83,19 +91,13 @@ class PoisonProbe:
             CutShort: see there.
             FenceClosedError: the right to go on ended.
         """
-        async with self._turn(suspect.right):
-            for is_own in self._rng.sample((True, False), 2):
-                text = suspect.text if is_own else self._control(suspect.text)
-                failure = await self._embed(suspect, text, is_own=is_own)
-                if not is_own:
-                    so_far = so_far.with_control(failed=failure is not None)
-                elif failure is None:
-                    return None
-                else:
-                    so_far = _with_own(so_far, failure)
-        return so_far
+        return await self._pair(suspect, so_far, self._embed)
 
-    async def storing(self, suspect: Suspect, failure: Failure, so_far: Comparison) -> Comparison:
+    async def storing(self, suspect: Suspect, so_far: Comparison) -> Comparison | None:
+        """Compare how both are stored; as `embedding`."""
+        return await self._pair(suspect, so_far, self._store)
+
+    async def uploading(self, suspect: Suspect, failure: Failure, so_far: Comparison) -> Comparison:
         """Compare its upload, which failed, with uploads of controls.
 
         Raises:
@@ -106,8 +108,21 @@ class PoisonProbe:
         so_far = _with_own(so_far, failure)
         async with self._turn(suspect.right):
             for _ in range(self._rng.choice((1, 2))):
-                failed = await self._store_control(suspect)
+                failed = await self._store(suspect, self._control(suspect.text), is_own=False)
                 so_far = so_far.with_control(failed=failed is not None)
+        return so_far
+
+    async def _pair(self, suspect: Suspect, so_far: Comparison, ask: _Ask) -> Comparison | None:
+        async with self._turn(suspect.right):
+            for is_own in self._rng.sample((True, False), 2):
+                text = suspect.text if is_own else self._control(suspect.text)
+                failure = await ask(suspect, text, is_own=is_own)
+                if not is_own:
+                    so_far = so_far.with_control(failed=failure is not None)
+                elif failure is None:
+                    return None
+                else:
+                    so_far = _with_own(so_far, failure)
         return so_far
 
     @asynccontextmanager
@@ -131,16 +146,13 @@ class PoisonProbe:
 
         return await self._ask(suspect, embed, is_own=is_own)
 
-    async def _store_control(self, suspect: Suspect) -> Failure | None:
+    async def _store(self, suspect: Suspect, text: str, *, is_own: bool) -> Failure | None:
         async def store() -> None:
             await self._storage.store_control(
-                suspect.slug,
-                self._control(suspect.text),
-                trace_id=suspect.trace_id,
-                check=suspect.right.check,
+                suspect.slug, text, trace_id=suspect.trace_id, check=suspect.right.check
             )
 
-        return await self._ask(suspect, store, is_own=False)
+        return await self._ask(suspect, store, is_own=is_own)
 
     async def _ask(
         self, suspect: Suspect, request: Callable[[], Awaitable[None]], *, is_own: bool

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import Enum
 
 from consumer.model.fault import Failure
 from consumer.model.marker import Unit
@@ -11,6 +12,24 @@ from consumer.model.outcome import FailedChunk, FailureReason
 from consumer.pipeline.plan import Plan
 from consumer.pipeline.ports import RightToWork, UnitUpload
 from consumer.resilience.blame import Comparison
+
+
+class Stage(Enum):
+    """What of a unit is compared with controls; the next one where its own went well.
+
+    EMBEDDING  both texts are embedded, and stored nowhere.
+    STORING    both texts are stored as test documents of its workspace, and removed.
+    UPLOADING  its own uploads with test documents: what blocks it may be in its title or address.
+    """
+
+    EMBEDDING = "embedding"
+    STORING = "storing"
+    UPLOADING = "uploading"
+
+    @property
+    def next(self) -> Stage:
+        """What is compared where this shows nothing."""
+        return Stage.STORING if self is Stage.EMBEDDING else Stage.UPLOADING
 
 
 @dataclass(slots=True)
@@ -29,7 +48,7 @@ class PendingUnit:
     failure: Failure | None = None  # the last one that may be its own
     failing_since: float | None = None  # monotonic seconds: when its first attempt began
     comparison: Comparison | None = None  # with controls, while it is judged
-    is_acquitted: bool = False  # its text was embedded: its uploads are compared from then on
+    stage: Stage = Stage.EMBEDDING  # what is compared
     due: float = float("-inf")  # monotonic seconds: when to compare again
     given_up: list[FailedChunk] = field(default_factory=list)
 

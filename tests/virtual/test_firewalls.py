@@ -78,6 +78,26 @@ def test_a_blocked_document_falls_by_name_and_its_siblings_are_stored(
     run()
 
 
+@pytest.mark.parametrize("paths", PATHS)
+def test_a_firewall_that_cuts_the_connection_is_not_taken_for_the_embedder(paths: str) -> None:
+    """Each upload may still come, so it takes longer; nobody knows who cut it, and that is told."""
+
+    @virtually
+    async def run() -> None:
+        async with world() as w:
+            w.sim.faults.latency = 0.05
+            for path in PATHS[paths]:
+                w.sim.faults.add("reset", path=path, contains=PHRASE)
+            w.publish(event("a", _texts("a", blocked=True)))
+            await w.settled(within=3 * HOUR)
+
+            assert w.statuses() == {"partial": 1}
+            assert "answered by nobody" in _error(w)
+            assert "the embedder refused" not in _error(w)
+
+    run()
+
+
 @on_each_database
 @virtually
 async def test_a_changed_document_that_is_blocked_leaves_what_is_stored(vector_db: str) -> None:

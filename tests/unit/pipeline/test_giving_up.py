@@ -16,7 +16,7 @@ from consumer.pipeline.giving_up import UnitStep, evidence_of
 from consumer.pipeline.plan import make_plan
 from consumer.pipeline.request_slots import RequestSlots
 from consumer.pipeline.right_to_work import AssignmentRight
-from consumer.pipeline.upload_state import PendingUnit, UploadState
+from consumer.pipeline.upload_state import PendingUnit, Stage, UploadState
 from consumer.resilience.blame import Comparison, Tally
 from consumer.resilience.fence import Fence
 from consumer.resilience.fuse import FuseRules
@@ -240,7 +240,19 @@ async def test_a_text_that_passes_has_its_uploads_compared_with_those_of_control
 
     assert rounds == 13
     assert scene.storage.distrusted == []
-    assert "its text can be embedded, and the workspace took" in scene.pending.given_up[0].message
+    message = scene.pending.given_up[0].message
+    assert "its text can be embedded, and 13 of 13 uploads of it failed while the work" in message
+
+
+async def test_a_text_that_is_not_stored_even_as_a_test_document_is_uploaded_no_more() -> None:
+    """Each upload may stay in doubt for minutes; a test document is in no doubt that matters."""
+    scene = Scene(storing=_own)
+    assert await scene.round() is UnitStep.TRY
+    uploads = scene.pending.attempts
+    await scene.until_given_up()
+
+    assert scene.pending.attempts == uploads
+    assert "uploads of it failed while the workspace took" in scene.pending.given_up[0].message
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -278,36 +290,34 @@ async def test_what_is_blocked_for_uploads_only_is_named_as_well() -> None:
 
 
 @pytest.mark.parametrize(
-    ("proof", "is_stored", "evidence"),
+    ("proof", "stage", "evidence"),
     [
         (
             Comparison(0, 12, 0, 0, Tally(12, 1)),
-            False,
+            Stage.EMBEDDING,
             "the embedder refused its text 12 of 12 times while 11 of 12 control texts of its"
             " length passed",
         ),
         (
             Comparison(0, 12, 12, 0, Tally(12, 0)),
-            False,
+            Stage.EMBEDDING,
             "something between us and AnythingLLM answers for it (12 of 12 requests with its text)"
             " while 12 of 12 control texts of its length passed",
         ),
         (
             Comparison(0, 12, 2, 3, Tally(12, 0)),
-            False,
+            Stage.EMBEDDING,
             "12 of 12 requests with its text failed (2 answered by something between us and"
             " AnythingLLM, 3 answered by nobody) while 12 of 12 control texts of its length passed",
         ),
         (
             Comparison(0, 9, 0, 1, Tally(14, 0)),
-            True,
-            "its text can be embedded, and the workspace took 14 of 14 test documents of its"
-            " length (1 answered by nobody)",
+            Stage.UPLOADING,
+            "its text can be embedded, and 9 of 9 uploads of it failed (1 answered by nobody) while"
+            " the workspace took 14 of 14 test documents of its length",
         ),
     ],
 )
-def test_the_evidence_can_be_read_at_night(
-    proof: Comparison, is_stored: bool, evidence: str
-) -> None:
+def test_the_evidence_can_be_read_at_night(proof: Comparison, stage: Stage, evidence: str) -> None:
     """In the dead letter: what failed how often, beside what, and who said so."""
-    assert evidence_of(proof, is_stored=is_stored) == evidence
+    assert evidence_of(proof, stage) == evidence

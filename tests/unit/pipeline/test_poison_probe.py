@@ -179,11 +179,22 @@ async def test_poison_is_told_beside_an_embedder_that_fails_half_its_calls() -> 
     assert any(each is not None and each.blames(1.0, 0.0) for each in found)
 
 
+@pytest.mark.parametrize("seed", range(6))
+async def test_test_documents_are_compared_as_embeddings_are(seed: int) -> None:
+    """With its own text and with a control, in whichever order."""
+    scene = Scene(storing=_own(UNCLEAR), seed=seed)
+    found = await scene.probe.storing(scene.suspect, Comparison(0.0))
+
+    assert found is not None
+    assert (found.own_failures, found.controls) == (1, Tally(1, 0))
+    assert await Scene(seed=seed).probe.storing(scene.suspect, Comparison(0.0)) is None
+
+
 @pytest.mark.parametrize("seed", range(20))
 async def test_uploads_of_controls_are_counted_beside_its_own(seed: int) -> None:
     """One or two at random: against every second upload that fails, a fixed number would blame."""
     scene = Scene(storing=lambda text: UNCLEAR, seed=seed)
-    found = await scene.probe.storing(scene.suspect, _between(Fault.THEIRS), Comparison(0.0))
+    found = await scene.probe.uploading(scene.suspect, _between(Fault.THEIRS), Comparison(0.0))
 
     assert (found.own_failures, found.by_intermediary) == (1, 1)
     assert found.controls.failures == found.controls.attempts == len(scene.storage.calls)
