@@ -33,6 +33,7 @@ class AnythingLLMConnectionError(AnythingLLMError):
     """No connection, or it broke before the answer was complete."""
 
     fault = Fault.THEIRS
+    unanswered = True
 
 
 class AnythingLLMAuthenticationError(AnythingLLMError):
@@ -56,6 +57,8 @@ class AnythingLLMRateLimitError(AnythingLLMError):
 
 class AnythingLLMTimeoutError(AnythingLLMError):
     """The time for the call was over; the server does not stop for that."""
+
+    unanswered = True
 
 
 class AnythingLLMServerError(AnythingLLMError):

@@ -42,6 +42,7 @@ class Failure(Exception):
     Attributes:
         pending: nothing was tried, because an earlier request may still take effect. This says
             nothing about the state of AnythingLLM.
+        unanswered: nobody answered: the connection broke, or the time for it was over.
         unproven: it is over, and nobody knows whether it took effect, because the answer may not
             have been AnythingLLM's. Look before repeating it.
         by_intermediary: something between us and AnythingLLM (a proxy, a firewall) answered, and
@@ -53,6 +54,7 @@ class Failure(Exception):
 
     fault: Fault = Fault.UNCLEAR
     pending: bool = False
+    unanswered: bool = False
 
     def __init__(
         self,

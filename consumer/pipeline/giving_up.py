@@ -91,7 +91,9 @@ class GivingUp:
             FenceClosedError: the right to go on ended.
         """
         now = self._clock()
-        if pending.given_up or self._gates.fuse.blown:
+        # A document that tries a sick workspace must not keep it waiting for a whole period.
+        is_trial = self._gates.fuse.blown or self._gates.pauses.troubled(work.slug)
+        if pending.given_up or pending.is_uploaded or is_trial:
             return UnitStep.TRY
         if now < pending.due:
             return UnitStep.WAIT
@@ -113,7 +115,7 @@ class GivingUp:
         pending.failure = failure
         is_early = pending.attempts < _AMBIGUOUS_ROUNDS * self._attempts
         if failure.ambiguous and not failure.by_intermediary and is_early:
-            if failure.http_status is None:
+            if failure.unanswered:
                 self._lengths.unanswered(work.document, len(pending.unit.text))
             return False
         if self._gates.fuse.blown:
@@ -157,7 +159,8 @@ class GivingUp:
         if after is None:
             self._acquit(pending, work, before)
             return UnitStep.TRY
-        self._lengths.control(length, failed=after.failed_in_a_row > 0)
+        if pending.stage is Stage.EMBEDDING:  # otherwise it may be the workspace
+            self._lengths.control(length, failed=after.failed_in_a_row > 0)
         pending.comparison = after
         return self._judge(pending, work, after)
 
@@ -177,14 +180,15 @@ class GivingUp:
         pending.due = float("-inf")
 
     def _judge(self, pending: PendingUnit, work: UploadState, after: Comparison) -> UnitStep:
+        pending.due = self._in(self._recovery / _PAIRS)
         if not after.is_alone:
-            pending.due = self._in(self._recovery)
             if after.failed_in_a_row == 1:
                 self._tell(pending, work, "undecided", after)
-            if pending.stage is not Stage.EMBEDDING:
+            if pending.stage is Stage.EMBEDDING:
+                pending.due = self._in(self._recovery)
+            else:
                 self._storage.distrust(work.slug)
             return UnitStep.TRY
-        pending.due = self._in(self._recovery / _PAIRS)
         if not after.blames(self._clock(), _SPREAD * self._recovery):
             if after.controls.attempts <= 2:
                 self._tell(pending, work, "undecided", after)
@@ -251,6 +255,8 @@ def evidence_of(proof: Comparison, stage: Stage) -> str:
         stage: what they compared.
     """
     own, controls = proof.own_failures, proof.controls
+    if not own:
+        return f"its text went through the first time ({stage.value})"
     passed = f"{controls.attempts - controls.failures} of {controls.attempts}"
     if stage is Stage.EMBEDDING:
         others, what = f"{passed} control texts of its length passed", "requests with its text"

@@ -181,6 +181,5 @@ def may_be_its_own(failure: Failure) -> bool:
 
 def _with_own(comparison: Comparison, failure: Failure) -> Comparison:
     return comparison.with_own(
-        by_intermediary=failure.by_intermediary,
-        unanswered=failure.http_status is None and not failure.by_intermediary,
+        by_intermediary=failure.by_intermediary, unanswered=failure.unanswered
     )

@@ -11,7 +11,8 @@ the documents meet. This remembers what all of them met, and what the documents 
 - Where nothing so long was stored since a text began to fail, and as many as `MANY` documents fail
   with texts that long, or up to twice as long, that is an outage: none of them is given up.
 
-Texts up to `SHORT` are of one size: AnythingLLM embeds them in one piece. The register is kept in
+Texts up to `SHORT` are of one size: AnythingLLM embeds them in one piece. They are never held:
+where they fail, that is no matter of length. The register is kept in
 memory. After a restart it begins anew: the documents come again, and fail or pass again.
 """
 
@@ -75,7 +76,7 @@ class Lengths:
 
     def wait(self, length: int) -> float:
         """Seconds for which a text is held; 0: it goes on, maybe as the trial of its length."""
-        if self._row < REFUSED or length < self._refused:
+        if self._row < REFUSED or length < self._refused or length <= SHORT:
             return 0.0
         if (left := self._next_trial - self._clock()) > 0:
             return left

@@ -57,7 +57,7 @@ class Scene:
         storing: Embedding = lambda text: None,
         *,
         units: int = 1,
-        many: int = MANY,
+        text: str = TEXT,
     ) -> None:
         self.storage = Storage(embedding=embedding, storing_control=storing)
         self.clock = Clock()
@@ -65,14 +65,14 @@ class Scene:
         self.gates: Gates = gates_of(self.storage, clock=self.clock, fuse=rules)
         slots = RequestSlots(asyncio.Semaphore(1), self.gates)
         self.giving_up = giving_up_of(
-            self.storage, self.gates, slots, recovery=RECOVERY, clock=self.clock, many=many
+            self.storage, self.gates, slots, recovery=RECOVERY, clock=self.clock, many=MANY
         )
-        self.works = [self._work(f"d{n}") for n in range(units)]
+        self.works = [self._work(f"d{n}", text) for n in range(units)]
         self.work = self.works[0]
         self.pending = self.work.pending[0]
 
-    def _work(self, id: str) -> UploadState:
-        plan = make_plan(DOCS, document(id, TEXT), version(), ())
+    def _work(self, id: str, text: str = TEXT) -> UploadState:
+        plan = make_plan(DOCS, document(id, text), version(), ())
         (unit,) = plan.missing
         upload = self.storage.upload("docs", unit, trace_id=TRACE, check=lambda: None)
         pending = PendingUnit(unit, upload)
@@ -164,7 +164,7 @@ async def test_after_such_an_outage_poison_still_falls_soon() -> None:
 
 async def test_a_length_that_is_refused_is_tried_by_one_document_a_recovery_period() -> None:
     """Three hundred that wait for the same would take all slots from those that work."""
-    scene = Scene(_every, units=10)
+    scene = Scene(_every, units=10, text=TEXT * 100)
     for work in scene.works:
         await scene.round(work=work, later=0)
     scene.clock.now += RECOVERY

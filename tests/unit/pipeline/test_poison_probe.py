@@ -21,7 +21,13 @@ from tests.virtual.loop import virtually
 
 OWN = "the text of a chunk, which is as long as a chunk's text is"
 UNCLEAR = Failure("answered 500", http_status=500)
-SILENT = Failure("no answer within 120 s")
+
+
+class _Silent(Failure):
+    unanswered = True
+
+
+SILENT = _Silent("no answer within 120 s")
 
 Embedding = Callable[[str], Failure | None]
 

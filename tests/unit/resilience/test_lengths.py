@@ -98,6 +98,11 @@ def test_a_length_whose_controls_fail_is_tried_once_a_recovery_period() -> None:
     assert [scene.lengths.wait(LONG) for _ in range(3)] == [0.0, 60.0, 60.0]
 
 
+def test_short_texts_are_never_held() -> None:
+    """Where they fail it is an outage of everything, which the breaker and the pauses see."""
+    assert Scene().refused(*[10] * 9).lengths.wait(SHORT) == 0.0
+
+
 @pytest.mark.parametrize("length", [LONG, 2 * LONG])
 @pytest.mark.parametrize("how", ["control", "document"])
 def test_what_passes_and_is_as_long_lets_all_go_on(how: str, length: int) -> None:
