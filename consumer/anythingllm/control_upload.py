@@ -15,8 +15,9 @@ from collections.abc import Callable
 import structlog
 
 from consumer.anythingllm.api import Api
+from consumer.anythingllm.database_in_use import DatabaseInUse
 from consumer.anythingllm.errors import AnythingLLMError
-from consumer.anythingllm.proof import StorageProof
+from consumer.anythingllm.proof import StorageProof, query_of
 from consumer.anythingllm.sentinel import sentinel_body, sentinel_source
 from consumer.anythingllm.transport import Check, Errand
 from consumer.model.names import Location, Slug, TraceId
@@ -29,6 +30,7 @@ class ControlUpload:
 
     Args:
         proof: says whether it is embedded.
+        database: says whether that is enough.
         uploading: an errand of an upload's time.
         removing: an errand of an ordinary call's time.
         left: called with the slug where the test document may stay for a while.
@@ -38,6 +40,7 @@ class ControlUpload:
         self,
         api: Api,
         proof: StorageProof,
+        database: DatabaseInUse,
         *,
         uploading: Callable[[], Errand],
         removing: Callable[[], Errand],
@@ -45,6 +48,7 @@ class ControlUpload:
     ) -> None:
         self._api = api
         self._proof = proof
+        self._database = database
         self._uploading = uploading
         self._removing = removing
         self._left = left
@@ -62,6 +66,9 @@ class ControlUpload:
             location = await self._store(slug, text)
             try:
                 await self._embed(slug, location, trace_id, check)
+                if not (await self._database(self._removing())).cached_proves:
+                    # A chunk would have to be found there; whether this one is found is no matter.
+                    await self._api.search(self._removing(), slug, query_of(text), 1)
             finally:
                 await self._remove(slug, location)
         except AnythingLLMError as error:

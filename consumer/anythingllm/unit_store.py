@@ -175,6 +175,7 @@ class AnythingLLMStorage:
         control = ControlUpload(
             self._api,
             self._ways.proof,
+            self._ways.database,
             uploading=lambda: self._errand(self._ways.upload_timeout, trace_id),
             removing=lambda: self._errand(self._removal_timeout, trace_id),
             left=self._readiness.left,

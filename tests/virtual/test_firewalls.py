@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from consumer.sandbox.simulator import Faults
+from consumer.sandbox.simulator import Faults, VectorDb
 from tests.virtual.loop import virtually
 from tests.virtual.world import HOUR, World, event, on_each_database, world
 
@@ -198,3 +198,49 @@ def test_a_gateway_that_answers_like_that_for_everything_is_an_outage(block: str
             assert w.copies() == {1: 20}
 
     run()
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_a_search_that_is_blocked_holds_nothing_up(block: str) -> None:
+    """Where a search has to find what is stored: for a document, its update and its tombstone."""
+
+    @virtually
+    async def run() -> None:
+        async with world(vector_db=VectorDb.PGVECTOR) as w:
+            w.sim.faults.latency = 0.05
+            w.publish(event("other", ["another text"]))
+            BLOCKS[block](w.sim.faults, "*/vector-search")
+            texts = _texts("a", blocked=True)
+            w.publish(event("a", [texts[1], texts[0]]))
+            await w.settled(within=300)
+            await w.rebalance()
+            await w.crash()
+            await w.start()
+            w.publish(event("a", [texts[1], texts[2]], day=1))
+            await w.settled(within=300)
+            assert w.stored() == {"other_0": 1, "a_0": 1, "a_1": 1}
+            w.publish(None, key="a", workspace="docs")
+            await w.settled(within=300)
+
+            assert [result["status"] for result in w.results] == [*["succeeded"] * 3, "deleted"]
+            assert w.stored() == {"other_0": 1}
+            assert not w.pipeline.gates.pauses.paused
+
+    run()
+
+
+@virtually
+async def test_a_gateway_that_knows_no_searches_is_an_outage_where_they_are_the_proof() -> None:
+    """Nobody is blamed for what meets every search."""
+    async with world(vector_db=VectorDb.PGVECTOR) as w:
+        w.sim.faults.latency = 0.05
+        w.publish(event("before", ["up"]))
+        await w.settled()
+        w.sim.faults.add("html", path="*/vector-search")
+        w.publish(event("a", _texts("a")))
+        await w.idle(HOUR)
+        assert w.letters == []
+        w.sim.faults.clear()
+        await w.settled(within=300)
+
+        assert w.statuses() == {"succeeded": 2}
