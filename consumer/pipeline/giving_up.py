@@ -34,6 +34,7 @@ from consumer.resilience.lengths import Lengths
 log = structlog.get_logger(__name__)
 
 _AMBIGUOUS_ROUNDS = 2  # times the attempts; each lasts until its upload can no longer take effect
+_BLOCKED_ROUNDS = 2  # a gateway that restarts answers once for what was under way
 _SPREAD = 3.0  # recovery periods between the first and the last pair
 _PAIRS = 4.0  # a recovery period
 
@@ -109,23 +110,39 @@ class GivingUp:
     async def after(self, pending: PendingUnit, failure: Failure, work: UploadState) -> bool:
         """Whether a unit is given up that failed this round. Then ``given_up`` has its fate.
 
+        Args:
+            pending: the unit.
+            failure: that may be its own; or one that says that it is looked for first, of a unit
+                for which an intermediary answered.
+            work: its document.
+
         Raises:
             FenceClosedError: the right to go on ended.
         """
-        pending.failure = failure
-        is_early = pending.attempts < _AMBIGUOUS_ROUNDS * self._attempts
-        if failure.ambiguous and not failure.by_intermediary and is_early:
-            if failure.unanswered:
-                self._lengths.unanswered(work.document, len(pending.unit.text))
+        pending.failed_rounds += 1
+        if not failure.pending:
+            pending.failure = failure
+        if self._is_early(pending, failure, work):
             return False
         if self._gates.fuse.blown:
             work.used_up = True
             return False
-        while True:
+        while not (failure.pending and pending.stage is Stage.UPLOADING):
             stage = pending.stage
             step = await self._compare(pending, work)
             if pending.stage is stage:
                 return step is UnitStep.GIVE_UP
+        return False
+
+    def _is_early(self, pending: PendingUnit, failure: Failure, work: UploadState) -> bool:
+        """Whether it is too early to compare it: the next round may go well."""
+        if pending.is_blocked:
+            return pending.failed_rounds < _BLOCKED_ROUNDS
+        if not failure.ambiguous or pending.attempts >= _AMBIGUOUS_ROUNDS * self._attempts:
+            return False
+        if failure.unanswered:
+            self._lengths.unanswered(work.document, len(pending.unit.text))
+        return True
 
     def stored(self, pending: PendingUnit) -> None:
         """Note that a unit is stored: texts of its length pass."""
@@ -185,7 +202,8 @@ class GivingUp:
             if after.failed_in_a_row == 1:
                 self._tell(pending, work, "undecided", after)
             if pending.stage is Stage.EMBEDDING:
-                pending.due = self._in(self._recovery)
+                # A gateway whose server restarts is back in seconds.
+                pending.due = float("-inf") if pending.is_blocked else self._in(self._recovery)
             else:
                 self._storage.distrust(work.slug)
             return UnitStep.TRY

@@ -249,7 +249,10 @@ class Uploader:
             refused = pending.failed(failure, FailureReason.REJECTED)
             await self._give_up(pending, work, pending.given_up or refused)
             return True
-        if not may_be_its_own(failure) or not await self._giving_up.after(pending, failure, work):
+        is_looked_for = failure.pending and pending.is_blocked
+        if not may_be_its_own(failure) and not is_looked_for:
+            return False
+        if not await self._giving_up.after(pending, failure, work):
             return False
         return await self._given_up(pending, work)
 

@@ -46,6 +46,7 @@ class PendingUnit:
     is_uploaded: bool = False  # and is to be proven together with others of its document
     last: Failure | None = None  # of this round
     failure: Failure | None = None  # the last one that may be its own
+    failed_rounds: int = 0  # whose failure may be its own
     failing_since: float | None = None  # monotonic seconds: when its first attempt began
     comparison: Comparison | None = None  # with controls, while it is judged
     stage: Stage = Stage.EMBEDDING  # what is compared
@@ -59,6 +60,11 @@ class PendingUnit:
         if last is None or last.fault.is_counted or last.ambiguous:
             return False
         return not (last.by_intermediary and self.fails_alone)
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether an intermediary answered for it, the last time that anybody did."""
+        return self.failure is not None and self.failure.by_intermediary
 
     @property
     def fails_alone(self) -> bool:

@@ -279,6 +279,8 @@ async def test_what_answers_between_us_and_anythingllm_is_named() -> None:
 async def test_what_is_blocked_for_uploads_only_is_named_as_well() -> None:
     """Its text passes where nobody blocks it, and test documents are stored."""
     scene = Scene()
+    await scene.round(_between())
+    assert scene.storage.calls == []
     assert await scene.round(_between()) is UnitStep.TRY
     assert scene.pending.last is None or not scene.pending.met_outage
     assert scene.pending.fails_alone
@@ -287,6 +289,27 @@ async def test_what_is_blocked_for_uploads_only_is_named_as_well() -> None:
     message = scene.pending.given_up[0].message
     assert "something between us and AnythingLLM answers for it" in message
     assert "test documents of its length" in message
+
+
+async def test_what_is_blocked_is_compared_while_its_upload_is_in_doubt() -> None:
+    """Each upload may stay in doubt for minutes; the text need not wait for that."""
+    looked_for = Failure("it is looked for", fault=Fault.THEIRS, ambiguous=True)
+    looked_for.pending = True
+    scene = Scene(storing=lambda text: _between() if text == TEXT else None)
+    await scene.round(_between())
+    begun = scene.clock.now
+    await scene.until_given_up(looked_for)
+
+    assert scene.clock.now - begun <= 300
+    assert "answered a web page" in scene.pending.given_up[0].message
+
+
+async def test_one_answer_of_a_gateway_that_restarts_is_not_looked_into() -> None:
+    """The next round goes well; and where controls meet it as well, nobody waits for a pair."""
+    scene = Scene(lambda text: _between())
+    for _ in range(5):
+        assert await scene.round(_between(), later=0.1) is UnitStep.TRY
+        assert scene.giving_up.due_in(scene.work) is None
 
 
 @pytest.mark.parametrize(
