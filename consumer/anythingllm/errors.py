@@ -201,7 +201,8 @@ def _row_for(status: int, reason: str) -> _Row:
 # What AnythingLLM 1.16 itself never answers to a call of its API. It gives 200, 400, 403, 404, 422
 # and 500; by these a reader of the answer's body knows who speaks (RFC 9110, 3.7: intermediaries).
 _NEVER_ITS_OWN = frozenset({402, 405, 406, 407, 409, 410, 415, 421, 451, 501, 502, 503})
-_BEYOND = range(520, 600)  # of proxies; 524 says that one was tired of waiting
+_BEYOND = range(520, 600)  # of proxies
+_WOULD_NOT_WAIT = frozenset({408, 499, 504, 524})
 
 
 def is_by_intermediary(status: int, content_type: str) -> bool:
@@ -211,7 +212,7 @@ def is_by_intermediary(status: int, content_type: str) -> bool:
         status: of the answer.
         content_type: of the answer, without parameters.
     """
-    if status in _GAVE_UP_WAITING:
+    if status in _WOULD_NOT_WAIT:
         return False
     is_page = content_type in ("text/html", "application/xhtml+xml")
     is_its_own = status == 200 and content_type == "application/json"
