@@ -34,6 +34,7 @@ from consumer.resilience.lengths import Lengths
 log = structlog.get_logger(__name__)
 
 _AMBIGUOUS_ROUNDS = 2  # times the attempts; each lasts until its upload can no longer take effect
+_AT_ONCE_SECONDS = 10.0  # a firewall's answer; one that comes later is a gateway's that lost it
 _BLOCKED_ROUNDS = 2  # a gateway that restarts answers once for what was under way
 _SPREAD = 3.0  # recovery periods between the first and the last pair
 _PAIRS = 4.0  # a recovery period
@@ -119,6 +120,11 @@ class GivingUp:
         Raises:
             FenceClosedError: the right to go on ended.
         """
+        took = self._clock() - pending.sent_at
+        if not failure.pending and failure.by_intermediary and took > _AT_ONCE_SECONDS:
+            if pending.comparison is None:
+                pending.failure = None
+            return False
         pending.failed_rounds += 1
         if not failure.pending:
             pending.failure = failure
@@ -143,6 +149,10 @@ class GivingUp:
         if failure.unanswered:
             self._lengths.unanswered(work.document, len(pending.unit.text))
         return True
+
+    def sends(self, pending: PendingUnit) -> None:
+        """Note that an attempt of a unit begins."""
+        pending.sent_at = self._clock()
 
     def stored(self, pending: PendingUnit) -> None:
         """Note that a unit is stored: texts of its length pass."""

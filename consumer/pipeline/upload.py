@@ -323,6 +323,7 @@ class Uploader:
     async def _send(self, pending: PendingUnit, work: UploadState) -> None:
         async def attempt() -> StoredUnit | None:
             metrics = self._metrics
+            self._giving_up.sends(pending)
             with metrics.chunks_in_flight.track_inprogress(), metrics.upload_seconds.time():
                 try:
                     return await pending.upload.attempt()

@@ -50,6 +50,7 @@ class PendingUnit:
     failing_since: float | None = None  # monotonic seconds: when its first attempt began
     comparison: Comparison | None = None  # with controls, while it is judged
     stage: Stage = Stage.EMBEDDING  # what is compared
+    sent_at: float = float("-inf")  # monotonic seconds: when its last attempt began, in its slot
     due: float = float("-inf")  # monotonic seconds: when to compare again
     given_up: list[FailedChunk] = field(default_factory=list)
 
