@@ -398,6 +398,8 @@ class Api:
                 http_status=error.http_status,
             )
             forbidden.unproven = error.unproven
+            # AnythingLLM itself forbids removals only.
+            forbidden.by_intermediary = call.method == "POST"
             raise forbidden from error
 
     async def _accepts_key(self, errand: Errand) -> bool:

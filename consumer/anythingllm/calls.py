@@ -15,6 +15,7 @@ from consumer.anythingllm.errors import (
     AnythingLLMProtocolError,
     AnythingLLMRejectedError,
     failure_of,
+    is_by_intermediary,
     leave_in_doubt,
     retry_after_of,
 )
@@ -99,7 +100,7 @@ def judged(
     is_json = content_type == "application/json"
     if status != 200:
         reason = _reason(raw) if is_json else ""
-        raise failure_of(
+        failure = failure_of(
             str(call),
             status,
             changes=call.changes,
@@ -107,16 +108,19 @@ def judged(
             retry_after=retry_after_of(headers.get("Retry-After"), date),
             is_own=is_anythingllm(headers, content_type, reason),
         )
+        failure.by_intermediary = is_by_intermediary(status, content_type)
+        raise failure
     if is_json:
         return Answer(_fields(call, raw), date)
     if call.text_ok and content_type == "text/plain":
         return Answer({}, date)
     strange = AnythingLLMProtocolError(
-        f"{call}: answered a web page or something else that is no JSON; "
-        "check that ANYTHINGLLM_ENDPOINT leads to AnythingLLM itself",
+        f"{call}: answered a web page or something else that is no JSON; check that "
+        "ANYTHINGLLM_ENDPOINT leads to AnythingLLM itself, and what stands between",
         fault=Fault.THEIRS,
         http_status=200,
     )
+    strange.by_intermediary = True
     raise leave_in_doubt(strange, STRANGE, changes=call.changes)
 
 

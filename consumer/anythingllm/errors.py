@@ -39,6 +39,7 @@ class AnythingLLMConnectionError(AnythingLLMError):
     """No connection, or it broke before the answer was complete."""
 
     fault = Fault.THEIRS
+    unanswered = True
 
 
 class AnythingLLMAuthenticationError(AnythingLLMError):
@@ -62,6 +63,8 @@ class AnythingLLMRateLimitError(AnythingLLMError):
 
 class AnythingLLMTimeoutError(AnythingLLMError):
     """The time for the call was over; the server does not stop for that."""
+
+    unanswered = True
 
 
 class AnythingLLMServerError(AnythingLLMError):
@@ -204,6 +207,29 @@ def _row_for(status: int, reason: str) -> _Row:
     if status == 500 and is_collector_trouble(reason):
         return _COLLECTOR_ROW
     return _STATUSES.get(status) or _STATUS_CLASSES.get(status // 100, _ANY_OTHER)
+
+
+# What AnythingLLM 1.16 itself never answers to a call of its API. It gives 200, 400, 403, 404, 422
+# and 500; by these a reader of the answer's body knows who speaks (RFC 9110, 3.7: intermediaries).
+_NEVER_ITS_OWN = frozenset({402, 405, 406, 407, 409, 410, 415, 421, 451, 501, 502, 503})
+_BEYOND = range(520, 600)  # of proxies
+_WOULD_NOT_WAIT = frozenset({408, 499, 504, 524})
+
+
+def is_by_intermediary(status: int, content_type: str) -> bool:
+    """Whether something between us and AnythingLLM answered, and not because it would not wait.
+
+    Args:
+        status: of the answer.
+        content_type: of the answer, without parameters.
+    """
+    if status in _WOULD_NOT_WAIT:
+        return False
+    is_page = content_type in ("text/html", "application/xhtml+xml")
+    is_its_own = status == 200 and content_type == "application/json"
+    return not is_its_own and (
+        status == 200 or is_page or status in _NEVER_ITS_OWN or status in _BEYOND
+    )
 
 
 def retry_after_of(header: str | None, now: datetime) -> float | None:

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from consumer.anythingllm.api import Api
+from consumer.anythingllm.control_upload import ControlUpload
 from consumer.anythingllm.errors import (
     AnythingLLMAuthenticationError,
     AnythingLLMError,
@@ -157,6 +158,30 @@ class AnythingLLMStorage:
         errand = self._errand(self._ways.upload_timeout, trace_id)
         for start in range(0, len(every), EMBEDDED_AT_ONCE):
             await self._api.embeddings(errand, every[start : start + EMBEDDED_AT_ONCE])
+
+    async def store_control(
+        self, slug: Slug, text: str, *, trace_id: TraceId | None = None, check: Check = always
+    ) -> None:
+        """Store a text as a chunk's would be stored, as a test document (`control_upload`).
+
+        Args:
+            slug: the workspace.
+            text: not blank.
+            trace_id: of the event.
+            check: called before every upload; what it raises gets out.
+
+        Raises:
+            AnythingLLMError: it was not stored, or not embedded; never ambiguous.
+        """
+        control = ControlUpload(
+            self._api,
+            self._ways.proof,
+            self._ways.database,
+            uploading=lambda: self._errand(self._ways.upload_timeout, trace_id),
+            removing=lambda: self._errand(self._removal_timeout, trace_id),
+            left=self._readiness.left,
+        )
+        await control.run(slug, text, trace_id, check)
 
     async def database(self, *, trace_id: TraceId | None = None) -> VectorDatabase:
         """What the vector database behind AnythingLLM is like."""

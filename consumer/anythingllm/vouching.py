@@ -20,6 +20,7 @@ import structlog
 from consumer.anythingllm.database_control import DatabaseControl
 from consumer.anythingllm.database_in_use import DatabaseInUse
 from consumer.anythingllm.embedder_in_use import EmbedderInUse
+from consumer.anythingllm.errors import AnythingLLMError
 from consumer.anythingllm.models import VectorHit
 from consumer.anythingllm.proof import Sight, StorageProof
 from consumer.anythingllm.transport import Check, NewErrand
@@ -177,16 +178,25 @@ class Vouching:
             if key not in wanted or is_blank(text):
                 continue
             asked.check()
-            sight = await self._proof.near(
-                asked.slug,
-                text,
-                partial(is_gone, key),
-                saw,
-                database=asked.database,
-                trace_id=asked.trace_id,
-                top=min(_HITS_EACH * len(wanted), _MOST_AT_ONCE),
-                is_exact=is_exact,
-            )
+            try:
+                sight = await self._proof.near(
+                    asked.slug,
+                    text,
+                    partial(is_gone, key),
+                    saw,
+                    database=asked.database,
+                    trace_id=asked.trace_id,
+                    top=min(_HITS_EACH * len(wanted), _MOST_AT_ONCE),
+                    is_exact=is_exact,
+                )
+            except AnythingLLMError as error:
+                if not error.by_intermediary:
+                    raise
+                # Something blocks the search for this text; others have to be found meanwhile.
+                now = self._clock()
+                await self._control.passes(asked.slug, now, asked.trace_id, asked.check)
+                log.warning("chunk.not_provable", workspace=asked.slug, error=error.message)
+                sight = Sight.HIDDEN
             if sight is Sight.HIDDEN:
                 for location in wanted.pop(key, ()):
                     self.note(location)

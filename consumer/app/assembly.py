@@ -48,6 +48,7 @@ from consumer.pipeline.sweep import Sweep
 from consumer.pipeline.upload import Uploader
 from consumer.resilience.breaker import Breaker
 from consumer.resilience.fuse import Fuse, FuseRules
+from consumer.resilience.lengths import MANY, Lengths
 from consumer.resilience.retry import RetryPolicy
 from consumer.settings import Settings
 from consumer.telemetry.metrics import Metrics
@@ -173,13 +174,26 @@ class Pipeline:
     def _uploader(self) -> Uploader:
         rooms, gates, upload = self._rooms, self.gates, self._settings.upload
         slots = RequestSlots(asyncio.Semaphore(upload.max_chunks_in_flight), gates)
-        poison_probe = PoisonProbe(rooms.storage, slots, rooms.rng)
         policy = _patient_policy(self._settings)
+        recovery = self._settings.breaker.recovery_seconds
+        giving_up = GivingUp(
+            rooms.storage,
+            gates,
+            PoisonProbe(rooms.storage, slots, rooms.rng),
+            Lengths(
+                rooms.clock,
+                recovery=recovery,
+                many=MANY if self._settings.fuse.share else 0,
+            ),
+            attempts=policy.attempts,
+            recovery=recovery,
+            clock=rooms.clock,
+        )
         return Uploader(
             rooms.storage,
             self.index,
             gates,
-            GivingUp(rooms.storage, gates, poison_probe, attempts=policy.attempts),
+            giving_up,
             self._backoff,
             self._eraser,
             self._doubts,

@@ -189,6 +189,12 @@ class Storage(Protocol):
         """Have the embedder embed a text as an upload would; nothing is stored."""
         ...
 
+    async def store_control(
+        self, slug: Slug, text: str, *, trace_id: TraceId, check: Callable[[], None]
+    ) -> None:
+        """Store a test document as an upload would, and remove it; ``check`` as in `upload`."""
+        ...
+
     def distrust(self, slug: Slug) -> None:
         """Have the next `prepare` prove with a sentinel that the workspace takes uploads."""
         ...

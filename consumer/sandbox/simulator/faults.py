@@ -159,6 +159,9 @@ class Faults:
         embedder_latency: seconds one embedding call takes.
         embedder_fails_every: every n-th embedding call fails; 0 never, 1 always.
         embedder_fails_share: this share of embedding calls fails, at random; 0 to 1.
+        embedder_longest: characters of all texts of one embedding call; with more it fails. 0: any.
+        embedder_per_minute: characters that are embedded in a minute; a call beyond fails. 0: any.
+        embedder_pace: seconds that an embedding call takes for each 1,000 characters.
         embedder_poison: texts containing one of these are refused by the embedder, always.
         embedder_nonsense: what every embedding gives, with success: ``zeros``, ``nulls``, ``nan``
             or ``constant`` (one vector for all texts); "" is none of these.
@@ -184,6 +187,9 @@ class Faults:
     embedder_latency: float = 0.0
     embedder_fails_every: int = 0
     embedder_fails_share: float = 0.0
+    embedder_longest: int = 0
+    embedder_per_minute: int = 0
+    embedder_pace: float = 0.0
     embedder_poison: list[str] = field(default_factory=list)
     embedder_nonsense: Literal["", "zeros", "nulls", "nan", "constant"] = ""
     embedder_dimension: int | None = None

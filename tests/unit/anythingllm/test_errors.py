@@ -18,6 +18,7 @@ from consumer.anythingllm.errors import (
     AnythingLLMTimeoutError,
     CircuitOpenError,
     failure_of,
+    is_by_intermediary,
     is_sick,
     retry_after_of,
 )
@@ -156,3 +157,38 @@ def test_what_the_breaker_counts() -> None:
 
     assert all(is_sick(error) for error in sick)
     assert not any(is_sick(error) for error in [*well, CircuitOpenError("x"), ValueError("x")])
+
+
+@pytest.mark.parametrize("status", [200, 403, 404, 406, 500, 502, 503, 520])
+def test_a_web_page_is_an_answer_of_something_in_between(status: int) -> None:
+    """AnythingLLM answers calls of its API with JSON or plain text."""
+    assert is_by_intermediary(status, "text/html")
+
+
+@pytest.mark.parametrize("status", [405, 406, 451, 501, 502, 503, 520, 526])
+def test_some_statuses_are_never_anythingllms_own(status: int) -> None:
+    """Whatever they come with."""
+    assert is_by_intermediary(status, "application/json")
+    assert is_by_intermediary(status, "application/octet-stream")
+
+
+@pytest.mark.parametrize(
+    ("status", "content_type"),
+    [
+        (200, "application/json"),
+        (400, "text/plain"),
+        (403, "application/json"),
+        (404, "text/plain"),
+        (422, "application/json"),
+        (500, "application/json"),
+        (500, "application/octet-stream"),
+        (408, "text/html"),
+        (504, "text/html"),
+        (524, "text/html"),
+    ],
+)
+def test_what_may_be_its_own_and_a_gateway_that_would_not_wait_are_not(
+    status: int, content_type: str
+) -> None:
+    """A text that takes too long is another matter than one that something blocks."""
+    assert not is_by_intermediary(status, content_type)

@@ -39,6 +39,7 @@ from consumer.pipeline.upload import Uploader
 from consumer.resilience.breaker import Breaker
 from consumer.resilience.fence import Fence
 from consumer.resilience.fuse import Fuse, FuseRules
+from consumer.resilience.lengths import Lengths
 from consumer.resilience.retry import RetryPolicy
 from consumer.telemetry.metrics import Metrics
 
@@ -165,6 +166,7 @@ class Storage:
     workspace_id: int | None = 1
     preparing_fails: list[Failure] = field(default_factory=list)
     embedding: Callable[[str], Failure | None] = lambda text: None
+    storing_control: Callable[[str], Failure | None] = lambda text: None
     probes_fail: list[Failure] = field(default_factory=list)
     distrusted: list[str] = field(default_factory=list)
     may_still_come: set[str] = field(default_factory=set)
@@ -189,6 +191,15 @@ class Storage:
     async def embeds(self, text: str, *, trace_id: str) -> None:
         self.calls.append(f"embed {text}")
         failure = self.embedding(text)
+        if failure is not None:
+            raise failure
+
+    async def store_control(
+        self, slug: str, text: str, *, trace_id: str, check: Callable[[], None]
+    ) -> None:
+        check()
+        self.calls.append("store control")
+        failure = self.storing_control(text)
         if failure is not None:
             raise failure
 
@@ -385,6 +396,28 @@ def eraser_of(
     return Eraser(remover, storage, index, backoff_of(gates), doubts or doubts_of())
 
 
+def giving_up_of(
+    storage: Storage,
+    gates: Gates,
+    slots: RequestSlots,
+    *,
+    rng: random.Random | None = None,
+    recovery: float = 0.001,
+    clock: Callable[[], float] = time.monotonic,
+    many: int = 0,
+) -> GivingUp:
+    """One that judges within milliseconds, and holds no length, unless a test asks for more."""
+    return GivingUp(
+        storage,
+        gates,
+        PoisonProbe(storage, slots, rng or random.Random(1)),
+        Lengths(clock, recovery=recovery, many=many),
+        attempts=3,
+        recovery=recovery,
+        clock=clock,
+    )
+
+
 def uploader_of(
     storage: Storage,
     index: Index | None = None,
@@ -404,7 +437,7 @@ def uploader_of(
         storage,
         index,
         gates,
-        GivingUp(storage, gates, PoisonProbe(storage, shared, rng), attempts=3),
+        giving_up_of(storage, gates, shared, rng=rng),
         backoff_of(gates),
         eraser_of(storage, index, gates),
         doubts or doubts_of(looks),

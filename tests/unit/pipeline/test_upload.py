@@ -106,7 +106,10 @@ async def test_a_refused_chunk_is_given_up_at_once_and_keeps_what_is_stale() -> 
 @pytest.mark.parametrize("fault", [Fault.THEIRS, Fault.BUSY, Fault.UNCLEAR])
 async def test_everything_but_a_refusal_is_tried_for_as_long_as_it_takes(fault: Fault) -> None:
     """No number of failures makes an outage the document's fault."""
-    storage = Storage(_failing("one", 20, fault=fault, retry_after=0.001))
+    down = Failure("the embedder is down")
+    storage = Storage(
+        _failing("one", 20, fault=fault, retry_after=0.001), embedding=lambda text: down
+    )
     applied = await Fences().carry_out(uploader_of(storage), _plan("a", "one", "two"))
 
     assert sorted(applied.uploaded) == ["a_0", "a_1"]

@@ -98,6 +98,33 @@ async def test_poison_is_refused_alone_and_always(
     assert statuses == [500, 200]
 
 
+async def test_an_embedder_refuses_what_is_long(
+    simulator: Simulator, client: aiohttp.ClientSession
+) -> None:
+    """All texts of one call together count, as they do for one that is out of tokens."""
+    simulator.faults.embedder_longest = 1_000
+    statuses = []
+    for texts in (["a" * 1_000], ["a" * 1_001], ["a" * 500, "a" * 501]):
+        async with client.post("/api/v1/openai/embeddings", json={"input": texts}) as response:
+            statuses.append(response.status)
+
+    assert statuses == [200, 500, 500]
+
+
+async def test_a_minute_has_so_many_characters(
+    simulator: Simulator, client: aiohttp.ClientSession
+) -> None:
+    """A call that is refused takes none: a shorter one may still pass."""
+    simulator.faults.embedder_per_minute = 1_000
+    statuses = []
+    for length in (600, 600, 400, 1):
+        texts = ["a" * length]
+        async with client.post("/api/v1/openai/embeddings", json={"input": texts}) as response:
+            statuses.append(response.status)
+
+    assert statuses == [200, 500, 200, 500]
+
+
 async def test_every_nth_embedding_fails(
     simulator: Simulator, client: aiohttp.ClientSession
 ) -> None:
