@@ -1,6 +1,6 @@
 """Giving a unit up: only when it is proven that its failures are its own.
 
-A unit that has used up its attempts is compared with controls, call by call (`Stage`).
+A unit that has used up its attempts is compared with controls, call by call (`ComparedCall`).
 
 What is always true:
 - A unit is given up only after pairs over `_SPREAD` recovery periods, about three minutes: what
@@ -27,7 +27,7 @@ from consumer.model.outcome import FailureReason
 from consumer.pipeline.gates import Gates
 from consumer.pipeline.poison_probe import CutShort, NoTurn, PoisonProbe, Suspect
 from consumer.pipeline.ports import Storage
-from consumer.pipeline.upload_state import PendingUnit, Stage, UploadState
+from consumer.pipeline.upload_state import ComparedCall, PendingUnit, UploadState
 from consumer.resilience.blame import Comparison
 from consumer.resilience.lengths import Lengths
 
@@ -83,7 +83,7 @@ class GivingUp:
 
     def attempts_of(self, pending: PendingUnit) -> int:
         """How many attempts a unit has in this round: one that is judged has one."""
-        is_judged = pending.comparison is not None or pending.stage is not Stage.EMBEDDING
+        is_judged = pending.comparison is not None or pending.compares is not ComparedCall.EMBEDDING
         return 1 if is_judged else self._attempts
 
     async def before(self, pending: PendingUnit, work: UploadState) -> UnitStep:
@@ -104,7 +104,7 @@ class GivingUp:
             return UnitStep.WAIT
         if pending.failing_since is None:
             pending.failing_since = now
-        if pending.comparison is None or pending.stage is Stage.UPLOADING:
+        if pending.comparison is None or pending.compares is ComparedCall.UPLOADING:
             return UnitStep.TRY
         return await self._compare(pending, work)
 
@@ -133,10 +133,10 @@ class GivingUp:
         if self._gates.fuse.blown:
             work.used_up = True
             return False
-        while not (failure.pending and pending.stage is Stage.UPLOADING):
-            stage = pending.stage
+        while not (failure.pending and pending.compares is ComparedCall.UPLOADING):
+            call = pending.compares
             step = await self._compare(pending, work)
-            if pending.stage is stage:
+            if pending.compares is call:
                 return step is UnitStep.GIVE_UP
         return False
 
@@ -186,7 +186,7 @@ class GivingUp:
         if after is None:
             self._acquit(pending, work, before)
             return UnitStep.TRY
-        if pending.stage is Stage.EMBEDDING:  # otherwise it may be the workspace
+        if pending.compares is ComparedCall.EMBEDDING:  # otherwise it may be the workspace
             self._lengths.control(length, failed=after.failed_in_a_row > 0)
         pending.comparison = after
         return self._judge(pending, work, after)
@@ -195,15 +195,15 @@ class GivingUp:
         self, pending: PendingUnit, work: UploadState, before: Comparison
     ) -> Comparison | None:
         suspect = Suspect(work.slug, pending.unit.text, work.right, work.trace_id)
-        if pending.stage is Stage.EMBEDDING:
+        if pending.compares is ComparedCall.EMBEDDING:
             return await self._poison_probe.embedding(suspect, before)
-        if pending.stage is Stage.STORING or pending.failure is None:
+        if pending.compares is ComparedCall.STORING or pending.failure is None:
             return await self._poison_probe.storing(suspect, before)
         return await self._poison_probe.uploading(suspect, pending.failure, before)
 
     def _acquit(self, pending: PendingUnit, work: UploadState, before: Comparison) -> None:
         self._tell(pending, work, "acquitted", before)
-        pending.stage, pending.comparison = pending.stage.next, None
+        pending.compares, pending.comparison = pending.compares.next, None
         pending.due = float("-inf")
 
     def _judge(self, pending: PendingUnit, work: UploadState, after: Comparison) -> UnitStep:
@@ -211,7 +211,7 @@ class GivingUp:
         if not after.is_alone:
             if after.failed_in_a_row == 1:
                 self._tell(pending, work, "undecided", after)
-            if pending.stage is Stage.EMBEDDING:
+            if pending.compares is ComparedCall.EMBEDDING:
                 # A gateway whose server restarts is back in seconds.
                 pending.due = float("-inf") if pending.is_blocked else self._in(self._recovery)
             else:
@@ -267,7 +267,7 @@ class GivingUp:
             verdict=verdict,
             attempts=pending.attempts,
             characters=len(pending.unit.text),
-            evidence=evidence_of(proof, pending.stage),
+            evidence=evidence_of(proof, pending.compares),
             seconds=round(self._clock() - proof.since),
         )
 
@@ -275,27 +275,27 @@ class GivingUp:
         return self._clock() + seconds
 
 
-def evidence_of(proof: Comparison, stage: Stage) -> str:
+def evidence_of(proof: Comparison, call: ComparedCall) -> str:
     """What a comparison rests on, for a reader at night.
 
     Args:
         proof: the pairs.
-        stage: what they compared.
+        call: what they compared.
     """
     own, controls = proof.own_failures, proof.controls
     if not own:
-        return f"its text went through the first time ({stage.value})"
+        return f"its text went through the first time ({call.value})"
     passed = f"{controls.attempts - controls.failures} of {controls.attempts}"
-    if stage is Stage.EMBEDDING:
+    if call is ComparedCall.EMBEDDING:
         others, what = f"{passed} control texts of its length passed", "requests with its text"
     else:
         others, what = f"the workspace took {passed} test documents of its length", "uploads of it"
     all_own = f"{own} of {own} {what}"
     if proof.by_intermediary == own > 0:
         return f"something between us and AnythingLLM answers for it ({all_own}) while {others}"
-    if stage is Stage.EMBEDDING and proof.by_intermediary + proof.unanswered == 0:
+    if call is ComparedCall.EMBEDDING and proof.by_intermediary + proof.unanswered == 0:
         return f"the embedder refused its text {own} of {own} times while {others}"
-    start = "" if stage is Stage.EMBEDDING else "its text can be embedded, and "
+    start = "" if call is ComparedCall.EMBEDDING else "its text can be embedded, and "
     return f"{start}{all_own} failed{_strange(proof)} while {others}"
 
 
@@ -310,7 +310,7 @@ def _strange(proof: Comparison) -> str:
 
 
 def _message(pending: PendingUnit, failure: Failure, proof: Comparison) -> str:
-    evidence = evidence_of(proof, pending.stage)
+    evidence = evidence_of(proof, pending.compares)
     if proof.by_intermediary == proof.own_failures:
         return (
             f"{evidence}: look for a rule of a firewall or proxy that blocks it;"

@@ -167,27 +167,6 @@ async def test_where_the_cached_vectors_are_the_trouble_it_is_uploaded_anew() ->
     assert found(server) == {"before": 1, "after": 1}
 
 
-async def test_a_late_removal_of_its_own_file_takes_no_text_away_that_was_acknowledged() -> None:
-    """The removal's answer is a gateway's: from then on that file counts as gone."""
-    async with at("pgvector") as (server, client):
-        await client.upload_document("docs", document("before", id="first"))
-        server.faults.embedder_dimension = 32
-        held = server.faults.add("hold", path="*/vector-search", times=1)
-        uploading = asyncio.create_task(client.upload_document("docs", document("after")))
-        await server.journal.wait_for("request.held")
-        server.faults.embedder_dimension = None
-        lost = server.faults.add(
-            "status", status=502, body="<html>", path="*/remove-documents", apply=True, late=3.0
-        )
-        held.released = True
-        result = await uploading
-        await asyncio.sleep(5)
-
-    assert result.status == "succeeded"
-    assert lost.fired
-    assert found(server)["after"] == 1
-
-
 @pytest.mark.parametrize("name", DATABASES)
 async def test_what_is_visible_late_is_waited_for(name: str) -> None:
     """It is neither sent twice nor blamed."""
