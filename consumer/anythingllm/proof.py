@@ -6,9 +6,10 @@
 1. By its file: ``GET /v1/document/{name}`` shows the source and says ``cached: true``. It proves
    that the text was embedded, for the caller who knows the location.
 2. By a listing of the workspace that shows the source. A row is made after the vectors are.
-3. By a search in the workspace that finds the source. It alone proves that the vectors are there
-   now: another process that creates the table may have overwritten them (`readiness`), and some
-   vector databases refuse vectors without AnythingLLM saying so (`vector_databases`).
+3. By a search in the workspace that finds the source with a distance or a score: vectors of zeros
+   have neither, and come first or last whatever is searched for. It alone proves that the vectors
+   are there now: another process that creates the table may have overwritten them (`readiness`),
+   and some vector databases refuse vectors without AnythingLLM saying so (`vector_databases`).
 
 A unit is stored by 1, or by 2 where an upload got no complete answer, and on databases whose
 refusals are not told by 3 as well (`unit_upload`). A workspace is ready when a sentinel is proven
@@ -21,10 +22,12 @@ from collections.abc import Callable, Collection, Sequence
 from enum import Enum
 
 from consumer.anythingllm.api import Api
+from consumer.anythingllm.errors import AnythingLLMServerError
 from consumer.anythingllm.models import DocumentRow, VectorHit
 from consumer.anythingllm.transport import NewErrand
 from consumer.anythingllm.upload_body import with_blanks
 from consumer.anythingllm.vector_databases import VectorDatabase, distances
+from consumer.model.blank import trimmed
 from consumer.model.names import Location, Slug, TraceId
 
 _FIRST_TOP = 10  # hits of the first search; each further one asks for ten times as many
@@ -94,9 +97,13 @@ class StorageProof:
             trace_id: of the event.
             nearest: so many vectors are looked at; more may be as near as the one that is meant.
         """
-        errand = self._errand(self._timeout, trace_id)
-        vectors = await self._api.search(errand, slug, text, nearest)
-        return any(vector.doc_source == source for vector in vectors)
+        while True:
+            errand = self._errand(self._timeout, trace_id)
+            vectors = await self._api.search(errand, slug, text, nearest)
+            near = [vector for vector in vectors if not vector.tells_nothing]
+            if near or len(vectors) < nearest or nearest >= _MOST_HITS:
+                return any(vector.doc_source == source for vector in near)
+            nearest = min(nearest * _GROWTH, _MOST_HITS)
 
     async def near(
         self,
@@ -155,11 +162,19 @@ class StorageProof:
         while True:
             errand = self._errand(self._timeout, trace_id)
             hits = await self._api.search(errand, slug, query, top)
-            for hit in hits:
+            near = [hit for hit in hits if not hit.tells_nothing]
+            for hit in near:
                 saw(hit)
             if is_found():
                 return Sight.FOUND
-            if len(hits) < top or (_ends_far(hits, database) and (top >= most or not is_exact)):
+            is_all = len(hits) < top
+            if hits and not near and (is_all or top >= most):
+                raise AnythingLLMServerError(
+                    f"a search in workspace {slug!r} tells nothing: none of its {len(hits)} hits"
+                    " has a distance or a score"
+                )
+            is_far = bool(near) and _ends_far(near, database)
+            if is_all or (is_far and (top >= most or not is_exact)):
                 return Sight.MISSING
             if top >= most:
                 return Sight.HIDDEN
@@ -168,7 +183,7 @@ class StorageProof:
 
 def query_of(text: str) -> str:
     """The beginning of a text, as long as a piece that AnythingLLM embeds at once."""
-    kept = text.strip().encode("utf-16-le", "surrogatepass")[: 2 * _LONGEST_QUERY]
+    kept = trimmed(text).encode("utf-16-le", "surrogatepass")[: 2 * _LONGEST_QUERY]
     return kept.decode("utf-16-le", "ignore")
 
 

@@ -20,7 +20,9 @@ success (of 24 chunks by 4 uploaders 5 to 18 survived). Once the table is there 
    before uploads the server is asked for its own counts, of all workspaces at once and at most
    every 5 s, and a workspace that has lost all it held is proven again. A change within those
    seconds can still meet the race; `workspaces verify` finds what was lost in it.
-6. A failure here is never a document's fault: no document's content is involved.
+6. A workspace in use has to answer a search, once: with vectors of another length than its own it
+   answers an error, and LanceDB 0.15.0 takes longer ones with success, cut to its own length.
+7. A failure here is never a document's fault: no document's content is involved.
 """
 
 from __future__ import annotations
@@ -36,6 +38,9 @@ import structlog
 
 from consumer.anythingllm.api import Api, checked_slug
 from consumer.anythingllm.database_in_use import DatabaseInUse
+from consumer.anythingllm.document_removal import DocumentRemoval
+from consumer.anythingllm.effects import LATE_SECONDS
+from consumer.anythingllm.embedder_in_use import EmbedderInUse
 from consumer.anythingllm.errors import (
     AnythingLLMConnectionError,
     AnythingLLMError,
@@ -57,10 +62,13 @@ from consumer.model.names import Location, Slug, TraceId
 log = structlog.get_logger(__name__)
 
 SETTLED_AGE = timedelta(seconds=60)
+_JUST_NOW = 1.0  # seconds; the deep probe has looked at the embedder just before
+_ANYTHING = "ready"  # is searched for where any answer will do
 ABANDONED_AGE = timedelta(minutes=10)  # a sentinel this old belongs to a process that is gone
 ROUNDS = 5  # sentinels tried; each loss means that another process was creating the table
 CONFIRMED_SECONDS = 5.0  # between two looks at the counts (rule 5); they are cheap, not free
 _LOOK_SECONDS = 1.0  # between two looks for a sentinel that is not seen yet
+_LONGEST_PAUSE = 10.0  # seconds between two looks for it
 _TOP = 1_000  # more than a workspace can hold that is not yet in use (13 uploads/s for 60 s)
 
 
@@ -97,6 +105,7 @@ class Readiness:
         timeout: seconds for an ordinary call.
         upload_timeout: seconds for a sentinel's upload.
         pause: seconds between the two looks.
+        late: seconds in which a request without a clear answer may take effect.
         clock: monotonic seconds.
     """
 
@@ -106,11 +115,14 @@ class Readiness:
         workspaces: Workspaces,
         proof: StorageProof,
         database: DatabaseInUse,
+        removal: DocumentRemoval,
+        embedder: EmbedderInUse,
         *,
         errand: NewErrand,
         timeout: float,
         upload_timeout: float,
         pause: float,
+        late: float = LATE_SECONDS,
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
     ) -> None:
@@ -118,10 +130,13 @@ class Readiness:
         self._workspaces = workspaces
         self._proof = proof
         self._database = database
+        self._removal = removal
+        self._embedder = embedder
         self._errand = errand
         self._timeout = timeout
         self._upload_timeout = upload_timeout
         self._pause = pause
+        self._late = late
         self._clock = clock
         self._sleep = sleep
         self._on_change: Callable[[Slug], None] = lambda slug: None
@@ -184,6 +199,11 @@ class Readiness:
         self._distrusted.add(slug)
         self.forget(slug)
 
+    def distrust_all(self) -> None:
+        """Prove every workspace with a sentinel before its next upload, although it is in use."""
+        for slug in {*self._ids, *self._ready}:
+            self.distrust(slug)
+
     def used(self, slug: Slug) -> None:
         """Note that something was stored in it: it should not be found empty."""
         if (ready := self._ready.get(slug)) is not None:
@@ -233,6 +253,7 @@ class Readiness:
         Raises:
             AnythingLLMError: that was not possible, or it can't be found.
         """
+        await self._embedder.enter(trace_id, check, within=_JUST_NOW)
         litter = _Litter([])
         try:
             await self._prove(slug, trace_id, litter, rounds=1, check=check)
@@ -250,23 +271,40 @@ class Readiness:
             AnythingLLMError: that was not possible, or it is still found. Nothing can remove its
                 vectors then.
         """
+        await self._embedder.enter(trace_id, check, within=_JUST_NOW)
         litter, sentinel = _Litter([]), uuid.uuid4().hex
         try:
-            await self._embed(slug, sentinel, trace_id, litter)
+            await self._embed(slug, sentinel, trace_id, litter, check)
             if not await self._comes_to(slug, sentinel, trace_id, seen=True, check=check):
                 raise AnythingLLMError(
                     "a test document was answered with success and can't be found",
                     fault=Fault.THEIRS,
                 )
-            await self._api.remove(self._errand(self._timeout, trace_id), litter.locations)
-            litter.locations.clear()
+            doubt = await self._remove_in_doubt(slug, litter, trace_id, check)
         finally:
             await self._remove_sentinels(slug, trace_id, litter)
-        if not await self._comes_to(slug, sentinel, trace_id, seen=False, check=check):
+        late = self._late if doubt is not None and doubt.ambiguous else 0.0
+        if not await self._comes_to(slug, sentinel, trace_id, seen=False, check=check, late=late):
+            if doubt is not None:
+                raise doubt
             raise StillFoundError(
                 f"a test document that was removed from workspace {slug!r} is still found: "
                 "AnythingLLM's vector database refuses removals, and nothing is removed meanwhile"
             )
+
+    async def _remove_in_doubt(
+        self, slug: Slug, litter: _Litter, trace_id: TraceId | None, check: Check
+    ) -> AnythingLLMError | None:
+        """Remove sentinels; an answer that leaves it in doubt whether they are."""
+        try:
+            errand = self._errand(self._timeout, trace_id)
+            await self._removal.remove(errand, slug, litter.locations, check)
+        except AnythingLLMError as error:
+            if error.ambiguous or error.unproven:
+                return error  # a search shows whether it was done
+            raise
+        litter.locations.clear()
+        return None
 
     async def close(self) -> None:
         """Stop preparing. Sentinels that are left are removed by the next process that prepares."""
@@ -297,6 +335,7 @@ class Readiness:
             raise
 
     async def _make_ready(self, slug: Slug, trace_id: TraceId | None) -> _Ready:
+        await self._embedder.enter(trace_id)
         listing, _ = await self._workspaces.ensure(self._errand(self._timeout, trace_id), slug)
         self._compare_with_former(listing.workspace)
         litter = _Litter(
@@ -305,6 +344,8 @@ class Readiness:
         try:
             if slug in self._distrusted or not is_in_use(listing):
                 await self._prove(slug, trace_id, litter)
+            else:
+                await self._answers(slug, trace_id)
         except Exception:
             await self._remove_sentinels(slug, trace_id, litter)
             raise
@@ -323,6 +364,20 @@ class Readiness:
             log.warning("workspace.changed", workspace=workspace.slug)
             self._on_change(workspace.slug)
 
+    async def _answers(self, slug: Slug, trace_id: TraceId | None) -> None:
+        """Raise where a workspace in use can't be searched (rule 6)."""
+        errand = self._errand(self._timeout, trace_id)
+        if not (await self._database(errand)).cached_proves:
+            return  # what is stored there is searched for anyway
+        try:
+            await self._api.search(errand, slug, _ANYTHING, 1)
+        except AnythingLLMServerError as error:
+            advice = await self._new_dimension(slug, trace_id)
+            error.message += (
+                f": nothing can be found in it. If the embedding model was changed, {advice}"
+            )
+            raise
+
     async def _prove(
         self,
         slug: Slug,
@@ -334,7 +389,7 @@ class Readiness:
     ) -> None:
         for attempt in range(1, rounds + 1):
             sentinel = uuid.uuid4().hex
-            await self._embed(slug, sentinel, trace_id, litter)
+            await self._embed(slug, sentinel, trace_id, litter, check)
             if await self._comes_to(slug, sentinel, trace_id, seen=True, check=check):
                 await self._sleep(self._pause)
                 if await self._seen(slug, sentinel, trace_id):
@@ -348,7 +403,12 @@ class Readiness:
         )
 
     async def _embed(
-        self, slug: Slug, sentinel: str, trace_id: TraceId | None, litter: _Litter
+        self,
+        slug: Slug,
+        sentinel: str,
+        trace_id: TraceId | None,
+        litter: _Litter,
+        check: Check,
     ) -> None:
         """Upload a sentinel; whether it can be found is seen afterwards.
 
@@ -359,21 +419,50 @@ class Readiness:
         litter.unplaced.add(source)
         errand = self._errand(self._upload_timeout, trace_id)
         try:
-            file = await self._api.raw_text(errand, sentinel_body(slug, sentinel))
+            location = (await self._api.raw_text(errand, sentinel_body(slug, sentinel))).location
         except AnythingLLMError as error:
             if not (error.ambiguous or error.unproven):
                 litter.unplaced.discard(source)
-            raise
-        embedded = await self._proof.by_file(file.location, source, trace_id)
+                raise
+            location = await self._listed_late(slug, source, error, trace_id, check)
+        embedded = await self._proof.by_file(location, source, trace_id)
         if embedded is None:
             return
-        litter.placed(source, file.location)
+        litter.placed(source, location)
         if embedded:
             return
         errand = self._errand(self._upload_timeout, trace_id)
-        await self._api.embed(errand, slug, [file.location])
-        if not await self._proof.by_file(file.location, source, trace_id):
+        try:
+            await self._api.embed(errand, slug, [location])
+        except AnythingLLMError as error:
+            if error.ambiguous:
+                self._on_left(slug)  # its row may come after the file was removed
+            raise
+        if not await self._proof.by_file(location, source, trace_id):
             raise await self._takes_nothing(slug, trace_id)
+
+    async def _listed_late(
+        self,
+        slug: Slug,
+        source: str,
+        doubt: AnythingLLMError,
+        trace_id: TraceId | None,
+        check: Check,
+    ) -> Location:
+        """Where a sentinel is whose upload got no clear answer; raises that where it is not there.
+
+        Behind a proxy that answers before AnythingLLM does, no other one would get an answer.
+        """
+        until = self._clock() + (self._late if doubt.ambiguous else 0.0)
+        pause = _LOOK_SECONDS
+        while not (found := await self._proof.by_listing(slug, {source}, trace_id)):
+            if self._clock() >= until:
+                raise doubt
+            check()
+            await self._sleep(pause)
+            check()
+            pause = min(2 * pause, _LONGEST_PAUSE)
+        return found[source]
 
     async def _takes_nothing(self, slug: Slug, trace_id: TraceId | None) -> AnythingLLMError:
         return AnythingLLMError(
@@ -397,11 +486,21 @@ class Readiness:
         return database.new_dimension
 
     async def _comes_to(
-        self, slug: Slug, sentinel: str, trace_id: TraceId | None, *, seen: bool, check: Check
+        self,
+        slug: Slug,
+        sentinel: str,
+        trace_id: TraceId | None,
+        *,
+        seen: bool,
+        check: Check,
+        late: float = 0.0,
     ) -> bool:
-        """Whether it is seen, or is not, within the time that the vector database takes for it."""
+        """Whether it is seen, or is not, within the time that the vector database takes for it.
+
+        The request itself may take effect so many seconds ``late``.
+        """
         database = await self._database(self._errand(self._timeout, trace_id))
-        until = self._clock() + database.visible_seconds
+        until = self._clock() + database.visible_seconds + late
         while await self._seen(slug, sentinel, trace_id) is not seen:
             if self._clock() >= until:
                 return False
@@ -429,7 +528,7 @@ class Readiness:
                 await self._place(slug, trace_id, litter)
             if litter.locations:
                 errand = self._errand(self._timeout, trace_id)
-                await self._api.remove(errand, litter.locations)
+                await self._removal.remove(errand, slug, litter.locations)
         except AnythingLLMError as error:
             # Not worth failing for: a process that prepares this workspace later removes them.
             log.warning("workspace.sentinels_left", workspace=slug, error=error.message)

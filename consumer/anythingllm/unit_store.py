@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from consumer.anythingllm.api import Api
+from consumer.anythingllm.control_upload import ControlUpload
 from consumer.anythingllm.errors import (
     AnythingLLMAuthenticationError,
     AnythingLLMError,
@@ -23,7 +24,6 @@ from consumer.anythingllm.errors import (
 )
 from consumer.anythingllm.file_store import FileStore
 from consumer.anythingllm.health import PROBE_SECONDS, deep_probe, silent_database
-from consumer.anythingllm.length_control import LengthControl
 from consumer.anythingllm.models import DocumentRow
 from consumer.anythingllm.readiness import ABANDONED_AGE, Readiness, is_abandoned
 from consumer.anythingllm.removal_looks import title_words
@@ -87,14 +87,6 @@ class AnythingLLMStorage:
         self._removals = asyncio.Semaphore(REMOVALS_IN_FLIGHT)
         self._files = FileStore(api, errand=errand, timeout=timeout)
         self._sentinels: dict[Slug, _Seen] = {}
-        self._length_control = LengthControl(
-            api,
-            ways.proof,
-            readiness.left,
-            errand=errand,
-            timeout=timeout,
-            upload_timeout=ways.upload_timeout,
-        )
 
     async def prepare(self, slug: Slug, *, trace_id: TraceId | None = None) -> None:
         """Make sure the workspace exists and takes concurrent uploads without losing any."""
@@ -133,7 +125,8 @@ class AnythingLLMStorage:
             AnythingLLMError: theirs or busy; its message names what is not well.
         """
         seconds = min(self._timeout, PROBE_SECONDS)
-        look = await deep_probe(self._probing, self._ways.database, self._errand(seconds, trace_id))
+        ways, errand = self._ways, self._errand(seconds, trace_id)
+        look = await deep_probe(self._probing, ways.embedder, ways.database, errand)
         if not look.suspects:
             await self._ways.control.probe(trace_id)
             return
@@ -170,13 +163,29 @@ class AnythingLLMStorage:
         for start in range(0, len(every), EMBEDDED_AT_ONCE):
             await self._api.embeddings(errand, every[start : start + EMBEDDED_AT_ONCE])
 
-    async def takes(self, slug: Slug, size: int, *, trace_id: TraceId | None = None) -> None:
-        """Upload a test document of so many UTF-16 units, and remove it (`length_control`).
+    async def store_control(
+        self, slug: Slug, text: str, *, trace_id: TraceId | None = None, check: Check = always
+    ) -> None:
+        """Store a text as a chunk's would be stored, as a test document (`control_upload`).
+
+        Args:
+            slug: the workspace.
+            text: not blank.
+            trace_id: of the event.
+            check: called before every upload; what it raises gets out.
 
         Raises:
-            AnythingLLMError: it was not stored; about nobody's document.
+            AnythingLLMError: it was not stored, or not embedded; never ambiguous.
         """
-        await self._length_control.passes(slug, size, trace_id)
+        control = ControlUpload(
+            self._api,
+            self._ways.proof,
+            self._ways.database,
+            uploading=lambda: self._errand(self._ways.upload_timeout, trace_id),
+            removing=lambda: self._errand(self._removal_timeout, trace_id),
+            left=self._readiness.left,
+        )
+        await control.run(slug, text, trace_id, check)
 
     async def answers(self, *, trace_id: TraceId | None = None) -> None:
         """Whether anybody is there: the smallest request; it passes no breaker.
@@ -296,9 +305,10 @@ class AnythingLLMStorage:
         return (await self.database(trace_id=trace_id)).cached_proves
 
     def is_proven(self, location: Location) -> bool:
-        """Whether a listed row counts as stored, by all that was asked so far."""
+        """Whether a listed row counts as stored, by all that was asked so far (`rows_prove`)."""
         database = self._ways.database.asked
-        return database is None or database.cached_proves or location in self._ways.vouching
+        is_proof = database is not None and database.cached_proves
+        return is_proof or location in self._ways.vouching
 
     async def row_counts(self, *, trace_id: TraceId | None = None) -> dict[Slug, int]:
         """How many documents each workspace lists, ours and others', without listing any."""
@@ -345,6 +355,8 @@ class AnythingLLMStorage:
     ) -> None:
         """Remove units from the server; those that are gone already are no error.
 
+        Where a proxy refuses that, they are taken out of the workspace (`document_removal`).
+
         Args:
             slug: the workspace they were listed in; AnythingLLM removes them from every one.
             locations: as listed.
@@ -363,7 +375,8 @@ class AnythingLLMStorage:
                 check()
                 errand = self._errand(self._removal_timeout, trace_id)
                 try:
-                    await self._api.remove(errand, locations[start : start + REMOVED_AT_ONCE])
+                    batch = locations[start : start + REMOVED_AT_ONCE]
+                    await self._ways.removal.remove(errand, slug, batch, check)
                 except AnythingLLMForbiddenError as error:
                     error.left = tuple(locations[start:])
                     log.warning(
@@ -373,6 +386,14 @@ class AnythingLLMStorage:
                         error=error.message,
                     )
                     raise
+
+    async def why_files_stay(self) -> str | None:
+        """Why a proxy lets no removal through, by one of a file that is not there; None: it does.
+
+        Raises:
+            AnythingLLMError: nobody can say now.
+        """
+        return await self._ways.removal.look(self._errand(self._timeout, None))
 
     async def erase(
         self,
@@ -460,7 +481,9 @@ class AnythingLLMStorage:
             # Of a workspace that is gone nothing is found, whatever becomes of what it listed. And
             # where removing is forbidden (403) the removal itself says so; the test can't tell that
             # from a refused key, and would be tried for ever.
-            with suppress(AnythingLLMNotFoundError, AnythingLLMAuthenticationError):
+            with suppress(
+                AnythingLLMNotFoundError, AnythingLLMAuthenticationError, AnythingLLMForbiddenError
+            ):
                 await self._ways.control.removes(slug, trace_id, check)
 
     async def tidy(self, slug: Slug, *, trace_id: TraceId | None = None) -> float | None:

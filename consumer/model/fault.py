@@ -34,16 +34,20 @@ class Failure(Exception):
     Args:
         message: one line for a reader at night; never a secret, a response body or document text.
         fault: whose fault it is.
-        ambiguous: True when the request may still take effect (its bytes went out and no complete
-            answer came back). Repeating an ambiguous upload without looking first makes a double.
+        ambiguous: True when the request may still take effect: its bytes went out, and no answer
+            came that rules it out. Repeating an ambiguous upload without looking first makes a
+            double.
         http_status: of the answer, where there was one.
         retry_after: seconds to wait before the next try, where AnythingLLM asked for it.
 
     Attributes:
         pending: nothing was tried, because an earlier request may still take effect. This says
             nothing about the state of AnythingLLM.
+        unanswered: nobody answered: the connection broke, or the time for it was over.
         unproven: it is over, and nobody knows whether it took effect, because the answer may not
             have been AnythingLLM's. Look before repeating it.
+        by_intermediary: something between us and AnythingLLM (a proxy, a firewall) answered, and
+            not because it was tired of waiting. Where only one document meets that, it is its own.
         not_there: nobody was there to answer: no connection, or it broke, or a proxy says so.
         cut_off: the same, after the request had left. A server that dies of it looks like this.
         beside: how many other requests of ours were under way when it failed; None: not known.
@@ -54,6 +58,7 @@ class Failure(Exception):
 
     fault: Fault = Fault.UNCLEAR
     pending: bool = False
+    unanswered: bool = False
 
     def __init__(
         self,
@@ -71,6 +76,7 @@ class Failure(Exception):
         self.http_status = http_status
         self.retry_after = retry_after
         self.unproven = False
+        self.by_intermediary = False
         self.not_there = False
         self.cut_off = False
         self.beside: int | None = None

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import random
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -27,6 +28,7 @@ import structlog
 from consumer.model.death_count import DeathCount
 from consumer.model.fault import Failure
 from consumer.model.names import Identity, TraceId
+from consumer.pipeline.control_text import control_text, kind_of
 from consumer.pipeline.gates import Gates
 from consumer.pipeline.others import Others
 from consumer.pipeline.ports import Delivery, RightToWork, Storage
@@ -42,6 +44,7 @@ _SILENCE_SECONDS = 180.0  # for what is under way to end; meanwhile nothing else
 _BREAK_SECONDS = 5.0  # until all connections to a dead server are broken
 _CONTROL_SECONDS = 60.0  # after a control that did not get through, or without silence
 _MOST_NAMED = 20  # chunks in one line of the log
+_VARIANTS = 2**32
 
 
 class Deathwatch:
@@ -53,6 +56,7 @@ class Deathwatch:
         gates: hold back what is not to be under way.
         deaths: the table.
         others: what is known of other instances.
+        rng: varies controls.
         clock: monotonic seconds.
         now: wall clock, aware.
     """
@@ -65,6 +69,7 @@ class Deathwatch:
         deaths: Deaths,
         others: Others,
         *,
+        rng: random.Random,
         clock: Callable[[], float],
         now: Callable[[], datetime],
         metrics: Metrics,
@@ -74,6 +79,7 @@ class Deathwatch:
         self._gates = gates
         self._deaths = deaths
         self._others = others
+        self._rng = rng
         self._clock = clock
         self._now = now
         self._metrics = metrics
@@ -270,9 +276,10 @@ class Deathwatch:
 
     async def _send_control(self, unit: WatchedUnit, right: RightToWork, trace_id: TraceId) -> None:
         size = self._deaths.control_size(unit.name)
+        text = control_text(size, kind_of(unit.text), self._rng.randrange(_VARIANTS))
 
         async def control() -> None:
-            await self._storage.takes(unit.slug, size, trace_id=trace_id)
+            await self._storage.store_control(unit.slug, text, trace_id=trace_id, check=right.check)
 
         try:
             await self._slots.send(unit.slug, control, right)

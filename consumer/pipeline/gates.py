@@ -21,7 +21,6 @@ from consumer.pipeline.alone import Alone
 from consumer.pipeline.circuit import Circuit
 from consumer.pipeline.pauses import Pauses
 from consumer.pipeline.ports import RightToWork
-from consumer.pipeline.workspace_proofs import WorkspaceProofs
 from consumer.resilience.fuse import Fuse
 from consumer.telemetry.metrics import Metrics
 
@@ -43,7 +42,6 @@ class Gates:
         self.pauses = pauses
         self.fuse = fuse
         self.alone = Alone()
-        self.proofs = WorkspaceProofs()
         self._metrics = metrics
         self._whole = asyncio.Event()
         self._whole.set()
@@ -61,12 +59,10 @@ class Gates:
         self.note(failure)
         if failure.pending or failure.fault is Fault.BUSY or not self.circuit.is_closed:
             return
-        self.proofs.failed(slug, failure)
         self.pauses.failed(slug, failure)
 
     def workspace_well(self, slug: Slug) -> None:
         """Note that a workspace was prepared, and listed where that was asked for."""
-        self.proofs.well(slug)
         self.pauses.well(slug)
 
     @contextmanager

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from consumer.model.death_count import DeathCount
 from consumer.model.difference import ComparableUnit
+from consumer.model.document import ProcessedDocument
 from consumer.model.listing import Listed
 from consumer.model.marker import Marker, StoredUnit, Unit
 from consumer.model.names import Location, Slug, TraceId
@@ -43,6 +44,11 @@ class UnitUpload(Protocol):
     @property
     def removed(self) -> Sequence[StoredUnit]:
         """What its attempts have removed, or found to be gone; a listing may have shown it."""
+        ...
+
+    @property
+    def going(self) -> Sequence[Location]:
+        """What a removal that an attempt has sent may still take."""
         ...
 
     async def abandon(self) -> None:
@@ -184,8 +190,10 @@ class Storage(Protocol):
         """Have the embedder embed a text as an upload would; nothing is stored."""
         ...
 
-    async def takes(self, slug: Slug, size: int, *, trace_id: TraceId) -> None:
-        """Have the workspace take a test document of so many UTF-16 units, and remove it."""
+    async def store_control(
+        self, slug: Slug, text: str, *, trace_id: TraceId, check: Callable[[], None]
+    ) -> None:
+        """Store a test document as an upload would, and remove it; ``check`` as in `upload`."""
         ...
 
     async def answers(self, *, trace_id: TraceId | None = None) -> None:
@@ -363,6 +371,9 @@ Poll = Callable[[float], Awaitable[Delivery | None]]
 
 Permits = Callable[[Slug], bool]
 """Whether a workspace may be touched, by its slug."""
+
+DecodeApart = Callable[[bytes], Awaitable[ProcessedDocument]]
+"""Decodes a heavy event's value as `consumer.pipeline.decode.decode`, without holding the loop."""
 
 IsAssigned = Callable[[], bool]
 """Whether any partition is ours at the moment."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from consumer.model.fault import Failure, Fault
 from consumer.model.marker import Unit
@@ -34,7 +34,8 @@ class WatchedUnit:
         identity: of its document.
         slug: the workspace.
         chunk_ids: the publisher's.
-        size: of its text, UTF-16 units.
+        size: of its text, UTF-16 units: what AnythingLLM counts.
+        text: its own; controls are of its kind.
     """
 
     name: str
@@ -42,6 +43,7 @@ class WatchedUnit:
     slug: Slug
     chunk_ids: tuple[str, ...]
     size: int
+    text: str = field(default="", repr=False)
     is_alone: bool = False
     is_sent: bool = False  # in this attempt
 
@@ -56,7 +58,7 @@ def watched(unit: Unit, identity: Identity, slug: Slug) -> WatchedUnit:
     marks = "\0".join(f"{chunk.id}\0{chunk.digest}" for chunk in unit.marker.chunks)
     size = len(unit.text.encode("utf-16-le", "surrogatepass")) // 2
     ids = tuple(chunk.id for chunk in unit.chunks)
-    return WatchedUnit(f"{identity}\0{slug}\0{marks}", identity, slug, ids, size)
+    return WatchedUnit(f"{identity}\0{slug}\0{marks}", identity, slug, ids, size, unit.text)
 
 
 def to_wait_for(failures: Sequence[Failure]) -> Sequence[Failure]:

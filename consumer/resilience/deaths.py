@@ -55,8 +55,8 @@ class DeathRules:
 
 
 @dataclass(slots=True)
-class _Suspect:
-    """A unit that a death may be of.
+class _DeathSuspect:
+    """A suspect of a death: a unit that it may be of.
 
     Args:
         size: of its text, UTF-16 units.
@@ -106,7 +106,7 @@ class Deaths:
         self._rules = rules
         self._sizes: dict[str, int] = {}  # of what is under way
         self._in_doubt: dict[str, tuple[int, float]] = {}  # size, and until when
-        self._suspects: dict[str, _Suspect] = {}
+        self._suspects: dict[str, _DeathSuspect] = {}
         self._deaths: list[_Death] = []
         self._controls_died = 0  # in a row
         self._deadly_size = 0  # of the shortest of them
@@ -163,7 +163,7 @@ class Deaths:
         due = self._own_due(suspect)
         return max(due, self._control_due) if self.needs_control(name) else due
 
-    def _own_due(self, suspect: _Suspect) -> float:
+    def _own_due(self, suspect: _DeathSuspect) -> float:
         rules, count = self._rules, suspect.with_shared
         if count is None or suspect.count is None:
             # Many may be suspects of one death: the first time they need not wait.
@@ -201,7 +201,7 @@ class Deaths:
 
     def resumed(self, name: str, size: int, before: DeathCount) -> None:
         """Note what a former owner of a unit's partition knew of it."""
-        known = _Suspect(size, before, seen=before.count, last=before.last)
+        known = _DeathSuspect(size, before, seen=before.count, last=before.last)
         self._suspects.setdefault(name, known)
 
     def begun(self, name: str, size: int) -> None:
@@ -286,6 +286,7 @@ class Deaths:
         """Note that a unit's upload was answered: the server does not die of it."""
         self._suspects.pop(name, None)
         self._in_doubt.pop(name, None)
+        self._cut_off.pop(name, None)  # its answer was on its way when the server died
         for death in self._deaths:
             death.left.discard(name)
         self._explain()
@@ -302,7 +303,7 @@ class Deaths:
         self._deaths = [death for death in self._deaths if name not in death.left]
 
     def _note(self, name: str, size: int, death: _Death) -> None:
-        suspect = self._suspects.setdefault(name, _Suspect(size))
+        suspect = self._suspects.setdefault(name, _DeathSuspect(size))
         if suspect.seen and not suspect.has_control:
             suspect.count = suspect.shared = None
             for former in self._deaths:

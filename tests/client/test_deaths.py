@@ -1,4 +1,4 @@
-"""What a death of AnythingLLM looks like to the client, and the control of a text's length."""
+"""What a death of AnythingLLM looks like to the client, and a control that it meets."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from consumer.anythingllm import AnythingLLMClient, AnythingLLMError
-from consumer.anythingllm.length_control import plain_text
 from consumer.model.names import Slug
 from tests.client.support import (
     DIFFERENT_DATABASES,
@@ -23,6 +22,7 @@ from tests.client.support import (
 
 DOCS = Slug("docs")
 KILLER = "of which the server dies"
+CONTROL = "a control text " * 300
 UPLOADS = "*/raw-text"
 FRONTS: list[dict[str, Any]] = [
     {},
@@ -61,7 +61,7 @@ async def test_an_upload_that_kills_is_cut_off_and_then_nobody_is_there(
         assert raised.value.not_there
         assert raised.value.cut_off == bool(front)
         assert client.storage.answered_at() == answered_at
-        await asyncio.sleep(3)
+        await asyncio.sleep(3.1)
         await client.storage.answers(trace_id=TRACE)
 
         assert client.storage.answered_at() > answered_at
@@ -100,12 +100,12 @@ async def test_a_failure_says_what_else_was_under_way() -> None:
 
 
 @pytest.mark.parametrize("vector_db", DIFFERENT_DATABASES)
-async def test_a_control_is_as_long_as_asked_for_and_leaves_nothing(vector_db: str) -> None:
-    """Whether the server takes a text of this length is seen by uploading one."""
+async def test_a_control_leaves_nothing(vector_db: str) -> None:
+    """Whether the server takes a text of a length is seen by uploading one."""
     async with running_server(vector_db=vector_db) as server, client_for(server) as client:
         await _ready(client)
         server.journal.clear()
-        await client.storage.takes(DOCS, 4_000, trace_id=TRACE)
+        await client.storage.store_control(DOCS, CONTROL, trace_id=TRACE)
         (stored,) = server.journal.of("document.stored")
 
         assert "alc-sentinel" in stored["doc_source"]
@@ -113,7 +113,7 @@ async def test_a_control_is_as_long_as_asked_for_and_leaves_nothing(vector_db: s
         assert server.state.files == {}
 
 
-async def test_a_control_that_dies_is_nobodys_fault_and_is_looked_for_later() -> None:
+async def test_a_control_that_the_server_dies_of_is_looked_for_later() -> None:
     """What it left is removed by the look after left-overs."""
     async with running_server() as server, client_for(server) as client:
         await _ready(client)
@@ -121,10 +121,9 @@ async def test_a_control_that_dies_is_nobodys_fault_and_is_looked_for_later() ->
         client.storage.when_sentinels_left(left.append)
         server.faults.add("kill", path=UPLOADS, seconds=1, times=1)
         with pytest.raises(AnythingLLMError) as raised:
-            await client.storage.takes(DOCS, 4_000, trace_id=TRACE)
+            await client.storage.store_control(DOCS, CONTROL, trace_id=TRACE)
 
         assert raised.value.not_there
-        assert not raised.value.fault.is_counted
         assert not raised.value.ambiguous
         assert left == ["docs"]
 
@@ -134,14 +133,5 @@ async def test_a_control_that_is_not_embedded_has_not_passed() -> None:
     async with running_server() as server, client_for(server) as client:
         await _ready(client)
         server.faults.embedder_down = True
-        with pytest.raises(AnythingLLMError, match="not embedded"):
-            await client.storage.takes(DOCS, 4_000, trace_id=TRACE)
-
-
-@pytest.mark.parametrize("size", [0, 1, 47, 48, 49, 10_000])
-def test_a_plain_text_has_its_length(size: int) -> None:
-    """No blank at its ends: AnythingLLM would trim it."""
-    text = plain_text(size)
-
-    assert len(text) == size
-    assert text == text.strip()
+        with pytest.raises(AnythingLLMError, match="can't be embedded"):
+            await client.storage.store_control(DOCS, CONTROL, trace_id=TRACE)

@@ -267,8 +267,8 @@ def test_an_ordinary_restart_under_load_is_over_two_minutes_after_it(front: str)
 async def test_what_dies_of_every_text_of_a_length_is_an_outage() -> None:
     """The control of its length dies as well: the unit is not blamed, and kills seldom."""
     async with world() as w:
-        _kills_by(w, "bare", "A plain sentence that every embedder can embed.")
-        w.publish(event("a", ["A plain sentence that every embedder can embed. " * 9]))
+        _kills_by(w, "bare", "", longer=400)
+        w.publish(event("a", ["Its text is like any other of that length. " * 10]))
         await w.idle(4 * HOUR)
 
         assert w.letters == []

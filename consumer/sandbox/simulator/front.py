@@ -91,9 +91,12 @@ class Front:
         flags = frozenset(action.kind for action in actions) & FLAGS
         instead = next((action for action in actions if action.kind in INSTEAD), None)
         if instead is not None and instead.apply:
-            await self._apply(request, flags, instead.late)
+            await self._apply(request, flags, instead.late and instead.seconds + instead.late)
         if instead and instead.kind is FaultKind.KILL:
             await self._die(request, instead)
+        if instead is not None and instead.seconds:
+            await request.read()  # as in `_struck`
+            await asyncio.sleep(instead.seconds)
         if instead and instead.kind in (FaultKind.RESET, FaultKind.FIN):
             return wire.cut(request, reset=instead.kind is FaultKind.RESET)
         answer = _said(instead) if instead else await self._answer(request, flags)
@@ -117,7 +120,7 @@ class Front:
             await asyncio.sleep(faults.latency)
         if not faults.rules:
             return []
-        needs_text = any(rule.contains for rule in faults.rules)
+        needs_text = any(rule.contains or rule.longer for rule in faults.rules)
         said = _said_by(await request.read()) if needs_text else ""
         rules: list[Rule] = []
         for rule in tuple(faults.rules):
@@ -241,10 +244,11 @@ def _said(action: Action) -> WireAnswer:
         case FaultKind.HTML:
             return WEB_PAGE
         case FaultKind.REDIRECT:
-            return WireAnswer(307, TEXT, b"Temporary Redirect", {"Location": action.body})
+            where = {"Location": action.body}
+            return WireAnswer(307, TEXT, b"Temporary Redirect", where, is_own=False)
         case _:
             headers = {k: v for k, v in action.headers.items() if k.lower() != "content-type"}
             kinds = [v for k, v in action.headers.items() if k.lower() == "content-type"]
-            return WireAnswer(
-                action.status, kinds[0] if kinds else TEXT, action.body.encode(), headers
-            )
+            kind = kinds[0] if kinds else TEXT
+            is_own = not action.body.lstrip().startswith("<")
+            return WireAnswer(action.status, kind, action.body.encode(), headers, is_own)

@@ -126,7 +126,8 @@ async def test_a_death_is_kept_and_the_unit_waits_and_goes_alone_after_a_control
         await asyncio.sleep(10)
         assert await scene.attempt(scene.well) is None
 
-        assert scene.storage.calls == ["silent", "control 100"]
+        assert scene.storage.calls == ["silent", "store control"]
+        assert [len(text) for text in scene.storage.controls] == [100]
         assert scene.kept.counts == {"unit": None}
         assert len(scene.sent) == 2
 

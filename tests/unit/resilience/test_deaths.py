@@ -220,6 +220,18 @@ def test_what_broke_without_a_death_accuses_nobody() -> None:
     assert deaths.count("k") == DeathCount(1, 2.0, 2.0)
 
 
+def test_what_got_through_before_the_death_is_noted_is_no_suspect() -> None:
+    """Its answer was on its way. It would leave as a suspect, and take the death along."""
+    deaths = _deaths()
+    for name in ("k", "answered"):
+        deaths.begun(name, SIZE)
+    deaths.cut_off("k", 10.0, 1)
+    _pass(deaths, "answered")
+
+    assert deaths.died(10.0, is_known=True) == {"k"}
+    assert not deaths.suspects("answered")
+
+
 def test_a_death_that_only_refused_connections_show_counts_for_nobody() -> None:
     """Nobody knows when it was, and what was under way then."""
     deaths = _deaths()
