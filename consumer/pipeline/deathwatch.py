@@ -332,8 +332,9 @@ class Deathwatch:
             chunk_ids=[id for unit in units for id in unit.chunk_ids][:_MOST_NAMED],
             counted={u.shown: c.count for u in units if (c := self._deaths.count(u.name))},
             others_silent=silent_in == 0,
-            consequence="these chunks are tried one by one, each alone; after three deaths of one"
-            " it waits for minutes, after five in half an hour it is dead-lettered",
+            consequence="these chunks are tried again, alone where they were few or it is their"
+            " second death; after three deaths of one it waits ten minutes, after five over half an"
+            " hour it is dead-lettered",
             what_to_do="see why AnythingLLM's process ended: out of memory?"
             + ("" if silent_in is not None else " Deaths only count while one instance has all"
                " partitions: run a single one until the chunk is found"),
