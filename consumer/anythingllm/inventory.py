@@ -25,6 +25,7 @@ from consumer.anythingllm.database_control import DatabaseControl
 from consumer.anythingllm.database_in_use import DatabaseInUse
 from consumer.anythingllm.database_look import another_answers
 from consumer.anythingllm.errors import AnythingLLMServerError, is_sick
+from consumer.anythingllm.hit_limit import HitLimit
 from consumer.anythingllm.models import DocumentRow, StoredFile, VectorHit, Workspace
 from consumer.anythingllm.proof import Sight, StorageProof
 from consumer.anythingllm.readiness import Readiness
@@ -39,7 +40,7 @@ from consumer.model.names import Location, Slug, TraceId
 from consumer.resilience.breaker import Breaker
 
 PAGE = 1_000  # files a request; the most that AnythingLLM 1.16 gives
-MOST_VECTORS = 100_000  # asked for at once; a workspace with more can't be judged
+MOST_VECTORS = 100_000  # asked for at once, where that many are given; with more nothing is judged
 NEAREST = 100  # vectors; a text that is in more documents than this may hide one of them
 _NEVER = 2**31  # failures that open the breaker
 _CONNECTIONS = 4
@@ -75,6 +76,7 @@ class Inventory:
         removal_timeout: float,
     ) -> None:
         self._api = api
+        self._limit = HitLimit(api)
         self._database = database
         self._readiness = readiness
         self._control = control
@@ -129,11 +131,11 @@ class Inventory:
             SickWorkspace: a search fails, and not because of the embedder.
         """
         try:
-            hits = await self._api.search(_errand(self._long), slug, text, NEAREST)
+            found = await self._limit.nearest(_errand(self._long), slug, text, NEAREST)
         except AnythingLLMServerError as error:
             await self._api.check_embedder(_errand(self._timeout))
             raise SickWorkspace(error.message) from error
-        return frozenset(hit.doc_source for hit in hits)
+        return frozenset(hit.doc_source for hit in found.hits)
 
     async def sight(
         self,
@@ -197,21 +199,21 @@ class Inventory:
         """How many whole sets of vectors there are of each ``docSource`` that is ours.
 
         Returns:
-            None where there are more than can be listed.
+            None where there are more than a search gives: then nothing is known of any.
 
         Raises:
             SickWorkspace: a search fails, and not because of the embedder.
         """
         try:
-            hits = await self._api.search(_errand(self._long), slug, _QUERY, MOST_VECTORS)
+            found = await self._limit.nearest(_errand(self._long), slug, _QUERY, MOST_VECTORS)
         except AnythingLLMServerError as error:
             await self._api.check_embedder(_errand(self._timeout))
             raise SickWorkspace(error.message) from error
-        if len(hits) >= MOST_VECTORS:
+        if not found.is_all:
             return None
         # A unit of more than 1,000 characters has several vectors, each with another piece of it.
         pieces: Counter[tuple[str, int]] = Counter()
-        for hit in hits:
+        for hit in found.hits:
             if is_sentinel(hit.doc_source) or decode_marker(hit.doc_source):
                 pieces[hit.doc_source, hash(text_of(hit))] += 1
         sets: dict[str, int] = {}

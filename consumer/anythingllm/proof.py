@@ -21,6 +21,7 @@ from collections.abc import Callable, Collection, Sequence
 from enum import Enum
 
 from consumer.anythingllm.api import Api
+from consumer.anythingllm.hit_limit import HitLimit
 from consumer.anythingllm.models import DocumentRow, VectorHit
 from consumer.anythingllm.transport import NewErrand
 from consumer.anythingllm.upload_body import with_blanks
@@ -59,6 +60,7 @@ class StorageProof:
 
     def __init__(self, api: Api, *, errand: NewErrand, timeout: float) -> None:
         self._api = api
+        self._limit = HitLimit(api)
         self._errand = errand
         self._timeout = timeout
 
@@ -95,8 +97,8 @@ class StorageProof:
             nearest: so many vectors are looked at; more may be as near as the one that is meant.
         """
         errand = self._errand(self._timeout, trace_id)
-        vectors = await self._api.search(errand, slug, text, nearest)
-        return any(vector.doc_source == source for vector in vectors)
+        found = await self._limit.nearest(errand, slug, text, nearest)
+        return any(vector.doc_source == source for vector in found.hits)
 
     async def near(
         self,
@@ -154,14 +156,16 @@ class StorageProof:
         top, most = tops
         while True:
             errand = self._errand(self._timeout, trace_id)
-            hits = await self._api.search(errand, slug, query, top)
-            for hit in hits:
+            found = await self._limit.nearest(errand, slug, query, top)
+            for hit in found.hits:
                 saw(hit)
             if is_found():
                 return Sight.FOUND
-            if len(hits) < top or (_ends_far(hits, database) and (top >= most or not is_exact)):
+            is_last = top >= most or found.asked < top
+            ends_far = not found.is_all and _ends_far(found.hits, database)
+            if found.is_all or (ends_far and (is_last or not is_exact)):
                 return Sight.MISSING
-            if top >= most:
+            if is_last:
                 return Sight.HIDDEN
             top = min(top * _GROWTH, most)
 
@@ -174,12 +178,15 @@ def query_of(text: str) -> str:
 
 def _ends_far(hits: Sequence[VectorHit], database: VectorDatabase) -> bool:
     """Whether the last of many hits is clearly worse than the first: none as near was left out."""
-    found = distances([(hit.distance, hit.score) for hit in hits], database)
+    told = [hit for hit in hits if hit.score is not None or hit.distance is not None]
+    if not told:
+        return False
+    found = distances([(hit.distance, hit.score) for hit in told], database)
     first, last = found[0], found[-1]
     if first is None and last is None:
         # Nobody knows what the scores mean, but that they fall.
-        scores = [hit.score for hit in (hits[0], hits[-1]) if hit.score is not None]
+        scores = [hit.score for hit in (told[0], told[-1]) if hit.score is not None]
         return len(scores) == 2 and scores[0] - scores[1] > _CLEARLY_WORSE
-    if last is None and database.hides_far and hits[-1].score is not None:
+    if last is None and database.hides_far and told[-1].score is not None:
         last = _FAR
     return first is not None and last is not None and last - first > _CLEARLY_WORSE

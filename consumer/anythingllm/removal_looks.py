@@ -20,6 +20,7 @@ from consumer.anythingllm.api import Api
 from consumer.anythingllm.database_control import REMOVES_SECONDS, DatabaseControl
 from consumer.anythingllm.database_in_use import DatabaseInUse
 from consumer.anythingllm.errors import AnythingLLMNotFoundError, AnythingLLMServerError
+from consumer.anythingllm.hit_limit import HitLimit, Nearest
 from consumer.anythingllm.models import VectorHit
 from consumer.anythingllm.proof import query_of
 from consumer.anythingllm.transport import Check, NewErrand
@@ -57,6 +58,7 @@ class RemovalLooks:
         sleep: Callable[[float], Awaitable[None]],
     ) -> None:
         self._api = api
+        self._limit = HitLimit(api)
         self._database = database
         self._control = control
         self._errand = errand
@@ -122,12 +124,12 @@ class RemovalLooks:
         found: list[VectorHit] = []
         is_all = False
         for query in queries:
-            hits = await self._search(slug, query, database, trace_id)
-            if not hits and database.is_empty_when_down:
+            nearest = await self._search(slug, query, database, trace_id)
+            if not nearest.hits and database.is_empty_when_down:
                 await self._is_there(slug, trace_id, check)
-                hits = await self._search(slug, query, database, trace_id)
-            found += hits
-            is_all = database.reaches_all and len(hits) < MOST_HITS
+                nearest = await self._search(slug, query, database, trace_id)
+            found += nearest.hits
+            is_all = database.reaches_all and nearest.is_all
             if is_all:
                 break
         line = log.debug if is_all else log.info
@@ -148,16 +150,16 @@ class RemovalLooks:
 
     async def _search(
         self, slug: Slug, query: str, database: VectorDatabase, trace_id: TraceId | None
-    ) -> Sequence[VectorHit]:
+    ) -> Nearest:
         errand = self._errand(self._timeout, trace_id)
         top = min(MOST_HITS, database.most_hits)
         try:
-            return await self._api.search(errand, slug, query, top)
+            return await self._limit.nearest(errand, slug, query, top)
         except AnythingLLMServerError:
             counts = await self._api.row_counts(self._errand(self._timeout, trace_id))
             if database.finds_in_fresh or counts.get(slug):
                 raise
-            return ()
+            return Nearest((), top)
 
 
 def title_words(location: Location) -> str:

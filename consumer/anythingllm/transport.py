@@ -31,8 +31,8 @@ import structlog
 from consumer.anythingllm.calls import Answer, Call, encoded, judged
 from consumer.anythingllm.config import AnythingLLMConfig
 from consumer.anythingllm.errors import (
+    AnswerTooLargeError,
     AnythingLLMError,
-    AnythingLLMProtocolError,
     AnythingLLMServerError,
     AnythingLLMTimeoutError,
     CircuitOpenError,
@@ -348,7 +348,7 @@ class Transport:
             nonlocal size
             size += len(piece)
             if size > limit:
-                raise AnythingLLMProtocolError(
+                raise AnswerTooLargeError(
                     f"{call}: the answer is larger than {limit} bytes", ambiguous=call.changes
                 )
             take(piece)

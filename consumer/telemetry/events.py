@@ -68,6 +68,8 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "workspace.stray_removed": "A workspace made by losing a creation race was removed.",
         "workspace.stray_left": "A workspace made by losing a creation race is still there.",
         "removal.forbidden": "AnythingLLM does not let us remove stale chunks; they are left.",
+        "search.limited": "The vector database gives fewer hits a search than were asked for.",
+        "search.odd_hits": "Hits without a score or text: they come last, the others count.",
         "removal.looked_for": "Searches for what was removed: how many vectors were looked at.",
         "removal.still_found": "What was removed is found for ever; the event fails.",
         "chunk.attempt_failed": "An attempt to store a chunk failed; `fault` says whose it was.",

@@ -99,6 +99,24 @@ async def test_vectors_that_were_refused_for_a_while_are_missed(
     assert again.json["searched"] == searched(documents=7, chunks_found=14)
 
 
+@pytest.mark.parametrize("most", [10, 100])
+async def test_a_database_that_gives_few_hits_hides_nothing(
+    make_stage: MakeStage, commands: Commands, most: int
+) -> None:
+    """What is there is found; what is not is missed, or could not be told: never called found."""
+    stage = await make_stage(vector_db="pgvector")
+    operator = Operator(stage, commands)
+    await stored(stage, *documents("kept", 6, chunks=8))
+    await refused(stage, *documents("lost", 1))
+    age(stage)
+    stage.simulator.faults.most_hits = most
+    _, totals = read(await audit(operator, "--search", "--json"))
+
+    said = totals["searched"]
+    assert said["chunks_found"] == 48
+    assert said["chunks_not_found"] + said["chunks_not_told"] == 2
+
+
 @pytest.mark.parametrize("name", ["pgvector", "chroma"])
 async def test_a_database_that_is_down_has_lost_nothing(
     make_stage: MakeStage, commands: Commands, name: str

@@ -166,6 +166,8 @@ class Faults:
             everything looks empty and removals are told as success; on the others searches and
             removals answer 500.
         visible_after_seconds: searches find a vector so long after it was stored.
+        most_hits: a search that asks for more answers 500; 0: any number is given.
+        odd_hits: what each search gives before its own hits, such as ``{"score": null}``.
         latency: seconds before any request is looked at.
         rules: see `Rule`; the first that fits strikes, delays and broken parts add up.
     """
@@ -184,6 +186,8 @@ class Faults:
     vectors_kept: bool = False
     database_down: bool = False
     visible_after_seconds: float = 0.0
+    most_hits: int = 0
+    odd_hits: list[Any] = field(default_factory=list)
     latency: float = 0.0
     rules: list[Rule] = field(default_factory=list)
 

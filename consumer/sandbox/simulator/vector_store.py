@@ -137,8 +137,10 @@ class VectorStore:
         """The nearest vectors whose score reaches the threshold, in the server's order.
 
         Raises:
-            TableError: the vector has another dimension than the table.
+            TableError: the vector has another dimension than the table, or the limit is too high.
         """
+        if 0 < self._faults.most_hits < limit:
+            raise TableError("more hits are asked for than the vector database gives")
         table = self._tables.get(slug)
         if table is None:
             return []
