@@ -95,6 +95,10 @@ class Inventory:
         """What the vector database behind AnythingLLM is like."""
         return await self._database(_errand(self._timeout))
 
+    async def visible_seconds(self) -> float:
+        """How long a search may not find what is stored, by the database and by what was seen."""
+        return self._database.visibility.seconds(await self.database())
+
     async def reranked(self) -> frozenset[Slug]:
         """Workspaces whose vectors can't be listed, because their searches are reranked."""
         return await self._api.reranked(_errand(self._timeout))

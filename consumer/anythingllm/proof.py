@@ -85,20 +85,19 @@ class StorageProof:
         return found
 
     async def by_search(
-        self, slug: Slug, source: str, *, text: str, trace_id: TraceId | None, nearest: int
-    ) -> bool:
-        """Whether a search for its text finds the source.
+        self, slug: Slug, *, text: str, trace_id: TraceId | None, nearest: int
+    ) -> frozenset[str]:
+        """The sources that a search for a text finds.
 
         Args:
             slug: the workspace.
-            source: what is looked for.
             text: what is searched for.
             trace_id: of the event.
             nearest: so many vectors are looked at; more may be as near as the one that is meant.
         """
         errand = self._errand(self._timeout, trace_id)
         found = await self._limit.nearest(errand, slug, text, nearest)
-        return any(vector.doc_source == source for vector in found.hits)
+        return frozenset(vector.doc_source for vector in found.hits)
 
     async def near(
         self,

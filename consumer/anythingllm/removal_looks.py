@@ -93,7 +93,8 @@ class RemovalLooks:
         queries = list(dict.fromkeys(query for text in texts if (query := query_of(text))))
         if database.tells_removals or not queries:
             return None
-        until = self._clock() + max(database.visible_seconds, _SURE_SECONDS)
+        visible = self._database.visibility.seconds(database)
+        until = self._clock() + max(visible, _SURE_SECONDS)
         while True:
             check()
             try:

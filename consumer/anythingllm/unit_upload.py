@@ -16,7 +16,8 @@
    (`database_control`), is taken out of the workspace and put in once, from the server's cache. If
    that does not help, its cached vectors may be the trouble: it is removed and uploaded anew. If
    that does not help either, everything is tried once more with blanks where the server would cut
-   a character in two. Then the database does not take this text: its own fault.
+   a character in two. What is not found two minutes after that, the database does not take: the
+   text's own fault.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ from consumer.anythingllm.marker_lookup import LEAST_DISTANCE, Sighting, due_aft
 from consumer.anythingllm.proof import Sight, query_of
 from consumer.anythingllm.upload_body import upload_body, with_blanks
 from consumer.anythingllm.upload_ways import Ways
+from consumer.anythingllm.vector_databases import VectorDatabase
+from consumer.anythingllm.visibility import SURE_SECONDS
 from consumer.model.fault import Fault
 from consumer.model.marker import StoredUnit, Unit
 from consumer.model.names import Location, Slug, TraceId
@@ -48,6 +51,7 @@ from consumer.model.names import Location, Slug, TraceId
 log = structlog.get_logger(__name__)
 
 _SHORTEST_WAIT = 0.01  # seconds; the caller must not spin
+_JUDGED_EVERY = 15.0  # seconds between looks before it is blamed
 _TIMES = 2  # that everything was tried for a unit before it is blamed
 
 
@@ -100,6 +104,7 @@ class RawTextUpload:
         self._workspace_id: int | None = None
         self._mending = _Mending.PUT_IN_AGAIN
         self._times = 0
+        self._was_missed = False  # by a search, since it was embedded last
         self._is_refused = False  # by the vector database, which took other texts meanwhile
         self._has_blanks = False  # once the seams between its pieces may be the trouble
         self._sought: Sought | None = None
@@ -222,23 +227,39 @@ class RawTextUpload:
             self._embedded_at = self._ways.clock()  # an upload may take minutes
         if is_first and not looks.is_due(self._sought):
             return False
-        left = self._embedded_at + database.visible_seconds - self._ways.clock()
+        left = self._left(database)
         what = Looked(location, self._unit.text, self._sent_at, self._trace_id, self._check)
         if await looks.is_found(self._sought, what, database, is_late=left <= 0):
+            if self._was_missed:
+                self._ways.database.visibility.note(self._ways.clock() - self._embedded_at)
             return True
+        self._was_missed = True
         if left <= 0:
-            await self._mend(location)
+            await self._mend(location, database)
         if is_first and not looks.is_crowded(self._sought):
             return False
-        raise AnythingLLMPendingError(
+        raise self._not_seen(min(left, LOOK_SECONDS))
+
+    def _not_seen(self, seconds: float) -> AnythingLLMPendingError:
+        return AnythingLLMPendingError(
             f"{self._name}: stored, and not seen by a search yet; it is looked for again",
-            retry_after=max(min(left, LOOK_SECONDS), _SHORTEST_WAIT),
+            retry_after=max(seconds, _SHORTEST_WAIT),
         )
 
-    async def _mend(self, location: Location) -> NoReturn:
+    def _left(self, database: VectorDatabase) -> float:
+        """Seconds until a search surely finds it, if it is stored."""
+        visible = self._ways.database.visibility.seconds(database)
+        return self._embedded_at + visible - self._ways.clock()
+
+    async def _mend(self, location: Location, database: VectorDatabase) -> NoReturn:
         """Try the next remedy for a unit that is not found (rule 4); the next attempt looks."""
         control, trace_id = self._ways.control, self._trace_id
+        is_last = self._mending is _Mending.NONE and self._times + 1 >= _TIMES
+        if is_last and (left := self._left_to_judge) > 0:
+            raise self._not_seen(min(left, _JUDGED_EVERY))
         await control.passes(self._slug, self._sent_at, trace_id, self._check)
+        if (left := self._left(database)) > 0:
+            raise self._not_seen(left)  # what others sent was found late as well
         if not await self._finds_anything():
             # The database may have gone away just before the look: the row would go, the vectors
             # stay. So it has to be there now, not only since this was sent.
@@ -269,12 +290,17 @@ class RawTextUpload:
                     " database does not take this text. Publish it with line breaks, or without"
                     " rare characters"
                 )
-        self._mending = _NEXT[mending]
+        self._mending, self._was_missed = _NEXT[mending], False
         self._sent_at = self._embedded_at = self._ways.clock()
         raise AnythingLLMPendingError(
             f"{self._name}: stored, and not found by a search; {mending.value}",
             retry_after=_SHORTEST_WAIT,
         )
+
+    @property
+    def _left_to_judge(self) -> float:
+        """Seconds until what no search finds is its own fault: some show new vectors late."""
+        return self._embedded_at + SURE_SECONDS - self._ways.clock()
 
     async def _finds_anything(self) -> bool:
         """Whether a search in the workspace finds something: then the database is there now."""
