@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -24,7 +23,7 @@ from consumer.anythingllm.config import AnythingLLMConfig
 from consumer.anythingllm.database_control import DatabaseControl
 from consumer.anythingllm.database_in_use import DatabaseInUse
 from consumer.anythingllm.database_look import another_answers
-from consumer.anythingllm.errors import AnythingLLMServerError, is_sick
+from consumer.anythingllm.errors import AnythingLLMError, AnythingLLMServerError, is_sick
 from consumer.anythingllm.hit_limit import HitLimit
 from consumer.anythingllm.models import DocumentRow, StoredFile, VectorHit, Workspace
 from consumer.anythingllm.proof import Sight, StorageProof
@@ -257,7 +256,11 @@ class Inventory:
 
     async def store_test(self, slug: Slug) -> None:
         """Store a test document in a workspace, find it, and remove it."""
-        await self._readiness.store_test(slug, None)
+        try:
+            await self._readiness.store_test(slug, None)
+        except AnythingLLMError:
+            await self._readiness.clear(slug, None)  # nobody looks for it again
+            raise
 
     async def removals_work(self, slug: Slug) -> None:
         """Return when a removal would be answered truly, or a test shows that removals work.
@@ -302,7 +305,12 @@ def _file(file: StoredFile) -> ListedFile | None:
 
 
 def _errand(seconds: float, trace_id: TraceId | None = None) -> Errand:
-    return Errand(time.monotonic() + seconds, time.monotonic, trace_id)
+    return Errand(_now() + seconds, _now, trace_id)
+
+
+def _now() -> float:
+    """Monotonic seconds, as whoever sleeps counts them."""
+    return asyncio.get_running_loop().time()
 
 
 def _readiness(config: AnythingLLMConfig, api: Api, database: DatabaseInUse) -> Readiness:
@@ -315,7 +323,7 @@ def _readiness(config: AnythingLLMConfig, api: Api, database: DatabaseInUse) -> 
         timeout=config.timeout,
         upload_timeout=config.upload_timeout,
         pause=config.sentinel_pause,
-        clock=time.monotonic,
+        clock=_now,
         sleep=asyncio.sleep,
     )
 
@@ -327,12 +335,12 @@ async def open_inventory(config: AnythingLLMConfig) -> AsyncIterator[Inventory]:
         failure_threshold=_NEVER,
         recovery_timeout=config.circuit_breaker.recovery_timeout,
         is_failure=is_sick,
-        clock=time.monotonic,
+        clock=_now,
     )
     transport = Transport(
         config,
         breaker,
-        clock=time.monotonic,
+        clock=_now,
         now=lambda: datetime.now(UTC),
         rng=random.Random(),
         connections=_CONNECTIONS,
@@ -340,14 +348,14 @@ async def open_inventory(config: AnythingLLMConfig) -> AsyncIterator[Inventory]:
     await transport.open()
     try:
         api = Api(transport)
-        database = DatabaseInUse(api, configured=config.vector_db, clock=time.monotonic)
+        database = DatabaseInUse(api, configured=config.vector_db, clock=_now)
         readiness = _readiness(config, api, database)
         control = DatabaseControl(
             readiness.store_test,
             readiness.removal_test,
             new_dimension=lambda: database.known.new_dimension,
             another_answers=lambda slug, _: another_answers(api, slug, _errand(config.timeout)),
-            clock=time.monotonic,
+            clock=_now,
         )
         yield Inventory(
             api,

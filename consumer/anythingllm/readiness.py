@@ -238,6 +238,10 @@ class Readiness:
         """
         await self._sentinels.prove(slug, trace_id, check)
 
+    async def clear(self, slug: Slug, trace_id: TraceId | None) -> None:
+        """Remove what failed tests have left there to be looked for again."""
+        await self._sentinels.clear(slug, trace_id)
+
     async def removal_test(
         self, slug: Slug, trace_id: TraceId | None, check: Check = always
     ) -> None:

@@ -164,6 +164,11 @@ class SentinelProof:
         """Note that the workspace was made anew: what was stored in it is gone."""
         self._kept.pop(slug, None)
 
+    async def clear(self, slug: Slug, trace_id: TraceId | None) -> None:
+        """Remove all that are kept to be looked for again."""
+        kept = self._kept.pop(slug, [])
+        await self._drop(slug, kept, kept[:], trace_id)
+
     async def prove(
         self, slug: Slug, trace_id: TraceId | None, check: Check, *, is_fresh: bool = False
     ) -> None:

@@ -51,6 +51,7 @@ from consumer.model.names import Location, Slug, TraceId
 log = structlog.get_logger(__name__)
 
 _SHORTEST_WAIT = 0.01  # seconds; the caller must not spin
+_FEW = 10  # hits that show whether anything is found; single ones may be odd
 _JUDGED_EVERY = 15.0  # seconds between looks before it is blamed
 _TIMES = 2  # that everything was tried for a unit before it is blamed
 
@@ -306,7 +307,7 @@ class RawTextUpload:
         """Whether a search in the workspace finds something: then the database is there now."""
         errand = self._ways.errand(self._ways.timeout, self._trace_id)
         query = query_of(self._unit.text)
-        return bool(await self._ways.api.search(errand, self._slug, query, 1))
+        return bool(await self._ways.api.search(errand, self._slug, query, _FEW))
 
     async def _store(self) -> Location:
         location = self._location or await self._send()
