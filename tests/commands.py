@@ -127,7 +127,8 @@ def logging_kept() -> Iterator[None]:
     """Logging is the process's own state: it is given back as it was."""
     root = logging.getLogger()
     kafka = logging.getLogger("aiokafka")
-    handlers, level, of_kafka = list(root.handlers), root.level, kafka.level
+    handlers, level = list(root.handlers), root.level
+    of_kafka, told = list(kafka.handlers), kafka.propagate
     configured, configuration = structlog.is_configured(), structlog.get_config()
     captured = logging._warnings_showwarning is not None  # type: ignore[attr-defined]
     try:
@@ -135,7 +136,8 @@ def logging_kept() -> Iterator[None]:
     finally:
         root.handlers[:] = handlers
         root.setLevel(level)
-        kafka.setLevel(of_kafka)
+        kafka.handlers[:] = of_kafka
+        kafka.propagate = told
         logging.captureWarnings(captured)
         structlog.contextvars.clear_contextvars()
         structlog.reset_defaults()

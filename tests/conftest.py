@@ -16,7 +16,8 @@ import pytest
 from hypothesis import settings
 
 from consumer.kafka.connection import KafkaConnection
-from consumer.kafka.topics import TopicSpec, open_admin
+from consumer.kafka.topic_spec import TopicSpec
+from consumer.kafka.topics import open_admin
 from consumer.sandbox.kafka import LocalKafka, SandboxUnavailable, choose_kafka
 from tests.commands import Commands, logging_kept
 from tests.simulator_fixtures import simulator as simulator

@@ -8,7 +8,8 @@ from aiokafka.admin import NewTopic
 from aiokafka.errors import TopicAlreadyExistsError, for_code
 
 from consumer.kafka.connection import KafkaConnection
-from consumer.kafka.topics import TopicSpec, open_admin
+from consumer.kafka.topic_spec import TopicSpec
+from consumer.kafka.topics import open_admin
 
 
 async def create_topics(connection: KafkaConnection, specs: Sequence[TopicSpec]) -> None:

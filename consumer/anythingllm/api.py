@@ -17,6 +17,7 @@ from urllib.parse import quote
 import structlog
 
 from consumer.anythingllm.calls import Answer, Call
+from consumer.anythingllm.effects import SAID_NO, STRANGE
 from consumer.anythingllm.errors import (
     AnythingLLMAuthenticationError,
     AnythingLLMError,
@@ -24,6 +25,8 @@ from consumer.anythingllm.errors import (
     AnythingLLMNotFoundError,
     AnythingLLMProtocolError,
     AnythingLLMRejectedError,
+    NonsenseError,
+    leave_in_doubt,
 )
 from consumer.anythingllm.listing_parser import ListingParser, first_text, workspace_of
 from consumer.anythingllm.models import (
@@ -36,6 +39,7 @@ from consumer.anythingllm.models import (
     Workspace,
     WorkspaceListing,
 )
+from consumer.anythingllm.nonsense import PROBE_TEXTS, nonsense
 from consumer.anythingllm.sentinel import is_sentinel
 from consumer.anythingllm.transport import Errand, Transport
 from consumer.anythingllm.vector_hits import ReadHits, read_hits
@@ -47,6 +51,7 @@ from consumer.model.slug import is_slug
 log = structlog.get_logger(__name__)
 
 FOLDER = "custom-documents/"  # where every raw text goes
+_RAW_TEXT = "/v1/document/raw-text"
 _KEY_SECONDS = 10.0  # a check of the key that takes longer shows nothing
 
 T = TypeVar("T")
@@ -134,7 +139,8 @@ class Api:
 
         call = self._as_sent(call)
         asking = self._transport.stream(errand, call, piece, unless=unless, bounded=bounded)
-        answer = await self._judging_403(errand, call, asking)
+        with _no_document(call):
+            answer = await self._judging_403(errand, call, asking)
         if not answer.changed:
             return None
         with _shape(call):
@@ -164,7 +170,7 @@ class Api:
 
     async def raw_text(self, errand: Errand, body: dict[str, Any]) -> StoredFile:
         """Store a text; ``success`` does not mean that it was embedded."""
-        call = Call("POST", "/v1/document/raw-text", body, expect=("success", "documents"))
+        call = Call("POST", _RAW_TEXT, body, expect=("success", "documents"))
         fields = await self._call(errand, call)
         with _shape(call):
             document = need_list(fields["documents"])[0]
@@ -206,7 +212,8 @@ class Api:
         call = Call("DELETE", "/v1/system/remove-documents", body, expect=("success",))
         fields = await self._call(errand, call)
         if fields["success"] is not True:
-            raise AnythingLLMError(f"{call}: answered that it did not remove the documents")
+            refused = AnythingLLMError(f"{call}: answered that it did not remove the documents")
+            raise leave_in_doubt(refused, SAID_NO)
 
     async def relist(
         self,
@@ -231,6 +238,17 @@ class Api:
         with _shape(call):
             rows = need_list(fields["workspace"]["documents"])
             return tuple(Location(need_text(row["docpath"])) for row in rows)
+
+    async def unlist(self, errand: Errand, slug: Slug, locations: Sequence[Location]) -> None:
+        """As `relist` with ``deletes``, for workspaces of any size: what is listed is not read.
+
+        Nothing in the answer says which of them were listed, or that one could not be taken out.
+        """
+        path = f"/v1/workspace/{checked_slug(slug)}/update-embeddings"
+        call = self._as_sent(Call("POST", path, {"adds": [], "deletes": list(locations)}))
+        with _missing(slug):
+            asking = self._transport.stream(errand, call, lambda _: None)
+            await self._judging_403(errand, call, asking)
 
     async def files(self, errand: Errand, offset: int, limit: int) -> FilePage:
         """A page of the files where every raw text goes; older servers give all at once."""
@@ -329,15 +347,33 @@ class Api:
         path = "/v1/document/accepted-file-types"
         await self._call(errand, Call("GET", path, expect=("types",), guarded=False))
 
-    async def check_embedder(self, errand: Errand) -> None:
-        """Whether the embedder works; stores nothing."""
-        await self._embeddings(errand, ["ready"], guarded=False)
+    async def check_embedder(self, errand: Errand) -> int:
+        """Whether the embedder gives vectors that a search can use, and how long; stores nothing.
+
+        Raises:
+            NonsenseError: it answers, and gives others.
+        """
+        vectors = await self._embeddings(errand, PROBE_TEXTS, guarded=False)
+        why = nonsense(vectors, of=len(PROBE_TEXTS))
+        if why is not None:
+            raise NonsenseError(
+                f"AnythingLLM's embedder answers with success, and gives {why}: no search finds"
+                " what is stored with them"
+            )
+        return len(need_list(vectors[0]))
 
     async def embeddings(self, errand: Errand, texts: Sequence[str]) -> None:
         """Have texts embedded and stored nowhere; fails if one of them can't be embedded."""
-        await self._embeddings(errand, texts, guarded=True)
+        vectors = await self._embeddings(errand, texts, guarded=True)
+        if len(vectors) != len(texts) or not all(vectors):
+            raise AnythingLLMProtocolError(
+                "AnythingLLM POST /v1/openai/embeddings: answered without a vector a text",
+                http_status=200,
+            )
 
-    async def _embeddings(self, errand: Errand, texts: Sequence[str], *, guarded: bool) -> None:
+    async def _embeddings(
+        self, errand: Errand, texts: Sequence[str], *, guarded: bool
+    ) -> list[object]:
         call = Call(
             "POST",
             "/v1/openai/embeddings",
@@ -348,16 +384,15 @@ class Api:
         )
         fields = await self._call(errand, call)
         with _shape(call):
-            vectors = [need_list(each["embedding"]) for each in need_list(fields["data"])]
-            if len(vectors) != len(texts) or not all(vectors):
-                raise ValueError("not a vector a text")
+            return [each["embedding"] for each in need_list(fields["data"])]
 
     async def _call(self, errand: Errand, call: Call) -> dict[str, Any]:
         return (await self._ask(errand, call)).fields
 
     async def _ask(self, errand: Errand, call: Call) -> Answer:
         call = self._as_sent(call)
-        return await self._judging_403(errand, call, self._transport.ask(errand, call))
+        with _no_document(call):
+            return await self._judging_403(errand, call, self._transport.ask(errand, call))
 
     def _as_sent(self, call: Call) -> Call:
         return replace(call, guarded=False) if self._is_probe else call
@@ -369,11 +404,15 @@ class Api:
         except AnythingLLMAuthenticationError as error:
             if not call.guarded or not await self._accepts_key(errand):
                 raise
-            raise AnythingLLMForbiddenError(
+            forbidden = AnythingLLMForbiddenError(
                 f"{call}: answered {error.http_status} although the API key is accepted: "
                 "AnythingLLM, or a proxy before it, forbids this",
                 http_status=error.http_status,
-            ) from error
+            )
+            forbidden.unproven = error.unproven
+            # AnythingLLM itself forbids removals only.
+            forbidden.by_intermediary = call.method == "POST"
+            raise forbidden from error
 
     async def _accepts_key(self, errand: Errand) -> bool:
         soon = min(errand.deadline, errand.clock() + _KEY_SECONDS)
@@ -405,8 +444,27 @@ def _missing(slug: Slug) -> Iterator[None]:
     except AnythingLLMError as error:
         if error.http_status != 400:
             raise
-        raise AnythingLLMNotFoundError(
+        missing = AnythingLLMNotFoundError(
             f"AnythingLLM has no workspace {slug!r}", http_status=400
+        )
+        missing.unproven = error.unproven
+        raise missing from error
+
+
+@contextmanager
+def _no_document(call: Call) -> Iterator[None]:
+    """A refusal (413, 422) of anything but a document's upload is not the document's fault.
+
+    As its fault, what a proxy answers to a look would dead-letter a text that is stored.
+    """
+    try:
+        yield
+    except AnythingLLMRejectedError as error:
+        if call.path == _RAW_TEXT or error.http_status is None:
+            raise
+        raise AnythingLLMError(
+            f"{call}: answered {error.http_status}, which refuses the request and no document",
+            http_status=error.http_status,
         ) from error
 
 
@@ -416,11 +474,10 @@ def _shape(call: Call) -> Iterator[None]:
     try:
         yield
     except (KeyError, IndexError, TypeError, ValueError) as error:
-        raise AnythingLLMProtocolError(
-            f"{call}: the answer has another shape than AnythingLLM 1.16 gives it",
-            ambiguous=call.changes,
-            http_status=200,
-        ) from error
+        strange = AnythingLLMProtocolError(
+            f"{call}: the answer has another shape than AnythingLLM 1.16 gives it", http_status=200
+        )
+        raise leave_in_doubt(strange, STRANGE, changes=call.changes) from error
 
 
 def _warn(slug: Slug, read: ReadHits) -> None:

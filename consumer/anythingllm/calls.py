@@ -10,10 +10,13 @@ from typing import Any
 
 import orjson
 
+from consumer.anythingllm.effects import STRANGE, is_anythingllm
 from consumer.anythingllm.errors import (
     AnythingLLMProtocolError,
     AnythingLLMRejectedError,
     failure_of,
+    is_by_intermediary,
+    leave_in_doubt,
     retry_after_of,
 )
 from consumer.model.fault import Fault
@@ -96,25 +99,29 @@ def judged(
     date = _date_of(headers.get("Date")) or now
     is_json = content_type == "application/json"
     if status != 200:
-        raise failure_of(
+        reason = _reason(raw) if is_json else ""
+        failure = failure_of(
             str(call),
             status,
             changes=call.changes,
-            reason=_reason(raw) if is_json else "",
+            reason=reason,
             retry_after=retry_after_of(headers.get("Retry-After"), date),
+            is_own=is_anythingllm(headers, content_type, reason),
         )
+        failure.by_intermediary = is_by_intermediary(status, content_type)
+        raise failure
     if is_json:
         return Answer(_fields(call, raw), date)
     if call.text_ok and content_type == "text/plain":
         return Answer({}, date)
     strange = AnythingLLMProtocolError(
-        f"{call}: answered a web page or something else that is no JSON; "
-        "check that ANYTHINGLLM_ENDPOINT leads to AnythingLLM itself",
+        f"{call}: answered a web page or something else that is no JSON; check that "
+        "ANYTHINGLLM_ENDPOINT leads to AnythingLLM itself, and what stands between",
         fault=Fault.THEIRS,
         http_status=200,
     )
-    strange.unproven = call.changes
-    raise strange
+    strange.by_intermediary = True
+    raise leave_in_doubt(strange, STRANGE, changes=call.changes)
 
 
 def _fields(call: Call, raw: bytes) -> dict[str, Any]:
@@ -125,11 +132,10 @@ def _fields(call: Call, raw: bytes) -> dict[str, Any]:
     if isinstance(fields, dict) and all(key in fields for key in call.expect):
         return fields
     wanted = f"an object with {', '.join(call.expect)}" if call.expect else "an object"
-    raise AnythingLLMProtocolError(
-        f"{call}: answered 200 with JSON that is not {wanted}",
-        ambiguous=call.changes,
-        http_status=200,
-    ) from None
+    strange = AnythingLLMProtocolError(
+        f"{call}: answered 200 with JSON that is not {wanted}", http_status=200
+    )
+    raise leave_in_doubt(strange, STRANGE, changes=call.changes) from None
 
 
 def _reason(raw: bytes) -> str:

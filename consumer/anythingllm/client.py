@@ -20,16 +20,21 @@ import structlog
 
 from consumer.anythingllm.api import Api, checked_slug
 from consumer.anythingllm.config import AnythingLLMConfig
+from consumer.anythingllm.creation_doubts import CreationDoubts
 from consumer.anythingllm.database_control import DatabaseControl
 from consumer.anythingllm.database_in_use import DatabaseInUse
 from consumer.anythingllm.database_look import another_answers
+from consumer.anythingllm.document_removal import DocumentRemoval
 from consumer.anythingllm.document_upload import DocumentUploads
+from consumer.anythingllm.effects import LATE_SECONDS
+from consumer.anythingllm.embedder_in_use import EmbedderInUse
 from consumer.anythingllm.errors import (
     AnythingLLMRejectedError,
     AnythingLLMServerError,
     AnythingLLMTimeoutError,
     is_sick,
 )
+from consumer.anythingllm.file_store import FILES_REST, FileStore
 from consumer.anythingllm.health import PROBE_SECONDS, breaker_status, check_health
 from consumer.anythingllm.hit_limit import HitLimit
 from consumer.anythingllm.joint_looks import JointLooks
@@ -44,6 +49,8 @@ from consumer.anythingllm.models import (
 from consumer.anythingllm.proof import StorageProof
 from consumer.anythingllm.readiness import Readiness
 from consumer.anythingllm.removal_looks import RemovalLooks
+from consumer.anythingllm.removal_way import RemovalWay
+from consumer.anythingllm.restarts import PING_SECONDS, Restarts
 from consumer.anythingllm.search_hits import search_hits
 from consumer.anythingllm.stored_documents import stored_documents
 from consumer.anythingllm.transport import SPARE_CONNECTIONS, Errand, Transport
@@ -52,6 +59,7 @@ from consumer.anythingllm.upload_ways import Ways
 from consumer.anythingllm.vector_databases import UNKNOWN, distances
 from consumer.anythingllm.vouching import Vouching
 from consumer.anythingllm.workspaces import Workspaces
+from consumer.model.blank import is_blank
 from consumer.model.document import ProcessedDocument
 from consumer.model.fault import Fault
 from consumer.model.identity import IdentityTemplate
@@ -123,13 +131,31 @@ class AnythingLLMClient:
         )
         self._api = Api(self._transport)
         self._probing = Api(self._transport, is_probe=True)
+        way = RemovalWay(clock)
+        self._removal = DocumentRemoval(self._api, way)
+        self._probing_removal = DocumentRemoval(self._probing, way)
         self._database = DatabaseInUse(self._api, configured=config.vector_db, clock=clock)
         self._limit = HitLimit(self._api)
-        self._proof = StorageProof(self._api, errand=self._errand, timeout=config.timeout)
-        self._workspaces = Workspaces(
-            self._api, self._database, may_create=config.create_workspaces
+        self._embedder = EmbedderInUse(
+            self._probing, errand=self._errand, timeout=config.timeout, clock=clock
         )
-        self._readiness = self._readiness_by(self._api, self._proof, config.upload_timeout)
+        self._proof = StorageProof(self._api, errand=self._errand, timeout=config.timeout)
+        self._restarts = Restarts(
+            lambda: self._api.ping(self._errand(PING_SECONDS, None)),
+            refused_at=lambda: self._transport.refused_at,
+            clock=clock,
+            sleep=sleep,
+        )
+        creations = CreationDoubts(self._restarts, ambiguity=config.ambiguity_seconds, clock=clock)
+        self._workspaces = Workspaces(
+            self._api, self._database, creations if config.create_workspaces else None
+        )
+        self._readiness = self._readiness_by(
+            self._api, self._proof, self._removal, config.upload_timeout
+        )
+        self._embedder.when_length_changes(
+            self._readiness.distrust_all, lambda: self._database.known.new_dimension
+        )
         prober = self._prober()
         self._control = DatabaseControl(
             prober.store_test,
@@ -213,8 +239,10 @@ class AnythingLLMClient:
             not healthy), ``endpoint``, ``version`` where known, ``components`` (``server``,
             ``key``, ``collector``, ``embedder``, ``vector_database``, each with ``status``
             ``up``, ``down`` or ``unknown``, and ``error`` where down), ``circuit_breaker``
-            (``state``, ``failure_count``, ``last_failure``, ...). A vector database where nothing
-            is found counts as down: it is, or it has lost all it had.
+            (``state``, ``failure_count``, ``last_failure``, ...). An embedder whose vectors no
+            search could use counts as down, and so does a vector database where nothing is found,
+            or where every search fails: it is, it has lost all it had, or what is stored has
+            another length than what the embedder gives.
         """
         if not self._transport.connected:
             return {
@@ -228,6 +256,7 @@ class AnythingLLMClient:
         seconds = min(self._config.timeout, PROBE_SECONDS)
         return await check_health(
             self._probing,
+            self._embedder,
             self._database,
             self._breaker,
             lambda: self._errand(seconds, _trace(trace_id)),
@@ -290,7 +319,7 @@ class AnythingLLMClient:
         """
         if limit < 1:
             raise ValueError("limit must be at least 1")
-        if not query.strip():
+        if is_blank(query):
             raise AnythingLLMRejectedError("a blank query can't be searched for: nothing was sent")
         errand = self._ordinary(trace_id)
         top = limit * _OVERFETCH
@@ -352,9 +381,11 @@ class AnythingLLMClient:
             trace_id: see the class.
 
         Returns:
-            Whether nothing of it is left, also when there never was anything.
+            Whether nothing of it is left, also when there never was anything. Where a proxy refuses
+            removals its files stay in AnythingLLM's store: no search finds them.
 
         Raises:
+            RemovalRefusedError: a proxy refuses both ways to remove it.
             StillFoundError: AnythingLLM says that it is gone, and a search finds it: its vector
                 database refused the removal. The message names the cure.
             AnythingLLMError: anything else.
@@ -415,20 +446,25 @@ class AnythingLLMClient:
         proof = StorageProof(api, errand=self._errand, timeout=self._config.timeout)
         # A removal waits for its tests, and is to end in its own time.
         soon = min(self._config.upload_timeout, self._config.removal_timeout)
-        prober = self._readiness_by(api, proof, soon)
+        prober = self._readiness_by(api, proof, self._probing_removal, soon)
         prober.when_left(self._readiness.left)
         return prober
 
-    def _readiness_by(self, api: Api, proof: StorageProof, upload_timeout: float) -> Readiness:
+    def _readiness_by(
+        self, api: Api, proof: StorageProof, removal: DocumentRemoval, upload_timeout: float
+    ) -> Readiness:
         return Readiness(
             api,
             self._workspaces,
             proof,
             self._database,
+            removal,
+            self._embedder,
             errand=self._errand,
             timeout=self._config.timeout,
             upload_timeout=upload_timeout,
             pause=self._config.sentinel_pause,
+            late=min(LATE_SECONDS, self._config.ambiguity_seconds),
             clock=self._clock,
             sleep=self._sleep,
         )
@@ -443,6 +479,7 @@ class AnythingLLMClient:
             self._proof,
             self._database,
             self._control,
+            self._embedder,
             errand=self._errand,
             timeout=self._config.timeout,
             clock=self._clock,
@@ -453,8 +490,10 @@ class AnythingLLMClient:
             readiness=self._readiness,
             proof=self._proof,
             database=self._database,
+            embedder=self._embedder,
             control=self._control,
             vouching=vouching,
+            removal=self._removal,
             removal_looks=RemovalLooks(
                 self._api,
                 self._database,
@@ -465,11 +504,16 @@ class AnythingLLMClient:
                 sleep=self._sleep,
             ),
             looks=JointLooks(self._proof, self._control, vouching, clock=self._clock),
-            lookup=MarkerLookup(self._proof, self._clock),
+            lookup=MarkerLookup(self._proof.by_listing, self._clock),
+            file_lookup=MarkerLookup(
+                FileStore(self._api, errand=self._errand, timeout=self._config.timeout).by_files,
+                self._clock,
+                rest=FILES_REST,
+            ),
             slots=asyncio.Semaphore(self._config.max_chunks_in_flight),
             errand=self._errand,
             clock=self._clock,
-            refused_at=lambda: self._transport.refused_at,
+            restarts=self._restarts,
             timeout=self._config.timeout,
             upload_timeout=self._config.upload_timeout,
             ambiguity=self._config.ambiguity_seconds,

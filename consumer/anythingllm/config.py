@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -54,9 +55,8 @@ class AnythingLLMConfig:
         trust_env: whether proxies named in the environment are used.
         create_workspaces: whether missing workspaces are created.
         identity: the template of DOCUMENT_IDENTITY, for `delete_document` with an identity.
-        ambiguity_seconds: how long an upload without a complete answer is looked for before it is
-            sent again. Shorter risks doubles, longer delays chunks whose upload was really lost.
-            The server may go on for 600 s.
+        ambiguity_seconds: how long an upload without a clear answer is looked for at most before
+            it is sent again. The server may go on for 600 s; shorter risks doubles.
         sentinel_pause: seconds between the two looks at a fresh workspace's sentinel; it has to be
             longer than a concurrent first upload needs to create the workspace's table.
         vector_db: the name of AnythingLLM's vector database, where a proxy hides
@@ -80,7 +80,7 @@ class AnythingLLMConfig:
     trust_env: bool = False
     create_workspaces: bool = True
     identity: str = "{id}"
-    ambiguity_seconds: float = 5.0
+    ambiguity_seconds: float = 600.0
     sentinel_pause: float = 1.0
     vector_db: str = ""
     max_response_bytes: int = 128 * 1024 * 1024
@@ -114,6 +114,10 @@ class AnythingLLMConfig:
         return self.circuit_breaker.timeout_seconds
 
 
+# People copy it from the pages of the developer API, whose paths begin with /api/v1.
+_API = re.compile(r"(/+api(/+v1)?)?/*\Z")
+
+
 def _base_url(endpoint: str) -> str:
     parts = urlsplit(endpoint.strip())
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -123,8 +127,7 @@ def _base_url(endpoint: str) -> str:
         raise ValueError("endpoint must not hold a user name or password")
     if parts.query or parts.fragment or parts.port == 0:
         raise ValueError("endpoint must end after host, port and path")
-    path = parts.path.rstrip("/").removesuffix("/api")
-    return f"{parts.scheme}://{parts.netloc}{path}/api"
+    return f"{parts.scheme}://{parts.netloc}{_API.sub('', parts.path, count=1)}/api"
 
 
 def _header_safe(name: str, *, value: str) -> None:

@@ -101,7 +101,7 @@ class DatabaseControl:
             AnythingLLMError: theirs: it does not keep it, or nobody could find out.
         """
         self._note_asking(slug)
-        async with _turn_of(self._turn, check):
+        async with turn_of(self._turn, check):
             if self._kept_at >= since:
                 return
             if self._failure is not None and self._clock() < self._failed_at + AGAIN_SECONDS:
@@ -123,7 +123,7 @@ class DatabaseControl:
         """
         self._note_asking(slug)
         if self._clock() - self._testing_since > _DOUBTED_SECONDS:
-            async with _turn_of(self._turn, check):
+            async with turn_of(self._turn, check):
                 pass
         if self._failure is not None:
             await self.passes(slug, self._clock(), trace_id, check)
@@ -139,7 +139,7 @@ class DatabaseControl:
         Raises:
             AnythingLLMError: theirs: it does not, or nobody could find out.
         """
-        async with _turn_of(self._removal_turn, check):
+        async with turn_of(self._removal_turn, check):
             if self._clock() >= self._removal_due:
                 await self._test_removal(slug, trace_id, check)
             elif self._removal_failure is not None:
@@ -233,7 +233,7 @@ class DatabaseControl:
 
 
 @asynccontextmanager
-async def _turn_of(lock: asyncio.Lock, check: Check) -> AsyncIterator[None]:
+async def turn_of(lock: asyncio.Lock, check: Check) -> AsyncIterator[None]:
     """Wait for a test of others, which may take minutes, only as long as the right to go on."""
     while True:
         check()

@@ -1,7 +1,9 @@
 """Is the vector database well? What AnythingLLM's answers say of it, without storing anything.
 
 Most databases that are down make AnythingLLM answer 500 to a count of all vectors. One broken table
-may do that as well, so nothing is concluded from it while a workspace can be searched. On the
+may do that as well, so nothing is concluded from it while a workspace can be searched. Where the
+count is answered and every search is not, the embedder may give vectors of another length than the
+stored ones: that is told, and each workspace is tried before anything is stored in it. On the
 others everything looks empty meanwhile (`VectorDatabase.is_empty_when_down`). There a few
 workspaces that list documents are searched: where one has hits, the database answers. One workspace
 without any may have lost its vectors, so more than one is looked at where there are several. Where
@@ -77,7 +79,7 @@ class DatabaseLook:
     @property
     def trouble(self) -> str | None:
         """One line for people; None where the database is well, as far as was seen."""
-        if not self.suspects and not self.is_outage:
+        if not self.in_vain and not self.is_outage:
             return None
         seen = [str(each) for each in self.in_vain]
         if self.count_error is not None:
@@ -108,12 +110,11 @@ async def look_at_database(api: Api, database: VectorDatabase, errand: Errand) -
     count_error = None
     if not database.is_empty_when_down:
         count_error = await _count_error(api, errand)
-        if count_error is None:
-            return DatabaseLook(database)
     in_vain = await _in_vain(api, database, errand)
     if in_vain is None:
         return DatabaseLook(database)
-    if in_vain and all(each.error is not None for each in in_vain) and count_error is None:
+    are_all_errors = bool(in_vain) and all(each.error is not None for each in in_vain)
+    if are_all_errors and database.is_empty_when_down:
         count_error = await _count_error(api, errand)
     return DatabaseLook(database, in_vain, count_error)
 

@@ -3,10 +3,9 @@
 Rules (consumer/README.md, "Whose fault"):
 
 1. A request whose bytes never left is an outage: nothing happened, it may be repeated.
-2. A request that went out and got no complete answer may still take effect: AnythingLLM 1.16 goes
-   on embedding after its client has left. Unless it was a GET, such a failure is *ambiguous*. So is
-   the answer of a proxy that gave up waiting. Any other answer that is no refusal of AnythingLLM's
-   own leaves it *unproven* whether the request took effect: a proxy may have lost the real one.
+2. What a failure says about the effect of a request that changes something is the table in
+   `consumer.anythingllm.effects`. Where it may still take effect it is *ambiguous*; where it is
+   over and nobody knows whether it did, it is *unproven*.
 3. Only a definite refusal of this very content (422, 413) is the document's fault.
 4. A 403 is an outage only where the key itself is refused; with a key that is accepted it is
    deletion protection or a proxy's rule: unclear, and a removal that meets it leaves things be.
@@ -20,6 +19,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 
+from consumer.anythingllm.effects import (
+    COLLECTOR_STALE,
+    Effect,
+    EffectRow,
+    is_collector_trouble,
+    row_of,
+)
 from consumer.model.fault import Failure, Fault
 
 LONGEST_RETRY_AFTER = 3600.0  # seconds; a longer one is more likely a mistake than a wish
@@ -33,6 +39,7 @@ class AnythingLLMConnectionError(AnythingLLMError):
     """No connection, or it broke before the answer was complete."""
 
     fault = Fault.THEIRS
+    unanswered = True
 
 
 class AnythingLLMAuthenticationError(AnythingLLMError):
@@ -56,6 +63,8 @@ class AnythingLLMRateLimitError(AnythingLLMError):
 
 class AnythingLLMTimeoutError(AnythingLLMError):
     """The time for the call was over; the server does not stop for that."""
+
+    unanswered = True
 
 
 class AnythingLLMServerError(AnythingLLMError):
@@ -93,6 +102,12 @@ class StillFoundError(AnythingLLMError):
     fault = Fault.THEIRS
 
 
+class NonsenseError(AnythingLLMError):
+    """The embedder answers, and no search could use its vectors."""
+
+    fault = Fault.THEIRS
+
+
 class AnythingLLMPendingError(AnythingLLMError):
     """An earlier, ambiguous upload may still be finishing on the server: look again later."""
 
@@ -114,13 +129,11 @@ class _Row:
         error: the class.
         fault: whose fault it is.
         hint: tells a person what to do.
-        refused: whether it is certain that the request changed nothing.
     """
 
     error: type[AnythingLLMError]
     fault: Fault
     hint: str = ""
-    refused: bool = False
 
 
 _KEY = "the API key was refused: check ANYTHINGLLM_API_KEY"
@@ -128,18 +141,11 @@ _PROXY = "a proxy says that AnythingLLM is not there"
 _REDIRECT = "a redirect is never followed: set ANYTHINGLLM_ENDPOINT to the final address"
 
 _STATUSES: dict[int, _Row] = {
-    401: _Row(AnythingLLMAuthenticationError, Fault.THEIRS, _KEY, refused=True),
-    403: _Row(AnythingLLMAuthenticationError, Fault.THEIRS, _KEY, refused=True),
+    401: _Row(AnythingLLMAuthenticationError, Fault.THEIRS, _KEY),
+    403: _Row(AnythingLLMAuthenticationError, Fault.THEIRS, _KEY),
     404: _Row(AnythingLLMNotFoundError, Fault.UNCLEAR),
-    413: _Row(
-        AnythingLLMRejectedError,
-        Fault.DOCUMENT,
-        "the text is too large for the server",
-        refused=True,
-    ),
-    422: _Row(
-        AnythingLLMRejectedError, Fault.DOCUMENT, "the server refuses this content", refused=True
-    ),
+    413: _Row(AnythingLLMRejectedError, Fault.DOCUMENT, "the text is too large for the server"),
+    422: _Row(AnythingLLMRejectedError, Fault.DOCUMENT, "the server refuses this content"),
     429: _Row(AnythingLLMRateLimitError, Fault.BUSY),
     502: _Row(AnythingLLMServerError, Fault.THEIRS, _PROXY),
     503: _Row(AnythingLLMServerError, Fault.THEIRS, "AnythingLLM is not available"),
@@ -151,15 +157,7 @@ _STATUS_CLASSES: dict[int, _Row] = {
 }
 _ANY_OTHER = _Row(AnythingLLMError, Fault.UNCLEAR)
 
-# The texts with which AnythingLLM 1.16 answers 500 when its document collector is the trouble.
-_COLLECTOR_OFFLINE = "not online"
-_COLLECTOR_STALE = "fetch failed"
-_COLLECTOR_ROW = _Row(
-    AnythingLLMServerError, Fault.THEIRS, "its document collector is offline", refused=True
-)
-
-# A proxy that stops waiting does not stop the server behind it (408, 524: Cloudflare and others).
-_GAVE_UP_WAITING = frozenset({408, 504, 524})
+_COLLECTOR_ROW = _Row(AnythingLLMServerError, Fault.THEIRS, "its document collector is offline")
 
 
 def failure_of(
@@ -169,6 +167,7 @@ def failure_of(
     changes: bool,
     reason: str = "",
     retry_after: float | None = None,
+    is_own: bool = False,
 ) -> AnythingLLMError:
     """The failure that an answer's status means.
 
@@ -178,25 +177,63 @@ def failure_of(
         changes: whether the request changes anything, so that repeating it is not free.
         reason: the answer's ``error`` text; only compared, never shown.
         retry_after: seconds, from `retry_after_of`.
+        is_own: whether AnythingLLM itself answered (`effects.is_anythingllm`).
     """
     row = _row_for(status, reason)
     failure = row.error(
         f"{where}: answered {status}" + (f", {row.hint}" if row.hint else ""),
         fault=row.fault if retry_after is None else Fault.BUSY,
-        ambiguous=changes and status in _GAVE_UP_WAITING,
         http_status=status,
         retry_after=retry_after,
     )
-    failure.unproven = changes and not failure.ambiguous and not row.refused
+    leave_in_doubt(failure, row_of(status, reason, is_own=is_own), changes=changes)
     if isinstance(failure, AnythingLLMServerError):
-        failure.stale_collector = reason == _COLLECTOR_STALE
+        failure.stale_collector = reason == COLLECTOR_STALE
+    return failure
+
+
+def leave_in_doubt(
+    failure: AnythingLLMError, row: EffectRow, *, changes: bool = True
+) -> AnythingLLMError:
+    """The same failure, with what the row says about the effect of its request.
+
+    Args:
+        failure: of a request.
+        row: of the table in `consumer.anythingllm.effects`.
+        changes: whether the request changes anything.
+    """
+    failure.ambiguous = changes and row.effect is Effect.OPEN
+    failure.unproven = changes and row.effect is Effect.OVER
     return failure
 
 
 def _row_for(status: int, reason: str) -> _Row:
-    if status == 500 and (_COLLECTOR_OFFLINE in reason or reason == _COLLECTOR_STALE):
+    if status == 500 and is_collector_trouble(reason):
         return _COLLECTOR_ROW
     return _STATUSES.get(status) or _STATUS_CLASSES.get(status // 100, _ANY_OTHER)
+
+
+# What AnythingLLM 1.16 itself never answers to a call of its API. It gives 200, 400, 403, 404, 422
+# and 500; by these a reader of the answer's body knows who speaks (RFC 9110, 3.7: intermediaries).
+_NEVER_ITS_OWN = frozenset({402, 405, 406, 407, 409, 410, 415, 421, 451, 501, 502, 503})
+_BEYOND = range(520, 600)  # of proxies
+_WOULD_NOT_WAIT = frozenset({408, 499, 504, 524})
+
+
+def is_by_intermediary(status: int, content_type: str) -> bool:
+    """Whether something between us and AnythingLLM answered, and not because it would not wait.
+
+    Args:
+        status: of the answer.
+        content_type: of the answer, without parameters.
+    """
+    if status in _WOULD_NOT_WAIT:
+        return False
+    is_page = content_type in ("text/html", "application/xhtml+xml")
+    is_its_own = status == 200 and content_type == "application/json"
+    return not is_its_own and (
+        status == 200 or is_page or status in _NEVER_ITS_OWN or status in _BEYOND
+    )
 
 
 def retry_after_of(header: str | None, now: datetime) -> float | None:

@@ -9,7 +9,7 @@ and has to show one of the names that were there.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from consumer.anythingllm.api import FOLDER, Api
 from consumer.anythingllm.errors import AnythingLLMError
@@ -17,11 +17,12 @@ from consumer.anythingllm.models import StoredFile
 from consumer.anythingllm.transport import NewErrand
 from consumer.model.listing import Listed
 from consumer.model.marker import StoredUnit, decode_marker
-from consumer.model.names import TraceId
+from consumer.model.names import Location, Slug, TraceId
 
 PAGE = 1_000  # files a request; the most that AnythingLLM 1.16 gives
 _OVERLAP = 50  # files asked for once more: so many may go while a page is on its way
 _TRIES = 3
+FILES_REST = 10.0  # times that a look for single files took: 100 ms of its thread per 1,000 files
 
 
 class FileStore:
@@ -47,6 +48,19 @@ class FileStore:
             if (files := await self._whole(take, trace_id)) is not None:
                 return Listed(None, files, None)
         raise AnythingLLMError("AnythingLLM's files change too fast: no list of them is whole")
+
+    async def by_files(
+        self, slug: Slug, sources: Collection[str], trace_id: TraceId | None
+    ) -> dict[str, Location]:
+        """The locations of those of the sources that have a file, whatever the slug."""
+        found: dict[str, Location] = {}
+
+        def take(unit: StoredUnit) -> None:
+            if (source := unit.marker.encode()) in sources:
+                found[source] = unit.location
+
+        await self.scan(take, trace_id)
+        return found
 
     async def _whole(
         self, take: Callable[[StoredUnit], None], trace_id: TraceId | None

@@ -9,6 +9,7 @@ from typing import Any
 from consumer.anythingllm.api import Api
 from consumer.anythingllm.database_in_use import DatabaseInUse
 from consumer.anythingllm.database_look import DatabaseLook, look_at_database
+from consumer.anythingllm.embedder_in_use import EmbedderInUse
 from consumer.anythingllm.errors import (
     AnythingLLMAuthenticationError,
     AnythingLLMConnectionError,
@@ -34,6 +35,7 @@ _EMBEDDER = ("its embedder", "check the embedder in AnythingLLM's settings, and 
 
 async def check_health(
     api: Api,
+    embedder: EmbedderInUse,
     database: DatabaseInUse,
     breaker: Breaker,
     errand: Callable[[], Errand],
@@ -44,7 +46,7 @@ async def check_health(
         "server": api.ping,
         "key": api.check_key,
         "collector": api.check_collector,
-        "embedder": api.check_embedder,
+        "embedder": embedder.look,
     }
     *findings, version = await asyncio.gather(
         *(_try(probe, errand()) for probe in probes.values()), _version(api, errand())
@@ -68,11 +70,14 @@ async def check_health(
     }
 
 
-async def deep_probe(api: Api, database: DatabaseInUse, errand: Errand) -> DatabaseLook:
+async def deep_probe(
+    api: Api, embedder: EmbedderInUse, database: DatabaseInUse, errand: Errand
+) -> DatabaseLook:
     """Whether AnythingLLM as a whole can store: key, collector, embedder, vector database, in turn.
 
     Args:
         api: the endpoints.
+        embedder: knows how it was before.
         database: which vector database it is.
         errand: for all of them together.
 
@@ -85,7 +90,7 @@ async def deep_probe(api: Api, database: DatabaseInUse, errand: Errand) -> Datab
     checks = (
         (api.check_key, _SERVER),
         (api.check_collector, _COLLECTOR),
-        (api.check_embedder, _EMBEDDER),
+        (embedder.look, _EMBEDDER),
     )
     for check, component in checks:
         try:
@@ -145,7 +150,10 @@ async def _database_component(api: Api, database: DatabaseInUse, errand: Errand)
 
     error = await _try(look, errand)
     if error is None:
-        error = looks[0].trouble
+        seen = looks[0]
+        error = seen.trouble
+        if error is not None and not (seen.is_outage or seen.suspects):
+            error += f": {seen.what_to_do}"
     return {"status": "up"} if error is None else {"status": "down", "error": error}
 
 

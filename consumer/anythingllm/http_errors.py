@@ -1,7 +1,6 @@
 """Where aiohttp's exceptions end: what they mean for a call, and whether anything was sent.
 
-A request of which no byte left did nothing and may be repeated. A request that was sent and got no
-complete answer may still take effect: AnythingLLM 1.16 goes on after its client has left.
+What that means for the effect of the request is in the table of `consumer.anythingllm.effects`.
 """
 
 from __future__ import annotations
@@ -13,11 +12,13 @@ from types import SimpleNamespace
 import aiohttp
 
 from consumer.anythingllm.calls import Call
+from consumer.anythingllm.effects import LOST, NOT_SENT, UNREADABLE
 from consumer.anythingllm.errors import (
     AnythingLLMConnectionError,
     AnythingLLMError,
     AnythingLLMProtocolError,
     AnythingLLMTimeoutError,
+    leave_in_doubt,
 )
 from consumer.model.fault import Fault
 
@@ -51,13 +52,17 @@ async def translating_errors(
     except TimeoutError as error:
         if not sent.any:
             raise _lost(call, error, sent=False) from error
-        raise AnythingLLMTimeoutError(
-            f"{call}: no complete answer within {seconds:.1f} s", ambiguous=call.changes
-        ) from error
+        late = AnythingLLMTimeoutError(f"{call}: no complete answer within {seconds:.1f} s")
+        raise leave_in_doubt(late, LOST, changes=call.changes) from error
     except aiohttp.ClientResponseError as error:
-        raise AnythingLLMProtocolError(
-            f"{call}: what answers there does not speak HTTP", fault=Fault.THEIRS
-        ) from error
+        # Also a header that is too large; and of a CONNECT to a proxy, before anything was sent.
+        row = UNREADABLE if sent.any else NOT_SENT
+        strange = AnythingLLMProtocolError(
+            f"{call}: the answer's header can't be read: what answers there does not speak HTTP,"
+            " or sends larger headers than 8 KiB a line",
+            fault=Fault.THEIRS,
+        )
+        raise leave_in_doubt(strange, row, changes=call.changes) from error
     except (aiohttp.ClientError, OSError) as error:
         raise _lost(call, error, sent=sent.any) from error
 
@@ -90,13 +95,14 @@ def watch_sending() -> aiohttp.TraceConfig:
     return watch
 
 
-def _lost(call: Call, error: Exception, *, sent: bool) -> AnythingLLMConnectionError:
+def _lost(call: Call, error: Exception, *, sent: bool) -> AnythingLLMError:
     """A connection that could not be made (``sent`` is false) or that broke."""
     detail = getattr(getattr(error, "os_error", None), "strerror", None) or type(error).__name__
     if not sent:
-        return AnythingLLMConnectionError(f"{call}: not sent, no connection ({detail})")
-    return AnythingLLMConnectionError(
+        never = AnythingLLMConnectionError(f"{call}: not sent, no connection ({detail})")
+        return leave_in_doubt(never, NOT_SENT, changes=call.changes)
+    broken = AnythingLLMConnectionError(
         f"{call}: the connection broke before the answer was complete ({detail})",
         fault=Fault.UNCLEAR,
-        ambiguous=call.changes,
     )
+    return leave_in_doubt(broken, LOST, changes=call.changes)

@@ -14,8 +14,8 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime
 
 from consumer.anythingllm.api import FOLDER, Api
@@ -23,11 +23,14 @@ from consumer.anythingllm.config import AnythingLLMConfig
 from consumer.anythingllm.database_control import DatabaseControl
 from consumer.anythingllm.database_in_use import DatabaseInUse
 from consumer.anythingllm.database_look import another_answers
+from consumer.anythingllm.document_removal import DocumentRemoval
+from consumer.anythingllm.embedder_in_use import EmbedderInUse
 from consumer.anythingllm.errors import AnythingLLMError, AnythingLLMServerError, is_sick
 from consumer.anythingllm.hit_limit import HitLimit
 from consumer.anythingllm.models import DocumentRow, StoredFile, VectorHit, Workspace
 from consumer.anythingllm.proof import Sight, StorageProof
 from consumer.anythingllm.readiness import Readiness
+from consumer.anythingllm.removal_way import RemovalWay
 from consumer.anythingllm.search_hits import text_of
 from consumer.anythingllm.sentinel import is_sentinel
 from consumer.anythingllm.transport import Errand, Transport
@@ -58,6 +61,7 @@ class Inventory:
         database: which vector database it is.
         readiness: stores test documents.
         control: says whether the vector database removes anything.
+        removal: removes documents.
         timeout: seconds for an ordinary call.
         long_timeout: seconds for one that grows with the workspace.
         removal_timeout: seconds for one that removes or embeds.
@@ -69,6 +73,7 @@ class Inventory:
         database: DatabaseInUse,
         readiness: Readiness,
         control: DatabaseControl,
+        removal: DocumentRemoval,
         *,
         timeout: float,
         long_timeout: float,
@@ -79,6 +84,7 @@ class Inventory:
         self._database = database
         self._readiness = readiness
         self._control = control
+        self._documents = removal
         self._timeout = timeout
         self._long = long_timeout
         self._removal = removal_timeout
@@ -216,7 +222,11 @@ class Inventory:
             return None
         # A unit of more than 1,000 characters has several vectors, each with another piece of it.
         pieces: Counter[tuple[str, int]] = Counter()
+        if found.hits and all(hit.tells_nothing for hit in found.hits):
+            await self._api.check_embedder(_errand(self._timeout))
         for hit in found.hits:
+            if hit.tells_nothing:
+                continue  # zeros: no search for its text finds it
             if is_sentinel(hit.doc_source) or decode_marker(hit.doc_source):
                 pieces[hit.doc_source, hash(text_of(hit))] += 1
         sets: dict[str, int] = {}
@@ -276,11 +286,41 @@ class Inventory:
     ) -> Counter[Location]:
         """Take rows out, then embed files into a workspace; how often each is listed then."""
         errand = _errand(self._removal)
-        return Counter(await self._api.relist(errand, slug, adds=adds, deletes=deletes))
+        with _telling_doubt():
+            return Counter(await self._api.relist(errand, slug, adds=adds, deletes=deletes))
 
-    async def remove(self, locations: Sequence[Location]) -> None:
-        """Remove files with their rows and vectors in every workspace."""
-        await self._api.remove(_errand(self._removal), locations)
+    async def remove(self, locations: Sequence[Location], slug: Slug | None = None) -> bool:
+        """Remove files with their rows and vectors in every workspace.
+
+        Args:
+            locations: of the files.
+            slug: the workspace that lists them; None: none does.
+
+        Returns:
+            False where a proxy refuses that (`why_files_stay`): they were taken out of the
+            workspace, and the files with their cached vectors stay.
+        """
+        with _telling_doubt():
+            return await self._documents.remove(_errand(self._removal), slug, locations)
+
+    @property
+    def why_files_stay(self) -> str | None:
+        """Why no file can be removed, for people; None where that is not known to be so."""
+        return self._documents.refusal
+
+
+@contextmanager
+def _telling_doubt() -> Iterator[None]:
+    """Say what to do where a request may still take effect: nobody looks for it any more."""
+    try:
+        yield
+    except AnythingLLMError as error:
+        if error.ambiguous:
+            error.message += (
+                "; it may still take effect: run this again in ten minutes, which mends what it"
+                " left, or what is there twice by then"
+            )
+        raise
 
 
 def _row(row: DocumentRow, now: datetime) -> ListedRow:
@@ -313,12 +353,17 @@ def _now() -> float:
     return asyncio.get_running_loop().time()
 
 
-def _readiness(config: AnythingLLMConfig, api: Api, database: DatabaseInUse) -> Readiness:
+def _readiness(
+    config: AnythingLLMConfig, api: Api, database: DatabaseInUse, removal: DocumentRemoval
+) -> Readiness:
+    embedder = EmbedderInUse(api, errand=_errand, timeout=config.timeout, clock=_now)
     return Readiness(
         api,
-        Workspaces(api, database, may_create=False),
+        Workspaces(api, database, None),
         StorageProof(api, errand=_errand, timeout=config.timeout),
         database,
+        removal,
+        embedder,
         errand=_errand,
         timeout=config.timeout,
         upload_timeout=config.upload_timeout,
@@ -349,7 +394,8 @@ async def open_inventory(config: AnythingLLMConfig) -> AsyncIterator[Inventory]:
     try:
         api = Api(transport)
         database = DatabaseInUse(api, configured=config.vector_db, clock=_now)
-        readiness = _readiness(config, api, database)
+        removal = DocumentRemoval(api, RemovalWay(_now))
+        readiness = _readiness(config, api, database, removal)
         control = DatabaseControl(
             readiness.store_test,
             readiness.removal_test,
@@ -362,6 +408,7 @@ async def open_inventory(config: AnythingLLMConfig) -> AsyncIterator[Inventory]:
             database,
             readiness,
             control,
+            removal,
             timeout=config.timeout,
             long_timeout=max(config.timeout, config.upload_timeout),
             removal_timeout=config.removal_timeout,

@@ -20,6 +20,7 @@ import structlog
 
 from consumer.anythingllm.database_control import DatabaseControl
 from consumer.anythingllm.errors import (
+    AnythingLLMForbiddenError,
     AnythingLLMProtocolError,
     AnythingLLMServerError,
     AnythingLLMTimeoutError,
@@ -188,6 +189,7 @@ class JointLooks:
                 is_exact=is_exact,
             )
         except (
+            AnythingLLMForbiddenError,
             AnythingLLMServerError,
             AnythingLLMTimeoutError,
             AnythingLLMProtocolError,
@@ -195,6 +197,8 @@ class JointLooks:
             # Searching says nothing of the text. It may be the database, and then nothing more is
             # to be uploaded.
             await self._control.passes(sought.slug, what.sent_at, what.trace_id, what.check)
+            if error.by_intermediary:
+                return Sight.HIDDEN  # something blocks the search for this text, and no other one
             error.fault = Fault.THEIRS
             raise
 

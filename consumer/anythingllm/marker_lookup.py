@@ -9,24 +9,25 @@ listing of 20,000 documents keeps AnythingLLM's only thread busy for half a seco
 3. An upload looks ever less often: its next look is due (`due_after`) when as much time has passed
    since the last listing as lay between the doubt and that listing.
 4. Between the starts of two answered listings of a workspace there is a least distance, whatever
-   asks.
+   asks. Of the list of all files it grows with what that costs the server.
 5. Of a listing only the markers that are looked for are kept: it may hold 20 MB.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
 from consumer.anythingllm.errors import AnythingLLMError
-from consumer.anythingllm.proof import StorageProof
 from consumer.model.names import Location, Slug, TraceId
 
 LEAST_DISTANCE = 0.2  # seconds between the starts of two listings of one workspace
 _LONGEST_PAUSE = 30.0  # seconds between two looks of one upload
 _GIVEN_UP = 900.0  # seconds after which a marker counts as no longer looked for
+
+Read = Callable[[Slug, Collection[str], TraceId | None], Awaitable[dict[str, Location]]]
 
 
 class Choice(Enum):
@@ -86,7 +87,12 @@ def due_after(started: float, since: float) -> float:
     return started + min(max(started - since, LEAST_DISTANCE), _LONGEST_PAUSE)
 
 
-def choose(last: MarkerListing | None, question: Question, now: float) -> Choice:
+def choose(
+    last: MarkerListing | None,
+    question: Question,
+    now: float,
+    rest: float = 0.0,
+) -> Choice:
     """Rules 1 to 4 of the module docstring, for an upload whose turn has come."""
     if last is None:
         return Choice.READ
@@ -95,7 +101,8 @@ def choose(last: MarkerListing | None, question: Question, now: float) -> Choice
     young = last.error is None and question.asked < due_after(last.started, question.since)
     if in_time and (shared or young):
         return Choice.USE
-    too_early = last.error is None and now - last.started < LEAST_DISTANCE
+    distance = max(LEAST_DISTANCE, rest * (last.ended - last.started))
+    too_early = last.error is None and now - last.started < distance
     return Choice.WAIT if too_early else Choice.READ
 
 
@@ -112,13 +119,15 @@ class MarkerLookup:
     """See the module's docstring.
 
     Args:
-        proof: reads the listings.
+        read: reads a listing: the locations of those of the markers that it shows.
         clock: monotonic seconds.
+        rest: times that a listing took, until the next one may start.
     """
 
-    def __init__(self, proof: StorageProof, clock: Callable[[], float]) -> None:
-        self._proof = proof
+    def __init__(self, read: Read, clock: Callable[[], float], *, rest: float = 0.0) -> None:
+        self._read_listing = read
         self._clock = clock
+        self._rest = rest
         self._workspaces: dict[Slug, _WorkspaceLookup] = {}
 
     def seek(self, slug: Slug, marker: str) -> None:
@@ -144,7 +153,7 @@ class MarkerLookup:
         lookup = self._workspaces[slug]
         question = Question(marker, since, after, asked=self._clock())
         async with lookup.turn:
-            choice = choose(lookup.last, question, self._clock())
+            choice = choose(lookup.last, question, self._clock(), self._rest)
             if choice is Choice.WAIT:
                 return None
             if choice is Choice.READ or lookup.last is None:
@@ -165,7 +174,7 @@ class MarkerLookup:
         found: dict[str, Location] = {}
         error = None
         try:
-            found = await self._proof.by_listing(slug, sought, trace_id)
+            found = await self._read_listing(slug, sought, trace_id)
         except AnythingLLMError as problem:
             error = _copy(problem)
         return MarkerListing(started, self._clock(), sought, found, error)

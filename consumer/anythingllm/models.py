@@ -143,6 +143,11 @@ class VectorHit:
     title: str
     score: float | None = None
 
+    @property
+    def tells_nothing(self) -> bool:
+        """Whether its vector, or that of the query, is none: zeros, or what is no number."""
+        return self.distance is None and self.score is None
+
 
 @dataclass(frozen=True, slots=True)
 class SearchHit:

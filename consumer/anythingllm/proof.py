@@ -6,9 +6,10 @@
 1. By its file: ``GET /v1/document/{name}`` shows the source and says ``cached: true``. It proves
    that the text was embedded, for the caller who knows the location.
 2. By a listing of the workspace that shows the source. A row is made after the vectors are.
-3. By a search in the workspace that finds the source. It alone proves that the vectors are there
-   now: another process that creates the table may have overwritten them (`readiness`), and some
-   vector databases refuse vectors without AnythingLLM saying so (`vector_databases`).
+3. By a search in the workspace that finds the source with a distance or a score: vectors of zeros
+   have neither, and come first or last whatever is searched for. It alone proves that the vectors
+   are there now: another process that creates the table may have overwritten them (`readiness`),
+   and some vector databases refuse vectors without AnythingLLM saying so (`vector_databases`).
 
 A unit is stored by 1, or by 2 where an upload got no complete answer, and on databases whose
 refusals are not told by 3 as well (`unit_upload`). A workspace is ready when a sentinel is proven
@@ -21,11 +22,13 @@ from collections.abc import Callable, Collection, Sequence
 from enum import Enum
 
 from consumer.anythingllm.api import Api
+from consumer.anythingllm.errors import AnythingLLMServerError
 from consumer.anythingllm.hit_limit import HitLimit
 from consumer.anythingllm.models import DocumentRow, VectorHit
 from consumer.anythingllm.transport import NewErrand
 from consumer.anythingllm.upload_body import with_blanks
 from consumer.anythingllm.vector_databases import VectorDatabase, distances
+from consumer.model.blank import trimmed
 from consumer.model.names import Location, Slug, TraceId
 
 _FIRST_TOP = 10  # hits of the first search; each further one asks for ten times as many
@@ -95,9 +98,14 @@ class StorageProof:
             trace_id: of the event.
             nearest: so many vectors are looked at; more may be as near as the one that is meant.
         """
-        errand = self._errand(self._timeout, trace_id)
-        found = await self._limit.nearest(errand, slug, text, nearest)
-        return frozenset(vector.doc_source for vector in found.hits)
+        while True:
+            errand = self._errand(self._timeout, trace_id)
+            found = await self._limit.nearest(errand, slug, text, nearest)
+            near = [vector for vector in found.hits if not vector.tells_nothing]
+            is_last = found.is_all or found.asked < nearest or nearest >= _MOST_HITS
+            if near or is_last:
+                return frozenset(vector.doc_source for vector in near)
+            nearest = min(nearest * _GROWTH, _MOST_HITS)
 
     async def near(
         self,
@@ -156,12 +164,18 @@ class StorageProof:
         while True:
             errand = self._errand(self._timeout, trace_id)
             found = await self._limit.nearest(errand, slug, query, top)
-            for hit in found.hits:
+            near = [hit for hit in found.hits if not hit.tells_nothing]
+            for hit in near:
                 saw(hit)
             if is_found():
                 return Sight.FOUND
             is_last = top >= most or found.asked < top
-            ends_far = not found.is_all and _ends_far(found.hits, database)
+            if found.hits and not near and (found.is_all or is_last):
+                raise AnythingLLMServerError(
+                    f"a search in workspace {slug!r} tells nothing: none of its {len(found.hits)}"
+                    " hits has a distance or a score"
+                )
+            ends_far = not found.is_all and bool(near) and _ends_far(near, database)
             if found.is_all or (ends_far and (is_last or not is_exact)):
                 return Sight.MISSING
             if is_last:
@@ -171,7 +185,7 @@ class StorageProof:
 
 def query_of(text: str) -> str:
     """The beginning of a text, as long as a piece that AnythingLLM embeds at once."""
-    kept = text.strip().encode("utf-16-le", "surrogatepass")[: 2 * _LONGEST_QUERY]
+    kept = trimmed(text).encode("utf-16-le", "surrogatepass")[: 2 * _LONGEST_QUERY]
     return kept.decode("utf-16-le", "ignore")
 
 

@@ -17,7 +17,9 @@ success (of 24 chunks by 4 uploaders 5 to 18 survived). Once the table is there 
    before uploads the server is asked for its own counts, of all workspaces at once and at most
    every 5 s, and a workspace that has lost all it held is proven again. A change within those
    seconds can still meet the race; `workspaces verify` finds what was lost in it.
-5. A failure here is never a document's fault: no document's content is involved.
+5. A workspace in use has to answer a search, once: with vectors of another length than its own it
+   answers an error, and LanceDB 0.15.0 takes longer ones with success, cut to its own length.
+6. A failure here is never a document's fault: no document's content is involved.
 """
 
 from __future__ import annotations
@@ -31,10 +33,14 @@ import structlog
 
 from consumer.anythingllm.api import Api, checked_slug
 from consumer.anythingllm.database_in_use import DatabaseInUse
+from consumer.anythingllm.document_removal import DocumentRemoval
+from consumer.anythingllm.effects import LATE_SECONDS
+from consumer.anythingllm.embedder_in_use import EmbedderInUse
 from consumer.anythingllm.errors import (
     AnythingLLMConnectionError,
     AnythingLLMError,
     AnythingLLMPendingError,
+    AnythingLLMServerError,
 )
 from consumer.anythingllm.models import DocumentRow, SurveyedWorkspace, Workspace
 from consumer.anythingllm.proof import StorageProof
@@ -52,6 +58,8 @@ SETTLED_AGE = timedelta(seconds=60)
 CONFIRMED_SECONDS = 5.0  # between two looks at the counts (rule 4); they are cheap, not free
 _RETRY_SECONDS = 2.0  # until a caller asks again whether a workspace is ready that is late
 _TOLD_SECONDS = 30.0  # for which a failure holds that nobody waited for
+_JUST_NOW = 1.0  # seconds; the deep probe has looked at the embedder just before
+_ANYTHING = "ready"  # is searched for where any answer will do
 
 
 @dataclass(slots=True)
@@ -77,6 +85,7 @@ class Readiness:
         timeout: seconds for an ordinary call.
         upload_timeout: seconds for a sentinel's upload.
         pause: seconds between the two looks.
+        late: seconds in which a request without a clear answer may take effect.
         clock: monotonic seconds.
     """
 
@@ -86,16 +95,21 @@ class Readiness:
         workspaces: Workspaces,
         proof: StorageProof,
         database: DatabaseInUse,
+        removal: DocumentRemoval,
+        embedder: EmbedderInUse,
         *,
         errand: NewErrand,
         timeout: float,
         upload_timeout: float,
         pause: float,
+        late: float = LATE_SECONDS,
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
     ) -> None:
         self._api = api
         self._workspaces = workspaces
+        self._database = database
+        self._embedder = embedder
         self._errand = errand
         self._timeout = timeout
         self._clock = clock
@@ -104,10 +118,12 @@ class Readiness:
             workspaces,
             proof,
             database,
+            removal,
             errand=errand,
             timeout=timeout,
             upload_timeout=upload_timeout,
             pause=pause,
+            in_doubt=late,
             clock=clock,
             sleep=sleep,
             late=self._note_late,
@@ -187,6 +203,11 @@ class Readiness:
         self._distrusted.add(slug)
         self.forget(slug)
 
+    def distrust_all(self) -> None:
+        """Prove every workspace with a sentinel before its next upload, although it is in use."""
+        for slug in {*self._ids, *self._ready}:
+            self.distrust(slug)
+
     def used(self, slug: Slug) -> None:
         """Note that something was stored in it: it should not be found empty."""
         if (ready := self._ready.get(slug)) is not None:
@@ -236,6 +257,7 @@ class Readiness:
         Raises:
             AnythingLLMError: that was not possible, or it can't be found.
         """
+        await self._embedder.enter(trace_id, check, within=_JUST_NOW)
         await self._sentinels.prove(slug, trace_id, check)
 
     async def clear(self, slug: Slug, trace_id: TraceId | None) -> None:
@@ -253,6 +275,7 @@ class Readiness:
             AnythingLLMError: that was not possible, or it is still found. Nothing can remove its
                 vectors then.
         """
+        await self._embedder.enter(trace_id, check, within=_JUST_NOW)
         await self._sentinels.removal_test(slug, trace_id, check)
 
     async def close(self) -> None:
@@ -299,6 +322,7 @@ class Readiness:
             raise
 
     async def _make_ready(self, slug: Slug, trace_id: TraceId | None) -> _Ready:
+        await self._embedder.enter(trace_id)
         listing, _ = await self._workspaces.ensure(self._errand(self._timeout, trace_id), slug)
         self._compare_with_former(listing.workspace)
         abandoned = [row.location for row in listing.sentinels if is_abandoned(row, listing.date)]
@@ -306,6 +330,8 @@ class Readiness:
         is_fresh = not is_in_use(listing)
         if slug in self._distrusted or is_fresh:
             await self._sentinels.prove(slug, trace_id, always, is_fresh=is_fresh)
+        else:
+            await self._answers(slug, trace_id)
         log.info("workspace.ready", workspace=slug, documents=listing.rows)
         # Sentinels go: a workspace of nothing else would look emptied afterwards.
         return _Ready(listing.workspace.id, used=listing.rows > len(listing.sentinels))
@@ -321,6 +347,20 @@ class Readiness:
             log.warning("workspace.changed", workspace=workspace.slug)
             self._sentinels.forget(workspace.slug)
             self._on_change(workspace.slug)
+
+    async def _answers(self, slug: Slug, trace_id: TraceId | None) -> None:
+        """Raise where a workspace in use can't be searched (rule 5)."""
+        errand = self._errand(self._timeout, trace_id)
+        if not (await self._database(errand)).cached_proves:
+            return  # what is stored there is searched for anyway
+        try:
+            await self._api.search(errand, slug, _ANYTHING, 1)
+        except AnythingLLMServerError as error:
+            advice = await self._sentinels.new_dimension(slug, trace_id)
+            error.message += (
+                f": nothing can be found in it. If the embedding model was changed, {advice}"
+            )
+            raise
 
 
 def is_in_use(listing: SurveyedWorkspace) -> bool:

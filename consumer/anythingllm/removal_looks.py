@@ -19,7 +19,11 @@ import structlog
 from consumer.anythingllm.api import Api
 from consumer.anythingllm.database_control import REMOVES_SECONDS, DatabaseControl
 from consumer.anythingllm.database_in_use import DatabaseInUse
-from consumer.anythingllm.errors import AnythingLLMNotFoundError, AnythingLLMServerError
+from consumer.anythingllm.errors import (
+    AnythingLLMError,
+    AnythingLLMNotFoundError,
+    AnythingLLMServerError,
+)
 from consumer.anythingllm.hit_limit import HitLimit, Nearest
 from consumer.anythingllm.models import VectorHit
 from consumer.anythingllm.proof import query_of
@@ -125,7 +129,15 @@ class RemovalLooks:
         found: list[VectorHit] = []
         is_all = False
         for query in queries:
-            nearest = await self._search(slug, query, database, trace_id)
+            try:
+                nearest = await self._search(slug, query, database, trace_id)
+            except AnythingLLMError as error:
+                if not error.by_intermediary:
+                    raise
+                # Something blocks this query; where others are answered that says no more.
+                await self._control.passes(slug, self._clock(), trace_id, check)
+                log.warning("removal.not_looked_for", workspace=slug, error=error.message)
+                continue
             if not nearest.hits and database.is_empty_when_down:
                 await self._is_there(slug, trace_id, check)
                 nearest = await self._search(slug, query, database, trace_id)

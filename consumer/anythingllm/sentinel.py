@@ -26,15 +26,15 @@ def sentinel_text(sentinel_id: str) -> str:
     return f"readiness check {sentinel_id}"
 
 
-def sentinel_body(slug: Slug, sentinel_id: str) -> dict[str, object]:
-    """The body of its ``raw-text``."""
+def sentinel_body(slug: Slug, sentinel_id: str, text: str = "") -> dict[str, object]:
+    """The body of its ``raw-text``; with another text than its own where one is given."""
     metadata = {
         "title": "readiness check",
         "description": "a test document of anythingllm-consumer, removed within minutes",
         "docSource": sentinel_source(sentinel_id),
     }
     return {
-        "textContent": sentinel_text(sentinel_id),
+        "textContent": text or sentinel_text(sentinel_id),
         "addToWorkspaces": slug,
         "metadata": metadata,
     }

@@ -24,6 +24,7 @@ import structlog
 
 from consumer.anythingllm.api import Api
 from consumer.anythingllm.database_in_use import DatabaseInUse
+from consumer.anythingllm.document_removal import DocumentRemoval
 from consumer.anythingllm.errors import AnythingLLMError, AnythingLLMServerError, StillFoundError
 from consumer.anythingllm.proof import StorageProof
 from consumer.anythingllm.sentinel import (
@@ -125,6 +126,7 @@ class SentinelProof:
         timeout: seconds for an ordinary call.
         upload_timeout: seconds for a sentinel's upload.
         pause: seconds between the two looks that have to find it.
+        in_doubt: seconds in which a request without a clear answer may take effect.
         clock: monotonic seconds.
         late: hears of workspaces where it takes longer than `PATIENCE`.
         left: hears of workspaces where sentinels may be left.
@@ -136,11 +138,13 @@ class SentinelProof:
         workspaces: Workspaces,
         proof: StorageProof,
         database: DatabaseInUse,
+        removal: DocumentRemoval,
         *,
         errand: NewErrand,
         timeout: float,
         upload_timeout: float,
         pause: float,
+        in_doubt: float,
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
         late: Callable[[Slug], None],
@@ -150,10 +154,12 @@ class SentinelProof:
         self._workspaces = workspaces
         self._proof = proof
         self._database = database
+        self._removal = removal
         self._errand = errand
         self._timeout = timeout
         self._upload_timeout = upload_timeout
         self._pause = pause
+        self._in_doubt = in_doubt
         self._clock = clock
         self._sleep = sleep
         self._late = late
@@ -192,7 +198,7 @@ class SentinelProof:
                 f"workspace {slug!r} is not ready: a test document was answered with success, and"
                 f" no search has found it for {SURE_SECONDS:.0f} s; it is looked for again, and so"
                 " is another one. See AnythingLLM's log and its vector database. If the embedding"
-                f" model was changed: {await self._new_dimension(slug, trace_id)}",
+                f" model was changed: {await self.new_dimension(slug, trace_id)}",
                 fault=Fault.THEIRS,
             )
 
@@ -205,7 +211,7 @@ class SentinelProof:
             AnythingLLMError: that was not possible, or it is still found. Nothing can remove its
                 vectors then.
         """
-        sentinel = await self._embed(slug, trace_id)
+        sentinel = await self._embed(slug, trace_id, check)
         kept = [sentinel]
         try:
             watched = await self._watch(slug, kept, SURE_SECONDS, trace_id, check, once=True)
@@ -214,17 +220,38 @@ class SentinelProof:
                     "a test document was answered with success and can't be found",
                     fault=Fault.THEIRS,
                 )
-            if sentinel.location is not None:
-                errand = self._errand(self._timeout, trace_id)
-                await self._api.remove(errand, [sentinel.location])
-                kept.clear()
+            doubt = await self._remove_in_doubt(slug, sentinel, kept, trace_id, check)
         finally:
             await self._drop(slug, kept, kept[:], trace_id)
-        if not await self._goes(slug, sentinel, trace_id, check):
+        late = self._in_doubt if doubt is not None and doubt.ambiguous else 0.0
+        if not await self._goes(slug, sentinel, trace_id, check, late=late):
+            if doubt is not None:
+                raise doubt
             raise StillFoundError(
                 f"a test document that was removed from workspace {slug!r} is still found: "
                 "AnythingLLM's vector database refuses removals, and nothing is removed meanwhile"
             )
+
+    async def _remove_in_doubt(
+        self,
+        slug: Slug,
+        sentinel: _Sentinel,
+        kept: list[_Sentinel],
+        trace_id: TraceId | None,
+        check: Check,
+    ) -> AnythingLLMError | None:
+        """Remove a sentinel; an answer that leaves it in doubt whether it is."""
+        if sentinel.location is None:
+            return None
+        errand = self._errand(self._timeout, trace_id)
+        try:
+            await self._removal.remove(errand, slug, [sentinel.location], check)
+        except AnythingLLMError as error:
+            if error.ambiguous or error.unproven:
+                return error  # a search shows whether it was done
+            raise
+        kept.clear()
+        return None
 
     async def _is_proven(
         self,
@@ -241,7 +268,7 @@ class SentinelProof:
                 return True
             seconds, is_fresh = _AGAIN_SECONDS, False
         for attempt in range(1, ROUNDS + 1):
-            kept.append(await self._embed(slug, trace_id))
+            kept.append(await self._embed(slug, trace_id, check))
             watched = await self._watch(slug, kept, seconds, trace_id, check, is_fresh=is_fresh)
             if watched is not _Watched.LOST:
                 return watched is _Watched.SEEN
@@ -311,18 +338,24 @@ class SentinelProof:
                         slug, text=sentinel_text(each.id), trace_id=trace_id, nearest=_TOP
                     )
         except AnythingLLMServerError as error:
-            advice = await self._new_dimension(slug, trace_id)
+            advice = await self.new_dimension(slug, trace_id)
             error.message += f" for a test document. If the embedding model was changed: {advice}"
             raise
         return found
 
     async def _goes(
-        self, slug: Slug, sentinel: _Sentinel, trace_id: TraceId | None, check: Check
+        self,
+        slug: Slug,
+        sentinel: _Sentinel,
+        trace_id: TraceId | None,
+        check: Check,
+        *,
+        late: float,
     ) -> bool:
-        """Whether one that was removed is found no more."""
+        """Whether one that was removed, perhaps so many seconds late, is found no more."""
         database = await self._database(self._errand(self._timeout, trace_id))
         visible = self._database.visibility.seconds(database)
-        until, growing = self._clock() + max(visible, _GONE_SECONDS), pauses()
+        until, growing = self._clock() + max(visible, _GONE_SECONDS) + late, pauses()
         while sentinel.source in await self._found(slug, [sentinel], trace_id):
             if self._clock() >= until:
                 return False
@@ -330,7 +363,7 @@ class SentinelProof:
             check()
         return True
 
-    async def _embed(self, slug: Slug, trace_id: TraceId | None) -> _Sentinel:
+    async def _embed(self, slug: Slug, trace_id: TraceId | None, check: Check) -> _Sentinel:
         """Upload a sentinel; whether it can be found is seen afterwards.
 
         Raises:
@@ -339,7 +372,7 @@ class SentinelProof:
         sentinel = _Sentinel(uuid.uuid4().hex, None, self._clock())
         litter = _Litter([])
         try:
-            await self._upload(slug, sentinel, trace_id, litter)
+            await self._upload(slug, sentinel, trace_id, litter, check)
         except Exception:
             await self._remove_sentinels(slug, trace_id, litter)
             raise
@@ -347,28 +380,61 @@ class SentinelProof:
         return sentinel
 
     async def _upload(
-        self, slug: Slug, sentinel: _Sentinel, trace_id: TraceId | None, litter: _Litter
+        self,
+        slug: Slug,
+        sentinel: _Sentinel,
+        trace_id: TraceId | None,
+        litter: _Litter,
+        check: Check,
     ) -> None:
         source = sentinel.source
         litter.unplaced.add(source)
         errand = self._errand(self._upload_timeout, trace_id)
         try:
             file = await self._api.raw_text(errand, sentinel_body(slug, sentinel.id))
+            location = file.location
         except AnythingLLMError as error:
             if not (error.ambiguous or error.unproven):
                 litter.unplaced.discard(source)
-            raise
-        embedded = await self._proof.by_file(file.location, source, trace_id)
+                raise
+            location = await self._listed_late(slug, source, error, trace_id, check)
+        embedded = await self._proof.by_file(location, source, trace_id)
         if embedded is None:
             return
-        litter.placed(source, file.location)
-        sentinel.location = file.location
+        litter.placed(source, location)
+        sentinel.location = location
         if embedded:
             return
         errand = self._errand(self._upload_timeout, trace_id)
-        await self._api.embed(errand, slug, [file.location])
-        if not await self._proof.by_file(file.location, source, trace_id):
+        try:
+            await self._api.embed(errand, slug, [location])
+        except AnythingLLMError as error:
+            if error.ambiguous:
+                self._left(slug)  # its row may come after the file was removed
+            raise
+        if not await self._proof.by_file(location, source, trace_id):
             raise await self._takes_nothing(slug, trace_id)
+
+    async def _listed_late(
+        self,
+        slug: Slug,
+        source: str,
+        doubt: AnythingLLMError,
+        trace_id: TraceId | None,
+        check: Check,
+    ) -> Location:
+        """Where a sentinel is whose upload got no clear answer; raises that where it is not there.
+
+        Behind a proxy that answers before AnythingLLM does, no other one would get an answer.
+        """
+        until = self._clock() + (self._in_doubt if doubt.ambiguous else 0.0)
+        growing = pauses()
+        while not (found := await self._proof.by_listing(slug, {source}, trace_id)):
+            if self._clock() >= until:
+                raise doubt
+            await self._wait(next(growing), check)
+            check()
+        return found[source]
 
     async def _drop(
         self,
@@ -388,11 +454,11 @@ class SentinelProof:
             f"workspace {slug!r} takes no documents: a test document was stored but can't be "
             "embedded there. Documents for it wait and it is tried again. If AnythingLLM's "
             "embedder and vector database work, the embedding model was probably changed and the "
-            f"stored vectors have another dimension: {await self._new_dimension(slug, trace_id)}",
+            f"stored vectors have another dimension: {await self.new_dimension(slug, trace_id)}",
             fault=Fault.THEIRS,
         )
 
-    async def _new_dimension(self, slug: Slug, trace_id: TraceId | None) -> str:
+    async def new_dimension(self, slug: Slug, trace_id: TraceId | None) -> str:
         """What people do after a change of the embedding model; it must not empty others."""
         errand = self._errand(self._timeout, trace_id)
         database = await self._database(errand)
@@ -419,7 +485,7 @@ class SentinelProof:
                 await self._place(slug, trace_id, litter)
             if litter.locations:
                 errand = self._errand(self._timeout, trace_id)
-                await self._api.remove(errand, litter.locations)
+                await self._removal.remove(errand, slug, litter.locations)
         except AnythingLLMError as error:
             # Not worth failing for: a process that prepares this workspace later removes them.
             log.warning("workspace.sentinels_left", workspace=slug, error=error.message)

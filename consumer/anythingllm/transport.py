@@ -30,12 +30,14 @@ import structlog
 
 from consumer.anythingllm.calls import Answer, Call, encoded, judged
 from consumer.anythingllm.config import AnythingLLMConfig
+from consumer.anythingllm.effects import UNREADABLE
 from consumer.anythingllm.errors import (
     AnswerTooLargeError,
     AnythingLLMError,
     AnythingLLMServerError,
     AnythingLLMTimeoutError,
     CircuitOpenError,
+    leave_in_doubt,
 )
 from consumer.anythingllm.http_errors import sent_once, translating_errors, watch_sending
 from consumer.model.fault import Fault
@@ -348,9 +350,8 @@ class Transport:
             nonlocal size
             size += len(piece)
             if size > limit:
-                raise AnswerTooLargeError(
-                    f"{call}: the answer is larger than {limit} bytes", ambiguous=call.changes
-                )
+                large = AnswerTooLargeError(f"{call}: the answer is larger than {limit} bytes")
+                raise leave_in_doubt(large, UNREADABLE, changes=call.changes)
             take(piece)
 
         return taking

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from consumer.anythingllm.api import Api
+from consumer.anythingllm.control_upload import ControlUpload
 from consumer.anythingllm.errors import (
     AnythingLLMAuthenticationError,
     AnythingLLMError,
@@ -120,7 +121,8 @@ class AnythingLLMStorage:
             AnythingLLMError: theirs or busy; its message names what is not well.
         """
         seconds = min(self._timeout, PROBE_SECONDS)
-        look = await deep_probe(self._probing, self._ways.database, self._errand(seconds, trace_id))
+        ways, errand = self._ways, self._errand(seconds, trace_id)
+        look = await deep_probe(self._probing, ways.embedder, ways.database, errand)
         if not look.suspects:
             await self._ways.control.probe(trace_id)
             return
@@ -156,6 +158,30 @@ class AnythingLLMStorage:
         errand = self._errand(self._ways.upload_timeout, trace_id)
         for start in range(0, len(every), EMBEDDED_AT_ONCE):
             await self._api.embeddings(errand, every[start : start + EMBEDDED_AT_ONCE])
+
+    async def store_control(
+        self, slug: Slug, text: str, *, trace_id: TraceId | None = None, check: Check = always
+    ) -> None:
+        """Store a text as a chunk's would be stored, as a test document (`control_upload`).
+
+        Args:
+            slug: the workspace.
+            text: not blank.
+            trace_id: of the event.
+            check: called before every upload; what it raises gets out.
+
+        Raises:
+            AnythingLLMError: it was not stored, or not embedded; never ambiguous.
+        """
+        control = ControlUpload(
+            self._api,
+            self._ways.proof,
+            self._ways.database,
+            uploading=lambda: self._errand(self._ways.upload_timeout, trace_id),
+            removing=lambda: self._errand(self._removal_timeout, trace_id),
+            left=self._readiness.left,
+        )
+        await control.run(slug, text, trace_id, check)
 
     async def database(self, *, trace_id: TraceId | None = None) -> VectorDatabase:
         """What the vector database behind AnythingLLM is like."""
@@ -255,9 +281,10 @@ class AnythingLLMStorage:
         return (await self.database(trace_id=trace_id)).cached_proves
 
     def is_proven(self, location: Location) -> bool:
-        """Whether a listed row counts as stored, by all that was asked so far."""
+        """Whether a listed row counts as stored, by all that was asked so far (`rows_prove`)."""
         database = self._ways.database.asked
-        return database is None or database.cached_proves or location in self._ways.vouching
+        is_proof = database is not None and database.cached_proves
+        return is_proof or location in self._ways.vouching
 
     async def row_counts(self, *, trace_id: TraceId | None = None) -> dict[Slug, int]:
         """How many documents each workspace lists, ours and others', without listing any."""
@@ -304,6 +331,8 @@ class AnythingLLMStorage:
     ) -> None:
         """Remove units from the server; those that are gone already are no error.
 
+        Where a proxy refuses that, they are taken out of the workspace (`document_removal`).
+
         Args:
             slug: the workspace they were listed in; AnythingLLM removes them from every one.
             locations: as listed.
@@ -322,7 +351,8 @@ class AnythingLLMStorage:
                 check()
                 errand = self._errand(self._removal_timeout, trace_id)
                 try:
-                    await self._api.remove(errand, locations[start : start + REMOVED_AT_ONCE])
+                    batch = locations[start : start + REMOVED_AT_ONCE]
+                    await self._ways.removal.remove(errand, slug, batch, check)
                 except AnythingLLMForbiddenError as error:
                     error.left = tuple(locations[start:])
                     log.warning(
@@ -332,6 +362,14 @@ class AnythingLLMStorage:
                         error=error.message,
                     )
                     raise
+
+    async def why_files_stay(self) -> str | None:
+        """Why a proxy lets no removal through, by one of a file that is not there; None: it does.
+
+        Raises:
+            AnythingLLMError: nobody can say now.
+        """
+        return await self._ways.removal.look(self._errand(self._timeout, None))
 
     async def erase(
         self,
@@ -419,7 +457,9 @@ class AnythingLLMStorage:
             # Of a workspace that is gone nothing is found, whatever becomes of what it listed. And
             # where removing is forbidden (403) the removal itself says so; the test can't tell that
             # from a refused key, and would be tried for ever.
-            with suppress(AnythingLLMNotFoundError, AnythingLLMAuthenticationError):
+            with suppress(
+                AnythingLLMNotFoundError, AnythingLLMAuthenticationError, AnythingLLMForbiddenError
+            ):
                 await self._ways.control.removes(slug, trace_id, check)
 
     async def tidy(self, slug: Slug, *, trace_id: TraceId | None = None) -> float | None:

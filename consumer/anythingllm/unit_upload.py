@@ -5,19 +5,22 @@
 1. A unit is stored when its own file proves it, or a listing of the workspace (`proof`). On vector
    databases that refuse vectors without a word a search has to find it as well (rule 4).
 2. A file that is there but not embedded is only embedded again; uploading it again would double it.
-3. After a request without a complete answer the unit is looked for. It is not sent again before the
-   time in which the server may still finish is over, or a refused connection has shown that the
-   server died meanwhile: what is not there then will not come. After an answer that is none of
-   AnythingLLM's own one look is enough: a gateway that answers 502 while it restarts must not cost
-   that time for each chunk. Where that was wrong, the sweep finds the double (`may_still_come`).
-   For embedding a file again nothing but that time is enough: AnythingLLM 1.16 lists a file twice
-   that was embedded twice, and neither row can be removed without the other.
+3. After an answer that does not say that nothing happened (`effects`) the unit is looked for. It is
+   not sent again before something ends the doubt (`upload_doubt`). Where that was wrong, the sweep
+   finds the double (`may_still_come`). A file is not embedded again because AnythingLLM was away:
+   1.16 lists a file twice that was embedded twice, and no removal takes one row without the other.
+   Then it is left behind, and its text is uploaded anew.
 4. A unit that is said to be stored and can't be found, although the database keeps what others send
    (`database_control`), is taken out of the workspace and put in once, from the server's cache. If
    that does not help, its cached vectors may be the trouble: it is removed and uploaded anew. If
    that does not help either, everything is tried once more with blanks where the server would cut
    a character in two. What is not found two minutes after that, the database does not take: the
    text's own fault.
+5. A request that takes a unit out may also take effect later, and would take what counts as stored
+   by then. So its file counts as gone from then on, and the text is uploaded anew, into another
+   file. Where the first one stays, the sweep removes one of them once that is over (`going`).
+6. Its vectors have to be none of an embedder that gives nonsense with success (`embedder_in_use`).
+   What may have such vectors is removed and uploaded anew.
 """
 
 from __future__ import annotations
@@ -30,6 +33,7 @@ from typing import NoReturn
 
 import structlog
 
+from consumer.anythingllm.effects import DoubtEnd
 from consumer.anythingllm.errors import (
     AnythingLLMError,
     AnythingLLMNotFoundError,
@@ -38,12 +42,13 @@ from consumer.anythingllm.errors import (
     AnythingLLMRejectedError,
 )
 from consumer.anythingllm.joint_looks import LOOK_SECONDS, Looked, Sought
-from consumer.anythingllm.marker_lookup import LEAST_DISTANCE, Sighting, due_after
 from consumer.anythingllm.proof import Sight, query_of
 from consumer.anythingllm.upload_body import upload_body, with_blanks
+from consumer.anythingllm.upload_doubt import UploadDoubt
 from consumer.anythingllm.upload_ways import Ways
 from consumer.anythingllm.vector_databases import VectorDatabase
 from consumer.anythingllm.visibility import SURE_SECONDS
+from consumer.model.blank import is_blank
 from consumer.model.fault import Fault
 from consumer.model.marker import StoredUnit, Unit
 from consumer.model.names import Location, Slug, TraceId
@@ -53,6 +58,7 @@ log = structlog.get_logger(__name__)
 _SHORTEST_WAIT = 0.01  # seconds; the caller must not spin
 _FEW = 10  # hits that show whether anything is found; single ones may be odd
 _JUDGED_EVERY = 15.0  # seconds between looks before it is blamed
+_EMBEDDED_SECONDS = 5.0  # between two looks at a file whose embedding is in doubt
 _TIMES = 2  # that everything was tried for a unit before it is blamed
 
 
@@ -69,6 +75,8 @@ _NEXT = {
     _Mending.UPLOAD_ANEW: _Mending.NONE,
     _Mending.NONE: _Mending.PUT_IN_AGAIN,
 }
+
+_NO_SUCH_PATH = 404  # of a workspace that is not there AnythingLLM says 400, or nothing
 
 
 class RawTextUpload:
@@ -97,11 +105,17 @@ class RawTextUpload:
         self._check = check
         self._marker = unit.marker.encode()
         self._location: Location | None = None
-        self._ambiguous_since: float | None = None
-        self._is_over = False
-        self._was_in_doubt = False
+        self._doubt = UploadDoubt(
+            ways,
+            slug,
+            self._marker,
+            name=self._name,
+            chunk_ids=[chunk.id for chunk in unit.chunks],
+            trace_id=trace_id,
+        )
         self._is_stored = False
         self._sent_at = self._embedded_at = ways.clock()
+        self._made_at: float | None = None  # by then its vectors were there
         self._workspace_id: int | None = None
         self._mending = _Mending.PUT_IN_AGAIN
         self._times = 0
@@ -110,6 +124,7 @@ class RawTextUpload:
         self._has_blanks = False  # once the seams between its pieces may be the trouble
         self._sought: Sought | None = None
         self._removed: list[StoredUnit] = []
+        self._going: list[Location] = []
 
     async def attempt(self) -> StoredUnit | None:
         """Try once; a further attempt goes on where this one ended.
@@ -121,25 +136,28 @@ class RawTextUpload:
         Raises:
             AnythingLLMError: with whose fault it is.
         """
-        if not self._unit.text.strip():
+        if is_blank(self._unit.text):
             raise AnythingLLMRejectedError(f"{self._name}: not sent, blank text can't be embedded")
         await self._ways.readiness.prepare(self._slug, self._trace_id)
         if self._ways.readiness.id_of(self._slug) != self._workspace_id:
             # Made anew: its file may still be there, and say that it was embedded.
-            self._location = self._sought = None
+            self._location = self._sought = self._made_at = None
         try:
-            location = await self._found()
+            location = await self._found() or self._made
             if location is None:
+                await self._ways.embedder.enter(self._trace_id, self._check)
                 await self._ways.control.enter(self._slug, self._trace_id, self._check)
                 async with self._ways.slots:
-                    location = await self._store()
+                    location = await self._stored()
             if not await self._is_proven(location):
                 return None
         except AnythingLLMNotFoundError as error:
+            error.fault = Fault.THEIRS
+            if error.http_status == _NO_SUCH_PATH:
+                raise
             # The workspace vanished, which is no document's fault. The next attempt makes it again,
             # where that is allowed.
             self._ways.readiness.forget(self._slug)
-            error.fault = Fault.THEIRS
             error.workspace_gone = True
             raise
         self._ways.readiness.used(self._slug)
@@ -156,12 +174,17 @@ class RawTextUpload:
         file is there and nobody could see whether it is embedded.
         """
         is_unseen = self._location is not None and not self._is_stored
-        return self._was_in_doubt or is_unseen
+        return self._doubt.was_ever or is_unseen
 
     @property
     def removed(self) -> Sequence[StoredUnit]:
         """What its attempts have removed, or found to be gone; a listing may have shown it."""
         return self._removed
+
+    @property
+    def going(self) -> Sequence[Location]:
+        """Files that a request of its attempts may still take out (rule 5)."""
+        return self._going
 
     async def abandon(self) -> None:
         """Remove the file that was stored and is not embedded: only this upload knows of it.
@@ -177,9 +200,7 @@ class RawTextUpload:
             if await self._may_have_vectors(location):
                 log.info("chunk.left_listed", workspace=self._slug, location=location)
                 return
-            errand = self._ways.errand(self._ways.timeout, self._trace_id)
-            await self._ways.api.remove(errand, [location])
-            self._gone(location)
+            await self._remove(location)
         except AnythingLLMError as error:
             log.warning("chunk.file_left", location=location, error=error.message)
 
@@ -220,21 +241,30 @@ class RawTextUpload:
         self._location = location
         errand = self._ways.errand(self._ways.timeout, self._trace_id)
         database = await self._ways.database(errand)
-        if database.cached_proves:
-            return True
         looks, is_first = self._ways.looks, self._sought is None
+        if self._made_at is None:
+            self._made_at = self._ways.clock()
+            if database.cached_proves:
+                return False  # together with its siblings: one look at the embedder for all
+        if database.cached_proves:
+            await self._prove_sense(location, self._made_at)
+            return True
         if self._sought is None:
             self._sought = looks.seek(self._slug, self._unit.marker)
             self._embedded_at = self._ways.clock()  # an upload may take minutes
         if is_first and not looks.is_due(self._sought):
             return False
+        if not is_first:
+            await self._prove_sense(location, self._made_at)
         left = self._left(database)
         what = Looked(location, self._unit.text, self._sent_at, self._trace_id, self._check)
         if await looks.is_found(self._sought, what, database, is_late=left <= 0):
             if self._was_missed:
                 self._ways.database.visibility.note(self._ways.clock() - self._embedded_at)
-            return True
+            return not is_first  # then as above
         self._was_missed = True
+        if is_first:
+            await self._prove_sense(location, self._made_at)
         if left <= 0:
             await self._mend(location, database)
         if is_first and not looks.is_crowded(self._sought):
@@ -246,6 +276,32 @@ class RawTextUpload:
             f"{self._name}: stored, and not seen by a search yet; it is looked for again",
             retry_after=max(seconds, _SHORTEST_WAIT),
         )
+
+    async def _prove_sense(self, location: Location, made_at: float) -> None:
+        """Return when its vectors are none of an embedder that gives nonsense (rule 6).
+
+        Raises:
+            AnythingLLMPendingError: they may be: the next attempt uploads it anew.
+            AnythingLLMError: theirs: the embedder gives nonsense now, or nobody can say.
+        """
+        embedder = self._ways.embedder
+        await embedder.well_after(made_at, self._trace_id, self._check)
+        if not embedder.is_suspect(self._sent_at, made_at):
+            return
+        self._check()
+        log.info("chunk.suspect", workspace=self._slug, location=location)
+        await self._remove(location)
+        self._sought = None
+        raise AnythingLLMPendingError(
+            f"{self._name}: stored while AnythingLLM's embedder gave nonsense; uploaded anew",
+            retry_after=_SHORTEST_WAIT,
+        )
+
+    @property
+    def _made(self) -> Location | None:
+        """Its file, where that was proven to be embedded and is all that has to be proven of it."""
+        is_all = self._made_at is not None and self._ways.database.known.cached_proves
+        return self._location if is_all else None
 
     def _left(self, database: VectorDatabase) -> float:
         """Seconds until a search surely finds it, if it is stored."""
@@ -270,12 +326,11 @@ class RawTextUpload:
         log.info("chunk.not_found", workspace=self._slug, location=location, mending=mending.value)
         errand = self._ways.errand(self._ways.upload_timeout, self._trace_id)
         if mending is _Mending.PUT_IN_AGAIN:
-            with self._watching():
+            with self._taking_out(location):
                 adds = deletes = [location]
                 await self._ways.api.relist(errand, self._slug, adds=adds, deletes=deletes)
         elif mending is _Mending.UPLOAD_ANEW:
-            await self._ways.api.remove(errand, [location])
-            self._gone(location)
+            await self._remove(location)
         else:
             # The database may take and refuse by turns: once is no proof.
             await self._ways.control.passes(
@@ -308,6 +363,25 @@ class RawTextUpload:
         errand = self._ways.errand(self._ways.timeout, self._trace_id)
         query = query_of(self._unit.text)
         return bool(await self._ways.api.search(errand, self._slug, query, _FEW))
+
+    async def _stored(self) -> Location:
+        """Upload it, or embed what is uploaded.
+
+        Raises:
+            AnythingLLMError: as `attempt` does. A refusal that may not be AnythingLLM's own, such
+                as that of a filter which does not like the *answer*, is raised only where a look
+                shows that nothing was stored: it would be the text's fault.
+        """
+        try:
+            return await self._store()
+        except AnythingLLMError as error:
+            if not self._doubt.is_open:
+                raise
+            if not self._doubt.is_over:
+                await self._ways.restarts.look()  # it may be away only for seconds
+            elif error.fault is Fault.DOCUMENT and (location := await self._found()) is not None:
+                return location
+            raise
 
     async def _store(self) -> Location:
         location = self._location or await self._send()
@@ -344,9 +418,10 @@ class RawTextUpload:
         now = self._ways.clock()
         await self._ways.control.passes(self._slug, now, self._trace_id, self._check)
         self._check()
-        await self._ways.api.remove(errand, [location])
-        self._gone(location)
-        self._has_blanks = True
+        try:
+            await self._remove(location)
+        finally:
+            self._has_blanks = self._location is None
         raise AnythingLLMPendingError(
             f"{self._name}: the text is stored but AnythingLLM could not embed it, and it may be"
             " cut in the middle of a character; it is uploaded anew with blanks to cut at",
@@ -374,11 +449,30 @@ class RawTextUpload:
         # It was removed, or never ours: the next attempt looks for the marker and uploads.
         self._gone(location)
         self._sought = None
-        self._doubt()
+        self._doubt.begin()
         raise self._not_ours()
 
+    async def _remove(self, location: Location) -> None:
+        errand = self._ways.errand(self._ways.upload_timeout, self._trace_id)
+        with self._taking_out(location):
+            await self._ways.removal.remove(errand, self._slug, [location], self._check)
+        self._gone(location)
+
+    @contextmanager
+    def _taking_out(self, location: Location) -> Iterator[None]:
+        """Count its file as gone where nobody knows whether a request takes it (rule 5)."""
+        try:
+            yield
+        except AnythingLLMError as error:
+            if error.ambiguous or error.unproven:
+                self._going.append(location)
+                self._gone(location)
+                self._sought = None
+                self._doubt.was_ever = True
+            raise
+
     def _gone(self, location: Location) -> None:
-        self._location = None
+        self._location = self._made_at = None
         self._removed.append(StoredUnit(location, self._unit.marker))
 
     def _not_ours(self) -> AnythingLLMProtocolError:
@@ -390,64 +484,32 @@ class RawTextUpload:
 
     @contextmanager
     def _watching(self) -> Iterator[None]:
-        """Remember when a request that changes something ended without a complete answer."""
+        """Remember when a request that changes something ended without a clear answer."""
         try:
             yield
         except AnythingLLMError as error:
             if error.ambiguous or error.unproven:
-                self._doubt(is_over=not error.ambiguous)
+                self._doubt.begin(is_over=not error.ambiguous)
             raise
 
-    def _doubt(self, *, is_over: bool = False) -> None:
-        self._ambiguous_since, self._is_over = self._ways.clock(), is_over
-        self._was_in_doubt = True
-        self._ways.lookup.seek(self._slug, self._marker)
-
     async def _found(self) -> Location | None:
-        """Where an ambiguous earlier attempt's result is; None when it may be sent (again).
+        """Where an earlier attempt's result is that is in doubt; None when it may be sent (again).
 
         Raises:
             AnythingLLMPendingError: it is not there, and may still come.
         """
-        if (since := self._ambiguous_since) is None:
-            return None
-        end = self._end(since)
-        look = await self._look(since, end)
-        if look is None:
-            raise self._pending(LEAST_DISTANCE)
-        if look.location is not None:
-            log.info("chunk.found", workspace=self._slug, location=look.location)
-        elif look.started < end:
-            due = min(due_after(look.started, since), since + self._ways.ambiguity)
-            raise self._pending(due - self._ways.clock())
-        self._ambiguous_since = None
-        return look.location
-
-    async def _look(self, since: float, end: float) -> Sighting | None:
-        started = self._ways.clock()
-        if self._location is not None:
-            there = await self._is_embedded(self._location)
-            return Sighting(started, self._location if there else None)
-        return await self._ways.lookup.find(
-            self._slug,
-            self._marker,
-            since=since,
-            after=end if started >= end else since,
-            trace_id=self._trace_id,
-        )
-
-    def _end(self, since: float) -> float:
-        """From when on a look that does not find the unit proves that it will not come (rule 3)."""
-        if self._location is not None:
-            return since + self._ways.ambiguity
-        end = since if self._is_over else since + self._ways.ambiguity
-        died = self._ways.refused_at()
-        return died if since < died < end else end
-
-    def _pending(self, seconds: float) -> AnythingLLMPendingError:
-        return AnythingLLMPendingError(
-            f"{self._name}: an earlier upload got no complete answer and may still finish; "
-            "it is looked for again before anything is sent",
-            ambiguous=True,
-            retry_after=max(seconds, _SHORTEST_WAIT),
-        )
+        doubt = self._doubt
+        if not doubt.is_open or self._location is None:
+            return await doubt.find()
+        by = await doubt.has_ended()  # before the look: what it does not show then will not come
+        if await self._is_embedded(self._location):
+            doubt.end(DoubtEnd.LISTED)
+            return self._location
+        if by is None:
+            raise doubt.pending(_EMBEDDED_SECONDS)
+        if by is DoubtEnd.RESTARTED:
+            log.warning("chunk.file_left", location=self._location, error="embedding was cut short")
+            self._location = None
+            return await doubt.find()
+        doubt.end(by)
+        return None

@@ -14,6 +14,7 @@ import unicodedata
 from typing import Any
 from urllib.parse import urlsplit
 
+from consumer.model.blank import trimmed
 from consumer.model.marker import Unit
 from consumer.model.names import Slug
 
@@ -136,4 +137,4 @@ def pieces(text: str) -> list[str]:
     """
     step = PIECE - PIECE_OVERLAP
     starts = range(0, max(len(text) - PIECE_OVERLAP, 1), step)
-    return [piece for start in starts if (piece := text[start : start + PIECE].strip())]
+    return [piece for start in starts if (piece := trimmed(text[start : start + PIECE]))]

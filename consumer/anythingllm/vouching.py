@@ -19,10 +19,13 @@ import structlog
 
 from consumer.anythingllm.database_control import DatabaseControl
 from consumer.anythingllm.database_in_use import DatabaseInUse
+from consumer.anythingllm.embedder_in_use import EmbedderInUse
+from consumer.anythingllm.errors import AnythingLLMError
 from consumer.anythingllm.models import VectorHit
 from consumer.anythingllm.proof import Sight, StorageProof
 from consumer.anythingllm.transport import Check, NewErrand
 from consumer.anythingllm.vector_databases import VectorDatabase
+from consumer.model.blank import is_blank
 from consumer.model.difference import ComparableUnit
 from consumer.model.marker import decode_marker
 from consumer.model.names import Location, Slug, TraceId
@@ -62,6 +65,7 @@ class Vouching:
         proof: StorageProof,
         database: DatabaseInUse,
         control: DatabaseControl,
+        embedder: EmbedderInUse,
         *,
         errand: NewErrand,
         timeout: float,
@@ -71,6 +75,7 @@ class Vouching:
         self._proof = proof
         self._database = database
         self._control = control
+        self._embedder = embedder
         self._errand = errand
         self._timeout = timeout
         self._clock = clock
@@ -114,7 +119,8 @@ class Vouching:
             self._found_in = database
         every = frozenset(row.location for row in rows)
         unknown = [row for row in rows if row.digests and hash(row.location) not in self._known]
-        if database.cached_proves or not unknown:
+        is_believed = database.cached_proves and not self._embedder.has_been_mad
+        if is_believed or not unknown:
             return every
         by_digest = texts()
         unknown = [row for row in unknown if by_digest.keys() >= set(row.digests)]
@@ -181,19 +187,28 @@ class Vouching:
         for key in some:
             sets.clear()
             text = "\n\n".join(asked.texts[digest] for digest in key[1])
-            if key not in wanted or not text.strip():
+            if key not in wanted or is_blank(text):
                 continue
             asked.check()
-            sight = await self._proof.near(
-                asked.slug,
-                text,
-                partial(is_gone, key),
-                saw,
-                database=asked.database,
-                trace_id=asked.trace_id,
-                top=min(_HITS_EACH * len(wanted), _MOST_AT_ONCE),
-                is_exact=is_exact,
-            )
+            try:
+                sight = await self._proof.near(
+                    asked.slug,
+                    text,
+                    partial(is_gone, key),
+                    saw,
+                    database=asked.database,
+                    trace_id=asked.trace_id,
+                    top=min(_HITS_EACH * len(wanted), _MOST_AT_ONCE),
+                    is_exact=is_exact,
+                )
+            except AnythingLLMError as error:
+                if not error.by_intermediary:
+                    raise
+                # Something blocks the search for this text; others have to be found meanwhile.
+                now = self._clock()
+                await self._control.passes(asked.slug, now, asked.trace_id, asked.check)
+                log.warning("chunk.not_provable", workspace=asked.slug, error=error.message)
+                sight = Sight.HIDDEN
             if sight is Sight.HIDDEN:
                 for location in wanted.pop(key, ()):
                     self.note(location)

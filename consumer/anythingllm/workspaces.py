@@ -3,6 +3,7 @@
 The server derives the slug from the name, and gives a second workspace of the same name a random
 tail: two creators at once make two workspaces. So a workspace is created with its slug as its name,
 and a creator that gets another slug than it wanted removes what it made and takes the other one.
+One whose creation got no clear answer is looked for before it is created again (`CreationDoubts`).
 
 Some vector databases cut or change slugs, and then two workspaces have one collection
 (`vector_databases`): each finds the other's texts, and deleting one empties the other. Nothing is
@@ -14,6 +15,7 @@ from __future__ import annotations
 import structlog
 
 from consumer.anythingllm.api import Api, checked_slug
+from consumer.anythingllm.creation_doubts import CreationDoubts, pending
 from consumer.anythingllm.database_in_use import DatabaseInUse
 from consumer.anythingllm.errors import (
     AnythingLLMAuthenticationError,
@@ -41,13 +43,13 @@ class Workspaces:
     """See the module's docstring.
 
     Args:
-        may_create: whether missing workspaces are created.
+        doubts: of creations that got no clear answer; None: missing workspaces are not created.
     """
 
-    def __init__(self, api: Api, database: DatabaseInUse, *, may_create: bool) -> None:
+    def __init__(self, api: Api, database: DatabaseInUse, doubts: CreationDoubts | None) -> None:
         self._api = api
         self._database = database
-        self._may_create = may_create
+        self._doubts = doubts
 
     async def ensure(
         self, errand: Errand, slug: Slug, name: str | None = None
@@ -61,15 +63,22 @@ class Workspaces:
 
         Raises:
             AnythingLLMNotFoundError: it does not exist and may not or can't be created (theirs).
+            AnythingLLMPendingError: an earlier request may still create it.
             AnythingLLMError: anything else.
         """
-        listing = await self._api.survey(errand, checked_slug(slug))
+        slug, doubts = checked_slug(slug), self._doubts
+        may_come = doubts is not None and await doubts.may_come(slug)  # before the look
+        listing = await self._api.survey(errand, slug)
         await self._refuse_shared(errand, slug, listing.workspace if listing else None)
         if listing is not None:
+            if doubts is not None:
+                doubts.end(slug)
             return listing, False
-        if not self._may_create:
+        if doubts is None:
             raise _unavailable(slug, "and may not be created: create it or allow it to be created")
-        created = await self._create(errand, slug)
+        if may_come:
+            raise pending(slug)
+        created = await self._create(errand, slug, doubts)
         if created and name and name != slug:
             await self._api.rename_workspace(errand, slug, name[:_NAME_LENGTH])
         listing = await self._api.survey(errand, slug)
@@ -102,11 +111,14 @@ class Workspaces:
                 fault=Fault.THEIRS,
             )
 
-    async def _create(self, errand: Errand, slug: Slug) -> bool:
+    async def _create(self, errand: Errand, slug: Slug, doubts: CreationDoubts) -> bool:
         """Create it; False when another creator was faster."""
+        doubts.end(slug)
         try:
             made = await self._api.new_workspace(errand, slug)
         except AnythingLLMError as error:
+            if error.ambiguous:
+                await doubts.begin(slug)
             if error.http_status != 400 or not await self._api.survey(errand, slug):
                 raise
             return False

@@ -9,6 +9,7 @@ import socket
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from consumer.anythingllm import AnythingLLMStorage
 from consumer.kafka.publisher import OutgoingRecord, Publisher, TooLargeForTopicError
@@ -29,7 +30,15 @@ from consumer.pipeline.journey import Journey
 from consumer.pipeline.key_queues import KeyQueues
 from consumer.pipeline.pauses import Pauses
 from consumer.pipeline.poison_probe import PoisonProbe
-from consumer.pipeline.ports import IsAssigned, IsOurs, Poll, Publish, TakenOverAt, TooLarge
+from consumer.pipeline.ports import (
+    DecodeApart,
+    IsAssigned,
+    IsOurs,
+    Poll,
+    Publish,
+    TakenOverAt,
+    TooLarge,
+)
 from consumer.pipeline.read import Reader
 from consumer.pipeline.reminted_ids import RemintedIds
 from consumer.pipeline.removal import Remover
@@ -39,6 +48,7 @@ from consumer.pipeline.sweep import Sweep
 from consumer.pipeline.upload import Uploader
 from consumer.resilience.breaker import Breaker
 from consumer.resilience.fuse import Fuse, FuseRules
+from consumer.resilience.lengths import MANY, Lengths
 from consumer.resilience.retry import RetryPolicy
 from consumer.settings import Settings
 from consumer.telemetry.metrics import Metrics
@@ -54,6 +64,7 @@ class Rooms:
         breaker: that of calls to AnythingLLM; nothing else may feed it.
         clock: monotonic seconds.
         now: wall clock, aware.
+        decode_apart: decodes heavy events without holding the loop.
     """
 
     poll: Poll
@@ -67,6 +78,7 @@ class Rooms:
     rng: random.Random
     clock: Callable[[], float]
     now: Callable[[], datetime]
+    decode_apart: DecodeApart
 
 
 class Pipeline:
@@ -147,7 +159,7 @@ class Pipeline:
         intake = settings.intake
         return Journey(
             rooms.poll,
-            _reader(settings, rooms, routing).read,
+            partial(_reader(settings, rooms, routing).read_apart, decode_apart=rooms.decode_apart),
             applier,
             _settler(settings, rooms, cluster_id),
             self._doubts,
@@ -162,13 +174,26 @@ class Pipeline:
     def _uploader(self) -> Uploader:
         rooms, gates, upload = self._rooms, self.gates, self._settings.upload
         slots = RequestSlots(asyncio.Semaphore(upload.max_chunks_in_flight), gates)
-        poison_probe = PoisonProbe(rooms.storage, slots, rooms.rng)
         policy = _patient_policy(self._settings)
+        recovery = self._settings.breaker.recovery_seconds
+        giving_up = GivingUp(
+            rooms.storage,
+            gates,
+            PoisonProbe(rooms.storage, slots, rooms.rng),
+            Lengths(
+                rooms.clock,
+                recovery=recovery,
+                many=MANY if self._settings.fuse.share else 0,
+            ),
+            attempts=policy.attempts,
+            recovery=recovery,
+            clock=rooms.clock,
+        )
         return Uploader(
             rooms.storage,
             self.index,
             gates,
-            GivingUp(rooms.storage, gates, poison_probe, attempts=policy.attempts),
+            giving_up,
             self._backoff,
             self._eraser,
             self._doubts,
@@ -235,12 +260,19 @@ def _reader(settings: Settings, rooms: Rooms, routing: Routing) -> Reader:
     )
 
 
-def publishing_by(publisher: Publisher) -> Publish:
-    """The publisher as the settle station takes it."""
+def publishing_by(publisher: Publisher, *, results: str) -> Publish:
+    """The publisher as the settle station takes it.
+
+    Args:
+        publisher: connected.
+        results: the topic whose records are wholly ours, so that instrumentation may add to them.
+    """
 
     async def publish(topic: str, key: bytes | None, value: bytes | None, headers: Headers) -> None:
         try:
-            await publisher.publish(OutgoingRecord(topic, key, value, headers))
+            await publisher.publish(
+                OutgoingRecord(topic, key, value, headers, open=topic == results)
+            )
         except TooLargeForTopicError as error:
             raise TooLarge(str(error)) from error
 

@@ -25,10 +25,12 @@ from consumer.app.starting import Starting, cluster_id_of, topics_are_there
 from consumer.kafka.connection import KafkaUnavailableError
 from consumer.kafka.publisher import Publisher
 from consumer.kafka.source import KafkaSource
+from consumer.pipeline.heavy_events import HeavyEvents
 from consumer.pipeline.journey import Journey
 from consumer.settings import Settings
 from consumer.telemetry.metrics import Metrics
 from consumer.wiring.anythingllm import anythingllm_config
+from consumer.wiring.events import decode_limits
 from consumer.wiring.kafka import kafka_connection
 from consumer.wiring.source import source_config
 from consumer.wiring.topics import DEAD_LETTER_HEADROOM
@@ -201,7 +203,7 @@ class Service:
             poll=self._source.poll,
             storage=self._client.storage,
             breaker=self._client.circuit_breaker,
-            publish=publishing_by(self._publisher),
+            publish=publishing_by(self._publisher, results=self._settings.kafka.results_topic),
             is_assigned=lambda: self._source.assigned,
             is_ours=lambda partition: self._source.owns(documents, partition),
             taken_over_at=lambda: self._source.taken_over_at,
@@ -209,6 +211,7 @@ class Service:
             rng=rng,
             clock=time.monotonic,
             now=lambda: datetime.now(UTC),
+            decode_apart=HeavyEvents(decode_limits(self._settings)).decode,
         )
         return Pipeline(self._settings, rooms)
 

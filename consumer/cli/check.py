@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,17 +13,28 @@ if TYPE_CHECKING:
     from consumer.kafka.topics import CheckFinding
 
 
-def check(context: typer.Context, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+def check(
+    context: typer.Context,
+    config: ConfigOption = None,
+    try_writing: Annotated[
+        bool,
+        typer.Option(
+            "--try-writing",
+            help="Write a record to each output topic, which readers leave alone; it stays there.",
+        ),
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
     """Look at settings, Kafka, the topics and AnythingLLM; exit 3 when something must be mended.
 
-    Changes nothing. Wrong settings are listed all at once (exit 2).
+    Changes nothing, but for --try-writing. Wrong settings are listed all at once (exit 2).
     """
     import asyncio
 
     from consumer.operations.check import look
 
     settings = settings_for(config, quiet_kafka=True)
-    findings = asyncio.run(look(settings, kafka_for(context, settings)))
+    findings = asyncio.run(look(settings, kafka_for(context, settings), writing=try_writing))
     if as_json:
         for finding in findings:
             output.json_line(

@@ -150,7 +150,7 @@ async def _send(events: Iterable[Publishable], settings: Settings, counted: _Pub
     )
 
     async def one_by_key(key: bytes, value: bytes) -> None:
-        await publisher.publish(OutgoingRecord(topic, key, value))
+        await publisher.publish(OutgoingRecord(topic, key, value, open=True))
 
     await publisher.start()
     try:

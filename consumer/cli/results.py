@@ -79,12 +79,15 @@ async def _read(
     show: Callable[[ReceivedResult, bytes], None],
 ) -> None:
     from consumer.contract.received_result import read_result
+    from consumer.contract.trial import is_trial
 
     topic = settings.kafka.results_topic
     # Closed where it is left early, as when nobody reads any more: left to the end of the loop it
     # would be closed in the middle of a request, which asyncio complains about.
     async with aclosing(kafka.read_topic(topic, follow=follow)) as records:
         async for record in records:
+            if is_trial(record):
+                continue
             try:
                 result = read_result(record.value or b"")
             except ValueError as error:

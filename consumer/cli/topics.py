@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from consumer.cli import output
-from consumer.cli.common import ConfigOption, JsonOption, ask_kafka, settings_for
+from consumer.cli.common import CommandFailed, ConfigOption, JsonOption, ask_kafka, settings_for
 
 
 def create(
@@ -24,23 +24,32 @@ def create(
 
     Example: anythingllm-consumer topics create --partitions 12 --replication-factor 3
     """
+    from consumer.kafka.topic_creation import Creation, TopicsRefusedError
     from consumer.kafka.topics import open_admin
     from consumer.wiring.kafka import kafka_connection
     from consumer.wiring.topics import topic_specs
 
     settings = settings_for(config, needs_anythingllm=False, quiet_kafka=True)
 
-    async def ask() -> dict[str, str | None]:
+    async def ask() -> Creation:
         async with open_admin(kafka_connection(settings)) as admin:
-            return await admin.create(topic_specs(settings, partitions), replication_factor)
+            try:
+                specs = topic_specs(settings, partitions)
+                return Creation(await admin.create(specs, replication_factor))
+            except TopicsRefusedError as error:
+                return error.creation
 
-    outcomes = ask_kafka(ask())
+    creation = ask_kafka(ask())
+    outcomes, refused = creation.outcomes, creation.refused
     if as_json:
-        output.json_line(
-            {
-                "created": [t for t, why in outcomes.items() if why is None],
-                "existed": [t for t, why in outcomes.items() if why is not None],
-            }
-        )
-        return
-    output.table(("topic", "outcome"), [(t, why or "created") for t, why in outcomes.items()])
+        found = {
+            "created": [t for t, why in outcomes.items() if why is None],
+            "existed": [t for t, why in outcomes.items() if why is not None],
+        }
+        output.json_line(found | ({"refused": refused} if refused else {}))
+    else:
+        rows = [(t, why or "created") for t, why in outcomes.items()]
+        rows += [(t, f"REFUSED: {why}") for t, why in refused.items()]
+        output.table(("topic", "outcome"), rows)
+    if refused:
+        raise CommandFailed(f"{len(refused)} topics could not be created: {creation.advice}")

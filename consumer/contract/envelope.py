@@ -11,6 +11,8 @@ There are two ways to read:
   event is known well enough to answer its publisher.
 - `fields_in` is lenient and gives no reason. It is for looking up a few fields of an event that
   need not be valid.
+
+How long reading takes depends on the number of values, which `values_in` tells beforehand.
 """
 
 from __future__ import annotations
@@ -91,6 +93,32 @@ def fields_in(value: bytes | None, *, at_most: int | None = None) -> Mapping[str
     except _UNREADABLE:
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def values_in(value: bytes, *, enough: int = 0) -> int:
+    """How many values a reader of this JSON has to make, told without making them.
+
+    A value costs tens of bytes of memory and up to a microsecond however few characters it has:
+    8 MiB can hold four million. An empty list or object counts twice.
+
+    Args:
+        value: it need not be JSON.
+        enough: up to this number a larger one than the right one may be told, which is cheaper:
+            characters, or what stands in texts as well. 10 ms for 8 MiB, where the right number can
+            take twenty times as long.
+    """
+    most = len(value) + 1  # there are never more
+    if most > enough:
+        most = _openings(value)
+    if most <= enough:
+        return most
+    if b"\\" in value:  # a quote behind a backslash ends no text
+        value = value.replace(b"\\\\", b"").replace(b'\\"', b"")
+    return _openings(b"".join(value.split(b'"')[::2]))
+
+
+def _openings(value: bytes) -> int:
+    return 1 + value.count(b",") + value.count(b"[") + value.count(b"{")
 
 
 def as_json(value: bytes) -> object:

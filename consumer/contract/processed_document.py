@@ -22,6 +22,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError, ValidationError
 
+from consumer.model.blank import BLANKS, is_blank
 from consumer.model.document import Chunk, ProcessedDocument
 
 MAX_ID_BYTES = 1_024
@@ -32,6 +33,7 @@ MAX_PROBLEMS = 100
 _DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _TIME = r"[0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]{1,9})?)?"
 _ZONE = r"(?:[Zz]|[+-][0-9]{2}:?[0-9]{2})?"
+_NO_TEXT = "".join(f"\\u{ord(each):04x}" for each in "\x00" + BLANKS)
 _INSTANT = re.compile(f"{_DATE}(?:[Tt ]{_TIME}{_ZONE})?")
 
 
@@ -61,7 +63,7 @@ def text_problem(text: str, max_bytes: int | None = None, *, blank: bool = False
     """
     if "\x00" in text:
         return "contains a NUL character (U+0000)"
-    if not blank and not text.strip():
+    if not blank and is_blank(text):
         return "is blank"
     if max_bytes is not None and len(text.encode()) > max_bytes:
         return f"has {len(text.encode()):,} bytes, at most {max_bytes:,} are allowed"
@@ -102,7 +104,8 @@ def _utc(parsed: datetime) -> datetime:
 
 
 def _string_schema(max_bytes: int | None = None, *, blank: bool = False) -> WithJsonSchema:
-    pattern = r"^[^\u0000]*$" if blank else r"^[^\u0000]*[^\s\u0000][^\u0000]*$"
+    # Spelled out: what \s is differs from one reader of schemas to the next.
+    pattern = r"^[^\u0000]*$" if blank else rf"^[^\u0000]*[^{_NO_TEXT}][^\u0000]*$"
     length = {} if max_bytes is None else {"maxLength": max_bytes}
     return WithJsonSchema({"type": "string", "pattern": pattern, **length})
 

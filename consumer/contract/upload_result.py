@@ -323,7 +323,9 @@ def _lines(problems: Sequence[str]) -> list[str]:
 
 def one_line(text: str, max_characters: int) -> str:
     """The text on one line without control characters, cut where it is longer."""
-    line = " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
+    if not text.isprintable():
+        text = "".join(sign if sign.isprintable() else " " for sign in text)
+    line = " ".join(text.split())
     return line if len(line) <= max_characters else line[: max_characters - 3] + "..."
 
 

@@ -12,6 +12,11 @@ from typing import Any
 
 from aiokafka.errors import KafkaError
 
+from consumer.kafka.oauth import TokenError, TokenProvider
+from consumer.kafka.oauth_refusal import refusal_of_token
+
+_LONGEST_LINE = 600
+
 
 class KafkaUnavailableError(Exception):
     """Kafka can't be reached or refuses us; the message says why and what to look at."""
@@ -24,10 +29,12 @@ class KafkaConnection:
     Args:
         bootstrap_servers: ``host:port``, comma separated.
         security_protocol: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL.
-        sasl_mechanism: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512.
+        sasl_mechanism: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER.
+        tokens: where tokens for OAUTHBEARER come from; one for all clients.
         ca_file: PEM file of the authority to trust; the system's where None.
         cert_file: PEM file of the client certificate (mTLS).
         key_file: PEM file of its key.
+        compression: how what we publish is compressed; a word of `KAFKA_COMPRESSION`.
     """
 
     bootstrap_servers: str
@@ -39,6 +46,8 @@ class KafkaConnection:
     cert_file: Path | None = None
     key_file: Path | None = None
     key_password: str | None = field(default=None, repr=False)
+    compression: str = "lz4"
+    tokens: TokenProvider | None = field(default=None, repr=False, compare=False)
 
     def client_options(self) -> dict[str, Any]:
         """Keyword arguments that every aiokafka client takes.
@@ -57,6 +66,8 @@ class KafkaConnection:
             options["sasl_mechanism"] = self.sasl_mechanism or "PLAIN"
             options["sasl_plain_username"] = self.sasl_username
             options["sasl_plain_password"] = self.sasl_password
+        if self.tokens is not None:
+            options["sasl_oauth_token_provider"] = self.tokens
         return options
 
     def _ssl_context(self) -> ssl.SSLContext:
@@ -85,7 +96,7 @@ class _LastError(logging.Handler):
         self.line: str | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.line = record.getMessage().splitlines()[0][:300]
+        self.line = record.getMessage().splitlines()[0][:_LONGEST_LINE]
         cause = record.args[-1] if isinstance(record.args, tuple) and record.args else None
         if isinstance(cause, Exception) and not str(cause):
             # A broker that expects another protocol closes the connection without a word.
@@ -123,12 +134,23 @@ async def explained(what: str, connection: KafkaConnection) -> AsyncIterator[Non
     try:
         yield
     except (TimeoutError, KafkaError, OSError, AssertionError) as error:
-        cause = last.line or f"{error.__class__.__name__}: {error}"
+        cause = await _refusal(connection, error)
+        cause = cause or last.line or f"{error.__class__.__name__}: {error}"
         raise KafkaUnavailableError(
             f"{what} at {connection.bootstrap_servers} failed: {cause}"
         ) from error
     finally:
         aiokafka_log.removeHandler(last)
+
+
+async def _refusal(connection: KafkaConnection, error: BaseException) -> str | None:
+    """That a broker refuses our token, which aiokafka does not see (`oauth_refusal.py`)."""
+    if connection.tokens is None or isinstance(error, TokenError):
+        return None
+    refusal = await refusal_of_token(connection.client_options())
+    if refusal is not None:
+        connection.tokens.forget()
+    return refusal
 
 
 def in_short(error: BaseException) -> str:

@@ -122,7 +122,7 @@ async def members_of(client: AIOKafkaAdminClient, group: str) -> list[Member]:
             raise for_code(described[0])(group)
         return [Member(member[1], member[2].lstrip("/")) for member in described[5]]
 
-    return await _patiently(ask)
+    return await patiently(ask)
 
 
 async def groups_named(client: AIOKafkaAdminClient, prefix: str) -> list[str]:
@@ -136,7 +136,7 @@ async def groups_named(client: AIOKafkaAdminClient, prefix: str) -> list[str]:
         found = await client.list_consumer_groups()
         return sorted(name for name, *_ in found if name.startswith(prefix))
 
-    return await _patiently(ask)
+    return await patiently(ask)
 
 
 async def places_of(client: AIOKafkaAdminClient, group: str) -> dict[tuple[str, int], GroupOffset]:
@@ -163,7 +163,7 @@ async def places_of(client: AIOKafkaAdminClient, group: str) -> dict[tuple[str, 
             raise for_code(code)(group)
         return places
 
-    return await _patiently(ask)
+    return await patiently(ask)
 
 
 async def commit_from_outside(client: AIOKafkaAdminClient, group: str, places: Places) -> None:
@@ -191,10 +191,10 @@ async def commit_from_outside(client: AIOKafkaAdminClient, group: str, places: P
                 if code:
                     raise for_code(code)(group)
 
-    await _patiently(commit)
+    await patiently(commit)
 
 
-async def _patiently(ask: Callable[[], Awaitable[T]]) -> T:
+async def patiently(ask: Callable[[], Awaitable[T]]) -> T:
     """Ask until the group's coordinator is there; the caller sets the deadline."""
     while True:
         try:

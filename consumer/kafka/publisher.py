@@ -12,15 +12,22 @@ What is always true:
 from __future__ import annotations
 
 import asyncio
+import inspect
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
+from consumer.kafka.compression import codec_of, refusal_of
 from consumer.kafka.connection import KafkaConnection, KafkaUnavailableError, explained, in_short
 from consumer.model.record import Headers
+from consumer.telemetry.repeats import RepeatedLine
 
 log = structlog.get_logger(__name__)
 
@@ -28,6 +35,7 @@ _STOP_SECONDS = 2.0
 _RETRY_SECONDS = 1.0
 # Kafka's record and batch framing, generously; a record on the very edge goes by reference instead.
 _OVERHEAD_BYTES = 1024
+_CHECK = "check the brokers, the topic and our permission to write it"
 
 
 class TooLargeForTopicError(Exception):
@@ -44,6 +52,8 @@ class OutgoingRecord:
         value: the bytes; None is a tombstone.
         headers: in order.
         partition: a fixed partition, or None for Kafka's own choice by key.
+        open: whether instrumentation around the client may add headers. What carries the headers of
+            others must not get any: they would count as the event's own when it is replayed.
     """
 
     topic: str
@@ -51,6 +61,7 @@ class OutgoingRecord:
     value: bytes | None
     headers: Headers = ()
     partition: int | None = None
+    open: bool = False
 
     @property
     def size(self) -> int:
@@ -70,6 +81,7 @@ class Publisher:
         delivery_timeout: seconds after which an unacknowledged record is sent by a new producer.
         give_up: raise at the first failure instead of trying for ever, for commands that a person
             waits for.
+        clock: monotonic seconds.
     """
 
     def __init__(
@@ -79,6 +91,7 @@ class Publisher:
         max_record_bytes: int = 8 * 1024 * 1024 + 64 * 1024,
         delivery_timeout: float = 120.0,
         give_up: bool = False,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._connection = connection
         self._max_record_bytes = max_record_bytes
@@ -87,6 +100,7 @@ class Publisher:
         self._producer: AIOKafkaProducer | None = None
         self._replacing = asyncio.Lock()
         self._trouble: str | None = None
+        self._failures = RepeatedLine(clock)
 
     @property
     def trouble(self) -> str | None:
@@ -123,7 +137,7 @@ class Publisher:
                 raise TooLargeForTopicError(f"{record.size} bytes for {record.topic}") from error
             except (KafkaError, KafkaUnavailableError, TimeoutError, OSError) as error:
                 if self._give_up:
-                    raise KafkaUnavailableError(f"{record.topic}: {in_short(error)}") from error
+                    raise KafkaUnavailableError(self._told(record, error)) from error
                 self._log_failed(record, error)
                 await asyncio.sleep(_RETRY_SECONDS)
                 await self._replace(producer)
@@ -139,14 +153,23 @@ class Publisher:
             seconds = f"{self._delivery_timeout:g}"
             raise TimeoutError(f"no acknowledgement within {seconds} s") from None
 
+    def _told(self, record: OutgoingRecord, error: BaseException) -> str:
+        refused = refusal_of(error, self._connection.compression)
+        return f"{record.topic}: {in_short(error)}" + (f"; {refused}" if refused else "")
+
     def _log_failed(self, record: OutgoingRecord, error: BaseException) -> None:
-        self._trouble = f"{record.topic}: {in_short(error)}"
+        self._trouble = self._told(record, error)
+        repeats = self._failures.happened(record.topic)
+        if repeats is None:
+            return
         log.error(
             "publish.failed",
             topic=record.topic,
             error=self._trouble,
+            failures=repeats.count,
+            failures_by_topic=repeats.by_subject,
             consequence="nothing is committed until it is acknowledged; sent again",
-            what_to_do="check the brokers, the topic and our permission to write it",
+            what_to_do=refusal_of(error, self._connection.compression) or _CHECK,
         )
 
     async def _replace(self, failed: AIOKafkaProducer | None) -> None:
@@ -164,12 +187,13 @@ class Publisher:
                 self._trouble = str(error)
 
     async def _new_producer(self) -> AIOKafkaProducer:
+        compression = codec_of(self._connection.compression)
         producer = AIOKafkaProducer(
             **self._connection.client_options(),
             acks="all",
             enable_idempotence=True,
             max_request_size=self._max_record_bytes + _OVERHEAD_BYTES,
-            compression_type="lz4",
+            compression_type=compression,
             linger_ms=5,
         )
         try:
@@ -190,13 +214,27 @@ async def _acknowledged(producer: AIOKafkaProducer, record: OutgoingRecord) -> N
     if record.key is None and record.value is None:
         await (await _send_bare(producer, record))
         return
-    await producer.send_and_wait(
+    sent = await _send_of(producer, record)(
         record.topic,
         key=record.key,
         value=record.value,
         headers=list(record.headers),
         partition=record.partition,
     )
+    await sent
+
+
+def _send_of(producer: AIOKafkaProducer, record: OutgoingRecord) -> Callable[..., Any]:
+    """The client's ``send``, without what is wrapped round it where the headers are not ours.
+
+    OpenTelemetry's instrumentation for aiokafka (0.66b1) appends a ``traceparent`` to the list that
+    it is handed, whatever stands there: a dead letter would have two, its replay three, and the
+    replayed event another trace than the original.
+    """
+    if record.open:
+        return producer.send  # type: ignore[no-any-return]  # aiokafka has no types
+    original: Callable[..., Any] = inspect.unwrap(type(producer).send)
+    return partial(original, producer)
 
 
 async def _send_bare(producer: AIOKafkaProducer, record: OutgoingRecord) -> asyncio.Future[object]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError, for_code
+from aiokafka.errors import KafkaError
 
+from consumer.kafka.admin_client import LastingAdminClient
 from consumer.kafka.connection import KafkaConnection, KafkaUnavailableError, explained
+from consumer.kafka.group_kinds import GroupKind, kind_of
 from consumer.kafka.groups import (
     GroupOffset,
     Member,
@@ -20,31 +22,16 @@ from consumer.kafka.groups import (
     delete_group,
     groups_named,
     members_of,
+    patiently,
     places_of,
 )
+from consumer.kafka.topic_creation import TopicsRefusedError, create_each
+from consumer.kafka.topic_spec import MAX_MESSAGE, TopicSpec
 
 _CONNECT_SECONDS = 15.0  # aiokafka itself would wait 40 s, and a person before a command with it
 _REQUEST_SECONDS = 30.0
 _KNOWN_POLL_SECONDS = 0.05
-_TOPIC_EXISTS = 36
 _FORBIDDEN = 29
-
-
-@dataclass(frozen=True, slots=True)
-class TopicSpec:
-    """What a topic must be (schemas/README.md, "Topics").
-
-    Args:
-        name: topic name.
-        purpose: for findings and help, "dead letters" for example.
-        partitions: at creation; later a topic may have more.
-        settings: topic settings that creation sets and `check` verifies.
-    """
-
-    name: str
-    purpose: str
-    partitions: int
-    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,20 +115,15 @@ class TopicAdmin:
             replication_factor: copies of each; -1 takes the cluster's default.
 
         Raises:
-            KafkaUnavailableError: Kafka refused one; those before it are created.
+            TopicsRefusedError: Kafka refused some; the others are there.
+            KafkaUnavailableError: Kafka can't be reached.
         """
-        outcomes: dict[str, str | None] = {}
-        for spec in specs:
-            async with self._asking(f"creating topic {spec.name}"):
-                response = await self._client.create_topics([_wanted(spec, replication_factor)])
-            code, message = response.topic_errors[0][1:3]
-            if code not in {0, _TOPIC_EXISTS}:
-                raise KafkaUnavailableError(
-                    f"Kafka refused to create {spec.name}: {for_code(code).__name__}: {message}"
-                )
-            outcomes[spec.name] = "exists already" if code == _TOPIC_EXISTS else None
-        await self._until_known([spec.name for spec in specs])
-        return outcomes
+        async with self._asking("creating topics"):
+            creation = await create_each(self._client, specs, replication_factor)
+        await self._until_known(list(creation.outcomes))
+        if creation.refused:
+            raise TopicsRefusedError(creation)
+        return creation.outcomes
 
     async def _until_known(self, names: Sequence[str]) -> None:
         """Wait until the broker we ask knows them: another broker, the controller, creates them."""
@@ -164,6 +146,11 @@ class TopicAdmin:
         """The members of a consumer group; none where there is no such group."""
         async with self._asking(f"looking at group {group}"):
             return await members_of(self._client, group)
+
+    async def group_kind(self, group: str) -> GroupKind | None:
+        """What kind of group it is; None where there is none, or Kafka is older than kinds."""
+        async with self._asking(f"looking at group {group}"):
+            return await patiently(lambda: kind_of(self._client, group))
 
     async def groups(self, prefix: str) -> list[str]:
         """The consumer groups whose names begin like this, sorted."""
@@ -213,18 +200,6 @@ def no_such_topic(topic: str) -> KafkaUnavailableError:
     return KafkaUnavailableError(f"there is no topic {topic}; create it with: topics create")
 
 
-def _wanted(spec: TopicSpec, replication_factor: int) -> NewTopic:
-    # aiokafka 0.14 takes the cluster's default only where replicas are "assigned", if to nobody.
-    nobody: dict[int, list[int]] | None = {} if replication_factor == -1 else None
-    return NewTopic(
-        spec.name,
-        spec.partitions,
-        replication_factor,
-        replica_assignments=nobody,
-        topic_configs=dict(spec.settings),
-    )
-
-
 @asynccontextmanager
 async def open_admin(connection: KafkaConnection) -> AsyncIterator[TopicAdmin]:
     """A connected `TopicAdmin`.
@@ -233,7 +208,7 @@ async def open_admin(connection: KafkaConnection) -> AsyncIterator[TopicAdmin]:
         KafkaUnavailableError: Kafka can't be reached; the message has the cause.
     """
     async with explained("connecting", connection):
-        client = AIOKafkaAdminClient(**connection.client_options())
+        client = LastingAdminClient(**connection.client_options())
         try:
             await _connected(client)
         except BaseException:
@@ -271,7 +246,7 @@ def _of_topic(spec: TopicSpec, state: TopicState | None) -> list[CheckFinding]:
             False,
             subject,
             f"{name} is {state.settings.get(name)}, must be {wanted}",
-            _mend(spec, name, wanted=wanted),
+            _mend(spec, name, found=state.settings.get(name), wanted=wanted),
         )
         for name, wanted in spec.settings.items()
         if not _good_enough(name, found=state.settings.get(name), wanted=wanted)
@@ -283,12 +258,16 @@ def _good_enough(name: str, *, found: str | None, wanted: str) -> bool:
     """Sizes may be larger and retention longer than wanted; everything else must be equal."""
     if found is None:
         return False
-    if name == "max.message.bytes":
+    if name == MAX_MESSAGE:
         return int(found) >= int(wanted)
     if name == "retention.ms":
         return int(found) == -1 or (wanted != "-1" and int(found) >= int(wanted))
     return found == wanted
 
 
-def _mend(spec: TopicSpec, name: str, *, wanted: str) -> str:
-    return f"kafka-configs --alter --topic {spec.name} --add-config {name}={wanted}"
+def _mend(spec: TopicSpec, name: str, *, found: str | None, wanted: str) -> str:
+    mend = f"kafka-configs --alter --topic {spec.name} --add-config {name}={wanted}"
+    if name != MAX_MESSAGE or found is None or int(found) <= spec.headroom:
+        return mend
+    largest = int(found) - spec.headroom
+    return f"{mend}; where the cluster does not allow that: DOCUMENT_MAX_BYTES={largest}"

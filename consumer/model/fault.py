@@ -34,16 +34,20 @@ class Failure(Exception):
     Args:
         message: one line for a reader at night; never a secret, a response body or document text.
         fault: whose fault it is.
-        ambiguous: True when the request may still take effect (its bytes went out and no complete
-            answer came back). Repeating an ambiguous upload without looking first makes a double.
+        ambiguous: True when the request may still take effect: its bytes went out, and no answer
+            came that rules it out. Repeating an ambiguous upload without looking first makes a
+            double.
         http_status: of the answer, where there was one.
         retry_after: seconds to wait before the next try, where AnythingLLM asked for it.
 
     Attributes:
         pending: nothing was tried, because an earlier request may still take effect. This says
             nothing about the state of AnythingLLM.
+        unanswered: nobody answered: the connection broke, or the time for it was over.
         unproven: it is over, and nobody knows whether it took effect, because the answer may not
             have been AnythingLLM's. Look before repeating it.
+        by_intermediary: something between us and AnythingLLM (a proxy, a firewall) answered, and
+            not because it was tired of waiting. Where only one document meets that, it is its own.
         workspace_gone: the workspace is not there any more, so nothing known of it holds.
         left: locations that a removal was forbidden to touch. They stay, and asking again would
             change nothing. All other locations that it was given are gone.
@@ -51,6 +55,7 @@ class Failure(Exception):
 
     fault: Fault = Fault.UNCLEAR
     pending: bool = False
+    unanswered: bool = False
 
     def __init__(
         self,
@@ -68,6 +73,7 @@ class Failure(Exception):
         self.http_status = http_status
         self.retry_after = retry_after
         self.unproven = False
+        self.by_intermediary = False
         self.workspace_gone = False
         self.left: tuple[str, ...] = ()
 

@@ -1,20 +1,24 @@
-"""What `check` looks at: Kafka, the topics, AnythingLLM. Changes nothing."""
+"""What `check` looks at: Kafka, the topics, AnythingLLM. It changes nothing unasked."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from consumer.anythingllm import AnythingLLMClient, AnythingLLMError, AnythingLLMStorage
+from consumer.anythingllm.removal_way import WHAT_TO_DO
 from consumer.anythingllm.unit_store import MOST_ROWS
 from consumer.anythingllm.vector_databases import UNKNOWN, sharing
 from consumer.kafka.connection import KafkaUnavailableError
 from consumer.kafka.topics import CheckFinding, findings
 from consumer.model.identity import IdentityTemplate
 from consumer.model.names import Slug
-from consumer.operations.ports import KafkaAccess
+from consumer.operations.ports import ClusterAdmin, KafkaAccess
+from consumer.operations.trial_writing import try_writing
 from consumer.operations.workspaces.finding import SHARED_COLLECTION_HELP, SHARED_SOURCE_HELP
 from consumer.operations.workspaces.shared_sources import Shared, SharedSources
 from consumer.settings import Settings
@@ -39,12 +43,22 @@ _COMPONENT_HELP = {
 }
 
 
-async def look(settings: Settings, kafka: KafkaAccess) -> list[CheckFinding]:
-    """Every finding, also the good ones, in the order in which they should be mended."""
+async def look(
+    settings: Settings, kafka: KafkaAccess, *, writing: bool = False
+) -> list[CheckFinding]:
+    """Every finding, also the good ones, in the order in which they should be mended.
+
+    Args:
+        settings: of the service.
+        kafka: opened for reading.
+        writing: whether a record is written to each output topic, to see that it is taken.
+    """
+    now = partial(datetime.now, UTC)
     return [
         *(CheckFinding(True, "settings", warning, "") for warning in settings.warnings),
         CheckFinding(True, "settings", "complete and consistent"),
         *await look_at_kafka(settings, kafka),
+        *(await try_writing(settings, kafka, now=now) if writing else ()),
         *await look_at_anythingllm(settings),
     ]
 
@@ -56,10 +70,12 @@ async def look_at_kafka(settings: Settings, kafka: KafkaAccess) -> list[CheckFin
         async with kafka.admin() as admin:
             cluster_id = await admin.cluster_id()
             states = await admin.states([spec.name for spec in specs])
+            group = await look_at_group(settings.kafka.group_id, admin)
     except KafkaUnavailableError as error:
         what_to_do = "check KAFKA_BOOTSTRAP_SERVERS and the KAFKA_S… settings"
         return [CheckFinding(False, "Kafka", str(error), what_to_do)]
-    found = [CheckFinding(True, "Kafka", f"cluster {cluster_id}"), *findings(specs, states)]
+    found = [CheckFinding(True, "Kafka", f"cluster {cluster_id}"), *group]
+    found += findings(specs, states)
     inputs = settings.kafka.documents_topic, settings.kafka.replay_topic
     counts = {states[name].partitions for name in inputs if name in states}
     if len(counts) > 1:
@@ -74,6 +90,19 @@ async def look_at_kafka(settings: Settings, kafka: KafkaAccess) -> list[CheckFin
     return found
 
 
+async def look_at_group(group: str, admin: ClusterAdmin) -> list[CheckFinding]:
+    """Whether we can be in the consumer group; nothing where we can."""
+    subject = "consumer group"
+    try:
+        kind = await admin.group_kind(group)
+    except KafkaUnavailableError as error:
+        return [CheckFinding(True, subject, f"not looked at: {error}")]
+    if kind is None or kind.obstacle is None:
+        return []
+    what_to_do = "set KAFKA_GROUP_ID to a name that nobody else uses"
+    return [CheckFinding(False, subject, f"{group} {kind.obstacle}", what_to_do)]
+
+
 async def look_at_anythingllm(settings: Settings) -> list[CheckFinding]:
     """AnythingLLM with its key, collector, embedder and vector database."""
     async with AnythingLLMClient(anythingllm_config(settings)) as client:
@@ -81,6 +110,7 @@ async def look_at_anythingllm(settings: Settings) -> list[CheckFinding]:
         if all(each.ok for each in found):
             permits = settings.routing.rules().permits
             found += await look_at_collections(client.storage, permits)
+            found += await look_at_removals(client.storage)
             found += await look_at_sizes(client.storage)
             found += await look_at_sources(settings, client.storage)
     return found
@@ -117,6 +147,19 @@ async def look_at_collections(
         what_to_do = "set ANYTHINGLLM_VECTOR_DB to its name" if database is UNKNOWN else ""
         found.append(CheckFinding(True, _DATABASE, text, what_to_do))
     return found
+
+
+async def look_at_removals(storage: AnythingLLMStorage) -> list[CheckFinding]:
+    """Whether removals are let through, by one of a file that is not there; nothing if they are."""
+    subject = "AnythingLLM removals"
+    try:
+        why = await storage.why_files_stay()
+    except AnythingLLMError as error:
+        return [CheckFinding(True, subject, f"not looked at: {error.message}")]
+    if why is None:
+        return []
+    text = f"{why}. What is removed is found no more, and its file stays in AnythingLLM's store"
+    return [CheckFinding(False, subject, text, WHAT_TO_DO)]
 
 
 def _named(groups: Sequence[Sequence[Slug]]) -> str:

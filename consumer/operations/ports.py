@@ -15,6 +15,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from consumer.kafka.batches import UNFOLD_LIMIT
+from consumer.kafka.group_kinds import GroupKind
 from consumer.kafka.group_lock import LockConfig
 from consumer.kafka.groups import GroupOffset, Member, Places
 from consumer.kafka.publisher import OutgoingRecord
@@ -62,6 +63,10 @@ class ClusterAdmin(Protocol):
 
     async def members(self, group: str) -> Sequence[Member]:
         """Who is in a consumer group; nobody in one that there is not."""
+        ...
+
+    async def group_kind(self, group: str) -> GroupKind | None:
+        """What kind of group it is; None where there is none, or Kafka is older than kinds."""
         ...
 
     async def groups(self, prefix: str) -> Sequence[str]:

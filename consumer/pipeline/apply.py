@@ -25,6 +25,7 @@ from consumer.pipeline.erasure import Ending, Erased, Eraser
 from consumer.pipeline.gates import Gates
 from consumer.pipeline.index import Index
 from consumer.pipeline.index_rows import AnyStored, StoredRow
+from consumer.pipeline.long_work import beside
 from consumer.pipeline.plan import Plan, make_plan
 from consumer.pipeline.ports import Permits, RightToWork, Storage
 from consumer.pipeline.reminted_ids import RemintedIds
@@ -127,7 +128,8 @@ class Applier:
             stored = tuple(
                 replace(row, digests=()) if known.has_ended(row.version) else row for row in stored
             )
-            plan = make_plan(body.slug, body.document, body.version, stored, epoch=epoch)
+            make = partial(make_plan, body.slug, body.document, body.version, stored, epoch=epoch)
+            plan = await beside(make, len(body.document.chunks) + len(stored))
             self._note_reminted(body, plan)
             try:
                 applied = await self._uploader.carry_out(
@@ -196,6 +198,8 @@ class Applier:
             newer = newer or len(ending.units) < len(stored)
             if ending.units or looks:
                 erased += await self._eraser.erase(where, ending, right, trace_id=trace_id)
+            # Files are removed from every workspace: those that follow list nothing any more.
+            looks = looks or (where == FILE_STORE and bool(ending.units))
         if newer and erased == Erased():
             return Superseded(body.slug, body.version)
         self._carried_out.tombstone(body.slug, body.identity, body.version)

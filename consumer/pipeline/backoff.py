@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import structlog
 
-from consumer.model.fault import Failure
+from consumer.model.fault import Failure, Fault
 from consumer.model.names import Slug
 from consumer.pipeline.gates import Gates
 from consumer.pipeline.ports import RightToWork
@@ -80,7 +80,13 @@ class Backoff:
                 await self.pause(failed, [failure], right, None)
 
     async def pause(
-        self, rounds: int, failures: Sequence[Failure], right: RightToWork, slug: Slug | None
+        self,
+        rounds: int,
+        failures: Sequence[Failure],
+        right: RightToWork,
+        slug: Slug | None,
+        *,
+        due: float | None = None,
     ) -> None:
         """Wait before the next round.
 
@@ -89,24 +95,36 @@ class Backoff:
             failures: of this round.
             right: how to wait.
             slug: the workspace; None where it is about no single one.
+            due: seconds until a text is to be compared again (`consumer.pipeline.giving_up`): the
+                work stands aside until then, whatever else it failed for.
         """
-        if self._gates.holds(slug):
+        if self._gates.holds(slug) and not _is_rest_without_end(failures):
             return  # the work waits at the gates, and no longer than it has to
         asked = [f.retry_after for f in failures if f.retry_after is not None]
-        delay = pause_of(self._policy, rounds, asked, self._rng)
+        delay = pause_of(self._policy, rounds, asked if due is None else [due], self._rng)
         worst = failures[-1] if failures else None
-        log.warning(
-            "document.waiting",
-            round=rounds,
-            chunks=len(failures),
-            seconds=round(delay, 3),
-            fault=worst.fault if worst else None,
-            error=worst.message if worst else None,
-        )
-        long = rounds >= self._policy.attempts
+        if worst is not None:  # what is only held, or compared later, was told when that began
+            log.warning(
+                "document.waiting",
+                round=rounds,
+                chunks=len(failures),
+                seconds=round(delay, 3),
+                fault=worst.fault,
+                error=worst.message,
+            )
+        long = due is not None or rounds >= self._policy.attempts
         with self._metrics.documents_waiting.track_inprogress():
             async with right.aside() if long else right.long():
                 await asyncio.sleep(delay)
+
+
+def _is_rest_without_end(failures: Sequence[Failure]) -> bool:
+    """Whether a server is busy and does not say for how long: it is asked ever less often.
+
+    The gates open after two seconds. A proxy that says 429 for hours would be asked every two
+    seconds by everybody.
+    """
+    return any(f.fault is Fault.BUSY and f.retry_after is None for f in failures)
 
 
 def pause_of(policy: RetryPolicy, rounds: int, asked: Sequence[float], rng: random.Random) -> float:

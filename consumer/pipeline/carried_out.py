@@ -11,7 +11,7 @@ not what is still in doubt: the sweep could not tell what was left over.
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -54,15 +54,18 @@ class Known:
         version hold nothing for this one: that one is still in work, or lacks a chunk that was
         refused, and may need both copies of a text that stands in it twice. Of two copies the one
         that a tombstone has ended goes: by its date it may look newer than all that follows. One
-        that is listed and not proven to be stored goes before both.
+        that is listed and not proven to be stored goes before both. Where none of them is, what
+        was carried out last stays: who did that has seen its own copies.
         """
-        groups: list[list[UnitT]] = [[], [], [], []]
+        groups: defaultdict[tuple[bool, ...], list[UnitT]] = defaultdict(list)
         for unit in stored:
             is_ended = self.has_ended(unit.version)
             if is_ended or self._is_older(unit.version):
-                groups[is_ended + 2 * (not is_proven(unit.location))].append(unit)
+                is_unproven = not is_proven(unit.location)
+                is_former = is_unproven and unit.version != self.document
+                groups[is_unproven, is_ended, is_former].append(unit)
         wanting, left = Counter(self.digests), list[UnitT]()
-        for group in groups:
+        for _, group in sorted(groups.items(), key=lambda one: one[0]):
             found = cover(wanting.elements(), group)
             wanting -= found.covered
             left += found.left

@@ -3,6 +3,8 @@
 - `consumer.contract.envelope` reads the value: what is JSON only to Python's parser is `invalid`
   with a pointer and an id, so that its publisher gets an answer; what is no JSON is `undecodable`.
 - Limits are checked before anything is built that is larger than the value itself.
+- `is_heavy` says which values take so long that they are decoded in another process
+  (`consumer.pipeline.heavy_events`).
 """
 
 from __future__ import annotations
@@ -11,7 +13,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from consumer.contract.envelope import NoEventError, fields_in, has_surrogate, read_fields
+from consumer.contract.envelope import (
+    NoEventError,
+    fields_in,
+    has_surrogate,
+    read_fields,
+    values_in,
+)
 from consumer.contract.processed_document import (
     MAX_ID_BYTES,
     MAX_TEXT_BYTES,
@@ -28,6 +36,13 @@ from consumer.model.outcome import FailureReason
 # it, parsing could take more memory than the bounds of the intake allow for.
 _ID_IS_READ_UP_TO = 2
 
+# What is decoded within the loop: 30 ms at worst on the machine where it was measured.
+_LIGHT_BYTES = 1024 * 1024
+_LIGHT_VALUES = 10_000
+
+_LEAST_MAX_VALUES = 1_000_000
+_VALUES_PER_CHUNK = 50
+
 
 @dataclass(frozen=True, slots=True)
 class DecodeLimits:
@@ -42,6 +57,15 @@ class DecodeLimits:
     max_chunks: int = 20_000
     max_chunk_bytes: int = 1024 * 1024
     max_bytes: int = 8 * 1024 * 1024
+
+    @property
+    def max_values(self) -> int:
+        """JSON values in the event: 50 a chunk, and never less than a million.
+
+        A chunk has at most 14 fields that we know. Without a limit an event of 8 MiB can take
+        300 MB of memory to be read.
+        """
+        return max(_LEAST_MAX_VALUES, _VALUES_PER_CHUNK * self.max_chunks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +117,20 @@ def decode(value: bytes, limits: DecodeLimits) -> ProcessedDocument:
     """
     if len(value) > limits.max_bytes:
         raise _oversized(value, limits)
+    if (values := values_in(value, enough=limits.max_values)) > limits.max_values:
+        raise _too_many_values(value, values, limits)
     try:
         fields = read_fields(value)
     except NoEventError as error:
         raise _no_event(error, limits) from None
     return _document(fields, limits)
+
+
+def is_heavy(value: bytes, limits: DecodeLimits) -> bool:
+    """Whether `decode` could hold a loop for longer than its other tasks should wait."""
+    if len(value) > limits.max_bytes * _ID_IS_READ_UP_TO:
+        return False  # it is not read at all
+    return len(value) > _LIGHT_BYTES or values_in(value, enough=_LIGHT_VALUES) > _LIGHT_VALUES
 
 
 def _document(fields: dict[str, Any], limits: DecodeLimits) -> ProcessedDocument:
@@ -134,7 +167,16 @@ def _oversized(value: bytes, limits: DecodeLimits) -> Malformed:
     problem = ContractProblem(
         "", f"has {len(value):,} bytes, at most {limits.max_bytes:,} are allowed"
     )
-    fields = fields_in(value, at_most=limits.max_bytes * _ID_IS_READ_UP_TO)
+    fields: Mapping[str, Any] = {}
+    if values_in(value, enough=limits.max_values) <= limits.max_values * _ID_IS_READ_UP_TO:
+        fields = fields_in(value, at_most=limits.max_bytes * _ID_IS_READ_UP_TO)
+    return Malformed(FailureReason.OVERSIZED, (problem,), _readable(fields))
+
+
+def _too_many_values(value: bytes, values: int, limits: DecodeLimits) -> Malformed:
+    allowed = f"at most {limits.max_values:,} are allowed (50 for each of DOCUMENT_MAX_CHUNKS)"
+    problem = ContractProblem("", f"holds {values:,} JSON values, {allowed}")
+    fields = fields_in(value) if values <= limits.max_values * _ID_IS_READ_UP_TO else {}
     return Malformed(FailureReason.OVERSIZED, (problem,), _readable(fields))
 
 

@@ -24,6 +24,7 @@ from consumer.pipeline.backoff import Backoff
 from consumer.pipeline.doubts import Doubts
 from consumer.pipeline.index import Index
 from consumer.pipeline.index_rows import AnyStored
+from consumer.pipeline.long_work import in_slices
 from consumer.pipeline.ports import RightToWork, Storage
 from consumer.pipeline.removal import Remover
 from consumer.resilience.fence import FenceClosedError
@@ -146,7 +147,8 @@ class Eraser:
     async def _remains(
         self, slug: Slug, ending: Ending, right: RightToWork, trace_id: TraceId
     ) -> Remains | None:
-        listed = {content_of(each) for each in self._index.known(slug, ending.identity)}
+        known = await in_slices(self._index.each_known(slug, ending.identity))
+        listed = {content_of(each) for each in known}
 
         def is_gone(marker: Marker) -> bool:
             unit = StoredUnit(_NOWHERE, marker)

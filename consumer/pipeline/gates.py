@@ -19,7 +19,6 @@ from consumer.model.names import Slug
 from consumer.pipeline.circuit import Circuit
 from consumer.pipeline.pauses import Pauses
 from consumer.pipeline.ports import RightToWork
-from consumer.pipeline.workspace_proofs import WorkspaceProofs
 from consumer.resilience.fuse import Fuse
 from consumer.telemetry.metrics import Metrics
 
@@ -40,7 +39,6 @@ class Gates:
         self.circuit = circuit
         self.pauses = pauses
         self.fuse = fuse
-        self.proofs = WorkspaceProofs()
         self._metrics = metrics
         self._whole = asyncio.Event()
         self._whole.set()
@@ -58,12 +56,10 @@ class Gates:
         self.note(failure)
         if failure.pending or failure.fault is Fault.BUSY or not self.circuit.is_closed:
             return
-        self.proofs.failed(slug, failure)
         self.pauses.failed(slug, failure)
 
     def workspace_well(self, slug: Slug) -> None:
         """Note that a workspace was prepared, and listed where that was asked for."""
-        self.proofs.well(slug)
         self.pauses.well(slug)
 
     @contextmanager

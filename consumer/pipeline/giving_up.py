@@ -1,28 +1,51 @@
 """Giving a unit up: only when it is proven that its failures are its own.
 
+A unit that has used up its attempts is compared with controls, call by call (`ComparedCall`).
+
 What is always true:
+- A unit is given up only after pairs over `_SPREAD` recovery periods, about three minutes: what
+  lasts shorter is no proof. Between two pairs its document stands aside.
+- While controls pass and its own text does not, nothing else of it is uploaded. Where controls
+  fail, it is tried again like any other: it may be an outage that only texts of its length meet.
+- What many documents of a size share is an outage (`resilience.lengths`): none is given up. While
+  controls of a length fail one after the other, texts so long wait, and one of them is tried.
 - While the fuse is blown no unit is given up.
-- An ambiguous failure may be a success. Only a long row of them is looked into.
-- A text that the embedder takes is acquitted, and the workspace has to prove itself. If it does,
-  and this unit alone fails on and on, the unit is at fault in a way that its text does not show.
+- An ambiguous failure may be a success. Only a long row of them is looked into, unless something
+  between us and AnythingLLM answered.
+- What it goes by is kept in memory. After a restart or a rebalance a unit is judged anew.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from enum import Enum, auto
+
 import structlog
 
 from consumer.model.fault import Failure
-from consumer.model.names import Slug
 from consumer.model.outcome import FailureReason
 from consumer.pipeline.gates import Gates
-from consumer.pipeline.poison_probe import PoisonProbe, ProbeVerdict
+from consumer.pipeline.poison_probe import CutShort, NoTurn, PoisonProbe, Suspect
 from consumer.pipeline.ports import Storage
-from consumer.pipeline.upload_state import Acquittal, PendingUnit, UploadState
-from consumer.resilience.blame import is_blamed
+from consumer.pipeline.upload_state import ComparedCall, PendingUnit, UploadState
+from consumer.resilience.blame import Comparison
+from consumer.resilience.lengths import Lengths
 
 log = structlog.get_logger(__name__)
 
 _AMBIGUOUS_ROUNDS = 2  # times the attempts; each lasts until its upload can no longer take effect
+_AT_ONCE_SECONDS = 10.0  # a firewall's answer; one that comes later is a gateway's that lost it
+_BLOCKED_ROUNDS = 2  # a gateway that restarts answers once for what was under way
+_SPREAD = 3.0  # recovery periods between the first and the last pair
+_PAIRS = 4.0  # a recovery period
+
+
+class UnitStep(Enum):
+    """What comes next for a unit."""
+
+    TRY = auto()  # attempts to store it
+    WAIT = auto()  # it is compared again when that is due
+    GIVE_UP = auto()  # ``given_up`` has its chunks' fate
 
 
 class GivingUp:
@@ -30,69 +53,267 @@ class GivingUp:
 
     Args:
         storage: hears which workspaces have to prove themselves.
-        gates: have the fuse, and the proofs so far.
-        poison_probe: tests a unit's text.
+        gates: have the fuse.
+        poison_probe: makes the pairs.
+        lengths: knows which lengths of text pass.
         attempts: of one round.
+        recovery: seconds of a recovery period.
+        clock: monotonic seconds.
     """
 
     def __init__(
-        self, storage: Storage, gates: Gates, poison_probe: PoisonProbe, *, attempts: int
+        self,
+        storage: Storage,
+        gates: Gates,
+        poison_probe: PoisonProbe,
+        lengths: Lengths,
+        *,
+        attempts: int,
+        recovery: float,
+        clock: Callable[[], float],
     ) -> None:
         self._storage = storage
         self._gates = gates
         self._poison_probe = poison_probe
+        self._lengths = lengths
         self._attempts = attempts
+        self._recovery = recovery
+        self._clock = clock
+        self._is_held = False  # by its length, some text
 
-    async def decide(self, pending: PendingUnit, failure: Failure, work: UploadState) -> bool:
-        """Whether the unit's failures are its own. Then ``given_up`` has its chunks' fate.
+    def attempts_of(self, pending: PendingUnit) -> int:
+        """How many attempts a unit has in this round: one that is judged has one."""
+        is_judged = pending.comparison is not None or pending.compares is not ComparedCall.EMBEDDING
+        return 1 if is_judged else self._attempts
+
+    async def before(self, pending: PendingUnit, work: UploadState) -> UnitStep:
+        """What to do with a unit in a round that begins.
 
         Raises:
             FenceClosedError: the right to go on ended.
         """
-        if failure.ambiguous and pending.attempts < _AMBIGUOUS_ROUNDS * self._attempts:
+        now = self._clock()
+        # A document that tries a sick workspace must not keep it waiting for a whole period.
+        is_trial = self._gates.fuse.blown or self._gates.pauses.troubled(work.slug)
+        if pending.given_up or pending.is_uploaded or is_trial:
+            return UnitStep.TRY
+        if now < pending.due:
+            return UnitStep.WAIT
+        if (held := self._lengths.wait(len(pending.unit.text))) > 0:
+            pending.due = now + held
+            return UnitStep.WAIT
+        if pending.failing_since is None:
+            pending.failing_since = now
+        if pending.comparison is None or pending.compares is ComparedCall.UPLOADING:
+            return UnitStep.TRY
+        return await self._compare(pending, work)
+
+    async def after(self, pending: PendingUnit, failure: Failure, work: UploadState) -> bool:
+        """Whether a unit is given up that failed this round. Then ``given_up`` has its fate.
+
+        Args:
+            pending: the unit.
+            failure: that may be its own; or one that says that it is looked for first, of a unit
+                for which an intermediary answered.
+            work: its document.
+
+        Raises:
+            FenceClosedError: the right to go on ended.
+        """
+        took = self._clock() - pending.sent_at
+        if not failure.pending and failure.by_intermediary and took > _AT_ONCE_SECONDS:
+            if pending.comparison is None:
+                pending.failure = None
+            return False
+        pending.failed_rounds += 1
+        if not failure.pending:
+            pending.failure = failure
+        if self._is_early(pending, failure, work):
             return False
         if self._gates.fuse.blown:
             work.used_up = True
             return False
-        why = await self._why(pending, work)
-        if why is None:
+        while not (failure.pending and pending.compares is ComparedCall.UPLOADING):
+            call = pending.compares
+            step = await self._compare(pending, work)
+            if pending.compares is call:
+                return step is UnitStep.GIVE_UP
+        return False
+
+    def _is_early(self, pending: PendingUnit, failure: Failure, work: UploadState) -> bool:
+        """Whether it is too early to compare it: the next round may go well."""
+        if pending.is_blocked:
+            return pending.failed_rounds < _BLOCKED_ROUNDS
+        if not failure.ambiguous or pending.attempts >= _AMBIGUOUS_ROUNDS * self._attempts:
             return False
-        work.used_up = True
-        message = f"{failure.message}; failed {pending.attempts} times; {why}"
-        pending.given_up = pending.failed(failure, FailureReason.EXHAUSTED, message)
+        if failure.unanswered:
+            self._lengths.unanswered(work.document, len(pending.unit.text))
         return True
 
-    async def _why(self, pending: PendingUnit, work: UploadState) -> str | None:
-        evidence = await self._poison_probe.judge(
-            work.slug, pending.unit.text, work.right, trace_id=work.trace_id
-        )
+    def sends(self, pending: PendingUnit) -> None:
+        """Note that an attempt of a unit begins."""
+        pending.sent_at = self._clock()
+
+    def stored(self, pending: PendingUnit) -> None:
+        """Note that a unit is stored: texts of its length pass."""
+        self._lengths.passed(len(pending.unit.text))
+        pending.due = float("-inf")
+
+    def over(self, work: UploadState) -> None:
+        """Note that a document is done, or dropped."""
+        self._lengths.over(work.document, given_up=bool(work.failed))
+
+    def due_in(self, work: UploadState) -> float | None:
+        """Seconds until a unit is to be compared again; None where none is."""
+        now = self._clock()
+        dues = [each.due for each in work.pending if each.due > now and not each.given_up]
+        return min(dues) - now if dues else None
+
+    async def _compare(self, pending: PendingUnit, work: UploadState) -> UnitStep:
+        now = self._clock()
+        if now < pending.due:
+            return UnitStep.WAIT
+        length = len(pending.unit.text)
+        self._lengths.failing(work.document, length)
+        before = (pending.comparison or Comparison(now)).going_on(now)
+        try:
+            after = await self._pair(pending, work, before)
+        except NoTurn:
+            pending.comparison, pending.due = before, self._in(self._recovery / _PAIRS)
+            return UnitStep.WAIT
+        except CutShort:
+            return UnitStep.TRY
+        if after is None:
+            self._acquit(pending, work, before)
+            return UnitStep.TRY
+        if pending.compares is ComparedCall.EMBEDDING:  # otherwise it may be the workspace
+            self._lengths.control(length, failed=after.failed_in_a_row > 0)
+        pending.comparison = after
+        return self._judge(pending, work, after)
+
+    async def _pair(
+        self, pending: PendingUnit, work: UploadState, before: Comparison
+    ) -> Comparison | None:
+        suspect = Suspect(work.slug, pending.unit.text, work.right, work.trace_id)
+        if pending.compares is ComparedCall.EMBEDDING:
+            return await self._poison_probe.embedding(suspect, before)
+        if pending.compares is ComparedCall.STORING or pending.failure is None:
+            return await self._poison_probe.storing(suspect, before)
+        return await self._poison_probe.uploading(suspect, pending.failure, before)
+
+    def _acquit(self, pending: PendingUnit, work: UploadState, before: Comparison) -> None:
+        self._tell(pending, work, "acquitted", before)
+        pending.compares, pending.comparison = pending.compares.next, None
+        pending.due = float("-inf")
+
+    def _judge(self, pending: PendingUnit, work: UploadState, after: Comparison) -> UnitStep:
+        pending.due = self._in(self._recovery / _PAIRS)
+        if not after.is_alone:
+            if after.failed_in_a_row == 1:
+                self._tell(pending, work, "undecided", after)
+            if pending.compares is ComparedCall.EMBEDDING:
+                # A gateway whose server restarts is back in seconds.
+                pending.due = float("-inf") if pending.is_blocked else self._in(self._recovery)
+            else:
+                self._storage.distrust(work.slug)
+            return UnitStep.TRY
+        if not after.blames(self._clock(), _SPREAD * self._recovery):
+            if after.controls.attempts <= 2:
+                self._tell(pending, work, "undecided", after)
+            return UnitStep.WAIT
+        if self._shares_its_length(pending, work):
+            return UnitStep.WAIT
+        self._give_up(pending, work, after)
+        return UnitStep.GIVE_UP
+
+    def _shares_its_length(self, pending: PendingUnit, work: UploadState) -> bool:
+        since = pending.failing_since or 0.0
+        is_held = self._lengths.is_outage(len(pending.unit.text), since)
+        if is_held:
+            longest = self._lengths.longest_since(since)
+            # Where shorter texts pass, it is known what is wrong: the fuse need not stop those.
+            work.used_up = work.used_up or not longest
+            pending.due = self._in(self._recovery)
+            if not self._is_held:
+                log.error(
+                    "length.held",
+                    workspace=work.slug,
+                    characters=len(pending.unit.text),
+                    longest_stored=longest,
+                    consequence="documents with texts that long wait, none of them is given up;"
+                    " it goes on by itself when one of them is stored",
+                    what_to_do="see AnythingLLM's log and the limits of its embedder. Where the"
+                    " texts are truly bad, a restart with FUSE_SHARE=0 dead-letters them",
+                )
+        self._is_held = is_held
+        return is_held
+
+    def _give_up(self, pending: PendingUnit, work: UploadState, proof: Comparison) -> None:
+        failure = pending.failure
+        if failure is None:
+            raise RuntimeError("a unit is judged only after it has failed")
+        work.used_up = True
+        self._tell(pending, work, "blamed", proof)
+        message = _message(pending, failure, proof)
+        pending.given_up = pending.failed(failure, FailureReason.EXHAUSTED, message)
+
+    def _tell(
+        self, pending: PendingUnit, work: UploadState, verdict: str, proof: Comparison
+    ) -> None:
         log.info(
             "chunk.judged",
             chunk_ids=[chunk.id for chunk in pending.unit.chunks],
             workspace=work.slug,
-            verdict=evidence.verdict.name.lower(),
+            verdict=verdict,
             attempts=pending.attempts,
-            evidence=str(evidence),
+            characters=len(pending.unit.text),
+            evidence=evidence_of(proof, pending.compares),
+            seconds=round(self._clock() - proof.since),
         )
-        if evidence.verdict is ProbeVerdict.BLAMED:
-            return str(evidence)
-        if evidence.verdict is ProbeVerdict.ACQUITTED:
-            return self._at_fault_all_the_same(pending, work.slug)
-        # A probe that an outage cut short says nothing about the document.
-        work.used_up = work.used_up or not self._gates.holds(work.slug)
-        return None
 
-    def _at_fault_all_the_same(self, pending: PendingUnit, slug: Slug) -> str | None:
-        proofs = self._gates.proofs.of(slug)
-        first = pending.acquitted or Acquittal(pending.attempts, proofs)
-        pending.acquitted = first
-        since = proofs.since(first.proofs)
-        if is_blamed(pending.attempts - first.attempts, since):
-            passed = since.attempts - since.failures
-            return (
-                "its text can be embedded, and the workspace took"
-                f" {passed} of {since.attempts} test documents"
-            )
-        self._gates.proofs.demand(slug)
-        self._storage.distrust(slug)
-        return None
+    def _in(self, seconds: float) -> float:
+        return self._clock() + seconds
+
+
+def evidence_of(proof: Comparison, call: ComparedCall) -> str:
+    """What a comparison rests on, for a reader at night.
+
+    Args:
+        proof: the pairs.
+        call: what they compared.
+    """
+    own, controls = proof.own_failures, proof.controls
+    if not own:
+        return f"its text went through the first time ({call.value})"
+    passed = f"{controls.attempts - controls.failures} of {controls.attempts}"
+    if call is ComparedCall.EMBEDDING:
+        others, what = f"{passed} control texts of its length passed", "requests with its text"
+    else:
+        others, what = f"the workspace took {passed} test documents of its length", "uploads of it"
+    all_own = f"{own} of {own} {what}"
+    if proof.by_intermediary == own > 0:
+        return f"something between us and AnythingLLM answers for it ({all_own}) while {others}"
+    if call is ComparedCall.EMBEDDING and proof.by_intermediary + proof.unanswered == 0:
+        return f"the embedder refused its text {own} of {own} times while {others}"
+    start = "" if call is ComparedCall.EMBEDDING else "its text can be embedded, and "
+    return f"{start}{all_own} failed{_strange(proof)} while {others}"
+
+
+def _strange(proof: Comparison) -> str:
+    """Which of its own failures are no answers of AnythingLLM."""
+    parts = []
+    if proof.by_intermediary:
+        parts.append(f"{proof.by_intermediary} answered by something between us and AnythingLLM")
+    if proof.unanswered:
+        parts.append(f"{proof.unanswered} answered by nobody")
+    return f" ({', '.join(parts)})" if parts else ""
+
+
+def _message(pending: PendingUnit, failure: Failure, proof: Comparison) -> str:
+    evidence = evidence_of(proof, pending.compares)
+    if proof.by_intermediary == proof.own_failures:
+        return (
+            f"{evidence}: look for a rule of a firewall or proxy that blocks it;"
+            f" failed {pending.attempts} times, the last time: {failure.message}"
+        )
+    return f"{failure.message}; failed {pending.attempts} times; {evidence}"

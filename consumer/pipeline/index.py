@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from weakref import WeakValueDictionary
 
@@ -35,6 +35,7 @@ from consumer.model.listing import FILE_STORE, LONGEST_LISTING, Listed
 from consumer.model.marker import StoredUnit
 from consumer.model.names import Identity, Location, Slug, TraceId
 from consumer.pipeline.index_rows import AnyStored, IndexedRows, StoredRow
+from consumer.pipeline.long_work import in_slices
 from consumer.pipeline.ports import Storage
 from consumer.telemetry.metrics import Metrics
 
@@ -118,15 +119,19 @@ class Index:
         """
         failed_before = self._failed.get(slug)
         async with self._lock(slug):
-            workspace = self._workspaces.get(slug)
-            if workspace is None or self._clock() - workspace.read_at > self._max_age:
-                failed = self._failed.get(slug)
-                if failed is not None and failed is not failed_before:
-                    raise failed.without_past()
-                workspace = await self._read(slug, trace_id)
-            else:
-                self._workspaces.move_to_end(slug)
-            return workspace.rows.of(identity)
+            while True:
+                workspace = self._workspaces.get(slug)
+                if workspace is None or self._clock() - workspace.read_at > self._max_age:
+                    failed = self._failed.get(slug)
+                    if failed is not None and failed is not failed_before:
+                        raise failed.without_past()
+                    workspace = await self._read(slug, trace_id)
+                else:
+                    self._workspaces.move_to_end(slug)
+                epoch = self.epoch(slug)
+                rows = await in_slices(workspace.rows.each(identity))
+                if epoch == self.epoch(slug):
+                    return tuple(rows)
 
     async def read_anew(self, slug: Slug, *, trace_id: TraceId) -> None:
         """Read the listing now, whatever its age. `units` then answers from this or a later one.
@@ -144,9 +149,14 @@ class Index:
         Raises:
             Failure: the listing can't be had.
         """
+        asked = tuple(units)
         rows = (await self._read_anew(slug, trace_id)).rows
-        there = {each.location for unit in units for each in rows.of(self.identity_of(unit))}
-        return tuple(unit for unit in units if unit.location in there)
+        there = {
+            each.location
+            for identity in {self.identity_of(unit) for unit in asked}
+            for each in rows.of(identity)
+        }
+        return tuple(unit for unit in asked if unit.location in there)
 
     def epoch(self, slug: Slug) -> int:
         """A number that is another one whenever the knowledge of a workspace proved wrong.
@@ -157,8 +167,12 @@ class Index:
 
     def known(self, slug: Slug, identity: Identity) -> tuple[StoredRow, ...]:
         """What is in memory of one identity; empty where the workspace is not in memory."""
+        return tuple(self.each_known(slug, identity))
+
+    def each_known(self, slug: Slug, identity: Identity) -> Iterator[StoredRow]:
+        """As `known`, one by one: all as they are when the first one is asked for."""
         workspace = self._workspaces.get(slug)
-        return workspace.rows.of(identity) if workspace else ()
+        return iter(()) if workspace is None else workspace.rows.each(identity)
 
     def __contains__(self, slug: Slug) -> bool:
         """Whether a workspace is in memory. If not, `known` and `identities` say nothing of it."""

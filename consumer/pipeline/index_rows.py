@@ -7,7 +7,7 @@ packed into one byte array. They are unpacked when the document is asked for.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import blake2b
@@ -26,6 +26,10 @@ from consumer.model.version import DocumentVersion
 _DOCUMENT_BYTES = 160
 _SOURCE_BYTES = 100
 _WORKSPACE_BYTES = 2_000
+
+# Up to here all rows of a document are packed anew when some are taken out: less than 1 ms. A large
+# one goes in hundreds of requests, and would be packed anew for each.
+_SMALL_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,7 @@ class IndexedRows:
         self._follows_source = "source_url" in identity.template.placeholders
         self._packed: dict[Identity, bytearray] = {}
         self._sources: dict[bytes, Identity] = {}
+        self._left: dict[Identity, set[Location]] = {}  # of large ones that lost some
         self._bytes = 0
 
     def __bool__(self) -> bool:
@@ -84,10 +89,17 @@ class IndexedRows:
 
     def of(self, identity: Identity) -> tuple[StoredRow, ...]:
         """The units of one document, each location once."""
+        return tuple(self.each(identity))
+
+    def each(self, identity: Identity) -> Iterator[StoredRow]:
+        """As `of`, one by one: all as they are when the first one is asked for."""
         packed = self._packed.get(identity)
         if packed is None:
-            return ()
-        return tuple({row[0]: _row(row, identity) for row in _unpacked(packed)}.values())
+            return
+        rows = {row[0]: row for row in self._rows(identity, packed)}
+        versions: dict[tuple[Any, ...], DocumentVersion] = {}  # few, of many rows
+        for row in rows.values():
+            yield _row(row, identity, versions)
 
     def put(self, unit: StoredUnit) -> None:
         """Add a unit; a location that is there already is replaced."""
@@ -101,6 +113,8 @@ class IndexedRows:
             # cost n² steps. `of` takes the last one.
             rows += packed
             self._bytes += len(packed)
+        if (left := self._left.get(identity)) is not None:
+            left.add(unit.location)
         if not self._follows_source and source_url:
             self._sources[_hash(source_url)] = identity
 
@@ -109,13 +123,27 @@ class IndexedRows:
         packed = self._packed.get(identity)
         if packed is None:
             return
-        kept = b"".join(_pack(row) for row in _unpacked(packed) if row[0] not in locations)
+        left = self._left.pop(identity, None)
+        if left is None:
+            left = {row[0] for row in _unpacked(packed)}
+        before = len(left)
+        left.difference_update(locations)
+        if left and len(packed) > _SMALL_BYTES:
+            self._left[identity] = left
+            if before.bit_length() // 3 == len(left).bit_length() // 3:
+                return  # packed anew only when an eighth is left
+        kept = b"".join(_pack(row) for row in _unpacked(packed) if row[0] in left)
         self._bytes += len(kept) - len(packed)
         if kept:
             self._packed[identity] = bytearray(kept)
         else:
             del self._packed[identity]
             self._bytes -= len(identity)
+
+    def _rows(self, identity: Identity, packed: bytearray) -> Iterable[list[Any]]:
+        left = self._left.get(identity)
+        rows = _unpacked(packed)
+        return rows if left is None else (row for row in rows if row[0] in left)
 
     def sharing(self, source_url: str, identity: Identity) -> Identity | None:
         """Another identity that a document of this source is stored under, the newest one."""
@@ -139,9 +167,14 @@ def _unpacked(packed: bytearray) -> list[list[Any]]:
     return rows
 
 
-def _row(row: list[Any], identity: Identity) -> StoredRow:
+def _row(
+    row: list[Any], identity: Identity, versions: dict[tuple[Any, ...], DocumentVersion]
+) -> StoredRow:
     location, instant, partition, offset, chunk_ids, *digests = row
-    version = DocumentVersion(datetime.fromisoformat(instant), partition, offset)
+    of = instant, partition, offset
+    if (version := versions.get(of)) is None:
+        version = DocumentVersion(datetime.fromisoformat(instant), partition, offset)
+        versions[of] = version
     return StoredRow(location, version, tuple(digests), identity, chunk_ids)
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 
 import structlog
@@ -30,6 +30,7 @@ from consumer.pipeline.ports import Delivery, Poll, RightToWork
 from consumer.pipeline.right_to_work import DocumentRight
 from consumer.pipeline.settle import Settler
 from consumer.resilience.fence import Fence, FenceClosedError
+from consumer.telemetry.instrumentation import join_trace
 from consumer.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)
@@ -41,7 +42,7 @@ class Journey:
     """See the module's docstring.
 
     Args:
-        read: bytes to event; never raises.
+        read: bytes to event, without holding the loop; never raises.
         queues: keep the order of each identity.
         bounds: how much may be in flight.
         clock: monotonic seconds.
@@ -50,7 +51,7 @@ class Journey:
     def __init__(
         self,
         poll: Poll,
-        read: Callable[[Record], Event],
+        read: Callable[[Record], Awaitable[Event]],
         applier: Applier,
         settler: Settler,
         doubts: Doubts,
@@ -106,10 +107,16 @@ class Journey:
             async with AsyncExitStack() as unless_started:
                 unless_started.push_async_callback(place.leave)
                 delivery = await self._next()
+                # A poll that finds a record in memory does not wait: events that were settled
+                # before would pass in a row, with no heartbeat between them.
+                await asyncio.sleep(0)
+                event = await self._admitted(delivery, place)
+                if event is None:
+                    continue
                 if delivery.settled_before:
-                    self._skip(delivery)
-                elif await self._admitted(delivery, place):
-                    self._start(work, delivery, place)
+                    self._skip(delivery, event)
+                else:
+                    self._start(work, delivery, event, place)
                     unless_started.pop_all()
 
     async def _next(self) -> Delivery:
@@ -122,27 +129,32 @@ class Journey:
             if delivery is not None:
                 return delivery
 
-    async def _admitted(self, delivery: Delivery, place: Place) -> bool:
-        """Take the record's bytes out of the budget; False when its partition went meanwhile."""
+    async def _admitted(self, delivery: Delivery, place: Place) -> Event | None:
+        """Take the record's bytes out of the budget, and read it.
+
+        None when its partition went meanwhile. The next record waits for it: only so do events
+        enter their queues in the order of polling.
+        """
         try:
             async with self._stop.waiting(), delivery.fence.waiting():
-                await place.fill(delivery.record.size)
+                if not delivery.settled_before:
+                    await place.fill(delivery.record.size)
+                return await self._read(delivery.record)
         except FenceClosedError:
             self._stop.check()
-            return False
-        return True
+            return None
 
-    def _skip(self, delivery: Delivery) -> None:
+    def _skip(self, delivery: Delivery, event: Event) -> None:
         """Pass a record whose result Kafka has; older versions of its document stay superseded."""
-        event = self._read(delivery.record)
         if delivery.carried_out_before:
             self._applier.remember(event)
         self._doubts.settled_before(delivery, event)
         self._metrics.skipped_records.inc()
         log.info("document.skipped", at=str(event.record.at), identity=event.identity)
 
-    def _start(self, work: asyncio.TaskGroup, delivery: Delivery, place: Place) -> None:
-        event = self._read(delivery.record)
+    def _start(
+        self, work: asyncio.TaskGroup, delivery: Delivery, event: Event, place: Place
+    ) -> None:
         self._doubts.received(delivery, event)
         turn = self._turn(event)
         task = work.create_task(self._carry(delivery, event, turn, place))
@@ -162,6 +174,7 @@ class Journey:
         structlog.contextvars.bind_contextvars(
             trace_id=event.trace_id, topic=at.topic, partition=at.partition, offset=at.offset
         )
+        join_trace(event.record.headers, event.trace_id)
         started = self._clock()
         with self._metrics.documents_in_flight.track_inprogress():
             try:

@@ -1,108 +1,185 @@
-"""The poison probe: is it this chunk's text that AnythingLLM's embedder can't take?
+"""The poison probe: is it this chunk that fails, or would anything of its length and kind?
 
-It is made when a chunk has used up its attempts. The chunk's own text and a control text are sent
-to the embedder in random alternation; nothing is stored. What is always true:
+It asks for one pair at a time: the same call with the chunk's own text and with a control text
+(`control_text`), in random order: against a server that fails every second call a strict
+alternation would blame whoever is always second. Three calls can be compared (`ComparedCall`):
 
-- If the own text passes once, the chunk is acquitted. Whatever is wrong, it is not what it says.
-- The chunk is blamed only when chance can't explain that its text failed each time while the
-  control passed (`consumer.resilience.blame`).
-- If the control fails as well, it is not known whose fault it is. The circuit notes it, and the
-  chunk waits.
+- Embedding: nothing is stored.
+- Storing, where the embedder takes its text: each is stored as a test document, and removed.
+- Uploading, where that goes well too: a chunk's own upload failed, and one or two controls at
+  random are stored.
+
+What a pair shows is counted in a `Comparison`. What is always true:
+
+- Few pairs are made at a time, over all documents. Where each call takes minutes, uploads of others
+  keep their slots; a chunk that finds no turn soon is compared later.
+- A pair that a rest or an outage of everything cut short says nothing.
 """
 
 from __future__ import annotations
 
+import asyncio
 import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from enum import Enum, auto
+from typing import Protocol
 
-from consumer.model.fault import Failure
+from consumer.model.fault import Failure, Fault
 from consumer.model.names import Slug, TraceId
+from consumer.pipeline.control_text import control_text, kind_of
 from consumer.pipeline.ports import RightToWork, Storage
 from consumer.pipeline.request_slots import RequestSlots
-from consumer.resilience.blame import Tally, is_blamed
+from consumer.resilience.blame import Comparison
 
-CONTROL_TEXT = "A plain sentence that every embedder can embed."
-_MOST_PAIRS = 60  # beside a poison text the control fails at random; more pairs would take minutes
-_DOWN = Tally(3, 3)  # controls in a row without one success: this is an outage
+_AT_ONCE = 2  # pairs; each holds one request slot at a time
+_TURN_SECONDS = 5.0  # a document keeps its place in flight meanwhile
+_VARIANTS = 2**32
 
 
-class ProbeVerdict(Enum):
-    """What the probe says of the chunk."""
+class NoTurn(Exception):
+    """Others are being compared, and it takes long: nothing was asked."""
 
-    BLAMED = auto()
-    ACQUITTED = auto()
-    UNDECIDED = auto()
+
+class CutShort(Exception):
+    """Something ended the pair that says nothing of either text."""
 
 
 @dataclass(frozen=True, slots=True)
-class ProbeEvidence:
-    """A verdict and what it rests on."""
+class Suspect:
+    """What is compared: a text on its way into a workspace.
 
-    verdict: ProbeVerdict
-    own_failures: int
-    controls: Tally
+    Args:
+        slug: the workspace.
+        text: its own.
+        right: checked before every request.
+        trace_id: sent to AnythingLLM.
+    """
 
-    def __str__(self) -> str:
-        passed = self.controls.attempts - self.controls.failures
-        return (
-            f"the embedder refused its text {self.own_failures} of {self.own_failures} times"
-            f" while {passed} of {self.controls.attempts} control texts passed"
-        )
+    slug: Slug
+    text: str
+    right: RightToWork
+    trace_id: TraceId
+
+
+class _Ask(Protocol):
+    """Sends a text somewhere; what that met, None: it went well."""
+
+    async def __call__(self, suspect: Suspect, text: str, *, is_own: bool) -> Failure | None: ...
 
 
 class PoisonProbe:
     """See the module's docstring.
 
     Args:
-        storage: has the embedder.
+        storage: has the embedder, and takes test documents.
         slots: shared with uploads.
-        rng: shuffles own text and control.
+        rng: shuffles own text and control, and varies controls.
     """
 
     def __init__(self, storage: Storage, slots: RequestSlots, rng: random.Random) -> None:
         self._storage = storage
         self._slots = slots
         self._rng = rng
+        self._turns = asyncio.Semaphore(_AT_ONCE)
 
-    async def judge(
-        self, slug: Slug, text: str, right: RightToWork, *, trace_id: TraceId
-    ) -> ProbeEvidence:
-        """Probe until it is clear whose fault it is, or that this can't be known now.
+    async def embedding(self, suspect: Suspect, so_far: Comparison) -> Comparison | None:
+        """Compare how both are embedded; None where its own text was: it is acquitted.
 
         Raises:
+            NoTurn: see there.
+            CutShort: see there.
             FenceClosedError: the right to go on ended.
         """
-        own, controls = 0, Tally()
-        for _ in range(_MOST_PAIRS):
+        return await self._pair(suspect, so_far, self._embed)
+
+    async def storing(self, suspect: Suspect, so_far: Comparison) -> Comparison | None:
+        """Compare how both are stored; as `embedding`."""
+        return await self._pair(suspect, so_far, self._store)
+
+    async def uploading(self, suspect: Suspect, failure: Failure, so_far: Comparison) -> Comparison:
+        """Compare its upload, which failed, with uploads of controls.
+
+        Raises:
+            NoTurn: see there.
+            CutShort: see there.
+            FenceClosedError: the right to go on ended.
+        """
+        so_far = _with_own(so_far, failure)
+        async with self._turn(suspect.right):
+            for _ in range(self._rng.choice((1, 2))):
+                failed = await self._store(suspect, self._control(suspect.text), is_own=False)
+                so_far = so_far.with_control(failed=failed is not None)
+        return so_far
+
+    async def _pair(self, suspect: Suspect, so_far: Comparison, ask: _Ask) -> Comparison | None:
+        async with self._turn(suspect.right):
             for is_own in self._rng.sample((True, False), 2):
-                asked = text if is_own else CONTROL_TEXT
-                failure = await self._ask(slug, asked, right, trace_id)
-                if failure is not None and not failure.fault.is_counted:
-                    return ProbeEvidence(ProbeVerdict.UNDECIDED, own, controls)
+                text = suspect.text if is_own else self._control(suspect.text)
+                failure = await ask(suspect, text, is_own=is_own)
                 if not is_own:
-                    controls = controls.with_one(failed=failure is not None)
+                    so_far = so_far.with_control(failed=failure is not None)
                 elif failure is None:
-                    return ProbeEvidence(ProbeVerdict.ACQUITTED, own, controls)
+                    return None
                 else:
-                    own += 1
-            if is_blamed(own, controls):
-                return ProbeEvidence(ProbeVerdict.BLAMED, own, controls)
-            if controls == _DOWN:
-                break
-        return ProbeEvidence(ProbeVerdict.UNDECIDED, own, controls)
+                    so_far = _with_own(so_far, failure)
+        return so_far
+
+    @asynccontextmanager
+    async def _turn(self, right: RightToWork) -> AsyncIterator[None]:
+        try:
+            async with right.short(), asyncio.timeout(_TURN_SECONDS):
+                await self._turns.acquire()
+        except TimeoutError:
+            raise NoTurn from None
+        try:
+            yield
+        finally:
+            self._turns.release()
+
+    def _control(self, text: str) -> str:
+        return control_text(len(text), kind_of(text), self._rng.randrange(_VARIANTS))
+
+    async def _embed(self, suspect: Suspect, text: str, *, is_own: bool) -> Failure | None:
+        async def embed() -> None:
+            await self._storage.embeds(text, trace_id=suspect.trace_id)
+
+        return await self._ask(suspect, embed, is_own=is_own)
+
+    async def _store(self, suspect: Suspect, text: str, *, is_own: bool) -> Failure | None:
+        async def store() -> None:
+            await self._storage.store_control(
+                suspect.slug, text, trace_id=suspect.trace_id, check=suspect.right.check
+            )
+
+        return await self._ask(suspect, store, is_own=is_own)
 
     async def _ask(
-        self, slug: Slug, text: str, right: RightToWork, trace_id: TraceId
+        self, suspect: Suspect, request: Callable[[], Awaitable[None]], *, is_own: bool
     ) -> Failure | None:
-        async def embed() -> None:
-            await self._storage.embeds(text, trace_id=trace_id)
-
         def counts(failure: Failure) -> bool:
-            return text is CONTROL_TEXT or not failure.fault.is_counted
+            # A row of poison documents must not look like an outage; a dead embedder must.
+            return not is_own or not may_be_its_own(failure)
 
         try:
-            await self._slots.send(slug, embed, right, counts=counts)
+            await self._slots.send(suspect.slug, request, suspect.right, counts=counts)
         except Failure as failure:
+            if failure.pending or failure.fault is Fault.BUSY:
+                raise CutShort from failure
+            if is_own and not may_be_its_own(failure):
+                raise CutShort from failure
             return failure
         return None
+
+
+def may_be_its_own(failure: Failure) -> bool:
+    """Whether a text may be to blame for it: the server's answer, silence, or an intermediary's."""
+    if failure.pending:
+        return False
+    return failure.fault.is_counted or (failure.fault is Fault.THEIRS and failure.by_intermediary)
+
+
+def _with_own(comparison: Comparison, failure: Failure) -> Comparison:
+    return comparison.with_own(
+        by_intermediary=failure.by_intermediary, unanswered=failure.unanswered
+    )

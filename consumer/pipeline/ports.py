@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from consumer.model.difference import ComparableUnit
+from consumer.model.document import ProcessedDocument
 from consumer.model.listing import Listed
 from consumer.model.marker import Marker, StoredUnit, Unit
 from consumer.model.names import Location, Slug, TraceId
@@ -42,6 +43,11 @@ class UnitUpload(Protocol):
     @property
     def removed(self) -> Sequence[StoredUnit]:
         """What its attempts have removed, or found to be gone; a listing may have shown it."""
+        ...
+
+    @property
+    def going(self) -> Sequence[Location]:
+        """What a removal that an attempt has sent may still take."""
         ...
 
     async def abandon(self) -> None:
@@ -181,6 +187,12 @@ class Storage(Protocol):
 
     async def embeds(self, text: str, *, trace_id: TraceId) -> None:
         """Have the embedder embed a text as an upload would; nothing is stored."""
+        ...
+
+    async def store_control(
+        self, slug: Slug, text: str, *, trace_id: TraceId, check: Callable[[], None]
+    ) -> None:
+        """Store a test document as an upload would, and remove it; ``check`` as in `upload`."""
         ...
 
     def distrust(self, slug: Slug) -> None:
@@ -324,6 +336,9 @@ Poll = Callable[[float], Awaitable[Delivery | None]]
 
 Permits = Callable[[Slug], bool]
 """Whether a workspace may be touched, by its slug."""
+
+DecodeApart = Callable[[bytes], Awaitable[ProcessedDocument]]
+"""Decodes a heavy event's value as `consumer.pipeline.decode.decode`, without holding the loop."""
 
 IsAssigned = Callable[[], bool]
 """Whether any partition is ours at the moment."""

@@ -21,7 +21,8 @@ from consumer.model.outcome import FailureReason, Refused
 from consumer.model.record import Record
 from consumer.model.routing import Collisions, Routing, Unroutable
 from consumer.model.version import version_of
-from consumer.pipeline.decode import DecodeLimits, Malformed, decode
+from consumer.pipeline.decode import DecodeLimits, Malformed, decode, is_heavy
+from consumer.pipeline.ports import DecodeApart
 from consumer.telemetry.metrics import Metrics
 from consumer.telemetry.trace import trace_id_of
 
@@ -65,9 +66,30 @@ class Reader:
         if record.value is None:
             return self._tombstone(record)
         try:
-            document = decode(record.value, self._limits)
+            return self._document(record, decode(record.value, self._limits))
         except Malformed as malformed:
             return self._malformed(record, malformed)
+
+    async def read_apart(self, record: Record, decode_apart: DecodeApart) -> Event:
+        """As `read`, without holding the loop for long.
+
+        Args:
+            record: what to read.
+            decode_apart: as `decode`, for a heavy value, elsewhere.
+        """
+        value = None if record.unreadable is not None else record.value
+        if value is None or not is_heavy(value, self._limits):
+            return self.read(record)
+        at = record.at
+        place = {"topic": at.topic, "partition": at.partition, "offset": at.offset}
+        try:
+            with structlog.contextvars.bound_contextvars(**place):
+                document = await decode_apart(value)
+            return self._document(record, document)
+        except Malformed as malformed:
+            return self._malformed(record, malformed)
+
+    def _document(self, record: Record, document: ProcessedDocument) -> Event:
         identity = self._identity.of(document)
         self._note(record, document, identity)
         body = self._routed(record, document, identity)

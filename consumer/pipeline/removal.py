@@ -168,7 +168,7 @@ class Remover:
         except Failure as failure:
             self._gates.note(failure)
             batch.doubt_ends = before
-            if failure.ambiguous or failure.unproven:
+            if failure.ambiguous or (failure.unproven and not failure.left):
                 batch.doubt_ends = self._clock() + self._ambiguity
                 await self._look(batch)
             return failure

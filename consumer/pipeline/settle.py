@@ -8,6 +8,7 @@ the same event id.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -29,8 +30,10 @@ from consumer.model.outcome import (
     Superseded,
 )
 from consumer.model.record import Headers, Record
+from consumer.pipeline.long_work import beside
 from consumer.pipeline.ports import Publish, TooLarge
 from consumer.telemetry.metrics import Metrics
+from consumer.telemetry.repeats import RepeatedLine
 
 log = structlog.get_logger(__name__)
 
@@ -62,6 +65,7 @@ class Settler:
     Args:
         now: wall clock, aware.
         refused_pause: seconds until a topic that takes nothing is tried again.
+        clock: monotonic seconds.
     """
 
     def __init__(
@@ -72,12 +76,14 @@ class Settler:
         metrics: Metrics,
         now: Callable[[], datetime],
         refused_pause: float = 10.0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._publish = publish
         self._address = address
         self._metrics = metrics
         self._now = now
         self._refused_pause = refused_pause
+        self._refusals = RepeatedLine(clock)
 
     async def settle(self, event: Event, outcome: Outcome, *, seconds: float) -> None:
         """Publish the dead letter, where there is one, and the result.
@@ -87,7 +93,8 @@ class Settler:
             outcome: what became of it.
             seconds: how long the journey took.
         """
-        result = result_of(outcome, self._about(event, outcome))
+        about = self._about(event, outcome)
+        result = await beside(lambda: result_of(outcome, about), _chunks_in(outcome))
         cause = cause_of(outcome)
         if cause is not None:
             await self._publish_letter(event, cause, result)
@@ -117,7 +124,8 @@ class Settler:
         headers: Headers = (("trace_id", result.trace_id.encode()),)
         topic = self._address.results
         try:
-            await self._publish(topic, key, result.encode(), headers)
+            value = await beside(result.encode, result.total_chunks)
+            await self._publish(topic, key, value, headers)
         except TooLarge as error:
             # Its topic takes less than it should. Without an answer the event would come again
             # and again, and the process would die of it each time.
@@ -144,16 +152,24 @@ class Settler:
             try:
                 await self._publish(topic, key, value, headers)
             except TooLarge as error:
-                log.error(
-                    "publish.refused",
-                    topic=topic,
-                    error=str(error),
-                    consequence="nothing is committed until the topic takes it; tried again",
-                    what_to_do=f"raise max.message.bytes of {topic}; `check` says to what",
-                )
+                self._log_refused(topic, error)
                 await asyncio.sleep(self._refused_pause)
             else:
                 return
+
+    def _log_refused(self, topic: str, error: TooLarge) -> None:
+        repeats = self._refusals.happened(topic)
+        if repeats is None:
+            return
+        log.error(
+            "publish.refused",
+            topic=topic,
+            error=str(error),
+            failures=repeats.count,
+            failures_by_topic=repeats.by_subject,
+            consequence="nothing is committed until the topic takes it; tried again",
+            what_to_do=f"raise max.message.bytes of {topic}; `check` says to what",
+        )
 
     def _letter(
         self, event: Event, record: Record | Reference, cause: Cause, result: UploadResult
@@ -203,6 +219,16 @@ class Settler:
             errors=result.errors[:3],
             duration_ms=result.duration_ms,
         )
+
+
+def _chunks_in(outcome: Outcome) -> int:
+    match outcome:
+        case Applied():
+            return len(outcome.uploaded) + len(outcome.unchanged) + len(outcome.failed)
+        case Deleted():
+            return len(outcome.kept)
+        case Superseded() | Refused():
+            return 0
 
 
 def cause_of(outcome: Outcome) -> Cause | None:

@@ -202,8 +202,9 @@ class Sweep:
 
     async def _uncertain_for(self) -> float:
         """Seconds in which nobody knows which copy a former owner that died is removing."""
+        rows_prove = await self._storage.rows_prove(trace_id=_NO_TRACE)  # `is_proven` goes by it
         taken_over_at = self._taken_over_at()
-        if taken_over_at is None or await self._storage.rows_prove(trace_id=_NO_TRACE):
+        if taken_over_at is None or rows_prove:
             return 0.0
         return taken_over_at + self._looks.ambiguity - self._clock()
 
@@ -268,7 +269,8 @@ class Sweep:
         is_proven = self._storage.is_proven
         left_over = self._carried_out.known(slug, identity).left_over(stored, is_proven)
         # Only then: the copy that stays must not be one that goes for another reason.
-        rest = [unit for unit in stored if unit not in left_over]
+        goes = {unit.location for unit in left_over}
+        rest = [unit for unit in stored if unit.location not in goes]
         doubles = doubles_in(rest, is_proven)
         return [
             *left_over,

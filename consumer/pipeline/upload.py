@@ -27,10 +27,12 @@ from consumer.pipeline.backoff import Backoff
 from consumer.pipeline.doubts import Doubts
 from consumer.pipeline.erasure import Ending, Erased, Eraser, content_of
 from consumer.pipeline.gates import Gates
-from consumer.pipeline.giving_up import GivingUp
+from consumer.pipeline.giving_up import GivingUp, UnitStep
 from consumer.pipeline.index import Index
 from consumer.pipeline.index_rows import AnyStored
+from consumer.pipeline.long_work import in_slices
 from consumer.pipeline.plan import Plan
+from consumer.pipeline.poison_probe import may_be_its_own
 from consumer.pipeline.ports import RightToWork, Storage
 from consumer.pipeline.request_slots import RequestSlots
 from consumer.pipeline.upload_state import PendingUnit, UploadState
@@ -129,14 +131,17 @@ class Uploader:
             PlanOutdated: the workspace vanished, or others may have changed it while it did not
                 work, so what was stored there may be gone.
         """
-        work = UploadState(plan, right, trace_id, self._pending(plan, right, trace_id))
+        work = UploadState(plan, right, trace_id, await self._pending(plan, right, trace_id))
         uploads = [pending.upload for pending in work.pending]
         try:
             if work.pending:
                 await self._upload(work, is_replay=is_replay)
         finally:
+            self._giving_up.over(work)
             if any(upload.may_still_come for upload in uploads):
                 self._doubts.note(plan.slug, identity, plan.version)
+            if going := [location for upload in uploads for location in upload.going]:
+                self._doubts.note_removal(plan.slug, identity, going)
         self._check(work)
         erased = _NOTHING
         leaves_something = self._eraser.leaves_something(plan.slug, identity)
@@ -159,7 +164,9 @@ class Uploader:
         if self._index.epoch(work.slug) != work.plan.epoch:
             raise PlanOutdated(work.slug, work.uploaded, erased)
 
-    def _pending(self, plan: Plan, right: RightToWork, trace_id: TraceId) -> list[PendingUnit]:
+    async def _pending(
+        self, plan: Plan, right: RightToWork, trace_id: TraceId
+    ) -> list[PendingUnit]:
         def pending(unit: Unit) -> PendingUnit:
             def check() -> None:
                 right.check()
@@ -170,7 +177,7 @@ class Uploader:
             made = PendingUnit(unit, upload)
             return made
 
-        return [pending(unit) for unit in plan.missing]
+        return await in_slices(pending(unit) for unit in plan.missing)
 
     async def _upload(self, work: UploadState, *, is_replay: bool) -> None:
         """Round after round, until every chunk's fate is known."""
@@ -186,7 +193,8 @@ class Uploader:
                 return
             rounds += 1
             failures = [pending.last for pending in work.pending if pending.last]
-            await self._backoff.pause(rounds, failures, work.right, work.slug)
+            due = self._giving_up.due_in(work)
+            await self._backoff.pause(rounds, failures, work.right, work.slug, due=due)
             if any(failure.workspace_gone for failure in failures):
                 self._index.forget(work.slug)
                 # If only uploads say so, the workspace would be found and tried for ever.
@@ -234,26 +242,44 @@ class Uploader:
 
     async def _attempts(self, pending: PendingUnit, work: UploadState) -> bool:
         """One round of attempts; whether the unit's fate is known."""
+        step = await self._giving_up.before(pending, work)
+        if step is UnitStep.GIVE_UP:
+            return await self._given_up(pending, work)
+        if step is UnitStep.WAIT:
+            return False
+        failure = await self._failure_of_round(pending, work)
+        if failure is None:
+            return not pending.is_uploaded
+        if failure.fault is Fault.DOCUMENT:
+            refused = pending.failed(failure, FailureReason.REJECTED)
+            await self._give_up(pending, work, pending.given_up or refused)
+            return True
+        is_looked_for = failure.pending and pending.is_blocked
+        if not may_be_its_own(failure) and not is_looked_for:
+            return False
+        if not await self._giving_up.after(pending, failure, work):
+            return False
+        return await self._given_up(pending, work)
+
+    async def _failure_of_round(self, pending: PendingUnit, work: UploadState) -> Failure | None:
+        """What the last attempt of a round met; None: nothing."""
         failure: Failure | None = None
-        for attempt in range(1, self._policy.attempts + 1):
+        for attempt in range(1, self._giving_up.attempts_of(pending) + 1):
             if attempt > 1:
                 async with work.right.short():
                     await asyncio.sleep(self._policy.delay(attempt - 1, self._rng))
             failure = await self._attempt(pending, work)
-            if failure is None:
-                return not pending.is_uploaded
-            if failure.fault is Fault.DOCUMENT:
-                refused = pending.failed(failure, FailureReason.REJECTED)
-                await self._give_up(pending, work, pending.given_up or refused)
-                return True
-            if failure.fault is not Fault.UNCLEAR:
-                return False
+            if failure is None or failure.fault is not Fault.UNCLEAR:
+                return failure
             if failure.ambiguous:
                 break  # another attempt at once would only look for this one
-        if failure is None or not await self._giving_up.decide(pending, failure, work):
-            return False
-        if failure.ambiguous:
-            return False  # its last upload may still take effect, so it is looked for once more
+        return failure
+
+    async def _given_up(self, pending: PendingUnit, work: UploadState) -> bool:
+        """Give a unit up for good, unless its last upload may still take effect."""
+        failure = pending.failure
+        if failure is not None and (failure.ambiguous or failure.by_intermediary):
+            return False  # it is looked for once more
         await self._give_up(pending, work, pending.given_up)
         return True
 
@@ -278,7 +304,7 @@ class Uploader:
         pending.last = failure
         if failure.pending:
             return
-        if failure.fault.is_counted:
+        if may_be_its_own(failure):
             pending.attempts += 1
         self._metrics.upload_failures.labels(failure.fault.value).inc()
         log.info(
@@ -302,6 +328,7 @@ class Uploader:
     async def _send(self, pending: PendingUnit, work: UploadState) -> None:
         async def attempt() -> StoredUnit | None:
             metrics = self._metrics
+            self._giving_up.sends(pending)
             with metrics.chunks_in_flight.track_inprogress(), metrics.upload_seconds.time():
                 try:
                     return await pending.upload.attempt()
@@ -313,6 +340,7 @@ class Uploader:
         pending.is_uploaded = stored is None
         if stored is None:
             return
+        self._giving_up.stored(pending)
         self._index.stored(work.slug, stored)
         work.uploaded.extend(chunk.id for chunk in pending.unit.chunks)
 

@@ -7,7 +7,7 @@ wrong are not reported: its default stands in for it and would only confuse.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from urllib.parse import urlsplit
@@ -53,21 +53,47 @@ def topics_differ(settings: Settings) -> Iterator[Broken]:
 
 
 def sasl_is_whole(settings: Settings) -> Iterator[Broken]:
-    """SASL needs a user and a password; either without SASL would be ignored silently."""
+    """SASL needs a user and a password, or a client at a token endpoint.
+
+    The other ones of these, or any of them without SASL, would be ignored silently.
+    """
     kafka = settings.kafka
-    given = {
+    passwords: dict[str, object] = {
         "KAFKA_SASL_USERNAME": kafka.sasl_username,
         "KAFKA_SASL_PASSWORD": kafka.sasl_password,
     }
-    protocol = kafka.security_protocol
-    for name, value in given.items():
-        if protocol.startswith("SASL_") and value is None:
-            yield Broken(
-                (name, "KAFKA_SECURITY_PROTOCOL"),
-                f"is needed with KAFKA_SECURITY_PROTOCOL={protocol}",
-            )
-        if not protocol.startswith("SASL_") and value is not None:
+    tokens: dict[str, object] = {
+        "KAFKA_SASL_OAUTH_TOKEN_ENDPOINT": kafka.sasl_oauth_token_endpoint,
+        "KAFKA_SASL_OAUTH_CLIENT_ID": kafka.sasl_oauth_client_id,
+        "KAFKA_SASL_OAUTH_CLIENT_SECRET": kafka.sasl_oauth_client_secret,
+    }
+    optional: dict[str, object] = {
+        "KAFKA_SASL_OAUTH_SCOPE": kafka.sasl_oauth_scope,
+        "KAFKA_SASL_OAUTH_EXTENSIONS": kafka.sasl_oauth_extensions,
+        "KAFKA_SASL_OAUTH_CAFILE": kafka.sasl_oauth_cafile,
+    }
+    protocol, bearer = kafka.security_protocol, kafka.sasl_mechanism == "OAUTHBEARER"
+    needed, others = (tokens, passwords) if bearer else (passwords, tokens | optional)
+    if not protocol.startswith("SASL_"):
+        for name in _given(passwords | tokens | optional):
             yield Broken((name, "KAFKA_SECURITY_PROTOCOL"), _unused(protocol, needed="SASL_SSL"))
+        return
+    for name in (name for name, value in needed.items() if value is None):
+        yield Broken(
+            (name, "KAFKA_SECURITY_PROTOCOL", "KAFKA_SASL_MECHANISM"),
+            f"is needed with KAFKA_SECURITY_PROTOCOL={protocol}"
+            + (" and KAFKA_SASL_MECHANISM=OAUTHBEARER" if bearer else ""),
+        )
+    for name in _given(others):
+        yield Broken(
+            (name, "KAFKA_SASL_MECHANISM"),
+            f"has no effect with KAFKA_SASL_MECHANISM={kafka.sasl_mechanism}: leave it away"
+            + ("" if bearer else ", or set that to OAUTHBEARER"),
+        )
+
+
+def _given(values: Mapping[str, object]) -> Iterator[str]:
+    return (name for name, value in values.items() if value is not None)
 
 
 def tls_is_whole(settings: Settings) -> Iterator[Broken]:
@@ -162,15 +188,32 @@ def broken_rules(settings: Settings) -> Iterator[Broken]:
 
 def doubts(settings: Settings) -> Iterator[str]:
     """Allowed, but worth a line in the log: secrets that travel readable."""
-    if settings.kafka.security_protocol == "SASL_PLAINTEXT":
+    kafka = settings.kafka
+    if kafka.security_protocol == "SASL_PLAINTEXT" and kafka.sasl_mechanism == "OAUTHBEARER":
+        yield (
+            "KAFKA_SECURITY_PROTOCOL=SASL_PLAINTEXT: documents and tokens travel readable;"
+            " SASL_SSL hides both"
+        )
+    elif kafka.security_protocol == "SASL_PLAINTEXT":
         yield (
             "KAFKA_SECURITY_PROTOCOL=SASL_PLAINTEXT: documents travel readable, and with"
             " KAFKA_SASL_MECHANISM=PLAIN the password too; SASL_SSL hides both"
         )
-    endpoint = urlsplit(settings.anythingllm.endpoint)
-    host = endpoint.hostname or ""
-    if endpoint.scheme == "http" and "." in host and not host.startswith(_LOCAL):
+    if (host := _readable_host(kafka.sasl_oauth_token_endpoint or "")) is not None:
+        yield (
+            f"KAFKA_SASL_OAUTH_TOKEN_ENDPOINT: the client secret travels readable to {host};"
+            " https:// hides it"
+        )
+    if (host := _readable_host(settings.anythingllm.endpoint)) is not None:
         yield (f"ANYTHINGLLM_ENDPOINT: the API key travels readable to {host}; https:// hides it")
+
+
+def _readable_host(url: str) -> str | None:
+    """The host that gets what is sent there readable, where it is another machine."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    away = parts.scheme == "http" and "." in host and not host.startswith(_LOCAL)
+    return host if away else None
 
 
 def _unused(protocol: str, *, needed: str) -> str:

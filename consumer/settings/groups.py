@@ -25,6 +25,7 @@ from consumer.settings.kinds import (
     SettingKind,
     choice,
     count,
+    extensions,
     flag,
     header_secret,
     parsed,
@@ -37,6 +38,7 @@ from consumer.settings.kinds import (
     size,
     slug_patterns,
     text,
+    token_url,
     topic,
     url,
 )
@@ -111,15 +113,45 @@ class KafkaSettings:
         choice("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"),
         "How to speak to the brokers; without `SSL` documents and passwords travel readable.",
     )
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = setting(
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] = setting(
         "PLAIN",
-        choice("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"),
+        choice("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"),
         "How to prove who we are, where the protocol is one of `SASL_…`.",
     )
     sasl_username: str | None = setting(
         None, text("any text", r"[^\x00\r\n]+"), "User name for `SASL_…`."
     )
     sasl_password: SecretStr | None = setting(None, secret(), "Password for `SASL_…`.")
+    sasl_oauth_token_endpoint: str | None = setting(
+        None,
+        token_url(),
+        "For `OAUTHBEARER`: where tokens are asked for (client credentials).",
+    )
+    sasl_oauth_client_id: str | None = setting(
+        None, text("any text", r"[^\x00\r\n]+"), "Our name at the token endpoint."
+    )
+    sasl_oauth_client_secret: SecretStr | None = setting(
+        None, secret(), "Our secret at the token endpoint."
+    )
+    sasl_oauth_scope: str | None = setting(
+        None,
+        text("scopes with blanks between", r"[!#-\[\]-~]+( [!#-\[\]-~]+)*"),
+        "What the token shall be good for; none: what the token endpoint decides.",
+    )
+    sasl_oauth_extensions: tuple[tuple[str, str], ...] | None = setting(
+        None,
+        extensions(),
+        "What the brokers want to hear beside the token (Confluent Cloud:"
+        " `logicalCluster=lkc-…,identityPoolId=pool-…`).",
+    )
+    sasl_oauth_client_auth: Literal["basic", "post"] = setting(
+        "basic",
+        choice("basic", "post"),
+        "How id and secret travel: as HTTP Basic, or in the request's body.",
+    )
+    sasl_oauth_cafile: Path | None = setting(
+        None, readable_file(), "Certificates to trust for the token endpoint; none: the system's."
+    )
     ssl_cafile: Path | None = setting(
         None, readable_file(), "Certificates to trust; none: those of the system."
     )
@@ -150,6 +182,12 @@ class KafkaSettings:
         choice("earliest", "latest"),
         "Where a group without committed offsets starts; `latest` skips what is there already.",
     )
+    compression: Literal["none", "gzip", "lz4", "snappy", "zstd"] = setting(
+        "lz4",
+        choice("none", "gzip", "lz4", "snappy", "zstd"),
+        "How results and dead letters are compressed; a broker that refuses one (some clouds take"
+        " `gzip` only) acknowledges nothing. `gzip` is the slowest, `none` needs the most room.",
+    )
     commit_interval_seconds: float = setting(
         "1",
         seconds(0.05, 60),
@@ -179,7 +217,7 @@ class AnythingLLMSettings:
     endpoint: str = setting(
         "http://localhost:3001",
         url(),
-        "Base URL, with or without `/api` at its end.",
+        "Base URL, with or without `/api` or `/api/v1` at its end.",
     )
     timeout_seconds: float = setting(
         "30",
@@ -343,7 +381,8 @@ class DocumentSettings:
     max_chunks: int = setting(
         "20000",
         count(1, 1_000_000, "chunks"),
-        "Documents with more chunks are dead-lettered as `oversized`.",
+        "Documents with more chunks are dead-lettered as `oversized`, and so are events with more"
+        " JSON values than 50 for each of these chunks, or than a million if that is more.",
     )
     max_chunk_bytes: int = setting(
         "1 MiB",

@@ -199,6 +199,38 @@ def url() -> SettingKind[str]:
     return SettingKind("an http:// or https:// URL without query and fragment", parse)
 
 
+def token_url() -> SettingKind[str]:
+    """The URL of a token endpoint, which secrets are sent to; it may have a query."""
+
+    def parse(raw: str) -> str:
+        try:
+            parts = urlsplit(raw)
+            sound = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            raise ValueError from None
+        if parts.username is not None or parts.password is not None:
+            raise ValueError("no user and password in it: they have settings of their own")
+        return _require(raw, sound and re.search(r"[\s#]", raw) is None)
+
+    return SettingKind("an http:// or https:// URL", parse)
+
+
+def extensions() -> SettingKind[tuple[tuple[str, str], ...]]:
+    """SASL extensions of OAUTHBEARER (RFC 7628, 3.1): names of letters, printable values."""
+
+    def parse(raw: str) -> tuple[tuple[str, str], ...]:
+        found: dict[str, str] = {}
+        for part in _items(raw):
+            name, _, value = part.partition("=")
+            sound = re.fullmatch(r"[A-Za-z]+", name) and re.fullmatch(r"[!-~]+", value)
+            if not sound or name.lower() == "auth" or name in found:
+                raise ValueError
+            found[name] = value
+        return tuple(found.items())
+
+    return SettingKind("name=value, several with commas between; names of letters, not auth", parse)
+
+
 def readable_file() -> SettingKind[Path]:
     """A file that is there and can be read now: a wrong path would look like an outage later."""
 

@@ -73,7 +73,13 @@ class Settings:
 
     def secrets(self) -> tuple[str, ...]:
         """The values that must never be seen, for the log's mask."""
-        held = (self.anythingllm.api_key, self.kafka.sasl_password, self.kafka.ssl_key_password)
+        kafka = self.kafka
+        held = (
+            self.anythingllm.api_key,
+            kafka.sasl_password,
+            kafka.sasl_oauth_client_secret,
+            kafka.ssl_key_password,
+        )
         return tuple(one.get_secret_value() for one in held if one is not None)
 
 

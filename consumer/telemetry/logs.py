@@ -51,9 +51,6 @@ class Sink(Protocol):
         ...
 
 
-_SILENT = logging.CRITICAL + 1
-
-
 def set_up_logging(
     *,
     level: Level = "info",
@@ -90,8 +87,25 @@ def set_up_logging(
         cache_logger_on_first_use=False,
     )
     _route_libraries(max(LEVELS[level], logging.WARNING))
+    _quieten("aiokafka", quiet=quiet_kafka)
+
+
+def _quieten(library: str, *, quiet: bool) -> None:
+    """Keep a library's lines out of the log, or let them in again.
+
+    By its way up and not by its level: what listens to the library itself still hears why something
+    failed (`consumer.kafka.connection.explained`).
+    """
+    logger = logging.getLogger(library)
+    logger.propagate = not quiet
     # Set anew by every set-up, as all the rest: nothing is left of a former one.
-    logging.getLogger("aiokafka").setLevel(_SILENT if quiet_kafka else logging.NOTSET)
+    logger.handlers[:] = [one for one in logger.handlers if not _is_null(one)]
+    if quiet:
+        logger.addHandler(logging.NullHandler())  # without any Python would print the lines raw
+
+
+def _is_null(handler: logging.Handler) -> bool:
+    return isinstance(handler, logging.NullHandler)
 
 
 def standard_stream(name: Literal["stdout", "stderr"]) -> Sink:

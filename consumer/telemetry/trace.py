@@ -43,6 +43,14 @@ def trace_id_of(headers: Headers, body: str | None, new: Callable[[], TraceId]) 
     return (body is not None and normalised(body)) or new()
 
 
+def traceparent_of(headers: Headers, trace_id: TraceId) -> str | None:
+    """The first valid ``traceparent`` header, if it is of this trace; else None."""
+    for value in _values(headers, "traceparent"):
+        if (found := _of_traceparent(value)) is not None:
+            return value.strip() if found == trace_id else None
+    return None
+
+
 def normalised(text: str) -> TraceId | None:
     """Somebody's trace ID as 32 lower-case hex characters, or None if it is not usable.
 

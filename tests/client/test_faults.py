@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -73,6 +74,7 @@ async def test_a_healthy_server_passes_the_deep_probe(
         EMBEDDINGS,
         "/api/utils/metrics",
         "/api/v1/system/vector-count",
+        "/api/v1/openai/vector_stores",  # a workspace that lists documents would be searched
     ]
     assert not simulator.state.files
 
@@ -219,6 +221,66 @@ async def test_an_answer_without_a_vector_is_no_success(
     assert (await _probe_failure(client)).fault is Fault.THEIRS
 
 
+# -- control uploads -------------------------------------------------------------------------------
+
+
+async def test_a_control_upload_goes_the_way_of_a_chunk_and_leaves_nothing(
+    simulator: Simulator, client: AnythingLLMClient
+) -> None:
+    """Stored, embedded, removed; nobody who reads the workspace takes it for a document."""
+    await client.upload_document("docs", document("one"))
+    before = simulator.chunks("docs"), len(simulator.state.files)
+    await client.storage.store_control(DOCS, "a control text " * 300, trace_id=TRACE)
+
+    assert (simulator.chunks("docs"), len(simulator.state.files)) == before
+    assert simulator.journal.count("document.removed") == 2  # with the sentinel of the workspace
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"embedder_longest": 2_000},
+        {"workspace_dimensions": {"docs": 12}},
+        {"rules": [{"kind": "status", "status": 500, "path": "*/raw-text"}]},
+        {"rules": [{"kind": "html", "path": "*/raw-text"}]},
+        {"rules": [{"kind": "wrong-location", "path": "*/raw-text"}]},
+    ],
+)
+async def test_a_control_upload_meets_what_a_chunk_would_meet(
+    simulator: Simulator, client: AnythingLLMClient, fault: dict[str, Any]
+) -> None:
+    """It is not sent again, so it is never ambiguous; and nothing of it stays in the workspace."""
+    await client.upload_document("docs", document("one"))
+    before = simulator.chunks("docs")
+    simulator.faults.update(fault)
+    with pytest.raises(AnythingLLMError) as raised:
+        await client.storage.store_control(DOCS, "a control text " * 300, trace_id=TRACE)
+
+    assert not raised.value.ambiguous
+    if "wrong-location" not in str(fault):
+        assert simulator.chunks("docs") == before
+
+
+@pytest.mark.parametrize("path", ["*/raw-text", "*/embeddings"])
+@pytest.mark.parametrize(
+    "rule", [{"kind": "html"}, {"kind": "status", "status": 502}, {"kind": "status", "status": 403}]
+)
+async def test_a_block_of_a_firewall_is_told_from_an_answer_of_anythingllm(
+    simulator: Simulator, client: AnythingLLMClient, path: str, rule: dict[str, Any]
+) -> None:
+    """For uploads and for the poison probe, with 403 as well where the key is accepted."""
+    simulator.faults.update({"rules": [{**rule, "path": path, "contains": "blocked"}]})
+    storage = client.storage
+    if "raw" in path:
+        asking = storage.store_control(DOCS, "blocked", trace_id=TRACE)
+    else:
+        asking = storage.embeds("blocked", trace_id=TRACE)
+    with pytest.raises(AnythingLLMError) as raised:
+        await asking
+
+    assert raised.value.by_intermediary
+
+
 # -- 403 -------------------------------------------------------------------------------------------
 
 
@@ -345,8 +407,9 @@ async def test_a_workspace_whose_dimension_changed_takes_nothing_and_says_so(
             assert len(used.state.files) == 1, "and it is removed although it was not embedded"
 
     async with client_for(used) as client:
-        await client.storage.prepare(DOCS)
-        client.storage.distrust(DOCS)
+        with pytest.raises(AnythingLLMError) as raised:
+            await client.storage.prepare(DOCS)
+        assert "nothing can be found in it" in raised.value.message
         await client.upload_document("others", document("fine", id="doc-2"))
         used.faults.workspace_dimensions = {}
         await client.storage.prepare(DOCS)

@@ -170,10 +170,11 @@ async def test_a_connection_that_is_never_accepted_is_an_outage() -> None:
 @pytest.mark.parametrize(
     ("reply", "fault", "ambiguous"),
     [
-        (answer("<html>", content_type="text/html"), Fault.THEIRS, False),
-        (answer("OK", content_type="text/plain"), Fault.THEIRS, False),
+        (answer("<html>", content_type="text/html"), Fault.THEIRS, True),
+        (answer("OK", content_type="text/plain"), Fault.THEIRS, True),
         (answer("", "307 Go", headers="Location: http://127.0.0.1:9/\r\n"), Fault.THEIRS, False),
-        (b"220 mail.example.com ESMTP\r\n", Fault.THEIRS, False),
+        (b"220 mail.example.com ESMTP\r\n", Fault.THEIRS, True),
+        (answer("{}", headers="X-Large: " + "x" * 20_000 + "\r\n"), Fault.THEIRS, True),
         (answer('{"workspace":{"id":1'), Fault.UNCLEAR, True),
         (answer('{"other":1}'), Fault.UNCLEAR, True),
         (answer('["workspace"]'), Fault.UNCLEAR, True),
@@ -185,7 +186,7 @@ async def test_a_connection_that_is_never_accepted_is_an_outage() -> None:
 async def test_what_is_no_answer_of_the_api_is_not_believed(
     reply: bytes, fault: Fault, ambiguous: bool
 ) -> None:
-    """A web page is somebody else's; a wrong shape may still have taken effect."""
+    """Whatever it is, the request may still take effect; only a redirect says that it does not."""
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(reply)

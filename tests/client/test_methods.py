@@ -171,6 +171,16 @@ async def test_a_refused_key(simulator: Simulator) -> None:
     assert "wrong-key" not in str(raised.value)
 
 
+@pytest.mark.parametrize("end", ["/", "/api", "/api/", "/api/v1", "/api/v1/"])
+async def test_an_endpoint_may_end_as_the_pages_of_the_api_show_it(
+    simulator: Simulator, end: str
+) -> None:
+    """The client used alone finds its server by each of them."""
+    async with client_of(simulator.endpoint + end, simulator.api_key) as client:
+        await client.get_or_create_workspace("docs")
+        assert [each.slug for each in await client.list_workspaces()] == ["docs"]
+
+
 async def test_documents_are_listed_whole_and_foreign_ones_marked(
     client: AnythingLLMClient,
 ) -> None:

@@ -156,7 +156,7 @@ async def test_where_the_cached_vectors_are_the_trouble_it_is_uploaded_anew() ->
     async with at("pgvector") as (server, client):
         await client.upload_document("docs", document("before", id="first"))
         server.faults.embedder_dimension = 32
-        rule = server.faults.add("hold", path="*/vector-search", times=1)
+        rule = server.faults.add("hold", path="*/openai/embeddings", times=1)
         uploading = asyncio.create_task(client.upload_document("docs", document("after")))
         await server.journal.wait_for("request.held")
         server.faults.embedder_dimension = None
@@ -544,6 +544,17 @@ async def test_looking_for_what_is_listed_ends_with_the_right_to_go_on() -> None
                 )
 
         assert _searches(server) == 0
+
+
+async def test_before_the_database_is_known_no_row_proves_anything() -> None:
+    """Else one who has just begun takes a row without vectors for the copy that stays."""
+    async with at("pgvector") as (server, client):
+        await client.upload_document("docs", document(*TEXTS))
+        (row, *_) = await client.storage.listing(Slug("docs"))
+        async with client_for(server) as successor:
+            assert not successor.storage.is_proven(row.location)
+            assert not await successor.storage.rows_prove()
+            assert not successor.storage.is_proven(row.location)
 
 
 @pytest.mark.parametrize("waits", [False, True])

@@ -11,7 +11,10 @@ import pytest
 
 CHANGED: Mapping[str, str] = MappingProxyType(
     {
+        "settings.json: KAFKA_SASL_MECHANISM": "OAUTHBEARER is one more of them",
+        "names.json: check": "--try-writing writes a record to each output topic",
         "names.json: simulate": "--vector-db names the vector database that is simulated",
+        "names.json: processed-document.schema.json": "blank is what JavaScript trims",
         "names.json: upload-result.schema.json": "a word about failed: also what can't be removed",
         "names.json: audit": "--search and --no-search say how much is searched for",
         "names.json: workspaces verify": "it says how much is too young to judge",

@@ -21,6 +21,7 @@ from itertools import count, islice
 from aiokafka.codec import lz4_encode
 
 from consumer.kafka.connection import KafkaUnavailableError
+from consumer.kafka.group_kinds import GroupKind
 from consumer.kafka.groups import GroupOffset, Member, Places
 from consumer.kafka.offset_reset import OffsetRange
 from consumer.kafka.partitioning import partitions_for
@@ -96,6 +97,7 @@ class MemoryKafka:
         self._clock = clock
         self._topics: dict[str, _Topic] = {}
         self._groups: dict[str, _Group] = {}
+        self.others_groups: dict[str, GroupKind] = {}
         self._numbers = count()
         self._news: dict[asyncio.Event, asyncio.AbstractEventLoop] = {}
         self.step = threading.RLock()  # held for what has to be one step
@@ -107,6 +109,7 @@ class MemoryKafka:
             other.order = dict(self.order)
             other._topics = deepcopy(self._topics)
             other._groups = deepcopy(self._groups)
+            other.others_groups = dict(self.others_groups)
             other._numbers = count(next(self._numbers))
             return other
 
@@ -273,6 +276,14 @@ class MemoryKafka:
         with self.step:
             numbers = self.member_numbers(group)
             return [self._group(group).members[number].member for number in numbers]
+
+    def group_kind(self, group: str) -> GroupKind | None:
+        """What kind of group it is; `others_groups` names those of other protocols."""
+        with self.step:
+            if group in self.others_groups or group not in self.groups(group):
+                return self.others_groups.get(group)
+            state = "Stable" if self.members(group) else "Empty"
+            return GroupKind("classic", "consumer" if self.members(group) else "", state)
 
     def commits(self, group: str) -> dict[tuple[str, int], GroupOffset]:
         """What a group has committed."""

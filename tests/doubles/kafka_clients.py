@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from consumer.kafka.batches import UNFOLD_LIMIT
 from consumer.kafka.connection import KafkaUnavailableError
+from consumer.kafka.group_kinds import GroupKind
 from consumer.kafka.group_lock import LockConfig, LockLostError, TakenError
 from consumer.kafka.groups import GroupOffset, Member, Places
 from consumer.kafka.publisher import OutgoingRecord, TooLargeForTopicError
@@ -290,6 +291,10 @@ class MemoryAdmin:
     async def members(self, group: str) -> Sequence[Member]:
         with self._line.asked(f"looking at group {group}"):
             return self._kafka.members(group)
+
+    async def group_kind(self, group: str) -> GroupKind | None:
+        with self._line.asked(f"looking at group {group}"):
+            return self._kafka.group_kind(group)
 
     async def groups(self, prefix: str) -> Sequence[str]:
         with self._line.asked("listing consumer groups"):

@@ -21,7 +21,9 @@ from consumer.resilience.fence import Fence
 from consumer.settings import Settings
 from consumer.telemetry.metrics import Metrics
 from consumer.wiring.anythingllm import anythingllm_config
+from consumer.wiring.events import decode_limits
 from consumer.wiring.topics import DEAD_LETTER_HEADROOM
+from tests.doubles.decoding import decoding_here
 from tests.doubles.kafka import MemoryKafka
 from tests.doubles.kafka_clients import Line, MemoryPublisher
 
@@ -180,5 +182,6 @@ class MemoryService:
             rng=random.Random(1),
             clock=time.monotonic,
             now=lambda: datetime.now(UTC),
+            decode_apart=decoding_here(decode_limits(self._settings)),
         )
         return Pipeline(self._settings, rooms)

@@ -12,7 +12,7 @@ import json
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -188,13 +188,18 @@ class Programs:
         # Found from the working folder, so that no variable has to lead there, installed or not.
         (self.folder / "consumer").symlink_to(self.code / "consumer")
 
-    async def start(self, *words: str, settings: Mapping[str, str]) -> Process:
-        """Start a command and leave it running."""
+    async def start(
+        self,
+        *words: str,
+        settings: Mapping[str, str],
+        python: Sequence[str] = (sys.executable,),
+    ) -> Process:
+        """Start a command and leave it running; `python` may wrap the interpreter."""
         number = len(self.processes)
         out, err = self.folder / f"{number}.out", self.folder / f"{number}.err"
         with out.open("wb") as to_out, err.open("wb") as to_err:
             started = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "consumer", *words),
+                *(*python, "-m", "consumer", *words),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=to_out,
                 stderr=to_err,

@@ -120,6 +120,18 @@ async def test_topics_are_created_once(bare_stage: Stage) -> None:
     assert "WRONG" not in checked.out
 
 
+async def test_topics_that_are_refused_are_all_named(bare_stage: Stage) -> None:
+    """The first refusal is not the end; exit 1, and the names are there for scripts too."""
+    create = ("topics", "create", "--replication-factor", "3")
+    shown = await bare_stage.command(*create)
+    told = await bare_stage.command(*create, "--json")
+
+    assert (shown.code, told.code) == (1, 1)
+    assert shown.out.count("REFUSED: InvalidReplicationFactor") == 5
+    assert "5 topics could not be created" in shown.err
+    assert len(told.json["refused"]) == 5
+
+
 # -- publish ---------------------------------------------------------------------------------------
 
 

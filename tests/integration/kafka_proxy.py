@@ -12,6 +12,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from typing import TypeVar
+
+P = TypeVar("P", bound="Proxy")
 
 _PIECE = 65_536
 
@@ -83,11 +86,15 @@ class Proxy:
         with suppress(OSError, asyncio.IncompleteReadError):
             while True:
                 length = await reader.readexactly(4)
-                answer = await reader.readexactly(int.from_bytes(length))
+                answer = self.answered(await reader.readexactly(int.from_bytes(length)))
                 await self._open.wait()
-                writer.write(length + answer.replace(theirs, ours))
+                writer.write(len(answer).to_bytes(4) + answer.replace(theirs, ours))
                 await writer.drain()
         writer.close()
+
+    def answered(self, answer: bytes) -> bytes:
+        """An answer as clients get it, from its correlation id on."""
+        return answer
 
     async def close(self) -> None:
         for task in list(self._pipes):
@@ -103,7 +110,13 @@ class Proxy:
 async def proxy_to(bootstrap_servers: str) -> AsyncIterator[Proxy]:
     """A proxy while the block runs."""
     host, port = bootstrap_servers.split(":")
-    proxy = Proxy(host, int(port))
+    async with serving(Proxy(host, int(port))) as proxy:
+        yield proxy
+
+
+@asynccontextmanager
+async def serving(proxy: P) -> AsyncIterator[P]:
+    """Any proxy while the block runs."""
     server = await proxy.serve()
     try:
         yield proxy

@@ -13,7 +13,8 @@ from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, RecordsToDelete
 from consumer.kafka.assignment import KafkaDelivery
 from consumer.kafka.connection import KafkaConnection, KafkaUnavailableError
 from consumer.kafka.source import KafkaSource, SourceConfig
-from consumer.kafka.topics import TopicSpec, open_admin
+from consumer.kafka.topic_spec import TopicSpec
+from consumer.kafka.topics import open_admin
 from consumer.telemetry.metrics import PREFIX, Metrics
 
 SECONDS = 40.0  # a deadline, not a wait

@@ -12,7 +12,8 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.protocol.admin import CreateAclsRequest
 
 from consumer.kafka.connection import KafkaConnection
-from consumer.kafka.topics import TopicSpec, open_admin
+from consumer.kafka.topic_spec import TopicSpec
+from consumer.kafka.topics import open_admin
 from consumer.sandbox.kafka.broker import free_ports
 from consumer.sandbox.kafka.jars import missing_for_java
 from consumer.sandbox.kafka.java import JavaKafka

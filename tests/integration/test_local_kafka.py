@@ -17,7 +17,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from consumer.kafka.connection import KafkaConnection
 from consumer.kafka.probe import broker_answers
-from consumer.kafka.topics import TopicSpec, open_admin
+from consumer.kafka.topic_spec import TopicSpec
+from consumer.kafka.topics import open_admin
 from consumer.sandbox.errors import SandboxError, SandboxUnavailable
 from consumer.sandbox.kafka import LocalKafka, local_kafka
 from consumer.sandbox.kafka.broker import free_ports

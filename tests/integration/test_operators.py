@@ -23,7 +23,7 @@ import pytest
 
 from consumer.contract.exported_letter import decode_exported
 from consumer.contract.received_letter import letter_of
-from consumer.kafka.topics import TopicSpec
+from consumer.kafka.topic_spec import TopicSpec
 from consumer.model.names import Location, Slug
 from tests.client.support import client_for
 from tests.commands import Commands, clean_environment

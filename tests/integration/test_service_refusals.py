@@ -115,6 +115,6 @@ async def test_a_text_that_the_embedder_refuses_is_told_from_an_outage(stage: St
     assert (results["guide"]["status"], results["other"]["status"]) == ("partial", "succeeded")
     (failed,) = results["guide"]["failed_chunks"]
     assert (failed["reason"], failed["attempts"]) == ("exhausted", 3)
-    assert "control texts passed" in failed["message"]
+    assert "control texts of its length passed" in failed["message"]
     assert dict(letter.headers)["dlq.reason"] == b"exhausted"
     assert not any("POISON" in file.text for file in stage.simulator.state.files.values())

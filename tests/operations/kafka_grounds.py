@@ -19,7 +19,8 @@ from consumer.kafka.clients import KafkaClients
 from consumer.kafka.connection import KafkaConnection
 from consumer.kafka.group_lock import GroupLock
 from consumer.kafka.publisher import OutgoingRecord
-from consumer.kafka.topics import TopicSpec, open_admin
+from consumer.kafka.topic_spec import TopicSpec
+from consumer.kafka.topics import open_admin
 from consumer.model.reason import FailureReason
 from consumer.model.record import Unreadable
 from consumer.operations.ports import HeldLock, KafkaAccess

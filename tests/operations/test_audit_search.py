@@ -291,3 +291,34 @@ def count_searches(stage: MemoryStage) -> int:
     """How many searches AnythingLLM has answered."""
     answered = stage.simulator.journal.of("request.answered")
     return sum("vector-search" in json.dumps(each) for each in answered)
+
+
+@pytest.mark.parametrize("vector_db", ["lancedb", "pgvector"])
+@pytest.mark.parametrize("chunks", [1, 12])
+async def test_a_text_whose_vector_is_none_is_not_called_found(
+    make_stage: MakeStage, vector_db: str, chunks: int
+) -> None:
+    """Zeros come up in every search, on LanceDB before all others, and tell nothing."""
+    stage = await make_stage(vector_db=vector_db)
+    bad = texts("bad", chunks)
+    await stage.worked(document("bad", bad), document("good", ["one", "two"]))
+    for row in stage.simulator.state.workspaces["docs"].rows.values():
+        if row.file.text in bad:
+            stage.simulator.damage("zeroed", "docs", row.file.location)
+    seen = await look(stage, scope=SearchScope.ALL)
+
+    assert seen.named == [("not-found", "bad")]
+
+
+async def test_searches_tell_nothing_while_the_embedder_gives_nonsense(
+    make_stage: MakeStage,
+) -> None:
+    """No chunk is called lost for that; the embedder is named."""
+    stage = await make_stage()
+    await stage.worked(document("good", ["one", "two"]))
+    stage.simulator.faults.embedder_nonsense = "zeros"
+    seen = await look(stage, scope=SearchScope.ALL)
+
+    assert seen.named == []
+    assert seen.summary.unsearchable == (DOCS,)
+    assert any("embedder answers with success" in each for each in seen.summary.notices)

@@ -6,10 +6,11 @@ import json
 
 import pytest
 
+from consumer.kafka.group_kinds import GroupKind
 from consumer.wiring.topics import topic_specs
 from tests.commands import CANARY, PATIENCE, Commands, Ended
 from tests.operations.conftest import MakeStage, Operator
-from tests.staging import Json
+from tests.staging import Json, document
 
 
 def wrong_findings(ended: Ended) -> list[Json]:
@@ -31,6 +32,13 @@ async def test_check_finds_nothing_where_all_is_right(operator: Operator) -> Non
     assert operator.stage.simulator.state.workspaces == workspaces
 
 
+async def test_check_takes_the_address_of_the_developer_api(operator: Operator) -> None:
+    """People copy it from its pages, where paths begin with /api/v1."""
+    endpoint = f"{operator.stage.simulator.endpoint}/api/v1/"
+    ended = await operator.run("check", "--json", ANYTHINGLLM_ENDPOINT=endpoint)
+    assert (ended.code, wrong_findings(ended), ended.err) == (0, [], "")
+
+
 @pytest.mark.parametrize(
     ("faults", "settings", "subject", "what_to_do"),
     [
@@ -38,10 +46,23 @@ async def test_check_finds_nothing_where_all_is_right(operator: Operator) -> Non
         ({}, {"ANYTHINGLLM_ENDPOINT": "http://127.0.0.1:1"}, "AnythingLLM", "ANYTHINGLLM_ENDPOINT"),
         ({"collector": "down"}, {}, "AnythingLLM collector", "log"),
         ({"embedder_down": True}, {}, "AnythingLLM embedder", "embedder settings"),
+        ({"embedder_nonsense": "zeros"}, {}, "AnythingLLM embedder", "embedder settings"),
+        ({"embedder_nonsense": "nulls"}, {}, "AnythingLLM embedder", "embedder settings"),
+        ({"embedder_nonsense": "constant"}, {}, "AnythingLLM embedder", "embedder settings"),
         ({"database_down": True}, {}, "AnythingLLM vector database", "check that it runs"),
         ({}, {"KAFKA_PARKED_TOPIC": "test-nowhere"}, "topic test-nowhere", "topics create"),
     ],
-    ids=["key", "server", "collector", "embedder", "database", "topic"],
+    ids=[
+        "key",
+        "server",
+        "collector",
+        "embedder",
+        "zeros",
+        "nulls",
+        "constant",
+        "database",
+        "topic",
+    ],
 )
 async def test_check_names_what_is_wrong_once(
     operator: Operator, faults: Json, settings: dict[str, str], subject: str, what_to_do: str
@@ -73,6 +94,34 @@ async def test_check_names_a_kafka_that_is_not_there(
     )
     assert "127.0.0.1:1" in found["finding"]
     assert ended.seconds < PATIENCE / 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        (GroupKind("share", "share", "Empty"), "is a share group"),
+        (GroupKind("consumer", "consumer", "Stable"), "members of the new consumer protocol"),
+        (GroupKind("classic", "connect", "Stable"), "members of another kind (connect)"),
+        (GroupKind("consumer", "consumer", "Empty"), None),
+        (GroupKind("classic", "connect", "Empty"), None),
+        (GroupKind("classic", "consumer", "Stable"), None),
+    ],
+)
+async def test_check_names_a_group_that_is_not_for_us(
+    operator: Operator, kind: GroupKind, told: str | None
+) -> None:
+    """By its id, with the setting; those of the new protocol that are empty become ours."""
+    group = operator.stage.settings.kafka.group_id
+    operator.stage.kafka.others_groups[group] = kind
+    ended = await operator.run("check", "--json")
+
+    found = wrong_findings(ended)
+    assert [one["subject"] for one in found] == (["consumer group"] if told else [])
+    for one in found:
+        assert f"{group} " in one["finding"]
+        assert told is not None
+        assert told in one["finding"]
+        assert "KAFKA_GROUP_ID" in one["what_to_do"]
 
 
 async def test_check_holds_topics_to_the_contract(
@@ -112,3 +161,81 @@ async def test_shared_collections_are_judged_by_whose_they_are(
     assert "their and their_" in told.out
     assert wrong.code == 3
     assert [found["subject"] for found in wrong_findings(wrong)] == ["vector database"]
+
+
+async def test_trying_to_write_leaves_a_record_that_disturbs_nobody(operator: Operator) -> None:
+    """One on each output topic, none where it would be worked; results and letters are alike."""
+    kafka = operator.stage.settings.kafka
+    plain = await operator.run("check", "--json")
+    assert _lengths(operator) == dict.fromkeys(_topics(operator), 0)
+
+    tried = await operator.run("check", "--json", "--try-writing")
+    subjects = [json.loads(line)["subject"] for line in tried.lines]
+    written = [kafka.results_topic, kafka.dead_letters_topic, kafka.parked_topic]
+
+    assert (plain.code, tried.code) == (0, 0)
+    assert [each for each in subjects if each.startswith("writing ")] == [
+        f"writing {name}" for name in written
+    ]
+    assert _lengths(operator) == {name: int(name in written) for name in _topics(operator)}
+    (result,) = operator.stage.everything(kafka.results_topic)
+    assert json.loads(result.value or b"")["status"] == "superseded"
+    for words in (("results", "--json"), ("dlq", "list", "--json"), ("dlq", "stats", "--json")):
+        shown = await operator.run(*words)
+        assert shown.code == 0
+        assert "anythingllm-consumer-check" not in shown.out + shown.err
+    assert (await operator.run("dlq", "list", "--json")).lines == []
+
+
+def _topics(operator: Operator) -> list[str]:
+    return [spec.name for spec in topic_specs(operator.stage.settings)]
+
+
+def _lengths(operator: Operator) -> dict[str, int]:
+    return {name: len(operator.stage.everything(name)) for name in _topics(operator)}
+
+
+@pytest.mark.parametrize("status", [400, 405, 411, 501, 500])
+async def test_check_finds_a_proxy_that_refuses_removals(operator: Operator, status: int) -> None:
+    """By removing a file that is not there: nothing else changes."""
+    server = operator.stage.simulator
+    files, workspaces = set(server.state.files), dict(server.state.workspaces)
+    rule = server.faults.add("status", status=status, method="DELETE")
+    ended = await operator.run("check", "--json")
+
+    (found,) = wrong_findings(ended)
+    assert (ended.code, ended.err, rule.fired) == (3, "", 1)
+    assert found["subject"] == "AnythingLLM removals"
+    assert f"answered {status}" in found["finding"]
+    assert "its file stays" in found["finding"]
+    assert "DELETE /api/v1/system/remove-documents" in found["what_to_do"]
+    assert (set(server.state.files), dict(server.state.workspaces)) == (files, workspaces)
+
+
+@pytest.mark.parametrize("status", [429, 502, 503])
+async def test_check_does_not_call_a_passing_refusal_a_rule(
+    operator: Operator, status: int
+) -> None:
+    """It was not looked at, and that is said."""
+    operator.stage.simulator.faults.add("status", status=status, method="DELETE")
+    ended = await operator.run("check", "--json")
+
+    assert (ended.code, wrong_findings(ended)) == (0, [])
+    told = [json.loads(line) for line in ended.lines]
+    (removals,) = [each for each in told if each["subject"] == "AnythingLLM removals"]
+    assert "not looked at" in removals["finding"]
+
+
+@pytest.mark.parametrize("length", [32, 128])
+async def test_check_finds_that_the_embedder_has_another_length_than_what_is_stored(
+    operator: Operator, length: int
+) -> None:
+    """LanceDB takes longer vectors with success, cut to its own length; no search works then."""
+    await operator.stage.worked(document("a", ["one", "two"]))
+    operator.stage.simulator.faults.embedder_dimension = length
+    ended = await operator.run("check", "--json")
+
+    (found,) = wrong_findings(ended)
+    assert (ended.code, found["subject"]) == (3, "AnythingLLM vector database")
+    assert "a search fails in docs" in found["finding"]
+    assert "If the embedding model was changed" in found["finding"]

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from consumer.kafka.connection import KafkaUnavailableError
+from consumer.kafka.group_kinds import GroupKind
 from consumer.kafka.group_lock import LockConfig, LockLostError, TakenError
 from consumer.kafka.groups import GroupOffset, Member
 from consumer.kafka.offset_reset import OffsetRange
@@ -368,11 +369,14 @@ async def test_a_group_is_known_by_its_members(ground: Ground, group: str) -> No
     """By what they call themselves and where they come from; nobody once they have left."""
     topic = await ground.topic()
     async with ground.access.admin() as admin:
-        before = await admin.members(group)
+        before, no_kind = await admin.members(group), await admin.group_kind(group)
         async with ground.member(group, topic, "alice.x@y"):
-            during = await admin.members(group)
+            during, kind = await admin.members(group), await admin.group_kind(group)
         after = await admin.members(group)
 
+    assert no_kind is None
+    assert kind == GroupKind("classic", "consumer", "Stable")
+    assert kind.obstacle is None
     assert (list(before), list(after)) == ([], [])
     assert list(during) == [Member("alice.x@y", "127.0.0.1")]
 

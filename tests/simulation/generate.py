@@ -57,7 +57,7 @@ _ENDPOINTS: Sequence[tuple[Endpoint, int]] = (
 _KINDS: Sequence[tuple[str, int]] = (
     ("status", 40), ("delay", 22), ("reset-after", 10), ("reset", 8), ("fin-after", 4),
     ("half-body", 6), ("truncated", 4), ("html", 2), ("pretend", 3), ("wrong-location", 2),
-    ("embedder-fails", 5), ("fetch-failed", 3), ("key-refused", 1), ("drip", 2),
+    ("embedder-fails", 5), ("fetch-failed", 3), ("key-refused", 1), ("drip", 3),
 )  # fmt: skip
 _CHANGES: Sequence[tuple[Change, int]] = (
     ("crash", 22), ("stop", 10), ("start", 10), ("rebalance", 14), ("freeze", 5),

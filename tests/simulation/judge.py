@@ -216,6 +216,7 @@ def _judge_orphans(watch: Watch, schedule: Schedule) -> None:
     stage = watch.stage
     killed = any(life.what == "server-restarts" for life in schedule.life)
     for slug in sorted(stage.sim.state.workspaces.keys() - stage.hands.keys()):
+        stored = {source for source, _, _ in stage.sim.chunks(slug)}
         for source, text in stage.sim.orphans(slug):
             if is_sentinel(source):
                 watch.orphans.append("sentinel")
@@ -230,6 +231,8 @@ def _judge_orphans(watch: Watch, schedule: Schedule) -> None:
                 watch.note(Wrong.ORPHAN, shown)
             elif not kept.by_event:
                 watch.orphans.append("left-over")
+            elif source in stored:  # a double, shown as one hit; the event that ends it looks
+                watch.orphans.append("double")
             elif _is_told(watch, marker):
                 watch.orphans.append("told")
             else:

@@ -615,4 +615,46 @@ KNOWN: dict[str, Schedule] = {
         ),
         life=(Life("stop", At(186.0), seconds=0.5),),
     ),
+    "a removal by the list of files, refused in a workspace that can be listed": Schedule(
+        3444917770,
+        Setup(prepared=("strangers",), vector_db="pgvector"),
+        history=(
+            Doc("b", ("four",), name="e2"),
+            Tomb("b"),
+        ),
+        faults=(Hit("listing", "status", slug="strangers", stays=True),),
+        life=(Life("vectors-kept", On("removal"), seconds=0.5),),
+    ),
+    "a double whose vectors stay, of a text that is still stored": Schedule(
+        693348849,
+        Setup(prepared=("third",), max_age=60, vector_db="pgvector"),
+        history=(
+            Doc("a", ("three",), name="s0"),
+            Doc("a", ("three",), day=1, when=On("upload", seconds=125.0), name="s1"),
+        ),
+        faults=(Hit("upload", "status", skip=1, apply=True, late=50.0),),
+        life=(Life("vectors-kept", On("removal"), seconds=0.5),),
+    ),
+    "a unit that is put in again by a request that comes late": Schedule(
+        2111532493,
+        Setup(prepared=("docs",), vector_db="pgvector"),
+        history=(Doc("a", ("two",), name="e0"),),
+        faults=(Hit("embed", "status", apply=True, late=5.0),),
+        life=(Life("vectors-refused", At(0), seconds=50.0),),
+    ),
+    "copies of two versions, and the next owner has seen neither": Schedule(
+        3576022013,
+        Setup(prepared=("third",), vector_db="pgvector"),
+        history=(
+            Doc("b", ("five", "three", "four"), name="s0"),
+            Doc("b", ("three", "four"), day=1, name="s1"),
+        ),
+        faults=(Hit("check", "delay", times=None, seconds=5.0),),
+        life=(
+            Life("start", At(0), who="B", seconds=0.5),
+            Life("freeze", On("check"), seconds=60.0),
+            Life("crash", On("upload"), seconds=50.0),
+            Life("vectors-refused", On("search", nth=2), who="B", seconds=0.5),
+        ),
+    ),
 }

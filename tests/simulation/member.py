@@ -22,7 +22,9 @@ from consumer.pipeline.ports import Publish
 from consumer.settings import Settings
 from consumer.telemetry.metrics import Metrics
 from consumer.wiring.anythingllm import anythingllm_config
+from consumer.wiring.events import decode_limits
 from consumer.wiring.source import source_config
+from tests.doubles.decoding import decoding_here
 from tests.simulation.kafka import SimulatedConsumer, SimulatedKafka
 from tests.virtual.loop import OWNER, VirtualLoop
 
@@ -129,6 +131,7 @@ class Member:
                 rng=random.Random(self._seed),
                 clock=loop.time,
                 now=around.now,
+                decode_apart=decoding_here(decode_limits(settings)),
             ),
         )
         self.pipeline = pipeline

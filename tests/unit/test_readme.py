@@ -16,8 +16,10 @@ from consumer.anythingllm import AnythingLLMClient, AnythingLLMConfig
 from consumer.cli.main import build
 from consumer.pipeline.decode import DecodeLimits, decode
 from consumer.sandbox.simulator import simulator
+from consumer.settings import load_settings
 from consumer.settings.__main__ import with_table
 from consumer.settings.table import TABLE
+from consumer.wiring.topics import topic_specs
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 README = (REPOSITORY / "README.md").read_text()
@@ -105,3 +107,18 @@ async def test_the_client_example_runs(tmp_path: Path, capsys: pytest.CaptureFix
     shown = capsys.readouterr().out
     assert shown.startswith("healthy closed\n")
     assert "lantern-care lantern-care_0 Trim the wick before sunrise." in shown
+
+
+def test_the_example_for_a_cloud_is_whole(tmp_path: Path) -> None:
+    """Every name in it is a setting, and together they are sound; the secret is a file."""
+    lines = (REPOSITORY / "deploy" / "cloud.env").read_text(encoding="utf-8").splitlines()
+    env = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+    secret = tmp_path / "secret"
+    secret.write_text("made-up", encoding="utf-8")
+    env["KAFKA_SASL_OAUTH_CLIENT_SECRET_FILE"] = str(secret)
+
+    settings = load_settings(env | {"ANYTHINGLLM_API_KEY": "k"})
+
+    assert settings.warnings == ()
+    sizes = [int(s.settings.get("max.message.bytes", 0)) for s in topic_specs(settings)]
+    assert max(sizes) == 8 * 2**20

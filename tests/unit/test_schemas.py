@@ -88,6 +88,7 @@ def at_top(**fields: Any) -> Edit:
         at_top(quality_score="x"), at_top(created_at="yesterday"), at_top(updated_at=5),
         at_top(metadata=[]), at_top(metadata={"heading_count": True}), at_top(workspace=1),
         in_chunk(content=""), in_chunk(content=" \u2003"), in_chunk(content="\x00"),
+        in_chunk(content="\ufeff"), in_chunk(id="\ufeff"),
         in_chunk(content=7), in_chunk(chunk_index=True), in_chunk(chunk_index=-1),
         in_chunk(chunk_index=2**31), in_chunk(chunk_index=0.5), in_chunk(metadata="x"),
         in_chunk(parent_document_id=4), in_chunk(expires_at="never"),
@@ -108,7 +109,8 @@ def test_schema_and_decoder_refuse_the_same(edit: Edit) -> None:
         at_top(created_at="2026-01-01"), at_top(created_at="2026-01-01T10:00:00.123456789+01:00"),
         at_top(workspace="Not A Slug"), at_top(id="x" * 1024), at_top(quality_score=1),
         at_top(title="日本語 🔔 a/b.c"), in_chunk(chunk_index=None), in_chunk(total_chunks=99),
-        in_chunk(content="\n x \n"), in_chunk(metadata={"deep": [{}]}),
+        in_chunk(content="\n x \n"), in_chunk(content="\x85"), in_chunk(content="\x1c"),
+        in_chunk(metadata={"deep": [{}]}),
     ],
 )  # fmt: skip
 def test_schema_and_decoder_take_the_same(edit: Edit) -> None:

@@ -40,6 +40,13 @@ CONTRACT: dict[str, object] = {
     "KAFKA_SASL_MECHANISM": "PLAIN",
     "KAFKA_SASL_USERNAME": None,
     "KAFKA_SASL_PASSWORD": None,
+    "KAFKA_SASL_OAUTH_TOKEN_ENDPOINT": None,
+    "KAFKA_SASL_OAUTH_CLIENT_ID": None,
+    "KAFKA_SASL_OAUTH_CLIENT_SECRET": None,
+    "KAFKA_SASL_OAUTH_SCOPE": None,
+    "KAFKA_SASL_OAUTH_EXTENSIONS": None,
+    "KAFKA_SASL_OAUTH_CLIENT_AUTH": "basic",
+    "KAFKA_SASL_OAUTH_CAFILE": None,
     "KAFKA_SSL_CAFILE": None,
     "KAFKA_SSL_CERTFILE": None,
     "KAFKA_SSL_KEYFILE": None,
@@ -50,6 +57,7 @@ CONTRACT: dict[str, object] = {
     "KAFKA_DEAD_LETTERS_TOPIC": "documents.processed.dlq",
     "KAFKA_PARKED_TOPIC": "documents.processed.parked",
     "KAFKA_AUTO_OFFSET_RESET": "earliest",
+    "KAFKA_COMPRESSION": "lz4",
     "KAFKA_COMMIT_INTERVAL_SECONDS": 1,
     "KAFKA_SESSION_TIMEOUT_SECONDS": 45,
     "KAFKA_DELIVERY_TIMEOUT_SECONDS": 120,
@@ -248,7 +256,19 @@ def test_addresses_of_kubernetes_services_are_ignored_with_a_warning() -> None:
     ]
 
 
-SECRETS = ("KAFKA_SASL_PASSWORD", "KAFKA_SSL_KEY_PASSWORD", "ANYTHINGLLM_API_KEY")
+BEARER = {
+    "KAFKA_SECURITY_PROTOCOL": "SASL_SSL",
+    "KAFKA_SASL_MECHANISM": "OAUTHBEARER",
+    "KAFKA_SASL_OAUTH_TOKEN_ENDPOINT": "https://login.example/oauth2/token?policy=x",
+    "KAFKA_SASL_OAUTH_CLIENT_ID": "us",
+    "KAFKA_SASL_OAUTH_CLIENT_SECRET": "CANARY-client",
+}
+SECRETS = (
+    "KAFKA_SASL_PASSWORD",
+    "KAFKA_SASL_OAUTH_CLIENT_SECRET",
+    "KAFKA_SSL_KEY_PASSWORD",
+    "ANYTHINGLLM_API_KEY",
+)
 
 
 @pytest.mark.parametrize("name", SECRETS)
@@ -264,6 +284,8 @@ def test_a_secret_may_come_from_a_file(name: str, tmp_path: Path) -> None:
         "KAFKA_SSL_CERTFILE": str(pem),
         **KEY,
     }
+    if name == "KAFKA_SASL_OAUTH_CLIENT_SECRET":
+        env = BEARER | KEY
     env.pop(name, None)
 
     settings = load_settings(env | {f"{name}_FILE": str(tmp_path / "secret")})
@@ -376,6 +398,60 @@ def test_sasl_needs_user_and_password() -> None:
     found = names_of(KEY | {"KAFKA_SECURITY_PROTOCOL": "SASL_SSL"})
 
     assert found == ["KAFKA_SASL_USERNAME", "KAFKA_SASL_PASSWORD"]
+
+
+def test_oauthbearer_is_whole_with_endpoint_and_client() -> None:
+    """Extensions and scope are read; the secret is one of those that the log masks."""
+    more = {
+        "KAFKA_SASL_OAUTH_SCOPE": "api://kafka/.default offline",
+        "KAFKA_SASL_OAUTH_EXTENSIONS": "logicalCluster=lkc-1, identityPoolId=pool=2",
+    }
+    settings = load_settings(KEY | BEARER | more)
+
+    assert settings.warnings == ()
+    assert "CANARY-client" in settings.secrets()
+    assert settings.kafka.sasl_oauth_extensions == (
+        ("logicalCluster", "lkc-1"),
+        ("identityPoolId", "pool=2"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "wrong"),
+    [
+        ({"KAFKA_SASL_OAUTH_CLIENT_SECRET": ""}, "KAFKA_SASL_OAUTH_CLIENT_SECRET"),
+        ({"KAFKA_SASL_OAUTH_TOKEN_ENDPOINT": ""}, "KAFKA_SASL_OAUTH_TOKEN_ENDPOINT"),
+        ({"KAFKA_SASL_USERNAME": "u"}, "KAFKA_SASL_USERNAME"),
+        ({"KAFKA_SASL_OAUTH_TOKEN_ENDPOINT": "login"}, "KAFKA_SASL_OAUTH_TOKEN_ENDPOINT"),
+        (
+            {"KAFKA_SASL_OAUTH_TOKEN_ENDPOINT": "https://u:CANARY@x/t"},
+            "KAFKA_SASL_OAUTH_TOKEN_ENDPOINT",
+        ),
+        ({"KAFKA_SASL_OAUTH_EXTENSIONS": "auth=x"}, "KAFKA_SASL_OAUTH_EXTENSIONS"),
+        ({"KAFKA_SASL_OAUTH_EXTENSIONS": "a=b,a=c"}, "KAFKA_SASL_OAUTH_EXTENSIONS"),
+        ({"KAFKA_SASL_OAUTH_EXTENSIONS": "a_b=c"}, "KAFKA_SASL_OAUTH_EXTENSIONS"),
+    ],
+)
+def test_oauthbearer_that_is_not_whole_is_a_problem(changes: dict[str, str], wrong: str) -> None:
+    """One for each setting that is missing, wrong, or would be ignored."""
+    assert names_of(KEY | BEARER | changes) == [wrong]
+
+
+def test_tokens_without_oauthbearer_are_a_problem() -> None:
+    """Nobody would use them."""
+    plain = {"KAFKA_SASL_USERNAME": "u", "KAFKA_SASL_PASSWORD": "p"}
+    found = names_of(KEY | BEARER | plain | {"KAFKA_SASL_MECHANISM": "PLAIN"})
+
+    assert found == [name for name in BEARER if "OAUTH_" in name]
+
+
+def test_a_client_secret_that_travels_readable_is_worth_a_warning() -> None:
+    """To another machine; on this one it may."""
+    away = {"KAFKA_SASL_OAUTH_TOKEN_ENDPOINT": "http://login.example/token"}
+    (warning,) = load_settings(KEY | BEARER | away).warnings
+
+    assert "KAFKA_SASL_OAUTH_TOKEN_ENDPOINT" in warning
+    assert "login.example" in warning
 
 
 def test_the_group_waits_for_uploads_of_a_revoked_partition() -> None:

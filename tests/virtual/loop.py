@@ -39,6 +39,8 @@ class Spins(RuntimeError):
 class VirtualLoop(asyncio.SelectorEventLoop):
     """See the module's docstring. Nothing in it may use threads: nobody would wait for them.
 
+    What is to be done in one is done at once.
+
     Args:
         most_turns: after so many it raises `Spins`; 0: never.
     """
@@ -120,6 +122,17 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         heapq.heapify(left)
         self._scheduled[:] = left
         self._timer_cancelled_count = 0
+
+    def run_in_executor(  # type: ignore[override]
+        self, executor: Any, work: Callable[..., Any], *args: Any
+    ) -> asyncio.Future[Any]:
+        """As the base class, without a thread: it is done when this returns."""
+        done = self.create_future()
+        try:
+            done.set_result(work(*args))
+        except Exception as error:
+            done.set_exception(error)
+        return done
 
     async def sock_connect(self, sock: socket.socket, address: Any) -> None:
         """As the base class, in memory; an address that is not this machine never answers."""

@@ -109,11 +109,19 @@ async def test_a_plan_that_is_dropped_in_doubt_leaves_no_double(vector_db: str) 
     async with world(vector_db=vector_db) as w:
         await _steady(w)
         w.sim.faults.add("delay", path="*/raw-text", contains="text 1 of a", seconds=400, times=1)
-        away = w.sim.faults.add("status", path="*/raw-text", contains="text 2 of a", status=503)
+        away = w.sim.faults.add(
+            "status",
+            path="*/raw-text",
+            contains="text 2 of a",
+            status=500,
+            headers={"Content-Type": "application/json"},
+            body='{"error": "not online"}',
+        )
         w.publish(event("a", _texts("a")))
         await w.idle(125)
         away.times = 0
-        w.sim.faults.add("status", path="*/raw-text", contains="text 2 of a", status=404, times=1)
+        w.sim.faults.add("embedder-fails", path="*/raw-text", contains="text 2 of a", times=1)
+        w.sim.faults.add("status", path="*/update-embeddings", status=400, times=1)
         await w.settled(within=240)
         await w.idle(300)
         assert w.copies() == {1: 3, 2: 1}, "it was sent twice"

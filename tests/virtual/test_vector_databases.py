@@ -88,6 +88,29 @@ def test_a_text_that_the_database_does_not_take_is_dead_lettered_within_five_min
     run()
 
 
+def test_a_removal_that_comes_late_takes_nothing_that_is_said_to_be_stored() -> None:
+    """A gateway answers for it, and the text is embedded after all before it takes effect."""
+    perhaps_cut_badly = "x" * 499 + "\U0001f600" + "x" * 100
+
+    @virtually
+    async def run() -> None:
+        async with world(options=PGVECTOR) as w:
+            await _before(w)
+            w.sim.faults.add("embedder-fails", path="*raw-text", contains="xxx", times=1)
+            w.sim.faults.add("embedder-fails", path="*update-embeddings", times=1)
+            gateway = w.sim.faults.add(
+                "status", path="*/remove-documents", skip=1, times=1, apply=True, late=8.0
+            )
+            w.publish(event("a", [perhaps_cut_badly]))
+            await w.settled()
+            assert gateway.fired
+            await w.idle(1_300)
+            assert w.statuses() == {"succeeded": 2}
+            assert list(_found(w).values()) == [1, 1]
+
+    run()
+
+
 def test_a_process_that_dies_before_it_looked_leaves_nothing_that_is_believed() -> None:
     """Its rows are listed and have no vectors; the next one finds that out."""
 

@@ -30,6 +30,8 @@ from consumer.sandbox.simulator import Options, Simulator, VectorDb
 from consumer.settings import Settings, load_settings
 from consumer.telemetry.metrics import Metrics
 from consumer.wiring.anythingllm import anythingllm_config
+from consumer.wiring.events import decode_limits
+from tests.doubles.decoding import decoding_here
 from tests.virtual.loop import VirtualLoop
 
 Json = dict[str, Any]
@@ -322,6 +324,7 @@ class World:
             rng=random.Random(self._seed),
             clock=self.loop.time,
             now=lambda: EPOCH + timedelta(days=30, seconds=self.loop.now),
+            decode_apart=decoding_here(decode_limits(self.settings)),
         )
         return Pipeline(self.settings, rooms)
 

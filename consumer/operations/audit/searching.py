@@ -27,6 +27,7 @@ from consumer.anythingllm.inventory import Inventory, SickWorkspace
 from consumer.anythingllm.models import VectorHit
 from consumer.anythingllm.proof import Sight
 from consumer.anythingllm.visibility import SURE_SECONDS
+from consumer.model.blank import is_blank
 from consumer.model.event import DocumentEvent
 from consumer.model.marker import digests_of
 from consumer.model.names import Location, Slug
@@ -240,4 +241,4 @@ def _text(unit: KeptUnit, texts: Mapping[str, str]) -> str:
     if not all(digest in texts for digest in unit.digests):
         return ""
     text = "\n\n".join(texts[digest] for digest in unit.digests)
-    return text if text.strip() else ""
+    return "" if is_blank(text) else text

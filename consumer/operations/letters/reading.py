@@ -17,6 +17,7 @@ from datetime import datetime
 
 from consumer.contract.received_letter import Letter, letter_of
 from consumer.contract.received_result import read_result
+from consumer.contract.trial import is_trial
 from consumer.kafka.connection import KafkaUnavailableError
 from consumer.kafka.reader import OffsetRanges
 from consumer.kafka.topics import no_such_topic
@@ -197,6 +198,8 @@ class _TopicPass:
 
     async def _letters(self, topic: str, ranges: OffsetRanges) -> AsyncIterator[Letter]:
         async for record in self._records(topic, ranges):
+            if is_trial(record):
+                continue
             letter = letter_of(record)
             self._keys.add(letter, record.key)
             yield letter

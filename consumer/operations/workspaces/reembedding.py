@@ -104,7 +104,9 @@ class Reembedding:
         elsewhere, left = await self._listed_elsewhere(slug, lost), dict(lost)
         while left:
             first, finding = left.popitem()
-            if first in elsewhere:
+            if (why := self._inventory.why_files_stay) is not None:
+                self._leave(finding, f"{_CACHE_ONLY}; {why}")
+            elif first in elsewhere:
                 self._leave(finding, "other workspaces list its file as well")
             elif not await self._from_text(slug, first, finding) and (
                 left and not await self._takes_anything(slug, len(left))
@@ -181,9 +183,11 @@ class Reembedding:
         finding: WorkspaceFinding,
         before: Collection[Location] = (),
     ) -> bool:
-        await self._inventory.remove([first])  # its cached vectors; the file has the other name
+        await self._inventory.remove(
+            [first], None
+        )  # its cached vectors; the file has the other name
         if not await self._upkeep.lacks(slug, finding.source, before):
-            await self._inventory.remove([second])
+            await self._inventory.remove([second], None)
             return True
         await self._inventory.move(second, first, finding.source)
         for _ in range(_TRIES):

@@ -22,6 +22,7 @@ from typing import TypeVar
 
 from consumer.anythingllm import AnythingLLMConnectionError, AnythingLLMError
 from consumer.anythingllm.inventory import Inventory
+from consumer.anythingllm.removal_way import WHAT_TO_DO
 from consumer.model.names import Location, Slug
 from consumer.model.slug import is_slug
 from consumer.operations.progress import Advance, silent
@@ -157,7 +158,7 @@ class Repair:
                 else:
                     locations.append(each.location)
             if locations:
-                await self._inventory.remove(locations)
+                await self._inventory.remove(locations, slug)
             self._done(len(batch))
 
     def _is_found(
@@ -179,8 +180,11 @@ class Repair:
             still = await self._upkeep.unlisted({at: orphans[at] for at in some})
             for batch in _batches(sorted(still), _REMOVED_AT_ONCE):
                 same = [at for at in batch if await self._inventory.is_unchanged(orphans[at][0])]
-                if surplus := [at for at in same if wanted[at].remedy is Remedy.REMOVE]:
-                    await self._inventory.remove(surplus)
+                surplus = [at for at in same if wanted[at].remedy is Remedy.REMOVE]
+                if surplus and not await self._inventory.remove(surplus):
+                    why = self._inventory.why_files_stay
+                    self._tell(f"left: the files in no workspace; {why}. {WHAT_TO_DO}")
+                    return
                 for at in same:
                     if wanted[at].remedy is Remedy.EMBED:
                         await self._reembedding.go_on(wanted[at])

@@ -14,6 +14,7 @@ from array import array
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import lru_cache
 from itertools import pairwise
 from zlib import crc32
@@ -26,26 +27,43 @@ _HEADERS_KEPT = 1_000
 _TOKENS = re.compile(r"\w+|[^\w\s]+")
 
 
+class Nonsense(StrEnum):
+    """What an embedder may give with success instead of a vector of the text.
+
+    ``zeros``, ``nulls``, ``nan``  nothing but these.
+    ``constant``                   the same vector for every text.
+    """
+
+    ZEROS = "zeros"
+    NULLS = "nulls"
+    NAN = "nan"
+    CONSTANT = "constant"
+
+
 @dataclass(frozen=True, slots=True)
 class Vector:
     """A text's vector.
 
     Args:
         dimension: the width it claims; a table takes vectors of one width only.
-        features: hashes of words and word pairs.
+        features: hashes of words and word pairs; none where all its numbers are zeros or none.
         weights: one a feature; their squares add up to one.
+        nonsense: what its numbers are where they are no numbers.
     """
 
     dimension: int
     features: array[int]
     weights: array[float]
+    nonsense: Nonsense | None = None
 
     def as_query(self) -> Mapping[int, float]:
         """The vector in the form that `distance` looks features up in."""
         return dict(zip(self.features, self.weights, strict=True))
 
-    def dense(self) -> list[float]:
-        """The vector folded to its dimension, as an embeddings answer shows it."""
+    def dense(self) -> list[float] | list[None]:
+        """The vector folded to its dimension, as an embeddings answer shows it: NaN is null."""
+        if self.nonsense in (Nonsense.NULLS, Nonsense.NAN):
+            return [None] * self.dimension
         folded = [0.0] * self.dimension
         for feature, weight in zip(self.features, self.weights, strict=True):
             folded[feature % self.dimension] += weight
@@ -69,6 +87,19 @@ def embed(text: str, dimension: int = DIMENSION) -> Vector:
 def zeros(dimension: int = DIMENSION) -> Vector:
     """A vector of zeros: it has nothing in common with anything, itself included."""
     return Vector(dimension, array("I"), array("f"))
+
+
+def nonsense(kind: Nonsense, dimension: int = DIMENSION) -> Vector:
+    """What an embedder gives that has gone mad."""
+    if kind is Nonsense.CONSTANT:
+        return embed(kind, dimension)
+    return Vector(dimension, array("I"), array("f"), None if kind is Nonsense.ZEROS else kind)
+
+
+def cut(vector: Vector, dimension: int) -> Vector:
+    """The beginning of a vector: like nothing that a model of that width gives."""
+    odd = crc32(vector.features.tobytes())
+    return Vector(dimension, array("I", [odd]), array("f", [1.0]))
 
 
 def distance(query: Mapping[int, float], vector: Vector) -> float:

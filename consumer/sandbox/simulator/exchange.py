@@ -19,12 +19,16 @@ HTML = "text/html; charset=utf-8"
 
 @dataclass(frozen=True, slots=True)
 class WireAnswer:
-    """A status, a content type and a body; an empty content type sends none."""
+    """A status, a content type and a body; an empty content type sends none.
+
+    ``is_own`` is false for what something before AnythingLLM says: it has no header of Express.
+    """
 
     status: int
     content_type: str
     body: bytes
     headers: Mapping[str, str] = field(default_factory=dict)
+    is_own: bool = True
 
     @property
     def etag(self) -> str:

@@ -15,6 +15,8 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Any, Literal
 
+from consumer.sandbox.simulator.embedder import Nonsense
+
 
 class FaultKind(StrEnum):
     """What a rule does to a request.
@@ -22,11 +24,13 @@ class FaultKind(StrEnum):
     Before the request takes effect: ``delay`` (seconds), ``hold`` (until the rule is released or
     gone).
     Instead of it: ``reset`` (TCP reset, request not read), ``fin`` (connection closed), ``status``
-    (with headers and body), ``html`` (200 with a web page), ``redirect`` (307 to ``body``);
-    ``apply`` lets it take effect all the same, ``late`` only so many seconds afterwards.
+    (with headers and body; one that is a web page is a proxy's, without AnythingLLM's own header),
+    ``html`` (200 with a web page), ``redirect`` (307 to ``body``);
+    ``apply`` lets it take effect all the same, ``late`` only so many seconds afterwards. With
+    ``seconds`` the answer comes after these: a proxy that gives up waiting.
     After it took effect: ``reset-after`` and ``fin-after`` (the answer is lost), ``hold-after``,
     ``half-body`` (connection breaks in the middle), ``truncated`` (complete HTTP, cut JSON),
-    ``drip`` (64 bytes every ``seconds``).
+    ``drip`` (64 bytes every ``seconds``), ``large-header`` (64 KiB), ``unreadable-header``.
     Lies: ``pretend`` (success for an upload that is not stored), ``wrong-location`` (success with
     the location of another file).
     Parts broken for this request only: ``embedder-fails``, ``fetch-failed`` (the server's stale
@@ -46,6 +50,8 @@ class FaultKind(StrEnum):
     HALF_BODY = "half-body"
     TRUNCATED = "truncated"
     DRIP = "drip"
+    LARGE_HEADER = "large-header"
+    UNREADABLE_HEADER = "unreadable-header"
     PRETEND = "pretend"
     WRONG_LOCATION = "wrong-location"
     EMBEDDER_FAILS = "embedder-fails"
@@ -64,6 +70,8 @@ AFTER = frozenset(
         FaultKind.HALF_BODY,
         FaultKind.TRUNCATED,
         FaultKind.DRIP,
+        FaultKind.LARGE_HEADER,
+        FaultKind.UNREADABLE_HEADER,
     }
 )
 FLAGS = frozenset(
@@ -88,7 +96,7 @@ class Action:
         status: for ``status``.
         headers: for ``status``, such as ``{"Retry-After": "2"}``.
         body: the answer's text for ``status``, the address for ``redirect``.
-        seconds: for ``delay`` and ``drip``.
+        seconds: for ``delay`` and ``drip``, and before what comes instead of the request.
         apply: for what comes instead of the request: it takes effect all the same.
         late: with ``apply``: so many seconds after the answer, as behind a proxy that gave up.
     """
@@ -151,7 +159,12 @@ class Faults:
         embedder_latency: seconds one embedding call takes.
         embedder_fails_every: every n-th embedding call fails; 0 never, 1 always.
         embedder_fails_share: this share of embedding calls fails, at random; 0 to 1.
+        embedder_longest: characters of all texts of one embedding call; with more it fails. 0: any.
+        embedder_per_minute: characters that are embedded in a minute; a call beyond fails. 0: any.
+        embedder_pace: seconds that an embedding call takes for each 1,000 characters.
         embedder_poison: texts containing one of these are refused by the embedder, always.
+        embedder_nonsense: what every embedding gives, with success: ``zeros``, ``nulls``, ``nan``
+            or ``constant`` (one vector for all texts); "" is none of these.
         embedder_dimension: the width of vectors from now on; None is the normal one.
         workspace_dimensions: the same for single workspaces.
         collector: ``frozen`` lets uploads hang until it changes.
@@ -177,7 +190,11 @@ class Faults:
     embedder_latency: float = 0.0
     embedder_fails_every: int = 0
     embedder_fails_share: float = 0.0
+    embedder_longest: int = 0
+    embedder_per_minute: int = 0
+    embedder_pace: float = 0.0
     embedder_poison: list[str] = field(default_factory=list)
+    embedder_nonsense: Literal["", "zeros", "nulls", "nan", "constant"] = ""
     embedder_dimension: int | None = None
     workspace_dimensions: dict[str, int] = field(default_factory=dict)
     collector: Literal["up", "down", "frozen"] = "up"
@@ -256,6 +273,8 @@ def _check(name: str, value: Any, normal: Mapping[str, Any]) -> None:
         raise ValueError(f"unknown switch {name!r}; known are {', '.join(normal)}")
     if name == "collector" and value not in ("up", "down", "frozen"):
         raise ValueError("collector is up, down or frozen")
+    if name == "embedder_nonsense" and value not in ("", *Nonsense):
+        raise ValueError(f"embedder_nonsense is empty or one of {', '.join(Nonsense)}")
     usual = type(normal[name])
     wanted = {float: (int, float), type(None): (int, type(None))}.get(usual, (usual,))
     if type(value) not in wanted:

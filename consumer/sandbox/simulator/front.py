@@ -62,7 +62,10 @@ class Front:
         flags = frozenset(action.kind for action in actions) & FLAGS
         instead = next((action for action in actions if action.kind in INSTEAD), None)
         if instead is not None and instead.apply:
-            await self._apply(request, flags, instead.late)
+            await self._apply(request, flags, instead.late and instead.seconds + instead.late)
+        if instead is not None and instead.seconds:
+            await request.read()  # as in `_struck`
+            await asyncio.sleep(instead.seconds)
         if instead and instead.kind in (FaultKind.RESET, FaultKind.FIN):
             return wire.cut(request, reset=instead.kind is FaultKind.RESET)
         answer = _said(instead) if instead else await self._answer(request, flags)
@@ -204,10 +207,11 @@ def _said(action: Action) -> WireAnswer:
         case FaultKind.HTML:
             return WEB_PAGE
         case FaultKind.REDIRECT:
-            return WireAnswer(307, TEXT, b"Temporary Redirect", {"Location": action.body})
+            where = {"Location": action.body}
+            return WireAnswer(307, TEXT, b"Temporary Redirect", where, is_own=False)
         case _:
             headers = {k: v for k, v in action.headers.items() if k.lower() != "content-type"}
             kinds = [v for k, v in action.headers.items() if k.lower() == "content-type"]
-            return WireAnswer(
-                action.status, kinds[0] if kinds else TEXT, action.body.encode(), headers
-            )
+            kind = kinds[0] if kinds else TEXT
+            is_own = not action.body.lstrip().startswith("<")
+            return WireAnswer(action.status, kind, action.body.encode(), headers, is_own)

@@ -11,13 +11,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import random
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from consumer.sandbox.simulator import names, text
-from consumer.sandbox.simulator.embedder import DIMENSION, Vector, embed
+from consumer.sandbox.simulator.embedder import DIMENSION, Nonsense, Vector, embed, nonsense
 from consumer.sandbox.simulator.faults import FaultKind, Faults
 from consumer.sandbox.simulator.journal import Journal
 from consumer.sandbox.simulator.state import (
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 0.01
 NO_FLAGS: frozenset[FaultKind] = frozenset()
+
+
+_MINUTE = 60.0
 
 
 class EmbedderError(Exception):
@@ -94,6 +97,7 @@ class Model:
         self._thread = asyncio.Lock()
         self._rng = rng
         self._embeddings = 0
+        self._spent: list[tuple[float, int]] = []  # characters embedded in the last minute
         self._split_size = split_size
 
     @asynccontextmanager
@@ -226,19 +230,36 @@ class Model:
         faults = self.faults
         self._embeddings += 1
         turn = self._embeddings
-        if faults.embedder_latency:
-            await asyncio.sleep(faults.embedder_latency)
+        characters = sum(map(len, texts))
+        if faults.embedder_latency or faults.embedder_pace:
+            await asyncio.sleep(faults.embedder_latency + faults.embedder_pace * characters / 1000)
         if faults.embedder_down or FaultKind.EMBEDDER_FAILS in flags:
             raise EmbedderError("the embedder is down")
         if faults.embedder_fails_every and turn % faults.embedder_fails_every == 0:
             raise EmbedderError("the embedder fails now and then")
         if self._rng.random() < faults.embedder_fails_share:
             raise EmbedderError("the embedder fails at random")
+        if 0 < faults.embedder_longest < characters:
+            raise EmbedderError("the texts are too long for the embedder")
+        if faults.embedder_per_minute and not self._has_tokens(characters):
+            raise EmbedderError("the embedder is out of tokens for this minute")
         if any(poison in each for poison in faults.embedder_poison for each in texts):
             raise EmbedderError("the embedder refuses this text")
         normal = faults.embedder_dimension or DIMENSION
         dimension = faults.workspace_dimensions.get(slug, normal)
+        if faults.embedder_nonsense:
+            return [nonsense(Nonsense(faults.embedder_nonsense), dimension) for _ in texts]
         return [embed(each, dimension) for each in texts]
+
+    def _has_tokens(self, characters: int) -> bool:
+        """Whether the minute has so many left; a call that is refused takes none."""
+        now = asyncio.get_running_loop().time()
+        self._spent = [(at, each) for at, each in self._spent if at > now - _MINUTE]
+        spent = sum(each for _, each in self._spent)
+        if spent + characters > self.faults.embedder_per_minute:
+            return False
+        self._spent.append((now, characters))
+        return True
 
     async def collector_ready(self) -> None:
         """Wait while the collector is frozen: an upload then hangs and takes effect later."""
@@ -287,8 +308,8 @@ class Model:
 
 def wanted_slugs(add_to_workspaces: str) -> list[str]:
     """The slugs of ``addToWorkspaces``: trimmed and lower-cased, empty ones dropped."""
-    slugs: Iterable[str] = (slug.strip().lower() for slug in add_to_workspaces.split(","))
-    return [slug for slug in slugs if slug]
+    slugs = (slug.strip(text.BLANKS) for slug in add_to_workspaces.split(","))
+    return [slug.lower() for slug in slugs if slug]
 
 
 def storable(title: object, content: object) -> bool:

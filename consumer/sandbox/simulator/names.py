@@ -12,6 +12,8 @@ import unicodedata
 from collections.abc import Mapping
 from functools import lru_cache
 
+from consumer.sandbox.simulator.text import BLANKS
+
 FILE_NAME_LIMIT = 255
 """Bytes a file name may have: a longer title answers 500 "A processing error occurred."."""
 
@@ -25,9 +27,9 @@ _SPELT_IN_WORKSPACES: Mapping[str, str] = {
     ".": " dot ", "!": " bang ", "+": " plus ", "@": " at ", "*": " splat ",
     ":": "", "~": "", "(": "", ")": "", "'": "", '"': "", "|": "",
 }  # fmt: skip
-_DROPPED = re.compile(r"[^A-Za-z0-9_\s$*+~.()'\"!\-:@]+")
+_DROPPED = re.compile(rf"[^A-Za-z0-9_{BLANKS}$*+~.()'\"!\-:@]+")
 _NOT_IN_FILES = re.compile(r"[<>:\"/\\|?*]")
-_SPACES = re.compile(r"\s+")
+_SPACES = re.compile(f"[{BLANKS}]+")
 _TITLES_KEPT = 1_000
 
 
@@ -55,7 +57,7 @@ def fits_file_system(slug: str) -> bool:
 
 def _slug(text: str, spelt: Mapping[str, str]) -> str:
     letters = (_letter(character, spelt) for character in unicodedata.normalize("NFC", text))
-    return _SPACES.sub("-", "".join(letters).strip()).lower()
+    return _SPACES.sub("-", "".join(letters).strip(BLANKS)).lower()
 
 
 def _letter(character: str, spelt: Mapping[str, str]) -> str:

@@ -123,6 +123,10 @@ def search_limits(request: Exchange, workspace: KeptWorkspace) -> tuple[int, flo
     return int(limit) if limit and limit >= 1 else int(workspace.fields["topN"]), threshold
 
 
+def _shown_distance(hit: Hit) -> float | None:
+    return None if hit.score is None else hit.distance
+
+
 def hit_json(hit: Hit, database: SimulatedDatabase) -> dict[str, Any]:
     """A search hit; some databases give neither a distance nor, from the cache, an id."""
     shown = hit.stored.file.metadata
@@ -138,6 +142,6 @@ def hit_json(hit: Hit, database: SimulatedDatabase) -> dict[str, Any]:
         **({} if hit.stored.id is None else {"id": hit.stored.id}),
         "text": database.stored_text(hit.stored.embedded.text),
         "metadata": metadata,
-        **({"distance": hit.distance} if database.shows_distance else {}),
+        **({"distance": _shown_distance(hit)} if database.shows_distance else {}),
         "score": hit.score,
     }

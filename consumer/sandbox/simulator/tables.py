@@ -17,9 +17,9 @@ import asyncio
 import math
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from consumer.sandbox.simulator.embedder import distance
+from consumer.sandbox.simulator.embedder import Nonsense, cut, distance
 from consumer.sandbox.simulator.state import Embedded, SourceFile
 from consumer.sandbox.simulator.vector_databases import LANCEDB, Race, SimulatedDatabase
 
@@ -66,7 +66,12 @@ class Table:
         return len(self.by_document.get(doc_id, ()))
 
     def nearest(
-        self, query: Mapping[int, float], limit: int, until: float = math.inf
+        self,
+        query: Mapping[int, float],
+        limit: int,
+        until: float = math.inf,
+        *,
+        zeros_first: bool = False,
     ) -> list[tuple[float, StoredVector]]:
         """The nearest vectors that came until then, nearest first; vectors of zeros are last."""
         ranked = [
@@ -75,7 +80,13 @@ class Table:
             if self.stored_at[doc_id] <= until
             for stored in vectors
         ]
-        ranked.sort(key=lambda pair: (pair[0], not pair[1].embedded.vector.features))
+
+        def rank(pair: tuple[float, StoredVector]) -> tuple[bool, float, bool]:
+            vector = pair[1].embedded.vector
+            is_zero = not vector.features and vector.nonsense is not Nonsense.NAN
+            return not (zeros_first and is_zero), pair[0], not vector.features
+
+        ranked.sort(key=rank)
         return ranked[:limit]
 
     def remove(self, doc_id: str) -> int:
@@ -141,7 +152,9 @@ class Tables:
         """
         dimension = vectors[0].embedded.vector.dimension
         table = self.get(slug) or await self._created(slug, dimension)
-        if table.dimension != dimension:
+        if dimension > table.dimension and self._database.cuts_longer:
+            vectors = [_cut(each, table.dimension) for each in vectors]
+        elif table.dimension != dimension:
             raise RefusedError(f"vectors of {dimension} in a table of {table.dimension}")
         table.by_document[doc_id] = list(vectors)
         table.stored_at[doc_id] = clock()
@@ -188,3 +201,8 @@ class Tables:
             self._dimension = dimension
         table = self._tables[self._database.collection(slug)] = Table(self._dimension)
         return table
+
+
+def _cut(stored: StoredVector, dimension: int) -> StoredVector:
+    piece = stored.embedded
+    return replace(stored, embedded=Embedded(piece.text, cut(piece.vector, dimension)))

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from consumer.sandbox.simulator.embedder import Nonsense
+
 _LONGEST_CHROMA_NAME = 63
 _SHORTEST_CHROMA_NAME = 3
 _PREFIX = "anythingllm-"
@@ -75,6 +77,11 @@ class SimulatedDatabase:
         file_ids: the ``id`` of a hit is the one in the file's name, absent where the vectors came
             from the cache; otherwise it is random.
         null_for_zeros: a vector of zeros has the score null, and passes every threshold.
+        zeros_first: vectors of zeros come before all others, whatever is searched for.
+        refused_numbers: what it takes in no vector, neither stored nor searched for; other nulls
+            are zeros to it.
+        cuts_longer: vectors that are wider than its table are stored as far as they fit, with
+            success; they are like nothing then.
         hides_unlike: what has nothing in common with the query is left out at any threshold. The
             real bound is a cosine below 0, which the simulated embedder never gives.
         no_search_unused: a search where nothing was ever stored answers 500.
@@ -95,6 +102,9 @@ class SimulatedDatabase:
     shows_distance: bool = False
     file_ids: bool = True
     null_for_zeros: bool = False
+    zeros_first: bool = False
+    refused_numbers: frozenset[Nonsense] = frozenset({Nonsense.NULLS, Nonsense.NAN})
+    cuts_longer: bool = False
     hides_unlike: bool = False
     no_search_unused: bool = False
     count: Callable[[int], int | str] = _exact
@@ -147,6 +157,11 @@ LANCEDB = SimulatedDatabase(
     race=Race.WIPES,
     shows_distance=True,
     file_ids=False,
+    # Measured on @lancedb/lancedb 0.15.0, as the server calls it: cosine, rows of vectors.
+    null_for_zeros=True,
+    zeros_first=True,
+    refused_numbers=frozenset(),
+    cuts_longer=True,
     lone_surrogates=LoneSurrogates.KEPT,  # not measured
 )
 PGVECTOR = SimulatedDatabase(
@@ -154,6 +169,8 @@ PGVECTOR = SimulatedDatabase(
     race=Race.REFUSES,
     shared_dimension=True,
     null_for_zeros=True,
+    # Read: pgvector/index.js makes numbers of nulls; PostgreSQL takes no NaN in a vector.
+    refused_numbers=frozenset({Nonsense.NAN}),
     count=_as_text,
     stored_text=without_controls,
     lone_surrogates=LoneSurrogates.LOST,

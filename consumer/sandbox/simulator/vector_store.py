@@ -76,6 +76,8 @@ class VectorStore:
         try:
             if self._faults.vectors_refused:
                 raise RefusedError("the vector database refuses inserts")
+            if any(self._refuses(piece.vector) for piece in pieces):
+                raise RefusedError("the vector database takes no such numbers")
             await self._tables.insert(slug, doc_id, vectors, self._clock)
         except RefusedError:
             if not self.database.lies_on_insert:
@@ -147,10 +149,17 @@ class VectorStore:
             return []
         if table.dimension != vector.dimension:
             raise TableError("the query's dimension is not the table's")
+        if self._refuses(vector):
+            raise TableError("the vector database searches for no such numbers")
         query = vector.as_query()
-        nearest = table.nearest(query, limit, self._visible_until())
+        nearest = table.nearest(
+            query, limit, self._visible_until(), zeros_first=self.database.zeros_first
+        )
         hits = [Hit(each, far, self._score(query, far, each)) for far, each in nearest]
         return [hit for hit in hits if self._shown(hit, threshold)]
+
+    def _refuses(self, vector: Vector) -> bool:
+        return vector.nonsense in self.database.refused_numbers
 
     def _id(self, file: SourceFile, from_cache: bool) -> str | None:
         random = self._uuid()

@@ -15,6 +15,7 @@ from consumer.sandbox.simulator.exchange import WireAnswer
 from consumer.sandbox.simulator.faults import Action, FaultKind
 
 DRIP_BYTES = 64
+LARGE_BYTES = 65_536  # of a header; clients read about 8,000
 
 
 async def send(
@@ -42,6 +43,10 @@ async def send(
             body = answer.body[: len(answer.body) // 2]
             half = WireAnswer(answer.status, answer.content_type, body)
             return _whole(request, half, _headers(half, now))
+        case FaultKind.LARGE_HEADER:
+            return _whole(request, answer, {"X-Trail": "x" * LARGE_BYTES, **headers})
+        case FaultKind.UNREADABLE_HEADER:
+            return _unreadable(request, answer)
         case _:
             return _whole(request, answer, headers)
 
@@ -85,6 +90,14 @@ async def _half(
     return response
 
 
+def _unreadable(request: web.BaseRequest, answer: WireAnswer) -> web.StreamResponse:
+    """An answer whose header has a NUL, which no library would write."""
+    if request.transport is not None:
+        head = f"HTTP/1.1 {answer.status} \r\nX-Trail: \0\r\nContent-Length: {len(answer.body)}"
+        request.transport.write(head.encode() + b"\r\n\r\n" + answer.body)
+    return cut(request, reset=False)
+
+
 async def _drip(
     request: web.BaseRequest, answer: WireAnswer, headers: dict[str, str], seconds: float
 ) -> web.StreamResponse:
@@ -101,7 +114,7 @@ async def _drip(
 
 def _headers(answer: WireAnswer, now: datetime) -> dict[str, str]:
     headers = {
-        "X-Powered-By": "Express",
+        **({"X-Powered-By": "Express"} if answer.is_own else {}),
         "Keep-Alive": "timeout=5",
         "Date": _date(int(now.timestamp())),
         **answer.headers,

@@ -13,7 +13,7 @@ from consumer.model.names import Location, Slug
 from consumer.operations.workspaces.second_name import first_name, second_name
 from consumer.sandbox.simulator import Damage
 from consumer.sandbox.simulator import simulator as running_simulator
-from consumer.sandbox.simulator.embedder import embed
+from consumer.sandbox.simulator.embedder import embed, zeros
 from consumer.sandbox.simulator.state import Embedded
 from tests.client.support import document, texts_of
 from tests.operations.workspaces.place import SETTLED, Clock, Place, kinds, locations_of
@@ -342,3 +342,20 @@ async def test_what_would_stay_found_is_not_removed() -> None:
     assert (kept, len(place.copies_of("one"))) == (2, 1)
     assert any("is still found" in note for note in place.notes)
     assert again.counts() == {"planned": 1, "done": 1}
+
+
+@pytest.mark.parametrize("name", ["lancedb", "pgvector"])
+async def test_a_text_whose_vector_is_none_is_embedded_from_the_text(name: str) -> None:
+    """The embedder gave zeros; they come up in every search, and no search is for them."""
+    async with at(name) as place:
+        await place.store("docs", document("before", *TEXTS))
+        for text in TEXTS[:2]:
+            file = place.file_of(text)
+            place.server.damage(Damage.ZEROED, "docs", file.location)
+            assert file.cache is not None
+            file.cache = tuple(Embedded(each.text, zeros()) for each in file.cache)
+        outcome = await place.repair()
+
+        assert kinds(outcome.before) == ["vectors-gone"] * 2
+        assert outcome.after.findings == ()
+        assert found_once(place, "before", *TEXTS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import orjson
@@ -469,3 +470,28 @@ async def test_it_may_fail_at_any_change(
 
     assert (await place.verify()).findings == ()
     assert texts_of(place.server, "docs") == sorted(texts)
+
+
+@pytest.mark.parametrize("is_applied", [True, False])
+async def test_a_repair_that_a_gateway_answers_says_so_and_doubles_nothing_for_good(
+    place: Place, is_applied: bool
+) -> None:
+    """The file is embedded late: who repairs again at once has it twice, and the next look sees."""
+    await place.store("docs", document("one", "two"))
+    place.server.damage(Damage.VECTORS_LOST, "docs", place.file_of("one").location)
+    path = "*/update-embeddings"
+    late = place.server.faults.add(
+        "status", status=502, body="<html>", path=path, times=1, apply=is_applied, late=0.2
+    )
+
+    with pytest.raises(AnythingLLMError) as raised:
+        await place.repair()
+    assert "run this again in ten minutes" in raised.value.message
+    await place.repair()
+    await asyncio.sleep(0.5)
+    place.clock.now += 700
+    await place.repair()
+
+    assert late.fired == 1
+    assert (await place.verify()).findings == ()
+    assert texts_of(place.server, "docs") == ["one", "two"]

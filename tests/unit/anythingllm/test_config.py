@@ -14,12 +14,17 @@ from consumer.anythingllm import AnythingLLMConfig, CircuitBreakerConfig
         ("http://localhost:3001/", "http://localhost:3001/api"),
         ("http://localhost:3001/api", "http://localhost:3001/api"),
         ("http://localhost:3001/api/", "http://localhost:3001/api"),
+        ("http://localhost:3001/api/v1", "http://localhost:3001/api"),
+        ("http://localhost:3001//api//v1//", "http://localhost:3001/api"),
+        ("https://llm.example.com/any/api/v1/", "https://llm.example.com/any/api"),
+        ("https://llm.example.com/any/v1", "https://llm.example.com/any/v1/api"),
+        ("https://llm.example.com/papi", "https://llm.example.com/papi/api"),
         (" https://llm.example.com/any/ ", "https://llm.example.com/any/api"),
         ("http://[::1]:3001", "http://[::1]:3001/api"),
     ],
 )
 def test_the_endpoint_may_end_as_people_write_it(endpoint: str, base: str) -> None:
-    """With or without a trailing slash or /api."""
+    """With or without a trailing slash, /api or /api/v1; a proxy's own path stays."""
     assert AnythingLLMConfig(endpoint, "key").base_url == base
 
 

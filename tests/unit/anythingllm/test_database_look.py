@@ -38,7 +38,7 @@ def test_an_outage_is_told_from_what_may_be_a_loss(
     look = DatabaseLook(database, in_vain, count_error)
 
     assert (look.suspects, look.is_outage) == (suspects, is_outage)
-    assert (look.trouble is not None) is (is_outage or bool(suspects))
+    assert (look.trouble is not None) is (is_outage or bool(in_vain))
 
 
 def test_what_was_seen_is_said() -> None:

@@ -5,6 +5,7 @@ from email.utils import format_datetime
 
 import pytest
 
+from consumer.anythingllm.effects import is_anythingllm
 from consumer.anythingllm.errors import (
     AnythingLLMAuthenticationError,
     AnythingLLMConnectionError,
@@ -17,6 +18,7 @@ from consumer.anythingllm.errors import (
     AnythingLLMTimeoutError,
     CircuitOpenError,
     failure_of,
+    is_by_intermediary,
     is_sick,
     retry_after_of,
 )
@@ -67,46 +69,50 @@ def test_who_says_when_to_come_back_is_busy(status: int) -> None:
     assert not is_sick(failure)
 
 
-def test_a_gateway_timeout_is_ambiguous_only_where_something_may_change() -> None:
-    """A proxy that stops waiting does not stop the server behind it."""
-    assert failure_of("x", 504, changes=True).ambiguous
-    assert not failure_of("x", 504, changes=False).ambiguous
-    assert not failure_of("x", 502, changes=True).ambiguous
-
-
 @pytest.mark.parametrize(
-    ("status", "reason", "ambiguous", "unproven"),
+    ("status", "reason", "is_own", "ambiguous", "unproven"),
     [
-        (408, "", True, False),
-        (504, "", True, False),
-        (524, "", True, False),
-        (307, "", False, True),
-        (400, "", False, True),
-        (404, "", False, True),
-        (418, "", False, True),
-        (429, "", False, True),
-        (500, "", False, True),
-        (500, "A processing error occurred.", False, True),
-        (502, "", False, True),
-        (503, "", False, True),
-        (520, "", False, True),
-        (401, "", False, False),
-        (403, "", False, False),
-        (413, "", False, False),
-        (422, "", False, False),
-        (500, OFFLINE, False, False),
-        (500, "fetch failed", False, False),
+        *((status, "", False, True, False) for status in (408, 499, 500, 502, 503, 504, 507)),
+        *((status, "", False, True, False) for status in (520, 522, 524, 999)),
+        *((status, "", False, False, True) for status in (307, 400, 401, 403, 404, 406, 413)),
+        *((status, "", False, False, True) for status in (418, 422, 429, 501, 505)),
+        *((status, "", True, False, False) for status in (400, 403, 404, 413, 422)),
+        (500, "", True, False, True),
+        (500, "A processing error occurred.", True, False, True),
+        (503, "", True, True, False),
+        (500, OFFLINE, False, False, False),
+        (500, "fetch failed", False, False, False),
     ],
 )
-def test_what_is_known_of_a_request_by_its_answer(
-    status: int, reason: str, ambiguous: bool, unproven: bool
+def test_what_is_known_of_the_effect_by_the_answer(
+    status: int, reason: str, is_own: bool, ambiguous: bool, unproven: bool
 ) -> None:
     """Only AnythingLLM's own refusals prove that nothing happened; a GET never does anything."""
-    failure = failure_of("x", status, changes=True, reason=reason)
-    asked = failure_of("x", status, changes=False, reason=reason)
+    failure = failure_of("x", status, changes=True, reason=reason, is_own=is_own)
+    asked = failure_of("x", status, changes=False, reason=reason, is_own=is_own)
 
     assert (failure.ambiguous, failure.unproven) == (ambiguous, unproven)
     assert (asked.ambiguous, asked.unproven) == (False, False)
+
+
+@pytest.mark.parametrize(
+    ("headers", "content_type", "reason", "is_own"),
+    [
+        ({"X-Powered-By": "Express"}, "text/plain", "", True),
+        ({"X-Powered-By": "Express"}, "application/octet-stream", "", True),
+        ({"X-Powered-By": "Express"}, "text/html", "", False),
+        ({"Server": "nginx"}, "text/html", "", False),
+        ({"X-Powered-By": "PHP/8"}, "text/plain", "", False),
+        ({}, "application/json", "No valid api key found.", True),
+        ({}, "application/json", OFFLINE, True),
+        ({}, "application/json", "Internal Server Error", False),
+    ],
+)
+def test_who_has_answered(
+    headers: dict[str, str], content_type: str, reason: str, is_own: bool
+) -> None:
+    """By the header that a proxy passes on, or by words that only AnythingLLM uses."""
+    assert is_anythingllm(headers, content_type, reason) is is_own
 
 
 def test_an_answers_text_never_gets_into_the_message() -> None:
@@ -151,3 +157,38 @@ def test_what_the_breaker_counts() -> None:
 
     assert all(is_sick(error) for error in sick)
     assert not any(is_sick(error) for error in [*well, CircuitOpenError("x"), ValueError("x")])
+
+
+@pytest.mark.parametrize("status", [200, 403, 404, 406, 500, 502, 503, 520])
+def test_a_web_page_is_an_answer_of_something_in_between(status: int) -> None:
+    """AnythingLLM answers calls of its API with JSON or plain text."""
+    assert is_by_intermediary(status, "text/html")
+
+
+@pytest.mark.parametrize("status", [405, 406, 451, 501, 502, 503, 520, 526])
+def test_some_statuses_are_never_anythingllms_own(status: int) -> None:
+    """Whatever they come with."""
+    assert is_by_intermediary(status, "application/json")
+    assert is_by_intermediary(status, "application/octet-stream")
+
+
+@pytest.mark.parametrize(
+    ("status", "content_type"),
+    [
+        (200, "application/json"),
+        (400, "text/plain"),
+        (403, "application/json"),
+        (404, "text/plain"),
+        (422, "application/json"),
+        (500, "application/json"),
+        (500, "application/octet-stream"),
+        (408, "text/html"),
+        (504, "text/html"),
+        (524, "text/html"),
+    ],
+)
+def test_what_may_be_its_own_and_a_gateway_that_would_not_wait_are_not(
+    status: int, content_type: str
+) -> None:
+    """A text that takes too long is another matter than one that something blocks."""
+    assert not is_by_intermediary(status, content_type)

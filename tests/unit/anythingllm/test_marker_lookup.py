@@ -50,3 +50,11 @@ def test_which_listing_serves_whom(
 def test_looks_grow_rarer(started: float, pause: float) -> None:
     """As long as the doubt had lasted: each look doubles it, from 0.2 up to 30 seconds."""
     assert due_after(started, since=100.0) == pytest.approx(started + pause)
+
+
+@pytest.mark.parametrize(("now", "choice"), [(44.9, Choice.WAIT), (45.1, Choice.READ)])
+def test_a_listing_that_costs_much_is_read_rarely(now: float, choice: Choice) -> None:
+    """Ten times as long as it took: the list of 50,000 files keeps the server's thread for 4 s."""
+    listing = _listing(1, 5.4)
+
+    assert choose(listing, _asks(now, since=20, after=20), now, 10.0) is choice

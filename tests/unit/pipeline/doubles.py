@@ -39,6 +39,7 @@ from consumer.pipeline.upload import Uploader
 from consumer.resilience.breaker import Breaker
 from consumer.resilience.fence import Fence
 from consumer.resilience.fuse import Fuse, FuseRules
+from consumer.resilience.lengths import Lengths
 from consumer.resilience.retry import RetryPolicy
 from consumer.telemetry.metrics import Metrics
 
@@ -130,6 +131,10 @@ class Upload:
         return unit
 
     @property
+    def going(self) -> Sequence[Location]:
+        return self.storage.going_by_uploads
+
+    @property
     def may_still_come(self) -> bool:
         return self.unit.text in self.storage.may_still_come
 
@@ -161,6 +166,7 @@ class Storage:
     workspace_id: int | None = 1
     preparing_fails: list[Failure] = field(default_factory=list)
     embedding: Callable[[str], Failure | None] = lambda text: None
+    storing_control: Callable[[str], Failure | None] = lambda text: None
     probes_fail: list[Failure] = field(default_factory=list)
     distrusted: list[str] = field(default_factory=list)
     may_still_come: set[str] = field(default_factory=set)
@@ -169,6 +175,7 @@ class Storage:
     vectors_kept: list[StoredUnit] = field(default_factory=list)
     looked_for: list[tuple[list[Location], list[str]]] = field(default_factory=list)
     removed_by_uploads: list[StoredUnit] = field(default_factory=list)
+    going_by_uploads: list[Location] = field(default_factory=list)
 
     async def prepare(self, slug: str, *, trace_id: str) -> None:
         self.prepared.append(slug)
@@ -184,6 +191,15 @@ class Storage:
     async def embeds(self, text: str, *, trace_id: str) -> None:
         self.calls.append(f"embed {text}")
         failure = self.embedding(text)
+        if failure is not None:
+            raise failure
+
+    async def store_control(
+        self, slug: str, text: str, *, trace_id: str, check: Callable[[], None]
+    ) -> None:
+        check()
+        self.calls.append("store control")
+        failure = self.storing_control(text)
         if failure is not None:
             raise failure
 
@@ -208,8 +224,10 @@ class Storage:
             raise self.listing_fails.pop(0)
         if listed.etag == unless:
             return None
-        for unit in answer:
+        for number, unit in enumerate(answer):
             take(unit)
+            if number % 500 == 499:
+                await asyncio.sleep(0)  # rows arrive in pieces
         return listed
 
     async def rows_prove(self, *, trace_id: TraceId) -> bool:
@@ -268,9 +286,11 @@ class Storage:
         check()
         self.calls.append(f"remove {len(locations)}")
         await self.removing.passed()
+        await asyncio.sleep(0)
         if self.removal_fails:
             raise self.removal_fails.pop(0)
-        self.units = [unit for unit in self.units if unit.location not in locations]
+        gone = set(locations)
+        self.units = [unit for unit in self.units if unit.location not in gone]
 
 
 class Clock:
@@ -376,6 +396,28 @@ def eraser_of(
     return Eraser(remover, storage, index, backoff_of(gates), doubts or doubts_of())
 
 
+def giving_up_of(
+    storage: Storage,
+    gates: Gates,
+    slots: RequestSlots,
+    *,
+    rng: random.Random | None = None,
+    recovery: float = 0.001,
+    clock: Callable[[], float] = time.monotonic,
+    many: int = 0,
+) -> GivingUp:
+    """One that judges within milliseconds, and holds no length, unless a test asks for more."""
+    return GivingUp(
+        storage,
+        gates,
+        PoisonProbe(storage, slots, rng or random.Random(1)),
+        Lengths(clock, recovery=recovery, many=many),
+        attempts=3,
+        recovery=recovery,
+        clock=clock,
+    )
+
+
 def uploader_of(
     storage: Storage,
     index: Index | None = None,
@@ -384,6 +426,7 @@ def uploader_of(
     per_document: int = 5,
     gates: Gates | None = None,
     looks: DueLooks | None = None,
+    doubts: Doubts | None = None,
 ) -> Uploader:
     slots = asyncio.Semaphore(slots) if isinstance(slots, int) else slots
     gates = gates or gates_of(storage)
@@ -394,10 +437,10 @@ def uploader_of(
         storage,
         index,
         gates,
-        GivingUp(storage, gates, PoisonProbe(storage, shared, rng), attempts=3),
+        giving_up_of(storage, gates, shared, rng=rng),
         backoff_of(gates),
         eraser_of(storage, index, gates),
-        doubts_of(looks),
+        doubts or doubts_of(looks),
         slots=shared,
         per_document=per_document,
         policy=_POLICY,

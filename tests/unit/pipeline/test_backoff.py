@@ -58,3 +58,13 @@ async def test_where_the_gates_hold_it_is_not_waited_twice() -> None:
 
     assert await _pauses(3, busy) == (0, [])
     assert await _pauses(3, busy, slug=None) == (0, [])
+
+
+@virtually
+async def test_who_is_busy_without_saying_for_how_long_is_asked_ever_less_often() -> None:
+    """The gates open after two seconds, and a proxy may say 429 for hours."""
+    busy = Failure("429", fault=Fault.BUSY)
+    seconds, ways = await _pauses(20, busy)
+
+    assert (seconds > 5, ways) == (True, ["aside"])
+    assert (await _pauses(20, Failure("429", fault=Fault.BUSY, retry_after=2.0))) == (0, [])

@@ -235,6 +235,19 @@ def test_of_two_copies_the_one_that_a_tombstone_has_ended_goes() -> None:
     assert memory.known(DOCS, A).left_over([ended, own]) == (ended,)
 
 
+def test_of_copies_that_nobody_has_seen_the_one_that_was_carried_out_last_stays() -> None:
+    """Who settled it has seen its own copies; a former version's may have no vectors."""
+    former, own = (
+        replace(stored("a", "x", day), location=Location(at)) for day, at in ((1, "1"), (2, "2"))
+    )
+    memory = _memory()
+    memory.document(DOCS, A, version(2), _digests(own))
+    known = memory.known(DOCS, A)
+
+    assert known.left_over([former, own], lambda location: False) == (former,)
+    assert known.left_over([former, own], lambda location: location == "1") == (own,)
+
+
 def test_a_document_that_is_noted_after_the_tombstone_that_ended_it_holds_nothing_back() -> None:
     """A replay is told by its own topic: in any order with the tombstone that followed it."""
     memory = _memory()

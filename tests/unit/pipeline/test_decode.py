@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from consumer.contract.envelope import values_in
 from consumer.contract.processed_document import MAX_PROBLEMS
 from consumer.model.outcome import FailureReason
 from consumer.pipeline.decode import DecodeLimits, Malformed, decode
@@ -150,6 +151,7 @@ BAD: list[tuple[str, Edit, list[str]]] = [
     ("null id", at_top(id=None), ["/id"]),
     ("number for id", at_top(id=7), ["/id"]),
     ("blank id", at_top(id=" \n"), ["/id"]),
+    ("a byte order mark for a text", in_chunk(content="\ufeff"), ["/chunks/1/content"]),
     ("blank title", at_top(title=""), ["/title"]),
     ("blank url", at_top(source_url="\u00a0"), ["/source_url"]),
     ("list for title", at_top(title=["a"]), ["/title"]),
@@ -416,3 +418,51 @@ def test_all_real_documents_are_valid(corpus_path: Path) -> None:
             contents = [chunk["content"] for chunk in raw["chunks"]]
             assert [chunk.content for chunk in document.chunks] == contents
             assert document.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("value", "count"),
+    [
+        (b"[]", 2),
+        (b"[1,2,[3]]", 5),
+        (b'{"a":1,"b":{"c":[1,2]}}', 6),
+        (b'["a,b","[{,",",\\\\","\\",,"]', 5),
+        (b'{"text":"\\\\\\",[[["}', 2),
+        (b"", 1),
+        (b'no JSON, "at all', 2),
+    ],
+)
+def test_values_are_counted_without_being_read(value: bytes, count: int) -> None:
+    """What stands in texts is none, whatever is escaped there; an empty list counts twice."""
+    assert values_in(value) == count
+
+
+@given(st.recursive(st.none() | st.integers(0, 9) | st.text(',[{"\\\\ax'), st.lists, max_leaves=30))
+def test_never_fewer_values_are_counted_than_there_are(content: object) -> None:
+    """The count is a bound of the memory that reading takes."""
+
+    def values(of: object) -> int:
+        return 1 + sum(map(values, of)) if isinstance(of, list) else 1
+
+    def empty(of: object) -> int:
+        return sum(map(empty, of)) if of and isinstance(of, list) else of == []
+
+    assert values_in(orjson.dumps(content)) == values(content) + empty(content)
+    assert values_in(orjson.dumps(content), enough=50) >= values(content)
+
+
+def test_an_event_of_too_many_values_is_oversized_and_its_publisher_is_answered() -> None:
+    """The bound is there for the memory; twice as many are still read for the id."""
+    values = [0] * 1_000_000
+    malformed = refused(orjson.dumps(event(unknown=values)))
+    assert (malformed.reason, malformed.document_id) == (FailureReason.OVERSIZED, "d")
+    assert "at most 1,000,000 are allowed (50 for each of DOCUMENT_MAX_CHUNKS)" in str(malformed)
+    assert refused(orjson.dumps(event(unknown=values * 2))).document_id is None
+    assert decode(orjson.dumps(event(unknown=values[:-100])), LIMITS).id == "d"
+    assert decode(orjson.dumps(event(unknown=values)), DecodeLimits(max_chunks=30_000)).id == "d"
+
+
+def test_commas_in_texts_are_no_values() -> None:
+    """A document of tables is none with too many values."""
+    table = [{"id": f"c{n}", "content": ",[{" * 100_000} for n in range(10)]
+    assert len(decode(orjson.dumps(event(chunks=table)), LIMITS).chunks) == 10

@@ -11,7 +11,6 @@ import pytest
 from consumer.model.fault import Failure, Fault
 from consumer.model.names import Slug
 from consumer.pipeline.gates import Gates, NotSent
-from consumer.resilience.blame import Tally
 from consumer.resilience.fence import FenceClosedError
 from consumer.resilience.fuse import FuseRules
 from consumer.resilience.retry import RetryPolicy
@@ -270,24 +269,3 @@ async def test_blown_one_document_enters_a_recovery_period_and_all_when_it_is_wh
         assert [trial for _, trial in entered] == [True] * 3 + [False] * 17
         assert [at for at, _ in entered[:3]] == pytest.approx([60, 120, 180], abs=0.01)
         assert {at for at, _ in entered[3:]} == {entered[2][0] + 5}
-
-
-@virtually
-async def test_proofs_of_a_doubted_workspace_are_counted_failures_included() -> None:
-    """Each try once, however many waited for it; what nobody doubts needs no count."""
-    async with scene_of() as scene:
-        gates = scene.gates
-        gates.workspace_well(DOCS)
-        gates.proofs.demand(DOCS)
-        one, other = Failure("no"), Failure("no")
-        for failure in (one, one, one, other):
-            gates.note_workspace(DOCS, failure)
-        gates.note_workspace(Slug("never doubted"), one)
-        gates.workspace_well(DOCS)
-        gates.workspace_well(DOCS)
-        assert gates.proofs.of(DOCS) == Tally(3, 2)
-        gates.proofs.demand(DOCS)
-        gates.workspace_well(DOCS)
-
-        assert gates.proofs.of(DOCS) == Tally(4, 2)
-        assert gates.proofs.of(Slug("never doubted")) == Tally()

@@ -11,6 +11,7 @@ from consumer.model.listing import FILE_STORE
 from consumer.model.marker import StoredUnit
 from consumer.model.names import Identity, Slug
 from consumer.pipeline.index import Index
+from consumer.pipeline.long_work import AT_ONCE
 from consumer.telemetry.metrics import PREFIX, Metrics
 from tests.unit.pipeline.doubles import TRACE, Clock, Storage, index_of, stored
 
@@ -462,3 +463,16 @@ async def test_who_asks_together_shares_the_failure() -> None:
     assert storage.calls.count("listing docs") == 1
     assert all(isinstance(answer, Failure) for answer in answers)
     assert await index.units(DOCS, A, trace_id=TRACE) == ()
+
+
+async def test_rows_that_prove_wrong_while_they_are_unpacked_are_read_anew() -> None:
+    """Those of a large document are unpacked with turns of the loop between."""
+    storage = Storage(units=[stored("a", f"text {n}") for n in range(AT_ONCE * 2)])
+    index = index_of(storage)
+    assert len(await index.units(DOCS, A, trace_id=TRACE)) == AT_ONCE * 2
+
+    asked = asyncio.create_task(index.units(DOCS, A, trace_id=TRACE))
+    await asyncio.sleep(0)
+    storage.units = storage.units[:1]
+    index.forget(DOCS)
+    assert len(await asked) == 1

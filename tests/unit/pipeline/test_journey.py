@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 import pytest
 
+from consumer.model.document import ProcessedDocument
 from consumer.model.fault import Failure, Fault
 from consumer.model.identity import IdentityTemplate
 from consumer.model.marker import Unit
@@ -18,16 +19,17 @@ from consumer.model.record import Headers, Record
 from consumer.model.routing import Routing
 from consumer.pipeline.apply import Applier
 from consumer.pipeline.carried_out import CarriedOut
-from consumer.pipeline.decode import DecodeLimits
+from consumer.pipeline.decode import DecodeLimits, decode
 from consumer.pipeline.in_flight import InFlightBounds
 from consumer.pipeline.journey import Journey
 from consumer.pipeline.key_queues import KeyQueues
-from consumer.pipeline.ports import Release
+from consumer.pipeline.ports import DecodeApart, Release
 from consumer.pipeline.read import Reader
 from consumer.pipeline.reminted_ids import RemintedIds
 from consumer.pipeline.settle import Address, Settler
 from consumer.resilience.fence import Fence
 from consumer.telemetry.metrics import Metrics
+from tests.doubles.decoding import decoding_here
 from tests.unit.pipeline.doubles import (
     DAY,
     Gate,
@@ -94,7 +96,12 @@ class Delivery:
 class World:
     """A journey whose records, server and Kafka are in memory."""
 
-    def __init__(self, documents: int = 32, size: int = 1_000_000) -> None:
+    def __init__(
+        self,
+        documents: int = 32,
+        size: int = 1_000_000,
+        decode_apart: DecodeApart | None = None,
+    ) -> None:
         self.storage = Storage()
         self.fence = Fence("partition")
         self.handed_out: list[Delivery] = []
@@ -112,14 +119,17 @@ class World:
         queues = KeyQueues()
         self.journey = Journey(
             self._poll,
-            Reader(
-                limits=DecodeLimits(),
-                identity=IdentityTemplate.parse("{id}"),
-                routing=Routing(),
-                replay_topic="replay",
-                metrics=self.metrics,
-                now=lambda: DAY,
-            ).read,
+            partial(
+                Reader(
+                    limits=DecodeLimits(),
+                    identity=IdentityTemplate.parse("{id}"),
+                    routing=Routing(),
+                    replay_topic="replay",
+                    metrics=self.metrics,
+                    now=lambda: DAY,
+                ).read_apart,
+                decode_apart=decode_apart or decoding_here(DecodeLimits()),
+            ),
             Applier(
                 self.storage,
                 index,
@@ -173,8 +183,8 @@ class World:
             self.letters.append(dict(headers))
         self._news.set()
 
-    async def results_are(self, count: int) -> None:
-        await self._until(lambda: len(self.results) >= count)
+    async def results_are(self, count: int, seconds: float = 5) -> None:
+        await self._until(lambda: len(self.results) >= count, seconds)
 
     async def handed_out_are(self, count: int) -> None:
         await self._until(lambda: len(self.handed_out) >= count)
@@ -185,8 +195,8 @@ class World:
         async with asyncio.timeout(5):
             await asyncio.gather(*(d.task for d in self.handed_out if d.task))
 
-    async def _until(self, condition: Any) -> None:
-        async with asyncio.timeout(5):
+    async def _until(self, condition: Any, seconds: float = 5) -> None:
+        async with asyncio.timeout(seconds):
             while not condition():
                 self._news.clear()
                 await self._news.wait()
@@ -443,3 +453,97 @@ async def test_what_was_not_carried_out_is_settled_as_such() -> None:
         await world.all_carried()
 
     assert [delivery.carried_out for delivery in world.handed_out] == [False]
+
+
+def _heavy(id: str) -> bytes:
+    chunks = [{"id": f"{id}_{n}", "content": f"text {n}"} for n in range(2_000)]
+    head = {"id": id, "title": "T", "technology": "t", "source_url": "u"}
+    return orjson.dumps(head | {"chunks": chunks, "unknown": [0] * 10_000})
+
+
+class _Apart:
+    """Decodes when it is let."""
+
+    def __init__(self) -> None:
+        self.begun = asyncio.Semaphore(0)
+        self.decoding = Gate()
+        self.ended = 0
+
+    async def decode(self, value: bytes) -> ProcessedDocument:
+        self.begun.release()
+        try:
+            await self.decoding.passed()
+        finally:
+            self.ended += 1
+        return decode(value, DecodeLimits())
+
+
+async def test_a_heavy_event_keeps_its_place_in_the_order() -> None:
+    """What was polled later waits for it to be decoded, and what was begun before does not."""
+    apart = _Apart()
+    apart.decoding.close()
+    world = World(decode_apart=apart.decode)
+    world.bring([_value("a", "text"), _heavy("d"), _value("d", "newer", day=2)])
+    async with world.running():
+        await apart.begun.acquire()
+        await world.results_are(1)
+        assert world.statuses == [("a", "succeeded")]
+        apart.decoding.open()
+        await world.results_are(3)
+
+    assert [id for id, _ in world.statuses] == ["a", "d", "d"]
+    chunks = [result["total_chunks"] for result in world.results]
+    assert chunks[2] == 1  # the newer one is what stays
+
+
+async def test_a_heavy_event_whose_partition_goes_is_not_decoded_any_more() -> None:
+    """A revocation waits for nothing, and the place is free again."""
+    apart = _Apart()
+    apart.decoding.close()
+    world = World(documents=1, decode_apart=apart.decode)
+    world.bring([_heavy("d")])
+    async with world.running() as task:
+        await apart.begun.acquire()
+        world.fence.close()
+        world.fence = Fence("next")
+        world.bring([_value("b", "text")])
+        await world.results_are(1)
+        assert not task.done()
+
+    assert (world.statuses, apart.ended) == ([("b", "succeeded")], 1)
+    assert world.metrics.registry.get_sample_value("anythingllm_consumer_bytes_in_flight") == 0
+
+
+async def test_a_stop_ends_the_decoding_of_a_heavy_event() -> None:
+    """It comes again to whoever takes over."""
+    apart = _Apart()
+    apart.decoding.close()
+    world = World(decode_apart=apart.decode)
+    world.bring([_heavy("d")])
+    async with world.running() as task:
+        await apart.begun.acquire()
+        world.journey.stop()
+        async with asyncio.timeout(5):
+            await task
+
+    assert (world.results, apart.ended) == ([], 1)
+
+
+async def test_events_that_were_settled_before_leave_the_loop_a_turn_each() -> None:
+    """After a restart there may be hundreds of them in a row, all in memory."""
+    world = World()
+    world.settled_before = dict.fromkeys(range(50), False)
+    polled = list(map(_value, [f"d{n}" for n in range(50)], ["text"] * 50))
+    world.bring(polled)
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while len(world.handed_out) < len(polled):
+            await asyncio.sleep(0)
+            turns += 1
+
+    async with world.running():
+        await count()
+
+    assert turns >= len(polled)

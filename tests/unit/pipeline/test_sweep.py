@@ -15,6 +15,7 @@ from consumer.model.names import Identity, Location, Slug
 from consumer.pipeline.carried_out import CarriedOut
 from consumer.pipeline.key_queues import KeyQueues
 from consumer.pipeline.plan import make_plan
+from tests.doubles.turns import watched
 from tests.unit.pipeline.doubles import (
     Storage,
     document,
@@ -548,3 +549,18 @@ async def test_a_copy_that_a_removal_may_still_take_is_not_the_one_that_stays() 
         await scene.pass_by()
 
         assert scene.locations == _at(newer)
+
+
+@virtually
+async def test_what_is_left_over_of_a_huge_document_holds_the_loop_for_no_time() -> None:
+    """Compared pair by pair, 20,000 units beside 20,000 that stay would hold it for minutes."""
+    new = document("a", *(f"new {n}" for n in range(3_000)))
+    old = document("a", *(f"old {n}" for n in range(3_000)))
+    units = [_unit(new, n, day=1) for n in range(3_000)] + [_unit(old, n) for n in range(3_000)]
+    async with looking(*units) as scene:
+        scene.stored(new, day=1)
+        with watched() as turns:
+            await scene.pass_by()
+
+        assert scene.locations == _at(*units[:3_000])
+    assert turns.longest < 0.3, turns

@@ -27,6 +27,7 @@ from tests.unit.pipeline.doubles import (
     Clock,
     Storage,
     document,
+    doubts_of,
     finishing,
     gates_of,
     index_of,
@@ -64,6 +65,15 @@ def _failing(text: str, times: int, **failure: object) -> Answer:
     return answer
 
 
+async def test_what_an_upload_may_still_remove_is_in_doubt_when_it_ends() -> None:
+    """Otherwise the next version would count as stored what is about to go."""
+    doubts, going = doubts_of(), stored("a", "one").location
+    storage = Storage(_failing("one", 1, fault=Fault.DOCUMENT), going_by_uploads=[going])
+    await Fences().carry_out(uploader_of(storage, doubts=doubts), _plan("a", "one"))
+
+    assert doubts.going(DOCS, A) == {going}
+
+
 async def test_what_is_stale_is_removed_after_everything_missing_is_stored() -> None:
     """The other way round text would be missing in between."""
     old = stored("a", "old")
@@ -96,7 +106,10 @@ async def test_a_refused_chunk_is_given_up_at_once_and_keeps_what_is_stale() -> 
 @pytest.mark.parametrize("fault", [Fault.THEIRS, Fault.BUSY, Fault.UNCLEAR])
 async def test_everything_but_a_refusal_is_tried_for_as_long_as_it_takes(fault: Fault) -> None:
     """No number of failures makes an outage the document's fault."""
-    storage = Storage(_failing("one", 20, fault=fault, retry_after=0.001))
+    down = Failure("the embedder is down")
+    storage = Storage(
+        _failing("one", 20, fault=fault, retry_after=0.001), embedding=lambda text: down
+    )
     applied = await Fences().carry_out(uploader_of(storage), _plan("a", "one", "two"))
 
     assert sorted(applied.uploaded) == ["a_0", "a_1"]
@@ -215,14 +228,32 @@ async def test_an_outage_ends_the_round_of_its_document() -> None:
     assert len([call for call in storage.calls if call.startswith("upload")]) == 1_005
 
 
-async def test_an_ambiguous_failure_is_its_chunks_alone() -> None:
-    """What may still take effect is looked for again; its siblings need not wait for that."""
-    pending = _failing("one", 1, fault=Fault.THEIRS, ambiguous=True)
-    storage = Storage(pending)
+class _Pending(Failure):
+    fault = Fault.THEIRS
+    pending = True
+
+
+async def test_to_wait_for_what_may_still_come_is_its_chunks_alone() -> None:
+    """It is looked for again; its siblings need not wait for that."""
+
+    def answer(unit: Unit, attempt: int) -> Failure | None:
+        is_first = unit.text == "one" and attempt == 1
+        return _Pending("it may still come", ambiguous=True) if is_first else None
+
+    storage = Storage(answer)
     plan = _plan("a", "one", "two", "three")
     await Fences().carry_out(uploader_of(storage, per_document=1), plan)
 
     assert storage.calls == ["upload one", "upload two", "upload three", "upload one"]
+
+
+async def test_a_gateway_that_reaches_nobody_ends_the_round_also_in_doubt() -> None:
+    """It is an outage, whatever became of this chunk: its siblings would fail in the same way."""
+    storage = Storage(_failing("one", 1, fault=Fault.THEIRS, ambiguous=True))
+    plan = _plan("a", "one", "two", "three")
+    await Fences().carry_out(uploader_of(storage, per_document=1), plan)
+
+    assert storage.calls[:2] == ["upload one", "upload one"]
 
 
 async def test_a_rest_that_somebody_asked_for_is_kept_by_all_documents() -> None:

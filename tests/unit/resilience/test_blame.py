@@ -6,9 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.resilience.blame import CHANCE, Tally, chance_of_all_failing, is_blamed
+from consumer.resilience.blame import (
+    CHANCE,
+    MOST_PAIRS,
+    Comparison,
+    Tally,
+    chance_of_all_failing,
+    is_blamed,
+)
 
-MOST_PAIRS = 60  # of the poison probe
+SPREAD = 180.0
 
 
 @pytest.mark.parametrize(
@@ -93,3 +100,47 @@ def test_a_tally_counts_and_tells_what_came_since() -> None:
 
     assert after == Tally(7, 3)
     assert after.since(before) == Tally(2, 1)
+
+
+def _pairs(passed: str, since: float = 0.0) -> Comparison:
+    """Pairs whose own text failed; ``.`` a control that passed, ``x`` one that failed."""
+    comparison = Comparison(since)
+    for each in passed:
+        comparison = comparison.with_own().with_control(failed=each == "x")
+    return comparison
+
+
+@pytest.mark.parametrize(
+    ("controls", "seconds", "blamed"),
+    [
+        ("." * 11, 180.0, True),
+        ("." * 11, 179.0, False),
+        ("." * 60, 1.0, False),
+        ("." * 10, 3600.0, False),
+        ("." * 11 + "x", 180.0, False),
+        ("x" * 7 + "." * 15, 600.0, True),
+        ("x" * 11, 3600.0, False),
+        ("", 3600.0, False),
+    ],
+)
+def test_who_is_blamed_by_pairs_over_time(controls: str, seconds: float, blamed: bool) -> None:
+    """Enough of them, over minutes, and the last control passed."""
+    assert _pairs(controls).blames(seconds, SPREAD) is blamed
+
+
+def test_a_comparison_that_an_outage_spoilt_begins_anew() -> None:
+    """Two hours of failing controls would hide a poison text for two more."""
+    row = _pairs("." * 5 + "x" * 7)
+    assert row.going_on(50.0) is row
+
+    assert row.with_control(failed=True).going_on(50.0) == Comparison(50.0)
+    assert _pairs(".x" * (MOST_PAIRS // 2)).going_on(50.0) == Comparison(50.0)
+
+
+def test_a_comparison_says_who_answered() -> None:
+    """The dead letter must not say that the embedder refused what it never saw."""
+    comparison = Comparison(0.0).with_own(by_intermediary=True).with_own(unanswered=True).with_own()
+
+    assert (comparison.own_failures, comparison.by_intermediary, comparison.unanswered) == (3, 1, 1)
+    assert not comparison.is_alone
+    assert comparison.with_control(failed=False).is_alone

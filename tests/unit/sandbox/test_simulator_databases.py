@@ -182,6 +182,35 @@ async def test_a_vector_of_zeros_has_no_score_on_pgvector() -> None:
     assert hits == [("usual", False), ("zeros", True)]
 
 
+async def test_what_lancedb_does_with_nonsense() -> None:
+    """Measured on @lancedb/lancedb 0.15.0: zeros come first for every query, NaN last, all null."""
+    async with looking("lancedb") as looker:
+        await looker.upload("text", "usual")
+        for kind in ("zeros", "nulls", "nan"):
+            looker.server.faults.update({"embedder_nonsense": kind})
+            location = await looker.upload("text", kind)
+            assert await looker.fate(location, kind) == (True, True, True)
+        looker.server.faults.embedder_nonsense = ""
+        _, answer = await looker.search("text")
+
+    hits = [(hit["metadata"]["docSource"], hit["distance"] is None) for hit in answer["results"]]
+    assert hits == [("zeros", True), ("nulls", True), ("usual", False), ("nan", True)]
+
+
+async def test_lancedb_takes_longer_vectors_with_success_and_cuts_them() -> None:
+    """Measured: stored in the table's width; a search by the longer ones fails."""
+    async with looking("lancedb") as looker:
+        await looker.upload("text", "usual")
+        looker.server.faults.embedder_dimension = 128
+        location = await looker.upload("text", "longer")
+        assert (await looker.search())[0] == 500
+        looker.server.faults.embedder_dimension = None
+        _, answer = await looker.search("text")
+
+        assert (await looker.fate(location, "longer"))[:2] == (True, True)
+        assert [round(hit["distance"]) for hit in answer["results"]] == [0, 1]
+
+
 @pytest.mark.parametrize(
     ("first", "second", "shared"),
     [

@@ -98,6 +98,33 @@ async def test_poison_is_refused_alone_and_always(
     assert statuses == [500, 200]
 
 
+async def test_an_embedder_refuses_what_is_long(
+    simulator: Simulator, client: aiohttp.ClientSession
+) -> None:
+    """All texts of one call together count, as they do for one that is out of tokens."""
+    simulator.faults.embedder_longest = 1_000
+    statuses = []
+    for texts in (["a" * 1_000], ["a" * 1_001], ["a" * 500, "a" * 501]):
+        async with client.post("/api/v1/openai/embeddings", json={"input": texts}) as response:
+            statuses.append(response.status)
+
+    assert statuses == [200, 500, 500]
+
+
+async def test_a_minute_has_so_many_characters(
+    simulator: Simulator, client: aiohttp.ClientSession
+) -> None:
+    """A call that is refused takes none: a shorter one may still pass."""
+    simulator.faults.embedder_per_minute = 1_000
+    statuses = []
+    for length in (600, 600, 400, 1):
+        texts = ["a" * length]
+        async with client.post("/api/v1/openai/embeddings", json={"input": texts}) as response:
+            statuses.append(response.status)
+
+    assert statuses == [200, 500, 200, 500]
+
+
 async def test_every_nth_embedding_fails(
     simulator: Simulator, client: aiohttp.ClientSession
 ) -> None:
@@ -163,6 +190,8 @@ async def test_a_revoked_key_is_403(
         ("reset-after", True),
         ("fin-after", True),
         ("half-body", True),
+        ("large-header", True),
+        ("unreadable-header", True),
     ],
 )
 async def test_broken_connections(
@@ -408,3 +437,22 @@ async def test_an_upload_whose_client_leaves_takes_effect(
     await simulator.journal.wait_for("document.embedded", slug="docs")
 
     assert "late" in sources(simulator)
+
+
+async def test_a_proxy_gives_up_and_the_request_goes_on(
+    simulator: Simulator, client: aiohttp.ClientSession
+) -> None:
+    """Its answer comes after a while, and the effect after that."""
+    loop = asyncio.get_running_loop()
+    simulator.faults.add(
+        "status", path="*/raw-text", status=524, seconds=0.1, apply=True, late=0.2, times=1
+    )
+    begun = loop.time()
+    body = {"textContent": "late", "metadata": {"title": "t"}, "addToWorkspaces": "docs"}
+    async with client.post(RAW_TEXT, json=body) as response:
+        assert response.status == 524
+    assert loop.time() - begun >= 0.1
+    assert simulator.journal.count("document.stored") == 0
+    await simulator.journal.wait_for("document.stored")
+
+    assert loop.time() - begun >= 0.3

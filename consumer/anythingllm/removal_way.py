@@ -1,0 +1,134 @@
+"""Is DELETE with a body let through to AnythingLLM? What was seen of it, and what it means.
+
+HTTP gives the body of a DELETE no meaning (RFC 9110, 9.3.5), and some proxies refuse or drop it. An
+answer to a removal is put down to a proxy only where the removal of a file that does not exist is
+answered so as well: AnythingLLM 1.16 answers that with success (recordings/removal.json in tests),
+and it harms nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import structlog
+
+log = structlog.get_logger(__name__)
+
+AGAIN_SECONDS = 300.0  # between two looks whether removals are let through again
+FOR_GOOD_SECONDS = 60.0  # a proxy that is being set up is mended within that
+_RARELY_SECONDS = 20.0  # between two looks where the answer may be AnythingLLM's own
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyRefusal:
+    """Why an answer to the removal of a file that does not exist is no answer of AnythingLLM.
+
+    Args:
+        why: for people, behind "something between us and AnythingLLM".
+        patience: seconds for which it has to be seen before it is believed.
+    """
+
+    why: str
+    patience: float = 0.0
+
+
+REFUSALS: Mapping[int, ProxyRefusal] = {
+    # Google's HTTPS load balancer and Cloudflare's wrangler (bench-routes/bench-routes#487,
+    # cloudflare/workers-sdk#2707). AnythingLLM answers it to JSON that is broken, and ours is not.
+    400: ProxyRefusal("takes a DELETE with a body for malformed"),
+    # RFC 9110, 15.5.6: a proxy with a list of methods that it lets through.
+    405: ProxyRefusal("does not let DELETE through"),
+    # RFC 9110, 15.5.12; nginx behind a proxy that drops the length (http-party/node-http-proxy#338)
+    411: ProxyRefusal("does not pass on how long the body of a DELETE is"),
+    # RFC 9110, 15.6.2: a proxy that does not know the method, or it with a body.
+    501: ProxyRefusal("does not know DELETE with a body"),
+    # Akamai drops the body (apicollective/apibuilder#763), and AnythingLLM answers 500 where there
+    # are no names. So it does while its own database is in trouble: that passes.
+    500: ProxyRefusal("seems to drop the body of a DELETE", patience=60.0),
+}
+"""By status. AnythingLLM 1.16 itself answers 200, 403 and 500 there."""
+
+
+class RemovalWay:
+    """Whether DELETE with a body is let through, as far as was seen; one for a server.
+
+    Args:
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._status: int | None = None
+        self._is_told = False
+        self._since = self._asked_at = float("-inf")
+        self._both_since: float | None = None
+
+    @property
+    def is_shut(self) -> bool:
+        """Whether documents are to be taken out of workspaces instead."""
+        status = self._status
+        return status is not None and (self._asked_at - self._since >= REFUSALS[status].patience)
+
+    def is_worth_a_look(self, status: int) -> bool:
+        """Whether a removal that was answered so is a reason to look: not each that may pass."""
+        is_definite = not REFUSALS[status].patience
+        return is_definite or self._clock() >= self._asked_at + _RARELY_SECONDS
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it is to be looked at again."""
+        return self._clock() >= self._asked_at + AGAIN_SECONDS
+
+    @property
+    def refusal(self) -> str:
+        """What is seen of it, for people."""
+        status = self._status or 0
+        return (
+            f"something between us and AnythingLLM {REFUSALS[status].why} (DELETE "
+            f"/api/v1/system/remove-documents is answered {status}, also for a file that is not"
+            " there)"
+        )
+
+    def refused(self, status: int) -> None:
+        """Note that the removal of a file that does not exist was answered so."""
+        now = self._clock()
+        if not self.is_shut and (self._status is None or self.is_due):
+            self._since = now  # what was seen long ago may have passed since
+        self._asked_at, self._status = now, status
+
+    def tell(self) -> None:
+        """Log it once that documents are taken out of workspaces instead."""
+        if self._is_told:
+            return
+        self._is_told = True
+        log.error(
+            "removal.let_through_no_more",
+            error=self.refusal,
+            consequence="what is removed is taken out of its workspace and found no more; its file"
+            " stays in AnythingLLM's store",
+            what_to_do=WHAT_TO_DO,
+        )
+
+    def passed(self) -> None:
+        """Note that a removal was answered by AnythingLLM."""
+        if self._is_told:
+            log.warning("removal.let_through_again", what_to_do="`workspaces repair --yes`")
+        self._is_told = False
+        self._status = self._both_since = None
+
+    def other_refused(self) -> bool:
+        """Note that the other way is refused, too; whether both are for good."""
+        if self._both_since is None:
+            self._both_since = self._clock()
+        return self._clock() - self._both_since >= FOR_GOOD_SECONDS
+
+    def other_passed(self) -> None:
+        """Note that the other way works."""
+        self._both_since = None
+
+
+WHAT_TO_DO = (
+    "have it let DELETE /api/v1/system/remove-documents through with its body, then run"
+    " `workspaces repair --yes`: it removes the files that stayed"
+)

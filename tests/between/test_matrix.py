@@ -1,0 +1,61 @@
+"""Whatever stands in between: nothing lost, no double that stays, nobody blamed, nothing for ever.
+
+Every behaviour meets every operation in virtual time, with default settings (`cell` plays it,
+`matrix` says which there are). The figures of all that were played are printed at the end.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import structlog
+
+from tests.between.cell import Cell, Figures
+from tests.between.known import NOT_YET, not_yet
+from tests.between.matrix import cells, in_sample, play, table
+
+Rows = list[tuple[Cell, Figures]]
+
+
+@pytest.fixture(scope="module")
+def rows() -> Iterator[Rows]:
+    """What was played; shown with ``-s``."""
+    played: Rows = []
+    yield played
+    print("\n" + table(played))
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> None:
+    """Hundreds of days in small would write a book."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+
+
+def _parameters() -> Iterator[Any]:
+    for cell in cells():
+        marks: list[pytest.MarkDecorator] = []
+        if not in_sample(cell):
+            marks.append(pytest.mark.slow)
+        if reason := not_yet(cell):
+            marks.append(pytest.mark.xfail(strict=True, reason=reason))
+        yield pytest.param(cell, marks=marks, id=str(cell))
+
+
+@pytest.mark.parametrize("cell", list(_parameters()))
+def test_whatever_stands_in_between(cell: Cell, rows: Rows) -> None:
+    """No loss, no double that stays, no unfair dead letter, nothing for ever, others unharmed."""
+    figures = play(cell)
+    rows.append((cell, figures))
+
+    assert figures.struck, "it has met nothing"
+    assert figures.wrong == []
+
+
+def test_what_is_not_right_yet_is_in_the_matrix() -> None:
+    """A mark that meets no cell would hide that the cell is gone."""
+    every = {not_yet(cell) for cell in cells()}
+
+    assert {reason for _, reason in NOT_YET} <= every
