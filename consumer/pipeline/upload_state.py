@@ -14,7 +14,7 @@ from consumer.pipeline.ports import RightToWork, UnitUpload
 from consumer.resilience.blame import Comparison
 
 
-class Stage(Enum):
+class Compared(Enum):
     """What of a unit is compared with controls; the next one where its own went well.
 
     EMBEDDING  both texts are embedded, and stored nowhere.
@@ -27,9 +27,9 @@ class Stage(Enum):
     UPLOADING = "uploading"
 
     @property
-    def next(self) -> Stage:
+    def next(self) -> Compared:
         """What is compared where this shows nothing."""
-        return Stage.STORING if self is Stage.EMBEDDING else Stage.UPLOADING
+        return Compared.STORING if self is Compared.EMBEDDING else Compared.UPLOADING
 
 
 @dataclass(slots=True)
@@ -49,7 +49,7 @@ class PendingUnit:
     failed_rounds: int = 0  # whose failure may be its own
     failing_since: float | None = None  # monotonic seconds: when its first attempt began
     comparison: Comparison | None = None  # with controls, while it is judged
-    stage: Stage = Stage.EMBEDDING  # what is compared
+    stage: Compared = Compared.EMBEDDING  # what is compared
     sent_at: float = float("-inf")  # monotonic seconds: when its last attempt began, in its slot
     due: float = float("-inf")  # monotonic seconds: when to compare again
     given_up: list[FailedChunk] = field(default_factory=list)
