@@ -43,6 +43,7 @@ from consumer.anythingllm.errors import (
 )
 from consumer.anythingllm.joint_looks import LOOK_SECONDS, Looked, Sought
 from consumer.anythingllm.proof import Sight, query_of
+from consumer.anythingllm.transport import Check, always
 from consumer.anythingllm.upload_body import upload_body, with_blanks
 from consumer.anythingllm.upload_doubt import UploadDoubt
 from consumer.anythingllm.upload_ways import Ways
@@ -200,7 +201,8 @@ class RawTextUpload:
             if await self._may_have_vectors(location):
                 log.info("chunk.left_listed", workspace=self._slug, location=location)
                 return
-            await self._remove(location)
+            # Unchecked: its check says that it is given up, which is why the file goes.
+            await self._remove(location, always)
         except AnythingLLMError as error:
             log.warning("chunk.file_left", location=location, error=error.message)
 
@@ -330,7 +332,7 @@ class RawTextUpload:
                 adds = deletes = [location]
                 await self._ways.api.relist(errand, self._slug, adds=adds, deletes=deletes)
         elif mending is _Mending.UPLOAD_ANEW:
-            await self._remove(location)
+            await self._remove(location, self._check)
         else:
             # The database may take and refuse by turns: once is no proof.
             await self._ways.control.passes(
@@ -419,7 +421,7 @@ class RawTextUpload:
         await self._ways.control.passes(self._slug, now, self._trace_id, self._check)
         self._check()
         try:
-            await self._remove(location)
+            await self._remove(location, self._check)
         finally:
             self._has_blanks = self._location is None
         raise AnythingLLMPendingError(
@@ -452,10 +454,10 @@ class RawTextUpload:
         self._doubt.begin()
         raise self._not_ours()
 
-    async def _remove(self, location: Location) -> None:
+    async def _remove(self, location: Location, check: Check) -> None:
         errand = self._ways.errand(self._ways.upload_timeout, self._trace_id)
         with self._taking_out(location):
-            await self._ways.removal.remove(errand, self._slug, [location], self._check)
+            await self._ways.removal.remove(errand, self._slug, [location], check)
         self._gone(location)
 
     @contextmanager
