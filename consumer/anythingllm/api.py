@@ -14,6 +14,8 @@ from datetime import datetime
 from typing import Any, TypeVar
 from urllib.parse import quote
 
+import structlog
+
 from consumer.anythingllm.calls import Answer, Call
 from consumer.anythingllm.effects import SAID_NO, STRANGE
 from consumer.anythingllm.errors import (
@@ -26,7 +28,7 @@ from consumer.anythingllm.errors import (
     NonsenseError,
     leave_in_doubt,
 )
-from consumer.anythingllm.listing_parser import ListingParser, first_text, metadata_of, workspace_of
+from consumer.anythingllm.listing_parser import ListingParser, first_text, workspace_of
 from consumer.anythingllm.models import (
     DocumentRow,
     FilePage,
@@ -40,9 +42,13 @@ from consumer.anythingllm.models import (
 from consumer.anythingllm.nonsense import PROBE_TEXTS, nonsense
 from consumer.anythingllm.sentinel import is_sentinel
 from consumer.anythingllm.transport import Errand, Transport
+from consumer.anythingllm.vector_hits import ReadHits, read_hits
 from consumer.model.fields import need_list, need_text
+from consumer.model.marker import decode_marker
 from consumer.model.names import Location, Slug
 from consumer.model.slug import is_slug
+
+log = structlog.get_logger(__name__)
 
 FOLDER = "custom-documents/"  # where every raw text goes
 _RAW_TEXT = "/v1/document/raw-text"
@@ -62,6 +68,7 @@ class Api:
     def __init__(self, transport: Transport, *, is_probe: bool = False) -> None:
         self._transport = transport
         self._is_probe = is_probe
+        self._told_of: set[Slug] = set()  # workspaces whose odd hits were warned about
 
     async def workspaces(self, errand: Errand) -> tuple[Workspace, ...]:
         """All workspaces."""
@@ -289,7 +296,8 @@ class Api:
     ) -> tuple[VectorHit, ...]:
         """The nearest vectors of a workspace, whatever their distance, in the server's order.
 
-        That is the nearest first. By scores what has nothing in common would come first.
+        That is the nearest first. By scores what has nothing in common would come first. Hits
+        without a score come last, and are warned about once a workspace.
         """
         path = f"/v1/workspace/{checked_slug(slug)}/vector-search"
         body = {"query": query, "topN": top, "scoreThreshold": 0}
@@ -297,7 +305,11 @@ class Api:
         with _missing(slug):
             fields = await self._call(errand, call)
         with _shape(call):
-            return tuple(_hit(each) for each in need_list(fields["results"]))
+            read = read_hits(need_list(fields["results"]))
+        if read.odd and slug not in self._told_of:
+            self._told_of.add(slug)
+            _warn(slug, read)
+        return read.hits
 
     async def vector_count(self, errand: Errand) -> int:
         """How many vectors all workspaces have, as far as the vector database tells.
@@ -468,20 +480,19 @@ def _shape(call: Call) -> Iterator[None]:
         raise leave_in_doubt(strange, STRANGE, changes=call.changes) from error
 
 
-def _hit(result: dict[str, Any]) -> VectorHit:
-    metadata = metadata_of(result.get("metadata"))
-    return VectorHit(
-        text=need_text(result["text"]),
-        distance=_number(result.get("distance")),
-        score=_number(result.get("score")),
-        doc_source=first_text(metadata.get("docSource")),
-        title=first_text(metadata.get("description"), metadata.get("title")),
+def _warn(slug: Slug, read: ReadHits) -> None:
+    markers = (decode_marker(hit.doc_source) for hit in read.odd)
+    marker = next((each for each in markers if each is not None), None)
+    log.warning(
+        "search.odd_hits",
+        workspace=slug,
+        document_id=marker.document_id if marker is not None else None,
+        odd=len(read.odd),
+        hits=len(read.hits),
+        consequence="they come last, or are left out; the others are not affected",
+        what_to_do="the embedder may have given zeros, or the vector database is damaged: publish"
+        " a tombstone for the document, then the document again",
     )
-
-
-def _number(value: object) -> float | None:
-    """A vector of zeros has no distance, and then both are null (pgvector)."""
-    return float(value) if isinstance(value, (int, float)) else None
 
 
 def _name_of(location: Location) -> str:

@@ -36,6 +36,7 @@ from consumer.anythingllm.errors import (
 )
 from consumer.anythingllm.file_store import FILES_REST, FileStore
 from consumer.anythingllm.health import PROBE_SECONDS, breaker_status, check_health
+from consumer.anythingllm.hit_limit import HitLimit
 from consumer.anythingllm.joint_looks import JointLooks
 from consumer.anythingllm.marker_lookup import MarkerLookup
 from consumer.anythingllm.models import (
@@ -134,6 +135,7 @@ class AnythingLLMClient:
         self._removal = DocumentRemoval(self._api, way)
         self._probing_removal = DocumentRemoval(self._probing, way)
         self._database = DatabaseInUse(self._api, configured=config.vector_db, clock=clock)
+        self._limit = HitLimit(self._api)
         self._embedder = EmbedderInUse(
             self._probing, errand=self._errand, timeout=config.timeout, clock=clock
         )
@@ -306,6 +308,9 @@ class AnythingLLMClient:
     ) -> list[SearchHit]:
         """The chunks nearest to the query, the nearest first, at most ``limit``.
 
+        Fewer where the vector database does not give as many vectors. A hit without a score is
+        last and has no distance.
+
         Raises:
             ValueError: a limit below 1.
             AnythingLLMRejectedError: a blank query.
@@ -320,11 +325,12 @@ class AnythingLLMClient:
         errand = self._ordinary(trace_id)
         top = limit * _OVERFETCH
         while True:
-            vectors = await self._api.search(errand, Slug(workspace_slug), query, top)
-            if not vectors:
+            found = await self._limit.nearest(errand, Slug(workspace_slug), query, top)
+            if not found.hits:
                 await self._refuse_empty(Slug(workspace_slug), errand)
-            hits = search_hits(await self._with_distances(vectors, errand))
-            if len(hits) >= limit or len(vectors) < top or top >= _MOST_VECTORS:
+            hits = search_hits(await self._with_distances(found.hits, errand))
+            is_last = found.is_all or found.asked < top or top >= _MOST_VECTORS
+            if len(hits) >= limit or is_last:
                 return hits[:limit]
             top = min(top * 4, _MOST_VECTORS)
 

@@ -38,6 +38,7 @@ log = structlog.get_logger(__name__)
 AGAIN_SECONDS = 10.0  # between two controls that fail
 REMOVES_SECONDS = 60.0  # for which a test of removals counts; doubled by each that fails
 _CHECKED_SECONDS = 1.0  # between two looks whether the right to go on has ended
+_DOUBTED_SECONDS = 3.0  # of a control; one that is found at once takes less
 _MOST_ASKING = 2  # workspaces between which the probe goes to and fro
 _RAREST_SECONDS = 1800.0  # between two tests of removals that fail
 
@@ -70,6 +71,7 @@ class DatabaseControl:
         self._clock = clock
         self._turn = asyncio.Lock()
         self._kept_at = float("-inf")
+        self._testing_since = float("inf")
         self._failed_at = float("-inf")
         self._failure: AnythingLLMError | None = None
         self._slug: Slug | None = None
@@ -109,6 +111,8 @@ class DatabaseControl:
     async def enter(self, slug: Slug, trace_id: TraceId | None, check: Check) -> None:
         """Return when something may be uploaded: at once, unless the last control has failed.
 
+        A control that is not found is looked for for minutes; then it is waited for as well.
+
         Args:
             slug: as `passes` takes it.
             trace_id: of the event.
@@ -118,6 +122,9 @@ class DatabaseControl:
             AnythingLLMError: as `passes` does.
         """
         self._note_asking(slug)
+        if self._clock() - self._testing_since > _DOUBTED_SECONDS:
+            async with turn_of(self._turn, check):
+                pass
         if self._failure is not None:
             await self.passes(slug, self._clock(), trace_id, check)
 
@@ -187,7 +194,7 @@ class DatabaseControl:
             self._asking.popitem(last=False)
 
     async def _control(self, slug: Slug, trace_id: TraceId | None, check: Check) -> None:
-        sent_at = self._clock()
+        sent_at = self._testing_since = self._clock()
         try:
             await self._store_test(slug, trace_id, check)
         except AnythingLLMNotFoundError:
@@ -209,6 +216,8 @@ class DatabaseControl:
                 )
             self._failure, self._failed_at, self._slug = error, self._clock(), slug
             raise
+        finally:
+            self._testing_since = float("inf")
         if self._failure is not None:
             log.info("vector_database.keeps_again", workspace=slug)
         self._kept_at, self._failure = max(self._kept_at, sent_at), None

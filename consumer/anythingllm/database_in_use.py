@@ -12,6 +12,7 @@ from consumer.anythingllm.api import Api
 from consumer.anythingllm.errors import AnythingLLMError
 from consumer.anythingllm.transport import Errand
 from consumer.anythingllm.vector_databases import DATABASES, UNKNOWN, VectorDatabase
+from consumer.anythingllm.visibility import Visibility
 
 log = structlog.get_logger(__name__)
 
@@ -37,6 +38,8 @@ class DatabaseInUse:
         self._ask_at = float("-inf")
         self._known = UNKNOWN
         self._is_told = False
+        self.visibility = Visibility(clock)
+        """How late its searches show what is stored, by what was seen."""
 
     @property
     def known(self) -> VectorDatabase:

@@ -74,7 +74,7 @@ class DocumentUploads:
         changes = compare(document, [u for u in stored if u.location in found], version)
         failed: dict[str, FailedChunk] = {}
         if changes.missing:
-            await self._storage.prepare(slug, trace_id=trace_id)
+            await self._prepare(slug, trace_id)
             missing = [document.chunks[position] for position in changes.missing]
             failed = await self._upload(slug, document, missing, version, trace_id)
         errors = [f"chunk {chunk_id}: {each.message}" for chunk_id, each in failed.items()]
@@ -83,6 +83,14 @@ class DocumentUploads:
         if stale and not failed:
             removed = await self._remove(slug, stale, errors, trace_id)
         return _result(slug, document, changes, failed, removed, errors)
+
+    async def _prepare(self, slug: Slug, trace_id: TraceId | None) -> None:
+        """Return when the workspace is ready, however late the vector database shows that."""
+        while True:
+            try:
+                return await self._storage.prepare(slug, trace_id=trace_id)
+            except AnythingLLMPendingError as error:
+                await self._sleep(error.retry_after or 0.0)
 
     async def _found(
         self,

@@ -83,6 +83,10 @@ class AnythingLLMProtocolError(AnythingLLMError):
     """The answer is none of AnythingLLM's API: not JSON, another shape, a redirect, too large."""
 
 
+class AnswerTooLargeError(AnythingLLMProtocolError):
+    """The answer is larger than one of which all is kept may be."""
+
+
 class AnythingLLMRejectedError(AnythingLLMError):
     """A definite refusal of what was sent, or of what would have been sent."""
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -27,6 +26,7 @@ from consumer.anythingllm.database_look import another_answers
 from consumer.anythingllm.document_removal import DocumentRemoval
 from consumer.anythingllm.embedder_in_use import EmbedderInUse
 from consumer.anythingllm.errors import AnythingLLMError, AnythingLLMServerError, is_sick
+from consumer.anythingllm.hit_limit import HitLimit
 from consumer.anythingllm.models import DocumentRow, StoredFile, VectorHit, Workspace
 from consumer.anythingllm.proof import Sight, StorageProof
 from consumer.anythingllm.readiness import Readiness
@@ -42,7 +42,7 @@ from consumer.model.names import Location, Slug, TraceId
 from consumer.resilience.breaker import Breaker
 
 PAGE = 1_000  # files a request; the most that AnythingLLM 1.16 gives
-MOST_VECTORS = 100_000  # asked for at once; a workspace with more can't be judged
+MOST_VECTORS = 100_000  # asked for at once, where that many are given; with more nothing is judged
 NEAREST = 100  # vectors; a text that is in more documents than this may hide one of them
 _NEVER = 2**31  # failures that open the breaker
 _CONNECTIONS = 4
@@ -80,6 +80,7 @@ class Inventory:
         removal_timeout: float,
     ) -> None:
         self._api = api
+        self._limit = HitLimit(api)
         self._database = database
         self._readiness = readiness
         self._control = control
@@ -98,6 +99,10 @@ class Inventory:
     async def database(self) -> VectorDatabase:
         """What the vector database behind AnythingLLM is like."""
         return await self._database(_errand(self._timeout))
+
+    async def visible_seconds(self) -> float:
+        """How long a search may not find what is stored, by the database and by what was seen."""
+        return self._database.visibility.seconds(await self.database())
 
     async def reranked(self) -> frozenset[Slug]:
         """Workspaces whose vectors can't be listed, because their searches are reranked."""
@@ -135,11 +140,11 @@ class Inventory:
             SickWorkspace: a search fails, and not because of the embedder.
         """
         try:
-            hits = await self._api.search(_errand(self._long), slug, text, NEAREST)
+            found = await self._limit.nearest(_errand(self._long), slug, text, NEAREST)
         except AnythingLLMServerError as error:
             await self._api.check_embedder(_errand(self._timeout))
             raise SickWorkspace(error.message) from error
-        return frozenset(hit.doc_source for hit in hits)
+        return frozenset(hit.doc_source for hit in found.hits)
 
     async def sight(
         self,
@@ -203,23 +208,23 @@ class Inventory:
         """How many whole sets of vectors there are of each ``docSource`` that is ours.
 
         Returns:
-            None where there are more than can be listed.
+            None where there are more than a search gives: then nothing is known of any.
 
         Raises:
             SickWorkspace: a search fails, and not because of the embedder.
         """
         try:
-            hits = await self._api.search(_errand(self._long), slug, _QUERY, MOST_VECTORS)
+            found = await self._limit.nearest(_errand(self._long), slug, _QUERY, MOST_VECTORS)
         except AnythingLLMServerError as error:
             await self._api.check_embedder(_errand(self._timeout))
             raise SickWorkspace(error.message) from error
-        if len(hits) >= MOST_VECTORS:
+        if not found.is_all:
             return None
         # A unit of more than 1,000 characters has several vectors, each with another piece of it.
         pieces: Counter[tuple[str, int]] = Counter()
-        if hits and all(hit.tells_nothing for hit in hits):
+        if found.hits and all(hit.tells_nothing for hit in found.hits):
             await self._api.check_embedder(_errand(self._timeout))
-        for hit in hits:
+        for hit in found.hits:
             if hit.tells_nothing:
                 continue  # zeros: no search for its text finds it
             if is_sentinel(hit.doc_source) or decode_marker(hit.doc_source):
@@ -261,7 +266,11 @@ class Inventory:
 
     async def store_test(self, slug: Slug) -> None:
         """Store a test document in a workspace, find it, and remove it."""
-        await self._readiness.store_test(slug, None)
+        try:
+            await self._readiness.store_test(slug, None)
+        except AnythingLLMError:
+            await self._readiness.clear(slug, None)  # nobody looks for it again
+            raise
 
     async def removals_work(self, slug: Slug) -> None:
         """Return when a removal would be answered truly, or a test shows that removals work.
@@ -336,13 +345,18 @@ def _file(file: StoredFile) -> ListedFile | None:
 
 
 def _errand(seconds: float, trace_id: TraceId | None = None) -> Errand:
-    return Errand(time.monotonic() + seconds, time.monotonic, trace_id)
+    return Errand(_now() + seconds, _now, trace_id)
+
+
+def _now() -> float:
+    """Monotonic seconds, as whoever sleeps counts them."""
+    return asyncio.get_running_loop().time()
 
 
 def _readiness(
     config: AnythingLLMConfig, api: Api, database: DatabaseInUse, removal: DocumentRemoval
 ) -> Readiness:
-    embedder = EmbedderInUse(api, errand=_errand, timeout=config.timeout, clock=time.monotonic)
+    embedder = EmbedderInUse(api, errand=_errand, timeout=config.timeout, clock=_now)
     return Readiness(
         api,
         Workspaces(api, database, None),
@@ -354,7 +368,7 @@ def _readiness(
         timeout=config.timeout,
         upload_timeout=config.upload_timeout,
         pause=config.sentinel_pause,
-        clock=time.monotonic,
+        clock=_now,
         sleep=asyncio.sleep,
     )
 
@@ -366,12 +380,12 @@ async def open_inventory(config: AnythingLLMConfig) -> AsyncIterator[Inventory]:
         failure_threshold=_NEVER,
         recovery_timeout=config.circuit_breaker.recovery_timeout,
         is_failure=is_sick,
-        clock=time.monotonic,
+        clock=_now,
     )
     transport = Transport(
         config,
         breaker,
-        clock=time.monotonic,
+        clock=_now,
         now=lambda: datetime.now(UTC),
         rng=random.Random(),
         connections=_CONNECTIONS,
@@ -379,15 +393,15 @@ async def open_inventory(config: AnythingLLMConfig) -> AsyncIterator[Inventory]:
     await transport.open()
     try:
         api = Api(transport)
-        database = DatabaseInUse(api, configured=config.vector_db, clock=time.monotonic)
-        removal = DocumentRemoval(api, RemovalWay(time.monotonic))
+        database = DatabaseInUse(api, configured=config.vector_db, clock=_now)
+        removal = DocumentRemoval(api, RemovalWay(_now))
         readiness = _readiness(config, api, database, removal)
         control = DatabaseControl(
             readiness.store_test,
             readiness.removal_test,
             new_dimension=lambda: database.known.new_dimension,
             another_answers=lambda slug, _: another_answers(api, slug, _errand(config.timeout)),
-            clock=time.monotonic,
+            clock=_now,
         )
         yield Inventory(
             api,

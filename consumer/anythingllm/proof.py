@@ -23,6 +23,7 @@ from enum import Enum
 
 from consumer.anythingllm.api import Api
 from consumer.anythingllm.errors import AnythingLLMServerError
+from consumer.anythingllm.hit_limit import HitLimit
 from consumer.anythingllm.models import DocumentRow, VectorHit
 from consumer.anythingllm.transport import NewErrand
 from consumer.anythingllm.upload_body import with_blanks
@@ -62,6 +63,7 @@ class StorageProof:
 
     def __init__(self, api: Api, *, errand: NewErrand, timeout: float) -> None:
         self._api = api
+        self._limit = HitLimit(api)
         self._errand = errand
         self._timeout = timeout
 
@@ -86,23 +88,23 @@ class StorageProof:
         return found
 
     async def by_search(
-        self, slug: Slug, source: str, *, text: str, trace_id: TraceId | None, nearest: int
-    ) -> bool:
-        """Whether a search for its text finds the source.
+        self, slug: Slug, *, text: str, trace_id: TraceId | None, nearest: int
+    ) -> frozenset[str]:
+        """The sources that a search for a text finds.
 
         Args:
             slug: the workspace.
-            source: what is looked for.
             text: what is searched for.
             trace_id: of the event.
             nearest: so many vectors are looked at; more may be as near as the one that is meant.
         """
         while True:
             errand = self._errand(self._timeout, trace_id)
-            vectors = await self._api.search(errand, slug, text, nearest)
-            near = [vector for vector in vectors if not vector.tells_nothing]
-            if near or len(vectors) < nearest or nearest >= _MOST_HITS:
-                return any(vector.doc_source == source for vector in near)
+            found = await self._limit.nearest(errand, slug, text, nearest)
+            near = [vector for vector in found.hits if not vector.tells_nothing]
+            is_last = found.is_all or found.asked < nearest or nearest >= _MOST_HITS
+            if near or is_last:
+                return frozenset(vector.doc_source for vector in near)
             nearest = min(nearest * _GROWTH, _MOST_HITS)
 
     async def near(
@@ -161,22 +163,22 @@ class StorageProof:
         top, most = tops
         while True:
             errand = self._errand(self._timeout, trace_id)
-            hits = await self._api.search(errand, slug, query, top)
-            near = [hit for hit in hits if not hit.tells_nothing]
+            found = await self._limit.nearest(errand, slug, query, top)
+            near = [hit for hit in found.hits if not hit.tells_nothing]
             for hit in near:
                 saw(hit)
             if is_found():
                 return Sight.FOUND
-            is_all = len(hits) < top
-            if hits and not near and (is_all or top >= most):
+            is_last = top >= most or found.asked < top
+            if found.hits and not near and (found.is_all or is_last):
                 raise AnythingLLMServerError(
-                    f"a search in workspace {slug!r} tells nothing: none of its {len(hits)} hits"
-                    " has a distance or a score"
+                    f"a search in workspace {slug!r} tells nothing: none of its {len(found.hits)}"
+                    " hits has a distance or a score"
                 )
-            is_far = bool(near) and _ends_far(near, database)
-            if is_all or (is_far and (top >= most or not is_exact)):
+            ends_far = not found.is_all and bool(near) and _ends_far(near, database)
+            if found.is_all or (ends_far and (is_last or not is_exact)):
                 return Sight.MISSING
-            if top >= most:
+            if is_last:
                 return Sight.HIDDEN
             top = min(top * _GROWTH, most)
 
@@ -189,12 +191,15 @@ def query_of(text: str) -> str:
 
 def _ends_far(hits: Sequence[VectorHit], database: VectorDatabase) -> bool:
     """Whether the last of many hits is clearly worse than the first: none as near was left out."""
-    found = distances([(hit.distance, hit.score) for hit in hits], database)
+    told = [hit for hit in hits if hit.score is not None or hit.distance is not None]
+    if not told:
+        return False
+    found = distances([(hit.distance, hit.score) for hit in told], database)
     first, last = found[0], found[-1]
     if first is None and last is None:
         # Nobody knows what the scores mean, but that they fall.
-        scores = [hit.score for hit in (hits[0], hits[-1]) if hit.score is not None]
+        scores = [hit.score for hit in (told[0], told[-1]) if hit.score is not None]
         return len(scores) == 2 and scores[0] - scores[1] > _CLEARLY_WORSE
-    if last is None and database.hides_far and hits[-1].score is not None:
+    if last is None and database.hides_far and told[-1].score is not None:
         last = _FAR
     return first is not None and last is not None and last - first > _CLEARLY_WORSE

@@ -6,32 +6,27 @@ success (of 24 chunks by 4 uploaders 5 to 18 survived). Once the table is there 
 
 1. A workspace *is in use* when it lists a document that is no sentinel and older than 60 s. By then
    every upload that could still create the table is over.
-2. Otherwise, or when the workspace is distrusted, a throw-away sentinel is embedded, found in a
-   search, and found again a pause later (`proof`). If another process creates the table in between,
-   the sentinel is gone and the next one is tried.
-3. A sentinel that lost the race to create the table was not embedded at all. By then the table is
-   there, so it is embedded once more. If that fails too, no race was lost: the workspace takes
-   nothing now, and further sentinels would only fail in the same way.
-4. The sentinels are removed afterwards, embedded or not, and so are others' that are older than 10
-   minutes. The table stays. What is left all the same goes with the sweep (`unit_store`): of a
-   process that was killed, of a removal that failed, of an upload that was answered by nobody and
-   may still come. `when_left` tells of the last two.
-5. People may empty a workspace in AnythingLLM's pages, or make it anew. Its table is gone then. So
+2. Otherwise, or when the workspace is distrusted, a throw-away sentinel has to prove that it takes
+   documents (`sentinel_proof`). That may take minutes on a vector database that shows late what is
+   new, so callers are only kept for a moment, and ask again.
+3. The sentinels are removed afterwards, embedded or not, but for up to three that may only be late.
+   So are all that are older than 10 minutes. The table stays. What is left all the same goes with
+   the sweep (`unit_store`): of a process that was killed, of a removal that failed, of an upload
+   that was answered by nobody and may still come. `when_left` tells of the last two.
+4. People may empty a workspace in AnythingLLM's pages, or make it anew. Its table is gone then. So
    before uploads the server is asked for its own counts, of all workspaces at once and at most
    every 5 s, and a workspace that has lost all it held is proven again. A change within those
    seconds can still meet the race; `workspaces verify` finds what was lost in it.
-6. A workspace in use has to answer a search, once: with vectors of another length than its own it
+5. A workspace in use has to answer a search, once: with vectors of another length than its own it
    answers an error, and LanceDB 0.15.0 takes longer ones with success, cut to its own length.
-7. A failure here is never a document's fault: no document's content is involved.
+6. A failure here is never a document's fault: no document's content is involved.
 """
 
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
@@ -44,50 +39,27 @@ from consumer.anythingllm.embedder_in_use import EmbedderInUse
 from consumer.anythingllm.errors import (
     AnythingLLMConnectionError,
     AnythingLLMError,
+    AnythingLLMPendingError,
     AnythingLLMServerError,
-    StillFoundError,
 )
 from consumer.anythingllm.models import DocumentRow, SurveyedWorkspace, Workspace
 from consumer.anythingllm.proof import StorageProof
-from consumer.anythingllm.sentinel import (
-    sentinel_body,
-    sentinel_source,
-    sentinel_text,
-)
+from consumer.anythingllm.sentinel import ABANDONED_AGE
+from consumer.anythingllm.sentinel_proof import SentinelProof
 from consumer.anythingllm.transport import Check, NewErrand, always
+from consumer.anythingllm.visibility import SURE_SECONDS
 from consumer.anythingllm.workspaces import Workspaces
 from consumer.model.fault import Fault
-from consumer.model.names import Location, Slug, TraceId
+from consumer.model.names import Slug, TraceId
 
 log = structlog.get_logger(__name__)
 
 SETTLED_AGE = timedelta(seconds=60)
+CONFIRMED_SECONDS = 5.0  # between two looks at the counts (rule 4); they are cheap, not free
+_RETRY_SECONDS = 2.0  # until a caller asks again whether a workspace is ready that is late
+_TOLD_SECONDS = 30.0  # for which a failure holds that nobody waited for
 _JUST_NOW = 1.0  # seconds; the deep probe has looked at the embedder just before
 _ANYTHING = "ready"  # is searched for where any answer will do
-ABANDONED_AGE = timedelta(minutes=10)  # a sentinel this old belongs to a process that is gone
-ROUNDS = 5  # sentinels tried; each loss means that another process was creating the table
-CONFIRMED_SECONDS = 5.0  # between two looks at the counts (rule 5); they are cheap, not free
-_LOOK_SECONDS = 1.0  # between two looks for a sentinel that is not seen yet
-_LONGEST_PAUSE = 10.0  # seconds between two looks for it
-_TOP = 1_000  # more than a workspace can hold that is not yet in use (13 uploads/s for 60 s)
-
-
-@dataclass(slots=True)
-class _Litter:
-    """Sentinels to remove.
-
-    Args:
-        locations: where they are.
-        unplaced: ``docSource`` of own ones whose location is not known.
-    """
-
-    locations: list[Location]
-    unplaced: set[str] = field(default_factory=set)
-
-    def placed(self, source: str, location: Location) -> None:
-        """Note the location of one of the unplaced."""
-        self.unplaced.discard(source)
-        self.locations.append(location)
 
 
 @dataclass(slots=True)
@@ -96,6 +68,14 @@ class _Ready:
 
     workspace_id: int
     used: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    """Why a workspace is not ready, for the next who asks until then."""
+
+    error: AnythingLLMError
+    until: float
 
 
 class Readiness:
@@ -128,17 +108,27 @@ class Readiness:
     ) -> None:
         self._api = api
         self._workspaces = workspaces
-        self._proof = proof
         self._database = database
-        self._removal = removal
         self._embedder = embedder
         self._errand = errand
         self._timeout = timeout
-        self._upload_timeout = upload_timeout
-        self._pause = pause
-        self._late = late
         self._clock = clock
-        self._sleep = sleep
+        self._sentinels = SentinelProof(
+            api,
+            workspaces,
+            proof,
+            database,
+            removal,
+            errand=errand,
+            timeout=timeout,
+            upload_timeout=upload_timeout,
+            pause=pause,
+            in_doubt=late,
+            clock=clock,
+            sleep=sleep,
+            late=self._note_late,
+            left=self.left,
+        )
         self._on_change: Callable[[Slug], None] = lambda slug: None
         self._on_left: Callable[[Slug], None] = lambda slug: None
         self._confirmed_at = clock()
@@ -147,38 +137,52 @@ class Readiness:
         self._ids: dict[Slug, int] = {}  # of workspaces when they were prepared last
         self._distrusted: set[Slug] = set()
         self._running: dict[Slug, asyncio.Task[_Ready]] = {}
+        self._late: dict[Slug, asyncio.Event] = {}  # of those that run: it takes long
+        self._failed: dict[Slug, _Failed] = {}  # while nobody waited for it
         self._tasks: set[asyncio.Task[_Ready]] = set()  # forgotten ones as well
 
     async def prepare(self, slug: Slug, trace_id: TraceId | None) -> None:
         """Return when the workspace is ready; callers for the same one share the work.
 
         Raises:
+            AnythingLLMPendingError: it takes long, and is gone on with.
             AnythingLLMError: theirs or busy; the next call tries again.
         """
         if checked_slug(slug) in self._ready:
             await self._confirm(trace_id)
         if slug in self._ready:
             return
+        if (failed := self._failed.pop(slug, None)) is not None and self._clock() < failed.until:
+            raise failed.error
         task = self._running.get(slug)
         if task is None:
+            self._late[slug] = asyncio.Event()
             task = asyncio.create_task(self._run(slug, trace_id), name=f"prepare {slug}")
             self._running[slug] = task
             self._tasks.add(task)
             task.add_done_callback(lambda done: self._finished(slug, done))
+        late = asyncio.create_task(self._late[slug].wait())
         try:
             # The cancellation of one caller must not take the work from the others.
-            await asyncio.shield(task)
-        except asyncio.CancelledError:
-            if task.cancelled() and not _cancelling():
-                raise AnythingLLMConnectionError("the client was disconnected meanwhile") from None
-            raise
+            await asyncio.wait({task, late}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            late.cancel()
+        if not task.done():
+            raise AnythingLLMPendingError(
+                f"workspace {slug!r} is not ready yet: no search finds the test document in it so"
+                " far, and it is looked for again",
+                retry_after=_RETRY_SECONDS,
+            )
+        if task.cancelled():
+            raise AnythingLLMConnectionError("the client was disconnected meanwhile")
+        task.result()
 
     def when_changed(self, listener: Callable[[Slug], None]) -> None:
-        """Have the listener called with the slug when a workspace has lost all it held (rule 5)."""
+        """Have the listener called with the slug when a workspace has lost all it held (rule 4)."""
         self._on_change = listener
 
     def when_left(self, listener: Callable[[Slug], None]) -> None:
-        """Have the listener called with the slug when sentinels may be left there (rule 4)."""
+        """Have the listener called with the slug when sentinels may be left there (rule 3)."""
         self._on_left = listener
 
     def id_of(self, slug: Slug) -> int | None:
@@ -254,11 +258,11 @@ class Readiness:
             AnythingLLMError: that was not possible, or it can't be found.
         """
         await self._embedder.enter(trace_id, check, within=_JUST_NOW)
-        litter = _Litter([])
-        try:
-            await self._prove(slug, trace_id, litter, rounds=1, check=check)
-        finally:
-            await self._remove_sentinels(slug, trace_id, litter)
+        await self._sentinels.prove(slug, trace_id, check)
+
+    async def clear(self, slug: Slug, trace_id: TraceId | None) -> None:
+        """Remove what failed tests have left there to be looked for again."""
+        await self._sentinels.clear(slug, trace_id)
 
     async def removal_test(
         self, slug: Slug, trace_id: TraceId | None, check: Check = always
@@ -272,39 +276,7 @@ class Readiness:
                 vectors then.
         """
         await self._embedder.enter(trace_id, check, within=_JUST_NOW)
-        litter, sentinel = _Litter([]), uuid.uuid4().hex
-        try:
-            await self._embed(slug, sentinel, trace_id, litter, check)
-            if not await self._comes_to(slug, sentinel, trace_id, seen=True, check=check):
-                raise AnythingLLMError(
-                    "a test document was answered with success and can't be found",
-                    fault=Fault.THEIRS,
-                )
-            doubt = await self._remove_in_doubt(slug, litter, trace_id, check)
-        finally:
-            await self._remove_sentinels(slug, trace_id, litter)
-        late = self._late if doubt is not None and doubt.ambiguous else 0.0
-        if not await self._comes_to(slug, sentinel, trace_id, seen=False, check=check, late=late):
-            if doubt is not None:
-                raise doubt
-            raise StillFoundError(
-                f"a test document that was removed from workspace {slug!r} is still found: "
-                "AnythingLLM's vector database refuses removals, and nothing is removed meanwhile"
-            )
-
-    async def _remove_in_doubt(
-        self, slug: Slug, litter: _Litter, trace_id: TraceId | None, check: Check
-    ) -> AnythingLLMError | None:
-        """Remove sentinels; an answer that leaves it in doubt whether they are."""
-        try:
-            errand = self._errand(self._timeout, trace_id)
-            await self._removal.remove(errand, slug, litter.locations, check)
-        except AnythingLLMError as error:
-            if error.ambiguous or error.unproven:
-                return error  # a search shows whether it was done
-            raise
-        litter.locations.clear()
-        return None
+        await self._sentinels.removal_test(slug, trace_id, check)
 
     async def close(self) -> None:
         """Stop preparing. Sentinels that are left are removed by the next process that prepares."""
@@ -315,13 +287,28 @@ class Readiness:
         self._running.clear()
         self._ready.clear()
 
+    def _note_late(self, slug: Slug) -> None:
+        event = self._late.get(slug)
+        if event is not None and not event.is_set():
+            event.set()
+            log.warning(
+                "workspace.late",
+                workspace=slug,
+                consequence="its documents wait; a test document is looked for again for"
+                f" {SURE_SECONDS:.0f} s",
+                what_to_do="nothing yet: the vector database may show late what is new",
+            )
+
     def _finished(self, slug: Slug, task: asyncio.Task[_Ready]) -> None:
         self._tasks.discard(task)
-        failed = task.cancelled() or task.exception() is not None
+        error = None if task.cancelled() else task.exception()
         if self._running.get(slug) is not task:
             return  # forgotten meanwhile: what it found out no longer holds
         del self._running[slug]
-        if not failed:
+        is_late = self._late.pop(slug).is_set()
+        if is_late and isinstance(error, AnythingLLMError):
+            self._failed[slug] = _Failed(error, self._clock() + _TOLD_SECONDS)
+        if error is None and not task.cancelled():
             self._ready[slug] = task.result()
             self._distrusted.discard(slug)
 
@@ -338,20 +325,16 @@ class Readiness:
         await self._embedder.enter(trace_id)
         listing, _ = await self._workspaces.ensure(self._errand(self._timeout, trace_id), slug)
         self._compare_with_former(listing.workspace)
-        litter = _Litter(
-            [row.location for row in listing.sentinels if is_abandoned(row, listing.date)]
-        )
-        try:
-            if slug in self._distrusted or not is_in_use(listing):
-                await self._prove(slug, trace_id, litter)
-            else:
-                await self._answers(slug, trace_id)
-        except Exception:
-            await self._remove_sentinels(slug, trace_id, litter)
-            raise
-        await self._remove_sentinels(slug, trace_id, litter)
+        abandoned = [row.location for row in listing.sentinels if is_abandoned(row, listing.date)]
+        await self._sentinels.remove(slug, abandoned, trace_id)
+        is_fresh = not is_in_use(listing)
+        if slug in self._distrusted or is_fresh:
+            await self._sentinels.prove(slug, trace_id, always, is_fresh=is_fresh)
+        else:
+            await self._answers(slug, trace_id)
         log.info("workspace.ready", workspace=slug, documents=listing.rows)
-        return _Ready(listing.workspace.id, used=bool(listing.rows))
+        # Sentinels go: a workspace of nothing else would look emptied afterwards.
+        return _Ready(listing.workspace.id, used=listing.rows > len(listing.sentinels))
 
     def _compare_with_former(self, workspace: Workspace) -> None:
         """Tell of a workspace that was made anew while it was being prepared.
@@ -362,186 +345,22 @@ class Readiness:
         self._ids[workspace.slug] = workspace.id
         if former is not None and former != workspace.id:
             log.warning("workspace.changed", workspace=workspace.slug)
+            self._sentinels.forget(workspace.slug)
             self._on_change(workspace.slug)
 
     async def _answers(self, slug: Slug, trace_id: TraceId | None) -> None:
-        """Raise where a workspace in use can't be searched (rule 6)."""
+        """Raise where a workspace in use can't be searched (rule 5)."""
         errand = self._errand(self._timeout, trace_id)
         if not (await self._database(errand)).cached_proves:
             return  # what is stored there is searched for anyway
         try:
             await self._api.search(errand, slug, _ANYTHING, 1)
         except AnythingLLMServerError as error:
-            advice = await self._new_dimension(slug, trace_id)
+            advice = await self._sentinels.new_dimension(slug, trace_id)
             error.message += (
                 f": nothing can be found in it. If the embedding model was changed, {advice}"
             )
             raise
-
-    async def _prove(
-        self,
-        slug: Slug,
-        trace_id: TraceId | None,
-        litter: _Litter,
-        *,
-        rounds: int = ROUNDS,
-        check: Check = always,
-    ) -> None:
-        for attempt in range(1, rounds + 1):
-            sentinel = uuid.uuid4().hex
-            await self._embed(slug, sentinel, trace_id, litter, check)
-            if await self._comes_to(slug, sentinel, trace_id, seen=True, check=check):
-                await self._sleep(self._pause)
-                if await self._seen(slug, sentinel, trace_id):
-                    return
-            log.info("workspace.sentinel_lost", workspace=slug, attempt=attempt)
-        raise AnythingLLMError(
-            f"workspace {slug!r} is not ready: {rounds} of {rounds} test documents were answered "
-            "with success and can't be found; see AnythingLLM's log and its vector database. If "
-            f"the embedding model was changed: {await self._new_dimension(slug, trace_id)}",
-            fault=Fault.THEIRS,
-        )
-
-    async def _embed(
-        self,
-        slug: Slug,
-        sentinel: str,
-        trace_id: TraceId | None,
-        litter: _Litter,
-        check: Check,
-    ) -> None:
-        """Upload a sentinel; whether it can be found is seen afterwards.
-
-        Raises:
-            AnythingLLMError: it is stored and can't be embedded there (rule 3).
-        """
-        source = sentinel_source(sentinel)
-        litter.unplaced.add(source)
-        errand = self._errand(self._upload_timeout, trace_id)
-        try:
-            location = (await self._api.raw_text(errand, sentinel_body(slug, sentinel))).location
-        except AnythingLLMError as error:
-            if not (error.ambiguous or error.unproven):
-                litter.unplaced.discard(source)
-                raise
-            location = await self._listed_late(slug, source, error, trace_id, check)
-        embedded = await self._proof.by_file(location, source, trace_id)
-        if embedded is None:
-            return
-        litter.placed(source, location)
-        if embedded:
-            return
-        errand = self._errand(self._upload_timeout, trace_id)
-        try:
-            await self._api.embed(errand, slug, [location])
-        except AnythingLLMError as error:
-            if error.ambiguous:
-                self._on_left(slug)  # its row may come after the file was removed
-            raise
-        if not await self._proof.by_file(location, source, trace_id):
-            raise await self._takes_nothing(slug, trace_id)
-
-    async def _listed_late(
-        self,
-        slug: Slug,
-        source: str,
-        doubt: AnythingLLMError,
-        trace_id: TraceId | None,
-        check: Check,
-    ) -> Location:
-        """Where a sentinel is whose upload got no clear answer; raises that where it is not there.
-
-        Behind a proxy that answers before AnythingLLM does, no other one would get an answer.
-        """
-        until = self._clock() + (self._late if doubt.ambiguous else 0.0)
-        pause = _LOOK_SECONDS
-        while not (found := await self._proof.by_listing(slug, {source}, trace_id)):
-            if self._clock() >= until:
-                raise doubt
-            check()
-            await self._sleep(pause)
-            check()
-            pause = min(2 * pause, _LONGEST_PAUSE)
-        return found[source]
-
-    async def _takes_nothing(self, slug: Slug, trace_id: TraceId | None) -> AnythingLLMError:
-        return AnythingLLMError(
-            f"workspace {slug!r} takes no documents: a test document was stored but can't be "
-            "embedded there. Documents for it wait and it is tried again. If AnythingLLM's "
-            "embedder and vector database work, the embedding model was probably changed and the "
-            f"stored vectors have another dimension: {await self._new_dimension(slug, trace_id)}",
-            fault=Fault.THEIRS,
-        )
-
-    async def _new_dimension(self, slug: Slug, trace_id: TraceId | None) -> str:
-        """What people do after a change of the embedding model; it must not empty others."""
-        errand = self._errand(self._timeout, trace_id)
-        database = await self._database(errand)
-        with suppress(AnythingLLMError):
-            if others := await self._workspaces.others_sharing(errand, slug):
-                return (
-                    "go back to the former embedding model. Neither reset nor delete the "
-                    f"workspace: that would empty {others[0].slug!r}, which has the same vectors"
-                )
-        return database.new_dimension
-
-    async def _comes_to(
-        self,
-        slug: Slug,
-        sentinel: str,
-        trace_id: TraceId | None,
-        *,
-        seen: bool,
-        check: Check,
-        late: float = 0.0,
-    ) -> bool:
-        """Whether it is seen, or is not, within the time that the vector database takes for it.
-
-        The request itself may take effect so many seconds ``late``.
-        """
-        database = await self._database(self._errand(self._timeout, trace_id))
-        until = self._clock() + database.visible_seconds + late
-        while await self._seen(slug, sentinel, trace_id) is not seen:
-            if self._clock() >= until:
-                return False
-            check()
-            await self._sleep(_LOOK_SECONDS)
-            check()
-        return True
-
-    async def _seen(self, slug: Slug, sentinel: str, trace_id: TraceId | None) -> bool:
-        source, text = sentinel_source(sentinel), sentinel_text(sentinel)
-        try:
-            return await self._proof.by_search(
-                slug, source, text=text, trace_id=trace_id, nearest=_TOP
-            )
-        except AnythingLLMServerError as error:
-            advice = await self._new_dimension(slug, trace_id)
-            error.message += f" for a test document. If the embedding model was changed: {advice}"
-            raise
-
-    async def _remove_sentinels(
-        self, slug: Slug, trace_id: TraceId | None, litter: _Litter
-    ) -> None:
-        try:
-            if litter.unplaced:
-                await self._place(slug, trace_id, litter)
-            if litter.locations:
-                errand = self._errand(self._timeout, trace_id)
-                await self._removal.remove(errand, slug, litter.locations)
-        except AnythingLLMError as error:
-            # Not worth failing for: a process that prepares this workspace later removes them.
-            log.warning("workspace.sentinels_left", workspace=slug, error=error.message)
-            self._on_left(slug)
-        else:
-            if litter.unplaced:
-                self._on_left(slug)
-
-    async def _place(self, slug: Slug, trace_id: TraceId | None, litter: _Litter) -> None:
-        """Find own sentinels whose answers were lost or named another location."""
-        found = await self._proof.by_listing(slug, litter.unplaced, trace_id)
-        for source, location in found.items():
-            litter.placed(source, location)
 
 
 def is_in_use(listing: SurveyedWorkspace) -> bool:
@@ -553,8 +372,3 @@ def is_abandoned(sentinel: DocumentRow, now: datetime) -> bool:
     """Whether a sentinel is that of a process that is gone; `now` by the server's clock."""
     created = sentinel.created_at
     return created is not None and now - created > ABANDONED_AGE
-
-
-def _cancelling() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0

@@ -24,6 +24,7 @@ from consumer.anythingllm.errors import (
     AnythingLLMNotFoundError,
     AnythingLLMServerError,
 )
+from consumer.anythingllm.hit_limit import HitLimit, Nearest
 from consumer.anythingllm.models import VectorHit
 from consumer.anythingllm.proof import query_of
 from consumer.anythingllm.transport import Check, NewErrand
@@ -61,6 +62,7 @@ class RemovalLooks:
         sleep: Callable[[float], Awaitable[None]],
     ) -> None:
         self._api = api
+        self._limit = HitLimit(api)
         self._database = database
         self._control = control
         self._errand = errand
@@ -95,7 +97,8 @@ class RemovalLooks:
         queries = list(dict.fromkeys(query for text in texts if (query := query_of(text))))
         if database.tells_removals or not queries:
             return None
-        until = self._clock() + max(database.visible_seconds, _SURE_SECONDS)
+        visible = self._database.visibility.seconds(database)
+        until = self._clock() + max(visible, _SURE_SECONDS)
         while True:
             check()
             try:
@@ -127,7 +130,7 @@ class RemovalLooks:
         is_all = False
         for query in queries:
             try:
-                hits = await self._search(slug, query, database, trace_id)
+                nearest = await self._search(slug, query, database, trace_id)
             except AnythingLLMError as error:
                 if not error.by_intermediary:
                     raise
@@ -135,11 +138,11 @@ class RemovalLooks:
                 await self._control.passes(slug, self._clock(), trace_id, check)
                 log.warning("removal.not_looked_for", workspace=slug, error=error.message)
                 continue
-            if not hits and database.is_empty_when_down:
+            if not nearest.hits and database.is_empty_when_down:
                 await self._is_there(slug, trace_id, check)
-                hits = await self._search(slug, query, database, trace_id)
-            found += hits
-            is_all = database.reaches_all and len(hits) < MOST_HITS
+                nearest = await self._search(slug, query, database, trace_id)
+            found += nearest.hits
+            is_all = database.reaches_all and nearest.is_all
             if is_all:
                 break
         line = log.debug if is_all else log.info
@@ -160,16 +163,16 @@ class RemovalLooks:
 
     async def _search(
         self, slug: Slug, query: str, database: VectorDatabase, trace_id: TraceId | None
-    ) -> Sequence[VectorHit]:
+    ) -> Nearest:
         errand = self._errand(self._timeout, trace_id)
         top = min(MOST_HITS, database.most_hits)
         try:
-            return await self._api.search(errand, slug, query, top)
+            return await self._limit.nearest(errand, slug, query, top)
         except AnythingLLMServerError:
             counts = await self._api.row_counts(self._errand(self._timeout, trace_id))
             if database.finds_in_fresh or counts.get(slug):
                 raise
-            return ()
+            return Nearest((), top)
 
 
 def title_words(location: Location) -> str:

@@ -25,12 +25,12 @@ def search_hits(vectors: Iterable[VectorHit]) -> list[SearchHit]:
     """Hits by chunk, each at its best distance; vectors come nearest first, sentinels are left out.
 
     A chunk that is stored twice is one hit; documents of others have no chunks, so each of their
-    vectors is a hit.
+    vectors is a hit. One that came without a text is left out.
     """
     hits: list[SearchHit] = []
     seen: set[_Key] = set()
     for vector in vectors:
-        if is_sentinel(vector.doc_source):
+        if is_sentinel(vector.doc_source) or not vector.text:
             continue
         hit, key = _search_hit(vector)
         if key is None or key not in seen:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from consumer.model.marker import SENTINEL_KEY
 from consumer.model.names import Slug
 
+ABANDONED_AGE = timedelta(minutes=10)  # a sentinel this old belongs to a process that is gone
 _START = f'{{"{SENTINEL_KEY}":'
 
 

@@ -32,8 +32,8 @@ from consumer.anythingllm.calls import Answer, Call, encoded, judged
 from consumer.anythingllm.config import AnythingLLMConfig
 from consumer.anythingllm.effects import UNREADABLE
 from consumer.anythingllm.errors import (
+    AnswerTooLargeError,
     AnythingLLMError,
-    AnythingLLMProtocolError,
     AnythingLLMServerError,
     AnythingLLMTimeoutError,
     CircuitOpenError,
@@ -352,7 +352,7 @@ class Transport:
             nonlocal size
             size += len(piece)
             if size > limit:
-                large = AnythingLLMProtocolError(f"{call}: the answer is larger than {limit} bytes")
+                large = AnswerTooLargeError(f"{call}: the answer is larger than {limit} bytes")
                 raise leave_in_doubt(large, UNREADABLE, changes=call.changes)
             take(piece)
 

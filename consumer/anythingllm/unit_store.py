@@ -25,9 +25,9 @@ from consumer.anythingllm.errors import (
 from consumer.anythingllm.file_store import FileStore
 from consumer.anythingllm.health import PROBE_SECONDS, deep_probe, silent_database
 from consumer.anythingllm.models import DocumentRow
-from consumer.anythingllm.readiness import ABANDONED_AGE, Readiness, is_abandoned
+from consumer.anythingllm.readiness import Readiness, is_abandoned
 from consumer.anythingllm.removal_looks import title_words
-from consumer.anythingllm.sentinel import is_sentinel
+from consumer.anythingllm.sentinel import ABANDONED_AGE, is_sentinel
 from consumer.anythingllm.stored_documents import stored_unit
 from consumer.anythingllm.transport import Check, NewErrand, always
 from consumer.anythingllm.under_way import UnderWay

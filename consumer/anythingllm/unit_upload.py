@@ -14,7 +14,8 @@
    (`database_control`), is taken out of the workspace and put in once, from the server's cache. If
    that does not help, its cached vectors may be the trouble: it is removed and uploaded anew. If
    that does not help either, everything is tried once more with blanks where the server would cut
-   a character in two. Then the database does not take this text: its own fault.
+   a character in two. What is not found two minutes after that, the database does not take: the
+   text's own fault.
 5. A request that takes a unit out may also take effect later, and would take what counts as stored
    by then. So its file counts as gone from then on, and the text is uploaded anew, into another
    file. Where the first one stays, the sweep removes one of them once that is over (`going`).
@@ -42,9 +43,12 @@ from consumer.anythingllm.errors import (
 )
 from consumer.anythingllm.joint_looks import LOOK_SECONDS, Looked, Sought
 from consumer.anythingllm.proof import Sight, query_of
+from consumer.anythingllm.transport import Check, always
 from consumer.anythingllm.upload_body import upload_body, with_blanks
 from consumer.anythingllm.upload_doubt import UploadDoubt
 from consumer.anythingllm.upload_ways import Ways
+from consumer.anythingllm.vector_databases import VectorDatabase
+from consumer.anythingllm.visibility import SURE_SECONDS
 from consumer.model.blank import is_blank
 from consumer.model.fault import Fault
 from consumer.model.marker import StoredUnit, Unit
@@ -53,6 +57,8 @@ from consumer.model.names import Location, Slug, TraceId
 log = structlog.get_logger(__name__)
 
 _SHORTEST_WAIT = 0.01  # seconds; the caller must not spin
+_FEW = 10  # hits that show whether anything is found; single ones may be odd
+_JUDGED_EVERY = 15.0  # seconds between looks before it is blamed
 _EMBEDDED_SECONDS = 5.0  # between two looks at a file whose embedding is in doubt
 _TIMES = 2  # that everything was tried for a unit before it is blamed
 
@@ -114,6 +120,7 @@ class RawTextUpload:
         self._workspace_id: int | None = None
         self._mending = _Mending.PUT_IN_AGAIN
         self._times = 0
+        self._was_missed = False  # by a search, since it was embedded last
         self._is_refused = False  # by the vector database, which took other texts meanwhile
         self._has_blanks = False  # once the seams between its pieces may be the trouble
         self._sought: Sought | None = None
@@ -194,7 +201,8 @@ class RawTextUpload:
             if await self._may_have_vectors(location):
                 log.info("chunk.left_listed", workspace=self._slug, location=location)
                 return
-            await self._remove(location)
+            # Unchecked: its check says that it is given up, which is why the file goes.
+            await self._remove(location, always)
         except AnythingLLMError as error:
             log.warning("chunk.file_left", location=location, error=error.message)
 
@@ -250,24 +258,29 @@ class RawTextUpload:
             return False
         if not is_first:
             await self._prove_sense(location, self._made_at)
-        left = self._embedded_at + database.visible_seconds - self._ways.clock()
+        left = self._left(database)
         what = Looked(location, self._unit.text, self._sent_at, self._trace_id, self._check)
-        is_found = await looks.is_found(self._sought, what, database, is_late=left <= 0)
-        if is_found:
+        if await looks.is_found(self._sought, what, database, is_late=left <= 0):
+            if self._was_missed:
+                self._ways.database.visibility.note(self._ways.clock() - self._embedded_at)
             return not is_first  # then as above
+        self._was_missed = True
         if is_first:
             await self._prove_sense(location, self._made_at)
         if left <= 0:
-            await self._mend(location)
+            await self._mend(location, database)
         if is_first and not looks.is_crowded(self._sought):
             return False
-        raise AnythingLLMPendingError(
+        raise self._not_seen(min(left, LOOK_SECONDS))
+
+    def _not_seen(self, seconds: float) -> AnythingLLMPendingError:
+        return AnythingLLMPendingError(
             f"{self._name}: stored, and not seen by a search yet; it is looked for again",
-            retry_after=max(min(left, LOOK_SECONDS), _SHORTEST_WAIT),
+            retry_after=max(seconds, _SHORTEST_WAIT),
         )
 
     async def _prove_sense(self, location: Location, made_at: float) -> None:
-        """Return when its vectors are none of an embedder that gives nonsense (rule 5).
+        """Return when its vectors are none of an embedder that gives nonsense (rule 6).
 
         Raises:
             AnythingLLMPendingError: they may be: the next attempt uploads it anew.
@@ -279,9 +292,7 @@ class RawTextUpload:
             return
         self._check()
         log.info("chunk.suspect", workspace=self._slug, location=location)
-        errand = self._ways.errand(self._ways.upload_timeout, self._trace_id)
-        await self._ways.removal.remove(errand, self._slug, [location], self._check)
-        self._gone(location)
+        await self._remove(location, self._check)
         self._sought = None
         raise AnythingLLMPendingError(
             f"{self._name}: stored while AnythingLLM's embedder gave nonsense; uploaded anew",
@@ -294,10 +305,20 @@ class RawTextUpload:
         is_all = self._made_at is not None and self._ways.database.known.cached_proves
         return self._location if is_all else None
 
-    async def _mend(self, location: Location) -> NoReturn:
+    def _left(self, database: VectorDatabase) -> float:
+        """Seconds until a search surely finds it, if it is stored."""
+        visible = self._ways.database.visibility.seconds(database)
+        return self._embedded_at + visible - self._ways.clock()
+
+    async def _mend(self, location: Location, database: VectorDatabase) -> NoReturn:
         """Try the next remedy for a unit that is not found (rule 4); the next attempt looks."""
         control, trace_id = self._ways.control, self._trace_id
+        is_last = self._mending is _Mending.NONE and self._times + 1 >= _TIMES
+        if is_last and (left := self._left_to_judge) > 0:
+            raise self._not_seen(min(left, _JUDGED_EVERY))
         await control.passes(self._slug, self._sent_at, trace_id, self._check)
+        if (left := self._left(database)) > 0:
+            raise self._not_seen(left)  # what others sent was found late as well
         if not await self._finds_anything():
             # The database may have gone away just before the look: the row would go, the vectors
             # stay. So it has to be there now, not only since this was sent.
@@ -311,7 +332,7 @@ class RawTextUpload:
                 adds = deletes = [location]
                 await self._ways.api.relist(errand, self._slug, adds=adds, deletes=deletes)
         elif mending is _Mending.UPLOAD_ANEW:
-            await self._remove(location)
+            await self._remove(location, self._check)
         else:
             # The database may take and refuse by turns: once is no proof.
             await self._ways.control.passes(
@@ -327,18 +348,23 @@ class RawTextUpload:
                     " database does not take this text. Publish it with line breaks, or without"
                     " rare characters"
                 )
-        self._mending = _NEXT[mending]
+        self._mending, self._was_missed = _NEXT[mending], False
         self._sent_at = self._embedded_at = self._ways.clock()
         raise AnythingLLMPendingError(
             f"{self._name}: stored, and not found by a search; {mending.value}",
             retry_after=_SHORTEST_WAIT,
         )
 
+    @property
+    def _left_to_judge(self) -> float:
+        """Seconds until what no search finds is its own fault: some show new vectors late."""
+        return self._embedded_at + SURE_SECONDS - self._ways.clock()
+
     async def _finds_anything(self) -> bool:
         """Whether a search in the workspace finds something: then the database is there now."""
         errand = self._ways.errand(self._ways.timeout, self._trace_id)
         query = query_of(self._unit.text)
-        return bool(await self._ways.api.search(errand, self._slug, query, 1))
+        return bool(await self._ways.api.search(errand, self._slug, query, _FEW))
 
     async def _stored(self) -> Location:
         """Upload it, or embed what is uploaded.
@@ -395,7 +421,7 @@ class RawTextUpload:
         await self._ways.control.passes(self._slug, now, self._trace_id, self._check)
         self._check()
         try:
-            await self._remove(location)
+            await self._remove(location, self._check)
         finally:
             self._has_blanks = self._location is None
         raise AnythingLLMPendingError(
@@ -428,10 +454,10 @@ class RawTextUpload:
         self._doubt.begin()
         raise self._not_ours()
 
-    async def _remove(self, location: Location) -> None:
+    async def _remove(self, location: Location, check: Check) -> None:
         errand = self._ways.errand(self._ways.upload_timeout, self._trace_id)
         with self._taking_out(location):
-            await self._ways.removal.remove(errand, self._slug, [location], self._check)
+            await self._ways.removal.remove(errand, self._slug, [location], check)
         self._gone(location)
 
     @contextmanager

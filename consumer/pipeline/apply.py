@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -225,8 +226,14 @@ class Applier:
         while True:
             await self._gates.clear(slug, right)
             right.check()
-            with suppress(Failure), self._gates.trying(slug):
-                return await ask()
+            try:
+                with self._gates.trying(slug):
+                    return await ask()
+            except Failure as failure:
+                if failure.pending and failure.retry_after is not None:
+                    # It takes minutes, perhaps; documents for other workspaces go on meanwhile.
+                    async with right.aside():
+                        await asyncio.sleep(failure.retry_after)
 
 
 def _ending(body: TombstoneEvent, stored: Iterable[StoredRow]) -> Ending:

@@ -1,6 +1,6 @@
 """Giving a unit up: only when it is proven that its failures are its own.
 
-A unit that has used up its attempts is compared with controls, call by call (`ComparedCall`).
+A unit that has used up its attempts is compared with controls, call by call (`Compared`).
 
 What is always true:
 - A unit is given up only after pairs over `_SPREAD` recovery periods, about three minutes: what
@@ -24,10 +24,11 @@ import structlog
 
 from consumer.model.fault import Failure
 from consumer.model.outcome import FailureReason
+from consumer.pipeline.evidence import evidence_of, message_of
 from consumer.pipeline.gates import Gates
 from consumer.pipeline.poison_probe import CutShort, NoTurn, PoisonProbe, Suspect
 from consumer.pipeline.ports import Storage
-from consumer.pipeline.upload_state import ComparedCall, PendingUnit, UploadState
+from consumer.pipeline.upload_state import Compared, PendingUnit, UploadState
 from consumer.resilience.blame import Comparison
 from consumer.resilience.lengths import Lengths
 
@@ -83,7 +84,7 @@ class GivingUp:
 
     def attempts_of(self, pending: PendingUnit) -> int:
         """How many attempts a unit has in this round: one that is judged has one."""
-        is_judged = pending.comparison is not None or pending.compares is not ComparedCall.EMBEDDING
+        is_judged = pending.comparison is not None or pending.stage is not Compared.EMBEDDING
         return 1 if is_judged else self._attempts
 
     async def before(self, pending: PendingUnit, work: UploadState) -> UnitStep:
@@ -104,7 +105,7 @@ class GivingUp:
             return UnitStep.WAIT
         if pending.failing_since is None:
             pending.failing_since = now
-        if pending.comparison is None or pending.compares is ComparedCall.UPLOADING:
+        if pending.comparison is None or pending.stage is Compared.UPLOADING:
             return UnitStep.TRY
         return await self._compare(pending, work)
 
@@ -133,10 +134,10 @@ class GivingUp:
         if self._gates.fuse.blown:
             work.used_up = True
             return False
-        while not (failure.pending and pending.compares is ComparedCall.UPLOADING):
-            call = pending.compares
+        while not (failure.pending and pending.stage is Compared.UPLOADING):
+            stage = pending.stage
             step = await self._compare(pending, work)
-            if pending.compares is call:
+            if pending.stage is stage:
                 return step is UnitStep.GIVE_UP
         return False
 
@@ -186,7 +187,7 @@ class GivingUp:
         if after is None:
             self._acquit(pending, work, before)
             return UnitStep.TRY
-        if pending.compares is ComparedCall.EMBEDDING:  # otherwise it may be the workspace
+        if pending.stage is Compared.EMBEDDING:  # otherwise it may be the workspace
             self._lengths.control(length, failed=after.failed_in_a_row > 0)
         pending.comparison = after
         return self._judge(pending, work, after)
@@ -195,15 +196,15 @@ class GivingUp:
         self, pending: PendingUnit, work: UploadState, before: Comparison
     ) -> Comparison | None:
         suspect = Suspect(work.slug, pending.unit.text, work.right, work.trace_id)
-        if pending.compares is ComparedCall.EMBEDDING:
+        if pending.stage is Compared.EMBEDDING:
             return await self._poison_probe.embedding(suspect, before)
-        if pending.compares is ComparedCall.STORING or pending.failure is None:
+        if pending.stage is Compared.STORING or pending.failure is None:
             return await self._poison_probe.storing(suspect, before)
         return await self._poison_probe.uploading(suspect, pending.failure, before)
 
     def _acquit(self, pending: PendingUnit, work: UploadState, before: Comparison) -> None:
         self._tell(pending, work, "acquitted", before)
-        pending.compares, pending.comparison = pending.compares.next, None
+        pending.stage, pending.comparison = pending.stage.next, None
         pending.due = float("-inf")
 
     def _judge(self, pending: PendingUnit, work: UploadState, after: Comparison) -> UnitStep:
@@ -211,7 +212,7 @@ class GivingUp:
         if not after.is_alone:
             if after.failed_in_a_row == 1:
                 self._tell(pending, work, "undecided", after)
-            if pending.compares is ComparedCall.EMBEDDING:
+            if pending.stage is Compared.EMBEDDING:
                 # A gateway whose server restarts is back in seconds.
                 pending.due = float("-inf") if pending.is_blocked else self._in(self._recovery)
             else:
@@ -254,7 +255,7 @@ class GivingUp:
             raise RuntimeError("a unit is judged only after it has failed")
         work.used_up = True
         self._tell(pending, work, "blamed", proof)
-        message = _message(pending, failure, proof)
+        message = message_of(pending, failure, proof)
         pending.given_up = pending.failed(failure, FailureReason.EXHAUSTED, message)
 
     def _tell(
@@ -267,53 +268,9 @@ class GivingUp:
             verdict=verdict,
             attempts=pending.attempts,
             characters=len(pending.unit.text),
-            evidence=evidence_of(proof, pending.compares),
+            evidence=evidence_of(proof, pending.stage),
             seconds=round(self._clock() - proof.since),
         )
 
     def _in(self, seconds: float) -> float:
         return self._clock() + seconds
-
-
-def evidence_of(proof: Comparison, call: ComparedCall) -> str:
-    """What a comparison rests on, for a reader at night.
-
-    Args:
-        proof: the pairs.
-        call: what they compared.
-    """
-    own, controls = proof.own_failures, proof.controls
-    if not own:
-        return f"its text went through the first time ({call.value})"
-    passed = f"{controls.attempts - controls.failures} of {controls.attempts}"
-    if call is ComparedCall.EMBEDDING:
-        others, what = f"{passed} control texts of its length passed", "requests with its text"
-    else:
-        others, what = f"the workspace took {passed} test documents of its length", "uploads of it"
-    all_own = f"{own} of {own} {what}"
-    if proof.by_intermediary == own > 0:
-        return f"something between us and AnythingLLM answers for it ({all_own}) while {others}"
-    if call is ComparedCall.EMBEDDING and proof.by_intermediary + proof.unanswered == 0:
-        return f"the embedder refused its text {own} of {own} times while {others}"
-    start = "" if call is ComparedCall.EMBEDDING else "its text can be embedded, and "
-    return f"{start}{all_own} failed{_strange(proof)} while {others}"
-
-
-def _strange(proof: Comparison) -> str:
-    """Which of its own failures are no answers of AnythingLLM."""
-    parts = []
-    if proof.by_intermediary:
-        parts.append(f"{proof.by_intermediary} answered by something between us and AnythingLLM")
-    if proof.unanswered:
-        parts.append(f"{proof.unanswered} answered by nobody")
-    return f" ({', '.join(parts)})" if parts else ""
-
-
-def _message(pending: PendingUnit, failure: Failure, proof: Comparison) -> str:
-    evidence = evidence_of(proof, pending.compares)
-    if proof.by_intermediary == proof.own_failures:
-        return (
-            f"{evidence}: look for a rule of a firewall or proxy that blocks it;"
-            f" failed {pending.attempts} times, the last time: {failure.message}"
-        )
-    return f"{failure.message}; failed {pending.attempts} times; {evidence}"

@@ -2,7 +2,7 @@
 
 It asks for one pair at a time: the same call with the chunk's own text and with a control text
 (`control_text`), in random order: against a server that fails every second call a strict
-alternation would blame whoever is always second. Three calls can be compared (`ComparedCall`):
+alternation would blame whoever is always second. Three calls can be compared (`Compared`):
 
 - Embedding: nothing is stored.
 - Storing, where the embedder takes its text: each is stored as a test document, and removed.

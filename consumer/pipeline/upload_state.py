@@ -15,7 +15,7 @@ from consumer.pipeline.watched_unit import WatchedUnit
 from consumer.resilience.blame import Comparison
 
 
-class ComparedCall(Enum):
+class Compared(Enum):
     """What of a unit is compared with controls; the next one where its own went well.
 
     EMBEDDING  both texts are embedded, and stored nowhere.
@@ -28,9 +28,9 @@ class ComparedCall(Enum):
     UPLOADING = "uploading"
 
     @property
-    def next(self) -> ComparedCall:
+    def next(self) -> Compared:
         """What is compared where this shows nothing."""
-        return ComparedCall.STORING if self is ComparedCall.EMBEDDING else ComparedCall.UPLOADING
+        return Compared.STORING if self is Compared.EMBEDDING else Compared.UPLOADING
 
 
 @dataclass(slots=True)
@@ -51,7 +51,7 @@ class PendingUnit:
     failed_rounds: int = 0  # whose failure may be its own
     failing_since: float | None = None  # monotonic seconds: when its first attempt began
     comparison: Comparison | None = None  # with controls, while it is judged
-    compares: ComparedCall = ComparedCall.EMBEDDING  # what is compared
+    stage: Compared = Compared.EMBEDDING  # what is compared
     sent_at: float = float("-inf")  # monotonic seconds: when its last attempt began, in its slot
     due: float = float("-inf")  # monotonic seconds: when to compare again
     given_up: list[FailedChunk] = field(default_factory=list)

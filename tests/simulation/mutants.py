@@ -329,12 +329,12 @@ MUTANTS: Sequence[Mutant] = (
     ),
     Mutant(
         "proves no workspace",
-        "consumer.anythingllm.readiness.Readiness._prove",
+        "consumer.anythingllm.sentinel_proof.SentinelProof.prove",
         _waits_for_nothing,
     ),
     Mutant(
         "leaves its test documents",
-        "consumer.anythingllm.readiness.Readiness._remove_sentinels",
+        "consumer.anythingllm.sentinel_proof.SentinelProof._remove_sentinels",
         _waits_for_nothing,
     ),
     Mutant("removes nothing", "consumer.pipeline.removal.Remover.remove", _later(0)),

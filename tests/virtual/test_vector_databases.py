@@ -70,15 +70,18 @@ def test_an_outage_of_the_vector_database_loses_nothing(name: str, fault: str) -
     run()
 
 
-def test_a_text_that_the_database_does_not_take_is_dead_lettered_within_a_minute() -> None:
-    """An emoji on the seam where AnythingLLM cuts; its siblings are stored, and found."""
+def test_a_text_that_the_database_does_not_take_is_dead_lettered_within_five_minutes() -> None:
+    """An emoji on the seam where AnythingLLM cuts; its siblings are stored, and found.
+
+    It takes as long as a vector database may take to show what is new.
+    """
 
     @virtually
     async def run() -> None:
         async with world(options=SMALL) as w:
             await _before(w)
             w.publish(event("a", ["one", CUT_EMOJI, "two"]))
-            await w.settled(within=60)
+            await w.settled(within=300)
             assert w.statuses() == {"succeeded": 1, "partial": 1}
             assert _found(w) == {"before": 1, "one": 1, "two": 1}
 

@@ -26,6 +26,7 @@ from consumer.anythingllm.errors import AnythingLLMError, AnythingLLMNotFoundErr
 from consumer.anythingllm.inventory import Inventory, SickWorkspace
 from consumer.anythingllm.models import VectorHit
 from consumer.anythingllm.proof import Sight
+from consumer.anythingllm.visibility import SURE_SECONDS
 from consumer.model.blank import is_blank
 from consumer.model.event import DocumentEvent
 from consumer.model.marker import digests_of
@@ -128,7 +129,9 @@ class Searching:
             listed: the server's time of each workspace's listing.
         """
         missing = self._register.sights.with_missing()
-        seconds = (await self._inventory.database()).visible_seconds if missing else 0.0
+        visible = (await self._inventory.database()).visible_seconds if missing else 0.0
+        # How late it is here nobody knows: it is the audit's first look.
+        seconds = max(visible, SURE_SECONDS) if missing else 0.0
         longest = 0.0
         for slug, identity in missing if seconds else ():
             sights = self._register.sights.of(slug, identity)

@@ -123,7 +123,7 @@ class Reembedding:
 
     async def _until_seen(self) -> None:
         """Wait until searches find what was stored by now."""
-        if seconds := (await self._inventory.database()).visible_seconds:
+        if seconds := await self._inventory.visible_seconds():
             self._tell(f"waiting {seconds:.0f} s, until searches find what was embedded again")
             await self._sleep(seconds)
 

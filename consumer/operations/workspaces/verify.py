@@ -46,7 +46,10 @@ _PARTLY = (
 )
 _SHARED = "each finds the other's texts, they have one collection in the vector database: "
 _NONE: frozenset[object] = frozenset()
-_TOO_LARGE = "it has more vectors than can be listed: whether all are there is not known"
+_TOO_LARGE = (
+    "it has more vectors than one search gives: whether all are there is not known; "
+    "`audit --search` looks for each"
+)
 
 Orphans = Mapping[Location, tuple[ListedFile, datetime]]
 """Files of ours in no workspace, by location, each with the server's time when it was seen."""

@@ -221,7 +221,8 @@ class Endpoints:
         except (EmbedderError, TableError):
             return FAILED
         database = self._vectors.database
-        return json_answer({"results": [hit_json(hit, database) for hit in hits]})
+        shown = [*self._model.faults.odd_hits, *(hit_json(hit, database) for hit in hits)]
+        return json_answer({"results": shown[:limit]})
 
     # -- documents -------------------------------------------------------------------------------
 

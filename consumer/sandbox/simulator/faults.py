@@ -194,6 +194,9 @@ class Faults:
             everything looks empty and removals are told as success; on the others searches and
             removals answer 500.
         visible_after_seconds: searches find a vector so long after it was stored.
+        late_every: only every n-th search is late, as where one of n replicas lags; 1: each is.
+        most_hits: a search that asks for more answers 500; 0: any number is given.
+        odd_hits: what each search gives before its own hits, such as ``{"score": null}``.
         latency: seconds before any request is looked at.
         rules: see `Rule`; the first that fits strikes, delays and broken parts add up.
     """
@@ -216,6 +219,9 @@ class Faults:
     vectors_kept: bool = False
     database_down: bool = False
     visible_after_seconds: float = 0.0
+    late_every: int = 1
+    most_hits: int = 0
+    odd_hits: list[Any] = field(default_factory=list)
     latency: float = 0.0
     rules: list[Rule] = field(default_factory=list)
 

@@ -50,6 +50,7 @@ class VectorStore:
         self._faults = faults
         self._clock = clock
         self._uuid = uuid
+        self._searches = 0
 
     async def insert(
         self,
@@ -139,8 +140,10 @@ class VectorStore:
         """The nearest vectors whose score reaches the threshold, in the server's order.
 
         Raises:
-            TableError: the vector has another dimension than the table.
+            TableError: the vector has another dimension than the table, or the limit is too high.
         """
+        if 0 < self._faults.most_hits < limit:
+            raise TableError("more hits are asked for than the vector database gives")
         table = self._tables.get(slug)
         if table is None:
             return []
@@ -183,7 +186,9 @@ class VectorStore:
         return True
 
     def _visible_until(self) -> float:
-        late = self._faults.visible_after_seconds
+        self._searches += 1
+        is_late = self._searches % max(self._faults.late_every, 1) == 0
+        late = self._faults.visible_after_seconds if is_late else 0.0
         return self._clock() - late if late else math.inf
 
     def _score(

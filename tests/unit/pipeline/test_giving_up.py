@@ -11,12 +11,13 @@ import pytest
 from consumer.model.fault import Failure, Fault
 from consumer.model.names import Identity, Slug
 from consumer.model.outcome import FailureReason
+from consumer.pipeline.evidence import evidence_of
 from consumer.pipeline.gates import Gates
-from consumer.pipeline.giving_up import UnitStep, evidence_of
+from consumer.pipeline.giving_up import UnitStep
 from consumer.pipeline.plan import make_plan
 from consumer.pipeline.request_slots import RequestSlots
 from consumer.pipeline.right_to_work import AssignmentRight
-from consumer.pipeline.upload_state import ComparedCall, PendingUnit, UploadState
+from consumer.pipeline.upload_state import Compared, PendingUnit, UploadState
 from consumer.pipeline.watched_unit import watched
 from consumer.resilience.blame import Comparison, Tally
 from consumer.resilience.fence import Fence
@@ -326,36 +327,36 @@ async def test_one_answer_of_a_gateway_that_restarts_is_not_looked_into() -> Non
 
 
 @pytest.mark.parametrize(
-    ("proof", "call", "evidence"),
+    ("proof", "stage", "evidence"),
     [
         (
             Comparison(0, 12, 0, 0, Tally(12, 1)),
-            ComparedCall.EMBEDDING,
+            Compared.EMBEDDING,
             "the embedder refused its text 12 of 12 times while 11 of 12 control texts of its"
             " length passed",
         ),
         (
             Comparison(0, 12, 12, 0, Tally(12, 0)),
-            ComparedCall.EMBEDDING,
+            Compared.EMBEDDING,
             "something between us and AnythingLLM answers for it (12 of 12 requests with its text)"
             " while 12 of 12 control texts of its length passed",
         ),
         (
             Comparison(0, 12, 2, 3, Tally(12, 0)),
-            ComparedCall.EMBEDDING,
+            Compared.EMBEDDING,
             "12 of 12 requests with its text failed (2 answered by something between us and"
             " AnythingLLM, 3 answered by nobody) while 12 of 12 control texts of its length passed",
         ),
         (
             Comparison(0, 9, 0, 1, Tally(14, 0)),
-            ComparedCall.UPLOADING,
+            Compared.UPLOADING,
             "its text can be embedded, and 9 of 9 uploads of it failed (1 answered by nobody) while"
             " the workspace took 14 of 14 test documents of its length",
         ),
     ],
 )
 def test_the_evidence_can_be_read_at_night(
-    proof: Comparison, call: ComparedCall, evidence: str
+    proof: Comparison, stage: Compared, evidence: str
 ) -> None:
     """In the dead letter: what failed how often, beside what, and who said so."""
-    assert evidence_of(proof, call) == evidence
+    assert evidence_of(proof, stage) == evidence

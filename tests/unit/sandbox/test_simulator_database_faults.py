@@ -154,6 +154,32 @@ async def test_a_vector_is_found_only_after_a_time() -> None:
         assert await looker.found() == ["s"]
 
 
+async def test_one_of_three_searches_is_late_where_one_replica_lags() -> None:
+    """The others show at once what is new."""
+    async with looking("milvus") as looker:
+        looker.server.faults.visible_after_seconds = 5.0
+        looker.server.faults.late_every = 3
+        await looker.upload("text")
+
+        assert [await looker.found() for _ in range(6)] == [["s"], ["s"], []] * 2
+
+
+async def test_more_hits_than_the_database_gives_are_an_error_and_odd_ones_come_first() -> None:
+    """The number that is asked for counts, not the number that is there."""
+    async with looking("chroma") as looker:
+        await looker.upload("text")
+        looker.server.faults.odd_hits = [None, {"score": None}]
+        search = "/api/v1/workspace/docs/vector-search"
+        wanted = {"query": "text", "scoreThreshold": 0}
+        looker.server.faults.most_hits = 10
+        status, shown = await looker.ask("POST", search, {**wanted, "topN": 10})
+        refused, _ = await looker.ask("POST", search, {**wanted, "topN": 11})
+
+    assert (status, refused) == (200, 500)
+    assert [hit and hit["score"] for hit in shown["results"][:2]] == [None, None]
+    assert shown["results"][2]["metadata"]["docSource"] == "s"
+
+
 async def test_the_switches_are_set_over_http() -> None:
     """Whole seconds will do; a switch takes no number."""
     async with looking("pgvector") as looker:

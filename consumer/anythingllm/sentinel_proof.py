@@ -1,0 +1,501 @@
+"""Does a workspace take documents? A sentinel that is stored, found, and found again tells.
+
+1. A sentinel is looked for with growing pauses, for two minutes: a vector database may show late
+   what is new, in each search or in some. It counts when it was found, and is found again a pause
+   later; searches in between may have missed it.
+2. Where that was not enough, the next try looks for it again, and stores another one. Up to three
+   are kept: the first one, and the last ones. All of them are removed once one is found.
+3. Where another process may have made the table anew (`readiness`), and others' vectors are found
+   and the sentinel is not, it was lost: another one is stored at once, `ROUNDS` at most.
+4. A sentinel that lost the race to create the table was not embedded at all. By then the table is
+   there, so it is embedded once more. If that fails too, no race was lost: the workspace takes
+   nothing now, and further sentinels would only fail in the same way.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from enum import Enum
+
+import structlog
+
+from consumer.anythingllm.api import Api
+from consumer.anythingllm.database_in_use import DatabaseInUse
+from consumer.anythingllm.document_removal import DocumentRemoval
+from consumer.anythingllm.errors import AnythingLLMError, AnythingLLMServerError, StillFoundError
+from consumer.anythingllm.proof import StorageProof
+from consumer.anythingllm.sentinel import (
+    ABANDONED_AGE,
+    sentinel_body,
+    sentinel_source,
+    sentinel_text,
+)
+from consumer.anythingllm.transport import Check, NewErrand
+from consumer.anythingllm.visibility import SURE_SECONDS, pauses
+from consumer.anythingllm.workspaces import Workspaces
+from consumer.model.fault import Fault
+from consumer.model.names import Location, Slug, TraceId
+
+log = structlog.get_logger(__name__)
+
+ROUNDS = 5  # sentinels tried; each loss means that another process was creating the table
+PATIENCE = 3.0  # seconds of looking, after which callers have more to do
+_AGAIN_SECONDS = 10.0  # for which a further sentinel is looked for, after one was for two minutes
+_CHECKED_SECONDS = 1.0  # between two looks whether the right to go on has ended
+_GONE_SECONDS = 10.0  # for which a sentinel that was removed may still be found
+_MOST_KEPT = 3  # sentinels that were not seen: the first one, and the last ones
+_TOP = 1_000  # more than a workspace can hold that is not yet in use (13 uploads/s for 60 s)
+
+
+@dataclass(slots=True)
+class _Litter:
+    """Sentinels to remove.
+
+    Args:
+        locations: where they are.
+        unplaced: ``docSource`` of own ones whose location is not known.
+    """
+
+    locations: list[Location]
+    unplaced: set[str] = field(default_factory=set)
+
+    def placed(self, source: str, location: Location) -> None:
+        """Note the location of one of the unplaced."""
+        self.unplaced.discard(source)
+        self.locations.append(location)
+
+
+@dataclass(slots=True)
+class _Sentinel:
+    """One that was embedded, and is looked for.
+
+    Args:
+        id: its own.
+        location: where it is; None where it is not known.
+        sent_at: monotonic seconds, after it was embedded.
+        missed: whether a look has not found it.
+        seen_at: when a look has found it first.
+    """
+
+    id: str
+    location: Location | None
+    sent_at: float
+    missed: bool = False
+    seen_at: float | None = None
+
+    @property
+    def source(self) -> str:
+        """Its ``docSource``."""
+        return sentinel_source(self.id)
+
+    def is_confirmed(self, now: float, pause: float) -> bool:
+        """Whether it was seen before, a pause ago, where it is seen now."""
+        return self.seen_at is not None and now - self.seen_at >= pause
+
+    def looked_for(self, now: float, *, is_seen: bool) -> float | None:
+        """Note a look; how late it was, where it is seen for the first time and was missed."""
+        if not is_seen:
+            self.missed = self.missed or self.seen_at is None
+            return None
+        if self.seen_at is not None:
+            return None
+        self.seen_at = now
+        return now - self.sent_at if self.missed else None
+
+
+class _Watched(Enum):
+    """How looking for sentinels ended.
+
+    SEEN  one is there, and stays.
+    LATE  none was found in time.
+    LOST  others' vectors are there, and none of them: another process made the table anew.
+    """
+
+    SEEN = "seen"
+    LATE = "late"
+    LOST = "lost"
+
+
+class SentinelProof:
+    """See the module's docstring.
+
+    Args:
+        timeout: seconds for an ordinary call.
+        upload_timeout: seconds for a sentinel's upload.
+        pause: seconds between the two looks that have to find it.
+        in_doubt: seconds in which a request without a clear answer may take effect.
+        clock: monotonic seconds.
+        late: hears of workspaces where it takes longer than `PATIENCE`.
+        left: hears of workspaces where sentinels may be left.
+    """
+
+    def __init__(
+        self,
+        api: Api,
+        workspaces: Workspaces,
+        proof: StorageProof,
+        database: DatabaseInUse,
+        removal: DocumentRemoval,
+        *,
+        errand: NewErrand,
+        timeout: float,
+        upload_timeout: float,
+        pause: float,
+        in_doubt: float,
+        clock: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]],
+        late: Callable[[Slug], None],
+        left: Callable[[Slug], None],
+    ) -> None:
+        self._api = api
+        self._workspaces = workspaces
+        self._proof = proof
+        self._database = database
+        self._removal = removal
+        self._errand = errand
+        self._timeout = timeout
+        self._upload_timeout = upload_timeout
+        self._pause = pause
+        self._in_doubt = in_doubt
+        self._clock = clock
+        self._sleep = sleep
+        self._late = late
+        self._left = left
+        self._kept: dict[Slug, list[_Sentinel]] = {}  # not seen by the end of their try
+
+    def forget(self, slug: Slug) -> None:
+        """Note that the workspace was made anew: what was stored in it is gone."""
+        self._kept.pop(slug, None)
+
+    async def clear(self, slug: Slug, trace_id: TraceId | None) -> None:
+        """Remove all that are kept to be looked for again."""
+        kept = self._kept.pop(slug, [])
+        await self._drop(slug, kept, kept[:], trace_id)
+
+    async def prove(
+        self, slug: Slug, trace_id: TraceId | None, check: Check, *, is_fresh: bool = False
+    ) -> None:
+        """Return when a sentinel was seen, and seen again a pause later; all are removed then.
+
+        Those of earlier tries are looked for first. What is not seen is kept for the next try.
+        """
+        kept = self._kept.setdefault(slug, [])
+        oldest = self._clock() - ABANDONED_AGE.total_seconds()
+        old = [each for each in kept if each.sent_at <= oldest]
+        await self._drop(slug, kept, old, trace_id)  # others take them for a dead process's
+        try:
+            seen = await self._is_proven(slug, kept, trace_id, check, is_fresh=is_fresh)
+        except Exception:
+            await self._drop(slug, kept, kept[:], trace_id)
+            raise
+        await self._drop(slug, kept, kept[:] if seen else kept[1 : 1 - _MOST_KEPT], trace_id)
+        if not seen:
+            self._left(slug)
+            raise AnythingLLMError(
+                f"workspace {slug!r} is not ready: a test document was answered with success, and"
+                f" no search has found it for {SURE_SECONDS:.0f} s; it is looked for again, and so"
+                " is another one. See AnythingLLM's log and its vector database. If the embedding"
+                f" model was changed: {await self.new_dimension(slug, trace_id)}",
+                fault=Fault.THEIRS,
+            )
+
+    async def removal_test(self, slug: Slug, trace_id: TraceId | None, check: Check) -> None:
+        """Store a sentinel in a workspace that is there, remove it, and find it no more.
+
+        ``check`` is called before every look, and its exception gets out.
+
+        Raises:
+            AnythingLLMError: that was not possible, or it is still found. Nothing can remove its
+                vectors then.
+        """
+        sentinel = await self._embed(slug, trace_id, check)
+        kept = [sentinel]
+        try:
+            watched = await self._watch(slug, kept, SURE_SECONDS, trace_id, check, once=True)
+            if watched is not _Watched.SEEN:
+                raise AnythingLLMError(
+                    "a test document was answered with success and can't be found",
+                    fault=Fault.THEIRS,
+                )
+            doubt = await self._remove_in_doubt(slug, sentinel, kept, trace_id, check)
+        finally:
+            await self._drop(slug, kept, kept[:], trace_id)
+        late = self._in_doubt if doubt is not None and doubt.ambiguous else 0.0
+        if not await self._goes(slug, sentinel, trace_id, check, late=late):
+            if doubt is not None:
+                raise doubt
+            raise StillFoundError(
+                f"a test document that was removed from workspace {slug!r} is still found: "
+                "AnythingLLM's vector database refuses removals, and nothing is removed meanwhile"
+            )
+
+    async def _remove_in_doubt(
+        self,
+        slug: Slug,
+        sentinel: _Sentinel,
+        kept: list[_Sentinel],
+        trace_id: TraceId | None,
+        check: Check,
+    ) -> AnythingLLMError | None:
+        """Remove a sentinel; an answer that leaves it in doubt whether it is."""
+        if sentinel.location is None:
+            return None
+        errand = self._errand(self._timeout, trace_id)
+        try:
+            await self._removal.remove(errand, slug, [sentinel.location], check)
+        except AnythingLLMError as error:
+            if error.ambiguous or error.unproven:
+                return error  # a search shows whether it was done
+            raise
+        kept.clear()
+        return None
+
+    async def _is_proven(
+        self,
+        slug: Slug,
+        kept: list[_Sentinel],
+        trace_id: TraceId | None,
+        check: Check,
+        *,
+        is_fresh: bool,
+    ) -> bool:
+        seconds = SURE_SECONDS
+        if kept:  # the first one was looked for that long
+            if await self._watch(slug, kept, 0.0, trace_id, check) is _Watched.SEEN:
+                return True
+            seconds, is_fresh = _AGAIN_SECONDS, False
+        for attempt in range(1, ROUNDS + 1):
+            kept.append(await self._embed(slug, trace_id, check))
+            watched = await self._watch(slug, kept, seconds, trace_id, check, is_fresh=is_fresh)
+            if watched is not _Watched.LOST:
+                return watched is _Watched.SEEN
+            log.info("workspace.sentinel_lost", workspace=slug, attempt=attempt)
+        return False
+
+    async def _watch(
+        self,
+        slug: Slug,
+        sentinels: Sequence[_Sentinel],
+        seconds: float,
+        trace_id: TraceId | None,
+        check: Check,
+        *,
+        is_fresh: bool = False,
+        once: bool = False,
+    ) -> _Watched:
+        """Look for sentinels, with growing pauses.
+
+        Args:
+            slug: the workspace.
+            sentinels: one of them is enough.
+            seconds: after so many it ends.
+            trace_id: of the event.
+            check: called before every look; what it raises gets out.
+            is_fresh: whether the table may have been made anew by another process.
+            once: whether one sight is enough.
+        """
+        began, growing = self._clock(), pauses()
+        database = await self._database(self._errand(self._timeout, trace_id))
+        visibility = self._database.visibility
+        races = is_fresh and database.has_creation_race and not visibility.seconds(database)
+        while True:
+            check()
+            found = await self._found(slug, sentinels, trace_id)
+            now = self._clock()
+            seen = [each for each in sentinels if each.source in found]
+            is_proven = any(once or each.is_confirmed(now, self._pause) for each in seen)
+            for each in sentinels:
+                if (late := each.looked_for(now, is_seen=each in seen)) is not None:
+                    visibility.note(late)
+            if is_proven:
+                return _Watched.SEEN
+            if races and found and not seen:
+                return _Watched.LOST
+            if not seen and now - began >= seconds:
+                return _Watched.LATE
+            if now - began >= PATIENCE:
+                self._late(slug)
+            await self._wait(self._pause if seen else next(growing), check)
+
+    async def _wait(self, seconds: float, check: Check) -> None:
+        until = self._clock() + seconds
+        while (left := until - self._clock()) > 0:
+            check()
+            await self._sleep(min(left, _CHECKED_SECONDS))
+
+    async def _found(
+        self, slug: Slug, sentinels: Sequence[_Sentinel], trace_id: TraceId | None
+    ) -> frozenset[str]:
+        """What searches for their texts find."""
+        found: frozenset[str] = frozenset()
+        try:
+            for each in sentinels:
+                if each.source not in found:
+                    found |= await self._proof.by_search(
+                        slug, text=sentinel_text(each.id), trace_id=trace_id, nearest=_TOP
+                    )
+        except AnythingLLMServerError as error:
+            advice = await self.new_dimension(slug, trace_id)
+            error.message += f" for a test document. If the embedding model was changed: {advice}"
+            raise
+        return found
+
+    async def _goes(
+        self,
+        slug: Slug,
+        sentinel: _Sentinel,
+        trace_id: TraceId | None,
+        check: Check,
+        *,
+        late: float,
+    ) -> bool:
+        """Whether one that was removed, perhaps so many seconds late, is found no more."""
+        database = await self._database(self._errand(self._timeout, trace_id))
+        visible = self._database.visibility.seconds(database)
+        until, growing = self._clock() + max(visible, _GONE_SECONDS) + late, pauses()
+        while sentinel.source in await self._found(slug, [sentinel], trace_id):
+            if self._clock() >= until:
+                return False
+            await self._wait(next(growing), check)
+            check()
+        return True
+
+    async def _embed(self, slug: Slug, trace_id: TraceId | None, check: Check) -> _Sentinel:
+        """Upload a sentinel; whether it can be found is seen afterwards.
+
+        Raises:
+            AnythingLLMError: it can't be embedded there (rule 3), or nobody knows; it is removed.
+        """
+        sentinel = _Sentinel(uuid.uuid4().hex, None, self._clock())
+        litter = _Litter([])
+        try:
+            await self._upload(slug, sentinel, trace_id, litter, check)
+        except Exception:
+            await self._remove_sentinels(slug, trace_id, litter)
+            raise
+        sentinel.sent_at = self._clock()
+        return sentinel
+
+    async def _upload(
+        self,
+        slug: Slug,
+        sentinel: _Sentinel,
+        trace_id: TraceId | None,
+        litter: _Litter,
+        check: Check,
+    ) -> None:
+        source = sentinel.source
+        litter.unplaced.add(source)
+        errand = self._errand(self._upload_timeout, trace_id)
+        try:
+            file = await self._api.raw_text(errand, sentinel_body(slug, sentinel.id))
+            location = file.location
+        except AnythingLLMError as error:
+            if not (error.ambiguous or error.unproven):
+                litter.unplaced.discard(source)
+                raise
+            location = await self._listed_late(slug, source, error, trace_id, check)
+        embedded = await self._proof.by_file(location, source, trace_id)
+        if embedded is None:
+            return
+        litter.placed(source, location)
+        sentinel.location = location
+        if embedded:
+            return
+        errand = self._errand(self._upload_timeout, trace_id)
+        try:
+            await self._api.embed(errand, slug, [location])
+        except AnythingLLMError as error:
+            if error.ambiguous:
+                self._left(slug)  # its row may come after the file was removed
+            raise
+        if not await self._proof.by_file(location, source, trace_id):
+            raise await self._takes_nothing(slug, trace_id)
+
+    async def _listed_late(
+        self,
+        slug: Slug,
+        source: str,
+        doubt: AnythingLLMError,
+        trace_id: TraceId | None,
+        check: Check,
+    ) -> Location:
+        """Where a sentinel is whose upload got no clear answer; raises that where it is not there.
+
+        Behind a proxy that answers before AnythingLLM does, no other one would get an answer.
+        """
+        until = self._clock() + (self._in_doubt if doubt.ambiguous else 0.0)
+        growing = pauses()
+        while not (found := await self._proof.by_listing(slug, {source}, trace_id)):
+            if self._clock() >= until:
+                raise doubt
+            await self._wait(next(growing), check)
+            check()
+        return found[source]
+
+    async def _drop(
+        self,
+        slug: Slug,
+        kept: list[_Sentinel],
+        dropped: Sequence[_Sentinel],
+        trace_id: TraceId | None,
+    ) -> None:
+        litter = _Litter([each.location for each in dropped if each.location is not None])
+        litter.unplaced.update(each.source for each in dropped if each.location is None)
+        kept[:] = [each for each in kept if each not in dropped]
+        if dropped:
+            await self._remove_sentinels(slug, trace_id, litter)
+
+    async def _takes_nothing(self, slug: Slug, trace_id: TraceId | None) -> AnythingLLMError:
+        return AnythingLLMError(
+            f"workspace {slug!r} takes no documents: a test document was stored but can't be "
+            "embedded there. Documents for it wait and it is tried again. If AnythingLLM's "
+            "embedder and vector database work, the embedding model was probably changed and the "
+            f"stored vectors have another dimension: {await self.new_dimension(slug, trace_id)}",
+            fault=Fault.THEIRS,
+        )
+
+    async def new_dimension(self, slug: Slug, trace_id: TraceId | None) -> str:
+        """What people do after a change of the embedding model; it must not empty others."""
+        errand = self._errand(self._timeout, trace_id)
+        database = await self._database(errand)
+        with suppress(AnythingLLMError):
+            if others := await self._workspaces.others_sharing(errand, slug):
+                return (
+                    "go back to the former embedding model. Neither reset nor delete the "
+                    f"workspace: that would empty {others[0].slug!r}, which has the same vectors"
+                )
+        return database.new_dimension
+
+    async def remove(
+        self, slug: Slug, locations: Sequence[Location], trace_id: TraceId | None
+    ) -> None:
+        """Remove sentinels that others have left."""
+        if locations:
+            await self._remove_sentinels(slug, trace_id, _Litter(list(locations)))
+
+    async def _remove_sentinels(
+        self, slug: Slug, trace_id: TraceId | None, litter: _Litter
+    ) -> None:
+        try:
+            if litter.unplaced:
+                await self._place(slug, trace_id, litter)
+            if litter.locations:
+                errand = self._errand(self._timeout, trace_id)
+                await self._removal.remove(errand, slug, litter.locations)
+        except AnythingLLMError as error:
+            # Not worth failing for: a process that prepares this workspace later removes them.
+            log.warning("workspace.sentinels_left", workspace=slug, error=error.message)
+            self._left(slug)
+        else:
+            if litter.unplaced:
+                self._left(slug)
+
+    async def _place(self, slug: Slug, trace_id: TraceId | None, litter: _Litter) -> None:
+        """Find own sentinels whose answers were lost or named another location."""
+        found = await self._proof.by_listing(slug, litter.unplaced, trace_id)
+        for source, location in found.items():
+            litter.placed(source, location)

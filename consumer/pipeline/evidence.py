@@ -1,0 +1,62 @@
+"""What a unit is given up for, in words: for the log and the dead letter. Pure.
+
+Who answered is told apart: the embedder, something between us and AnythingLLM, or nobody. A reader
+at night looks there.
+"""
+
+from __future__ import annotations
+
+from consumer.model.fault import Failure
+from consumer.pipeline.upload_state import Compared, PendingUnit
+from consumer.resilience.blame import Comparison
+
+
+def evidence_of(proof: Comparison, stage: Compared) -> str:
+    """What a comparison rests on, for a reader at night.
+
+    Args:
+        proof: the pairs.
+        stage: what they compared.
+    """
+    own, controls = proof.own_failures, proof.controls
+    if not own:
+        return f"its text went through the first time ({stage.value})"
+    passed = f"{controls.attempts - controls.failures} of {controls.attempts}"
+    if stage is Compared.EMBEDDING:
+        others, what = f"{passed} control texts of its length passed", "requests with its text"
+    else:
+        others, what = f"the workspace took {passed} test documents of its length", "uploads of it"
+    all_own = f"{own} of {own} {what}"
+    if proof.by_intermediary == own > 0:
+        return f"something between us and AnythingLLM answers for it ({all_own}) while {others}"
+    if stage is Compared.EMBEDDING and proof.by_intermediary + proof.unanswered == 0:
+        return f"the embedder refused its text {own} of {own} times while {others}"
+    start = "" if stage is Compared.EMBEDDING else "its text can be embedded, and "
+    return f"{start}{all_own} failed{_strange(proof)} while {others}"
+
+
+def _strange(proof: Comparison) -> str:
+    """Which of its own failures are no answers of AnythingLLM."""
+    parts = []
+    if proof.by_intermediary:
+        parts.append(f"{proof.by_intermediary} answered by something between us and AnythingLLM")
+    if proof.unanswered:
+        parts.append(f"{proof.unanswered} answered by nobody")
+    return f" ({', '.join(parts)})" if parts else ""
+
+
+def message_of(pending: PendingUnit, failure: Failure, proof: Comparison) -> str:
+    """What the dead letter says of a unit that is given up.
+
+    Args:
+        pending: the unit.
+        failure: its last one.
+        proof: why it is to blame.
+    """
+    evidence = evidence_of(proof, pending.stage)
+    if proof.by_intermediary == proof.own_failures:
+        return (
+            f"{evidence}: look for a rule of a firewall or proxy that blocks it;"
+            f" failed {pending.attempts} times, the last time: {failure.message}"
+        )
+    return f"{failure.message}; failed {pending.attempts} times; {evidence}"
