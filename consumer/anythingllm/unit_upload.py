@@ -292,7 +292,7 @@ class RawTextUpload:
             return
         self._check()
         log.info("chunk.suspect", workspace=self._slug, location=location)
-        await self._remove(location)
+        await self._remove(location, self._check)
         self._sought = None
         raise AnythingLLMPendingError(
             f"{self._name}: stored while AnythingLLM's embedder gave nonsense; uploaded anew",
