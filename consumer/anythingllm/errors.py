@@ -79,6 +79,10 @@ class AnythingLLMServerError(AnythingLLMError):
     stale_collector: bool = False
 
 
+class SearchTellsNothingError(AnythingLLMServerError):
+    """None of a search's hits has a distance or a score: its query's vector, or theirs, is none."""
+
+
 class AnythingLLMProtocolError(AnythingLLMError):
     """The answer is none of AnythingLLM's API: not JSON, another shape, a redirect, too large."""
 

@@ -24,6 +24,7 @@ from consumer.anythingllm.errors import (
     AnythingLLMProtocolError,
     AnythingLLMServerError,
     AnythingLLMTimeoutError,
+    SearchTellsNothingError,
 )
 from consumer.anythingllm.models import VectorHit
 from consumer.anythingllm.proof import Sight, StorageProof
@@ -197,8 +198,10 @@ class JointLooks:
             # Searching says nothing of the text. It may be the database, and then nothing more is
             # to be uploaded.
             await self._control.passes(sought.slug, what.sent_at, what.trace_id, what.check)
-            if error.by_intermediary:
-                return Sight.HIDDEN  # something blocks the search for this text, and no other one
+            # Something blocks the search for this text, or the text has no vector as a query; for
+            # others that is not so.
+            if error.by_intermediary or isinstance(error, SearchTellsNothingError):
+                return Sight.HIDDEN
             error.fault = Fault.THEIRS
             raise
 

@@ -22,7 +22,7 @@ from collections.abc import Callable, Collection, Sequence
 from enum import Enum
 
 from consumer.anythingllm.api import Api
-from consumer.anythingllm.errors import AnythingLLMServerError
+from consumer.anythingllm.errors import SearchTellsNothingError
 from consumer.anythingllm.hit_limit import HitLimit
 from consumer.anythingllm.models import DocumentRow, VectorHit
 from consumer.anythingllm.transport import NewErrand
@@ -171,7 +171,7 @@ class StorageProof:
                 return Sight.FOUND
             is_last = top >= most or found.asked < top
             if found.hits and not near and (found.is_all or is_last):
-                raise AnythingLLMServerError(
+                raise SearchTellsNothingError(
                     f"a search in workspace {slug!r} tells nothing: none of its {len(found.hits)}"
                     " hits has a distance or a score"
                 )

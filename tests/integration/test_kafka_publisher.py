@@ -62,10 +62,10 @@ async def test_every_codec_arrives(
 def _instrumented() -> Iterator[None]:
     """What OpenTelemetry's instrumentation for aiokafka, 0.66b1, does to ``send``; or itself."""
     try:
-        from opentelemetry.instrumentation.aiokafka import (  # type: ignore[import-not-found]
+        from opentelemetry.instrumentation.aiokafka import (
             AIOKafkaInstrumentor,
         )
-        from opentelemetry.sdk.trace import TracerProvider  # type: ignore[import-not-found]
+        from opentelemetry.sdk.trace import TracerProvider
     except ImportError:
         original = AIOKafkaProducer.send
 

@@ -307,7 +307,7 @@ MUTANTS: Sequence[Mutant] = (
     ),
     Mutant(
         "forgets what is ambiguous",
-        "consumer.anythingllm.unit_upload.RawTextUpload._doubt",
+        "consumer.anythingllm.upload_doubt.UploadDoubt.begin",
         _does_nothing,
     ),
     Mutant(
@@ -418,8 +418,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant("counts equal texts once", "consumer.model.difference.cover", _covers_equal_texts),
     Mutant(
         "gives up without evidence",
-        "consumer.pipeline.giving_up.GivingUp._why",
-        _later("whatever"),
+        "consumer.resilience.blame.Comparison.blames",
+        _always(True),
     ),
     Mutant(
         "writes no dead letter",

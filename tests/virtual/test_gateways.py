@@ -239,8 +239,9 @@ async def test_what_was_waited_for_already_counts_when_no_proof_exists() -> None
     async with ingress() as proxy, _behind(proxy) as w:
         w.sim.faults.embedder_latency = 8.0
         with capture_logs() as entries:
+            files = len(w.sim.state.files)
             w.publish(event("a", ["text"]))
-            await w.idle(4)
+            await soon(lambda: len(w.sim.state.files) > files)
             await _restart(w, 20)
             files = len(w.sim.state.files)
             await soon(lambda: len(w.sim.state.files) > files)

@@ -164,7 +164,7 @@ def test_an_odd_chunk_does_not_pause_its_workspace(name: str, late: float, every
             assert w.statuses() == {"succeeded": 21, "partial": 1}
             assert w.copies() == {1: 63}
             assert len(w.letters) == 1
-            assert _written(w) <= 15
+            assert _written(w) <= 25  # with those that the odd text is compared with
             assert _left(w) == 0
             assert not w.pipeline.gates.pauses.paused
             ages = [r["at"] - 700 for r in w.results if r["document_id"].startswith("d")]
