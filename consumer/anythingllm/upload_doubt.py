@@ -20,6 +20,7 @@ from consumer.anythingllm.effects import LATE_SECONDS, DoubtEnd
 from consumer.anythingllm.errors import AnythingLLMError, AnythingLLMPendingError
 from consumer.anythingllm.marker_lookup import LEAST_DISTANCE, due_after
 from consumer.anythingllm.upload_ways import Ways
+from consumer.model.fault import Fault
 from consumer.model.listing import FILE_STORE
 from consumer.model.names import Location, Slug, TraceId
 
@@ -134,9 +135,14 @@ class UploadDoubt:
         by = await self.has_ended()
         end = self._end(wait, by)
         after = wait.since if end is None else max(wait.since, end)
-        look = await self._ways.lookup.find(
-            self._slug, self._marker, since=wait.since, after=after, trace_id=self._trace_id
-        )
+        try:
+            look = await self._ways.lookup.find(
+                self._slug, self._marker, since=wait.since, after=after, trace_id=self._trace_id
+            )
+        except AnythingLLMError as error:
+            if error.fault is Fault.UNCLEAR:
+                error.fault = Fault.THEIRS  # a listing that fails says nothing of the text
+            raise
         if look is None:
             raise self.pending(LEAST_DISTANCE)
         if look.location is not None:

@@ -10,7 +10,7 @@ import pytest
 from consumer.model.marker import decode_marker
 from consumer.model.names import Location, Slug
 from consumer.model.record import Coordinates
-from consumer.operations.audit.audit import UnknownWorkspace
+from consumer.operations.audit.audit import PAUSE, UnknownWorkspace
 from consumer.operations.audit.states import DocumentState
 from consumer.sandbox.simulator import Damage
 from consumer.sandbox.simulator.state import SourceFile
@@ -390,10 +390,14 @@ async def test_beside_a_service_that_works(stage: MemoryStage) -> None:
             # The next ones come while some of these are at work.
             await stage.wait_results(13 * round + 6)
 
+    async def soon(seconds: float) -> None:
+        """What is young may be found late; here it has gone, or is found."""
+        await asyncio.sleep(min(seconds, PAUSE))
+
     publishing = asyncio.create_task(publish())
     living = []
     while not publishing.done():
-        living += (await look(stage, sleep=asyncio.sleep)).found
+        living += (await look(stage, sleep=soon)).found
     await publishing
     await stage.settled()
     last = await look(stage)

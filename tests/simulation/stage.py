@@ -23,6 +23,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaTimeoutError
 
 from consumer.anythingllm.database_control import REMOVES_SECONDS
+from consumer.anythingllm.document_removal import NOWHERE
 from consumer.anythingllm.sentinel import is_sentinel
 from consumer.kafka import source as source_module
 from consumer.model import origin as of
@@ -268,7 +269,8 @@ class Stage:
         if endpoint == "upload":
             return is_sentinel(body["metadata"]["docSource"])
         named: Sequence[str] = body["names"] if endpoint == "removal" else body["adds"]
-        return all("/raw-readiness-check-" in name for name in named)  # they may be gone by now
+        # They may be gone by now; and one that does not exist is harmless.
+        return all("/raw-readiness-check-" in name or name == NOWHERE for name in named)
 
     def _commits(self, partition: TopicPartition, offset: int, owner: str) -> None:
         self.happened("commit")

@@ -24,8 +24,8 @@ class FaultKind(StrEnum):
     Before the request takes effect: ``delay`` (seconds), ``hold`` (until the rule is released or
     gone).
     Instead of it: ``reset`` (TCP reset, request not read), ``fin`` (connection closed), ``status``
-    (with headers and body; one that is a web page is a proxy's, without AnythingLLM's own header),
-    ``html`` (200 with a web page), ``redirect`` (307 to ``body``);
+    (with headers and body; a web page, or what is applied, comes from a proxy, so it has no header
+    of AnythingLLM's), ``html`` (200 with a web page), ``redirect`` (307 to ``body``);
     ``apply`` lets it take effect all the same, ``late`` only so many seconds afterwards. With
     ``seconds`` the answer comes after these: a proxy that gives up waiting.
     After it took effect: ``reset-after`` and ``fin-after`` (the answer is lost), ``hold-after``,

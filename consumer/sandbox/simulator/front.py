@@ -250,5 +250,6 @@ def _said(action: Action) -> WireAnswer:
             headers = {k: v for k, v in action.headers.items() if k.lower() != "content-type"}
             kinds = [v for k, v in action.headers.items() if k.lower() == "content-type"]
             kind = kinds[0] if kinds else TEXT
-            is_own = not action.body.lstrip().startswith("<")
+            # AnythingLLM's own refusals have no effect: where there is one, somebody else refused.
+            is_own = not action.apply and not action.body.lstrip().startswith("<")
             return WireAnswer(action.status, kind, action.body.encode(), headers, is_own)
