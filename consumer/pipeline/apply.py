@@ -144,7 +144,12 @@ class Applier:
                 uploaded.update(outdated.uploaded)
                 erased += outdated.erased
                 continue
-            if not applied.failed:
+            if applied.failed:
+                refused = {each.chunk_id for each in applied.failed}
+                chunks = zip(body.document.chunks, plan.digests, strict=True)
+                held = [digest for chunk, digest in chunks if chunk.id not in refused]
+                self._carried_out.partial(body.slug, body.identity, body.version, held)
+            else:
                 self._note_stored(body, plan.digests)
             return _with_former(applied, uploaded, erased)
 

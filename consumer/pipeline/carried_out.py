@@ -12,7 +12,7 @@ not what is still in doubt: the sweep could not tell what was left over.
 from __future__ import annotations
 
 from collections import Counter, OrderedDict, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 
 from consumer.model.difference import ComparableUnit, UnitT, cover, is_stored_if_listed
@@ -32,11 +32,15 @@ class Known:
         document: the version that was carried out last.
         digests: of all its chunks.
         tombstones: of this workspace and of every one.
+        partial: a newer version that lacks refused chunks; units of former ones may be its.
+        needed: the digests of what it holds.
     """
 
     document: DocumentVersion | None = None
     digests: tuple[str, ...] = ()
     tombstones: tuple[DocumentVersion, ...] = ()
+    partial: DocumentVersion | None = None
+    needed: tuple[str, ...] = ()
 
     def supersedes(self, version: DocumentVersion, stored: Iterable[ComparableUnit]) -> bool:
         """Whether a version is older than what is known, or than what is stored and not ended."""
@@ -46,7 +50,7 @@ class Known:
         return not all(self.has_ended(each) for each in newer)
 
     def left_over(
-        self, stored: Iterable[UnitT], is_proven: Callable[[Location], bool] = is_stored_if_listed
+        self, stored: Collection[UnitT], is_proven: Callable[[Location], bool] = is_stored_if_listed
     ) -> tuple[UnitT, ...]:
         """Which units of former versions are not wanted.
 
@@ -71,9 +75,30 @@ class Known:
             left += found.left
         covered = Counter(self.digests) - wanting
         is_whole = not wanting
+        lent = self._lent(left, stored, is_proven)
         return tuple(
-            unit for unit in left if is_whole or all(digest in covered for digest in unit.digests)
+            unit
+            for unit in left
+            if unit.location not in lent
+            and (is_whole or all(digest in covered for digest in unit.digests))
         )
+
+    def _lent(
+        self,
+        left: Iterable[UnitT],
+        stored: Iterable[UnitT],
+        is_proven: Callable[[Location], bool],
+    ) -> set[Location]:
+        """Which units of former versions hold what a partial one has no unit of its own for."""
+        own = [unit.digests for unit in stored if unit.version == self.partial]
+        needed = Counter(self.needed) - Counter(digest for each in own for digest in each)
+        lent: set[Location] = set()
+        for is_wanted_proven in (True, False):
+            group = [unit for unit in left if is_proven(unit.location) is is_wanted_proven]
+            found = cover(needed.elements(), group)
+            needed -= found.covered
+            lent.update(unit.location for unit in found.kept)
+        return lent
 
     def _is_older(self, version: DocumentVersion) -> bool:
         return self.document is not None and not version.newer_than(self.document)
@@ -89,12 +114,15 @@ class _Identity:
     """All that is known of one identity; documents with their digests, by workspace."""
 
     documents: dict[Slug, tuple[DocumentVersion, tuple[str, ...]]] = field(default_factory=dict)
+    partials: dict[Slug, tuple[DocumentVersion, tuple[str, ...]]] = field(default_factory=dict)
     tombstones: dict[Slug | None, DocumentVersion] = field(default_factory=dict)
 
     @property
     def weight(self) -> int:
-        digests = sum(len(digests) for _, digests in self.documents.values())
-        return digests + _OVERHEAD * (len(self.documents) + len(self.tombstones))
+        every = (*self.documents.values(), *self.partials.values())
+        return sum(len(digests) + _OVERHEAD for _, digests in every) + _OVERHEAD * len(
+            self.tombstones
+        )
 
 
 class CarriedOut:
@@ -128,6 +156,18 @@ class CarriedOut:
         known = of.documents.get(slug)
         if known is None or not known[0].newer_than(version):
             of.documents[slug] = (version, tuple(digests))
+            of.partials.pop(slug, None)
+        self._put(identity, of)
+
+    def partial(
+        self, slug: Slug, identity: Identity, version: DocumentVersion, digests: Iterable[str]
+    ) -> None:
+        """Note what is stored of a document of which chunks were refused.
+
+        It is no state that is wanted, but a part of it may be a former version's unit.
+        """
+        of = self._take(identity)
+        of.partials[slug] = (version, tuple(digests))
         self._put(identity, of)
 
     def tombstone(self, slug: Slug | None, identity: Identity, version: DocumentVersion) -> None:
@@ -136,6 +176,9 @@ class CarriedOut:
         for each, (known, _) in list(of.documents.items()):
             if slug in (None, each) and not Occurrence(known).supersedes(new):
                 del of.documents[each]
+        for each, (known, _) in list(of.partials.items()):
+            if slug in (None, each) and not Occurrence(known).supersedes(new):
+                del of.partials[each]
         before = of.tombstones.get(slug)
         if before is None or not before.newer_than(version):
             of.tombstones[slug] = version
@@ -147,8 +190,10 @@ class CarriedOut:
         if of is None:
             return Known()
         version, digests = of.documents.get(slug, (None, ()))
+        partial, needed = of.partials.get(slug, (None, ()))
         ended = (of.tombstones.get(slug), of.tombstones.get(None))
-        return Known(version, digests, tuple(each for each in ended if each is not None))
+        tombstones = tuple(each for each in ended if each is not None)
+        return Known(version, digests, tombstones, partial, needed)
 
     def forget(self) -> None:
         """Forget everything: others may own the partitions now."""

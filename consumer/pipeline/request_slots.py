@@ -18,8 +18,14 @@ def _every(failure: Failure) -> bool:
     return True
 
 
+PROVING_AT_ONCE = 10  # requests: searches, and looks at files
+
+
 class RequestSlots:
     """The only way in which a request about a chunk is sent.
+
+    What proves a chunk that was uploaded has slots of its own. Otherwise uploads that hang would
+    keep every document open whose chunks are all there.
 
     Args:
         free: the slots.
@@ -28,6 +34,7 @@ class RequestSlots:
 
     def __init__(self, free: asyncio.Semaphore, gates: Gates) -> None:
         self._free = free
+        self._proving = asyncio.Semaphore(PROVING_AT_ONCE)
         self._gates = gates
 
     async def send(
@@ -37,6 +44,7 @@ class RequestSlots:
         right: RightToWork,
         *,
         counts: Callable[[Failure], bool] = _every,
+        proves: bool = False,
     ) -> T:
         """Take a slot, check the right and the gates, send the request, note how it went.
 
@@ -45,13 +53,15 @@ class RequestSlots:
             request: sends it.
             right: checked once there is a slot, which may take long.
             counts: whether a failure says anything about AnythingLLM.
+            proves: whether it is about a chunk that was uploaded.
 
         Raises:
             FenceClosedError: the right has ended; nothing was sent.
             Failure: `NotSent`, or what the request met.
         """
+        free = self._proving if proves else self._free
         async with right.short():
-            await self._free.acquire()
+            await free.acquire()
         try:
             right.check()
             self._gates.check(slug)
@@ -61,6 +71,6 @@ class RequestSlots:
                 self._gates.note(failure)
             raise
         finally:
-            self._free.release()
+            free.release()
         self._gates.note(None)
         return answer

@@ -371,7 +371,7 @@ class Uploader:
                     # A row that is still believed would be taken for the copy that stays.
                     self._index.removed(pending.upload.removed)
 
-        stored = await self._slots.send(work.slug, attempt, work.right)
+        stored = await self._slots.send(work.slug, attempt, work.right, proves=pending.is_uploaded)
         pending.is_uploaded = stored is None
         if stored is None:
             return

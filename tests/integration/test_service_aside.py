@@ -83,7 +83,7 @@ async def test_a_sick_workspace_is_named_and_the_others_are_answered(
     assert condition.ready() == condition.alive() == []
     (said,) = [each for each in condition.degraded() if "is paused" in each]
     assert said.startswith("workspace sick is paused: ")
-    assert "takes no documents" in said
+    assert "nothing can be found in it" in said
     assert _gauge(running, "workspaces_paused") == 1
     assert (await stage.committed())[0] == 0, "the first document is for the sick workspace"
 

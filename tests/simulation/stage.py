@@ -195,6 +195,7 @@ class Stage:
         self.sim_down = False
         self.counts: Counter[str] = Counter()
         self.events: dict[str, Record] = {}  # by name, for replays
+        self.strange_vectors = False  # some may have been of another length
         self.hands: dict[str, list[float]] = {}  # when people changed a workspace
         self.kept: dict[tuple[str, str], Kept] = {}  # by workspace and docSource
         self._removals: dict[str, tuple[float, bool]] = {}  # by location: when, and by an event
@@ -415,6 +416,7 @@ class Stage:
                 faults.database_down = broken
             case "dimension":
                 faults.embedder_dimension = _OTHER_DIMENSION if broken else None
+                self.strange_vectors = True
         if broken and not did_fail and what in DELETES_FAIL:
             self._deletes_fail_since = self.loop.now
 

@@ -95,6 +95,8 @@ class Watch:
         marker = decode_marker(source)
         if kept or marker is None or slug in self.stage.hands or self._is_there_twice(slug, marker):
             return
+        if self.stage.strange_vectors:
+            return  # what may have such vectors is stored for nobody, and is uploaded anew
         identity = marker.document_id
         left = self.stored(slug).get(identity, Counter())
         about_it = [

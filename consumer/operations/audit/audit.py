@@ -113,12 +113,18 @@ class Audit:
             self._register.suspect(slug, identity)
         suspected = self._register.suspected_slugs()
         if suspected:
+            await self._look_again(suspected, PAUSE)
+            # What has gone meanwhile is not waited for, only what may be found late.
             visible = await self._searching.seconds_until_visible(self._listed)
-            await self._sleep(max(PAUSE, visible))
-            await self._look_at_topics()
-            await self._look_at_letters()
-            await self._look_at_workspaces([slug for slug in suspected if slug])
-            await self._searching.look_again(self._holders)
+            if visible > 0:
+                await self._look_again(suspected, visible)
+
+    async def _look_again(self, suspected: Sequence[Slug | None], seconds: float) -> None:
+        await self._sleep(seconds)
+        await self._look_at_topics()
+        await self._look_at_letters()
+        await self._look_at_workspaces([slug for slug in suspected if slug])
+        await self._searching.look_again(self._holders)
 
     def found(self, summary: AuditSummary) -> Iterator[AuditFinding]:
         """Everything that is not as it should be, also notes.

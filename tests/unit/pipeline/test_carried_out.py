@@ -235,6 +235,24 @@ def test_of_two_copies_the_one_that_a_tombstone_has_ended_goes() -> None:
     assert memory.known(DOCS, A).left_over([ended, own]) == (ended,)
 
 
+def test_what_a_partial_version_holds_by_a_former_versions_unit_stays() -> None:
+    """It was told that the chunk is stored; the whole version before it did not want it."""
+    former, whole = stored("a", "kept", 1), stored("a", "other", 2)
+    memory = _memory()
+    memory.document(DOCS, A, version(2), _digests(whole))
+    known = memory.known(DOCS, A)
+    assert known.left_over([former, whole]) == (former,)
+
+    memory.partial(DOCS, A, version(3), [*_digests(former), "of a refused chunk's sibling"])
+    known = memory.known(DOCS, A)
+    assert known.left_over([former, whole]) == ()
+    own = replace(stored("a", "kept", 3), location=Location("own"))
+    assert known.left_over([former, whole, own]) == (former,)
+
+    memory.tombstone(DOCS, A, version(4))
+    assert memory.known(DOCS, A).needed == ()
+
+
 def test_of_copies_that_nobody_has_seen_the_one_that_was_carried_out_last_stays() -> None:
     """Who settled it has seen its own copies; a former version's may have no vectors."""
     former, own = (

@@ -15,6 +15,7 @@ from consumer.model.outcome import Applied, FailureReason
 from consumer.pipeline.backoff import pause_of
 from consumer.pipeline.in_flight import InFlightBounds, InFlightLimit
 from consumer.pipeline.plan import Plan, make_plan
+from consumer.pipeline.request_slots import RequestSlots
 from consumer.pipeline.right_to_work import AssignmentRight, DocumentRight
 from consumer.pipeline.upload import PlanOutdated, Uploader
 from consumer.resilience.fence import Fence, FenceClosedError
@@ -436,3 +437,17 @@ async def test_replays_that_fail_do_not_blow_the_fuse() -> None:
         assert len(applied.failed) == 1
 
     assert not gates.fuse.blown
+
+
+async def test_what_proves_an_upload_has_slots_of_its_own() -> None:
+    """Uploads that hang keep no document open whose chunks are all there."""
+    storage, busy = Storage(), asyncio.Semaphore(1)
+    await busy.acquire()
+    slots = RequestSlots(busy, gates_of(storage))
+    right = AssignmentRight(Fence("assignment"))
+
+    async def request() -> str:
+        return "proven"
+
+    async with asyncio.timeout(5):
+        assert await slots.send(DOCS, request, right, proves=True) == "proven"
