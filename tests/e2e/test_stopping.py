@@ -29,7 +29,13 @@ async def in_the_middle(stage: Stage, documents: list[Json], **settings: str) ->
     await stage.publish(write_events(stage.programs.folder / "events.ndjson", documents))
     service = await stage.run(**settings)
     await stage.simulator.journal.wait_for("request.held", 5, seconds=60)
-    await until(lambda: service.logged("document.settled"), "a first result")
+
+    def all_whole_are_settled() -> bool:
+        there = {(one.document_id, one.chunk_id) for one in stored(stage.simulator)}
+        whole = sum(set(chunk_ids([each])) <= there for each in documents)
+        return 0 < whole == len(service.logged("document.settled"))
+
+    await until(all_whole_are_settled, "a result for each document that is stored whole")
     assert len(service.logged("document.settled")) < len(documents)
     return service
 
