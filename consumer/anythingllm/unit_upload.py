@@ -26,7 +26,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from enum import Enum
 from typing import NoReturn
@@ -50,7 +50,7 @@ from consumer.anythingllm.upload_ways import Ways
 from consumer.anythingllm.vector_databases import VectorDatabase
 from consumer.anythingllm.visibility import SURE_SECONDS
 from consumer.model.blank import is_blank
-from consumer.model.fault import Fault
+from consumer.model.fault import Failure, Fault
 from consumer.model.marker import StoredUnit, Unit
 from consumer.model.names import Location, Slug, TraceId
 
@@ -287,7 +287,7 @@ class RawTextUpload:
             AnythingLLMError: theirs: the embedder gives nonsense now, or nobody can say.
         """
         embedder = self._ways.embedder
-        await embedder.well_after(made_at, self._trace_id, self._check)
+        await embedder.well_after(made_at, self._trace_id, self._may_ask)
         if not embedder.is_suspect(self._sent_at, made_at):
             return
         self._check()
@@ -298,6 +298,11 @@ class RawTextUpload:
             f"{self._name}: stored while AnythingLLM's embedder gave nonsense; uploaded anew",
             retry_after=_SHORTEST_WAIT,
         )
+
+    def _may_ask(self) -> None:
+        """As `_check`; of a unit that is given up it is still asked whether it is there."""
+        with suppress(Failure):
+            self._check()
 
     @property
     def _made(self) -> Location | None:

@@ -715,4 +715,9 @@ KNOWN: dict[str, Schedule] = {
             Hit("upload", "pretend", skip=1),
         ),
     ),
+    "a text that something blocks after it took effect": Schedule(
+        1192145100,
+        history=(Doc("b", ("two",), day=1, name="s1"),),
+        faults=(Hit("upload", "html", contains="two", times=None, apply=True, late=0.5),),
+    ),
 }
