@@ -60,7 +60,7 @@ class _Doubt:
         until, going = max(self.until, other.until), self.going | other.going
         return replace(self, until=until, keeps=keeps, going=going)
 
-    def came_before(self, body: DocumentEvent) -> bool:
+    def came_before(self, body: Readable) -> bool:
         """Whether it is of an event that was begun before this one."""
         if self.event is None:
             return True
@@ -258,9 +258,15 @@ class Doubts:
         self._release()
 
     def begun_before(self, body: Readable) -> bool:
-        """Whether somebody may have begun the event before, and what it removed is not known."""
+        """Whether somebody may have begun the event, or one that it overtook, before.
+
+        What was removed for that is not known, and who overtakes it is the last one who can look.
+        """
         doubts = self._doubts.get(body.identity, ())
-        return any(each.event == _occurrence(body) for each in doubts)
+        return any(
+            each.event == _occurrence(body) or (each.event and each.came_before(body))
+            for each in doubts
+        )
 
     def __contains__(self, identity: Identity) -> bool:
         """Whether something may still come of a document, or nobody has looked since."""

@@ -720,4 +720,17 @@ KNOWN: dict[str, Schedule] = {
         history=(Doc("b", ("two",), day=1, name="s1"),),
         faults=(Hit("upload", "html", contains="two", times=None, apply=True, late=0.5),),
     ),
+    "what is left to look for by one who is overtaken under the next owner": Schedule(
+        2250380514,
+        Setup(vector_db="pgvector"),
+        history=(
+            Doc("a", ("three",), slug="other", name="s0"),
+            Doc("a", ("two",), day=1, slug="other", when=At(60.0), name="s1"),
+            Doc("a", ("three",), day=1, slug="other", name="s2"),
+        ),
+        life=(
+            Life("database-down", On("removal"), seconds=100.0),
+            Life("start", At(97.0), who="B", seconds=0.5),
+        ),
+    ),
 }
