@@ -51,6 +51,9 @@ def pytest_configure() -> None:
     settings.load_profile("unhurried")
 
 
+_WORLDS = frozenset({"virtual", "between", "simulation"})  # folders
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark tests by what they use, before anything is chosen by markers."""
@@ -58,6 +61,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for name, fixtures in _MARKED.items():
             if not fixtures.isdisjoint(getattr(item, "fixturenames", ())):
                 item.add_marker(name)
+        if not _WORLDS.isdisjoint(item.path.parts):
+            item.add_marker("worlds")
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,7 @@
 """Runs pytest sessions side by side, and shows each line under the name of its session.
 
 ``python -m tests.runs.side_by_side quick`` is ``make test``: three sessions that mostly wait, each
-for a Kafka of its own, beside the rest, which computes. ``slow`` is ``make test-slow``. Further
+for a Kafka of its own, beside two that compute. ``slow`` is ``make test-slow``. Further
 words are options for pytest.
 """
 
@@ -19,11 +19,16 @@ ON_KAFKA = {
     "processes": "kafka and processes and not slow",
 }
 SESSIONS = {
-    "quick": {**ON_KAFKA, "rest": "not kafka and not slow"},
+    "quick": {
+        **ON_KAFKA,
+        "worlds": "worlds and not kafka and not slow",
+        "rest": "not worlds and not kafka and not slow",
+    },
     "slow": {
         "kafka": "slow and kafka and not processes",
         "processes": "slow and kafka and processes",
-        "rest": "slow and not kafka",
+        "worlds": "slow and worlds and not kafka",
+        "rest": "slow and not worlds and not kafka",
     },
 }
 _STOPS = (signal.SIGINT, signal.SIGTERM)

@@ -107,8 +107,9 @@ def test_a_failure_is_shown_when_it_happens(tmp_path: Path) -> None:
 
 def test_every_quick_test_is_in_one_session_and_no_more() -> None:
     """However a test is marked."""
-    for kafka, service, processes in product((True, False), repeat=3):
-        marks = {"kafka": kafka, "service": service, "processes": processes, "slow": False}
+    names = ("kafka", "service", "processes", "worlds")
+    for each_mark in product((True, False), repeat=len(names)):
+        marks = dict(zip(names, each_mark, strict=True)) | {"slow": False}
         chosen = [each for each in SESSIONS["quick"].values() if eval(each, {}, marks)]  # noqa: S307
         assert len(chosen) == 1
         assert not eval(chosen[0], {}, marks | {"slow": True})  # noqa: S307
