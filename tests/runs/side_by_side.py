@@ -27,8 +27,7 @@ SESSIONS = {
     "slow": {
         "kafka": "slow and kafka and not processes",
         "processes": "slow and kafka and processes",
-        "worlds": "slow and worlds and not kafka",
-        "rest": "slow and not worlds and not kafka",
+        "rest": "slow and not kafka",
     },
 }
 _STOPS = (signal.SIGINT, signal.SIGTERM)
