@@ -49,9 +49,7 @@ class CreationDoubts:
             return False
         if self._clock() >= since + self._seconds:
             return False
-        if self._restarts.away_at <= since:
-            await self._restarts.look()
-        return self._restarts.away_at <= since
+        return not await self._restarts.was_away_since(since)
 
     def end(self, slug: Slug) -> None:
         """It is there, or it is made anew."""

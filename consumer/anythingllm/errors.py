@@ -262,6 +262,14 @@ def retry_after_of(header: str | None, now: datetime) -> float | None:
     return min(max(0.0, seconds), LONGEST_RETRY_AFTER)
 
 
+def is_about_the_query(error: AnythingLLMError) -> bool:
+    """Whether a search may have failed for what it searched for, so that others are answered.
+
+    Something between blocks it, or it has no vector as a query. A control has to pass meanwhile.
+    """
+    return error.by_intermediary or isinstance(error, SearchTellsNothingError)
+
+
 def is_sick(error: Exception) -> bool:
     """Whether the breaker counts it: connection errors, timeouts and 5xx; never a "busy"."""
     if not isinstance(error, Failure) or error.fault is Fault.BUSY:

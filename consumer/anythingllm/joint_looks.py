@@ -24,7 +24,7 @@ from consumer.anythingllm.errors import (
     AnythingLLMProtocolError,
     AnythingLLMServerError,
     AnythingLLMTimeoutError,
-    SearchTellsNothingError,
+    is_about_the_query,
 )
 from consumer.anythingllm.models import VectorHit
 from consumer.anythingllm.proof import Sight, StorageProof
@@ -198,9 +198,7 @@ class JointLooks:
             # Searching says nothing of the text. It may be the database, and then nothing more is
             # to be uploaded.
             await self._control.passes(sought.slug, what.sent_at, what.trace_id, what.check)
-            # Something blocks the search for this text, or the text has no vector as a query; for
-            # others that is not so.
-            if error.by_intermediary or isinstance(error, SearchTellsNothingError):
+            if is_about_the_query(error):
                 return Sight.HIDDEN
             error.fault = Fault.THEIRS
             raise

@@ -23,6 +23,7 @@ from consumer.anythingllm.errors import (
     AnythingLLMError,
     AnythingLLMNotFoundError,
     AnythingLLMServerError,
+    is_about_the_query,
 )
 from consumer.anythingllm.hit_limit import HitLimit, Nearest
 from consumer.anythingllm.models import VectorHit
@@ -132,7 +133,7 @@ class RemovalLooks:
             try:
                 nearest = await self._search(slug, query, database, trace_id)
             except AnythingLLMError as error:
-                if not error.by_intermediary:
+                if not is_about_the_query(error):
                     raise
                 # Something blocks this query; where others are answered that says no more.
                 await self._control.passes(slug, self._clock(), trace_id, check)

@@ -57,6 +57,12 @@ class Restarts:
         """When it was last seen to be away, on the clock."""
         return max(self._refused_at(), self._away_at)
 
+    async def was_away_since(self, moment: float) -> bool:
+        """Whether it was away after that moment, on the clock; it looks where nobody knows."""
+        if self.away_at <= moment:
+            await self.look()
+        return self.away_at > moment
+
     async def look(self) -> None:
         """Ping it, once for all who ask at a time; never raises `AnythingLLMError`."""
         asked = self._clock()

@@ -119,7 +119,7 @@ class UploadDoubt:
         """What ended it without a look at the listing; None: it may still take effect."""
         if (wait := self._wait) is None or wait.is_over:
             return DoubtEnd.OVER
-        if await self._was_away(wait):
+        if await self._ways.restarts.was_away_since(wait.since):
             return DoubtEnd.RESTARTED
         return DoubtEnd.TIME if self._ways.clock() >= wait.until else None
 
@@ -172,12 +172,6 @@ class UploadDoubt:
         if by is DoubtEnd.TIME:
             return wait.until
         return wait.since if by is DoubtEnd.OVER else None
-
-    async def _was_away(self, wait: _Wait) -> bool:
-        restarts = self._ways.restarts
-        if restarts.away_at <= wait.since:
-            await restarts.look()
-        return restarts.away_at > wait.since
 
     def _is_file_due(self, wait: _Wait) -> bool:
         return not self._has_file and self._ways.clock() >= wait.since + LATE_SECONDS

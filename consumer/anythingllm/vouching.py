@@ -20,7 +20,7 @@ import structlog
 from consumer.anythingllm.database_control import DatabaseControl
 from consumer.anythingllm.database_in_use import DatabaseInUse
 from consumer.anythingllm.embedder_in_use import EmbedderInUse
-from consumer.anythingllm.errors import AnythingLLMError, SearchTellsNothingError
+from consumer.anythingllm.errors import AnythingLLMError, is_about_the_query
 from consumer.anythingllm.models import VectorHit
 from consumer.anythingllm.proof import Sight, StorageProof
 from consumer.anythingllm.transport import Check, NewErrand
@@ -202,7 +202,7 @@ class Vouching:
                     is_exact=is_exact,
                 )
             except AnythingLLMError as error:
-                if not (error.by_intermediary or isinstance(error, SearchTellsNothingError)):
+                if not is_about_the_query(error):
                     raise
                 # Something blocks the search for this text; others have to be found meanwhile.
                 now = self._clock()

@@ -173,12 +173,10 @@ class CarriedOut:
     def tombstone(self, slug: Slug | None, identity: Identity, version: DocumentVersion) -> None:
         """Note a tombstone that is carried out, in one workspace or in all (None)."""
         of, new = self._take(identity), Occurrence(version, removes=True)
-        for each, (known, _) in list(of.documents.items()):
-            if slug in (None, each) and not Occurrence(known).supersedes(new):
-                del of.documents[each]
-        for each, (known, _) in list(of.partials.items()):
-            if slug in (None, each) and not Occurrence(known).supersedes(new):
-                del of.partials[each]
+        for versions in (of.documents, of.partials):
+            for each, (known, _) in list(versions.items()):
+                if slug in (None, each) and not Occurrence(known).supersedes(new):
+                    del versions[each]
         before = of.tombstones.get(slug)
         if before is None or not before.newer_than(version):
             of.tombstones[slug] = version

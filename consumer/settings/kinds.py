@@ -185,31 +185,38 @@ def url() -> SettingKind[str]:
     """An http(s) base URL."""
 
     def parse(raw: str) -> str:
-        try:
-            parts = urlsplit(raw)
-            # Reading .port raises when it is no number or out of range.
-            sound = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-        except ValueError:
-            raise ValueError from None
-        if parts.username is not None or parts.password is not None:
-            raise ValueError("no user and password in it: the key goes into ANYTHINGLLM_API_KEY")
-        plain = not (parts.query or parts.fragment or re.search(r"[\s?#]", raw))
-        return _require(raw.rstrip("/"), plain and sound)
+        sound = _names_a_server(raw, "the key goes into ANYTHINGLLM_API_KEY")
+        return _require(raw.rstrip("/"), sound and re.search(r"[\s?#]", raw) is None)
 
     return SettingKind("an http:// or https:// URL without query and fragment", parse)
+
+
+def _names_a_server(raw: str, secrets: str) -> bool:
+    """Whether an http(s) URL has a host and no impossible port.
+
+    Args:
+        raw: the URL.
+        secrets: what is said where there are any in it: where they belong.
+
+    Raises:
+        ValueError: it is no URL, or there is a user or password in it.
+    """
+    try:
+        parts = urlsplit(raw)
+        # Reading .port raises when it is no number or out of range.
+        sound = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        raise ValueError from None
+    if parts.username is not None or parts.password is not None:
+        raise ValueError(f"no user and password in it: {secrets}")
+    return sound
 
 
 def token_url() -> SettingKind[str]:
     """The URL of a token endpoint, which secrets are sent to; it may have a query."""
 
     def parse(raw: str) -> str:
-        try:
-            parts = urlsplit(raw)
-            sound = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-        except ValueError:
-            raise ValueError from None
-        if parts.username is not None or parts.password is not None:
-            raise ValueError("no user and password in it: they have settings of their own")
+        sound = _names_a_server(raw, "they have settings of their own")
         return _require(raw, sound and re.search(r"[\s#]", raw) is None)
 
     return SettingKind("an http:// or https:// URL", parse)

@@ -64,6 +64,16 @@ def _texts(count: int = 3) -> list[str]:
     return [f"text {n} of a" for n in range(count)]
 
 
+def _answer(
+    w: World, name: str, way: str, path: str, *, contains: str = "", times: int = 1
+) -> None:
+    """Have some requests answered so, and take effect or not, now or late."""
+    is_applied, late = WAYS[way]
+    w.sim.faults.add(
+        **ANSWERS[name], path=path, contains=contains, times=times, apply=is_applied, late=late
+    )
+
+
 def _sentinels(w: World, slug: str = "docs") -> int:
     return sum(decode_marker(source) is None for source, _, _ in w.sim.chunks(slug))
 
@@ -73,19 +83,11 @@ def _sentinels(w: World, slug: str = "docs") -> int:
 @pytest.mark.parametrize("name", ANSWERS)
 def test_an_upload_with_any_answer_is_stored_once(name: str, way: str, vector_db: str) -> None:
     """It is looked for before it is sent again; what comes late leaves no copy that stays."""
-    is_applied, late = WAYS[way]
 
     @virtually
     async def run() -> None:
         async with _steady(vector_db) as w:
-            w.sim.faults.add(
-                **ANSWERS[name],
-                path=RAW_TEXT,
-                contains="text 1 of a",
-                times=1,
-                apply=is_applied,
-                late=late,
-            )
+            _answer(w, name, way, RAW_TEXT, contains="text 1 of a")
             begun, before = w.loop.now, w.uploads()
             w.publish(event("a", _texts()))
             await w.settled(within=AMBIGUITY + 60)
@@ -315,14 +317,11 @@ def test_a_proxy_that_answers_every_upload_itself_and_lets_it_go_on(
 @pytest.mark.parametrize("name", ["408", "499", "500", "502", "503", "520", "524", "html 200"])
 def test_a_workspace_is_created_once(name: str, way: str) -> None:
     """A second one of its name would get another slug, and stay for ever."""
-    is_applied, late = WAYS[way]
 
     @virtually
     async def run() -> None:
         async with _steady() as w:
-            w.sim.faults.add(
-                **ANSWERS[name], path="*/workspace/new", times=1, apply=is_applied, late=late
-            )
+            _answer(w, name, way, "*/workspace/new")
             begun = w.loop.now
             w.publish(event("a", _texts(), technology="fresh"))
             await w.settled(within=HOUR)
@@ -341,7 +340,6 @@ def test_a_workspace_is_created_once(name: str, way: str) -> None:
 @pytest.mark.parametrize("name", ["408", "500", "502", "503", "520", "524", "html 200"])
 def test_a_removal_is_done_whatever_answers(name: str, way: str, vector_db: str) -> None:
     """Stale chunks and tombstones: what is to go goes, and what is wanted stays."""
-    is_applied, late = WAYS[way]
 
     @virtually
     async def run() -> None:
@@ -349,9 +347,7 @@ def test_a_removal_is_done_whatever_answers(name: str, way: str, vector_db: str)
             w.publish(event("a", ["one", "two"]))
             w.publish(event("b", ["three"]))
             await w.settled()
-            w.sim.faults.add(
-                **ANSWERS[name], path="*/remove-documents", times=2, apply=is_applied, late=late
-            )
+            _answer(w, name, way, "*/remove-documents", times=2)
             w.publish(event("a", ["one", "new"], day=1))
             w.publish(None, key="b")
             await w.idle(1)
@@ -371,15 +367,12 @@ def test_a_removal_is_done_whatever_answers(name: str, way: str, vector_db: str)
 @pytest.mark.parametrize("name", ["408", "500", "502", "503", "520", "524", "html 200"])
 def test_an_embedding_again_makes_one_row(name: str, way: str) -> None:
     """The embedder failed at first; the file is embedded once, whatever answers."""
-    is_applied, late = WAYS[way]
 
     @virtually
     async def run() -> None:
         async with _steady() as w:
             w.sim.faults.add("embedder-fails", path=RAW_TEXT, contains="text 1 of a", times=1)
-            w.sim.faults.add(
-                **ANSWERS[name], path="*/update-embeddings", times=1, apply=is_applied, late=late
-            )
+            _answer(w, name, way, "*/update-embeddings")
             w.publish(event("a", _texts()))
             await w.settled(within=HOUR)
             await w.idle(2 * AMBIGUITY)
@@ -473,19 +466,11 @@ def test_a_test_document_with_any_answer_keeps_no_workspace_and_stays_nowhere(
     name: str, way: str, vector_db: str
 ) -> None:
     """A fresh workspace gets ready; what came late of its test documents goes."""
-    is_applied, late = WAYS[way]
 
     @virtually
     async def run() -> None:
         async with _steady(vector_db) as w:
-            w.sim.faults.add(
-                **ANSWERS[name],
-                path=RAW_TEXT,
-                contains="readiness check",
-                times=1,
-                apply=is_applied,
-                late=late,
-            )
+            _answer(w, name, way, RAW_TEXT, contains="readiness check")
             begun = w.loop.now
             w.publish(event("a", _texts(), technology="fresh"))
             await w.settled(within=HOUR)
