@@ -16,6 +16,7 @@ import structlog
 
 from consumer.anythingllm.api import Api
 from consumer.anythingllm.database_in_use import DatabaseInUse
+from consumer.anythingllm.document_removal import DocumentRemoval
 from consumer.anythingllm.errors import AnythingLLMError
 from consumer.anythingllm.proof import StorageProof, query_of
 from consumer.anythingllm.sentinel import sentinel_body, sentinel_source
@@ -41,6 +42,7 @@ class ControlUpload:
         api: Api,
         proof: StorageProof,
         database: DatabaseInUse,
+        removal: DocumentRemoval,
         *,
         uploading: Callable[[], Errand],
         removing: Callable[[], Errand],
@@ -49,6 +51,7 @@ class ControlUpload:
         self._api = api
         self._proof = proof
         self._database = database
+        self._removal = removal
         self._uploading = uploading
         self._removing = removing
         self._left = left
@@ -103,7 +106,7 @@ class ControlUpload:
 
     async def _remove(self, slug: Slug, location: Location) -> None:
         try:
-            await self._api.remove(self._removing(), [location])
+            await self._removal.remove(self._removing(), slug, [location])
         except AnythingLLMError as error:
             log.warning("workspace.sentinels_left", workspace=slug, error=error.message)
             self._left(slug)

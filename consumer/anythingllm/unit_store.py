@@ -181,6 +181,7 @@ class AnythingLLMStorage:
             self._api,
             self._ways.proof,
             self._ways.database,
+            self._ways.removal,
             uploading=lambda: self._errand(self._ways.upload_timeout, trace_id),
             removing=lambda: self._errand(self._removal_timeout, trace_id),
             left=self._readiness.left,

@@ -511,3 +511,13 @@ async def test_sentinels_that_are_too_young_are_due_later(simulator: Simulator) 
         await client.storage.listing(DOCS)
 
         assert await client.storage.tidy(DOCS) == 600.0
+
+
+async def test_a_control_goes_also_where_a_proxy_refuses_its_removal(used: Simulator) -> None:
+    """It is taken out of its workspace, as everything that is removed."""
+    before = sorted(source for source, _, _ in used.chunks("docs"))
+    used.faults.add("status", status=405, method="DELETE")
+    async with client_for(used) as client:
+        await client.storage.store_control(Slug("docs"), "a text of a control")
+
+    assert sorted(source for source, _, _ in used.chunks("docs")) == before
