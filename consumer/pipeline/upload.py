@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 
 import structlog
@@ -362,9 +363,8 @@ class Uploader:
 
     async def _send(self, pending: PendingUnit, work: UploadState) -> None:
         async def attempt() -> StoredUnit | None:
-            metrics = self._metrics
             self._giving_up.sends(pending)
-            with metrics.chunks_in_flight.track_inprogress(), metrics.upload_seconds.time():
+            with self._counted(pending):
                 try:
                     return await pending.upload.attempt()
                 finally:
@@ -378,6 +378,15 @@ class Uploader:
         self._giving_up.stored(pending)
         self._index.stored(work.slug, stored)
         work.uploaded.extend(chunk.id for chunk in pending.unit.chunks)
+
+    @contextmanager
+    def _counted(self, pending: PendingUnit) -> Iterator[None]:
+        """Count and time an attempt, unless it proves what was uploaded: it has other slots."""
+        if pending.is_uploaded:
+            yield
+            return
+        with self._metrics.chunks_in_flight.track_inprogress(), self._metrics.upload_seconds.time():
+            yield
 
 
 def _stale(plan: Plan, identity: Identity, *, again: bool) -> Ending:

@@ -175,7 +175,7 @@ class Metrics:
         )
         self.upload_seconds = Histogram(
             f"{PREFIX}_upload_seconds",
-            "One attempt to store a chunk, until it is proven to be embedded.",
+            "One attempt to upload a chunk and have it embedded, whether that went well or not.",
             buckets=_UPLOAD_BUCKETS,
             registry=self.registry,
         )

@@ -115,7 +115,7 @@ class Upload:
     unit: Unit
     attempts: int = 0
 
-    async def attempt(self) -> StoredUnit:
+    async def attempt(self) -> StoredUnit | None:
         self.attempts += 1
         storage = self.storage
         storage.calls.append(f"upload {self.unit.text}")
@@ -129,6 +129,8 @@ class Upload:
         failure = storage.answer(self.unit, self.attempts)
         if failure is not None:
             raise failure
+        if storage.is_proven_later and self.attempts == 1:
+            return None
         unit = StoredUnit(Location(f"custom-documents/{self.unit.text}.json"), self.unit.marker)
         storage.units.append(unit)
         return unit
@@ -162,6 +164,7 @@ class Storage:
     removal_fails: list[Failure] = field(default_factory=list)
     in_flight: int = 0
     most_in_flight: int = 0
+    is_proven_later: bool = False
     listing_gate: Gate = field(default_factory=Gate)
     uploading: Gate = field(default_factory=Gate)
     preparing: Gate = field(default_factory=Gate)
@@ -486,6 +489,7 @@ def uploader_of(
     looks: DueLooks | None = None,
     doubts: Doubts | None = None,
     deathwatch: Deathwatch | None = None,
+    metrics: Metrics | None = None,
 ) -> Uploader:
     slots = asyncio.Semaphore(slots) if isinstance(slots, int) else slots
     gates = gates or gates_of(storage)
@@ -505,7 +509,7 @@ def uploader_of(
         per_document=per_document,
         policy=_POLICY,
         rng=rng,
-        metrics=Metrics(),
+        metrics=metrics or Metrics(),
     )
 
 

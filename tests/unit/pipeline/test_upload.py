@@ -75,6 +75,21 @@ async def test_what_an_upload_may_still_remove_is_in_doubt_when_it_ends() -> Non
     assert doubts.going(DOCS, A) == {going}
 
 
+async def test_what_proves_an_upload_is_counted_as_none() -> None:
+    """The figures would show more uploads at once than are allowed, and each upload twice."""
+    metrics = Metrics()
+    in_flight: list[float | None] = []
+
+    def note(unit: Unit, attempt: int) -> None:
+        in_flight.append(metrics.registry.get_sample_value("anythingllm_consumer_chunks_in_flight"))
+
+    storage = Storage(note, is_proven_later=True)
+    await Fences().carry_out(uploader_of(storage, metrics=metrics), _plan("a", "one"))
+
+    uploads = metrics.registry.get_sample_value("anythingllm_consumer_upload_seconds_count")
+    assert (in_flight, uploads) == ([1, 0], 1)
+
+
 async def test_what_is_stale_is_removed_after_everything_missing_is_stored() -> None:
     """The other way round text would be missing in between."""
     old = stored("a", "old")
