@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -30,6 +31,10 @@ SESSIONS = {
         "rest": "slow and not kafka",
     },
 }
+# What failed and why, to be said once more at the end: a log that keeps only its last lines would
+# say that a session was red, and not what.
+_RED = re.compile(r"\| (?:FAILED |ERROR \S+::|E   )|_ (?:setup|call|teardown) of \S+ _")
+_RED_LINES, _RED_LENGTH = 60, 300
 _STOPS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -113,17 +118,30 @@ async def _pass_on(
         hear(f"{name:>9} | {line.decode(errors='replace').rstrip()}".rstrip())
 
 
-def main(which: str, *options: str) -> int:
-    """0 where all sessions are green."""
-    commands = {n: pytest_command(chosen, *options) for n, chosen in SESSIONS[which].items()}
+def run(commands: Mapping[str, Sequence[str]]) -> int:
+    """Run them and say last what failed; 0 where all are green."""
+    red: list[str] = []
+
+    def hear(line: str) -> None:
+        show(line)
+        if _RED.search(line):
+            red.append(line[:_RED_LENGTH])
+
     try:
-        codes = asyncio.run(side_by_side(commands))
+        codes = asyncio.run(side_by_side(commands, hear))
     except Interrupted as error:
         show(f"interrupted; {error}")
         return 130
+    for line in red[-_RED_LINES:]:
+        show(line)
     for name, code in codes.items():
         show(f"{name:>9} : {'green' if code == 0 else f'RED, exit code {code}'}")
     return 0 if set(codes.values()) == {0} else 1
+
+
+def main(which: str, *options: str) -> int:
+    """0 where all sessions are green."""
+    return run({n: pytest_command(chosen, *options) for n, chosen in SESSIONS[which].items()})
 
 
 if __name__ == "__main__":

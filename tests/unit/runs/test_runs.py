@@ -14,6 +14,7 @@ import pytest
 
 from tests.conftest import REPOSITORY
 from tests.runs.side_by_side import SESSIONS, Interrupted, side_by_side
+from tests.runs.side_by_side import run as run_sessions
 from tests.runs.under_load import Run, busy_loop, report, run
 
 
@@ -33,6 +34,21 @@ async def test_every_line_is_shown_under_its_name_and_every_code_is_kept(
         "     fine | all is well",
         "    wrong | to stderr",
         "    wrong | to stdout",
+    ]
+
+
+def test_what_failed_is_said_once_more_at_the_end(capsys: pytest.CaptureFixture[str]) -> None:
+    """Who sees only the last lines of a run has to learn what was red, and why."""
+    says = ("_ call of tests/a.py::one _", "a line", "E   assert 8 <= 5", "FAILED tests/a.py::one")
+    wrong = python(f"print({chr(10).join(says)!r}); raise SystemExit(1)")
+
+    assert run_sessions({"fine": python("print('all is well')"), "wrong": wrong}) == 1
+    assert capsys.readouterr().out.splitlines()[-5:] == [
+        "    wrong | _ call of tests/a.py::one _",
+        "    wrong | E   assert 8 <= 5",
+        "    wrong | FAILED tests/a.py::one",
+        "     fine : green",
+        "    wrong : RED, exit code 1",
     ]
 
 
