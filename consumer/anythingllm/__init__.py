@@ -15,6 +15,7 @@ from consumer.anythingllm.errors import (
     AnythingLLMServerError,
     AnythingLLMTimeoutError,
     CircuitOpenError,
+    NoWorkspaceError,
     StillFoundError,
 )
 from consumer.anythingllm.models import (
@@ -44,6 +45,7 @@ __all__ = [
     "CircuitBreakerConfig",
     "CircuitOpenError",
     "DocumentUploadResult",
+    "NoWorkspaceError",
     "SearchHit",
     "StillFoundError",
     "StoredChunk",

@@ -26,6 +26,7 @@ from consumer.anythingllm.errors import (
     AnythingLLMProtocolError,
     AnythingLLMRejectedError,
     NonsenseError,
+    NoWorkspaceError,
     leave_in_doubt,
 )
 from consumer.anythingllm.listing_parser import ListingParser, first_text, workspace_of
@@ -444,9 +445,7 @@ def _missing(slug: Slug) -> Iterator[None]:
     except AnythingLLMError as error:
         if error.http_status != 400:
             raise
-        missing = AnythingLLMNotFoundError(
-            f"AnythingLLM has no workspace {slug!r}", http_status=400
-        )
+        missing = NoWorkspaceError(f"AnythingLLM has no workspace {slug!r}", http_status=400)
         missing.unproven = error.unproven
         raise missing from error
 

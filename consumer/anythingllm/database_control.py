@@ -25,8 +25,8 @@ import structlog
 
 from consumer.anythingllm.errors import (
     AnythingLLMError,
-    AnythingLLMNotFoundError,
     AnythingLLMServerError,
+    NoWorkspaceError,
     StillFoundError,
 )
 from consumer.anythingllm.transport import Check, always
@@ -148,7 +148,7 @@ class DatabaseControl:
     async def _test_removal(self, slug: Slug, trace_id: TraceId | None, check: Check) -> None:
         try:
             await self._removal_test(slug, trace_id, check)
-        except AnythingLLMNotFoundError:
+        except NoWorkspaceError:
             raise  # of a workspace that is gone nothing can be said
         except AnythingLLMError as error:
             _blame_nobody(error)
@@ -184,7 +184,7 @@ class DatabaseControl:
                     # It may be sick by itself, and others wait for nothing.
                     slug = next(iter(self._asking), slug)
                     self._note_asking(slug)
-                with suppress(AnythingLLMNotFoundError):
+                with suppress(NoWorkspaceError):
                     await self._control(slug, trace_id, always)
 
     def _note_asking(self, slug: Slug) -> None:
@@ -197,7 +197,7 @@ class DatabaseControl:
         sent_at = self._testing_since = self._clock()
         try:
             await self._store_test(slug, trace_id, check)
-        except AnythingLLMNotFoundError:
+        except NoWorkspaceError:
             self._failure = self._slug = None  # of a workspace that is gone nothing can be said
             raise
         except AnythingLLMError as error:

@@ -101,6 +101,10 @@ class AnythingLLMNotFoundError(AnythingLLMError):
     """What was asked for does not exist."""
 
 
+class NoWorkspaceError(AnythingLLMNotFoundError):
+    """There is no such workspace. A 404 says no such thing: 1.16 answers 400, and a proxy 404."""
+
+
 class StillFoundError(AnythingLLMError):
     """What was removed is still found: the vector database keeps what it is told to remove."""
 

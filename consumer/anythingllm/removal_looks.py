@@ -21,8 +21,8 @@ from consumer.anythingllm.database_control import REMOVES_SECONDS, DatabaseContr
 from consumer.anythingllm.database_in_use import DatabaseInUse
 from consumer.anythingllm.errors import (
     AnythingLLMError,
-    AnythingLLMNotFoundError,
     AnythingLLMServerError,
+    NoWorkspaceError,
     is_about_the_query,
 )
 from consumer.anythingllm.hit_limit import HitLimit, Nearest
@@ -104,7 +104,7 @@ class RemovalLooks:
             check()
             try:
                 hits = await self._hits(slug, queries[:_MOST_SEARCHES], database, trace_id, check)
-            except AnythingLLMNotFoundError:
+            except NoWorkspaceError:
                 return None  # nor is the workspace there any more
             found = {each.doc_source: decode_marker(each.doc_source) for each in hits}
             left = [each for each in found.values() if each is not None and is_gone(each)]

@@ -216,10 +216,7 @@ class SentinelProof:
         try:
             watched = await self._watch(slug, kept, SURE_SECONDS, trace_id, check, once=True)
             if watched is not _Watched.SEEN:
-                raise AnythingLLMError(
-                    "a test document was answered with success and can't be found",
-                    fault=Fault.THEIRS,
-                )
+                raise _not_found()
             doubt = await self._remove_in_doubt(slug, sentinel, kept, trace_id, check)
         finally:
             await self._drop(slug, kept, kept[:], trace_id)
@@ -356,12 +353,34 @@ class SentinelProof:
         database = await self._database(self._errand(self._timeout, trace_id))
         visible = self._database.visibility.seconds(database)
         until, growing = self._clock() + max(visible, _GONE_SECONDS) + late, pauses()
-        while sentinel.source in await self._found(slug, [sentinel], trace_id):
+        while True:
+            found = await self._found(slug, [sentinel], trace_id)
+            if not found and database.is_empty_when_down:
+                found = await self._beside_another(slug, trace_id, check)
+            if sentinel.source not in found:
+                return True
             if self._clock() >= until:
                 return False
             await self._wait(next(growing), check)
             check()
-        return True
+
+    async def _beside_another(
+        self, slug: Slug, trace_id: TraceId | None, check: Check
+    ) -> frozenset[str]:
+        """What is found where nothing was: also while the database is away nothing is found.
+
+        Raises:
+            AnythingLLMError: a further sentinel is not found either.
+        """
+        kept = [await self._embed(slug, trace_id, check)]
+        try:
+            await self._watch(slug, kept, SURE_SECONDS, trace_id, check, once=True)
+            found = await self._found(slug, kept, trace_id)
+            if kept[0].source not in found:
+                raise _not_found()
+            return found
+        finally:
+            await self._drop(slug, kept, kept[:], trace_id)
 
     async def _embed(self, slug: Slug, trace_id: TraceId | None, check: Check) -> _Sentinel:
         """Upload a sentinel; whether it can be found is seen afterwards.
@@ -499,3 +518,9 @@ class SentinelProof:
         found = await self._proof.by_listing(slug, litter.unplaced, trace_id)
         for source, location in found.items():
             litter.placed(source, location)
+
+
+def _not_found() -> AnythingLLMError:
+    return AnythingLLMError(
+        "a test document was answered with success and can't be found", fault=Fault.THEIRS
+    )

@@ -16,10 +16,10 @@ from consumer.anythingllm.errors import (
     AnythingLLMAuthenticationError,
     AnythingLLMError,
     AnythingLLMForbiddenError,
-    AnythingLLMNotFoundError,
     AnythingLLMProtocolError,
     AnythingLLMRejectedError,
     AnythingLLMServerError,
+    NoWorkspaceError,
     StillFoundError,
 )
 from consumer.anythingllm.file_store import FileStore
@@ -132,7 +132,7 @@ class AnythingLLMStorage:
             return
         try:
             await self._ways.control.passes(look.suspects[0], self._ways.clock(), trace_id)
-        except AnythingLLMNotFoundError:
+        except NoWorkspaceError:
             return  # the workspace is gone, which says nothing of the database
         except AnythingLLMError as error:
             raise silent_database(look, error) from error
@@ -300,6 +300,24 @@ class AnythingLLMStorage:
             check: called before every request; what it raises gets out.
         """
         return await self._ways.vouching.found(slug, rows, texts, trace_id, check)
+
+    async def prove(
+        self,
+        slug: Slug,
+        rows: Sequence[ComparableUnit],
+        *,
+        trace_id: TraceId | None = None,
+        check: Check = always,
+    ) -> None:
+        """Look for rows by the title of their document; `is_proven` tells afterwards.
+
+        Args:
+            slug: the workspace.
+            rows: all that it lists of one document.
+            trace_id: of the event.
+            check: called before every request; what it raises gets out.
+        """
+        await self._ways.vouching.look(slug, rows, trace_id, check)
 
     async def rows_prove(self, *, trace_id: TraceId | None = None) -> bool:
         """Whether a listed row is stored, whoever looks at it."""
@@ -483,7 +501,7 @@ class AnythingLLMStorage:
             # where removing is forbidden (403) the removal itself says so; the test can't tell that
             # from a refused key, and would be tried for ever.
             with suppress(
-                AnythingLLMNotFoundError, AnythingLLMAuthenticationError, AnythingLLMForbiddenError
+                NoWorkspaceError, AnythingLLMAuthenticationError, AnythingLLMForbiddenError
             ):
                 await self._ways.control.removes(slug, trace_id, check)
 

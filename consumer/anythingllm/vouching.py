@@ -11,7 +11,7 @@ common subject they are near each other.
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -23,6 +23,7 @@ from consumer.anythingllm.embedder_in_use import EmbedderInUse
 from consumer.anythingllm.errors import AnythingLLMError, is_about_the_query
 from consumer.anythingllm.models import VectorHit
 from consumer.anythingllm.proof import Sight, StorageProof
+from consumer.anythingllm.removal_looks import title_words
 from consumer.anythingllm.transport import Check, NewErrand
 from consumer.anythingllm.vector_databases import VectorDatabase
 from consumer.model.blank import is_blank
@@ -127,11 +128,50 @@ class Vouching:
         asked = _Asked(slug, by_digest, Counter(map(_key, rows)), database, trace_id, check)
         return every - await self._missing(unknown, asked)
 
+    async def look(
+        self, slug: Slug, rows: Sequence[ComparableUnit], trace_id: TraceId | None, check: Check
+    ) -> None:
+        """Note the rows that a search for the title of their document shows, whatever their texts.
+
+        Args:
+            slug: the workspace.
+            rows: all that it lists of one document.
+            trace_id: of the event.
+            check: called before the search; what it raises gets out.
+
+        Raises:
+            AnythingLLMError: it can't be searched now.
+        """
+        database = await self._database(self._errand(self._timeout, trace_id))
+        title = next((words for row in rows if (words := title_words(row.location))), "")
+        if database.cached_proves or is_blank(title):
+            return
+        wanted, shown = _by_key(rows), _Shown(Counter(map(_key, rows)))
+
+        def is_done() -> bool:
+            shown.again()
+            return not wanted
+
+        def saw(hit: VectorHit) -> None:
+            if (key := shown.whole(hit)) is not None:
+                for location in wanted.pop(key, ()):
+                    self.note(location)
+
+        check()
+        await self._proof.near(
+            slug,
+            title,
+            is_done,
+            saw,
+            database=database,
+            trace_id=trace_id,
+            top=_MOST_AT_ONCE,
+            is_exact=True,
+        )
+
     async def _missing(self, rows: Sequence[ComparableUnit], asked: _Asked) -> frozenset[Location]:
         began = self._clock()
-        wanted: dict[_Key, set[Location]] = {}
-        for row in rows:
-            wanted.setdefault(_key(row), set()).add(row.location)
+        wanted = _by_key(rows)
         is_late = not self._left(began, asked)
         await self._look(wanted, list(wanted), asked, is_exact=is_late)
         await self._look_on(wanted, asked, began)
@@ -167,25 +207,19 @@ class Vouching:
         is_exact: bool,
     ) -> None:
         """Take out of `wanted` what searches for some find, and what they can't say anything of."""
-        sets: Counter[tuple[_Key, str]] = Counter()
+        shown = _Shown(asked.listed)
 
         def saw(hit: VectorHit) -> None:
-            # A text that is listed twice is there twice, or nobody knows which of the rows has it:
-            # what was found for one of them before is found once more. Chunks of one document may
-            # be equal: they are two rows with two markers.
-            if (marker := decode_marker(hit.doc_source)) is not None:
-                key = marker.version, tuple(mark.digest for mark in marker.chunks)
-                sets[key, hit.text] += 1
-                if sets[key, hit.text] >= asked.listed[key]:
-                    for location in wanted.pop(key, ()):
-                        self.note(location)
+            if (key := shown.whole(hit)) is not None:
+                for location in wanted.pop(key, ()):
+                    self.note(location)
 
         def is_gone(key: _Key) -> bool:
-            sets.clear()  # a further search shows the same vectors again
+            shown.again()
             return key not in wanted
 
         for key in some:
-            sets.clear()
+            shown.again()
             text = "\n\n".join(asked.texts[digest] for digest in key[1])
             if key not in wanted or is_blank(text):
                 continue
@@ -212,6 +246,41 @@ class Vouching:
             if sight is Sight.HIDDEN:
                 for location in wanted.pop(key, ()):
                     self.note(location)
+
+
+class _Shown:
+    """Which units a search shows whole.
+
+    A text that is listed twice is there twice, or nobody knows which of the rows has it: what was
+    found for one of them before is found once more. Chunks of one document may be equal: they are
+    two rows with two markers.
+
+    Args:
+        listed: how many rows there are of each kind.
+    """
+
+    def __init__(self, listed: Mapping[_Key, int]) -> None:
+        self._listed = listed
+        self._times: Counter[tuple[_Key, str]] = Counter()
+
+    def whole(self, hit: VectorHit) -> _Key | None:
+        """The kind of a hit, once it was shown as often as it is listed."""
+        if (marker := decode_marker(hit.doc_source)) is None:
+            return None
+        key = marker.version, tuple(mark.digest for mark in marker.chunks)
+        self._times[key, hit.text] += 1
+        return key if self._times[key, hit.text] >= self._listed.get(key, 0) else None
+
+    def again(self) -> None:
+        """A further search shows the same vectors again."""
+        self._times.clear()
+
+
+def _by_key(rows: Iterable[ComparableUnit]) -> dict[_Key, set[Location]]:
+    found: dict[_Key, set[Location]] = {}
+    for row in rows:
+        found.setdefault(_key(row), set()).add(row.location)
+    return found
 
 
 def _key(row: ComparableUnit) -> _Key:

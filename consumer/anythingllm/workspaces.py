@@ -22,6 +22,7 @@ from consumer.anythingllm.errors import (
     AnythingLLMError,
     AnythingLLMForbiddenError,
     AnythingLLMNotFoundError,
+    NoWorkspaceError,
 )
 from consumer.anythingllm.models import SurveyedWorkspace, Workspace
 from consumer.anythingllm.transport import Errand
@@ -62,7 +63,7 @@ class Workspaces:
             name: the display name if it has to be created; the slug where None.
 
         Raises:
-            AnythingLLMNotFoundError: it does not exist and may not or can't be created (theirs).
+            NoWorkspaceError: it does not exist and may not or can't be created (theirs).
             AnythingLLMPendingError: an earlier request may still create it.
             AnythingLLMError: anything else.
         """
@@ -146,7 +147,7 @@ class Workspaces:
             log.info("workspace.stray_removed", workspace=stray.slug)
 
 
-def _unavailable(slug: Slug, why: str) -> AnythingLLMNotFoundError:
-    return AnythingLLMNotFoundError(
+def _unavailable(slug: Slug, why: str) -> NoWorkspaceError:
+    return NoWorkspaceError(
         f"workspace {slug!r} does not exist in AnythingLLM {why}", fault=Fault.THEIRS
     )

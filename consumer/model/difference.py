@@ -141,6 +141,26 @@ def doubles_in(
     )
 
 
+def chosen_blindly(
+    goes: Iterable[UnitT], stays: Iterable[UnitT], is_proven: Callable[[Location], bool]
+) -> tuple[UnitT, ...]:
+    """Units that would go for another copy of the same event's, of which no more is proven.
+
+    Where vectors were refused without a word, one of the two may hold nothing.
+    """
+    left = [(content_of(unit), is_proven(unit.location)) for unit in stays]
+    seen = {content for content, is_seen in left if is_seen}
+    hoped = {content for content, _ in left} - seen
+    return tuple(
+        unit for unit in goes if content_of(unit) in hoped and not is_proven(unit.location)
+    )
+
+
+def content_of(unit: ComparableUnit) -> tuple[object, ...]:
+    """What tells a unit from others of its document, wherever it is stored."""
+    return unit.version, tuple(unit.digests), unit.chunk_ids
+
+
 def _newest(copies: Sequence[ComparableUnit]) -> ComparableUnit:
     """The copy of the newest event, the same one everywhere; the first where several have it.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -196,15 +196,20 @@ class Applier:
         # Of one that was carried out before the rows are gone, and the vectors may not be.
         looks = body.slug is not None or is_replay or self._doubts.begun_before(body)
         erased, newer = Erased(), False
+        went: Sequence[AnyStored] = ()
         for slug in ours:
             look = partial(self._find, slug, body.identity, trace_id, by_files=by_files)
             where, stored = await self._backoff.retry(look, right)
-            ending = _ending(body, stored)
+            ending = replace(_ending(body, stored), like=went)
             newer = newer or len(ending.units) < len(stored)
             if ending.units or looks:
                 erased += await self._eraser.erase(where, ending, right, trace_id=trace_id)
-            # Files are removed from every workspace: those that follow list nothing any more.
-            looks = looks or (where == FILE_STORE and bool(ending.units))
+            if where == FILE_STORE:
+                # Files are removed from every workspace: no listing shows any more what went.
+                went, looks = went or ending.units, looks or bool(ending.units)
+                if looks:
+                    ending = replace(ending, units=(), like=went)
+                    erased += await self._eraser.erase(slug, ending, right, trace_id=trace_id)
         if newer and erased == Erased():
             return Superseded(body.slug, body.version)
         self._carried_out.tombstone(body.slug, body.identity, body.version)

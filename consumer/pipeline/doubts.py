@@ -117,8 +117,11 @@ class Doubts:
         """Note that uploads of this version may still take effect, and that nobody waits."""
         self.note_begun(slug, identity, Occurrence(version))
 
-    def note_begun(self, slug: Slug, identity: Identity, event: Occurrence) -> None:
-        """Note an event that was begun, and is left; it holds itself back from no commit."""
+    def note_begun(self, slug: Slug | None, identity: Identity, event: Occurrence) -> None:
+        """Note an event that was begun, and is left; it holds itself back from no commit.
+
+        Without a workspace it may have been begun in any.
+        """
         until = self._clock() + self._ambiguity
         self._may_come(identity, _Doubt(slug, until, event))
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import structlog
 
-from consumer.model.fault import Fault
+from consumer.model.difference import content_of
+from consumer.model.fault import Failure, Fault
 from consumer.model.listing import FILE_STORE
 from consumer.model.marker import Marker, StoredUnit
 from consumer.model.names import Identity, Location, Slug, TraceId
@@ -63,6 +64,7 @@ class Ending:
         units: what is listed of it and goes.
         ends: whether a unit of the document is among what goes; also one that is not listed.
         texts: what its vectors may be near to, beside its title.
+        like: what went of it from elsewhere; the names of files show its title.
     """
 
     identity: Identity
@@ -70,6 +72,7 @@ class Ending:
     units: Sequence[AnyStored]
     ends: Callable[[AnyStored], bool]
     texts: Sequence[str] = ()
+    like: Sequence[AnyStored] = ()
 
 
 class Eraser:
@@ -100,6 +103,17 @@ class Eraser:
         Raises:
             FenceClosedError: the right to go on ended.
         """
+        try:
+            return await self._erase(slug, ending, right, trace_id)
+        except FenceClosedError:
+            # Whoever goes on finds no rows any more, and has to know that it should look.
+            where = None if slug == FILE_STORE else slug
+            self._doubts.note_begun(where, ending.identity, ending.event)
+            raise
+
+    async def _erase(
+        self, slug: Slug, ending: Ending, right: RightToWork, trace_id: TraceId
+    ) -> Erased:
         removed = await self._remover.remove(slug, ending.units, right, trace_id=trace_id)
         # What was removed is looked for whatever overtakes the event: nobody else would.
         following = right.following()
@@ -109,25 +123,21 @@ class Eraser:
             markers = await self._markers(slug, there, following, trace_id)
             why = f"its former text stays: {removed.why}"
             erased += Erased(0, _kept(markers, why, removed.http_status))
-        if slug != FILE_STORE:
-            try:
-                remains = await self._remains(slug, ending, following, trace_id)
-            except FenceClosedError:
-                # Whoever goes on finds no rows any more, and has to know that it should look.
-                self._doubts.note_begun(slug, ending.identity, ending.event)
-                raise
-            self._remaining.pop((slug, ending.identity), None)
-            if remains is not None:
-                self._remaining[slug, ending.identity] = None
-                if len(self._remaining) > _MOST_REMEMBERED:
-                    self._remaining.popitem(last=False)
-                _log_remains(slug, ending, remains)
-                why = (
-                    f"its former text is still found in workspace {slug} although its row is gone:"
-                    f" the vector database refused the removal. {remains.what_to_do}"
-                )
-                erased += Erased(0, _kept(remains.markers, why))
-        return erased
+        if slug == FILE_STORE:
+            return erased
+        remains = await self._remains(slug, ending, following, trace_id)
+        self._remaining.pop((slug, ending.identity), None)
+        if remains is None:
+            return erased
+        self._remaining[slug, ending.identity] = None
+        if len(self._remaining) > _MOST_REMEMBERED:
+            self._remaining.popitem(last=False)
+        _log_remains(slug, ending, remains)
+        why = (
+            f"its former text is still found in workspace {slug} although its row is gone:"
+            f" the vector database refused the removal. {remains.what_to_do}"
+        )
+        return erased + Erased(0, _kept(remains.markers, why))
 
     async def _markers(
         self, slug: Slug, wanted: Collection[Location], right: RightToWork, trace_id: TraceId
@@ -156,7 +166,12 @@ class Eraser:
             return is_same and ending.ends(unit) and content_of(unit) not in listed
 
         async def relist() -> None:
-            await self._index.read_anew(slug, trace_id=trace_id)
+            try:
+                await self._index.read_anew(slug, trace_id=trace_id)
+            except Failure:
+                if not ending.like:
+                    raise
+                return  # its files are gone: otherwise its end would wait for a sick workspace
             rows = await self._index.units(slug, ending.identity, trace_id=trace_id)
             listed.update(content_of(each) for each in rows)
 
@@ -164,7 +179,7 @@ class Eraser:
             return await self._storage.remains(
                 slug,
                 is_gone,
-                [unit.location for unit in ending.units[:1]],
+                [unit.location for unit in (*ending.units, *ending.like)[:1]],
                 ending.texts,
                 relist,
                 trace_id=trace_id,
@@ -183,11 +198,6 @@ def _log_remains(slug: Slug, ending: Ending, remains: Remains) -> None:
         consequence="the text is found for ever; the event fails with a dead letter",
         what_to_do=remains.what_to_do,
     )
-
-
-def content_of(unit: AnyStored) -> tuple[object, ...]:
-    """What tells a unit from others of its document, wherever it is stored."""
-    return unit.version, tuple(unit.digests), unit.chunk_ids
 
 
 def _kept(

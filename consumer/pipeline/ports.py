@@ -111,6 +111,17 @@ class Storage(Protocol):
         """Whether a listed row is stored, whoever looks at it: `is_proven` is true for all then."""
         ...
 
+    async def prove(
+        self,
+        slug: Slug,
+        rows: Sequence[ComparableUnit],
+        *,
+        trace_id: TraceId,
+        check: Callable[[], None],
+    ) -> None:
+        """Look for all rows of a document whose texts are not known; `is_proven` tells then."""
+        ...
+
     def is_proven(self, location: Location) -> bool:
         """Whether a row that is listed is known to be stored: `found`, or where listings prove it.
 

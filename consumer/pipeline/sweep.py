@@ -13,7 +13,8 @@ What is always true:
   only what is there twice: uploaded for the same chunks with the same texts.
 - Where rows prove nothing (`Storage.rows_prove`) the copy that stays depends on what a process has
   seen. So after an owner that died nothing is removed there before its last removal is over: it may
-  be about to take the other copy.
+  be about to take the other copy. And of copies of which nobody has seen any, none is removed: they
+  are looked for, and stay both where a search does not show both.
 - It touches only units whose event came from a partition of ours, never newer ones, and never what
   others have uploaded. Test documents of processes that are gone go, too.
 - It takes the documents' turns in their queues for deciding and removing. So no plan is made with a
@@ -26,13 +27,13 @@ What is always true:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
 import structlog
 
-from consumer.model.difference import doubles_in
+from consumer.model.difference import chosen_blindly, doubles_in
 from consumer.model.fault import Failure
 from consumer.model.names import Identity, Slug, TraceId
 from consumer.model.version import DocumentVersion
@@ -70,10 +71,17 @@ _NOBODYS_TARGET = Slug("*")  # no workspace's slug: its turns compete with no do
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """A look at a workspace: when its listing was read, and which documents are left to look at."""
+    """A look at a workspace.
+
+    Args:
+        begun: when its listing was read.
+        identities: of the documents that are left to look at.
+        proven: of those whose copies were looked for.
+    """
 
     begun: float
     identities: Sequence[Identity]
+    proven: frozenset[Identity] = frozenset()
 
 
 class Sweep:
@@ -211,41 +219,51 @@ class Sweep:
     async def _sweep(self, slug: Slug, right: RightToWork) -> None:
         """Remove what the documents that are left of a workspace are stored without."""
         look = self._unfinished[slug]
-        left = await self._swept(slug, look.identities, right)
+        found = await self._swept(slug, look, right)
         # Its last removal may have outlived the assignment, and what is unfinished is the next
         # one's by then.
         right.check()
         self._unfinished.pop(slug, None)
-        if left is None:
+        if found is None:
             self._looks.after(slug, _AGAIN_SECONDS)
             return
-        self._doubts.looked(slug, look.begun, but=frozenset(left))
-        if left:
-            self._unfinished[slug] = _Look(look.begun, left)
+        self._doubts.looked(slug, look.begun, but=frozenset(found.identities))
+        if found.identities:
+            self._unfinished[slug] = found
 
-    async def _swept(
-        self, slug: Slug, identities: Iterable[Identity], right: RightToWork
-    ) -> list[Identity] | None:
-        """Which documents were in work; None where not all of it was in memory."""
-        is_known, in_work, surplus = True, [], []
+    async def _swept(self, slug: Slug, look: _Look, right: RightToWork) -> _Look | None:
+        """What is left to look at: documents in work, and copies that were only looked for now.
+
+        None where not all of the workspace was in memory.
+        """
+        is_known, in_work, unseen = True, list[Identity](), list[Identity]()
+        surplus: list[StoredRow] = []
         with ExitStack() as turns:
-            for n, identity in enumerate(identities, 1):
+            for n, identity in enumerate(look.identities, 1):
                 if n % _SLICE == 0:
                     await asyncio.sleep(0)
                     right.check()
                 is_known = is_known and slug in self._index
                 if identity in self._queues:
                     in_work.append(identity)
-                elif found := self._surplus(slug, identity):
+                    continue
+                found, is_blind = self._surplus(slug, identity)
+                if found:
                     self._take_turn(identity, found[0].version, turns)
                     surplus += found
+                if is_blind and identity not in look.proven:
+                    unseen.append(identity)
                 if len(surplus) >= _BATCH:
                     await self._remove(slug, surplus, right)
                     surplus = []
                     turns.close()
             if surplus:
                 await self._remove(slug, surplus, right)
-        return in_work if is_known else None
+        for identity in unseen:
+            rows = self._index.known(slug, identity)
+            await self._storage.prove(slug, rows, trace_id=_NO_TRACE, check=right.check)
+        left = _Look(look.begun, [*in_work, *unseen], look.proven.union(unseen))
+        return left if is_known else None
 
     def _take_turn(self, identity: Identity, version: DocumentVersion, turns: ExitStack) -> None:
         turn = self._queues.enter(identity, _NOBODYS_TARGET, version)
@@ -260,7 +278,8 @@ class Sweep:
         self._metrics.chunks.labels("removed").inc(removed.chunks)
         log.warning("second_look.removed", workspace=slug, chunks=removed.chunks)
 
-    def _surplus(self, slug: Slug, identity: Identity) -> list[StoredRow]:
+    def _surplus(self, slug: Slug, identity: Identity) -> tuple[list[StoredRow], bool]:
+        """What goes of a document, and whether some stays because nobody has seen its copies."""
         going = self._doubts.going(slug, identity)  # those are no copies that stay
         known = self._index.known(slug, identity)
         stored = sorted(
@@ -272,7 +291,11 @@ class Sweep:
         goes = {unit.location for unit in left_over}
         rest = [unit for unit in stored if unit.location not in goes]
         doubles = doubles_in(rest, is_proven)
-        return [
+        surplus = [
             *left_over,
             *(u for u in rest if u.location in doubles and self._is_ours(u.version.partition)),
         ]
+        goes = {unit.location for unit in surplus}
+        stays = [unit for unit in stored if unit.location not in goes]
+        blind = chosen_blindly(surplus, stays, is_proven)
+        return [unit for unit in surplus if unit not in blind], bool(blind)

@@ -20,6 +20,7 @@ from functools import partial
 
 import structlog
 
+from consumer.model.difference import content_of
 from consumer.model.fault import Failure, Fault
 from consumer.model.marker import StoredUnit, Unit
 from consumer.model.names import Identity, Slug, TraceId
@@ -28,7 +29,7 @@ from consumer.model.precedence import Occurrence
 from consumer.pipeline.backoff import Backoff
 from consumer.pipeline.deathwatch import Deathwatch
 from consumer.pipeline.doubts import Doubts
-from consumer.pipeline.erasure import Ending, Erased, Eraser, content_of
+from consumer.pipeline.erasure import Ending, Erased, Eraser
 from consumer.pipeline.gates import Gates
 from consumer.pipeline.giving_up import GivingUp, UnitStep
 from consumer.pipeline.index import Index

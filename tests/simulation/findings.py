@@ -25,6 +25,8 @@ Allowed, because the documents say so (consumer/README.md, schemas/README.md, RE
   letter; where it was a look after left-overs, or whoever has removed it lost the partition before
   it looked, nobody does. And each test of whether the database
   removes again leaves a test document's.
+- Of two rows of one chunk one may have no vectors, where who knew which one lost the partition
+  before a look: a search shows the text once, and the next event of its document ends both.
 - On Chroma a server that is killed leaves vectors without rows.
 - In between, until AMBIGUITY and the look after it are over, copies and left-overs of uploads that
   nobody waited for.

@@ -200,9 +200,12 @@ def _judge_commits(watch: Watch) -> None:
 def _judge_workspaces(watch: Watch, schedule: Schedule) -> None:
     sim = watch.stage.sim
     for slug in sorted(sim.state.workspaces):
+        found = {source for source, _, copies in sim.chunks(slug) if copies}
         for source, text, copies in sim.chunks(slug):
             if is_sentinel(source):
                 watch.note(Wrong.SENTINEL, slug)
+            elif not copies and source in found:
+                watch.orphans.append("copy")
             elif not copies and slug not in watch.stage.hands:
                 watch.note(Wrong.UNSEARCHABLE, f"{text!r} in {slug}")
     for slug in schedule.setup.prepared:

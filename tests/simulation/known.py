@@ -733,4 +733,78 @@ KNOWN: dict[str, Schedule] = {
             Life("start", At(97.0), who="B", seconds=0.5),
         ),
     ),
+    "of two rows of one chunk nobody has seen the one that is found": Schedule(
+        3594367691,
+        Setup(vector_db="pgvector"),
+        history=(Doc("b", ("b 6", "b 11"), day=1, name="s1"),),
+        faults=(Hit("upload", "status", contains="b 1", times=None),),
+        life=(
+            Life("start", At(1.0), who="B", seconds=0.5),
+            Life("vectors-refused", On("upload"), seconds=100.0),
+            Life("crash", At(68.0), seconds=300.0),
+        ),
+    ),
+    "the vector database goes away while a removal is tested": Schedule(
+        1504474676,
+        Setup(vector_db="pgvector"),
+        history=(
+            Doc("a", ("one",), name="s0"),
+            Tomb("a"),
+        ),
+        faults=(Hit("removal", "delay", seconds=50.0),),
+        life=(
+            Life("database-down", On("search", seconds=140.0), seconds=50.0),
+            Life("vectors-kept", At(0), seconds=300.0),
+        ),
+    ),
+    "rows go by the list of files, and their vectors had stayed": Schedule(
+        2157457120,
+        Setup(vector_db="pgvector"),
+        history=(
+            Doc(
+                "a",
+                (
+                    "a 0",
+                    "a 1",
+                    "a 2",
+                    "a 3",
+                    "a 4",
+                    "a 5",
+                    "a 6",
+                    "a 7",
+                    "a 8",
+                    "a 9",
+                    "a 10",
+                    "a 11",
+                ),
+                name="s0",
+            ),
+            Doc("a", ("a 2",), day=1, name="s1"),
+            Doc("a", ("a 0",), day=1, when=On("removal"), name="s2"),
+            Tomb("a"),
+        ),
+        faults=(
+            Hit("removal", "status", times=2, status=404),
+            Hit("listing", "truncated", skip=5),
+            Hit("listing", "delay", skip=1, times=2, seconds=5.0),
+        ),
+        life=(
+            Life("crash", On("check", nth=6, seconds=3.0), seconds=0.5),
+            Life("vectors-kept", At(0), seconds=20.0),
+            Life("start", On("revoked", seconds=3.0), who="B", seconds=20.0),
+        ),
+    ),
+    "people delete what an event had told of": Schedule(
+        939542603,
+        Setup(per_document=1, vector_db="pgvector"),
+        history=(
+            Doc("b", ("three", "one", "two"), slug="other", name="s0"),
+            Doc("b", ("five",), day=1, slug="other", name="s1"),
+        ),
+        life=(
+            Life("delete", At(255.0), seconds=0.5, slug="other"),
+            Life("remake", At(94.0), seconds=0.5, slug="other"),
+            Life("database-down", On("upload", nth=3), who="B", seconds=100.0, slug="other"),
+        ),
+    ),
 }

@@ -458,6 +458,8 @@ class Stage:
         if workspace is None:
             return
         self.hands.setdefault(slug, []).append(self.loop.now)
+        for source, _ in self.sim.orphans(slug):  # an event may have told of them
+            self.kept.setdefault((slug, source), Kept(by_event=False, at_once=True))
         self.sim.model.delete_workspace(workspace)
         if what == "delete":
             return

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapp
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from consumer.anythingllm import AnythingLLMNotFoundError
+from consumer.anythingllm import NoWorkspaceError
 from consumer.anythingllm.inventory import Inventory, SickWorkspace
 from consumer.anythingllm.models import Workspace
 from consumer.anythingllm.vector_databases import UNKNOWN, sharing
@@ -262,7 +262,7 @@ class Upkeep:
                 text = f"nothing in it can be found: {error}, although the embedder works"
                 advice = self._database.new_dimension
                 beside.append(found(FindingKind.UNSEARCHABLE, slug, text, advice=advice))
-        except AnythingLLMNotFoundError:
+        except NoWorkspaceError:
             return None
         if others := [each for each in self._sharing.get(slug, ()) if each != slug]:
             # Whose vectors they are can't be told, and the usual advice would empty the others.

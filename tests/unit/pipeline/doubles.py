@@ -178,6 +178,7 @@ class Storage:
     may_still_come: set[str] = field(default_factory=set)
     not_found: set[str] = field(default_factory=set)
     rows_are_proof: bool = True
+    shown: set[str] = field(default_factory=set)  # by a search, where they are listed
     vectors_kept: list[StoredUnit] = field(default_factory=list)
     looked_for: list[tuple[list[Location], list[str]]] = field(default_factory=list)
     removed_by_uploads: list[StoredUnit] = field(default_factory=list)
@@ -267,6 +268,18 @@ class Storage:
 
     def is_proven(self, location: Location) -> bool:
         return location not in self.not_found
+
+    async def prove(
+        self,
+        slug: Slug,
+        rows: Sequence[ComparableUnit],
+        *,
+        trace_id: TraceId,
+        check: Callable[[], None],
+    ) -> None:
+        check()
+        self.calls.append("prove")
+        self.not_found -= {row.location for row in rows} & self.shown
 
     async def found(
         self,

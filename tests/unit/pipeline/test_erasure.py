@@ -7,13 +7,14 @@ from contextlib import nullcontext
 
 import pytest
 
+from consumer.model.difference import content_of
 from consumer.model.event import TombstoneEvent
 from consumer.model.fault import Failure
 from consumer.model.listing import FILE_STORE
 from consumer.model.marker import StoredUnit
 from consumer.model.names import Identity, Slug, TraceId
 from consumer.model.precedence import Occurrence
-from consumer.pipeline.erasure import Ending, Erased, Eraser, content_of
+from consumer.pipeline.erasure import Ending, Erased, Eraser
 from consumer.pipeline.in_flight import InFlightBounds, InFlightLimit
 from consumer.pipeline.right_to_work import DocumentRight
 from consumer.resilience.fence import Fence, FenceClosedError

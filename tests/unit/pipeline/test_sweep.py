@@ -141,6 +141,24 @@ async def test_a_copy_that_no_search_has_found_is_not_the_one_that_stays() -> No
         assert scene.locations == {max(first, ONE.location), TWO.location}
 
 
+@pytest.mark.parametrize("shown", [True, False], ids=["both are found", "one may be"])
+def test_of_copies_that_nobody_has_seen_one_goes_where_both_are_found(shown: bool) -> None:
+    """Otherwise the one that stays may be the one whose vectors were refused."""
+
+    @virtually
+    async def run() -> None:
+        async with looking(ONE_AGAIN, ONE, rows_prove=False) as scene:
+            scene.storage.not_found = _at(ONE, ONE_AGAIN)
+            scene.storage.shown = _at(ONE, ONE_AGAIN) if shown else set()
+            await scene.pass_by()
+
+            both = _at(ONE, ONE_AGAIN)
+            assert scene.locations == ({min(both)} if shown else both)
+            assert scene.storage.calls.count("prove") <= scene.listings
+
+    run()
+
+
 @virtually
 async def test_the_same_text_of_two_chunks_is_no_double() -> None:
     """A document may say the same thing twice."""
