@@ -26,6 +26,7 @@ from tests.client.support import MOMENT, client_for, document, running_server, u
 
 CUT_EMOJI = "x" * 299 + "\U0001f600 and more words"
 DATABASES = ["lancedb", "pgvector", "chroma", "milvus"]
+REMOVALS = "/api/v1/system/remove-documents"
 TEXTS = ("Trim the wick of the lantern.", "Quarterly revenue rose.", "Whales sing in the sea.")
 
 
@@ -442,6 +443,36 @@ async def test_a_blip_in_a_test_of_removals_is_no_refusal() -> None:
         assert await client.delete_document("docs", "doc-1")
 
     assert "vector_database.removes_nothing" not in [line["event"] for line in logs]
+
+
+async def test_while_the_database_is_away_no_test_document_counts_as_removed() -> None:
+    """Nothing is found then, as where all is gone: rows would go, and their vectors stay."""
+    async with at("pgvector") as (server, client):
+        await client.upload_document("docs", document(*TEXTS))
+        before = server.journal.count("request.answered", path=REMOVALS)
+        server.faults.vectors_kept = True
+        removing = asyncio.create_task(client.delete_document("docs", "doc-1"))
+        while server.journal.count("request.answered", path=REMOVALS) == before:
+            await asyncio.sleep(MOMENT)
+        server.faults.database_down = True
+        with pytest.raises(AnythingLLMError):
+            await removing
+        server.faults.database_down = server.faults.vectors_kept = False
+
+        assert len(await client.list_workspace_documents("docs")) == 1
+
+
+async def test_a_proxy_that_knows_no_backend_says_nothing_of_a_workspace() -> None:
+    """Taken for one that is gone, a test of removals would count as passed."""
+    async with at("pgvector") as (server, client):
+        await client.upload_document("docs", document(*TEXTS))
+        server.faults.vectors_kept = True
+        server.faults.add("status", path="*/remove-documents", status=404, times=2)
+        with pytest.raises(AnythingLLMError):
+            await client.delete_document("docs", "doc-1")
+        server.faults.vectors_kept = False
+
+        assert len(await client.list_workspace_documents("docs")) == 1
 
 
 async def test_a_workspace_that_is_gone_says_nothing_of_the_database() -> None:
