@@ -452,7 +452,7 @@ async def test_while_the_database_is_away_no_test_document_counts_as_removed() -
         before = server.journal.count("request.answered", path=REMOVALS)
         server.faults.vectors_kept = True
         removing = asyncio.create_task(client.delete_document("docs", "doc-1"))
-        while server.journal.count("request.answered", path=REMOVALS) == before:
+        while server.journal.count("request.answered", path=REMOVALS) == before:  # noqa: ASYNC110
             await asyncio.sleep(MOMENT)
         server.faults.database_down = True
         with pytest.raises(AnythingLLMError):
