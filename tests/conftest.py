@@ -51,7 +51,8 @@ def pytest_configure() -> None:
     settings.load_profile("unhurried")
 
 
-_WORLDS = frozenset({"virtual", "between", "simulation"})  # folders
+# Folders. With what is in `tests/simulation` as well they would take longer than all the rest does.
+_WORLDS = frozenset({"virtual", "between"})
 
 
 @pytest.hookimpl(tryfirst=True)
