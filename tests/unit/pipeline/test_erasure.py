@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import nullcontext
 
 import pytest
 
 from consumer.model.difference import content_of
 from consumer.model.event import TombstoneEvent
-from consumer.model.fault import Failure
+from consumer.model.fault import Failure, Fault
 from consumer.model.listing import FILE_STORE
 from consumer.model.marker import StoredUnit
 from consumer.model.names import Identity, Slug, TraceId
@@ -46,14 +47,17 @@ class Scene:
         self.eraser: Eraser = eraser_of(self.storage, self.index, gates, doubts=self.doubts)
         self.assignment = Fence("lost")
 
-    async def erase(self, *units: StoredUnit, slug: Slug = DOCS) -> Erased:
-        contents = {content_of(unit) for unit in units}
+    async def erase(
+        self, *units: StoredUnit, slug: Slug = DOCS, like: Sequence[StoredUnit] = ()
+    ) -> Erased:
+        contents = {content_of(unit) for unit in (*units, *like)}
         ending = Ending(
             A,
             Occurrence(version(9), removes=True),
             units,
             lambda unit: content_of(unit) in contents,
             ["the title"],
+            like,
         )
         limit = InFlightLimit(InFlightBounds(1, 1_000), Metrics())
         place = await limit.place()
@@ -125,3 +129,29 @@ async def test_who_is_stopped_while_it_looks_knows_the_event_as_begun() -> None:
         await erasing
 
     assert scene.doubts.begun_before(TombstoneEvent(DOCS, A, version(9)))
+
+
+async def test_who_is_stopped_while_it_removes_knows_the_event_as_begun() -> None:
+    """What went before finds nobody by its row any more."""
+    scene = Scene(ONE)
+    scene.storage.removal_fails = [Failure("not now", fault=Fault.THEIRS)]
+    scene.storage.removing.close()
+    erasing = asyncio.create_task(scene.erase(ONE))
+    await scene.storage.removing.arrived.acquire()
+    scene.assignment.close()
+    scene.storage.removing.open()
+    with pytest.raises(FenceClosedError):
+        await erasing
+
+    assert scene.doubts.begun_before(TombstoneEvent(DOCS, A, version(9)))
+
+
+async def test_what_went_elsewhere_is_looked_for_where_nothing_can_be_listed() -> None:
+    """By the title of what went; and a listing that never comes holds nothing up."""
+    scene = Scene()
+    scene.storage.vectors_kept = [ONE]
+    scene.storage.listing_fails = [Failure("not this one")] * 9
+    erased = await scene.erase(like=[ONE])
+
+    assert scene.storage.looked_for == [([ONE.location], ["the title"])]
+    assert [chunk.chunk_id for chunk in erased.kept] == [ONE.marker.chunks[0].id]
