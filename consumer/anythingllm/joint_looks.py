@@ -18,13 +18,14 @@ from weakref import WeakValueDictionary
 
 import structlog
 
+from consumer.anythingllm.blocked_search import AGAIN_SECONDS, BlockedSearches
 from consumer.anythingllm.database_control import DatabaseControl
 from consumer.anythingllm.errors import (
     AnythingLLMForbiddenError,
+    AnythingLLMPendingError,
     AnythingLLMProtocolError,
     AnythingLLMServerError,
     AnythingLLMTimeoutError,
-    is_about_the_query,
 )
 from consumer.anythingllm.models import VectorHit
 from consumer.anythingllm.proof import Sight, StorageProof
@@ -82,7 +83,8 @@ class Looked:
 class _Siblings:
     """The units of one document that are sought; those that were seen are no longer among them."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.blocked = BlockedSearches[str](clock)
         self.unseen: WeakValueDictionary[str, Sought] = WeakValueDictionary()
         self.since_look = 0
         self.looked_at = float("-inf")
@@ -118,7 +120,7 @@ class JointLooks:
         document = slug, marker.document_id, marker.version
         siblings = self._documents.get(document)
         if siblings is None:
-            siblings = self._documents[document] = _Siblings()
+            siblings = self._documents[document] = _Siblings(self._clock)
         sought = Sought(slug, marker, siblings)
         siblings.unseen[sought.marker] = sought
         siblings.since_look += 1
@@ -179,7 +181,7 @@ class JointLooks:
                 _seen(sibling)
 
         try:
-            return await self._proof.near(
+            sight = await self._proof.near(
                 sought.slug,
                 what.text,
                 lambda: sought.is_seen,
@@ -198,10 +200,16 @@ class JointLooks:
             # Searching says nothing of the text. It may be the database, and then nothing more is
             # to be uploaded.
             await self._control.passes(sought.slug, what.sent_at, what.trace_id, what.check)
-            if is_about_the_query(error):
-                return Sight.HIDDEN
             error.fault = Fault.THEIRS
-            raise
+            if siblings.blocked.failed(sought.marker, error):
+                return Sight.HIDDEN
+            raise AnythingLLMPendingError(
+                f"what was stored at {what.location} can't be searched for, while other texts can:"
+                f" {error.message}; it is searched for again",
+                retry_after=AGAIN_SECONDS,
+            ) from error
+        siblings.blocked.passed(sought.marker)
+        return sight
 
 
 def _seen(sought: Sought) -> None:

@@ -12,18 +12,19 @@ at is logged (``removal.looked_for``).
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
 from consumer.anythingllm.api import Api
+from consumer.anythingllm.blocked_search import AGAIN_SECONDS, BlockedSearches
 from consumer.anythingllm.database_control import REMOVES_SECONDS, DatabaseControl
 from consumer.anythingllm.database_in_use import DatabaseInUse
 from consumer.anythingllm.errors import (
     AnythingLLMError,
     AnythingLLMServerError,
     NoWorkspaceError,
-    is_about_the_query,
 )
 from consumer.anythingllm.hit_limit import HitLimit, Nearest
 from consumer.anythingllm.models import VectorHit
@@ -129,14 +130,21 @@ class RemovalLooks:
     ) -> list[VectorHit]:
         found: list[VectorHit] = []
         is_all = False
-        for query in queries:
+        blocked = BlockedSearches[str](self._clock)
+        left = deque(queries)
+        while left:
+            query = left.popleft()
+            check()
             try:
                 nearest = await self._search(slug, query, database, trace_id)
             except AnythingLLMError as error:
-                if not is_about_the_query(error):
-                    raise
-                # Something blocks this query; where others are answered that says no more.
+                is_blocked = blocked.failed(query, error)
+                # Where others are answered it says no more.
                 await self._control.passes(slug, self._clock(), trace_id, check)
+                if not is_blocked:
+                    await self._sleep(AGAIN_SECONDS)
+                    left.append(query)
+                    continue
                 log.warning("removal.not_looked_for", workspace=slug, error=error.message)
                 continue
             if not nearest.hits and database.is_empty_when_down:

@@ -10,17 +10,18 @@ common subject they are near each other.
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+from collections import Counter, OrderedDict, deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import structlog
 
+from consumer.anythingllm.blocked_search import AGAIN_SECONDS, BlockedSearches
 from consumer.anythingllm.database_control import DatabaseControl
 from consumer.anythingllm.database_in_use import DatabaseInUse
 from consumer.anythingllm.embedder_in_use import EmbedderInUse
-from consumer.anythingllm.errors import AnythingLLMError, is_about_the_query
+from consumer.anythingllm.errors import AnythingLLMError
 from consumer.anythingllm.models import VectorHit
 from consumer.anythingllm.proof import Sight, StorageProof
 from consumer.anythingllm.removal_looks import title_words
@@ -218,7 +219,10 @@ class Vouching:
             shown.again()
             return key not in wanted
 
-        for key in some:
+        blocked = BlockedSearches[_Key](self._clock)
+        left = deque(some)
+        while left:
+            key = left.popleft()
             shown.again()
             text = "\n\n".join(asked.texts[digest] for digest in key[1])
             if key not in wanted or is_blank(text):
@@ -236,11 +240,14 @@ class Vouching:
                     is_exact=is_exact,
                 )
             except AnythingLLMError as error:
-                if not is_about_the_query(error):
-                    raise
-                # Something blocks the search for this text; others have to be found meanwhile.
+                is_blocked = blocked.failed(key, error)
+                # Others have to be found meanwhile.
                 now = self._clock()
                 await self._control.passes(asked.slug, now, asked.trace_id, asked.check)
+                if not is_blocked:
+                    await self._sleep(AGAIN_SECONDS / (len(left) + 1))
+                    left.append(key)
+                    continue
                 log.warning("chunk.not_provable", workspace=asked.slug, error=error.message)
                 sight = Sight.HIDDEN
             if sight is Sight.HIDDEN:

@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 from consumer.anythingllm import (
     AnythingLLMClient,
     AnythingLLMError,
+    AnythingLLMPendingError,
     AnythingLLMRejectedError,
     StillFoundError,
 )
@@ -460,6 +461,19 @@ async def test_while_the_database_is_away_no_test_document_counts_as_removed() -
         server.faults.database_down = server.faults.vectors_kept = False
 
         assert len(await client.list_workspace_documents("docs")) == 1
+
+
+async def test_one_page_of_a_proxy_proves_no_text() -> None:
+    """Nobody has looked for it: what was refused without a word would count as stored."""
+    async with at("pgvector") as (server, client):
+        await client.upload_document("docs", document("before", id="first"))
+        server.faults.vectors_refused = True
+        server.faults.add("html", path="*/vector-search", contains="Whales", times=1)
+        upload = client.storage.upload(Slug("docs"), unit(document(TEXTS[2])))
+        assert await upload.attempt() is None, "it is there, and not looked for yet"
+        server.faults.vectors_refused = False
+        with pytest.raises(AnythingLLMPendingError, match="can't be searched for"):
+            await upload.attempt()
 
 
 async def test_a_proxy_that_knows_no_backend_says_nothing_of_a_workspace() -> None:
