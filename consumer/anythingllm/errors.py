@@ -142,6 +142,10 @@ class _Row:
 
 
 _KEY = "the API key was refused: check ANYTHINGLLM_API_KEY"
+_BLOCKED = (
+    "with a page that is not AnythingLLM's: a firewall or proxy between us refuses the request,"
+    " see its rules"
+)
 _PROXY = "a proxy says that AnythingLLM is not there"
 _REDIRECT = "a redirect is never followed: set ANYTHINGLLM_ENDPOINT to the final address"
 
@@ -173,6 +177,7 @@ def failure_of(
     reason: str = "",
     retry_after: float | None = None,
     is_own: bool = False,
+    by_intermediary: bool = False,
 ) -> AnythingLLMError:
     """The failure that an answer's status means.
 
@@ -183,15 +188,18 @@ def failure_of(
         reason: the answer's ``error`` text; only compared, never shown.
         retry_after: seconds, from `retry_after_of`.
         is_own: whether AnythingLLM itself answered (`effects.is_anythingllm`).
+        by_intermediary: whether something else did (`is_by_intermediary`).
     """
     row = _row_for(status, reason)
+    hint = _BLOCKED if by_intermediary and row.hint == _KEY else row.hint
     failure = row.error(
-        f"{where}: answered {status}" + (f", {row.hint}" if row.hint else ""),
+        f"{where}: answered {status}" + (f", {hint}" if hint else ""),
         fault=row.fault if retry_after is None else Fault.BUSY,
         http_status=status,
         retry_after=retry_after,
     )
     leave_in_doubt(failure, row_of(status, reason, is_own=is_own), changes=changes)
+    failure.by_intermediary = by_intermediary
     failure.not_there = failure.cut_off = may_be_gone(status)
     if isinstance(failure, AnythingLLMServerError):
         failure.stale_collector = reason == COLLECTOR_STALE
