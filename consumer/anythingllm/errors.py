@@ -147,6 +147,7 @@ _BLOCKED = (
     " see its rules"
 )
 _PROXY = "a proxy says that AnythingLLM is not there"
+_IMPATIENT = "a proxy gave up waiting for AnythingLLM"
 _REDIRECT = "a redirect is never followed: set ANYTHINGLLM_ENDPOINT to the final address"
 
 _STATUSES: dict[int, _Row] = {
@@ -158,8 +159,14 @@ _STATUSES: dict[int, _Row] = {
     429: _Row(AnythingLLMRateLimitError, Fault.BUSY),
     502: _Row(AnythingLLMServerError, Fault.THEIRS, _PROXY),
     503: _Row(AnythingLLMServerError, Fault.THEIRS, "AnythingLLM is not available"),
-    504: _Row(AnythingLLMServerError, Fault.THEIRS, "a proxy gave up waiting for AnythingLLM"),
+    504: _Row(AnythingLLMServerError, Fault.THEIRS, _IMPATIENT),
 }
+_HINTS: dict[int, str] = {
+    **dict.fromkeys((408, 499, 524), _IMPATIENT),
+    **dict.fromkeys((520, 521, 522, 523, 530), "a proxy gets no answer of AnythingLLM"),
+    **dict.fromkeys((525, 526), "a proxy does not trust AnythingLLM's certificate"),
+}
+"""For statuses that are told apart for their reader only: of proxies and clouds."""
 _STATUS_CLASSES: dict[int, _Row] = {
     3: _Row(AnythingLLMProtocolError, Fault.THEIRS, _REDIRECT),
     5: _Row(AnythingLLMServerError, Fault.UNCLEAR),
@@ -191,7 +198,9 @@ def failure_of(
         by_intermediary: whether something else did (`is_by_intermediary`).
     """
     row = _row_for(status, reason)
-    hint = _BLOCKED if by_intermediary and row.hint == _KEY else row.hint
+    hint = row.hint or _HINTS.get(status, "")
+    if by_intermediary and hint == _KEY:
+        hint = _BLOCKED
     failure = row.error(
         f"{where}: answered {status}" + (f", {hint}" if hint else ""),
         fault=row.fault if retry_after is None else Fault.BUSY,
