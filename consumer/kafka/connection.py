@@ -135,7 +135,7 @@ async def explained(what: str, connection: KafkaConnection) -> AsyncIterator[Non
         yield
     except (TimeoutError, KafkaError, OSError, AssertionError) as error:
         cause = await _refusal(connection, error)
-        cause = cause or last.line or f"{error.__class__.__name__}: {error}"
+        cause = cause or last.line or in_short(error)
         raise KafkaUnavailableError(
             f"{what} at {connection.bootstrap_servers} failed: {cause}"
         ) from error
@@ -155,4 +155,5 @@ async def _refusal(connection: KafkaConnection, error: BaseException) -> str | N
 
 def in_short(error: BaseException) -> str:
     """An error as one field of a log line: its class, and the beginning of what it says."""
-    return f"{error.__class__.__name__}: {error}"[:300]
+    said = str(error) or ("no answer in time" if isinstance(error, TimeoutError) else "")
+    return f"{error.__class__.__name__}: {said}"[:300] if said else error.__class__.__name__

@@ -258,7 +258,8 @@ class Sweep:
                 slug, units, right, trace_id=_NO_TRACE, rounds=_TRIES
             )
         self._metrics.chunks.labels("removed").inc(removed.chunks)
-        log.warning("second_look.removed", workspace=slug, chunks=removed.chunks)
+        if removed.chunks:
+            log.warning("second_look.removed", workspace=slug, chunks=removed.chunks)
 
     def _surplus(self, slug: Slug, identity: Identity) -> list[StoredRow]:
         going = self._doubts.going(slug, identity)  # those are no copies that stay
