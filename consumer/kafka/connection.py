@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aiokafka.errors import KafkaError
+from aiokafka.errors import IllegalSaslStateError, KafkaError
 
 from consumer.kafka.oauth import TokenError, TokenProvider
 from consumer.kafka.oauth_refusal import refusal_of_token
@@ -101,6 +101,10 @@ class _LastError(logging.Handler):
         if isinstance(cause, Exception) and not str(cause):
             # A broker that expects another protocol closes the connection without a word.
             self.line += f"{type(cause).__name__}; is KAFKA_SECURITY_PROTOCOL right?"
+        if isinstance(cause, IllegalSaslStateError):
+            self.line += (
+                "; the broker takes no SASL on this port: is KAFKA_SECURITY_PROTOCOL right?"
+            )
 
 
 @contextmanager

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
+from aiokafka.errors import IllegalSaslStateError, KafkaConnectionError
 
 from consumer.kafka.connection import (
     KafkaConnection,
@@ -31,3 +34,16 @@ async def test_what_took_too_long_is_told_as_that() -> None:
     with pytest.raises(KafkaUnavailableError, match=r"at k:9092 failed: .*no answer in time$"):
         async with explained("reading end offsets", KafkaConnection("k:9092")):
             raise TimeoutError
+
+
+async def test_a_port_without_sasl_is_named() -> None:
+    """Its error is a number and the name of a state."""
+    error = IllegalSaslStateError("<AIOKafkaConnection>")
+
+    async def connect() -> None:
+        async with explained("connecting", KafkaConnection("k:9092")):
+            logging.getLogger("aiokafka").error("Unable connect to %s: %s", "k:9092", error)
+            raise KafkaConnectionError("Unable to bootstrap from k:9092")
+
+    with pytest.raises(KafkaUnavailableError, match="takes no SASL on this port"):
+        await connect()
