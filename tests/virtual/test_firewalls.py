@@ -260,3 +260,21 @@ async def test_no_end_is_told_of_a_doubt_that_was_not_told_to_begin() -> None:
     told = {line["event"] for line in logs}
     assert "chunk.judged" in told
     assert not told & {"chunk.in_doubt", "chunk.doubt_over"}
+
+
+@virtually
+async def test_a_firewall_that_blocks_everything_is_no_deleted_key() -> None:
+    """Whoever made a new key then would be as far as before."""
+    async with world() as w:
+        w.sim.faults.add("status", status=403, headers=PAGE, body="<html>")
+        with capture_logs() as logs:
+            w.publish(event("a", _texts("a")))
+            await w.idle(120)
+        w.sim.faults.clear()
+        await w.settled(within=600)
+
+    told = [line["error"] for line in logs if line["event"] == "breaker.probe_failed"]
+    assert told
+    assert all("firewall or proxy" in error for error in told)
+    assert not any("ANYTHINGLLM_API_KEY" in error for error in told)
+    assert w.letters == []
