@@ -100,16 +100,15 @@ def judged(
     is_json = content_type == "application/json"
     if status != 200:
         reason = _reason(raw) if is_json else ""
-        failure = failure_of(
+        raise failure_of(
             str(call),
             status,
             changes=call.changes,
             reason=reason,
             retry_after=retry_after_of(headers.get("Retry-After"), date),
             is_own=is_anythingllm(headers, content_type, reason),
+            by_intermediary=is_by_intermediary(status, content_type),
         )
-        failure.by_intermediary = is_by_intermediary(status, content_type)
-        raise failure
     if is_json:
         return Answer(_fields(call, raw), date)
     if call.text_ok and content_type == "text/plain":

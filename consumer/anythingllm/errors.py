@@ -146,7 +146,12 @@ class _Row:
 
 
 _KEY = "the API key was refused: check ANYTHINGLLM_API_KEY"
+_BLOCKED = (
+    "with a page that is not AnythingLLM's: a firewall or proxy between us refuses the request,"
+    " see its rules"
+)
 _PROXY = "a proxy says that AnythingLLM is not there"
+_IMPATIENT = "a proxy gave up waiting for AnythingLLM"
 _REDIRECT = "a redirect is never followed: set ANYTHINGLLM_ENDPOINT to the final address"
 
 _STATUSES: dict[int, _Row] = {
@@ -158,8 +163,14 @@ _STATUSES: dict[int, _Row] = {
     429: _Row(AnythingLLMRateLimitError, Fault.BUSY),
     502: _Row(AnythingLLMServerError, Fault.THEIRS, _PROXY),
     503: _Row(AnythingLLMServerError, Fault.THEIRS, "AnythingLLM is not available"),
-    504: _Row(AnythingLLMServerError, Fault.THEIRS, "a proxy gave up waiting for AnythingLLM"),
+    504: _Row(AnythingLLMServerError, Fault.THEIRS, _IMPATIENT),
 }
+_HINTS: dict[int, str] = {
+    **dict.fromkeys((408, 499, 524), _IMPATIENT),
+    **dict.fromkeys((520, 521, 522, 523, 530), "a proxy gets no answer of AnythingLLM"),
+    **dict.fromkeys((525, 526), "a proxy does not trust AnythingLLM's certificate"),
+}
+"""For statuses that are told apart for their reader only: of proxies and clouds."""
 _STATUS_CLASSES: dict[int, _Row] = {
     3: _Row(AnythingLLMProtocolError, Fault.THEIRS, _REDIRECT),
     5: _Row(AnythingLLMServerError, Fault.UNCLEAR),
@@ -177,6 +188,7 @@ def failure_of(
     reason: str = "",
     retry_after: float | None = None,
     is_own: bool = False,
+    by_intermediary: bool = False,
 ) -> AnythingLLMError:
     """The failure that an answer's status means.
 
@@ -187,15 +199,20 @@ def failure_of(
         reason: the answer's ``error`` text; only compared, never shown.
         retry_after: seconds, from `retry_after_of`.
         is_own: whether AnythingLLM itself answered (`effects.is_anythingllm`).
+        by_intermediary: whether something else did (`is_by_intermediary`).
     """
     row = _row_for(status, reason)
+    hint = row.hint or _HINTS.get(status, "")
+    if by_intermediary and hint == _KEY:
+        hint = _BLOCKED
     failure = row.error(
-        f"{where}: answered {status}" + (f", {row.hint}" if row.hint else ""),
+        f"{where}: answered {status}" + (f", {hint}" if hint else ""),
         fault=row.fault if retry_after is None else Fault.BUSY,
         http_status=status,
         retry_after=retry_after,
     )
     leave_in_doubt(failure, row_of(status, reason, is_own=is_own), changes=changes)
+    failure.by_intermediary = by_intermediary
     failure.not_there = failure.cut_off = may_be_gone(status)
     if isinstance(failure, AnythingLLMServerError):
         failure.stale_collector = reason == COLLECTOR_STALE

@@ -27,6 +27,7 @@ _DATABASE = "vector_database"
 
 # What the deep probe names, and what to do about it.
 _SERVER = ("the server", "check that it runs and that ANYTHINGLLM_ENDPOINT leads to it")
+_BETWEEN = "see what stands between us and AnythingLLM, and where ANYTHINGLLM_ENDPOINT leads to"
 _KEY = ("the API key", "check ANYTHINGLLM_API_KEY, it may have been deleted in AnythingLLM")
 _COLLECTOR = ("its document collector", "check that its process runs beside the server's")
 _DATABASE_NAME = "its vector database"
@@ -116,7 +117,7 @@ def silent_database(look: DatabaseLook, error: AnythingLLMError) -> AnythingLLME
 
 def _unwell(component: tuple[str, str], error: AnythingLLMError) -> AnythingLLMError:
     if isinstance(error, AnythingLLMAuthenticationError):
-        component = _KEY
+        component = (_KEY[0], _BETWEEN) if error.by_intermediary else _KEY
     elif isinstance(error, AnythingLLMConnectionError):
         component = _SERVER
     name, what_to_do = component

@@ -403,6 +403,9 @@ class AnythingLLMStorage:
                         workspace=slug,
                         units=len(error.left),
                         error=error.message,
+                        consequence="they stay, and searches find them",
+                        what_to_do="allow it in AnythingLLM, or in what stands before it; then"
+                        " replay the dead letter of this stage",
                     )
                     raise
 

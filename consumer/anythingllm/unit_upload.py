@@ -405,7 +405,7 @@ class RawTextUpload:
         await self._give_blanks(location)
         raise AnythingLLMError(
             f"{self._name}: the text is stored but AnythingLLM could not embed it; "
-            "it will only be embedded again, not uploaded again"
+            "a further try embeds it and uploads nothing"
         )
 
     async def _give_blanks(self, location: Location) -> None:

@@ -107,6 +107,8 @@ class UploadDoubt:
         seconds = self._ways.clock() - wait.since
         self._waited = 0.0 if by in (DoubtEnd.LISTED, DoubtEnd.TIME) else self._waited + seconds
         self._wait = None
+        if wait.is_over:
+            return  # nor was it told that it began
         log.info(
             "chunk.doubt_over",
             workspace=self._slug,

@@ -83,7 +83,7 @@ class Condition:
         if self.kafka_trouble is not None:
             reasons.append(f"Kafka: {self.kafka_trouble}")
         if self._publisher.trouble is not None:
-            reasons.append(f"Kafka takes no results: {self._publisher.trouble}")
+            reasons.append(f"Kafka does not take what we publish: {self._publisher.trouble}")
         if self._gates.fuse.blown:
             reasons.append(
                 "most documents fail although AnythingLLM is well: none is given up, one is tried"

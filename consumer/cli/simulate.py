@@ -18,17 +18,21 @@ if TYPE_CHECKING:
 
 def simulate(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on; 0 picks a free one.")] = 0,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port to listen on; 0 picks a free one.")
+    ] = 0,
     api_key: Annotated[
         str, typer.Option("--api-key", help="The key it accepts; made up when not given.")
     ] = "",
     upload_cost: Annotated[
-        float, typer.Option(help="Seconds of the server's only thread an upload takes.")
+        float, typer.Option(min=0, help="Seconds of the server's only thread an upload takes.")
     ] = 0.0,
     search_cost: Annotated[
-        float, typer.Option(help="Seconds of the server's only thread a search takes.")
+        float, typer.Option(min=0, help="Seconds of the server's only thread a search takes.")
     ] = 0.0,
-    embedder_latency: Annotated[float, typer.Option(help="Seconds an embedding call takes.")] = 0.0,
+    embedder_latency: Annotated[
+        float, typer.Option(min=0, help="Seconds an embedding call takes.")
+    ] = 0.0,
     journal: Annotated[
         Path | None, typer.Option(help="Append what it does to this file, a JSON object a line.")
     ] = None,

@@ -52,4 +52,5 @@ def create(
         rows += [(t, f"REFUSED: {why}") for t, why in refused.items()]
         output.table(("topic", "outcome"), rows)
     if refused:
-        raise CommandFailed(f"{len(refused)} topics could not be created: {creation.advice}")
+        count = f"{len(refused)} topic{'s' * (len(refused) != 1)}"
+        raise CommandFailed(f"{count} could not be created: {creation.advice}")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aiokafka.errors import KafkaError
+from aiokafka.errors import IllegalSaslStateError, KafkaError
 
 from consumer.kafka.oauth import TokenError, TokenProvider
 from consumer.kafka.oauth_refusal import refusal_of_token
@@ -101,6 +101,10 @@ class _LastError(logging.Handler):
         if isinstance(cause, Exception) and not str(cause):
             # A broker that expects another protocol closes the connection without a word.
             self.line += f"{type(cause).__name__}; is KAFKA_SECURITY_PROTOCOL right?"
+        if isinstance(cause, IllegalSaslStateError):
+            self.line += (
+                "; the broker takes no SASL on this port: is KAFKA_SECURITY_PROTOCOL right?"
+            )
 
 
 @contextmanager
@@ -135,7 +139,7 @@ async def explained(what: str, connection: KafkaConnection) -> AsyncIterator[Non
         yield
     except (TimeoutError, KafkaError, OSError, AssertionError) as error:
         cause = await _refusal(connection, error)
-        cause = cause or last.line or f"{error.__class__.__name__}: {error}"
+        cause = cause or last.line or in_short(error)
         raise KafkaUnavailableError(
             f"{what} at {connection.bootstrap_servers} failed: {cause}"
         ) from error
@@ -155,4 +159,5 @@ async def _refusal(connection: KafkaConnection, error: BaseException) -> str | N
 
 def in_short(error: BaseException) -> str:
     """An error as one field of a log line: its class, and the beginning of what it says."""
-    return f"{error.__class__.__name__}: {error}"[:300]
+    said = str(error) or ("no answer in time" if isinstance(error, TimeoutError) else "")
+    return f"{error.__class__.__name__}: {said}"[:300] if said else error.__class__.__name__

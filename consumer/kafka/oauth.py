@@ -35,6 +35,7 @@ from aiokafka.abc import AbstractTokenProvider
 from aiokafka.errors import KafkaError
 
 from consumer.telemetry.repeats import RepeatedLine
+from consumer.telemetry.scrub import MASK, Scrubber
 
 log = structlog.get_logger(__name__)
 
@@ -87,6 +88,11 @@ class OAuthClient:
     extensions: Mapping[str, str] = field(default_factory=dict)
     client_auth: Literal["basic", "post"] = "basic"
     ca_file: Path | None = None
+
+    @property
+    def place(self) -> str:
+        """The token endpoint as it may be told: there may be a key in its query."""
+        return self.token_endpoint.partition("?")[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +156,7 @@ def token_in(status: int, body: bytes, client: OAuthClient, *, asked_at: float) 
     elif status == 200:
         said += " without a usable access_token"
     raise TokenError(
-        f"no token: {client.token_endpoint} answers {said}"
-        f"{f' ({told})' if told else ''}; {what_to_do}"
+        f"no token: {client.place} answers {said}{f' ({told})' if told else ''}; {what_to_do}"
     )
 
 
@@ -171,11 +176,13 @@ def _seconds(found: object) -> float:
 
 
 def _told(found: object, client: OAuthClient) -> str:
-    """The endpoint's own words, short and without the secret, should it repeat it."""
+    """The endpoint's own words, short and without the secret, should it repeat what it got."""
     if not isinstance(found, str):
         return ""
     plain = "".join(each if each.isprintable() else " " for each in found)
-    return plain.replace(client.client_secret, "***")[:_LONGEST_TOLD].strip()
+    pair = token_request(client)[0].get("Authorization", "").removeprefix("Basic ")
+    masked = Scrubber([client.client_secret, pair]).text(plain, len(plain))
+    return masked.replace(client.client_secret, MASK)[:_LONGEST_TOLD].strip()
 
 
 class TokenProvider(AbstractTokenProvider):  # type: ignore[misc]  # aiokafka has no types
@@ -240,7 +247,7 @@ class TokenProvider(AbstractTokenProvider):  # type: ignore[misc]  # aiokafka ha
         return token
 
     def _log_failed(self, error: TokenError, left: float) -> None:
-        repeats = self._failures.happened(self._client.token_endpoint)
+        repeats = self._failures.happened(self._client.place)
         if repeats is None:
             return
         say = log.warning if left else log.error
@@ -270,7 +277,7 @@ async def _exchanged(client: OAuthClient) -> tuple[int, bytes]:
             cause = f"{error.__class__.__name__}: {error}"[:_LONGEST_TOLD]
         cafile = " and KAFKA_SASL_OAUTH_CAFILE" if isinstance(error, ssl.SSLError) else ""
         raise TokenError(
-            f"no token: {client.token_endpoint} can't be asked ({cause}); {_CHECK_ENDPOINT}{cafile}"
+            f"no token: {client.place} can't be asked ({cause}); {_CHECK_ENDPOINT}{cafile}"
         ) from error
     finally:
         exchange.end()

@@ -24,7 +24,7 @@ import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
-from consumer.kafka.compression import codec_of, refusal_of
+from consumer.kafka.compression import codec_of, pack_quickly, refusal_of
 from consumer.kafka.connection import KafkaConnection, KafkaUnavailableError, explained, in_short
 from consumer.model.record import Headers
 from consumer.telemetry.repeats import RepeatedLine
@@ -99,13 +99,16 @@ class Publisher:
         self._give_up = give_up
         self._producer: AIOKafkaProducer | None = None
         self._replacing = asyncio.Lock()
-        self._trouble: str | None = None
+        self._unconnected: str | None = None
+        self._failing: dict[object, tuple[str, str]] = {}  # of each call, its topic and why
         self._failures = RepeatedLine(clock)
 
     @property
     def trouble(self) -> str | None:
-        """Why the last attempt to publish failed, None while all is well."""
-        return self._trouble
+        """Why what waits to be acknowledged is not, for each topic; None while nothing fails."""
+        if not self._failing:
+            return None
+        return self._unconnected or "; ".join(dict(self._failing.values()).values())
 
     async def start(self) -> None:
         """Connect.
@@ -115,7 +118,7 @@ class Publisher:
         """
         async with explained("connecting the producer", self._connection):
             self._producer = await self._new_producer()
-        self._trouble = None
+        self._unconnected = None
 
     async def publish(self, record: OutgoingRecord) -> None:
         """Publish and wait for the acknowledgement, for ever if it takes so long.
@@ -126,23 +129,31 @@ class Publisher:
         """
         if record.size > self._max_record_bytes:
             raise TooLargeForTopicError(f"{record.size} bytes for {record.topic}")
+        call = object()
+        try:
+            await self._publish(record, call)
+        finally:
+            self._failing.pop(call, None)
+
+    async def _publish(self, record: OutgoingRecord, call: object) -> None:
         while True:
             producer = self._producer
             try:
                 if producer is None:
-                    raise KafkaUnavailableError("the producer is not connected")
+                    raise KafkaUnavailableError(self._unconnected or "not connected yet")
                 await self._send(producer, record)
             except MessageSizeTooLargeError as error:
                 await self._replace(producer)
                 raise TooLargeForTopicError(f"{record.size} bytes for {record.topic}") from error
             except (KafkaError, KafkaUnavailableError, TimeoutError, OSError) as error:
+                told = self._told(record, error)
                 if self._give_up:
-                    raise KafkaUnavailableError(self._told(record, error)) from error
+                    raise KafkaUnavailableError(told) from error
+                self._failing[call] = record.topic, told
                 self._log_failed(record, error)
                 await asyncio.sleep(_RETRY_SECONDS)
                 await self._replace(producer)
             else:
-                self._trouble = None
                 return
 
     async def _send(self, producer: AIOKafkaProducer, record: OutgoingRecord) -> None:
@@ -158,14 +169,13 @@ class Publisher:
         return f"{record.topic}: {in_short(error)}" + (f"; {refused}" if refused else "")
 
     def _log_failed(self, record: OutgoingRecord, error: BaseException) -> None:
-        self._trouble = self._told(record, error)
         repeats = self._failures.happened(record.topic)
         if repeats is None:
             return
         log.error(
             "publish.failed",
             topic=record.topic,
-            error=self._trouble,
+            error=self.trouble,
             failures=repeats.count,
             failures_by_topic=repeats.by_subject,
             consequence="nothing is committed until it is acknowledged; sent again",
@@ -183,11 +193,13 @@ class Publisher:
             try:
                 async with explained("connecting the producer", self._connection):
                     self._producer = await self._new_producer()
+                self._unconnected = None
             except KafkaUnavailableError as error:
-                self._trouble = str(error)
+                self._unconnected = str(error)
 
     async def _new_producer(self) -> AIOKafkaProducer:
         compression = codec_of(self._connection.compression)
+        pack_quickly()
         producer = AIOKafkaProducer(
             **self._connection.client_options(),
             acks="all",

@@ -50,6 +50,7 @@ from consumer.kafka.settled_metadata import anchor_of, check_of
 from consumer.model.reason import FailureReason
 from consumer.model.record import Coordinates, Record, Unreadable
 from consumer.telemetry.metrics import Metrics
+from consumer.telemetry.repeats import RepeatedLine
 
 log = structlog.get_logger(__name__)
 
@@ -138,6 +139,7 @@ class KafkaSource:
         self._fed_at = clock()
         self._offset_reset = OffsetReset(config.auto_offset_reset, metrics)
         self._raising = RaisingPlaces()
+        self._failures = RepeatedLine(clock)
         self._lag_watch = LagWatch(connection, config.topics, clock)
         self.stable_lags: dict[tuple[str, int], int] = {}
         """As `lags` found them, but up to the last stable offset: what Kafka gives out now."""
@@ -397,12 +399,15 @@ class KafkaSource:
     async def _rest_after(self, error: Exception) -> None:
         if _ENDED in str(error):
             raise error
-        log.error(
-            "source.failed",
-            error=in_short(error),
-            consequence="tried again; without its partitions this instance does nothing",
-            what_to_do="check the brokers, and our permission to read the topics and use the group",
-        )
+        if (repeats := self._failures.happened(self._config.group_id)) is not None:
+            log.error(
+                "source.failed",
+                error=in_short(error),
+                failures=repeats.count,
+                consequence="tried again; without its partitions this instance does nothing",
+                what_to_do="check the brokers, and our permission to read the topics and to use"
+                f" the group {self._config.group_id}",
+            )
         await asyncio.sleep(_FAILED_SECONDS)
 
     async def _find_place(self, error: NoOffsetForPartitionError | OffsetOutOfRangeError) -> None:

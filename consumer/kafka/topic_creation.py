@@ -13,7 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import for_code
 
 from consumer.kafka.connection import KafkaUnavailableError
-from consumer.kafka.topic_spec import MAX_MESSAGE, TopicSpec
+from consumer.kafka.topic_spec import MAX_MESSAGE, TopicSpec, settings_for
 
 _CREATED, _TOPIC_EXISTS = 0, 36
 _OF_SETTINGS = {40, 42, 44}  # invalid config, invalid request, a policy of the cluster
@@ -46,7 +46,7 @@ class Creation:
             return "see what the cluster says; the others are there"
         return (
             f"the cluster takes records of {self.fits} bytes at most: set"
-            f" DOCUMENT_MAX_BYTES={self.largest_document} (or raise the cluster's limit), and run"
+            f" {settings_for(self.largest_document)} (or raise the cluster's limit), and run"
             " `topics create` again; larger documents become dead letters then"
         )
 

@@ -6,6 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 MAX_MESSAGE = "max.message.bytes"
+_LARGEST_CHUNK = 1024 * 1024  # bytes, the default of DOCUMENT_MAX_CHUNK_BYTES
+
+
+def settings_for(largest: int) -> str:
+    """The settings with which documents have so many bytes at most, as a person gives them.
+
+    A chunk may not be larger than a document: with the first setting alone nothing would start.
+    """
+    document = f"DOCUMENT_MAX_BYTES={largest}"
+    if largest >= _LARGEST_CHUNK:
+        return document
+    return f"{document} and DOCUMENT_MAX_CHUNK_BYTES={largest}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from consumer.kafka.groups import (
     places_of,
 )
 from consumer.kafka.topic_creation import TopicsRefusedError, create_each
-from consumer.kafka.topic_spec import MAX_MESSAGE, TopicSpec
+from consumer.kafka.topic_spec import MAX_MESSAGE, TopicSpec, settings_for
 
 _CONNECT_SECONDS = 15.0  # aiokafka itself would wait 40 s, and a person before a command with it
 _REQUEST_SECONDS = 30.0
@@ -270,4 +270,4 @@ def _mend(spec: TopicSpec, name: str, *, found: str | None, wanted: str) -> str:
     if name != MAX_MESSAGE or found is None or int(found) <= spec.headroom:
         return mend
     largest = int(found) - spec.headroom
-    return f"{mend}; where the cluster does not allow that: DOCUMENT_MAX_BYTES={largest}"
+    return f"{mend}; where the cluster does not allow that: {settings_for(largest)}"

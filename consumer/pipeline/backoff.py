@@ -103,7 +103,9 @@ class Backoff:
         asked = [f.retry_after for f in failures if f.retry_after is not None]
         delay = pause_of(self._policy, rounds, asked if due is None else [due], self._rng)
         worst = failures[-1] if failures else None
-        if worst is not None:  # what is only held, or compared later, was told when that began
+        # What is only held, or compared later, was told when that began. Every second round less is
+        # told: forty documents that wait for hours would write forty lines a minute.
+        if worst is not None and rounds & (rounds - 1) == 0:
             log.warning(
                 "document.waiting",
                 round=rounds,

@@ -35,6 +35,25 @@ def evidence_of(proof: Comparison, stage: Compared) -> str:
     return f"{start}{all_own} failed{_strange(proof)} while {others}"
 
 
+def consequence_of(verdict: str, proof: Comparison) -> str:
+    """What becomes of a unit now, and where to look when it is not its own fault.
+
+    Args:
+        verdict: ``blamed``, ``acquitted`` or ``undecided``.
+        proof: the pairs.
+    """
+    if verdict == "blamed":
+        return "it is given up: a dead letter names it; the rest of its document is stored"
+    if verdict == "acquitted":
+        return "it is not blamed for that, and tried again"
+    if proof.is_alone:
+        return "it waits, and is compared again for some minutes before it is blamed"
+    return (
+        "an outage, at least for texts of its length: they wait and are tried again, nothing is"
+        " given up; see AnythingLLM's log, the limits of its embedder, and what stands between"
+    )
+
+
 def _strange(proof: Comparison) -> str:
     """Which of its own failures are no answers of AnythingLLM."""
     parts = []

@@ -24,7 +24,7 @@ import structlog
 
 from consumer.model.fault import Failure
 from consumer.model.outcome import FailureReason
-from consumer.pipeline.evidence import evidence_of, message_of
+from consumer.pipeline.evidence import consequence_of, evidence_of, message_of
 from consumer.pipeline.gates import Gates
 from consumer.pipeline.poison_probe import CutShort, NoTurn, PoisonProbe, Suspect
 from consumer.pipeline.ports import Storage
@@ -270,6 +270,7 @@ class GivingUp:
             characters=len(pending.unit.text),
             evidence=evidence_of(proof, pending.stage),
             seconds=round(self._clock() - proof.since),
+            consequence=consequence_of(verdict, proof),
         )
 
     def _in(self, seconds: float) -> float:

@@ -117,9 +117,15 @@ class HeavyEvents:
         )
         try:
             return await self._asked(process, value)
-        finally:
+        except Malformed:
+            raise
+        except BaseException:
+            # Only here: to kill one that ends by itself may take its exit code away from asyncio,
+            # which then warns of an unknown process.
             with suppress(ProcessLookupError):
                 process.kill()
+            raise
+        finally:
             if process.stdout is not None:
                 await process.stdout.read()  # some Pythons count it as ended only after that
             await process.wait()

@@ -177,6 +177,8 @@ class Journey:
         structlog.contextvars.bind_contextvars(
             trace_id=event.trace_id, topic=at.topic, partition=at.partition, offset=at.offset
         )
+        if event.identity is not None:
+            structlog.contextvars.bind_contextvars(identity=event.identity)
         join_trace(event.record.headers, event.trace_id)
         started = self._clock()
         with self._metrics.documents_in_flight.track_inprogress():

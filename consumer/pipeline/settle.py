@@ -37,6 +37,8 @@ from consumer.telemetry.repeats import RepeatedLine
 
 log = structlog.get_logger(__name__)
 
+_KEY_SHOWN = 200  # bytes
+
 
 @dataclass(frozen=True, slots=True)
 class Address:
@@ -207,6 +209,7 @@ class Settler:
             "document.settled",
             status=result.status.value,
             identity=event.identity,
+            **_key_of(event),
             document_id=result.document_id,
             workspace=None if result.workspace_slug is None else Slug(result.workspace_slug),
             event_id=result.event_id,
@@ -219,6 +222,13 @@ class Settler:
             errors=result.errors[:3],
             duration_ms=result.duration_ms,
         )
+
+
+def _key_of(event: Event) -> dict[str, bytes]:
+    """What names an event that says nothing of itself: by convention its key is its identity."""
+    if event.identity is not None or event.record.key is None:
+        return {}
+    return {"key": event.record.key[:_KEY_SHOWN]}
 
 
 def _chunks_in(outcome: Outcome) -> int:

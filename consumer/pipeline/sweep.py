@@ -276,7 +276,8 @@ class Sweep:
                 slug, units, right, trace_id=_NO_TRACE, rounds=_TRIES
             )
         self._metrics.chunks.labels("removed").inc(removed.chunks)
-        log.warning("second_look.removed", workspace=slug, chunks=removed.chunks)
+        if removed.chunks:
+            log.warning("second_look.removed", workspace=slug, chunks=removed.chunks)
 
     def _surplus(self, slug: Slug, identity: Identity) -> tuple[list[StoredRow], bool]:
         """What goes of a document, and whether some stays because nobody has seen its copies."""

@@ -71,6 +71,7 @@ def sasl_is_whole(settings: Settings) -> Iterator[Broken]:
         "KAFKA_SASL_OAUTH_SCOPE": kafka.sasl_oauth_scope,
         "KAFKA_SASL_OAUTH_EXTENSIONS": kafka.sasl_oauth_extensions,
         "KAFKA_SASL_OAUTH_CAFILE": kafka.sasl_oauth_cafile,
+        "KAFKA_SASL_OAUTH_CLIENT_AUTH": "post" if kafka.sasl_oauth_client_auth == "post" else None,
     }
     protocol, bearer = kafka.security_protocol, kafka.sasl_mechanism == "OAUTHBEARER"
     needed, others = (tokens, passwords) if bearer else (passwords, tokens | optional)

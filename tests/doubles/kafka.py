@@ -331,4 +331,7 @@ class MemoryKafka:
 def _packed(record: OutgoingRecord) -> int:
     """Bytes of a record that goes alone, packed as our producer packs."""
     headers = b"".join(name.encode() + (value or b"") + b"----" for name, value in record.headers)
-    return len(lz4_encode((record.key or b"") + (record.value or b"") + headers)) + _BATCH_BYTES
+    return (
+        len(lz4_encode((record.key or b"") + (record.value or b"") + headers, level=1))
+        + _BATCH_BYTES
+    )

@@ -440,9 +440,10 @@ def test_oauthbearer_that_is_not_whole_is_a_problem(changes: dict[str, str], wro
 def test_tokens_without_oauthbearer_are_a_problem() -> None:
     """Nobody would use them."""
     plain = {"KAFKA_SASL_USERNAME": "u", "KAFKA_SASL_PASSWORD": "p"}
-    found = names_of(KEY | BEARER | plain | {"KAFKA_SASL_MECHANISM": "PLAIN"})
+    post = {"KAFKA_SASL_OAUTH_CLIENT_AUTH": "post"}
+    found = names_of(KEY | BEARER | post | plain | {"KAFKA_SASL_MECHANISM": "PLAIN"})
 
-    assert found == [name for name in BEARER if "OAUTH_" in name]
+    assert found == [name for name in BEARER | post if "OAUTH_" in name]
 
 
 def test_a_client_secret_that_travels_readable_is_worth_a_warning() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from structlog.testing import capture_logs
 
 from consumer.sandbox.simulator import Faults, VectorDb
 from tests.virtual.loop import virtually
@@ -244,3 +245,36 @@ async def test_a_gateway_that_knows_no_searches_is_an_outage_where_they_are_the_
         await w.settled(within=300)
 
         assert w.statuses() == {"succeeded": 2}
+
+
+@virtually
+async def test_no_end_is_told_of_a_doubt_that_was_not_told_to_begin() -> None:
+    """What a firewall answers at once is looked for once: no wait, so no two lines about it."""
+    async with world() as w:
+        w.sim.faults.latency = 0.05
+        BLOCKS["403"](w.sim.faults, RAW_TEXT)
+        with capture_logs() as logs:
+            w.publish(event("a", _texts("a", blocked=True)))
+            await w.settled(within=600)
+
+    told = {line["event"] for line in logs}
+    assert "chunk.judged" in told
+    assert not told & {"chunk.in_doubt", "chunk.doubt_over"}
+
+
+@virtually
+async def test_a_firewall_that_blocks_everything_is_no_deleted_key() -> None:
+    """Whoever made a new key then would be as far as before."""
+    async with world() as w:
+        w.sim.faults.add("status", status=403, headers=PAGE, body="<html>")
+        with capture_logs() as logs:
+            w.publish(event("a", _texts("a")))
+            await w.idle(120)
+        w.sim.faults.clear()
+        await w.settled(within=600)
+
+    told = [line["error"] for line in logs if line["event"] == "breaker.probe_failed"]
+    assert told
+    assert all("firewall or proxy" in error for error in told)
+    assert not any("ANYTHINGLLM_API_KEY" in error for error in told)
+    assert w.letters == []

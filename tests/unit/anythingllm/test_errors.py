@@ -165,6 +165,26 @@ def test_a_web_page_is_an_answer_of_something_in_between(status: int) -> None:
     assert is_by_intermediary(status, "text/html")
 
 
+@pytest.mark.parametrize("status", [408, 499, 502, 503, 504, *range(520, 527)])
+def test_what_a_proxy_answers_is_told_in_words(status: int) -> None:
+    """A number of a cloud's own is in nobody's head at night."""
+    told = failure_of("x", status, changes=True).message
+
+    assert told.startswith(f"x: answered {status}, ")
+    assert "AnythingLLM" in told
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_page_that_refuses_is_no_refused_key(status: int) -> None:
+    """An operator would make a new key, and the firewall would refuse it like the old one."""
+    page = failure_of("x", status, changes=False, by_intermediary=True)
+    refused = failure_of("x", status, changes=False)
+
+    assert "firewall or proxy" in page.message
+    assert "ANYTHINGLLM_API_KEY" not in page.message
+    assert "ANYTHINGLLM_API_KEY" in refused.message
+
+
 @pytest.mark.parametrize("status", [405, 406, 451, 501, 502, 503, 520, 526])
 def test_some_statuses_are_never_anythingllms_own(status: int) -> None:
     """Whatever they come with."""

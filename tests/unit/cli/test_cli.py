@@ -315,3 +315,12 @@ def test_progress_is_silent_where_nobody_looks(capsys: pytest.CaptureFixture[str
         stage("two", 0, 0)
 
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("words", ["--port 99999", "--port -1", "--upload-cost -1"])
+def test_numbers_that_make_no_sense_are_wrong_usage(commands: Commands, words: str) -> None:
+    """Not a fault in the program."""
+    ended = commands.run_here("simulate", *words.split(), settings={})
+
+    assert ended.code == ExitCode.WRONG_USAGE
+    assert "Invalid value" in ended.err

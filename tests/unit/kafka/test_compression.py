@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import random
+import time
+
 import pytest
 from aiokafka import codec
 from aiokafka.errors import UnsupportedForMessageFormatError, for_code
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
-from consumer.kafka.compression import UnsupportedCompressionTypeError, codec_of, refusal_of
+from consumer.kafka.compression import (
+    UnsupportedCompressionTypeError,
+    codec_of,
+    pack_quickly,
+    refusal_of,
+)
 from consumer.kafka.connection import KafkaUnavailableError
 
 
@@ -38,3 +47,25 @@ def test_a_missing_library_is_named_with_what_to_install(
 def test_none_is_no_codec() -> None:
     """The client's word for it is None."""
     assert codec_of("none") is None
+
+
+def test_a_dead_letter_of_8_mib_is_packed_with_lz4_in_a_moment() -> None:
+    """The client packs within the loop, and its own level holds it for four times as long."""
+    pack_quickly()
+    value = random.Random(1).randbytes(8 * 1024 * 1024)
+    batch = DefaultRecordBatchBuilder(
+        2,
+        3,  # lz4
+        is_transactional=False,
+        producer_id=1,
+        producer_epoch=0,
+        base_sequence=0,
+        batch_size=16384,
+    )
+    assert batch.append(0, None, b"key", value, []) is not None
+    begun = time.thread_time()
+    assert len(batch.build()) > len(value)
+    took = time.thread_time() - begun
+    begun = time.thread_time()
+    assert len(codec.lz4_encode(value)) > len(value)
+    assert took < (time.thread_time() - begun) / 2

@@ -69,6 +69,20 @@ def test_what_is_no_token_is_named(status: int, body: object, said: str) -> None
     assert "CANARY" not in str(told.value)
 
 
+def test_what_the_endpoint_repeats_of_our_request_is_not_told() -> None:
+    """Nor what stands in its own query: some take a key there."""
+    headers, body = token_request(CLIENT)
+    posted = token_request(replace(CLIENT, client_auth="post"))[1]
+    sent = f"got {headers['Authorization']}, {body.decode()} and {posted.decode()}"
+    there = replace(CLIENT, token_endpoint="http://127.0.0.1:1/token?key=CANARY2")
+    raw = json.dumps({"error": "invalid_request", "error_description": sent}).encode()
+    with pytest.raises(TokenError, match=r"127\.0\.0\.1:1/token answers 400") as told:
+        token_in(400, raw, there, asked_at=0.0)
+
+    assert "CANARY" not in str(told.value)
+    assert headers["Authorization"].removeprefix("Basic ")[:12] not in str(told.value)
+
+
 @pytest.mark.parametrize(
     ("seconds", "fresh_until", "usable_until"),
     [(100, 80, 90), (3600, 300, 3590), (10, 8, 8), (None, 0, 0), ("x", 0, 0), ("60", 48, 50)],

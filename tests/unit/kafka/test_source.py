@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.consumer.fetcher import Fetcher
+from aiokafka.errors import GroupAuthorizationFailedError
 from aiokafka.protocol.fetch import FetchRequest
 from structlog.testing import capture_logs
 
@@ -19,6 +20,7 @@ from consumer.kafka.connection import KafkaConnection
 from consumer.kafka.source import KafkaSource, SourceConfig
 from consumer.model.record import Coordinates, Record
 from consumer.telemetry.metrics import Metrics
+from tests.virtual.loop import virtual_clock, virtually
 
 PARTITION = TopicPartition("documents", 0)
 
@@ -80,6 +82,35 @@ async def test_who_receives_nothing_while_records_wait_is_starving() -> None:
     hungry.append(source.starved_seconds)
 
     assert hungry == [30.0, 0.0, 10.0, 0.0]
+
+
+@virtually
+async def test_a_group_that_refuses_us_for_long_is_a_line_every_ten_seconds() -> None:
+    """It is asked every second, and a permission may be missing all night."""
+
+    async def refuse(*partitions: TopicPartition, **options: int) -> None:
+        raise GroupAuthorizationFailedError("group")
+
+    clock = virtual_clock()
+    source = KafkaSource(
+        KafkaConnection("127.0.0.1:1"),
+        SourceConfig(("documents",), "group"),
+        Metrics(),
+        on_revoking=lambda: asyncio.sleep(0, True),
+        on_revoked=lambda: None,
+        clock=clock,
+    )
+    source._consumer = SimpleNamespace(getmany=refuse)
+    with capture_logs() as logs:
+        while clock() < 25:
+            await source.poll()
+
+    assert [(line["event"], line["failures"]) for line in logs] == [
+        ("source.failed", 1),
+        ("source.failed", 10),
+        ("source.failed", 10),
+    ]
+    assert "the group group" in logs[0]["what_to_do"]
 
 
 class CutOff:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -81,11 +82,15 @@ async def test_another_reason_is_not_taken_for_the_size() -> None:
     assert "DOCUMENT_MAX_BYTES" not in creation.advice
 
 
-@pytest.mark.parametrize("limit", [5 * MIB, MIB])
-async def test_smaller_limits_are_found_too(limit: int) -> None:
-    """The largest usual one below what was wanted, from which all topics fit."""
-    creation = await _created(Cloud(limit))
+@pytest.mark.parametrize("limit", [5 * MIB, MIB, 1_000_000])
+async def test_smaller_limits_are_found_too_and_the_advice_works(limit: int) -> None:
+    """The largest usual one below what was wanted; what is named can be set as it stands there."""
+    cloud = Cloud(limit)
+    creation = await _created(cloud)
     assert creation.largest_document == limit - 64 * 1024
+
+    again = await _created(cloud, **dict(re.findall(r"(DOCUMENT_\w+)=(\d+)", creation.advice)))
+    assert again.refused == {}
 
 
 def test_check_names_a_way_out_where_the_cluster_allows_no_more() -> None:

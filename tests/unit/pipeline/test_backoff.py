@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
+from structlog.testing import capture_logs
 
 from consumer.model.fault import Failure, Fault
 from consumer.model.names import Slug
@@ -68,3 +69,13 @@ async def test_who_is_busy_without_saying_for_how_long_is_asked_ever_less_often(
 
     assert (seconds > 5, ways) == (True, ["aside"])
     assert (await _pauses(20, Failure("429", fault=Fault.BUSY, retry_after=2.0))) == (0, [])
+
+
+@virtually
+async def test_a_long_wait_is_told_ever_less_often() -> None:
+    """Forty documents that wait for an hour would write forty lines a minute."""
+    with capture_logs() as logs:
+        for rounds in range(1, 41):
+            await _pauses(rounds, Failure("500"))
+
+    assert [line["round"] for line in logs] == [1, 2, 4, 8, 16, 32]

@@ -11,7 +11,7 @@ import pytest
 from consumer.model.fault import Failure, Fault
 from consumer.model.names import Identity, Slug
 from consumer.model.outcome import FailureReason
-from consumer.pipeline.evidence import evidence_of
+from consumer.pipeline.evidence import consequence_of, evidence_of
 from consumer.pipeline.gates import Gates
 from consumer.pipeline.giving_up import UnitStep
 from consumer.pipeline.plan import make_plan
@@ -360,3 +360,13 @@ def test_the_evidence_can_be_read_at_night(
 ) -> None:
     """In the dead letter: what failed how often, beside what, and who said so."""
     assert evidence_of(proof, stage) == evidence
+
+
+def test_a_verdict_says_what_comes_next_and_where_to_look() -> None:
+    """A text that fails alone is waited for; where its controls fail as well, it is an outage."""
+    alone, outage = Comparison(0, 2, controls=Tally(2, 0)), Comparison(0, 2, 0, 0, Tally(2, 2), 2)
+
+    assert "compared again" in consequence_of("undecided", alone)
+    assert "the limits of its embedder" in consequence_of("undecided", outage)
+    assert "dead letter" in consequence_of("blamed", alone)
+    assert "tried again" in consequence_of("acquitted", alone)

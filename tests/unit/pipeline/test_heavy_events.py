@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +175,22 @@ async def test_where_no_process_works_it_is_decoded_here(program: tuple[str, ...
     events = HeavyEvents(LIMITS, program=program)
     value = _chunks(20_000, 350)
     assert await events.decode(value) == decode(value, LIMITS)
+
+
+@pytest.mark.parametrize("value", [_chunks(20_000, 350), b"{" + b" " * 2**20 + b"}"])
+async def test_a_process_that_has_answered_ends_by_itself(tmp_path: Path, value: bytes) -> None:
+    """Killed in that moment, asyncio may lose its exit code and warn of an unknown process."""
+    ended = tmp_path / "ended"
+    program = (
+        f"import sys; sys.path[:] = {sys.path!r}; from pathlib import Path; import os, time;"
+        " from consumer.pipeline.heavy_process import answer;"
+        " answer(sys.stdin.buffer, sys.stdout.buffer); sys.stdout.buffer.flush();"
+        f" time.sleep(0.2); Path({str(ended)!r}).touch()"
+    )
+    events = HeavyEvents(LIMITS, program=(sys.executable, "-I", "-c", program))
+    with suppress(Malformed):
+        await events.decode(value)
+    assert ended.exists()
 
 
 async def test_the_process_ends_when_nobody_waits_for_it_any_more(tmp_path: Path) -> None:

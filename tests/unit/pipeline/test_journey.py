@@ -10,6 +10,8 @@ from typing import Any
 
 import orjson
 import pytest
+from structlog.contextvars import merge_contextvars
+from structlog.testing import capture_logs
 
 from consumer.model.death_count import DeathCount
 from consumer.model.document import ProcessedDocument
@@ -305,6 +307,19 @@ async def test_a_document_published_again_after_its_tombstone_is_stored() -> Non
 
 def _down(unit: Unit, attempt: int) -> Failure | None:
     return Failure("down", fault=Fault.THEIRS, retry_after=3600)
+
+
+async def test_every_line_about_a_document_names_it() -> None:
+    """Topic and offset alone would have a reader at night look into Kafka."""
+    world = World()
+    world.storage.answer = lambda _unit, n: Failure("odd") if n == 1 else None
+    with capture_logs([merge_contextvars]) as logs:
+        async with world.running():
+            world.bring([_value("a", "one")], key=b"a")
+            await world.results_are(1)
+
+    assert "chunk.attempt_failed" in {line["event"] for line in logs}
+    assert {line.get("identity") for line in logs} == {"a"}
 
 
 async def test_work_behind_a_closed_fence_is_dropped_without_a_word() -> None:

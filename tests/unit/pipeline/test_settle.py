@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import orjson
 import pytest
+from structlog.testing import capture_logs
 
 from consumer.model.event import Event
 from consumer.model.fault import Fault
@@ -162,6 +163,20 @@ async def test_an_event_without_readable_id_has_a_letter_and_no_result() -> None
     published = await _settle(event, event.body)
 
     assert [topic for topic, *_ in published.records] == ["letters"]
+
+
+async def test_the_line_of_an_event_that_says_nothing_of_itself_has_its_key() -> None:
+    """By convention that is the identity; its publisher knows it, and nobody knows an offset."""
+    with capture_logs() as logs:
+        await _settle(
+            _event(b"no JSON", key=b"guide"), Refused(FailureReason.UNDECODABLE, (), None)
+        )
+        await _settle(_good(), Superseded(DOCS, version(1)))
+
+    unknown, known = (line for line in logs if line["event"] == "document.settled")
+    assert (unknown["identity"], unknown["key"]) == (None, b"guide")
+    assert known["identity"] == "guide"
+    assert "key" not in known
 
 
 async def test_a_letter_that_does_not_fit_goes_by_reference() -> None:

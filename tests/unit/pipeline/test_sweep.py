@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
 import pytest
+from structlog.testing import capture_logs
 
 from consumer.model.document import ProcessedDocument
 from consumer.model.fault import Failure, Fault
@@ -471,6 +472,21 @@ async def test_a_removal_that_fails_is_tried_again_later_from_a_new_listing() ->
 
         assert len(scene.locations) == 1
         assert scene.listings == 2
+
+
+@virtually
+async def test_where_nothing_may_be_removed_no_removal_is_told() -> None:
+    """That it is forbidden was told already."""
+    forbidden = Failure("403")
+    forbidden.left = (min(_at(ONE, ONE_AGAIN)), max(_at(ONE, ONE_AGAIN)))
+    async with looking(ONE, ONE_AGAIN) as scene:
+        scene.storage.removal_fails = [forbidden]
+        with capture_logs() as logs:
+            await asyncio.sleep(FIRST + 10)
+
+        assert len(scene.locations) == 2
+        assert scene.storage.removal_fails == []
+        assert "second_look.removed" not in {line["event"] for line in logs}
 
 
 @virtually
