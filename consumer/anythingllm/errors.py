@@ -154,7 +154,7 @@ _STATUSES: dict[int, _Row] = {
     429: _Row(AnythingLLMRateLimitError, Fault.BUSY),
     502: _Row(AnythingLLMServerError, Fault.THEIRS, _PROXY),
     503: _Row(AnythingLLMServerError, Fault.THEIRS, "AnythingLLM is not available"),
-    504: _Row(AnythingLLMServerError, Fault.THEIRS, "a proxy gave up waiting for AnythingLLM"),
+    504: _Row(AnythingLLMServerError, Fault.UNCLEAR, "a proxy gave up waiting for AnythingLLM"),
 }
 _STATUS_CLASSES: dict[int, _Row] = {
     3: _Row(AnythingLLMProtocolError, Fault.THEIRS, _REDIRECT),
@@ -193,6 +193,7 @@ def failure_of(
     )
     leave_in_doubt(failure, row_of(status, reason, is_own=is_own), changes=changes)
     failure.not_there = failure.cut_off = may_be_gone(status)
+    failure.unanswered = status in _WOULD_NOT_WAIT
     if isinstance(failure, AnythingLLMServerError):
         failure.stale_collector = reason == COLLECTOR_STALE
     return failure

@@ -201,7 +201,7 @@ class Deathwatch:
                 await self._control(unit, right, trace_id)
                 await self._watched(unit, send)
             except Failure as failure:
-                if not failure.cut_off:
+                if not failure.cut_off and not failure.by_intermediary:
                     await self._outlive(unit, right)
                 raise
             finally:
@@ -251,19 +251,31 @@ class Deathwatch:
             self._news.set()
 
     async def _note_failed(self, unit: WatchedUnit, failure: Failure) -> None:
-        if failure.ambiguous and not failure.pending:
+        # What an intermediary answered for is no suspect of later deaths: it may never have got
+        # through, and a unit that a firewall blocks would share each death of the one that kills.
+        if failure.ambiguous and not failure.pending and not failure.by_intermediary:
             now = self._epoch()
             until = now + self._others.ambiguity
             self._deaths.left_in_doubt(unit.name, unit.size, now, until)
-            self._tell()
+        is_there = True
         if failure.not_there:
             beside = failure.beside if failure.cut_off else None
             self._deaths.cut_off(unit.name, self._epoch(), beside)
             self._news.set()
-            await self._look()
-        elif unit.is_sent and not failure.ambiguous and not failure.pending:
-            self._deaths.got_through(unit.name)  # refused or not stored, by a server that lives
-            self._tell()
+            is_there = await self._look()
+        if is_there and unit.is_sent and not failure.pending:
+            self._note_answered(unit, failure)
+        self._tell()
+
+    def _note_answered(self, unit: WatchedUnit, failure: Failure) -> None:
+        """Note what a failure says of a suspect while AnythingLLM lives.
+
+        401 or 429 say nothing: they would clear a killer that meets them between two kills.
+        """
+        if failure.by_intermediary or failure.cut_off:
+            self._deaths.kept_away(unit.name)
+        elif failure.fault.is_counted and not failure.ambiguous:
+            self._deaths.got_through(unit.name)  # refused or not stored
 
     async def _control(self, unit: WatchedUnit, right: RightToWork, trace_id: TraceId) -> None:
         async with right.short():
@@ -293,21 +305,24 @@ class Deathwatch:
             raise self._not_now(unit, _CONTROL_SECONDS) from failure
         self._deaths.passed(size)
 
-    async def _look(self) -> None:
+    async def _look(self) -> bool:
         """Whether anybody is there; if not, AnythingLLM died since it last answered."""
+        is_there = True
         try:
             await self._storage.answers()
         except Failure as failure:
-            if failure.not_there:
+            is_there = not failure.not_there
+            if not is_there:
                 await self._all_told()
                 gone_at, self._gone_at = self._gone_at, self._clock()
                 if self._storage.answered_at() > gone_at:
                     # Nothing was cut off: what is in doubt may be the cause, or nothing of ours.
                     self._deaths.cut_off(None, self._epoch(), 0 if self._was_silent() else None)
                     self._note_death()
-                    return
+                    return False
         self._deaths.dismiss()
         self._begun = self._storage.begun_requests()
+        return is_there
 
     def _was_silent(self) -> bool:
         """Whether nothing but the last look was under way since one before it went well."""

@@ -35,7 +35,8 @@ from consumer.resilience.lengths import Lengths
 log = structlog.get_logger(__name__)
 
 _AMBIGUOUS_ROUNDS = 2  # times the attempts; each lasts until its upload can no longer take effect
-_AT_ONCE_SECONDS = 10.0  # a firewall's answer; one that comes later is a gateway's that lost it
+_AT_ONCE_SECONDS = 10.0  # a firewall's answer; one that comes later is a gateway's that lost it,
+_LATE = 30.0  # recovery periods long: a server that restarts for half an hour compares nobody
 _BLOCKED_ROUNDS = 2  # a gateway that restarts answers once for what was under way
 _SPREAD = 3.0  # recovery periods between the first and the last pair
 _PAIRS = 4.0  # a recovery period
@@ -121,10 +122,8 @@ class GivingUp:
         Raises:
             FenceClosedError: the right to go on ended.
         """
-        took = self._clock() - pending.sent_at
-        if not failure.pending and failure.by_intermediary and took > _AT_ONCE_SECONDS:
-            if pending.comparison is None:
-                pending.failure = None
+        if self._is_late(pending, failure):
+            pending.failure = None
             return False
         pending.failed_rounds += 1
         if not failure.pending:
@@ -140,6 +139,14 @@ class GivingUp:
             if pending.stage is stage:
                 return step is UnitStep.GIVE_UP
         return False
+
+    def _is_late(self, pending: PendingUnit, failure: Failure) -> bool:
+        """Whether a gateway seems to have lost the upload; for long, it is a slow firewall."""
+        if failure.pending or not failure.by_intermediary or pending.comparison is not None:
+            return False
+        now = self._clock()
+        is_new = now - (pending.failing_since or now) < _LATE * self._recovery
+        return is_new and now - pending.sent_at > _AT_ONCE_SECONDS
 
     def _is_early(self, pending: PendingUnit, failure: Failure, work: UploadState) -> bool:
         """Whether it is too early to compare it: the next round may go well."""

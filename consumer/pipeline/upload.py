@@ -269,8 +269,8 @@ class Uploader:
         is_looked_for = failure.pending and pending.is_blocked
         if not may_be_its_own(failure) and not is_looked_for:
             return False
-        if self._may_be_deadly(pending, failure):
-            return False
+        if self._deathwatch.suspects(pending.watched):
+            return False  # the poison probe would only kill the server once more
         if not await self._giving_up.after(pending, failure, work):
             return False
         return await self._given_up(pending, work)
@@ -302,11 +302,6 @@ class Uploader:
             return False  # it is looked for once more
         await self._give_up(pending, work, pending.given_up)
         return True
-
-    def _may_be_deadly(self, pending: PendingUnit, failure: Failure) -> bool:
-        """Whether the server may have died of it: the poison probe would only kill it once more."""
-        says_nothing_else = failure.not_there or failure.pending
-        return says_nothing_else and self._deathwatch.suspects(pending.watched)
 
     def _let_fall(self, pending: PendingUnit, work: UploadState, failure: Failure | None) -> None:
         """Give a unit up that is proven to kill the server; it is only looked for once more."""

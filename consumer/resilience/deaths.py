@@ -33,6 +33,7 @@ from consumer.model.death_count import DeathCount
 _MOST_DEATHS = 100  # remembered; what is older explains nothing any more
 _FEW = 8  # suspects of one death that go alone at once
 _MOST_CONTROLS = 10  # that fail in a row; then the unit is sent without, and counts anew
+_KEPT_AWAY = 3  # uploads in a row; a proxy that answers once for a killer must not clear it
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,7 @@ class _DeathSuspect:
         last: of the last one, epoch seconds.
         has_control: whether a control got through since.
         controls_failed: in a row.
+        kept_away: uploads since that something between us and the server answered, or cut off.
     """
 
     size: int
@@ -77,6 +79,7 @@ class _DeathSuspect:
     last: float = -math.inf
     has_control: bool = False
     controls_failed: int = 0
+    kept_away: int = 0
 
     @property
     def with_shared(self) -> DeathCount | None:
@@ -133,9 +136,8 @@ class Deaths:
 
     def is_to_be_outlived(self, name: str, now: float) -> bool:
         """Whether the server may still be at work on a unit of which it may have died twice."""
-        suspect = self._suspects.get(name)
         is_in_doubt = name in self._in_doubt and self._in_doubt[name][1] > now
-        return is_in_doubt and suspect is not None and suspect.seen > 1
+        return is_in_doubt and self.seen(name) > 1
 
     def suspects(self, name: str) -> bool:
         """Whether a death may be of this unit."""
@@ -282,6 +284,18 @@ class Deaths:
         if (suspect := self._suspects.get(name)) is not None:
             suspect.controls_failed += 1
 
+    def kept_away(self, name: str) -> None:
+        """Note that something between us and the server answered for a unit, or cut it off.
+
+        Once, that says nothing of what the server would do. Again and again, while the server
+        lives, it says that it dies of something else. Otherwise a unit that a firewall blocks, and
+        that met a restart, would be a suspect for ever.
+        """
+        if (suspect := self._suspects.get(name)) is not None:
+            suspect.kept_away += 1
+            if suspect.kept_away >= _KEPT_AWAY:
+                self.got_through(name)
+
     def got_through(self, name: str) -> None:
         """Note that a unit's upload was answered: the server does not die of it."""
         self._suspects.pop(name, None)
@@ -312,7 +326,7 @@ class Deaths:
             suspect.shared = death.at
         suspect.seen, suspect.last = suspect.seen + 1, death.at
         suspect.goes_alone = suspect.seen > 1 or len(death.left) <= _FEW
-        suspect.has_control, suspect.controls_failed = False, 0
+        suspect.has_control, suspect.controls_failed, suspect.kept_away = False, 0, 0
 
     def _explain(self) -> None:
         """Count what has one suspect left, and begin anew where none is (rules 3 and 5)."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
+from itertools import count
 from typing import Any
 
 import pytest
@@ -184,6 +186,90 @@ def test_a_chunk_that_kills_late_is_found_too(front: str, seconds: float) -> Non
             assert len(_kills(w)) <= MOST_KILLS + (seconds > 120)
             assert w.statuses() == {"succeeded": 19, "partial": 1}
             assert w.copies() == {1: 79}
+
+    run()
+
+
+BETWEEN: dict[str, dict[str, Any]] = {
+    "429": {"kind": "status", "status": 429},
+    "401": {"kind": "status", "status": 401},
+    "a web page": {"kind": "html"},
+}
+
+
+def _has_more_kills(w: World, kills: int) -> bool:
+    return len(_kills(w)) > kills
+
+
+async def _answer_once_after_each_kill(w: World, fault: dict[str, Any]) -> None:
+    for kills in count():
+        await soon(partial(_has_more_kills, w, kills), within=2 * HOUR)
+        w.sim.faults.add(**fault, path="*/raw-text", contains=KILLER, times=1)
+        w.sim.faults.rules.insert(0, w.sim.faults.rules.pop())
+
+
+@pytest.mark.parametrize("between", BETWEEN)
+def test_what_a_proxy_answers_between_two_kills_clears_nobody(between: str) -> None:
+    """The server never saw the text then: without this it was killed once a minute, for ever."""
+
+    @virtually
+    async def run() -> None:
+        async with world() as w:
+            _kills_by(w, "bare")
+            answers = asyncio.create_task(_answer_once_after_each_kill(w, BETWEEN[between]))
+            w.publish(event("a", _texts("a", killer=1)))
+            await w.settled(within=HOUR)
+            answers.cancel()
+
+            assert len(_kills(w)) <= MOST_KILLS
+            assert "AnythingLLM died 5 times" in _only_error(w)
+
+    run()
+
+
+def _only_error(w: World) -> str:
+    (letter,) = w.letters
+    return letter["__connect.errors.exception.message"]
+
+
+@virtually
+async def test_texts_that_kill_are_poison_and_are_blocked_disturb_nobody() -> None:
+    """In one document: each falls for what it is, and the killer with five kills."""
+    async with world() as w:
+        w.sim.faults.latency = 0.05
+        w.sim.faults.embedder_poison = ["poison"]
+        w.sim.faults.add("html", contains="blocked")
+        _kills_by(w, "bare")
+        w.publish(event("a", ["one", f"a text {KILLER}", "poison", "blocked"]))
+        await w.settled(within=HOUR)
+
+        assert len(_kills(w)) <= MOST_KILLS
+        for why in ("died 5 times", "the embedder refused", "something between us"):
+            assert why in _only_error(w)
+
+
+@pytest.mark.parametrize("kind", ["html", "reset"])
+def test_a_blocked_text_that_met_two_restarts_does_not_wait_for_ever(kind: str) -> None:
+    """It was a suspect, and nothing that says more of it would ever have come."""
+
+    @virtually
+    async def run() -> None:
+        async with world() as w:
+            w.sim.faults.latency = 0.05
+            w.publish(event("warm", ["it makes the workspace ready"]))
+            await w.settled()
+            w.sim.faults.add("hold", path="*/raw-text", contains="blocked")
+            w.publish(event("a", ["one", "blocked", "three"]))
+            for _ in range(2):
+                await w.idle(100)
+                w.sim.kill(SECONDS)
+            w.sim.faults.clear()
+            w.sim.faults.latency = 0.05
+            w.sim.faults.add(kind, path="*/raw-text", contains="blocked")
+            await w.settled(within=HOUR)
+
+            assert w.statuses() == {"succeeded": 1, "partial": 1}
+            assert "died" not in _only_error(w)
 
     run()
 

@@ -207,6 +207,30 @@ def test_a_unit_in_doubt_is_a_suspect_until_the_server_died() -> None:
     assert deaths.count("k") == DeathCount(2, 100.0, 200.0)
 
 
+def test_what_is_kept_away_again_and_again_kills_nobody() -> None:
+    """A firewall blocks it; as a suspect it would wait for ever, and share others' deaths."""
+    deaths = _deaths()
+    _die(deaths, 0.0, "blocked", "k")
+    for _ in range(3):
+        assert deaths.suspects("blocked")
+        deaths.kept_away("blocked")
+
+    assert not deaths.suspects("blocked")
+    assert deaths.count("k") == DeathCount(1, 0.0, 0.0)
+
+
+def test_what_is_kept_away_between_two_deaths_stays_a_suspect() -> None:
+    """A proxy that answers for a killer now and then would clear it each time."""
+    deaths = _deaths()
+    for n in range(4):
+        deaths.passed(SIZE)
+        _die(deaths, n * 600.0, "k")
+        deaths.kept_away("k")
+        deaths.kept_away("k")
+
+    assert deaths.count("k") == DeathCount(4, 0.0, 1800.0)
+
+
 def test_what_broke_without_a_death_accuses_nobody() -> None:
     """Something between us and the server cut it off."""
     deaths = _deaths()
