@@ -21,7 +21,7 @@ import math
 import random
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from datetime import datetime
 
 import structlog
 
@@ -29,6 +29,7 @@ from consumer.model.death_count import DeathCount
 from consumer.model.fault import Failure
 from consumer.model.names import Identity, TraceId
 from consumer.pipeline.control_text import control_text, kind_of
+from consumer.pipeline.evidence import deaths_evidence_of
 from consumer.pipeline.gates import Gates
 from consumer.pipeline.others import Others
 from consumer.pipeline.ports import Delivery, RightToWork, Storage
@@ -43,8 +44,24 @@ _LOOK_SECONDS = 3.0  # between two looks while a suspect waits; restarts take lo
 _SILENCE_SECONDS = 180.0  # for what is under way to end; meanwhile nothing else begins
 _BREAK_SECONDS = 5.0  # until all connections to a dead server are broken
 _CONTROL_SECONDS = 60.0  # after a control that did not get through, or without silence
+_OTHERS_SECONDS = 600.0  # between two looks whether other instances are still there
 _MOST_NAMED = 20  # chunks in one line of the log
 _VARIANTS = 2**32
+
+_CONSEQUENCE = (
+    "these chunks are tried again, alone where they were few or it is their second death; after"
+    " three deaths of one it waits ten minutes, after five over half an hour it is dead-lettered"
+)
+_NEVER_COUNTED = (
+    "other instances have partitions, so nobody knows whose it was, and it counts for nothing:"
+    " these chunks are tried again, alone, with pauses that grow to ten minutes and after five"
+    " deaths to an hour; none is ever dead-lettered, and all others are stored"
+)
+_WHAT_TO_DO = "see why AnythingLLM's process ended: out of memory?"
+_RUN_ONE = (
+    " To find the chunk run a single instance, until the dead letter is there (about 40 minutes);"
+    " or publish its document without it"
+)
 
 
 class Deathwatch:
@@ -140,14 +157,7 @@ class Deathwatch:
         """The evidence, where it is proven that AnythingLLM dies of this unit."""
         if not self._deaths.falls(unit.name) or (count := self._deaths.count(unit.name)) is None:
             return None
-        return (
-            f"AnythingLLM died {count.count} times of this chunk's upload, from"
-            f" {_shown(count.first)} to {_shown(count.last)}: nothing else was under way that did"
-            " not get through since, and between two deaths another text of its length"
-            f" ({unit.size:,} characters) got through each time. Its text kills the server. See why"
-            " the server ended (out of memory?), and publish the document with this chunk split or"
-            " changed"
-        )
+        return deaths_evidence_of(count, unit.size)
 
     def check(self, unit: WatchedUnit) -> None:
         """To be asked before every request that changes something.
@@ -158,8 +168,11 @@ class Deathwatch:
         if self._deaths.suspects(unit.name):
             epoch = self._epoch()
             silent_in = self._others.silent_in(self._clock(), epoch)
-            if (wait := max(self._deaths.due(unit.name) - epoch, silent_in or 0.0)) > 0:
-                raise self._not_now(unit, wait)
+            can_count = silent_in is not None
+            due = self._deaths.due(unit.name, can_count=can_count)
+            if (wait := max(due - epoch, silent_in or 0.0)) > 0:
+                # What keeps its deaths from counting may end: then it is due earlier.
+                raise self._not_now(unit, wait if can_count else min(wait, _OTHERS_SECONDS))
             if not unit.is_alone and self._deaths.goes_alone(unit.name):
                 raise NotAlone(f"not sent: AnythingLLM may die of it, so {unit.shown} goes alone")
             if self._deaths.needs_control(unit.name):
@@ -345,15 +358,13 @@ class Deathwatch:
         log.warning(
             "anythingllm.died",
             chunk_ids=[id for unit in units for id in unit.chunk_ids][:_MOST_NAMED],
+            identities=sorted({unit.identity for unit in units})[:_MOST_NAMED],
+            times={unit.shown: self._deaths.seen(unit.name) for unit in units[:_MOST_NAMED]},
             counted={u.shown: c.count for u in units if (c := self._deaths.count(u.name))},
             others_silent=silent_in == 0,
-            consequence="these chunks are tried again, alone where they were few or it is their"
-            " second death; after three deaths of one it waits ten minutes, after five over half an"
-            " hour it is dead-lettered",
-            what_to_do="see why AnythingLLM's process ended: out of memory?"
-            + ("" if silent_in is not None else " Deaths only count while one instance has all"
-               " partitions: run a single one until the chunk is found"),
-        )  # fmt: skip
+            consequence=_CONSEQUENCE if silent_in is not None else _NEVER_COUNTED,
+            what_to_do=_WHAT_TO_DO if silent_in is not None else _WHAT_TO_DO + _RUN_ONE,
+        )
         self._tell()
 
     def _tell(self) -> None:
@@ -376,18 +387,13 @@ class Deathwatch:
             self._to_be_watched.clear()
 
     def _not_now(self, unit: WatchedUnit, seconds: float) -> NotNow:
-        count = self._deaths.count(unit.name)
-        so_often = f"{count.count} times" if count else "at least once"
+        times = self._deaths.seen(unit.name)
         return NotNow(
-            f"not sent: AnythingLLM died {so_often} while {unit.shown} was under way; it is tried"
-            " later, alone",
+            f"not sent: AnythingLLM died {times} times while {unit.shown} was under way; it is"
+            " tried later, alone",
             ambiguous=True,  # its own: the siblings go on
             retry_after=seconds,
         )
 
     def _epoch(self) -> float:
         return self._now().timestamp()
-
-
-def _shown(epoch: float) -> str:
-    return datetime.fromtimestamp(epoch, UTC).isoformat(timespec="seconds")

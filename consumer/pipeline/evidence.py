@@ -6,6 +6,9 @@ at night looks there.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
+from consumer.model.death_count import DeathCount
 from consumer.model.fault import Failure
 from consumer.pipeline.upload_state import Compared, PendingUnit
 from consumer.resilience.blame import Comparison
@@ -60,3 +63,23 @@ def message_of(pending: PendingUnit, failure: Failure, proof: Comparison) -> str
             f" failed {pending.attempts} times, the last time: {failure.message}"
         )
     return f"{failure.message}; failed {pending.attempts} times; {evidence}"
+
+
+def deaths_evidence_of(count: DeathCount, size: int) -> str:
+    """What the dead letter says of a unit that kills AnythingLLM.
+
+    Args:
+        count: its deaths.
+        size: of its text, UTF-16 units.
+    """
+    return (
+        f"AnythingLLM died {count.count} times of this chunk's upload, from {_shown(count.first)}"
+        f" to {_shown(count.last)}: nothing else was under way that did not get through since, and"
+        f" between two deaths another text of its length ({size:,} characters) got through each"
+        " time. Its text kills the server. See why the server ended (out of memory?), and publish"
+        " the document with this chunk split or changed"
+    )
+
+
+def _shown(epoch: float) -> str:
+    return datetime.fromtimestamp(epoch, UTC).isoformat(timespec="seconds")

@@ -18,6 +18,8 @@ that dies for another reason looks the same to whoever is uploading. What is cou
    That is one whose suspects all got through, or one that met nothing of ours.
 6. After each death the unit waits longer, after the third ten minutes. The fifth comes half an
    hour after the first at the earliest. Then it *falls*: it is not sent a sixth time.
+7. While other instances keep its deaths from counting it can't fall. From the sixth on its pauses
+   double, up to an hour: what it shows is shown, and it is tried only for what may be mended.
 
 It knows no I/O; epoch seconds are handed in, because counts are kept over restarts.
 """
@@ -44,15 +46,22 @@ class DeathRules:
         count: deaths that it falls with.
         spread: seconds from the first to the last of them, at least.
         pauses: seconds to wait after the first death, the second, and so on.
+        longest: pause in seconds where deaths can't count (rule 7).
     """
 
     count: int = 5
     spread: float = 1800.0
     pauses: tuple[float, ...] = (10.0, 60.0, 600.0)
+    longest: float = 3600.0
 
     def pause(self, deaths: int) -> float:
         """Seconds to wait after so many."""
         return self.pauses[min(deaths, len(self.pauses)) - 1] if deaths > 0 else 0.0
+
+    def pause_uncounted(self, deaths: int) -> float:
+        """Seconds to wait after so many in a row that could not count; 0: no longer than usual."""
+        beyond = min(deaths - self.count, _MOST_DEATHS)
+        return min(self.pause(deaths) * 2.0**beyond, self.longest) if beyond > 0 else 0.0
 
 
 @dataclass(slots=True)
@@ -64,6 +73,7 @@ class _DeathSuspect:
         count: deaths that are proven to be its own.
         shared: the first death, which had other suspects, while nobody knows whose it is.
         seen: deaths that it was a suspect of, whether or not they counted.
+        uncounted: the last ones of these, in a row, that other instances kept from counting.
         goes_alone: whether it is uploaded alone (rule 3).
         last: of the last one, epoch seconds.
         has_control: whether a control got through since.
@@ -75,6 +85,7 @@ class _DeathSuspect:
     count: DeathCount | None = None
     shared: float | None = None
     seen: int = 0
+    uncounted: int = 0
     goes_alone: bool = True
     last: float = -math.inf
     has_control: bool = False
@@ -95,11 +106,13 @@ class _Death:
         at: epoch seconds.
         left: its suspects that did not get through since.
         counts: whether it is still to be counted for the last one that is left.
+        is_known: whether nothing of other instances can have been under way.
     """
 
     at: float
     left: set[str] = field(default_factory=set)
     counts: bool = False
+    is_known: bool = True
 
 
 class Deaths:
@@ -157,12 +170,19 @@ class Deaths:
         suspect = self._suspects.get(name)
         return suspect.count if suspect else None
 
-    def due(self, name: str) -> float:
-        """When a unit may be uploaded again, epoch seconds."""
+    def due(self, name: str, *, can_count: bool = True) -> float:
+        """When a unit may be uploaded again, epoch seconds.
+
+        Args:
+            name: of the unit.
+            can_count: whether the next death could count, as far as other instances go.
+        """
         suspect = self._suspects.get(name)
         if suspect is None:
             return -math.inf
         due = self._own_due(suspect)
+        if not can_count:
+            due = max(due, suspect.last + self._rules.pause_uncounted(suspect.uncounted))
         return max(due, self._control_due) if self.needs_control(name) else due
 
     def _own_due(self, suspect: _DeathSuspect) -> float:
@@ -255,7 +275,7 @@ class Deaths:
         self.dismiss()
         self._in_doubt.clear()  # a dead server is at work on nothing
         is_ours_alone = beside is not None and beside < len(sizes)
-        death = _Death(now, set(sizes), is_known and is_ours_alone)
+        death = _Death(now, set(sizes), is_known and is_ours_alone, is_known)
         self._deaths = [*self._deaths, death][-_MOST_DEATHS:]
         for name, size in sizes.items():
             self._note(name, size, death)
@@ -325,6 +345,7 @@ class Deaths:
         if not suspect.seen and death.counts and len(death.left) > 1:
             suspect.shared = death.at
         suspect.seen, suspect.last = suspect.seen + 1, death.at
+        suspect.uncounted = 0 if death.is_known else suspect.uncounted + 1
         suspect.goes_alone = suspect.seen > 1 or len(death.left) <= _FEW
         suspect.has_control, suspect.controls_failed, suspect.kept_away = False, 0, 0
 

@@ -367,16 +367,16 @@ async def test_what_dies_of_every_text_of_a_length_is_an_outage() -> None:
 
 @virtually
 async def test_deaths_count_for_nothing_while_others_have_partitions() -> None:
-    """What they have under way is not known: no dead letter, and kills minutes apart."""
+    """What they have under way is not known: no dead letter, and kills up to an hour apart."""
     async with world() as w:
         w.has_others = True
         _kills_by(w, "bare")
         w.publish(event("a", _texts("a", killer=1)))
-        await w.idle(4 * HOUR)
+        await w.idle(24 * HOUR)
 
         assert w.letters == []
         assert w.stored() == {"a_0": 1, "a_2": 1, "a_3": 1}
-        assert len(_kills(w)) <= 4 * HOUR / (10 * MINUTE) + 4
+        assert MOST_KILLS < len(_kills(w)) <= 24 + 8
         w.has_others = False
-        await w.settled(within=HOUR)
+        await w.settled(within=1.5 * HOUR)
         assert w.statuses() == {"partial": 1}

@@ -261,7 +261,9 @@ async def test_nothing_counts_while_others_may_have_anything_under_way(others: s
     (died,) = (log for log in logs if log["event"] == "anythingllm.died")
     assert died["chunk_ids"] == ["a_0"]
     assert died["others_silent"] is False
+    assert (died["identities"], died["times"]) == (["a"], {"chunk a_0": 1})
     assert ("single" in died["what_to_do"]) == (others == "partitions")
+    assert ("counts for nothing" in died["consequence"]) == (others == "partitions")
     assert scene.kept.counts == {}
 
 

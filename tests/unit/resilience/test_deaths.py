@@ -79,6 +79,22 @@ def test_a_death_with_anything_else_under_way_counts_for_nothing(how: dict[str, 
     assert deaths.due("k") == 9 * HALF_HOUR + 600
 
 
+def test_while_others_keep_deaths_from_counting_the_pauses_grow_to_an_hour() -> None:
+    """It can't fall, and a server is not to be killed every ten minutes for ever."""
+    deaths, at, waits = _deaths(), 0.0, []
+    for _ in range(10):
+        deaths.passed(SIZE)
+        _die(deaths, at, "k", is_known=False)
+        waits.append(deaths.due("k", can_count=False) - at)
+        at += waits[-1]
+
+    assert waits == [0, 10, 60, 600, 600, 1200, 2400, 3600, 3600, 3600]
+    assert deaths.due("k") == at - 3600 + 600
+    deaths.passed(SIZE)
+    _die(deaths, at, "k")
+    assert deaths.due("k", can_count=False) == at + 600
+
+
 def test_of_several_it_counts_for_the_last_that_is_left() -> None:
     """The others got through since; the first death need not be repeated to be told."""
     deaths = _deaths()
