@@ -48,6 +48,10 @@ class TextKind:
     is_prose: bool
 
 
+PLAIN = TextKind((), is_prose=True)
+"""English prose, which every embedder takes."""
+
+
 def kind_of(text: str) -> TextKind:
     """The kind of a text; characters that make up less than a twentieth of it leave no trace."""
     counts: Counter[str] = Counter()

@@ -14,18 +14,22 @@ from consumer.pipeline.upload_state import Compared, PendingUnit
 from consumer.resilience.blame import Comparison
 
 
-def evidence_of(proof: Comparison, stage: Compared) -> str:
+def evidence_of(proof: Comparison, stage: Compared, *, of_kind: bool = False) -> str:
     """What a comparison rests on, for a reader at night.
 
     Args:
         proof: the pairs.
         stage: what they compared.
+        of_kind: whether controls of its kind failed as well, and these are plain texts.
     """
     own, controls = proof.own_failures, proof.controls
     if not own:
         return f"its text went through the first time ({stage.value})"
     passed = f"{controls.attempts - controls.failures} of {controls.attempts}"
-    if stage is Compared.EMBEDDING:
+    if of_kind:
+        others = f"control texts of its characters failed too and {passed} plain texts passed"
+        what = "requests with its text"
+    elif stage is Compared.EMBEDDING:
         others, what = f"{passed} control texts of its length passed", "requests with its text"
     else:
         others, what = f"the workspace took {passed} test documents of its length", "uploads of it"
@@ -56,7 +60,7 @@ def message_of(pending: PendingUnit, failure: Failure, proof: Comparison) -> str
         failure: its last one.
         proof: why it is to blame.
     """
-    evidence = evidence_of(proof, pending.stage)
+    evidence = evidence_of(proof, pending.stage, of_kind=proof is pending.of_kind)
     if proof.by_intermediary == proof.own_failures:
         return (
             f"{evidence}: look for a rule of a firewall or proxy that blocks it;"

@@ -7,6 +7,8 @@ What is always true:
   lasts shorter is no proof. Between two pairs its document stands aside.
 - While controls pass and its own text does not, nothing else of it is uploaded. Where controls
   fail, it is tried again like any other: it may be an outage that only texts of its length meet.
+- Where controls of its kind fail as well, plain texts tell whether it is the kind, over hours
+  (`refused_kinds`).
 - What many documents of a size share is an outage (`resilience.lengths`): none is given up. While
   controls of a length fail one after the other, texts so long wait, and one of them is tried.
 - While the fuse is blown no unit is given up.
@@ -28,6 +30,7 @@ from consumer.pipeline.evidence import evidence_of, message_of
 from consumer.pipeline.gates import Gates
 from consumer.pipeline.poison_probe import CutShort, NoTurn, PoisonProbe, Suspect
 from consumer.pipeline.ports import Storage
+from consumer.pipeline.refused_kinds import PAUSE, SPREAD, RefusedKinds
 from consumer.pipeline.upload_state import Compared, PendingUnit, UploadState
 from consumer.resilience.blame import Comparison
 from consumer.resilience.lengths import Lengths
@@ -78,6 +81,7 @@ class GivingUp:
         self._gates = gates
         self._poison_probe = poison_probe
         self._lengths = lengths
+        self._refused_kinds = RefusedKinds(poison_probe, clock)
         self._attempts = attempts
         self._recovery = recovery
         self._clock = clock
@@ -184,8 +188,12 @@ class GivingUp:
         length = len(pending.unit.text)
         self._lengths.failing(work.document, length)
         before = (pending.comparison or Comparison(now)).going_on(now)
+        suspect = Suspect(work.slug, pending.unit.text, work.right, work.trace_id)
+        plain_passed = False
         try:
-            after = await self._pair(pending, work, before)
+            after = await self._pair(pending, suspect, before)
+            if after is not None and pending.stage is Compared.EMBEDDING:
+                plain_passed = await self._refused_kinds.compare(pending, suspect, after)
         except NoTurn:
             pending.comparison, pending.due = before, self._in(self._recovery / _PAIRS)
             return UnitStep.WAIT
@@ -195,14 +203,15 @@ class GivingUp:
             self._acquit(pending, work, before)
             return UnitStep.TRY
         if pending.stage is Compared.EMBEDDING:  # otherwise it may be the workspace
-            self._lengths.control(length, failed=after.failed_in_a_row > 0)
+            self._lengths.control(length, failed=after.failed_in_a_row > 0 and not plain_passed)
         pending.comparison = after
+        if plain_passed and pending.of_kind is not None:
+            return self._judge_kind(pending, work, pending.of_kind)
         return self._judge(pending, work, after)
 
     async def _pair(
-        self, pending: PendingUnit, work: UploadState, before: Comparison
+        self, pending: PendingUnit, suspect: Suspect, before: Comparison
     ) -> Comparison | None:
-        suspect = Suspect(work.slug, pending.unit.text, work.right, work.trace_id)
         if pending.stage is Compared.EMBEDDING:
             return await self._poison_probe.embedding(suspect, before)
         if pending.stage is Compared.STORING or pending.failure is None:
@@ -211,7 +220,7 @@ class GivingUp:
 
     def _acquit(self, pending: PendingUnit, work: UploadState, before: Comparison) -> None:
         self._tell(pending, work, "acquitted", before)
-        pending.stage, pending.comparison = pending.stage.next, None
+        pending.stage, pending.comparison, pending.of_kind = pending.stage.next, None, None
         pending.due = float("-inf")
 
     def _judge(self, pending: PendingUnit, work: UploadState, after: Comparison) -> UnitStep:
@@ -232,6 +241,14 @@ class GivingUp:
         if self._shares_its_length(pending, work):
             return UnitStep.WAIT
         self._give_up(pending, work, after)
+        return UnitStep.GIVE_UP
+
+    def _judge_kind(self, pending: PendingUnit, work: UploadState, found: Comparison) -> UnitStep:
+        pending.due = self._in(PAUSE * self._recovery)
+        is_proven = found.blames(self._clock(), SPREAD * self._recovery)
+        if not is_proven or self._shares_its_length(pending, work):
+            return UnitStep.WAIT
+        self._give_up(pending, work, found)
         return UnitStep.GIVE_UP
 
     def _shares_its_length(self, pending: PendingUnit, work: UploadState) -> bool:
@@ -275,7 +292,7 @@ class GivingUp:
             verdict=verdict,
             attempts=pending.attempts,
             characters=len(pending.unit.text),
-            evidence=evidence_of(proof, pending.stage),
+            evidence=evidence_of(proof, pending.stage, of_kind=proof is pending.of_kind),
             seconds=round(self._clock() - proof.since),
         )
 
