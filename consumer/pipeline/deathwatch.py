@@ -28,7 +28,7 @@ import structlog
 from consumer.model.death_count import DeathCount
 from consumer.model.fault import Failure
 from consumer.model.names import Identity, TraceId
-from consumer.pipeline.control_text import control_text, kind_of
+from consumer.pipeline.control_text import PLAIN, control_text, kind_of
 from consumer.pipeline.evidence import deaths_evidence_of
 from consumer.pipeline.gates import Gates
 from consumer.pipeline.others import Others
@@ -301,7 +301,9 @@ class Deathwatch:
 
     async def _send_control(self, unit: WatchedUnit, right: RightToWork, trace_id: TraceId) -> None:
         size = self._deaths.control_size(unit.name)
-        text = control_text(size, kind_of(unit.text), self._rng.randrange(_VARIANTS))
+        # An embedder that takes no text of its kind would let it kill for ever.
+        kind = PLAIN if self._deaths.has_failed_control(unit.name) else kind_of(unit.text)
+        text = control_text(size, kind, self._rng.randrange(_VARIANTS))
 
         async def control() -> None:
             await self._storage.store_control(unit.slug, text, trace_id=trace_id, check=right.check)

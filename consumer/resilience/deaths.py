@@ -18,8 +18,9 @@ that dies for another reason looks the same to whoever is uploading. What is cou
    That is one whose suspects all got through, or one that met nothing of ours.
 6. After each death the unit waits longer, after the third ten minutes. The fifth comes half an
    hour after the first at the earliest. Then it *falls*: it is not sent a sixth time.
-7. While other instances keep its deaths from counting it can't fall. From the sixth on its pauses
-   double, up to an hour: what it shows is shown, and it is tried only for what may be mended.
+7. While other instances keep its deaths from counting, or no control gets through, it can't fall.
+   From the sixth such death on its pauses double, up to an hour: what it shows is shown, and it is
+   tried only for what may be mended.
 
 It knows no I/O; epoch seconds are handed in, because counts are kept over restarts.
 """
@@ -74,6 +75,7 @@ class _DeathSuspect:
         shared: the first death, which had other suspects, while nobody knows whose it is.
         seen: deaths that it was a suspect of, whether or not they counted.
         uncounted: the last ones of these, in a row, that other instances kept from counting.
+        without_control: the last ones, in a row, before which no control got through.
         goes_alone: whether it is uploaded alone (rule 3).
         last: of the last one, epoch seconds.
         has_control: whether a control got through since.
@@ -86,6 +88,7 @@ class _DeathSuspect:
     shared: float | None = None
     seen: int = 0
     uncounted: int = 0
+    without_control: int = 0
     goes_alone: bool = True
     last: float = -math.inf
     has_control: bool = False
@@ -181,8 +184,8 @@ class Deaths:
         if suspect is None:
             return -math.inf
         due = self._own_due(suspect)
-        if not can_count:
-            due = max(due, suspect.last + self._rules.pause_uncounted(suspect.uncounted))
+        uncounted = max(0 if can_count else suspect.uncounted, suspect.without_control)
+        due = max(due, suspect.last + self._rules.pause_uncounted(uncounted))
         return max(due, self._control_due) if self.needs_control(name) else due
 
     def _own_due(self, suspect: _DeathSuspect) -> float:
@@ -204,10 +207,19 @@ class Deaths:
         )
 
     def control_size(self, name: str) -> int:
-        """How long a control has to be: for all suspects at once, unless that was deadly."""
-        own = self._suspects[name].size if name in self._suspects else 0
+        """How long a control has to be: for all suspects at once, unless that failed or was deadly.
+
+        One that is too long for an embedder short of tokens would keep short ones from counting.
+        """
+        suspect = self._suspects.get(name, _DeathSuspect(0))
         every = (each.size for each in self._suspects.values() if not each.has_control)
-        return own if self._controls_died else max(every, default=own)
+        has_failed = self._controls_died or suspect.controls_failed
+        return suspect.size if has_failed else max(every, default=suspect.size)
+
+    def has_failed_control(self, name: str) -> bool:
+        """Whether the last control for a unit failed, though the server did not die of it."""
+        suspect = self._suspects.get(name)
+        return suspect is not None and suspect.controls_failed > 0
 
     def goes_alone(self, name: str) -> bool:
         """Whether nothing else may be under way beside a unit's upload."""
@@ -338,7 +350,9 @@ class Deaths:
 
     def _note(self, name: str, size: int, death: _Death) -> None:
         suspect = self._suspects.setdefault(name, _DeathSuspect(size))
-        if suspect.seen and not suspect.has_control:
+        is_without = suspect.seen > 0 and not suspect.has_control
+        suspect.without_control = suspect.without_control + 1 if is_without else 0
+        if is_without:
             suspect.count = suspect.shared = None
             for former in self._deaths:
                 former.counts &= former is death or name not in former.left

@@ -190,6 +190,39 @@ def test_a_chunk_that_kills_late_is_found_too(front: str, seconds: float) -> Non
     run()
 
 
+@virtually
+async def test_a_killer_whose_controls_are_refused_for_their_kind_falls_too() -> None:
+    """Plain controls of its length get through instead; it killed three times an hour, for ever."""
+    async with world() as w:
+        letters = [chr(0xE01 + n) for n in range(46)]
+        w.sim.faults.embedder_poison = letters
+        _kills_by(w, "bare")
+        w.publish(event("a", ["one", f"a text {KILLER}, {''.join(letters) * 5}", "three"]))
+        await w.settled(within=HOUR)
+
+        assert len(_kills(w)) <= MOST_KILLS
+        assert "AnythingLLM died 5 times" in _only_error(w)
+
+
+@virtually
+async def test_a_killer_is_found_while_the_embedder_refuses_what_is_long() -> None:
+    """Long ones wait for its end and kill ever less often; short ones need no long controls."""
+    async with world() as w:
+        w.sim.faults.embedder_longest = 3_000
+        _kills_by(w, "bare")
+        for id, length in (("short", 20), ("long", 6_000)):
+            w.publish(event(id, ["one", f"a text {KILLER}, {'in words ' * (length // 9)}"]))
+        await w.idle(4 * HOUR)
+        assert w.statuses() == {"partial": 1}
+        kills = _kills(w)
+        assert len(kills) <= 3 * MOST_KILLS
+        assert kills[-1] - kills[-2] > HOUR / 2
+        w.sim.faults.embedder_longest = 0
+        await w.settled(within=2 * HOUR)
+
+        assert w.statuses() == {"partial": 2}
+
+
 BETWEEN: dict[str, dict[str, Any]] = {
     "429": {"kind": "status", "status": 429},
     "401": {"kind": "status", "status": 401},

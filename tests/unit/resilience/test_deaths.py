@@ -369,3 +369,31 @@ def test_one_control_serves_all_suspects_unless_the_server_dies_of_it() -> None:
     deaths.control_died(1_000, 5.0)
 
     assert deaths.control_size("short") == 10
+
+
+def test_after_a_control_that_failed_each_suspect_has_one_of_its_own_length() -> None:
+    """One that is too long for an embedder short of tokens would keep short killers killing."""
+    deaths = _deaths()
+    for name, size in (("short", 10), ("long", 1_000)):
+        deaths.begun(name, size)
+        deaths.cut_off(name, 0.0, 1)
+    deaths.died(0.0, is_known=True)
+    assert not deaths.has_failed_control("short")
+    deaths.control_failed("short")
+
+    assert deaths.has_failed_control("short")
+    assert (deaths.control_size("short"), deaths.control_size("long")) == (10, 1_000)
+
+
+def test_deaths_without_controls_come_ever_less_often() -> None:
+    """They count for nothing, and a server is not to be killed three times an hour for ever."""
+    deaths, at, waits = _deaths(), 0.0, []
+    for _ in range(10):
+        _die(deaths, at, "k")
+        for _ in range(10):
+            deaths.control_failed("k")
+        waits.append(deaths.due("k") - at)
+        at += waits[-1]
+
+    assert waits[-4:] == [1200.0, 2400.0, 3600.0, 3600.0]
+    assert not deaths.falls("k")
