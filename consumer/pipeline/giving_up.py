@@ -85,7 +85,7 @@ class GivingUp:
         self._attempts = attempts
         self._recovery = recovery
         self._clock = clock
-        self._is_held = False  # by its length, some text
+        self._is_length_held = False  # of some text
 
     def attempts_of(self, pending: PendingUnit) -> int:
         """How many attempts a unit has in this round: one that is judged has one."""
@@ -177,9 +177,15 @@ class GivingUp:
 
     def due_in(self, work: UploadState) -> float | None:
         """Seconds until a unit is to be compared again; None where none is."""
-        now = self._clock()
-        dues = [each.due for each in work.pending if each.due > now and not each.given_up]
-        return min(dues) - now if dues else None
+        dues = [each.due for each in work.pending if self._is_held(each)]
+        return min(dues) - self._clock() if dues else None
+
+    def not_held(self, work: UploadState) -> list[PendingUnit]:
+        """The units that the next round tries again, whenever that is."""
+        return [each for each in work.pending if not self._is_held(each)]
+
+    def _is_held(self, pending: PendingUnit) -> bool:
+        return pending.due > self._clock() and not pending.given_up
 
     async def _compare(self, pending: PendingUnit, work: UploadState) -> UnitStep:
         now = self._clock()
@@ -259,7 +265,7 @@ class GivingUp:
             # Where shorter texts pass, it is known what is wrong: the fuse need not stop those.
             work.used_up = work.used_up or not longest
             pending.due = self._in(self._recovery)
-            if not self._is_held:
+            if not self._is_length_held:
                 log.error(
                     "length.held",
                     workspace=work.slug,
@@ -270,7 +276,7 @@ class GivingUp:
                     what_to_do="see AnythingLLM's log and the limits of its embedder. Where the"
                     " texts are truly bad, a restart with FUSE_SHARE=0 dead-letters them",
                 )
-        self._is_held = is_held
+        self._is_length_held = is_held
         return is_held
 
     def _give_up(self, pending: PendingUnit, work: UploadState, proof: Comparison) -> None:

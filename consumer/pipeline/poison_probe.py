@@ -186,24 +186,17 @@ class PoisonProbe:
     ) -> Failure | None:
         def counts(failure: Failure) -> bool:
             # A row of poison documents must not look like an outage; a dead embedder must.
-            return not is_own or not may_be_its_own(failure)
+            return not is_own or not failure.may_be_its_texts
 
         try:
             await self._slots.send(suspect.slug, request, suspect.right, counts=counts)
         except Failure as failure:
             if failure.pending or failure.fault is Fault.BUSY:
                 raise CutShort from failure
-            if is_own and not may_be_its_own(failure):
+            if is_own and not failure.may_be_its_texts:
                 raise CutShort from failure
             return failure
         return None
-
-
-def may_be_its_own(failure: Failure) -> bool:
-    """Whether a text may be to blame for it: the server's answer, silence, or an intermediary's."""
-    if failure.pending:
-        return False
-    return failure.fault.is_counted or (failure.fault is Fault.THEIRS and failure.by_intermediary)
 
 
 def _with_own(comparison: Comparison, failure: Failure) -> Comparison:

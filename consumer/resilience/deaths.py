@@ -32,73 +32,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from consumer.model.death_count import DeathCount
+from consumer.resilience.death_suspect import DeathRules, DeathSuspect, with_one
 
 _MOST_DEATHS = 100  # remembered; what is older explains nothing any more
-_FEW = 8  # suspects of one death that go alone at once
-_MOST_CONTROLS = 10  # that fail in a row; then the unit is sent without, and counts anew
 _KEPT_AWAY = 3  # uploads in a row; a proxy that answers once for a killer must not clear it
-
-
-@dataclass(frozen=True, slots=True)
-class DeathRules:
-    """When a unit falls, and how long it waits before.
-
-    Args:
-        count: deaths that it falls with.
-        spread: seconds from the first to the last of them, at least.
-        pauses: seconds to wait after the first death, the second, and so on.
-        longest: pause in seconds where deaths can't count (rule 7).
-    """
-
-    count: int = 5
-    spread: float = 1800.0
-    pauses: tuple[float, ...] = (10.0, 60.0, 600.0)
-    longest: float = 3600.0
-
-    def pause(self, deaths: int) -> float:
-        """Seconds to wait after so many."""
-        return self.pauses[min(deaths, len(self.pauses)) - 1] if deaths > 0 else 0.0
-
-    def pause_uncounted(self, deaths: int) -> float:
-        """Seconds to wait after so many in a row that could not count; 0: no longer than usual."""
-        beyond = min(deaths - self.count, _MOST_DEATHS)
-        return min(self.pause(deaths) * 2.0**beyond, self.longest) if beyond > 0 else 0.0
-
-
-@dataclass(slots=True)
-class _DeathSuspect:
-    """A suspect of a death: a unit that it may be of.
-
-    Args:
-        size: of its text, UTF-16 units.
-        count: deaths that are proven to be its own.
-        shared: the first death, which had other suspects, while nobody knows whose it is.
-        seen: deaths that it was a suspect of, whether or not they counted.
-        uncounted: the last ones of these, in a row, that other instances kept from counting.
-        without_control: the last ones, in a row, before which no control got through.
-        goes_alone: whether it is uploaded alone (rule 3).
-        last: of the last one, epoch seconds.
-        has_control: whether a control got through since.
-        controls_failed: in a row.
-        kept_away: uploads since that something between us and the server answered, or cut off.
-    """
-
-    size: int
-    count: DeathCount | None = None
-    shared: float | None = None
-    seen: int = 0
-    uncounted: int = 0
-    without_control: int = 0
-    goes_alone: bool = True
-    last: float = -math.inf
-    has_control: bool = False
-    controls_failed: int = 0
-    kept_away: int = 0
-
-    @property
-    def with_shared(self) -> DeathCount | None:
-        """Its deaths, if the shared one is its own."""
-        return self.count if self.shared is None else _with_one(self.count, self.shared)
 
 
 @dataclass(slots=True, eq=False)
@@ -125,7 +62,7 @@ class Deaths:
         self._rules = rules
         self._sizes: dict[str, int] = {}  # of what is under way
         self._in_doubt: dict[str, tuple[int, float]] = {}  # size, and until when
-        self._suspects: dict[str, _DeathSuspect] = {}
+        self._suspects: dict[str, DeathSuspect] = {}
         self._deaths: list[_Death] = []
         self._controls_died = 0  # in a row
         self._deadly_size = 0  # of the shortest of them
@@ -183,35 +120,20 @@ class Deaths:
         suspect = self._suspects.get(name)
         if suspect is None:
             return -math.inf
-        due = self._own_due(suspect)
-        uncounted = max(0 if can_count else suspect.uncounted, suspect.without_control)
-        due = max(due, suspect.last + self._rules.pause_uncounted(uncounted))
-        return max(due, self._control_due) if self.needs_control(name) else due
-
-    def _own_due(self, suspect: _DeathSuspect) -> float:
-        rules, count = self._rules, suspect.with_shared
-        if count is None or suspect.count is None:
-            # Many may be suspects of one death: the first time they need not wait.
-            return suspect.last + rules.pause(suspect.seen - 1)
-        # Also those that do not count make it wait: they are kills all the same.
-        due = suspect.last + rules.pause(max(count.count, suspect.seen))
-        return max(due, count.first + rules.spread) if count.count >= rules.count - 1 else due
+        due = suspect.due(self._rules, can_count=can_count)
+        return max(due, self._control_due) if suspect.needs_control else due
 
     def needs_control(self, name: str) -> bool:
         """Whether a control has to get through before the unit is uploaded again."""
         suspect = self._suspects.get(name)
-        return (
-            suspect is not None
-            and not suspect.has_control
-            and suspect.controls_failed < _MOST_CONTROLS
-        )
+        return suspect is not None and suspect.needs_control
 
     def control_size(self, name: str) -> int:
         """How long a control has to be: for all suspects at once, unless that failed or was deadly.
 
         One that is too long for an embedder short of tokens would keep short ones from counting.
         """
-        suspect = self._suspects.get(name, _DeathSuspect(0))
+        suspect = self._suspects.get(name, DeathSuspect(0))
         every = (each.size for each in self._suspects.values() if not each.has_control)
         has_failed = self._controls_died or suspect.controls_failed
         return suspect.size if has_failed else max(every, default=suspect.size)
@@ -235,7 +157,7 @@ class Deaths:
 
     def resumed(self, name: str, size: int, before: DeathCount) -> None:
         """Note what a former owner of a unit's partition knew of it."""
-        known = _DeathSuspect(size, before, seen=before.count, last=before.last)
+        known = DeathSuspect(size, before, seen=before.count, last=before.last)
         self._suspects.setdefault(name, known)
 
     def begun(self, name: str, size: int) -> None:
@@ -349,19 +271,13 @@ class Deaths:
         self._deaths = [death for death in self._deaths if name not in death.left]
 
     def _note(self, name: str, size: int, death: _Death) -> None:
-        suspect = self._suspects.setdefault(name, _DeathSuspect(size))
-        is_without = suspect.seen > 0 and not suspect.has_control
-        suspect.without_control = suspect.without_control + 1 if is_without else 0
-        if is_without:
-            suspect.count = suspect.shared = None
+        suspect = self._suspects.setdefault(name, DeathSuspect(size))
+        if suspect.begins_anew:
             for former in self._deaths:
                 former.counts &= former is death or name not in former.left
-        if not suspect.seen and death.counts and len(death.left) > 1:
-            suspect.shared = death.at
-        suspect.seen, suspect.last = suspect.seen + 1, death.at
-        suspect.uncounted = 0 if death.is_known else suspect.uncounted + 1
-        suspect.goes_alone = suspect.seen > 1 or len(death.left) <= _FEW
-        suspect.has_control, suspect.controls_failed, suspect.kept_away = False, 0, 0
+        suspect.met(
+            death.at, counts=death.counts, suspects=len(death.left), is_known=death.is_known
+        )
 
     def _explain(self) -> None:
         """Count what has one suspect left, and begin anew where none is (rules 3 and 5)."""
@@ -379,10 +295,6 @@ class Deaths:
     def _count(self, name: str, death: _Death) -> None:
         death.counts = False
         suspect = self._suspects[name]
-        suspect.count = _with_one(suspect.count, death.at)
+        suspect.count = with_one(suspect.count, death.at)
         if suspect.shared == death.at:
             suspect.shared = None
-
-
-def _with_one(count: DeathCount | None, at: float) -> DeathCount:
-    return DeathCount(1, at, at) if count is None else count.with_one(at)

@@ -7,7 +7,8 @@ import math
 import pytest
 
 from consumer.model.death_count import DeathCount
-from consumer.resilience.deaths import DeathRules, Deaths
+from consumer.resilience.death_suspect import DeathRules
+from consumer.resilience.deaths import Deaths
 
 SIZE = 100
 HALF_HOUR = 1800.0
