@@ -26,13 +26,13 @@ def evidence_of(proof: Comparison, stage: Compared, *, of_kind: bool = False) ->
     if not own:
         return f"its text went through the first time ({stage.value})"
     passed = f"{controls.attempts - controls.failures} of {controls.attempts}"
+    what = "requests with its text" if stage is Compared.EMBEDDING else "uploads of it"
     if of_kind:
         others = f"control texts of its characters failed too and {passed} plain texts passed"
-        what = "requests with its text"
     elif stage is Compared.EMBEDDING:
-        others, what = f"{passed} control texts of its length passed", "requests with its text"
+        others = f"{passed} control texts of its length passed"
     else:
-        others, what = f"the workspace took {passed} test documents of its length", "uploads of it"
+        others = f"the workspace took {passed} test documents of its length"
     all_own = f"{own} of {own} {what}"
     if proof.by_intermediary == own > 0:
         return f"something between us and AnythingLLM answers for it ({all_own}) while {others}"

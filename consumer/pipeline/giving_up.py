@@ -198,7 +198,7 @@ class GivingUp:
         plain_passed = False
         try:
             after = await self._pair(pending, suspect, before)
-            if after is not None and pending.stage is Compared.EMBEDDING:
+            if after is not None:
                 plain_passed = await self._refused_kinds.compare(pending, suspect, after)
         except NoTurn:
             pending.comparison, pending.due = before, self._in(self._recovery / _PAIRS)

@@ -9,7 +9,7 @@ alternation would blame whoever is always second. Three calls can be compared (`
 - Uploading, where that goes well too: a chunk's own upload failed, and one or two controls at
   random are stored.
 
-Where controls of its kind fail as well, one or two plain texts are embedded beside it
+Where controls of its kind fail as well, one or two plain texts are embedded, or stored, beside it
 (`consumer.pipeline.refused_kinds`).
 
 What a pair shows is counted in a `Comparison`. What is always true:
@@ -114,8 +114,10 @@ class PoisonProbe:
             suspect, so_far, self._store, lambda: self._control(suspect.text)
         )
 
-    async def plain(self, suspect: Suspect, so_far: Comparison) -> Comparison:
-        """Embed plain texts that cost as much as its own, beside one that failed (as `uploading`).
+    async def plain(
+        self, suspect: Suspect, so_far: Comparison, *, stored: bool = False
+    ) -> Comparison:
+        """Embed, or store, plain texts that cost as much as its own, which failed (`uploading`).
 
         Raises:
             NoTurn: see there.
@@ -127,7 +129,7 @@ class PoisonProbe:
         def plain() -> str:
             return control_text(length, PLAIN, self._rng.randrange(_VARIANTS))
 
-        return await self._controls(suspect, so_far, self._embed, plain)
+        return await self._controls(suspect, so_far, self._store if stored else self._embed, plain)
 
     async def _controls(
         self, suspect: Suspect, so_far: Comparison, ask: _Ask, made: Callable[[], str]

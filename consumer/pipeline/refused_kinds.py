@@ -1,9 +1,9 @@
-"""Refused kinds: a text whose controls fail as well may be of a kind that the embedder never takes.
+"""Refused kinds: a text whose controls fail as well may be of a kind that is never taken.
 
-A language that it does not know, or nothing but signs: controls are of the same characters, so they
-fail too, and by them nobody can tell that from an outage. Then plain English texts are embedded
-beside it, longer than its own: one of its characters may cost as much as four of theirs. What is
-always true:
+A language that the embedder does not know, or signs that a firewall dislikes: controls are of the
+same characters, so they fail too, and by them nobody can tell that from an outage. Then plain
+English texts are embedded, or stored as test documents, beside it. They are longer than its own:
+one of its characters may cost as much as four of theirs. What is always true:
 
 - An outage of everything fails those as well, and one of long or costly texts does: nobody falls.
 - An outage of one kind alone looks like this too. So a text falls only after `SPREAD` recovery
@@ -57,11 +57,13 @@ class RefusedKinds:
         """
         if not pair.failed_in_a_row:
             pending.of_kind = None
-        if pair.failed_in_a_row < 2 or kind_of(suspect.text).is_prose:
+        is_upload = pending.stage is Compared.UPLOADING  # controls of its kind could be stored
+        if is_upload or pair.failed_in_a_row < 2 or kind_of(suspect.text).is_prose:
             return False
         now = self._clock()
         before = (pending.of_kind or Comparison(now)).going_on(now).with_last_own_of(pair)
-        pending.of_kind = found = await self._poison_probe.plain(suspect, before)
+        stored = pending.stage is Compared.STORING
+        pending.of_kind = found = await self._poison_probe.plain(suspect, before, stored=stored)
         if found.is_alone:
             self._tell(pending, suspect, found)
         return found.is_alone
@@ -74,10 +76,11 @@ class RefusedKinds:
             chunk_ids=[chunk.id for chunk in pending.unit.chunks],
             workspace=suspect.slug,
             characters=len(suspect.text),
-            evidence=evidence_of(found, Compared.EMBEDDING, of_kind=True),
+            evidence=evidence_of(found, pending.stage, of_kind=True),
             seconds=round(self._clock() - found.since),
             consequence=f"it waits aside and is tried every {PAUSE:.0f} recovery periods; after"
             f" {SPREAD:.0f} of them like this it is dead-lettered. All others go on",
-            what_to_do="see whether the embedder takes texts of this language, or of these signs."
+            what_to_do="see whether the embedder, and a firewall before AnythingLLM, take texts of"
+            " this language, or with such signs."
             " To end it now publish the document without this chunk, or a tombstone",
         )

@@ -62,6 +62,29 @@ def test_a_text_of_a_kind_that_is_never_taken_falls_after_six_hours(
     run()
 
 
+@pytest.mark.parametrize("path", ["*", "*/raw-text"])
+@pytest.mark.parametrize(("signs", "within"), [("--", 300), ("../", 300), (";", 7 * HOUR)])
+def test_signs_that_a_firewall_dislikes_are_no_outage(signs: str, within: float, path: str) -> None:
+    """Those in a row stand in no control. One of them stands in each, and then plain ones tell."""
+
+    @virtually
+    async def run() -> None:
+        async with world() as w:
+            w.sim.faults.latency = 0.05
+            w.publish(event("before", ["up"]))
+            await w.settled()
+            w.sim.faults.add("html", path=path, contains=signs)
+            w.publish(event("a", ["one", "for (x, y) in z: a.b(c); {} " * 40 + signs]))
+            await w.settled(within=within)
+
+            assert w.statuses() == {"succeeded": 1, "partial": 1}
+            (letter,) = w.letters
+            message = letter["__connect.errors.exception.message"]
+            assert "something between us and AnythingLLM answers for it" in message
+
+    run()
+
+
 @pytest.mark.parametrize("shape", [_refused, _blocked])
 def test_five_hours_in_which_a_kind_is_refused_cost_nobody_anything(
     shape: Callable[[Faults], None],

@@ -16,7 +16,7 @@ from consumer.pipeline.poison_probe import CutShort, PoisonProbe, Suspect
 from consumer.pipeline.refused_kinds import RefusedKinds
 from consumer.pipeline.request_slots import RequestSlots
 from consumer.pipeline.right_to_work import AssignmentRight
-from consumer.pipeline.upload_state import PendingUnit
+from consumer.pipeline.upload_state import Compared, PendingUnit
 from consumer.pipeline.watched_unit import watched
 from consumer.resilience.blame import Comparison, Tally
 from consumer.resilience.fence import Fence
@@ -79,6 +79,20 @@ async def test_one_control_that_fails_is_chance(row: int) -> None:
     scene = Scene()
     assert not await scene.compare(Comparison(0.0, 1, 0, 0, Tally(1, row), failed_in_a_row=row))
     assert scene.sent() == []
+
+
+@pytest.mark.parametrize(
+    ("stage", "stored"),
+    [(Compared.EMBEDDING, False), (Compared.STORING, True), (Compared.UPLOADING, None)],
+)
+async def test_plain_texts_go_the_way_that_is_compared(
+    stage: Compared, stored: bool | None
+) -> None:
+    """What refuses the kind may stand before uploads only; one whose controls passed is no kind."""
+    scene = Scene()
+    scene.pending.stage = stage
+    assert await scene.compare() is (stored is not None)
+    assert (len(scene.storage.controls) > 0) is (stored is True)
 
 
 async def test_a_control_of_its_kind_that_passes_ends_the_comparison() -> None:
