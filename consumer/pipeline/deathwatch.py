@@ -285,9 +285,9 @@ class Deathwatch:
 
         401 or 429 say nothing: they would clear a killer that meets them between two kills.
         """
-        if failure.by_intermediary or failure.cut_off:
+        if failure.by_intermediary or failure.ambiguous:
             self._deaths.kept_away(unit.name)
-        elif failure.fault.is_counted and not failure.ambiguous:
+        elif failure.fault.is_counted:
             self._deaths.got_through(unit.name)  # refused or not stored
 
     async def _control(self, unit: WatchedUnit, right: RightToWork, trace_id: TraceId) -> None:

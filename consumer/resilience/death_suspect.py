@@ -57,7 +57,7 @@ class DeathSuspect:
         last: of the last one, epoch seconds.
         has_control: whether a control got through since.
         controls_failed: in a row.
-        kept_away: uploads since that something between us and the server answered, or cut off.
+        kept_away: uploads since that a server that lives did not answer.
     """
 
     size: int

@@ -239,7 +239,7 @@ class Deaths:
             suspect.controls_failed += 1
 
     def kept_away(self, name: str) -> None:
-        """Note that something between us and the server answered for a unit, or cut it off.
+        """Note that the server lives, and that it did not answer: another did, or nobody.
 
         Once, that says nothing of what the server would do. Again and again, while the server
         lives, it says that it dies of something else. Otherwise a unit that a firewall blocks, and

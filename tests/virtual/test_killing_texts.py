@@ -281,8 +281,18 @@ async def test_texts_that_kill_are_poison_and_are_blocked_disturb_nobody() -> No
             assert why in _only_error(w)
 
 
-@pytest.mark.parametrize("kind", ["html", "reset"])
-def test_a_blocked_text_that_met_two_restarts_does_not_wait_for_ever(kind: str) -> None:
+NEVER_ANSWERED: dict[str, dict[str, Any]] = {
+    "a web page": {"kind": "html"},
+    "cut off": {"kind": "reset"},
+    "504": {"kind": "status", "status": 504, "seconds": 60},
+}
+
+
+@pytest.mark.parametrize("restarts", [1, 2])
+@pytest.mark.parametrize("answer", NEVER_ANSWERED)
+def test_a_text_that_is_never_answered_and_met_restarts_does_not_wait_for_ever(
+    answer: str, restarts: int
+) -> None:
     """It was a suspect, and nothing that says more of it would ever have come."""
 
     @virtually
@@ -293,13 +303,14 @@ def test_a_blocked_text_that_met_two_restarts_does_not_wait_for_ever(kind: str) 
             await w.settled()
             w.sim.faults.add("hold", path="*/raw-text", contains="blocked")
             w.publish(event("a", ["one", "blocked", "three"]))
-            for _ in range(2):
+            for _ in range(restarts):
                 await w.idle(100)
                 w.sim.kill(SECONDS)
+            await w.idle(SECONDS / 2)
             w.sim.faults.clear()
             w.sim.faults.latency = 0.05
-            w.sim.faults.add(kind, path="*/raw-text", contains="blocked")
-            await w.settled(within=HOUR)
+            w.sim.faults.add(**NEVER_ANSWERED[answer], path="*/raw-text", contains="blocked")
+            await w.settled(within=2 * HOUR)
 
             assert w.statuses() == {"succeeded": 1, "partial": 1}
             assert "died" not in _only_error(w)
