@@ -38,8 +38,8 @@ from consumer.resilience.lengths import Lengths
 log = structlog.get_logger(__name__)
 
 _AMBIGUOUS_ROUNDS = 2  # times the attempts; each lasts until its upload can no longer take effect
-_AT_ONCE_SECONDS = 10.0  # a firewall's answer; one that comes later is a gateway's that lost it,
-_LATE = 30.0  # recovery periods long: a server that restarts for half an hour compares nobody
+_AT_ONCE_SECONDS = 10.0  # a firewall's answer; one that comes later is a gateway's that lost it
+_LATE = 30.0  # recovery periods; what is answered late for so long is blocked by a slow firewall
 _BLOCKED_ROUNDS = 2  # a gateway that restarts answers once for what was under way
 _SPREAD = 3.0  # recovery periods between the first and the last pair
 _PAIRS = 4.0  # a recovery period
