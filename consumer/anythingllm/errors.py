@@ -163,7 +163,7 @@ _STATUSES: dict[int, _Row] = {
     429: _Row(AnythingLLMRateLimitError, Fault.BUSY),
     502: _Row(AnythingLLMServerError, Fault.THEIRS, _PROXY),
     503: _Row(AnythingLLMServerError, Fault.THEIRS, "AnythingLLM is not available"),
-    504: _Row(AnythingLLMServerError, Fault.THEIRS, _IMPATIENT),
+    504: _Row(AnythingLLMServerError, Fault.UNCLEAR, _IMPATIENT),
 }
 _HINTS: dict[int, str] = {
     **dict.fromkeys((408, 499, 524), _IMPATIENT),
@@ -214,6 +214,7 @@ def failure_of(
     leave_in_doubt(failure, row_of(status, reason, is_own=is_own), changes=changes)
     failure.by_intermediary = by_intermediary
     failure.not_there = failure.cut_off = may_be_gone(status)
+    failure.unanswered = status in _WOULD_NOT_WAIT
     if isinstance(failure, AnythingLLMServerError):
         failure.stale_collector = reason == COLLECTOR_STALE
     return failure

@@ -51,7 +51,8 @@ from consumer.pipeline.settle import Address, Settler
 from consumer.pipeline.sweep import Sweep
 from consumer.pipeline.upload import Uploader
 from consumer.resilience.breaker import Breaker
-from consumer.resilience.deaths import DeathRules, Deaths
+from consumer.resilience.death_suspect import DeathRules
+from consumer.resilience.deaths import Deaths
 from consumer.resilience.fuse import Fuse, FuseRules
 from consumer.resilience.lengths import MANY, Lengths
 from consumer.resilience.retry import RetryPolicy

@@ -83,6 +83,13 @@ class Failure(Exception):
         self.workspace_gone = False
         self.left: tuple[str, ...] = ()
 
+    @property
+    def may_be_its_texts(self) -> bool:
+        """Whether what was sent may be to blame: by the server's answer, silence, or a proxy's."""
+        if self.pending:
+            return False
+        return self.fault.is_counted or (self.fault is Fault.THEIRS and self.by_intermediary)
+
     def without_past(self) -> Self:
         """The same without its traceback and causes.
 

@@ -8,6 +8,7 @@ again, and its document would keep its place in flight for hours.
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
@@ -92,16 +93,20 @@ class Backoff:
 
         Args:
             rounds: how many failed so far, this one included.
-            failures: of this round.
+            failures: of this round, of what is tried again in the next one.
             right: how to wait.
             slug: the workspace; None where it is about no single one.
             due: seconds until a text is to be compared again (`consumer.pipeline.giving_up`): the
-                work stands aside until then, whatever else it failed for.
+                work stands aside until then, or until what failed beside it is tried again.
         """
         if self._gates.holds(slug) and not _is_rest_without_end(failures):
             return  # the work waits at the gates, and no longer than it has to
         asked = [f.retry_after for f in failures if f.retry_after is not None]
-        delay = pause_of(self._policy, rounds, asked if due is None else [due], self._rng)
+        delay = math.inf
+        if failures or due is None:
+            delay = pause_of(self._policy, rounds, asked, self._rng)
+        if due is not None:
+            delay = min(delay, pause_of(self._policy, rounds, [due], self._rng))
         worst = failures[-1] if failures else None
         # What is only held, or compared later, was told when that began. Every second round less is
         # told: forty documents that wait for hours would write forty lines a minute.

@@ -3,13 +3,15 @@
 A short sentence passes where an embedder is out of tokens, or slow with long texts, and every long
 document beside it would look like poison. So a control is as heavy as its text: as many characters,
 of the same scripts. It never holds any of the text itself. It has letters, digits, common signs and
-blanks only: what is odd in a text may be what the embedder can't take.
+blanks only, and no two signs side by side: what is odd in a text may be what the embedder can't
+take, or what a firewall looks for (``--``, ``../``).
 
 No two variants are the same: a cache before the embedder would let a control pass in an outage.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,6 +30,7 @@ _ASCII: Mapping[str, str] = {
     "sign": ".,;:-()/",
     "blank": " ",
 }
+_SIGNS_IN_A_ROW = re.compile(f"[{re.escape(_ASCII['sign'])}]{{2,}}")
 _SENTENCE = (
     "a plain sentence that every embedder can embed says what it means and ends before long so the"
     " next one may begin where the first left off while nothing in it is new to anybody who reads"
@@ -46,6 +49,10 @@ class TextKind:
 
     shares: tuple[tuple[str, int], ...]
     is_prose: bool
+
+
+PLAIN = TextKind((), is_prose=True)
+"""English prose, which every embedder takes."""
 
 
 def kind_of(text: str) -> TextKind:
@@ -79,7 +86,12 @@ def _characters(noise: bytes, kind: TextKind) -> str:
     pools = pools or [_ASCII["small"]]
     picked = zip(noise[::2], noise[1::2], strict=True)
     characters = (_of(pools[which % len(pools)], byte) for which, byte in picked)
-    return "e" + "".join(characters)
+    return "e" + _SIGNS_IN_A_ROW.sub(_parted, "".join(characters))
+
+
+def _parted(signs: re.Match[str]) -> str:
+    """The same number of characters, where every other sign is a letter."""
+    return "".join(sign if n % 2 == 0 else "e" for n, sign in enumerate(signs[0]))
 
 
 def _of(pool: str, byte: int) -> str:

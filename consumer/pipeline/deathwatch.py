@@ -21,14 +21,15 @@ import math
 import random
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from datetime import datetime
 
 import structlog
 
 from consumer.model.death_count import DeathCount
 from consumer.model.fault import Failure
 from consumer.model.names import Identity, TraceId
-from consumer.pipeline.control_text import control_text, kind_of
+from consumer.pipeline.control_text import PLAIN, control_text, kind_of
+from consumer.pipeline.evidence import deaths_evidence_of
 from consumer.pipeline.gates import Gates
 from consumer.pipeline.others import Others
 from consumer.pipeline.ports import Delivery, RightToWork, Storage
@@ -43,8 +44,24 @@ _LOOK_SECONDS = 3.0  # between two looks while a suspect waits; restarts take lo
 _SILENCE_SECONDS = 180.0  # for what is under way to end; meanwhile nothing else begins
 _BREAK_SECONDS = 5.0  # until all connections to a dead server are broken
 _CONTROL_SECONDS = 60.0  # after a control that did not get through, or without silence
+_OTHERS_SECONDS = 600.0  # between two looks whether other instances are still there
 _MOST_NAMED = 20  # chunks in one line of the log
 _VARIANTS = 2**32
+
+_CONSEQUENCE = (
+    "these chunks are tried again, alone where they were few or it is their second death; after"
+    " three deaths of one it waits ten minutes, after five over half an hour it is dead-lettered"
+)
+_NEVER_COUNTED = (
+    "other instances have partitions, so nobody knows whose it was, and it counts for nothing:"
+    " these chunks are tried again, alone, with pauses that grow to ten minutes and after five"
+    " deaths to an hour; none is ever dead-lettered, and all others are stored"
+)
+_WHAT_TO_DO = "see why AnythingLLM's process ended: out of memory?"
+_RUN_ONE = (
+    " To find the chunk run a single instance, until the dead letter is there (about 40 minutes);"
+    " or publish its document without it"
+)
 
 
 class Deathwatch:
@@ -140,14 +157,7 @@ class Deathwatch:
         """The evidence, where it is proven that AnythingLLM dies of this unit."""
         if not self._deaths.falls(unit.name) or (count := self._deaths.count(unit.name)) is None:
             return None
-        return (
-            f"AnythingLLM died {count.count} times of this chunk's upload, from"
-            f" {_shown(count.first)} to {_shown(count.last)}: nothing else was under way that did"
-            " not get through since, and between two deaths another text of its length"
-            f" ({unit.size:,} characters) got through each time. Its text kills the server. See why"
-            " the server ended (out of memory?), and publish the document with this chunk split or"
-            " changed"
-        )
+        return deaths_evidence_of(count, unit.size)
 
     def check(self, unit: WatchedUnit) -> None:
         """To be asked before every request that changes something.
@@ -158,8 +168,11 @@ class Deathwatch:
         if self._deaths.suspects(unit.name):
             epoch = self._epoch()
             silent_in = self._others.silent_in(self._clock(), epoch)
-            if (wait := max(self._deaths.due(unit.name) - epoch, silent_in or 0.0)) > 0:
-                raise self._not_now(unit, wait)
+            can_count = silent_in is not None
+            due = self._deaths.due(unit.name, can_count=can_count)
+            if (wait := max(due - epoch, silent_in or 0.0)) > 0:
+                # What keeps its deaths from counting may end: then it is due earlier.
+                raise self._not_now(unit, wait if can_count else min(wait, _OTHERS_SECONDS))
             if not unit.is_alone and self._deaths.goes_alone(unit.name):
                 raise NotAlone(f"not sent: AnythingLLM may die of it, so {unit.shown} goes alone")
             if self._deaths.needs_control(unit.name):
@@ -201,7 +214,7 @@ class Deathwatch:
                 await self._control(unit, right, trace_id)
                 await self._watched(unit, send)
             except Failure as failure:
-                if not failure.cut_off:
+                if not failure.cut_off and not failure.by_intermediary:
                     await self._outlive(unit, right)
                 raise
             finally:
@@ -251,19 +264,31 @@ class Deathwatch:
             self._news.set()
 
     async def _note_failed(self, unit: WatchedUnit, failure: Failure) -> None:
-        if failure.ambiguous and not failure.pending:
+        # What an intermediary answered for is no suspect of later deaths: it may never have got
+        # through, and a unit that a firewall blocks would share each death of the one that kills.
+        if failure.ambiguous and not failure.pending and not failure.by_intermediary:
             now = self._epoch()
             until = now + self._others.ambiguity
             self._deaths.left_in_doubt(unit.name, unit.size, now, until)
-            self._tell()
+        is_there = True
         if failure.not_there:
             beside = failure.beside if failure.cut_off else None
             self._deaths.cut_off(unit.name, self._epoch(), beside)
             self._news.set()
-            await self._look()
-        elif unit.is_sent and not failure.ambiguous and not failure.pending:
-            self._deaths.got_through(unit.name)  # refused or not stored, by a server that lives
-            self._tell()
+            is_there = await self._look()
+        if is_there and unit.is_sent and not failure.pending:
+            self._note_answered(unit, failure)
+        self._tell()
+
+    def _note_answered(self, unit: WatchedUnit, failure: Failure) -> None:
+        """Note what a failure says of a suspect while AnythingLLM lives.
+
+        401 or 429 say nothing: they would clear a killer that meets them between two kills.
+        """
+        if failure.by_intermediary or failure.ambiguous:
+            self._deaths.kept_away(unit.name)
+        elif failure.fault.is_counted:
+            self._deaths.got_through(unit.name)  # refused or not stored
 
     async def _control(self, unit: WatchedUnit, right: RightToWork, trace_id: TraceId) -> None:
         async with right.short():
@@ -276,7 +301,9 @@ class Deathwatch:
 
     async def _send_control(self, unit: WatchedUnit, right: RightToWork, trace_id: TraceId) -> None:
         size = self._deaths.control_size(unit.name)
-        text = control_text(size, kind_of(unit.text), self._rng.randrange(_VARIANTS))
+        # An embedder that takes no text of its kind would let it kill for ever.
+        kind = PLAIN if self._deaths.has_failed_control(unit.name) else kind_of(unit.text)
+        text = control_text(size, kind, self._rng.randrange(_VARIANTS))
 
         async def control() -> None:
             await self._storage.store_control(unit.slug, text, trace_id=trace_id, check=right.check)
@@ -293,21 +320,24 @@ class Deathwatch:
             raise self._not_now(unit, _CONTROL_SECONDS) from failure
         self._deaths.passed(size)
 
-    async def _look(self) -> None:
+    async def _look(self) -> bool:
         """Whether anybody is there; if not, AnythingLLM died since it last answered."""
+        is_there = True
         try:
             await self._storage.answers()
         except Failure as failure:
-            if failure.not_there:
+            is_there = not failure.not_there
+            if not is_there:
                 await self._all_told()
                 gone_at, self._gone_at = self._gone_at, self._clock()
                 if self._storage.answered_at() > gone_at:
                     # Nothing was cut off: what is in doubt may be the cause, or nothing of ours.
                     self._deaths.cut_off(None, self._epoch(), 0 if self._was_silent() else None)
                     self._note_death()
-                    return
+                    return False
         self._deaths.dismiss()
         self._begun = self._storage.begun_requests()
+        return is_there
 
     def _was_silent(self) -> bool:
         """Whether nothing but the last look was under way since one before it went well."""
@@ -330,15 +360,13 @@ class Deathwatch:
         log.warning(
             "anythingllm.died",
             chunk_ids=[id for unit in units for id in unit.chunk_ids][:_MOST_NAMED],
+            identities=sorted({unit.identity for unit in units})[:_MOST_NAMED],
+            times={unit.shown: self._deaths.seen(unit.name) for unit in units[:_MOST_NAMED]},
             counted={u.shown: c.count for u in units if (c := self._deaths.count(u.name))},
             others_silent=silent_in == 0,
-            consequence="these chunks are tried again, alone where they were few or it is their"
-            " second death; after three deaths of one it waits ten minutes, after five over half an"
-            " hour it is dead-lettered",
-            what_to_do="see why AnythingLLM's process ended: out of memory?"
-            + ("" if silent_in is not None else " Deaths only count while one instance has all"
-               " partitions: run a single one until the chunk is found"),
-        )  # fmt: skip
+            consequence=_CONSEQUENCE if silent_in is not None else _NEVER_COUNTED,
+            what_to_do=_WHAT_TO_DO if silent_in is not None else _WHAT_TO_DO + _RUN_ONE,
+        )
         self._tell()
 
     def _tell(self) -> None:
@@ -361,18 +389,13 @@ class Deathwatch:
             self._to_be_watched.clear()
 
     def _not_now(self, unit: WatchedUnit, seconds: float) -> NotNow:
-        count = self._deaths.count(unit.name)
-        so_often = f"{count.count} times" if count else "at least once"
+        times = self._deaths.seen(unit.name)
         return NotNow(
-            f"not sent: AnythingLLM died {so_often} while {unit.shown} was under way; it is tried"
-            " later, alone",
+            f"not sent: AnythingLLM died {times} times while {unit.shown} was under way; it is"
+            " tried later, alone",
             ambiguous=True,  # its own: the siblings go on
             retry_after=seconds,
         )
 
     def _epoch(self) -> float:
         return self._now().timestamp()
-
-
-def _shown(epoch: float) -> str:
-    return datetime.fromtimestamp(epoch, UTC).isoformat(timespec="seconds")

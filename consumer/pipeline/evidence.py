@@ -6,26 +6,33 @@ at night looks there.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
+from consumer.model.death_count import DeathCount
 from consumer.model.fault import Failure
 from consumer.pipeline.upload_state import Compared, PendingUnit
 from consumer.resilience.blame import Comparison
 
 
-def evidence_of(proof: Comparison, stage: Compared) -> str:
+def evidence_of(proof: Comparison, stage: Compared, *, of_kind: bool = False) -> str:
     """What a comparison rests on, for a reader at night.
 
     Args:
         proof: the pairs.
         stage: what they compared.
+        of_kind: whether controls of its kind failed as well, and these are plain texts.
     """
     own, controls = proof.own_failures, proof.controls
     if not own:
         return f"its text went through the first time ({stage.value})"
     passed = f"{controls.attempts - controls.failures} of {controls.attempts}"
-    if stage is Compared.EMBEDDING:
-        others, what = f"{passed} control texts of its length passed", "requests with its text"
+    what = "requests with its text" if stage is Compared.EMBEDDING else "uploads of it"
+    if of_kind:
+        others = f"control texts of its characters failed too and {passed} plain texts passed"
+    elif stage is Compared.EMBEDDING:
+        others = f"{passed} control texts of its length passed"
     else:
-        others, what = f"the workspace took {passed} test documents of its length", "uploads of it"
+        others = f"the workspace took {passed} test documents of its length"
     all_own = f"{own} of {own} {what}"
     if proof.by_intermediary == own > 0:
         return f"something between us and AnythingLLM answers for it ({all_own}) while {others}"
@@ -72,10 +79,30 @@ def message_of(pending: PendingUnit, failure: Failure, proof: Comparison) -> str
         failure: its last one.
         proof: why it is to blame.
     """
-    evidence = evidence_of(proof, pending.stage)
+    evidence = evidence_of(proof, pending.stage, of_kind=proof is pending.of_kind)
     if proof.by_intermediary == proof.own_failures:
         return (
             f"{evidence}: look for a rule of a firewall or proxy that blocks it;"
             f" failed {pending.attempts} times, the last time: {failure.message}"
         )
     return f"{failure.message}; failed {pending.attempts} times; {evidence}"
+
+
+def deaths_evidence_of(count: DeathCount, size: int) -> str:
+    """What the dead letter says of a unit that kills AnythingLLM.
+
+    Args:
+        count: its deaths.
+        size: of its text, UTF-16 units.
+    """
+    return (
+        f"AnythingLLM died {count.count} times of this chunk's upload, from {_shown(count.first)}"
+        f" to {_shown(count.last)}: nothing else was under way that did not get through since, and"
+        f" between two deaths another text of its length ({size:,} characters) got through each"
+        " time. Its text kills the server. See why the server ended (out of memory?), and publish"
+        " the document with this chunk split or changed"
+    )
+
+
+def _shown(epoch: float) -> str:
+    return datetime.fromtimestamp(epoch, UTC).isoformat(timespec="seconds")

@@ -7,6 +7,8 @@ What is always true:
   lasts shorter is no proof. Between two pairs its document stands aside.
 - While controls pass and its own text does not, nothing else of it is uploaded. Where controls
   fail, it is tried again like any other: it may be an outage that only texts of its length meet.
+- Where controls of its kind fail as well, plain texts tell whether it is the kind, over hours
+  (`refused_kinds`).
 - What many documents of a size share is an outage (`resilience.lengths`): none is given up. While
   controls of a length fail one after the other, texts so long wait, and one of them is tried.
 - While the fuse is blown no unit is given up.
@@ -28,6 +30,7 @@ from consumer.pipeline.evidence import consequence_of, evidence_of, message_of
 from consumer.pipeline.gates import Gates
 from consumer.pipeline.poison_probe import CutShort, NoTurn, PoisonProbe, Suspect
 from consumer.pipeline.ports import Storage
+from consumer.pipeline.refused_kinds import PAUSE, SPREAD, RefusedKinds
 from consumer.pipeline.upload_state import Compared, PendingUnit, UploadState
 from consumer.resilience.blame import Comparison
 from consumer.resilience.lengths import Lengths
@@ -36,6 +39,7 @@ log = structlog.get_logger(__name__)
 
 _AMBIGUOUS_ROUNDS = 2  # times the attempts; each lasts until its upload can no longer take effect
 _AT_ONCE_SECONDS = 10.0  # a firewall's answer; one that comes later is a gateway's that lost it
+_LATE = 30.0  # recovery periods; what is answered late for so long is blocked by a slow firewall
 _BLOCKED_ROUNDS = 2  # a gateway that restarts answers once for what was under way
 _SPREAD = 3.0  # recovery periods between the first and the last pair
 _PAIRS = 4.0  # a recovery period
@@ -77,10 +81,11 @@ class GivingUp:
         self._gates = gates
         self._poison_probe = poison_probe
         self._lengths = lengths
+        self._refused_kinds = RefusedKinds(poison_probe, clock)
         self._attempts = attempts
         self._recovery = recovery
         self._clock = clock
-        self._is_held = False  # by its length, some text
+        self._is_length_held = False  # of some text
 
     def attempts_of(self, pending: PendingUnit) -> int:
         """How many attempts a unit has in this round: one that is judged has one."""
@@ -121,10 +126,8 @@ class GivingUp:
         Raises:
             FenceClosedError: the right to go on ended.
         """
-        took = self._clock() - pending.sent_at
-        if not failure.pending and failure.by_intermediary and took > _AT_ONCE_SECONDS:
-            if pending.comparison is None:
-                pending.failure = None
+        if self._is_late(pending, failure):
+            pending.failure = None
             return False
         pending.failed_rounds += 1
         if not failure.pending:
@@ -140,6 +143,14 @@ class GivingUp:
             if pending.stage is stage:
                 return step is UnitStep.GIVE_UP
         return False
+
+    def _is_late(self, pending: PendingUnit, failure: Failure) -> bool:
+        """Whether a gateway seems to have lost the upload; for long, it is a slow firewall."""
+        if failure.pending or not failure.by_intermediary or pending.comparison is not None:
+            return False
+        now = self._clock()
+        is_new = now - (pending.failing_since or now) < _LATE * self._recovery
+        return is_new and now - pending.sent_at > _AT_ONCE_SECONDS
 
     def _is_early(self, pending: PendingUnit, failure: Failure, work: UploadState) -> bool:
         """Whether it is too early to compare it: the next round may go well."""
@@ -166,9 +177,15 @@ class GivingUp:
 
     def due_in(self, work: UploadState) -> float | None:
         """Seconds until a unit is to be compared again; None where none is."""
-        now = self._clock()
-        dues = [each.due for each in work.pending if each.due > now and not each.given_up]
-        return min(dues) - now if dues else None
+        dues = [each.due for each in work.pending if self._is_held(each)]
+        return min(dues) - self._clock() if dues else None
+
+    def not_held(self, work: UploadState) -> list[PendingUnit]:
+        """The units that the next round tries again, whenever that is."""
+        return [each for each in work.pending if not self._is_held(each)]
+
+    def _is_held(self, pending: PendingUnit) -> bool:
+        return pending.due > self._clock() and not pending.given_up
 
     async def _compare(self, pending: PendingUnit, work: UploadState) -> UnitStep:
         now = self._clock()
@@ -177,8 +194,12 @@ class GivingUp:
         length = len(pending.unit.text)
         self._lengths.failing(work.document, length)
         before = (pending.comparison or Comparison(now)).going_on(now)
+        suspect = Suspect(work.slug, pending.unit.text, work.right, work.trace_id)
+        plain_passed = False
         try:
-            after = await self._pair(pending, work, before)
+            after = await self._pair(pending, suspect, before)
+            if after is not None:
+                plain_passed = await self._refused_kinds.compare(pending, suspect, after)
         except NoTurn:
             pending.comparison, pending.due = before, self._in(self._recovery / _PAIRS)
             return UnitStep.WAIT
@@ -188,14 +209,15 @@ class GivingUp:
             self._acquit(pending, work, before)
             return UnitStep.TRY
         if pending.stage is Compared.EMBEDDING:  # otherwise it may be the workspace
-            self._lengths.control(length, failed=after.failed_in_a_row > 0)
+            self._lengths.control(length, failed=after.failed_in_a_row > 0 and not plain_passed)
         pending.comparison = after
+        if plain_passed and pending.of_kind is not None:
+            return self._judge_kind(pending, work, pending.of_kind)
         return self._judge(pending, work, after)
 
     async def _pair(
-        self, pending: PendingUnit, work: UploadState, before: Comparison
+        self, pending: PendingUnit, suspect: Suspect, before: Comparison
     ) -> Comparison | None:
-        suspect = Suspect(work.slug, pending.unit.text, work.right, work.trace_id)
         if pending.stage is Compared.EMBEDDING:
             return await self._poison_probe.embedding(suspect, before)
         if pending.stage is Compared.STORING or pending.failure is None:
@@ -204,7 +226,7 @@ class GivingUp:
 
     def _acquit(self, pending: PendingUnit, work: UploadState, before: Comparison) -> None:
         self._tell(pending, work, "acquitted", before)
-        pending.stage, pending.comparison = pending.stage.next, None
+        pending.stage, pending.comparison, pending.of_kind = pending.stage.next, None, None
         pending.due = float("-inf")
 
     def _judge(self, pending: PendingUnit, work: UploadState, after: Comparison) -> UnitStep:
@@ -227,6 +249,14 @@ class GivingUp:
         self._give_up(pending, work, after)
         return UnitStep.GIVE_UP
 
+    def _judge_kind(self, pending: PendingUnit, work: UploadState, found: Comparison) -> UnitStep:
+        pending.due = self._in(PAUSE * self._recovery)
+        is_proven = found.blames(self._clock(), SPREAD * self._recovery)
+        if not is_proven or self._shares_its_length(pending, work):
+            return UnitStep.WAIT
+        self._give_up(pending, work, found)
+        return UnitStep.GIVE_UP
+
     def _shares_its_length(self, pending: PendingUnit, work: UploadState) -> bool:
         since = pending.failing_since or 0.0
         is_held = self._lengths.is_outage(len(pending.unit.text), since)
@@ -235,7 +265,7 @@ class GivingUp:
             # Where shorter texts pass, it is known what is wrong: the fuse need not stop those.
             work.used_up = work.used_up or not longest
             pending.due = self._in(self._recovery)
-            if not self._is_held:
+            if not self._is_length_held:
                 log.error(
                     "length.held",
                     workspace=work.slug,
@@ -246,7 +276,7 @@ class GivingUp:
                     what_to_do="see AnythingLLM's log and the limits of its embedder. Where the"
                     " texts are truly bad, a restart with FUSE_SHARE=0 dead-letters them",
                 )
-        self._is_held = is_held
+        self._is_length_held = is_held
         return is_held
 
     def _give_up(self, pending: PendingUnit, work: UploadState, proof: Comparison) -> None:
@@ -268,7 +298,7 @@ class GivingUp:
             verdict=verdict,
             attempts=pending.attempts,
             characters=len(pending.unit.text),
-            evidence=evidence_of(proof, pending.stage),
+            evidence=evidence_of(proof, pending.stage, of_kind=proof is pending.of_kind),
             seconds=round(self._clock() - proof.since),
             consequence=consequence_of(verdict, proof),
         )

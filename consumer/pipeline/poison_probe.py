@@ -9,6 +9,9 @@ alternation would blame whoever is always second. Three calls can be compared (`
 - Uploading, where that goes well too: a chunk's own upload failed, and one or two controls at
   random are stored.
 
+Where controls of its kind fail as well, one or two plain texts are embedded, or stored, beside it
+(`consumer.pipeline.refused_kinds`).
+
 What a pair shows is counted in a `Comparison`. What is always true:
 
 - Few pairs are made at a time, over all documents. Where each call takes minutes, uploads of others
@@ -27,13 +30,14 @@ from typing import Protocol
 
 from consumer.model.fault import Failure, Fault
 from consumer.model.names import Slug, TraceId
-from consumer.pipeline.control_text import control_text, kind_of
+from consumer.pipeline.control_text import PLAIN, control_text, kind_of
 from consumer.pipeline.ports import RightToWork, Storage
 from consumer.pipeline.request_slots import RequestSlots
 from consumer.resilience.blame import Comparison
 
 _AT_ONCE = 2  # pairs; each holds one request slot at a time
 _TURN_SECONDS = 5.0  # a document keeps its place in flight meanwhile
+_PLAIN_LENGTH = 4  # times its own: as many characters of English are one token, or its one
 _VARIANTS = 2**32
 
 
@@ -106,9 +110,34 @@ class PoisonProbe:
             FenceClosedError: the right to go on ended.
         """
         so_far = _with_own(so_far, failure)
+        return await self._controls(
+            suspect, so_far, self._store, lambda: self._control(suspect.text)
+        )
+
+    async def plain(
+        self, suspect: Suspect, so_far: Comparison, *, stored: bool = False
+    ) -> Comparison:
+        """Embed, or store, plain texts that cost as much as its own, which failed (`uploading`).
+
+        Raises:
+            NoTurn: see there.
+            CutShort: see there.
+            FenceClosedError: the right to go on ended.
+        """
+        length = _PLAIN_LENGTH * len(suspect.text)
+
+        def plain() -> str:
+            return control_text(length, PLAIN, self._rng.randrange(_VARIANTS))
+
+        return await self._controls(suspect, so_far, self._store if stored else self._embed, plain)
+
+    async def _controls(
+        self, suspect: Suspect, so_far: Comparison, ask: _Ask, made: Callable[[], str]
+    ) -> Comparison:
+        """One or two at random: see the module's docstring."""
         async with self._turn(suspect.right):
             for _ in range(self._rng.choice((1, 2))):
-                failed = await self._store(suspect, self._control(suspect.text), is_own=False)
+                failed = await ask(suspect, made(), is_own=False)
                 so_far = so_far.with_control(failed=failed is not None)
         return so_far
 
@@ -159,24 +188,17 @@ class PoisonProbe:
     ) -> Failure | None:
         def counts(failure: Failure) -> bool:
             # A row of poison documents must not look like an outage; a dead embedder must.
-            return not is_own or not may_be_its_own(failure)
+            return not is_own or not failure.may_be_its_texts
 
         try:
             await self._slots.send(suspect.slug, request, suspect.right, counts=counts)
         except Failure as failure:
             if failure.pending or failure.fault is Fault.BUSY:
                 raise CutShort from failure
-            if is_own and not may_be_its_own(failure):
+            if is_own and not failure.may_be_its_texts:
                 raise CutShort from failure
             return failure
         return None
-
-
-def may_be_its_own(failure: Failure) -> bool:
-    """Whether a text may be to blame for it: the server's answer, silence, or an intermediary's."""
-    if failure.pending:
-        return False
-    return failure.fault.is_counted or (failure.fault is Fault.THEIRS and failure.by_intermediary)
 
 
 def _with_own(comparison: Comparison, failure: Failure) -> Comparison:

@@ -36,7 +36,6 @@ from consumer.pipeline.index import Index
 from consumer.pipeline.index_rows import AnyStored
 from consumer.pipeline.long_work import in_slices
 from consumer.pipeline.plan import Plan
-from consumer.pipeline.poison_probe import may_be_its_own
 from consumer.pipeline.ports import RightToWork, Storage
 from consumer.pipeline.request_slots import RequestSlots
 from consumer.pipeline.upload_state import PendingUnit, UploadState
@@ -205,7 +204,9 @@ class Uploader:
             rounds += 1
             failures = [pending.last for pending in work.pending if pending.last]
             due = self._giving_up.due_in(work)
-            await self._backoff.pause(rounds, to_wait_for(failures), work.right, work.slug, due=due)
+            tried_again = [each.last for each in self._giving_up.not_held(work) if each.last]
+            pause_for = to_wait_for(tried_again)
+            await self._backoff.pause(rounds, pause_for, work.right, work.slug, due=due)
             if any(failure.workspace_gone for failure in failures):
                 self._index.forget(work.slug)
                 # If only uploads say so, the workspace would be found and tried for ever.
@@ -269,10 +270,10 @@ class Uploader:
             await self._give_up(pending, work, pending.given_up or refused)
             return True
         is_looked_for = failure.pending and pending.is_blocked
-        if not may_be_its_own(failure) and not is_looked_for:
+        if not failure.may_be_its_texts and not is_looked_for:
             return False
-        if self._may_be_deadly(pending, failure):
-            return False
+        if self._deathwatch.suspects(pending.watched):
+            return False  # the poison probe would only kill the server once more
         if not await self._giving_up.after(pending, failure, work):
             return False
         return await self._given_up(pending, work)
@@ -305,11 +306,6 @@ class Uploader:
         await self._give_up(pending, work, pending.given_up)
         return True
 
-    def _may_be_deadly(self, pending: PendingUnit, failure: Failure) -> bool:
-        """Whether the server may have died of it: the poison probe would only kill it once more."""
-        says_nothing_else = failure.not_there or failure.pending
-        return says_nothing_else and self._deathwatch.suspects(pending.watched)
-
     def _let_fall(self, pending: PendingUnit, work: UploadState, failure: Failure | None) -> None:
         """Give a unit up that is proven to kill the server; it is only looked for once more."""
         why = self._deathwatch.why_it_falls(pending.watched)
@@ -341,7 +337,7 @@ class Uploader:
         pending.last = failure
         if failure.pending:
             return
-        if may_be_its_own(failure):
+        if failure.may_be_its_texts:
             pending.attempts += 1
         self._metrics.upload_failures.labels(failure.fault.value).inc()
         log.info(

@@ -51,6 +51,7 @@ class PendingUnit:
     failed_rounds: int = 0  # whose failure may be its own
     failing_since: float | None = None  # monotonic seconds: when its first attempt began
     comparison: Comparison | None = None  # with controls, while it is judged
+    of_kind: Comparison | None = None  # with plain texts, while controls of its kind fail too
     stage: Compared = Compared.EMBEDDING  # what is compared
     sent_at: float = float("-inf")  # monotonic seconds: when its last attempt began, in its slot
     due: float = float("-inf")  # monotonic seconds: when to compare again

@@ -73,6 +73,7 @@ class Comparison:
         unanswered: how many of them nobody answered.
         controls: how the others fared.
         failed_in_a_row: others that failed since the last one that passed.
+        last_own: by_intermediary and unanswered of the last one of its own.
     """
 
     since: float
@@ -81,6 +82,7 @@ class Comparison:
     unanswered: int = 0
     controls: Tally = Tally()
     failed_in_a_row: int = 0
+    last_own: tuple[bool, bool] = (False, False)
 
     @property
     def is_alone(self) -> bool:
@@ -94,7 +96,13 @@ class Comparison:
             own_failures=self.own_failures + 1,
             by_intermediary=self.by_intermediary + by_intermediary,
             unanswered=self.unanswered + unanswered,
+            last_own=(by_intermediary, unanswered),
         )
+
+    def with_last_own_of(self, other: Comparison) -> Comparison:
+        """After the same failure of its own that another comparison counted last."""
+        by_intermediary, unanswered = other.last_own
+        return self.with_own(by_intermediary=by_intermediary, unanswered=unanswered)
 
     def with_control(self, *, failed: bool) -> Comparison:
         """After one more of the others."""

@@ -18,6 +18,9 @@ that dies for another reason looks the same to whoever is uploading. What is cou
    That is one whose suspects all got through, or one that met nothing of ours.
 6. After each death the unit waits longer, after the third ten minutes. The fifth comes half an
    hour after the first at the earliest. Then it *falls*: it is not sent a sixth time.
+7. While other instances keep its deaths from counting, or no control gets through, it can't fall.
+   From the sixth such death on its pauses double, up to an hour: what it shows is shown, and it is
+   tried only for what may be mended.
 
 It knows no I/O; epoch seconds are handed in, because counts are kept over restarts.
 """
@@ -29,59 +32,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from consumer.model.death_count import DeathCount
+from consumer.resilience.death_suspect import DeathRules, DeathSuspect, with_one
 
 _MOST_DEATHS = 100  # remembered; what is older explains nothing any more
-_FEW = 8  # suspects of one death that go alone at once
-_MOST_CONTROLS = 10  # that fail in a row; then the unit is sent without, and counts anew
-
-
-@dataclass(frozen=True, slots=True)
-class DeathRules:
-    """When a unit falls, and how long it waits before.
-
-    Args:
-        count: deaths that it falls with.
-        spread: seconds from the first to the last of them, at least.
-        pauses: seconds to wait after the first death, the second, and so on.
-    """
-
-    count: int = 5
-    spread: float = 1800.0
-    pauses: tuple[float, ...] = (10.0, 60.0, 600.0)
-
-    def pause(self, deaths: int) -> float:
-        """Seconds to wait after so many."""
-        return self.pauses[min(deaths, len(self.pauses)) - 1] if deaths > 0 else 0.0
-
-
-@dataclass(slots=True)
-class _DeathSuspect:
-    """A suspect of a death: a unit that it may be of.
-
-    Args:
-        size: of its text, UTF-16 units.
-        count: deaths that are proven to be its own.
-        shared: the first death, which had other suspects, while nobody knows whose it is.
-        seen: deaths that it was a suspect of, whether or not they counted.
-        goes_alone: whether it is uploaded alone (rule 3).
-        last: of the last one, epoch seconds.
-        has_control: whether a control got through since.
-        controls_failed: in a row.
-    """
-
-    size: int
-    count: DeathCount | None = None
-    shared: float | None = None
-    seen: int = 0
-    goes_alone: bool = True
-    last: float = -math.inf
-    has_control: bool = False
-    controls_failed: int = 0
-
-    @property
-    def with_shared(self) -> DeathCount | None:
-        """Its deaths, if the shared one is its own."""
-        return self.count if self.shared is None else _with_one(self.count, self.shared)
+_KEPT_AWAY = 3  # uploads in a row; a proxy that answers once for a killer must not clear it
 
 
 @dataclass(slots=True, eq=False)
@@ -92,11 +46,13 @@ class _Death:
         at: epoch seconds.
         left: its suspects that did not get through since.
         counts: whether it is still to be counted for the last one that is left.
+        is_known: whether nothing of other instances can have been under way.
     """
 
     at: float
     left: set[str] = field(default_factory=set)
     counts: bool = False
+    is_known: bool = True
 
 
 class Deaths:
@@ -106,7 +62,7 @@ class Deaths:
         self._rules = rules
         self._sizes: dict[str, int] = {}  # of what is under way
         self._in_doubt: dict[str, tuple[int, float]] = {}  # size, and until when
-        self._suspects: dict[str, _DeathSuspect] = {}
+        self._suspects: dict[str, DeathSuspect] = {}
         self._deaths: list[_Death] = []
         self._controls_died = 0  # in a row
         self._deadly_size = 0  # of the shortest of them
@@ -133,9 +89,8 @@ class Deaths:
 
     def is_to_be_outlived(self, name: str, now: float) -> bool:
         """Whether the server may still be at work on a unit of which it may have died twice."""
-        suspect = self._suspects.get(name)
         is_in_doubt = name in self._in_doubt and self._in_doubt[name][1] > now
-        return is_in_doubt and suspect is not None and suspect.seen > 1
+        return is_in_doubt and self.seen(name) > 1
 
     def suspects(self, name: str) -> bool:
         """Whether a death may be of this unit."""
@@ -155,37 +110,38 @@ class Deaths:
         suspect = self._suspects.get(name)
         return suspect.count if suspect else None
 
-    def due(self, name: str) -> float:
-        """When a unit may be uploaded again, epoch seconds."""
+    def due(self, name: str, *, can_count: bool = True) -> float:
+        """When a unit may be uploaded again, epoch seconds.
+
+        Args:
+            name: of the unit.
+            can_count: whether the next death could count, as far as other instances go.
+        """
         suspect = self._suspects.get(name)
         if suspect is None:
             return -math.inf
-        due = self._own_due(suspect)
-        return max(due, self._control_due) if self.needs_control(name) else due
-
-    def _own_due(self, suspect: _DeathSuspect) -> float:
-        rules, count = self._rules, suspect.with_shared
-        if count is None or suspect.count is None:
-            # Many may be suspects of one death: the first time they need not wait.
-            return suspect.last + rules.pause(suspect.seen - 1)
-        # Also those that do not count make it wait: they are kills all the same.
-        due = suspect.last + rules.pause(max(count.count, suspect.seen))
-        return max(due, count.first + rules.spread) if count.count >= rules.count - 1 else due
+        due = suspect.due(self._rules, can_count=can_count)
+        return max(due, self._control_due) if suspect.needs_control else due
 
     def needs_control(self, name: str) -> bool:
         """Whether a control has to get through before the unit is uploaded again."""
         suspect = self._suspects.get(name)
-        return (
-            suspect is not None
-            and not suspect.has_control
-            and suspect.controls_failed < _MOST_CONTROLS
-        )
+        return suspect is not None and suspect.needs_control
 
     def control_size(self, name: str) -> int:
-        """How long a control has to be: for all suspects at once, unless that was deadly."""
-        own = self._suspects[name].size if name in self._suspects else 0
+        """How long a control has to be: for all suspects at once, unless that failed or was deadly.
+
+        One that is too long for an embedder short of tokens would keep short ones from counting.
+        """
+        suspect = self._suspects.get(name, DeathSuspect(0))
         every = (each.size for each in self._suspects.values() if not each.has_control)
-        return own if self._controls_died else max(every, default=own)
+        has_failed = self._controls_died or suspect.controls_failed
+        return suspect.size if has_failed else max(every, default=suspect.size)
+
+    def has_failed_control(self, name: str) -> bool:
+        """Whether the last control for a unit failed, though the server did not die of it."""
+        suspect = self._suspects.get(name)
+        return suspect is not None and suspect.controls_failed > 0
 
     def goes_alone(self, name: str) -> bool:
         """Whether nothing else may be under way beside a unit's upload."""
@@ -201,7 +157,7 @@ class Deaths:
 
     def resumed(self, name: str, size: int, before: DeathCount) -> None:
         """Note what a former owner of a unit's partition knew of it."""
-        known = _DeathSuspect(size, before, seen=before.count, last=before.last)
+        known = DeathSuspect(size, before, seen=before.count, last=before.last)
         self._suspects.setdefault(name, known)
 
     def begun(self, name: str, size: int) -> None:
@@ -253,7 +209,7 @@ class Deaths:
         self.dismiss()
         self._in_doubt.clear()  # a dead server is at work on nothing
         is_ours_alone = beside is not None and beside < len(sizes)
-        death = _Death(now, set(sizes), is_known and is_ours_alone)
+        death = _Death(now, set(sizes), is_known and is_ours_alone, is_known)
         self._deaths = [*self._deaths, death][-_MOST_DEATHS:]
         for name, size in sizes.items():
             self._note(name, size, death)
@@ -282,6 +238,18 @@ class Deaths:
         if (suspect := self._suspects.get(name)) is not None:
             suspect.controls_failed += 1
 
+    def kept_away(self, name: str) -> None:
+        """Note that the server lives, and that it did not answer: another did, or nobody.
+
+        Once, that says nothing of what the server would do. Again and again, while the server
+        lives, it says that it dies of something else. Otherwise a unit that a firewall blocks, and
+        that met a restart, would be a suspect for ever.
+        """
+        if (suspect := self._suspects.get(name)) is not None:
+            suspect.kept_away += 1
+            if suspect.kept_away >= _KEPT_AWAY:
+                self.got_through(name)
+
     def got_through(self, name: str) -> None:
         """Note that a unit's upload was answered: the server does not die of it."""
         self._suspects.pop(name, None)
@@ -303,16 +271,13 @@ class Deaths:
         self._deaths = [death for death in self._deaths if name not in death.left]
 
     def _note(self, name: str, size: int, death: _Death) -> None:
-        suspect = self._suspects.setdefault(name, _DeathSuspect(size))
-        if suspect.seen and not suspect.has_control:
-            suspect.count = suspect.shared = None
+        suspect = self._suspects.setdefault(name, DeathSuspect(size))
+        if suspect.begins_anew:
             for former in self._deaths:
                 former.counts &= former is death or name not in former.left
-        if not suspect.seen and death.counts and len(death.left) > 1:
-            suspect.shared = death.at
-        suspect.seen, suspect.last = suspect.seen + 1, death.at
-        suspect.goes_alone = suspect.seen > 1 or len(death.left) <= _FEW
-        suspect.has_control, suspect.controls_failed = False, 0
+        suspect.met(
+            death.at, counts=death.counts, suspects=len(death.left), is_known=death.is_known
+        )
 
     def _explain(self) -> None:
         """Count what has one suspect left, and begin anew where none is (rules 3 and 5)."""
@@ -330,10 +295,6 @@ class Deaths:
     def _count(self, name: str, death: _Death) -> None:
         death.counts = False
         suspect = self._suspects[name]
-        suspect.count = _with_one(suspect.count, death.at)
+        suspect.count = with_one(suspect.count, death.at)
         if suspect.shared == death.at:
             suspect.shared = None
-
-
-def _with_one(count: DeathCount | None, at: float) -> DeathCount:
-    return DeathCount(1, at, at) if count is None else count.with_one(at)

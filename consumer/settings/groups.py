@@ -255,7 +255,8 @@ class BreakerSettings:
     recovery_seconds: float = setting(
         "60",
         seconds(0.1, HOUR),
-        "Time between two looks at a server that is down; smaller: work resumes sooner.",
+        "Time between two looks at a server that is down; smaller: work resumes sooner, and a text"
+        " that fails is judged over a shorter time (three of it), which short outages may mislead.",
     )
 
 

@@ -104,6 +104,7 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "workspace.large": "A workspace is half as large as AnythingLLM can list at all.",
         "workspace.paused": "A workspace does not work while AnythingLLM does; its documents wait.",
         "workspace.resumed": "A paused workspace works again.",
+        "chunk.kind_refused": "All texts of its characters fail, plain ones pass; it waits.",
         "length.held": "Many documents fail with texts so long and none is stored: all wait.",
         "fuse.blown": "Most documents fail for no visible reason; nothing is given up meanwhile.",
         "fuse.whole": "Three documents in a row went well: work goes on.",

@@ -99,6 +99,47 @@ def test_a_firewall_that_cuts_the_connection_is_not_taken_for_the_embedder(paths
     run()
 
 
+@pytest.mark.parametrize("status", [403, 502])
+def test_a_firewall_that_takes_its_time_is_found_out_too(status: int) -> None:
+    """Later than the other: a gateway that lost an upload in a restart looks like that as well."""
+
+    @virtually
+    async def run() -> None:
+        async with world() as w:
+            w.sim.faults.latency = 0.05
+            details = {"path": RAW_TEXT, "contains": PHRASE, "seconds": 12}
+            w.sim.faults.add("status", status=status, headers=PAGE, body="<html>", **details)
+            w.publish(event("a", _texts("a", blocked=True)))
+            await w.settled(within=HOUR)
+
+            assert w.statuses() == {"partial": 1}
+            assert "something between us and AnythingLLM answers for it" in _error(w)
+
+    run()
+
+
+@pytest.mark.parametrize("status", [408, 504, 524])
+@pytest.mark.parametrize("paths", PATHS)
+def test_a_text_that_hangs_behind_a_proxy_that_gives_up_is_settled(paths: str, status: int) -> None:
+    """With 504 it was sent every two minutes, for ever. Nobody says that it was refused."""
+
+    @virtually
+    async def run() -> None:
+        async with world() as w:
+            w.sim.faults.latency = 0.05
+            for path in PATHS[paths]:
+                details = {"path": path, "contains": PHRASE, "seconds": 60}
+                w.sim.faults.add("status", status=status, headers=PAGE, body="<html>", **details)
+            w.publish(event("a", _texts("a", blocked=True)))
+            await w.settled(within=HOUR)
+
+            assert w.statuses() == {"partial": 1}
+            assert "answered by nobody" in _error(w)
+            assert "the embedder refused" not in _error(w)
+
+    run()
+
+
 @on_each_database
 @virtually
 async def test_a_changed_document_that_is_blocked_leaves_what_is_stored(vector_db: str) -> None:

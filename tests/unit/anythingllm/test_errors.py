@@ -46,7 +46,7 @@ OFFLINE = "Document processing API is not online. Request will not be processed.
         (500, "fetch failed", AnythingLLMServerError, Fault.THEIRS),
         (502, "", AnythingLLMServerError, Fault.THEIRS),
         (503, "", AnythingLLMServerError, Fault.THEIRS),
-        (504, "", AnythingLLMServerError, Fault.THEIRS),
+        (504, "", AnythingLLMServerError, Fault.UNCLEAR),
         (507, "", AnythingLLMServerError, Fault.UNCLEAR),
         (999, "", AnythingLLMError, Fault.UNCLEAR),
     ],
@@ -67,6 +67,15 @@ def test_who_says_when_to_come_back_is_busy(status: int) -> None:
 
     assert (failure.fault, failure.retry_after) == (Fault.BUSY, 2.0)
     assert not is_sick(failure)
+
+
+@pytest.mark.parametrize("status", [408, 499, 504, 524])
+def test_a_proxy_that_would_not_wait_is_like_our_own_time_being_over(status: int) -> None:
+    """A text that hangs would be sent for ever, or its embedder would be said to refuse it."""
+    failure = failure_of("AnythingLLM POST /x", status, changes=True)
+
+    assert (failure.fault, failure.unanswered) == (Fault.UNCLEAR, True)
+    assert not failure_of("AnythingLLM POST /x", 500, changes=True).unanswered
 
 
 @pytest.mark.parametrize(

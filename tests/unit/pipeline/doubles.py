@@ -39,7 +39,8 @@ from consumer.pipeline.request_slots import RequestSlots
 from consumer.pipeline.sweep import Sweep
 from consumer.pipeline.upload import Uploader
 from consumer.resilience.breaker import Breaker
-from consumer.resilience.deaths import DeathRules, Deaths
+from consumer.resilience.death_suspect import DeathRules
+from consumer.resilience.deaths import Deaths
 from consumer.resilience.fence import Fence
 from consumer.resilience.fuse import Fuse, FuseRules
 from consumer.resilience.lengths import Lengths

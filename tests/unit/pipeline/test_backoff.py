@@ -17,7 +17,7 @@ from tests.virtual.loop import virtual_clock, virtually
 
 
 async def _pauses(
-    rounds: int, *failures: Failure, slug: Slug | None = Slug("docs")
+    rounds: int, *failures: Failure, slug: Slug | None = Slug("docs"), due: float | None = None
 ) -> tuple[float, list[str]]:
     clock = virtual_clock()
     gates = gates_of(Storage(), clock=clock)
@@ -25,7 +25,7 @@ async def _pauses(
         gates.note(failure)
     backoff = Backoff(gates, RetryPolicy(3, 1.0, 60.0), rng=random.Random(1), metrics=Metrics())
     right, begun = WatchedRight(), clock()
-    await backoff.pause(rounds, failures, right, slug)
+    await backoff.pause(rounds, failures, right, slug, due=due)
     return clock() - begun, right.ways
 
 
@@ -50,6 +50,30 @@ async def test_it_is_never_shorter_than_somebody_asked_for() -> None:
     seconds, _ = await _pauses(20, *asked)
 
     assert 30 <= seconds <= 35
+
+
+@pytest.mark.parametrize(
+    ("due", "failures", "shortest", "longest"),
+    [
+        (600.0, (), 600, 605),
+        (600.0, (Failure("500"),), 0, 60),
+        (600.0, (Failure("pending", retry_after=30.0),), 30, 35),
+        (15.0, (Failure("pending", retry_after=30.0),), 15, 20),
+    ],
+)
+def test_a_text_that_is_held_keeps_none_of_its_siblings_waiting(
+    due: float, failures: tuple[Failure, ...], shortest: float, longest: float
+) -> None:
+    """Whoever is first: the next round has both, and the document stands aside until then."""
+
+    @virtually
+    async def run() -> None:
+        seconds, ways = await _pauses(9, *failures, due=due)
+
+        assert ways == ["aside"]
+        assert shortest < seconds <= longest
+
+    run()
 
 
 @virtually

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -62,3 +63,14 @@ def test_it_depends_on_length_kind_and_variant_alone() -> None:
     assert one == other
     assert control_text(900, one, 1) == control_text(900, other, 1)
     assert len({control_text(900, one, variant) for variant in range(50)}) == 50
+
+
+@pytest.mark.parametrize("text", ["f(x); a[0] = {'b': -1} // c" * 20, "-----", "../../etc/; --"])
+def test_no_two_signs_stand_side_by_side(text: str) -> None:
+    """Firewalls look for such sequences: a control that has them would be blocked as well."""
+    for variant in range(20):
+        made = control_text(500, kind_of(text), variant)
+        signs = [not ch.isalnum() and not ch.isspace() for ch in made]
+
+        assert any(signs)
+        assert not any(one and other for one, other in pairwise(signs))

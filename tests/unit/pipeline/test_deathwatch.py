@@ -11,7 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from consumer.model.death_count import DeathCount
-from consumer.model.fault import Failure
+from consumer.model.fault import Failure, Fault
 from consumer.model.marker import Unit, unit_of
 from consumer.model.names import Identity, Slug
 from consumer.pipeline.others import Others
@@ -178,6 +178,67 @@ async def test_what_a_server_that_lives_says_of_a_suspect_clears_it() -> None:
         assert not scene.watch.suspects(scene.unit)
 
 
+def _between(status: int, *, fault: Fault = Fault.UNCLEAR, ambiguous: bool = False) -> Failure:
+    failure = Failure(f"answered {status}", fault=fault, http_status=status, ambiguous=ambiguous)
+    failure.by_intermediary = True
+    failure.not_there = failure.cut_off = status == 503
+    return failure
+
+
+@pytest.mark.parametrize(
+    ("failure", "answers"),
+    [
+        (Failure("refused key", fault=Fault.THEIRS, http_status=401), None),
+        (Failure("429", fault=Fault.BUSY, http_status=429), None),
+        (_between(403), 3),
+        (_between(200, fault=Fault.THEIRS, ambiguous=True), 3),
+        (_between(503, fault=Fault.THEIRS, ambiguous=True), 3),
+        (_cut_off(), 3),
+    ],
+)
+@virtually
+async def test_what_kept_a_suspect_away_clears_it_only_again_and_again(
+    failure: Failure, answers: int | None
+) -> None:
+    """Nobody looked at its text. Once between two kills, that would clear the killer for good."""
+    scene = Scene()
+    await asyncio.sleep(1)
+    scene.back()
+
+    async def ends() -> None:
+        raise failure
+
+    with scene.watch.watching([scene.unit]):
+        await scene.attempt(scene.dies)
+        scene.back()
+        await asyncio.sleep(60)
+        for n in range(1, 6):
+            await scene.attempt(ends)
+            assert scene.watch.suspects(scene.unit) == (answers is None or n < answers)
+
+
+@virtually
+async def test_what_an_intermediary_answered_for_is_no_suspect_of_the_next_death() -> None:
+    """A text that a firewall blocks would share each death of one that kills."""
+    scene = Scene()
+    await asyncio.sleep(1)
+    scene.back()
+    blocked = WatchedUnit("blocked", A, DOCS, ("b_0",), 100)
+
+    async def ends() -> None:
+        raise _between(200, fault=Fault.THEIRS, ambiguous=True)
+
+    with (
+        scene.watch.carrying(A, cast(Delivery, scene.kept)),
+        scene.watch.watching([scene.unit, blocked]),
+    ):
+        await scene.attempt(ends, blocked)
+        await scene.attempt(scene.dies)
+
+        assert not scene.watch.suspects(blocked)
+        assert scene.kept.counts == {"unit": DeathCount(1, 2.0, 2.0)}
+
+
 @pytest.mark.parametrize("others", ["partitions", "doubts", "owner that died"])
 @virtually
 async def test_nothing_counts_while_others_may_have_anything_under_way(others: str) -> None:
@@ -200,7 +261,9 @@ async def test_nothing_counts_while_others_may_have_anything_under_way(others: s
     (died,) = (log for log in logs if log["event"] == "anythingllm.died")
     assert died["chunk_ids"] == ["a_0"]
     assert died["others_silent"] is False
+    assert (died["identities"], died["times"]) == (["a"], {"chunk a_0": 1})
     assert ("single" in died["what_to_do"]) == (others == "partitions")
+    assert ("counts for nothing" in died["consequence"]) == (others == "partitions")
     assert scene.kept.counts == {}
 
 

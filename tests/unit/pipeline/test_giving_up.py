@@ -318,6 +318,17 @@ async def test_a_gateway_that_answers_late_is_no_firewall() -> None:
     assert scene.storage.calls == []
 
 
+async def test_a_firewall_that_takes_its_time_is_one_after_half_an_hour() -> None:
+    """What it blocks would be sent for ever; controls tell it from a server that restarts."""
+    scene = Scene(lambda text: _between() if text == TEXT else None)
+    begun = scene.clock.now
+    while await scene.round(_between(), took=11.0) is not UnitStep.GIVE_UP:
+        assert scene.clock.now - begun < 2400
+
+    assert scene.clock.now - begun > 1800
+    assert "something between us and AnythingLLM" in scene.pending.given_up[0].message
+
+
 async def test_one_answer_of_a_gateway_that_restarts_is_not_looked_into() -> None:
     """The next round goes well; and where controls meet it as well, nobody waits for a pair."""
     scene = Scene(lambda text: _between())

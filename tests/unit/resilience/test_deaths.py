@@ -7,7 +7,8 @@ import math
 import pytest
 
 from consumer.model.death_count import DeathCount
-from consumer.resilience.deaths import DeathRules, Deaths
+from consumer.resilience.death_suspect import DeathRules
+from consumer.resilience.deaths import Deaths
 
 SIZE = 100
 HALF_HOUR = 1800.0
@@ -77,6 +78,22 @@ def test_a_death_with_anything_else_under_way_counts_for_nothing(how: dict[str, 
     assert deaths.count("k") is None
     assert deaths.suspects("k")
     assert deaths.due("k") == 9 * HALF_HOUR + 600
+
+
+def test_while_others_keep_deaths_from_counting_the_pauses_grow_to_an_hour() -> None:
+    """It can't fall, and a server is not to be killed every ten minutes for ever."""
+    deaths, at, waits = _deaths(), 0.0, []
+    for _ in range(10):
+        deaths.passed(SIZE)
+        _die(deaths, at, "k", is_known=False)
+        waits.append(deaths.due("k", can_count=False) - at)
+        at += waits[-1]
+
+    assert waits == [0, 10, 60, 600, 600, 1200, 2400, 3600, 3600, 3600]
+    assert deaths.due("k") == at - 3600 + 600
+    deaths.passed(SIZE)
+    _die(deaths, at, "k")
+    assert deaths.due("k", can_count=False) == at + 600
 
 
 def test_of_several_it_counts_for_the_last_that_is_left() -> None:
@@ -207,6 +224,30 @@ def test_a_unit_in_doubt_is_a_suspect_until_the_server_died() -> None:
     assert deaths.count("k") == DeathCount(2, 100.0, 200.0)
 
 
+def test_what_is_kept_away_again_and_again_kills_nobody() -> None:
+    """A firewall blocks it; as a suspect it would wait for ever, and share others' deaths."""
+    deaths = _deaths()
+    _die(deaths, 0.0, "blocked", "k")
+    for _ in range(3):
+        assert deaths.suspects("blocked")
+        deaths.kept_away("blocked")
+
+    assert not deaths.suspects("blocked")
+    assert deaths.count("k") == DeathCount(1, 0.0, 0.0)
+
+
+def test_what_is_kept_away_between_two_deaths_stays_a_suspect() -> None:
+    """A proxy that answers for a killer now and then would clear it each time."""
+    deaths = _deaths()
+    for n in range(4):
+        deaths.passed(SIZE)
+        _die(deaths, n * 600.0, "k")
+        deaths.kept_away("k")
+        deaths.kept_away("k")
+
+    assert deaths.count("k") == DeathCount(4, 0.0, 1800.0)
+
+
 def test_what_broke_without_a_death_accuses_nobody() -> None:
     """Something between us and the server cut it off."""
     deaths = _deaths()
@@ -329,3 +370,31 @@ def test_one_control_serves_all_suspects_unless_the_server_dies_of_it() -> None:
     deaths.control_died(1_000, 5.0)
 
     assert deaths.control_size("short") == 10
+
+
+def test_after_a_control_that_failed_each_suspect_has_one_of_its_own_length() -> None:
+    """One that is too long for an embedder short of tokens would keep short killers killing."""
+    deaths = _deaths()
+    for name, size in (("short", 10), ("long", 1_000)):
+        deaths.begun(name, size)
+        deaths.cut_off(name, 0.0, 1)
+    deaths.died(0.0, is_known=True)
+    assert not deaths.has_failed_control("short")
+    deaths.control_failed("short")
+
+    assert deaths.has_failed_control("short")
+    assert (deaths.control_size("short"), deaths.control_size("long")) == (10, 1_000)
+
+
+def test_deaths_without_controls_come_ever_less_often() -> None:
+    """They count for nothing, and a server is not to be killed three times an hour for ever."""
+    deaths, at, waits = _deaths(), 0.0, []
+    for _ in range(10):
+        _die(deaths, at, "k")
+        for _ in range(10):
+            deaths.control_failed("k")
+        waits.append(deaths.due("k") - at)
+        at += waits[-1]
+
+    assert waits[-4:] == [1200.0, 2400.0, 3600.0, 3600.0]
+    assert not deaths.falls("k")
