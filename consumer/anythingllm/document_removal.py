@@ -12,8 +12,8 @@ body no meaning (RFC 9110, 9.3.5), and some proxies refuse or drop it (`removal_
 3. That it was taken out is proven by a new listing: AnythingLLM mentions no failure. Only where
    the workspace is too large to be listed its answer has to do.
 4. Every `AGAIN_SECONDS` the next removal tries whether the first way is open again, harmlessly.
-5. Where both ways are refused for `FOR_GOOD_SECONDS` the removal is refused for good
-   (`RemovalRefusedError`): asking again would change nothing before somebody mends the proxy.
+5. Where both ways are refused the removal is (`RemovalRefusedError`). Whether that is for good
+   shows when it is asked for again, over minutes (`consumer.pipeline.removal`).
 """
 
 from __future__ import annotations
@@ -33,7 +33,6 @@ from consumer.anythingllm.errors import (
 from consumer.anythingllm.models import DocumentRow
 from consumer.anythingllm.removal_way import REFUSALS, RemovalWay
 from consumer.anythingllm.transport import Check, Errand, always
-from consumer.model.fault import Fault
 from consumer.model.listing import FILE_STORE
 from consumer.model.names import Location, Slug
 from consumer.model.slug import is_slug
@@ -44,7 +43,7 @@ _MOST_ROUNDS = 10  # a file may be listed more than once, and each request takes
 
 
 class RemovalRefusedError(AnythingLLMForbiddenError):
-    """Something between us and AnythingLLM refuses both ways to remove, for good."""
+    """Something between us and AnythingLLM refuses both ways to remove."""
 
 
 class DocumentRemoval:
@@ -139,7 +138,6 @@ class DocumentRemoval:
                     await self._take_out_wherever(errand, each.slug, wanted, check)
         elif slug is not None:
             await self._take_out_of(errand, slug, Counter(dict.fromkeys(wanted, 1)), check)
-        self._way.other_passed()
 
     async def _take_out_wherever(
         self, errand: Errand, slug: Slug, wanted: frozenset[Location], check: Check
@@ -200,13 +198,10 @@ class DocumentRemoval:
             return None
         return found
 
-    def _refused_twice(self, slug: Slug, refused: AnythingLLMError) -> AnythingLLMError:
+    def _refused_twice(self, slug: Slug, refused: AnythingLLMError) -> RemovalRefusedError:
         path = f"POST /api/v1/workspace/{slug}/update-embeddings"
-        seen = f"{self._way.refusal}, and {path} is answered {refused.http_status}"
-        is_definite = isinstance(refused, AnythingLLMForbiddenError)
-        if not self._way.other_refused() and not is_definite:
-            return AnythingLLMError(f"{seen}: it is tried again", fault=Fault.THEIRS)
         return RemovalRefusedError(
-            f"{seen}: nothing can be removed. Have it let both through, and replay the dead letter",
+            f"{self._way.refusal}, and {path} is answered {refused.http_status}: nothing can be"
+            " removed. Have it let both through",
             http_status=refused.http_status,
         )

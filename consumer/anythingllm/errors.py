@@ -52,7 +52,8 @@ class AnythingLLMAuthenticationError(AnythingLLMError):
 class AnythingLLMForbiddenError(AnythingLLMError):
     """Refused (403) although the API key is accepted: deletion protection, or a proxy's rule.
 
-    Whose fault it is can't be proven. A removal that meets it names what it left (`Failure.left`).
+    Whose fault it is can't be proven, nor whether it lasts. A removal that meets it names what it
+    left (`Failure.left`).
     """
 
 

@@ -16,7 +16,6 @@ import structlog
 log = structlog.get_logger(__name__)
 
 AGAIN_SECONDS = 300.0  # between two looks whether removals are let through again
-FOR_GOOD_SECONDS = 60.0  # a proxy that is being set up is mended within that
 _RARELY_SECONDS = 20.0  # between two looks where the answer may be AnythingLLM's own
 
 
@@ -62,7 +61,6 @@ class RemovalWay:
         self._status: int | None = None
         self._is_told = False
         self._since = self._asked_at = float("-inf")
-        self._both_since: float | None = None
 
     @property
     def is_shut(self) -> bool:
@@ -115,17 +113,7 @@ class RemovalWay:
         if self._is_told:
             log.warning("removal.let_through_again", what_to_do="`workspaces repair --yes`")
         self._is_told = False
-        self._status = self._both_since = None
-
-    def other_refused(self) -> bool:
-        """Note that the other way is refused, too; whether both are for good."""
-        if self._both_since is None:
-            self._both_since = self._clock()
-        return self._clock() - self._both_since >= FOR_GOOD_SECONDS
-
-    def other_passed(self) -> None:
-        """Note that the other way works."""
-        self._both_since = None
+        self._status = None
 
 
 WHAT_TO_DO = (

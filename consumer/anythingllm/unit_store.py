@@ -365,9 +365,9 @@ class AnythingLLMStorage:
             check: called before every request; what it raises gets out.
 
         Raises:
-            AnythingLLMForbiddenError: AnythingLLM does not let us; ``left`` says what is still
-                there, and asking again would change nothing.
-            AnythingLLMError: anything else; may be repeated.
+            AnythingLLMForbiddenError: AnythingLLM, or a proxy, does not let us now; ``left`` says
+                what is still there.
+            AnythingLLMError: anything else.
         """
         for start in range(0, len(locations), REMOVED_AT_ONCE):
             async with self._removals:
@@ -380,12 +380,6 @@ class AnythingLLMStorage:
                     await self._ways.removal.remove(errand, slug, batch, check)
                 except AnythingLLMForbiddenError as error:
                     error.left = tuple(locations[start:])
-                    log.warning(
-                        "removal.forbidden",
-                        workspace=slug,
-                        units=len(error.left),
-                        error=error.message,
-                    )
                     raise
 
     async def why_files_stay(self) -> str | None:
@@ -499,9 +493,12 @@ class AnythingLLMStorage:
         now = seen.date + timedelta(seconds=self._ways.clock() - seen.at)
         abandoned = [row.location for row in seen.rows if is_abandoned(row, now)]
         if abandoned:
-            # Where it is forbidden, that was logged, and asking again would change nothing.
-            with suppress(AnythingLLMForbiddenError):
+            try:
                 await self.remove(slug, abandoned, trace_id=trace_id)
+            except AnythingLLMForbiddenError as error:
+                # As its failure the look at the workspace would be made again, every five minutes.
+                log.warning("workspace.sentinels_left", workspace=slug, error=error.message)
+            else:
                 log.info("workspace.sentinels_removed", workspace=slug, units=len(abandoned))
         # One without a date never becomes abandoned, and looking for it again would change nothing.
         young = [r for r in seen.rows if r.created_at is not None and not is_abandoned(r, now)]
