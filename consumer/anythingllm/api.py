@@ -462,10 +462,12 @@ def _no_document(call: Call) -> Iterator[None]:
     except AnythingLLMRejectedError as error:
         if call.path == _RAW_TEXT or error.http_status is None:
             raise
-        raise AnythingLLMError(
+        refused = AnythingLLMError(
             f"{call}: answered {error.http_status}, which refuses the request and no document",
             http_status=error.http_status,
-        ) from error
+        )
+        refused.unproven, refused.by_intermediary = error.unproven, error.by_intermediary
+        raise refused from error
 
 
 @contextmanager

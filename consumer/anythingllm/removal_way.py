@@ -1,9 +1,9 @@
 """Is DELETE with a body let through to AnythingLLM? What was seen of it, and what it means.
 
-HTTP gives the body of a DELETE no meaning (RFC 9110, 9.3.5), and some proxies refuse or drop it. An
-answer to a removal is put down to a proxy only where the removal of a file that does not exist is
-answered so as well: AnythingLLM 1.16 answers that with success (recordings/removal.json in tests),
-and it harms nothing.
+HTTP gives the body of a DELETE no meaning (RFC 9110, 9.3.5), and some proxies refuse or drop it;
+firewalls have lists of methods. An answer to a removal is put down to a proxy only where that of a
+file that does not exist is answered so as well: AnythingLLM 1.16 answers that with success
+(recordings/removal.json in tests), and it harms nothing.
 """
 
 from __future__ import annotations
@@ -12,6 +12,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import structlog
+
+from consumer.anythingllm.errors import (
+    AnythingLLMAuthenticationError,
+    AnythingLLMError,
+    AnythingLLMForbiddenError,
+)
+from consumer.model.fault import Fault
 
 log = structlog.get_logger(__name__)
 
@@ -48,6 +55,33 @@ REFUSALS: Mapping[int, ProxyRefusal] = {
 }
 """By status. AnythingLLM 1.16 itself answers 200, 403 and 500 there."""
 
+# Firewalls choose any: 404, 406, 413, 418, 451. So does an ingress without a route, for moments.
+_ANY_4XX = ProxyRefusal("refuses DELETE", patience=60.0)
+_ANSWERS = ProxyRefusal("answers DELETE in AnythingLLM's place", patience=600.0)
+_BREAKS = ProxyRefusal("breaks the connection of a DELETE", patience=600.0)
+# Who would not wait, or asks for time, lets it through at another time.
+_PASSING = frozenset({408, 425, 429, 499, 504, 524})
+
+
+def refusal_of(error: AnythingLLMError) -> ProxyRefusal | None:
+    """What such an answer to the removal of a file that does not exist means.
+
+    None where it means nothing, however often it comes: AnythingLLM forbids it, which it does to
+    files that are there as well, or is away, or asks for time.
+    """
+    status = error.http_status
+    forbids = isinstance(error, AnythingLLMAuthenticationError | AnythingLLMForbiddenError)
+    if forbids or error.fault is Fault.BUSY or status in _PASSING:
+        return None
+    if status is None:
+        return _BREAKS if error.cut_off else None
+    if (known := REFUSALS.get(status)) is not None:
+        return known
+    if status // 100 == 4:
+        return _ANY_4XX
+    # Of other 5xx than 500 AnythingLLM 1.16 knows none.
+    return _ANSWERS if error.by_intermediary or status // 100 in (3, 5) else None
+
 
 class RemovalWay:
     """Whether DELETE with a body is let through, as far as was seen; one for a server.
@@ -58,20 +92,20 @@ class RemovalWay:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._status: int | None = None
+        self._refusal: ProxyRefusal | None = None
+        self._said = ""
         self._is_told = False
         self._since = self._asked_at = float("-inf")
 
     @property
     def is_shut(self) -> bool:
         """Whether documents are to be taken out of workspaces instead."""
-        status = self._status
-        return status is not None and (self._asked_at - self._since >= REFUSALS[status].patience)
+        refusal = self._refusal
+        return refusal is not None and self._asked_at - self._since >= refusal.patience
 
-    def is_worth_a_look(self, status: int) -> bool:
+    def is_worth_a_look(self, refusal: ProxyRefusal) -> bool:
         """Whether a removal that was answered so is a reason to look: not each that may pass."""
-        is_definite = not REFUSALS[status].patience
-        return is_definite or self._clock() >= self._asked_at + _RARELY_SECONDS
+        return not refusal.patience or self._clock() >= self._asked_at + _RARELY_SECONDS
 
     @property
     def is_due(self) -> bool:
@@ -81,19 +115,19 @@ class RemovalWay:
     @property
     def refusal(self) -> str:
         """What is seen of it, for people."""
-        status = self._status or 0
+        why = self._refusal.why if self._refusal is not None else "refuses DELETE"
         return (
-            f"something between us and AnythingLLM {REFUSALS[status].why} (DELETE "
-            f"/api/v1/system/remove-documents is answered {status}, also for a file that is not"
-            " there)"
+            f"something between us and AnythingLLM {why} (DELETE"
+            f" /api/v1/system/remove-documents {self._said}, also for a file that is not there)"
         )
 
-    def refused(self, status: int) -> None:
-        """Note that the removal of a file that does not exist was answered so."""
+    def refused(self, refusal: ProxyRefusal, status: int | None) -> None:
+        """Note that the removal of a file that does not exist was answered so; None: by nobody."""
         now = self._clock()
-        if not self.is_shut and (self._status is None or self.is_due):
+        if not self.is_shut and (self._refusal is None or self.is_due):
             self._since = now  # what was seen long ago may have passed since
-        self._asked_at, self._status = now, status
+        self._asked_at, self._refusal = now, refusal
+        self._said = "gets no answer" if status is None else f"is answered {status}"
 
     def tell(self) -> None:
         """Log it once that documents are taken out of workspaces instead."""
@@ -113,7 +147,7 @@ class RemovalWay:
         if self._is_told:
             log.warning("removal.let_through_again", what_to_do="`workspaces repair --yes`")
         self._is_told = False
-        self._status = None
+        self._refusal = None
 
 
 WHAT_TO_DO = (

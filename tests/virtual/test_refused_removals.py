@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from structlog.testing import capture_logs
 
@@ -74,6 +76,84 @@ def test_a_refusal_that_passes_changes_nothing(status: int, vector_db: str) -> N
             assert w.stored() == {"other_0": 1}
             assert w.statuses() == {"succeeded": 2, "deleted": 1}
             assert w.letters == []
+
+    run()
+
+
+ANY = [404, 406, 413, 418, 422, 451]
+BY_OTHERS = [302, 502, 503, 505, 530]
+
+
+def _html(status: int) -> dict[str, Any]:
+    return {"kind": "html"} if status == 200 else {"kind": "status", "status": status}
+
+
+@pytest.mark.parametrize(
+    ("status", "seconds"), [*((s, 120) for s in ANY), *((s, 750) for s in (200, *BY_OTHERS))]
+)
+def test_whatever_it_answers_nothing_waits_for_ever(status: int, seconds: float) -> None:
+    """What an outage may look like is believed after ten minutes, and only while the rest works."""
+
+    @virtually
+    async def run() -> None:
+        async with world() as w:
+            await _stored(w)
+            w.sim.faults.add(**_html(status), **DELETE)
+            w.publish(None, key="a")
+            w.publish(event("other", ["new"], day=1))
+            await w.settled(within=seconds)
+
+            assert w.statuses() == {"succeeded": 3, "deleted": 1}
+            assert w.stored() == {"other_0": 1}
+            assert w.letters == []
+
+    run()
+
+
+@pytest.mark.parametrize("status", [404, 502])
+def test_an_outage_of_everything_shuts_no_way(status: int) -> None:
+    """An ingress without a route answers everything so, for a quarter of an hour."""
+
+    @virtually
+    async def run() -> None:
+        with capture_logs() as logs:
+            async with world() as w:
+                await _stored(w)
+                w.publish(None, key="a")
+                rule = w.sim.faults.add("status", status=status, path="*")
+                await w.idle(900)
+                w.sim.faults.rules.remove(rule)
+                await w.settled(within=120)
+
+                assert w.statuses() == {"succeeded": 2, "deleted": 1}
+                assert len(w.sim.state.files) == 1
+        assert "removal.let_through_no_more" not in [each["event"] for each in logs]
+
+    run()
+
+
+@on_each_database
+@pytest.mark.parametrize("status", [200, 403, 406, 502, 503])
+def test_names_that_a_firewall_dislikes_end_their_event_alone(status: int, vector_db: str) -> None:
+    """Their title is in them. Others are removed meanwhile, files and all."""
+
+    @virtually
+    async def run() -> None:
+        async with world(vector_db=vector_db) as w:
+            await _stored(w)
+            w.publish(event("b", ["disliked"]))
+            await w.settled()
+            disliked = next(f.name for f in w.sim.state.files.values() if f.text == "disliked")
+            w.sim.faults.add(**_html(status), **DELETE, contains=disliked)
+            w.publish(None, key="b")
+            w.publish(None, key="a")
+            await w.settled(within=600)
+
+            assert w.statuses() == {"succeeded": 3, "deleted": 1, "failed": 1}
+            assert w.stored() == {"other_0": 1, "b_0": 1}
+            assert len(w.sim.state.files) == 2
+            assert w.letters[0]["dlq.http-status"] == str(status)
+            assert w.requests("update-embeddings") == 0
 
     run()
 
