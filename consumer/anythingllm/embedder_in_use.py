@@ -30,11 +30,10 @@ import structlog
 from consumer.anythingllm.api import Api
 from consumer.anythingllm.database_control import turn_of
 from consumer.anythingllm.errors import (
-    AnythingLLMAuthenticationError,
     AnythingLLMError,
-    AnythingLLMNotFoundError,
     AnythingLLMProtocolError,
     NonsenseError,
+    is_refusal,
 )
 from consumer.anythingllm.transport import Check, Errand, NewErrand, always
 from consumer.model.fault import Fault
@@ -45,11 +44,6 @@ log = structlog.get_logger(__name__)
 FRESH_SECONDS = 5.0  # for which a look is enough to begin an upload: so much would be nonsense
 AGAIN_SECONDS = 10.0  # between two looks while the embedder gives nonsense
 _MOST_SPANS = 100  # times of nonsense that are remembered: uploads of before are long decided
-_SAYS_NOTHING = (
-    AnythingLLMAuthenticationError,
-    AnythingLLMNotFoundError,
-    AnythingLLMProtocolError,
-)
 _WHAT_TO_DO = (
     "check the embedder in AnythingLLM's settings, its model and its log; what was stored before"
     " this began may be looked for with `audit --search`"
@@ -131,8 +125,10 @@ class EmbedderInUse:
             except NonsenseError as error:
                 self._tell(error)
                 raise
-            except _SAYS_NOTHING as error:
-                # Storing worked without that path, and goes on: a proxy may not let it through.
+            except AnythingLLMError as error:
+                # Storing works without that path, and goes on: a proxy may not let it through.
+                if not (isinstance(error, AnythingLLMProtocolError) or is_refusal(error)):
+                    raise
                 if not self._is_hidden:
                     log.warning("embedder.not_looked_at", error=error.message)
                 self._is_hidden, self._well_at = True, began

@@ -136,6 +136,8 @@ class Inventory:
     async def near(self, slug: Slug, text: str) -> frozenset[str]:
         """The ``docSource`` of the units whose text is nearest to this one in a search.
 
+        Vectors of zeros are near to nothing, and come first in every search of some databases.
+
         Raises:
             SickWorkspace: a search fails, and not because of the embedder.
         """
@@ -144,7 +146,7 @@ class Inventory:
         except AnythingLLMServerError as error:
             await self._api.check_embedder(_errand(self._timeout))
             raise SickWorkspace(error.message) from error
-        return frozenset(hit.doc_source for hit in found.hits)
+        return frozenset(hit.doc_source for hit in found.hits if not hit.tells_nothing)
 
     async def sight(
         self,

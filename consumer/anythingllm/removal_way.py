@@ -17,8 +17,9 @@ from consumer.anythingllm.errors import (
     AnythingLLMAuthenticationError,
     AnythingLLMError,
     AnythingLLMForbiddenError,
+    is_refusal,
+    may_pass,
 )
-from consumer.model.fault import Fault
 
 log = structlog.get_logger(__name__)
 
@@ -56,11 +57,9 @@ REFUSALS: Mapping[int, ProxyRefusal] = {
 """By status. AnythingLLM 1.16 itself answers 200, 403 and 500 there."""
 
 # Firewalls choose any: 404, 406, 413, 418, 451. So does an ingress without a route, for moments.
-_ANY_4XX = ProxyRefusal("refuses DELETE", patience=60.0)
+_REFUSES = ProxyRefusal("refuses DELETE", patience=60.0)
 _ANSWERS = ProxyRefusal("answers DELETE in AnythingLLM's place", patience=600.0)
 _BREAKS = ProxyRefusal("breaks the connection of a DELETE", patience=600.0)
-# Who would not wait, or asks for time, lets it through at another time.
-_PASSING = frozenset({408, 425, 429, 499, 504, 524})
 
 
 def refusal_of(error: AnythingLLMError) -> ProxyRefusal | None:
@@ -71,14 +70,14 @@ def refusal_of(error: AnythingLLMError) -> ProxyRefusal | None:
     """
     status = error.http_status
     forbids = isinstance(error, AnythingLLMAuthenticationError | AnythingLLMForbiddenError)
-    if forbids or error.fault is Fault.BUSY or status in _PASSING:
+    if forbids or may_pass(error):
         return None
     if status is None:
         return _BREAKS if error.cut_off else None
     if (known := REFUSALS.get(status)) is not None:
         return known
-    if status // 100 == 4:
-        return _ANY_4XX
+    if is_refusal(error):
+        return _REFUSES
     # Of other 5xx than 500 AnythingLLM 1.16 knows none.
     return _ANSWERS if error.by_intermediary or status // 100 in (3, 5) else None
 

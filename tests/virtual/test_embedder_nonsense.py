@@ -147,7 +147,7 @@ def test_a_large_document_is_not_uploaded_whole_before_anybody_looks() -> None:
     run()
 
 
-@pytest.mark.parametrize("path_status", [404, 403])
+@pytest.mark.parametrize("path_status", [400, 401, 403, 404, 405, 406, 413, 451, 501])
 def test_where_the_embedder_can_t_be_asked_work_goes_on(path_status: int) -> None:
     """A proxy that does not let that path through: told, and believed as ever."""
 
