@@ -182,7 +182,8 @@ class SentinelProof:
 
         Those of earlier tries are looked for first. What is not seen is kept for the next try.
         """
-        kept = self._kept.setdefault(slug, [])
+        # This try's own from here on: one that runs beside it removes what it has seen.
+        kept = self._kept.pop(slug, [])
         oldest = self._clock() - ABANDONED_AGE.total_seconds()
         old = [each for each in kept if each.sent_at <= oldest]
         await self._drop(slug, kept, old, trace_id)  # others take them for a dead process's
@@ -193,6 +194,7 @@ class SentinelProof:
             raise
         await self._drop(slug, kept, kept[:] if seen else kept[1 : 1 - _MOST_KEPT], trace_id)
         if not seen:
+            self._kept.setdefault(slug, []).extend(kept)
             self._left(slug)
             raise AnythingLLMError(
                 f"workspace {slug!r} is not ready: a test document was answered with success, and"
