@@ -130,16 +130,18 @@ class AnythingLLMClient:
             connections=config.max_chunks_in_flight + REMOVALS_IN_FLIGHT + SPARE_CONNECTIONS,
         )
         self._api = Api(self._transport)
-        self._probing = Api(self._transport, is_probe=True)
+        self._probing = self._api.as_probe()
         way = RemovalWay(clock)
         self._removal = DocumentRemoval(self._api, way)
         self._probing_removal = DocumentRemoval(self._probing, way)
         self._database = DatabaseInUse(self._api, configured=config.vector_db, clock=clock)
-        self._limit = HitLimit(self._api)
+        self._limit = HitLimit()
         self._embedder = EmbedderInUse(
             self._probing, errand=self._errand, timeout=config.timeout, clock=clock
         )
-        self._proof = StorageProof(self._api, errand=self._errand, timeout=config.timeout)
+        self._proof = StorageProof(
+            self._api, self._limit, errand=self._errand, timeout=config.timeout
+        )
         self._restarts = Restarts(
             lambda: self._api.ping(self._errand(PING_SECONDS, None)),
             refused_at=lambda: self._transport.refused_at,
@@ -325,7 +327,7 @@ class AnythingLLMClient:
         errand = self._ordinary(trace_id)
         top = limit * _OVERFETCH
         while True:
-            found = await self._limit.nearest(errand, Slug(workspace_slug), query, top)
+            found = await self._limit.nearest(self._api, errand, Slug(workspace_slug), query, top)
             if not found.hits:
                 await self._refuse_empty(Slug(workspace_slug), errand)
             hits = search_hits(await self._with_distances(found.hits, errand))
@@ -444,7 +446,7 @@ class AnythingLLMClient:
     def _prober(self) -> Readiness:
         """Stores test documents while the breaker is open: that is how it learns when to close."""
         api = self._probing
-        proof = StorageProof(api, errand=self._errand, timeout=self._config.timeout)
+        proof = StorageProof(api, self._limit, errand=self._errand, timeout=self._config.timeout)
         # A removal waits for its tests, and is to end in its own time.
         soon = min(self._config.upload_timeout, self._config.removal_timeout)
         prober = self._readiness_by(api, proof, self._probing_removal, soon)
@@ -497,6 +499,7 @@ class AnythingLLMClient:
             removal=self._removal,
             removal_looks=RemovalLooks(
                 self._api,
+                self._limit,
                 self._database,
                 self._control,
                 errand=self._errand,

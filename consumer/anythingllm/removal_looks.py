@@ -47,6 +47,7 @@ class RemovalLooks:
     """See the module's docstring.
 
     Args:
+        limit: how many hits a search may ask for, as far as was seen.
         timeout: seconds for one request.
         clock: monotonic seconds.
     """
@@ -54,6 +55,7 @@ class RemovalLooks:
     def __init__(
         self,
         api: Api,
+        limit: HitLimit,
         database: DatabaseInUse,
         control: DatabaseControl,
         *,
@@ -63,7 +65,7 @@ class RemovalLooks:
         sleep: Callable[[float], Awaitable[None]],
     ) -> None:
         self._api = api
-        self._limit = HitLimit(api)
+        self._limit = limit
         self._database = database
         self._control = control
         self._errand = errand
@@ -168,7 +170,7 @@ class RemovalLooks:
         errand = self._errand(self._timeout, trace_id)
         top = min(MOST_HITS, database.most_hits)
         try:
-            return await self._limit.nearest(errand, slug, query, top)
+            return await self._limit.nearest(self._api, errand, slug, query, top)
         except AnythingLLMServerError:
             counts = await self._api.row_counts(self._errand(self._timeout, trace_id))
             if database.finds_in_fresh or counts.get(slug):
