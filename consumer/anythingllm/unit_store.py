@@ -179,12 +179,10 @@ class AnythingLLMStorage:
         """
         control = ControlUpload(
             self._api,
-            self._ways.proof,
+            self._readiness.sentinels,
             self._ways.database,
-            self._ways.removal,
-            uploading=lambda: self._errand(self._ways.upload_timeout, trace_id),
-            removing=lambda: self._errand(self._removal_timeout, trace_id),
-            left=self._readiness.left,
+            errand=self._errand,
+            timeout=self._timeout,
         )
         await control.run(slug, text, trace_id, check)
 

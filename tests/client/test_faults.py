@@ -256,8 +256,35 @@ async def test_a_control_upload_meets_what_a_chunk_would_meet(
         await client.storage.store_control(DOCS, "a control text " * 300, trace_id=TRACE)
 
     assert not raised.value.ambiguous
-    if "wrong-location" not in str(fault):
-        assert simulator.chunks("docs") == before
+    assert simulator.chunks("docs") == before
+
+
+async def test_a_control_that_is_stored_although_its_answer_is_refused_passes(
+    simulator: Simulator, client: AnythingLLMClient
+) -> None:
+    """A filter dislikes the answer, which echoes the text. A chunk is looked for there, too."""
+    await client.upload_document("docs", document("one"))
+    before = simulator.chunks("docs")
+    simulator.faults.add("status", status=406, path="*/raw-text", apply=True)
+    await client.storage.store_control(DOCS, "a control text", trace_id=TRACE)
+
+    assert simulator.chunks("docs") == before
+
+
+@pytest.mark.parametrize("path", ["*/raw-text", "*/update-embeddings"])
+async def test_a_control_that_may_still_come_is_looked_for_later(
+    simulator: Simulator, client: AnythingLLMClient, path: str
+) -> None:
+    """By the sweep: nobody waits for it, and it would stay."""
+    await client.upload_document("docs", document("one"))
+    left: list[Slug] = []
+    client.storage.when_sentinels_left(left.append)
+    simulator.faults.add("embedder-fails", path="*/raw-text")
+    simulator.faults.add("status", status=504, path=path)
+    with pytest.raises(AnythingLLMError):
+        await client.storage.store_control(DOCS, "a control text", trace_id=TRACE)
+
+    assert left == [DOCS]
 
 
 @pytest.mark.parametrize("path", ["*/raw-text", "*/embeddings"])
