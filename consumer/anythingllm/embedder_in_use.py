@@ -31,7 +31,6 @@ from consumer.anythingllm.api import Api
 from consumer.anythingllm.database_control import turn_of
 from consumer.anythingllm.errors import (
     AnythingLLMError,
-    AnythingLLMProtocolError,
     NonsenseError,
     is_refusal,
 )
@@ -119,19 +118,28 @@ class EmbedderInUse:
                 return
             if self._failure is not None and self._clock() < self._failed_at + AGAIN_SECONDS:
                 raise self._failure.without_past()
-            began = self._clock()
             try:
-                await self.look(self._errand(self._timeout, trace_id))
+                await self.probe(self._errand(self._timeout, trace_id))
             except NonsenseError as error:
                 self._tell(error)
                 raise
-            except AnythingLLMError as error:
-                # Storing works without that path, and goes on: a proxy may not let it through.
-                if not (isinstance(error, AnythingLLMProtocolError) or is_refusal(error)):
-                    raise
-                if not self._is_hidden:
-                    log.warning("embedder.not_looked_at", error=error.message)
-                self._is_hidden, self._well_at = True, began
+
+    async def probe(self, errand: Errand) -> None:
+        """As `look`, but where a proxy does not let it through it counts as well.
+
+        Storing works without that path, and goes on; otherwise no outage would ever end.
+        """
+        began = self._clock()
+        try:
+            await self.look(errand)
+        except NonsenseError:
+            raise
+        except AnythingLLMError as error:
+            if not _is_shut(error):
+                raise
+            if not self._is_hidden:
+                log.warning("embedder.not_looked_at", error=error.message)
+            self._is_hidden, self._well_at = True, began
 
     async def look(self, errand: Errand) -> None:
         """Look now, whatever was seen before; stores nothing.
@@ -155,7 +163,12 @@ class EmbedderInUse:
         if self._suspect_from is not None:
             self._suspect.append((self._suspect_from, began))
         self._failure = self._suspect_from = None
+        self._is_hidden = False
         self._well_at = max(self._well_at, began)
+
+    def hides(self, error: AnythingLLMError) -> bool:
+        """Whether a text met this because a proxy lets no text through to the embedder."""
+        return self._is_hidden and _is_shut(error)
 
     def is_suspect(self, begun: float, done: float) -> bool:
         """Whether vectors that were made between these moments may be nonsense (rule 2)."""
@@ -192,3 +205,9 @@ class EmbedderInUse:
         if self._suspect_from is None:
             self._suspect_from = self._well_at
         self._failure, self._failed_at = error, self._clock()
+
+
+def _is_shut(error: AnythingLLMError) -> bool:
+    """Whether the path itself may not be let through: refused, or a login page in its place."""
+    is_page = error.by_intermediary and (error.http_status or 500) < 400
+    return is_page or is_refusal(error)

@@ -147,7 +147,8 @@ class AnythingLLMStorage:
         """Have the embedder embed all of a text, in pieces as an upload would; nothing is stored.
 
         All pieces go in one request, or in several of `EMBEDDED_AT_ONCE` where there are more: what
-        the embedder refuses may be anywhere in the text.
+        the embedder refuses may be anywhere in the text. Where a proxy lets no text through to the
+        embedder nothing is known of this one, and storing it has to show that.
 
         Args:
             text: of a unit.
@@ -161,7 +162,12 @@ class AnythingLLMStorage:
             raise AnythingLLMRejectedError("blank text can't be embedded: nothing was sent")
         errand = self._errand(self._ways.upload_timeout, trace_id)
         for start in range(0, len(every), EMBEDDED_AT_ONCE):
-            await self._api.embeddings(errand, every[start : start + EMBEDDED_AT_ONCE])
+            try:
+                await self._api.embeddings(errand, every[start : start + EMBEDDED_AT_ONCE])
+            except AnythingLLMError as error:
+                if not self._ways.embedder.hides(error):
+                    raise
+                return
 
     async def store_control(
         self, slug: Slug, text: str, *, trace_id: TraceId | None = None, check: Check = always
