@@ -24,6 +24,7 @@ from consumer.anythingllm.errors import (
     AnythingLLMNotFoundError,
     AnythingLLMServerError,
     is_about_the_query,
+    is_refusal,
 )
 from consumer.anythingllm.hit_limit import HitLimit, Nearest
 from consumer.anythingllm.models import VectorHit
@@ -159,8 +160,7 @@ class RemovalLooks:
         enough: a workspace that is emptied has one tombstone after the other.
         """
         since = self._clock()
-        counts = await self._api.row_counts(self._errand(self._timeout, trace_id))
-        if not counts.get(slug):
+        if not await self._lists_any(slug, trace_id):
             since -= REMOVES_SECONDS
         await self._control.passes(slug, since, trace_id, check)
 
@@ -172,10 +172,21 @@ class RemovalLooks:
         try:
             return await self._limit.nearest(self._api, errand, slug, query, top)
         except AnythingLLMServerError:
-            counts = await self._api.row_counts(self._errand(self._timeout, trace_id))
-            if database.finds_in_fresh or counts.get(slug):
+            if database.finds_in_fresh or await self._lists_any(slug, trace_id):
                 raise
             return Nearest((), top)
+
+    async def _lists_any(self, slug: Slug, trace_id: TraceId | None) -> bool:
+        """Whether the workspace lists a document; by all of its listing where that has to be."""
+        try:
+            counts = await self._api.row_counts(self._errand(self._timeout, trace_id))
+        except AnythingLLMError as error:
+            if not is_refusal(error):
+                raise
+        else:
+            return bool(counts.get(slug))
+        found = await self._api.survey(self._errand(self._timeout, trace_id), slug)
+        return found is not None and found.rows > 0
 
 
 def title_words(location: Location) -> str:

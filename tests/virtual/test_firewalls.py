@@ -244,3 +244,28 @@ async def test_a_gateway_that_knows_no_searches_is_an_outage_where_they_are_the_
         await w.settled(within=300)
 
         assert w.statuses() == {"succeeded": 2}
+
+
+@on_each_database
+@pytest.mark.parametrize("status", [403, 404, 405, 406])
+def test_nothing_waits_for_paths_that_can_be_done_without(status: int, vector_db: str) -> None:
+    """A firewall that does not let ``/openai`` through: the embedder, and the counts of rows."""
+
+    @virtually
+    async def run() -> None:
+        async with world(vector_db=vector_db) as w:
+            w.sim.faults.add("status", status=status, path="*/openai/*")
+            w.publish(event("a", ["one"]))
+            w.publish(event("b", ["two", "three"]))
+            await w.settled(within=60)
+            w.publish(event("b", ["two"], day=1))
+            w.publish(None, key="a")
+            await w.settled(within=60)
+            w.publish(None, key="b")
+            await w.settled(within=60)
+
+            assert w.statuses() == {"succeeded": 3, "deleted": 2}
+            assert w.stored() == {}
+            assert w.letters == []
+
+    run()
