@@ -31,8 +31,9 @@ from consumer.anythingllm.errors import (
     AnythingLLMServerError,
 )
 from consumer.anythingllm.models import DocumentRow
-from consumer.anythingllm.removal_way import RemovalWay, refusal_of
+from consumer.anythingllm.removal_way import ProxyRefusal, RemovalWay, refusal_of
 from consumer.anythingllm.transport import Check, Errand, always
+from consumer.model.fault import Fault
 from consumer.model.listing import FILE_STORE
 from consumer.model.names import Location, Slug
 from consumer.model.slug import is_slug
@@ -81,7 +82,7 @@ class DocumentRemoval:
         Raises:
             RemovalRefusedError: neither way is let through, or others are and these are not.
         """
-        if not self._way.is_shut or (self._way.is_due and await self.look(errand, check) is None):
+        if not self._way.is_shut or (self._way.is_due and await self._look(errand, check) is None):
             check()
             began = errand.clock()
             try:
@@ -96,12 +97,24 @@ class DocumentRemoval:
         await self._take_out(errand, slug, locations, check)
         return False
 
-    async def look(self, errand: Errand, check: Check = always) -> str | None:
+    async def look(self, errand: Errand) -> str | None:
         """Remove a file that does not exist: why that is not let through, or None where it is.
 
         Raises:
+            AnythingLLMForbiddenError: it is forbidden.
             AnythingLLMError: nobody can say now.
         """
+        refusal = await self._look(errand, always)
+        if refusal is not None and refusal.patience > _SOON_BELIEVED:
+            raise AnythingLLMError(f"{self._way.refusal}: that may pass", fault=Fault.THEIRS)
+        return None if refusal is None else self._way.refusal
+
+    @property
+    def refusal(self) -> str | None:
+        """Why files stay, for people; None where that is not known to be so."""
+        return self._way.refusal if self._way.is_shut else None
+
+    async def _look(self, errand: Errand, check: Check) -> ProxyRefusal | None:
         soon = min(errand.deadline, errand.clock() + _PROBE_SECONDS)
         check()
         try:
@@ -111,14 +124,9 @@ class DocumentRemoval:
                 raise
             await self._api.check_key(replace(errand, deadline=soon))  # or all are answered so
             self._way.refused(refusal, error.http_status)
-            return self._way.refusal
+            return refusal
         self._way.passed()
         return None
-
-    @property
-    def refusal(self) -> str | None:
-        """Why files stay, for people; None where that is not known to be so."""
-        return self._way.refusal if self._way.is_shut else None
 
     async def _is_let_through(
         self, errand: Errand, error: AnythingLLMError, check: Check, *, is_firewall: bool
@@ -129,7 +137,7 @@ class DocumentRemoval:
             return True
         if self._way.is_worth_a_look(refusal):
             try:
-                is_only_this = await self.look(errand, check) is None
+                is_only_this = await self._look(errand, check) is None
             except AnythingLLMError:
                 is_only_this = False
             if is_only_this and is_firewall:

@@ -153,3 +153,7 @@ WHAT_TO_DO = (
     "have it let DELETE /api/v1/system/remove-documents through with its body, then run"
     " `workspaces repair --yes`: it removes the files that stayed"
 )
+
+WHAT_TO_DO_FORBIDDEN = (
+    "allow DELETE /api/v1/system/remove-documents, in AnythingLLM or in what stands before it"
+)
