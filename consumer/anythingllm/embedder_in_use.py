@@ -30,6 +30,7 @@ import structlog
 from consumer.anythingllm.api import Api
 from consumer.anythingllm.database_control import turn_of
 from consumer.anythingllm.errors import (
+    AnswerTooLargeError,
     AnythingLLMError,
     NonsenseError,
     is_refusal,
@@ -208,6 +209,6 @@ class EmbedderInUse:
 
 
 def _is_shut(error: AnythingLLMError) -> bool:
-    """Whether the path itself may not be let through: refused, or a login page in its place."""
+    """Whether nobody can see: the path is refused, a login page in its place, too large for us."""
     is_page = error.by_intermediary and (error.http_status or 500) < 400
-    return is_page or is_refusal(error)
+    return is_page or is_refusal(error) or isinstance(error, AnswerTooLargeError)

@@ -16,7 +16,7 @@ from consumer.anythingllm import (
     AnythingLLMStorage,
 )
 from consumer.anythingllm.removal_way import WHAT_TO_DO, WHAT_TO_DO_FORBIDDEN
-from consumer.anythingllm.unit_store import MOST_ROWS
+from consumer.anythingllm.unit_listings import MOST_ROWS
 from consumer.anythingllm.vector_databases import UNKNOWN, sharing
 from consumer.kafka.connection import KafkaUnavailableError
 from consumer.kafka.topics import CheckFinding, findings
