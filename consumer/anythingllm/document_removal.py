@@ -71,7 +71,7 @@ class DocumentRemoval:
         """Remove documents; those that are gone already are no error.
 
         Args:
-            errand: for all of it.
+            errand: for all of it, but looks whether it is let through.
             slug: where they are listed; `FILE_STORE`: in whatever workspace; None: in none.
             locations: as listed.
             check: called before every request; what it raises gets out.
@@ -115,14 +115,13 @@ class DocumentRemoval:
         return self._way.refusal if self._way.is_shut else None
 
     async def _look(self, errand: Errand, check: Check) -> ProxyRefusal | None:
-        soon = min(errand.deadline, errand.clock() + _PROBE_SECONDS)
         check()
         try:
-            await self._api.remove(replace(errand, deadline=soon), [NOWHERE])
+            await self._api.remove(_soon(errand), [NOWHERE])
         except AnythingLLMError as error:
             if (refusal := refusal_of(error)) is None:
                 raise
-            await self._api.check_key(replace(errand, deadline=soon))  # or all are answered so
+            await self._api.check_key(_soon(errand))  # or all are answered so
             self._way.refused(refusal, error.http_status)
             return refusal
         self._way.passed()
@@ -224,6 +223,11 @@ class DocumentRemoval:
             " removed. Have it let both through",
             http_status=refused.http_status,
         )
+
+
+def _soon(errand: Errand) -> Errand:
+    """Time of its own for a look: a removal that nobody answers has used up all of its errand."""
+    return replace(errand, deadline=errand.clock() + _PROBE_SECONDS)
 
 
 def _is_refusal(error: AnythingLLMError) -> bool:

@@ -18,8 +18,8 @@ from consumer.anythingllm.errors import (
     AnythingLLMError,
     AnythingLLMForbiddenError,
     is_refusal,
-    may_pass,
 )
+from consumer.model.fault import Fault
 
 log = structlog.get_logger(__name__)
 
@@ -59,27 +59,22 @@ REFUSALS: Mapping[int, ProxyRefusal] = {
 # Firewalls choose any: 404, 406, 413, 418, 451. So does an ingress without a route, for moments.
 _REFUSES = ProxyRefusal("refuses DELETE", patience=60.0)
 _ANSWERS = ProxyRefusal("answers DELETE in AnythingLLM's place", patience=600.0)
-_BREAKS = ProxyRefusal("breaks the connection of a DELETE", patience=600.0)
+_IS_SILENT = ProxyRefusal("breaks off a DELETE, or never answers it", patience=600.0)
 
 
 def refusal_of(error: AnythingLLMError) -> ProxyRefusal | None:
     """What such an answer to the removal of a file that does not exist means.
 
     None where it means nothing, however often it comes: AnythingLLM forbids it, which it does to
-    files that are there as well, or is away, or asks for time.
+    files that are there as well, or asks for time, or never had the request.
     """
-    status = error.http_status
     forbids = isinstance(error, AnythingLLMAuthenticationError | AnythingLLMForbiddenError)
-    if forbids or may_pass(error):
+    if forbids or error.fault is Fault.BUSY:
         return None
-    if status is None:
-        return _BREAKS if error.cut_off else None
-    if (known := REFUSALS.get(status)) is not None:
-        return known
-    if is_refusal(error):
-        return _REFUSES
-    # Of other 5xx than 500 AnythingLLM 1.16 knows none.
-    return _ANSWERS if error.by_intermediary or status // 100 in (3, 5) else None
+    if error.http_status is None:
+        return _IS_SILENT if error.unanswered and error.ambiguous else None
+    known = REFUSALS.get(error.http_status)
+    return known or (_REFUSES if is_refusal(error) else _ANSWERS)
 
 
 class RemovalWay:

@@ -81,7 +81,7 @@ def test_a_refusal_that_passes_changes_nothing(status: int, vector_db: str) -> N
 
 
 ANY = [404, 406, 413, 418, 422, 451]
-BY_OTHERS = [302, 502, 503, 505, 530]
+BY_OTHERS = [302, 408, 502, 503, 504, 507, 524, 530]
 
 
 def _html(status: int) -> dict[str, Any]:
@@ -106,6 +106,24 @@ def test_whatever_it_answers_nothing_waits_for_ever(status: int, seconds: float)
             assert w.statuses() == {"succeeded": 3, "deleted": 1}
             assert w.stored() == {"other_0": 1}
             assert w.letters == []
+
+    run()
+
+
+@on_each_database
+def test_a_removal_that_a_gateway_gives_up_waits_not_for_ever(vector_db: str) -> None:
+    """Each DELETE hangs there, because its body never comes: the look gives up before it."""
+
+    @virtually
+    async def run() -> None:
+        async with world(vector_db=vector_db) as w:
+            await _stored(w)
+            w.sim.faults.add("status", status=504, seconds=100, **DELETE)
+            w.publish(None, key="a")
+            await w.settled(within=1_800)
+
+            assert w.statuses() == {"succeeded": 2, "deleted": 1}
+            assert w.stored() == {"other_0": 1}
 
     run()
 
