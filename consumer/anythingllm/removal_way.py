@@ -24,6 +24,7 @@ from consumer.model.fault import Fault
 log = structlog.get_logger(__name__)
 
 AGAIN_SECONDS = 300.0  # between two looks whether removals are let through again
+_FORGOTTEN_SECONDS = 900.0  # without a look; the sweep comes back after 300
 _RARELY_SECONDS = 20.0  # between two looks where the answer may be AnythingLLM's own
 
 
@@ -118,7 +119,8 @@ class RemovalWay:
     def refused(self, refusal: ProxyRefusal, status: int | None) -> None:
         """Note that the removal of a file that does not exist was answered so; None: by nobody."""
         now = self._clock()
-        if not self.is_shut and (self._refusal is None or self.is_due):
+        is_new = self._refusal is None or now >= self._asked_at + _FORGOTTEN_SECONDS
+        if is_new and not self.is_shut:
             self._since = now  # what was seen long ago may have passed since
         self._asked_at, self._refusal = now, refusal
         self._said = "gets no answer" if status is None else f"is answered {status}"
