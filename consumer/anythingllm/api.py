@@ -71,6 +71,12 @@ class Api:
         self._is_probe = is_probe
         self._told_of: set[Slug] = set()  # workspaces whose odd hits were warned about
 
+    def as_probe(self) -> Api:
+        """The same, past the breaker; what one of them has told the other need not tell."""
+        probe = Api(self._transport, is_probe=True)
+        probe._told_of = self._told_of
+        return probe
+
     async def workspaces(self, errand: Errand) -> tuple[Workspace, ...]:
         """All workspaces."""
         call = Call("GET", "/v1/workspaces", expect=("workspaces",))
@@ -461,10 +467,12 @@ def _no_document(call: Call) -> Iterator[None]:
     except AnythingLLMRejectedError as error:
         if call.path == _RAW_TEXT or error.http_status is None:
             raise
-        raise AnythingLLMError(
+        refused = AnythingLLMError(
             f"{call}: answered {error.http_status}, which refuses the request and no document",
             http_status=error.http_status,
-        ) from error
+        )
+        refused.unproven, refused.by_intermediary = error.unproven, error.by_intermediary
+        raise refused from error
 
 
 @contextmanager

@@ -18,27 +18,16 @@ from typing import Any, Self
 
 import structlog
 
-from consumer.anythingllm.api import Api, checked_slug
+from consumer.anythingllm.api import checked_slug
 from consumer.anythingllm.config import AnythingLLMConfig
-from consumer.anythingllm.creation_doubts import CreationDoubts
-from consumer.anythingllm.database_control import DatabaseControl
-from consumer.anythingllm.database_in_use import DatabaseInUse
-from consumer.anythingllm.database_look import another_answers
-from consumer.anythingllm.document_removal import DocumentRemoval
 from consumer.anythingllm.document_upload import DocumentUploads
-from consumer.anythingllm.effects import LATE_SECONDS
-from consumer.anythingllm.embedder_in_use import EmbedderInUse
 from consumer.anythingllm.errors import (
     AnythingLLMRejectedError,
     AnythingLLMServerError,
     AnythingLLMTimeoutError,
     is_sick,
 )
-from consumer.anythingllm.file_store import FILES_REST, FileStore
 from consumer.anythingllm.health import PROBE_SECONDS, breaker_status, check_health
-from consumer.anythingllm.hit_limit import HitLimit
-from consumer.anythingllm.joint_looks import JointLooks
-from consumer.anythingllm.marker_lookup import MarkerLookup
 from consumer.anythingllm.models import (
     DocumentUploadResult,
     SearchHit,
@@ -46,19 +35,12 @@ from consumer.anythingllm.models import (
     VectorHit,
     Workspace,
 )
-from consumer.anythingllm.proof import StorageProof
-from consumer.anythingllm.readiness import Readiness
-from consumer.anythingllm.removal_looks import RemovalLooks
-from consumer.anythingllm.removal_way import RemovalWay
-from consumer.anythingllm.restarts import PING_SECONDS, Restarts
+from consumer.anythingllm.parts import Parts
 from consumer.anythingllm.search_hits import search_hits
 from consumer.anythingllm.stored_documents import stored_documents
 from consumer.anythingllm.transport import SPARE_CONNECTIONS, Errand, Transport
 from consumer.anythingllm.unit_store import REMOVALS_IN_FLIGHT, AnythingLLMStorage
-from consumer.anythingllm.upload_ways import Ways
 from consumer.anythingllm.vector_databases import UNKNOWN, distances
-from consumer.anythingllm.vouching import Vouching
-from consumer.anythingllm.workspaces import Workspaces
 from consumer.model.blank import is_blank
 from consumer.model.document import ProcessedDocument
 from consumer.model.fault import Fault
@@ -107,8 +89,6 @@ class AnythingLLMClient:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._config = config
-        self._clock = clock
-        self._sleep = sleep
         self._now = now
         self._identity = IdentityTemplate.parse(config.identity)
         rng = rng or random.Random()
@@ -129,51 +109,12 @@ class AnythingLLMClient:
             rng=rng,
             connections=config.max_chunks_in_flight + REMOVALS_IN_FLIGHT + SPARE_CONNECTIONS,
         )
-        self._api = Api(self._transport)
-        self._probing = Api(self._transport, is_probe=True)
-        way = RemovalWay(clock)
-        self._removal = DocumentRemoval(self._api, way)
-        self._probing_removal = DocumentRemoval(self._probing, way)
-        self._database = DatabaseInUse(self._api, configured=config.vector_db, clock=clock)
-        self._limit = HitLimit(self._api)
-        self._embedder = EmbedderInUse(
-            self._probing, errand=self._errand, timeout=config.timeout, clock=clock
-        )
-        self._proof = StorageProof(self._api, errand=self._errand, timeout=config.timeout)
-        self._restarts = Restarts(
-            lambda: self._api.ping(self._errand(PING_SECONDS, None)),
-            refused_at=lambda: self._transport.refused_at,
-            clock=clock,
-            sleep=sleep,
-        )
-        creations = CreationDoubts(self._restarts, ambiguity=config.ambiguity_seconds, clock=clock)
-        self._workspaces = Workspaces(
-            self._api, self._database, creations if config.create_workspaces else None
-        )
-        self._readiness = self._readiness_by(
-            self._api, self._proof, self._removal, config.upload_timeout
-        )
-        self._embedder.when_length_changes(
-            self._readiness.distrust_all, lambda: self._database.known.new_dimension
-        )
-        prober = self._prober()
-        self._control = DatabaseControl(
-            prober.store_test,
-            prober.removal_test,
-            new_dimension=lambda: self._database.known.new_dimension,
-            another_answers=self._another_answers,
-            clock=clock,
-        )
-        self._storage = AnythingLLMStorage(
-            self._api,
-            self._readiness,
-            self._ways(),
-            probing=self._probing,
-            under_way=self._transport.under_way,
-            errand=self._errand,
-            timeout=config.timeout,
-            removal_timeout=config.removal_timeout,
-        )
+        parts = Parts(config, self._transport, clock=clock, sleep=sleep)
+        self._errand = parts.errand
+        self._api, self._probing = parts.api, parts.probing
+        self._database, self._limit = parts.database, parts.limit
+        self._embedder, self._workspaces = parts.embedder, parts.workspaces
+        self._readiness, self._storage = parts.readiness, parts.storage
         self._uploads = DocumentUploads(
             self._storage,
             identity=self._identity,
@@ -325,7 +266,7 @@ class AnythingLLMClient:
         errand = self._ordinary(trace_id)
         top = limit * _OVERFETCH
         while True:
-            found = await self._limit.nearest(errand, Slug(workspace_slug), query, top)
+            found = await self._limit.nearest(self._api, errand, Slug(workspace_slug), query, top)
             if not found.hits:
                 await self._refuse_empty(Slug(workspace_slug), errand)
             hits = search_hits(await self._with_distances(found.hits, errand))
@@ -437,88 +378,6 @@ class AnythingLLMClient:
 
     def _ordinary(self, trace_id: str | None) -> Errand:
         return self._errand(self._config.timeout, _trace(trace_id))
-
-    def _errand(self, seconds: float, trace_id: TraceId | None) -> Errand:
-        return Errand(self._clock() + seconds, self._clock, trace_id)
-
-    def _prober(self) -> Readiness:
-        """Stores test documents while the breaker is open: that is how it learns when to close."""
-        api = self._probing
-        proof = StorageProof(api, errand=self._errand, timeout=self._config.timeout)
-        # A removal waits for its tests, and is to end in its own time.
-        soon = min(self._config.upload_timeout, self._config.removal_timeout)
-        prober = self._readiness_by(api, proof, self._probing_removal, soon)
-        prober.when_left(self._readiness.left)
-        return prober
-
-    def _readiness_by(
-        self, api: Api, proof: StorageProof, removal: DocumentRemoval, upload_timeout: float
-    ) -> Readiness:
-        return Readiness(
-            api,
-            self._workspaces,
-            proof,
-            self._database,
-            removal,
-            self._embedder,
-            errand=self._errand,
-            timeout=self._config.timeout,
-            upload_timeout=upload_timeout,
-            pause=self._config.sentinel_pause,
-            late=min(LATE_SECONDS, self._config.ambiguity_seconds),
-            clock=self._clock,
-            sleep=self._sleep,
-        )
-
-    async def _another_answers(self, slug: Slug, trace_id: TraceId | None) -> bool:
-        return await another_answers(
-            self._probing, slug, self._errand(self._config.timeout, trace_id)
-        )
-
-    def _ways(self) -> Ways:
-        vouching = Vouching(
-            self._proof,
-            self._database,
-            self._control,
-            self._embedder,
-            errand=self._errand,
-            timeout=self._config.timeout,
-            clock=self._clock,
-            sleep=self._sleep,
-        )
-        return Ways(
-            api=self._api,
-            readiness=self._readiness,
-            proof=self._proof,
-            database=self._database,
-            embedder=self._embedder,
-            control=self._control,
-            vouching=vouching,
-            removal=self._removal,
-            removal_looks=RemovalLooks(
-                self._api,
-                self._database,
-                self._control,
-                errand=self._errand,
-                timeout=self._config.timeout,
-                clock=self._clock,
-                sleep=self._sleep,
-            ),
-            looks=JointLooks(self._proof, self._control, vouching, clock=self._clock),
-            lookup=MarkerLookup(self._proof.by_listing, self._clock),
-            file_lookup=MarkerLookup(
-                FileStore(self._api, errand=self._errand, timeout=self._config.timeout).by_files,
-                self._clock,
-                rest=FILES_REST,
-            ),
-            slots=asyncio.Semaphore(self._config.max_chunks_in_flight),
-            errand=self._errand,
-            clock=self._clock,
-            restarts=self._restarts,
-            timeout=self._config.timeout,
-            upload_timeout=self._config.upload_timeout,
-            ambiguity=self._config.ambiguity_seconds,
-        )
 
 
 def _trace(trace_id: str | None) -> TraceId | None:

@@ -24,7 +24,9 @@ from contextlib import asynccontextmanager, suppress
 import structlog
 
 from consumer.anythingllm.errors import (
+    AnythingLLMAuthenticationError,
     AnythingLLMError,
+    AnythingLLMForbiddenError,
     AnythingLLMServerError,
     NoWorkspaceError,
     StillFoundError,
@@ -41,6 +43,7 @@ _CHECKED_SECONDS = 1.0  # between two looks whether the right to go on has ended
 _DOUBTED_SECONDS = 3.0  # of a control; one that is found at once takes less
 _MOST_ASKING = 2  # workspaces between which the probe goes to and fro
 _RAREST_SECONDS = 1800.0  # between two tests of removals that fail
+_REFUSED = (AnythingLLMAuthenticationError, AnythingLLMForbiddenError)
 
 
 class DatabaseControl:
@@ -157,7 +160,9 @@ class DatabaseControl:
                 self._removal_failure = None
                 raise
             if not isinstance(error, StillFoundError):
-                self._removal_due = self._clock() + AGAIN_SECONDS
+                # One that is refused leaves its document, and holds no removal back: they tell it.
+                again = REMOVES_SECONDS if isinstance(error, _REFUSED) else AGAIN_SECONDS
+                self._removal_due = self._clock() + again
                 raise
             if self._removal_pause == REMOVES_SECONDS:
                 log.error(

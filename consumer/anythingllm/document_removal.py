@@ -4,7 +4,8 @@ AnythingLLM 1.16 removes a document, its file included, by DELETE with a body. H
 body no meaning (RFC 9110, 9.3.5), and some proxies refuse or drop it (`removal_way`). So:
 
 1. A refusal is put down to a proxy only when the removal of a file that does not exist is refused
-   as well, in a way that does not pass. 429, 502, 503, 504 and a broken connection prove nothing.
+   as well while the API key is accepted, for as long as such an answer may pass (`refusal_of`).
+   Where that one is let through, something dislikes these documents: `RemovalRefusedError`.
 2. From then on documents are taken out of the workspace they are listed in (``update-embeddings``
    with ``deletes``): no search finds them, no listing shows them. **Their files stay** in
    AnythingLLM's store, text and cached vectors; `workspaces verify` names them. A document that
@@ -12,15 +13,14 @@ body no meaning (RFC 9110, 9.3.5), and some proxies refuse or drop it (`removal_
 3. That it was taken out is proven by a new listing: AnythingLLM mentions no failure. Only where
    the workspace is too large to be listed its answer has to do.
 4. Every `AGAIN_SECONDS` the next removal tries whether the first way is open again, harmlessly.
-5. Where both ways are refused for `FOR_GOOD_SECONDS` the removal is refused for good
-   (`RemovalRefusedError`): asking again would change nothing before somebody mends the proxy.
+5. Where both ways are refused the removal is (`RemovalRefusedError`). Whether that is for good
+   shows when it is asked for again, over minutes (`consumer.pipeline.removal`).
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 
 from consumer.anythingllm.api import Api
@@ -31,7 +31,7 @@ from consumer.anythingllm.errors import (
     AnythingLLMServerError,
 )
 from consumer.anythingllm.models import DocumentRow
-from consumer.anythingllm.removal_way import REFUSALS, RemovalWay
+from consumer.anythingllm.removal_way import ProxyRefusal, RemovalWay, refusal_of
 from consumer.anythingllm.transport import Check, Errand, always
 from consumer.model.fault import Fault
 from consumer.model.listing import FILE_STORE
@@ -39,12 +39,14 @@ from consumer.model.names import Location, Slug
 from consumer.model.slug import is_slug
 
 NOWHERE = Location("custom-documents/anythingllm-consumer-is-a-removal-let-through.json")
+_AT_ONCE_SECONDS = 10.0  # a firewall's answer; one that comes later is a gateway's that lost it
+_SOON_BELIEVED = 60.0  # seconds; what has to be seen for longer looks like an outage
 _PROBE_SECONDS = 30.0  # the event log takes 5 ms a workspace for each name
 _MOST_ROUNDS = 10  # a file may be listed more than once, and each request takes out one row
 
 
 class RemovalRefusedError(AnythingLLMForbiddenError):
-    """Something between us and AnythingLLM refuses both ways to remove, for good."""
+    """Something between us and AnythingLLM refuses both ways to remove, or these documents."""
 
 
 class DocumentRemoval:
@@ -69,7 +71,7 @@ class DocumentRemoval:
         """Remove documents; those that are gone already are no error.
 
         Args:
-            errand: for all of it.
+            errand: for all of it, but looks whether it is let through.
             slug: where they are listed; `FILE_STORE`: in whatever workspace; None: in none.
             locations: as listed.
             check: called before every request; what it raises gets out.
@@ -78,14 +80,16 @@ class DocumentRemoval:
             Whether their files are gone as well.
 
         Raises:
-            RemovalRefusedError: neither way is let through.
+            RemovalRefusedError: neither way is let through, or others are and these are not.
         """
-        if not self._way.is_shut or (self._way.is_due and await self.look(errand, check) is None):
+        if not self._way.is_shut or (self._way.is_due and await self._look(errand, check) is None):
             check()
+            began = errand.clock()
             try:
                 await self._api.remove(errand, locations)
             except AnythingLLMError as error:
-                if await self._is_let_through(errand, error.http_status, check):
+                is_firewall = error.by_intermediary and errand.clock() - began <= _AT_ONCE_SECONDS
+                if await self._is_let_through(errand, error, check, is_firewall=is_firewall):
                     raise
             else:
                 self._way.passed()
@@ -93,37 +97,50 @@ class DocumentRemoval:
         await self._take_out(errand, slug, locations, check)
         return False
 
-    async def look(self, errand: Errand, check: Check = always) -> str | None:
+    async def look(self, errand: Errand) -> str | None:
         """Remove a file that does not exist: why that is not let through, or None where it is.
 
         Raises:
+            AnythingLLMForbiddenError: it is forbidden.
             AnythingLLMError: nobody can say now.
         """
-        soon = min(errand.deadline, errand.clock() + _PROBE_SECONDS)
-        check()
-        try:
-            await self._api.remove(replace(errand, deadline=soon), [NOWHERE])
-        except AnythingLLMError as error:
-            status = error.http_status
-            if status is None or status not in REFUSALS:
-                raise
-            self._way.refused(status)
-            return self._way.refusal
-        self._way.passed()
-        return None
+        refusal = await self._look(errand, always)
+        if refusal is not None and refusal.patience > _SOON_BELIEVED:
+            raise AnythingLLMError(f"{self._way.refusal}: that may pass", fault=Fault.THEIRS)
+        return None if refusal is None else self._way.refusal
 
     @property
     def refusal(self) -> str | None:
         """Why files stay, for people; None where that is not known to be so."""
         return self._way.refusal if self._way.is_shut else None
 
-    async def _is_let_through(self, errand: Errand, status: int | None, check: Check) -> bool:
+    async def _look(self, errand: Errand, check: Check) -> ProxyRefusal | None:
+        check()
+        try:
+            await self._api.remove(_soon(errand), [NOWHERE])
+        except AnythingLLMError as error:
+            if (refusal := refusal_of(error)) is None:
+                raise
+            await self._api.check_key(_soon(errand))  # or all are answered so
+            self._way.refused(refusal, error.http_status)
+            return refusal
+        self._way.passed()
+        return None
+
+    async def _is_let_through(
+        self, errand: Errand, error: AnythingLLMError, check: Check, *, is_firewall: bool
+    ) -> bool:
         """Whether a removal that was answered so is not known to be refused by a proxy."""
-        if status is None or status not in REFUSALS:
+        refusal = refusal_of(error)
+        if refusal is None:
             return True
-        if self._way.is_worth_a_look(status):
-            with suppress(AnythingLLMError):
-                await self.look(errand, check)
+        if self._way.is_worth_a_look(refusal):
+            try:
+                is_only_this = await self._look(errand, check) is None
+            except AnythingLLMError:
+                is_only_this = False
+            if is_only_this and is_firewall:
+                raise _disliked(error) from error
         return not self._way.is_shut
 
     # -- the other way ---------------------------------------------------------------------------
@@ -139,7 +156,6 @@ class DocumentRemoval:
                     await self._take_out_wherever(errand, each.slug, wanted, check)
         elif slug is not None:
             await self._take_out_of(errand, slug, Counter(dict.fromkeys(wanted, 1)), check)
-        self._way.other_passed()
 
     async def _take_out_wherever(
         self, errand: Errand, slug: Slug, wanted: frozenset[Location], check: Check
@@ -177,7 +193,7 @@ class DocumentRemoval:
         except (AnythingLLMNotFoundError, AnythingLLMForbiddenError) as error:
             return error
         except AnythingLLMError as error:
-            if error.http_status not in REFUSALS or error.http_status == 500:
+            if error.http_status == 500 or not _is_refusal(error):
                 raise
             return error
         return None
@@ -200,13 +216,32 @@ class DocumentRemoval:
             return None
         return found
 
-    def _refused_twice(self, slug: Slug, refused: AnythingLLMError) -> AnythingLLMError:
+    def _refused_twice(self, slug: Slug, refused: AnythingLLMError) -> RemovalRefusedError:
         path = f"POST /api/v1/workspace/{slug}/update-embeddings"
-        seen = f"{self._way.refusal}, and {path} is answered {refused.http_status}"
-        is_definite = isinstance(refused, AnythingLLMForbiddenError)
-        if not self._way.other_refused() and not is_definite:
-            return AnythingLLMError(f"{seen}: it is tried again", fault=Fault.THEIRS)
         return RemovalRefusedError(
-            f"{seen}: nothing can be removed. Have it let both through, and replay the dead letter",
+            f"{self._way.refusal}, and {path} is answered {refused.http_status}: nothing can be"
+            " removed. Have it let both through",
             http_status=refused.http_status,
         )
+
+
+def _soon(errand: Errand) -> Errand:
+    """Time of its own for a look: a removal that nobody answers has used up all of its errand."""
+    return replace(errand, deadline=errand.clock() + _PROBE_SECONDS)
+
+
+def _is_refusal(error: AnythingLLMError) -> bool:
+    """Whether it was answered by a refusal, not by what an outage looks like."""
+    refusal = refusal_of(error)
+    return refusal is not None and refusal.patience <= _SOON_BELIEVED
+
+
+def _disliked(error: AnythingLLMError) -> RemovalRefusedError:
+    disliked = RemovalRefusedError(
+        f"{error.message}, and the removal of a file that is not there is let through: something"
+        " between us and AnythingLLM dislikes these names. Find its rule, and allow them",
+        http_status=error.http_status,
+        ambiguous=error.ambiguous,
+    )
+    disliked.unproven, disliked.by_intermediary = error.unproven, True
+    return disliked

@@ -30,11 +30,10 @@ import structlog
 from consumer.anythingllm.api import Api
 from consumer.anythingllm.database_control import turn_of
 from consumer.anythingllm.errors import (
-    AnythingLLMAuthenticationError,
+    AnswerTooLargeError,
     AnythingLLMError,
-    AnythingLLMNotFoundError,
-    AnythingLLMProtocolError,
     NonsenseError,
+    is_refusal,
 )
 from consumer.anythingllm.transport import Check, Errand, NewErrand, always
 from consumer.model.fault import Fault
@@ -45,11 +44,6 @@ log = structlog.get_logger(__name__)
 FRESH_SECONDS = 5.0  # for which a look is enough to begin an upload: so much would be nonsense
 AGAIN_SECONDS = 10.0  # between two looks while the embedder gives nonsense
 _MOST_SPANS = 100  # times of nonsense that are remembered: uploads of before are long decided
-_SAYS_NOTHING = (
-    AnythingLLMAuthenticationError,
-    AnythingLLMNotFoundError,
-    AnythingLLMProtocolError,
-)
 _WHAT_TO_DO = (
     "check the embedder in AnythingLLM's settings, its model and its log; what was stored before"
     " this began may be looked for with `audit --search`"
@@ -125,17 +119,28 @@ class EmbedderInUse:
                 return
             if self._failure is not None and self._clock() < self._failed_at + AGAIN_SECONDS:
                 raise self._failure.without_past()
-            began = self._clock()
             try:
-                await self.look(self._errand(self._timeout, trace_id))
+                await self.probe(self._errand(self._timeout, trace_id))
             except NonsenseError as error:
                 self._tell(error)
                 raise
-            except _SAYS_NOTHING as error:
-                # Storing worked without that path, and goes on: a proxy may not let it through.
-                if not self._is_hidden:
-                    log.warning("embedder.not_looked_at", error=error.message)
-                self._is_hidden, self._well_at = True, began
+
+    async def probe(self, errand: Errand) -> None:
+        """As `look`, but where a proxy does not let it through it counts as well.
+
+        Storing works without that path, and goes on; otherwise no outage would ever end.
+        """
+        began = self._clock()
+        try:
+            await self.look(errand)
+        except NonsenseError:
+            raise
+        except AnythingLLMError as error:
+            if not _is_shut(error):
+                raise
+            if not self._is_hidden:
+                log.warning("embedder.not_looked_at", error=error.message)
+            self._is_hidden, self._well_at = True, began
 
     async def look(self, errand: Errand) -> None:
         """Look now, whatever was seen before; stores nothing.
@@ -159,7 +164,12 @@ class EmbedderInUse:
         if self._suspect_from is not None:
             self._suspect.append((self._suspect_from, began))
         self._failure = self._suspect_from = None
+        self._is_hidden = False
         self._well_at = max(self._well_at, began)
+
+    def hides(self, error: AnythingLLMError) -> bool:
+        """Whether a text met this because a proxy lets no text through to the embedder."""
+        return self._is_hidden and _is_shut(error)
 
     def is_suspect(self, begun: float, done: float) -> bool:
         """Whether vectors that were made between these moments may be nonsense (rule 2)."""
@@ -196,3 +206,9 @@ class EmbedderInUse:
         if self._suspect_from is None:
             self._suspect_from = self._well_at
         self._failure, self._failed_at = error, self._clock()
+
+
+def _is_shut(error: AnythingLLMError) -> bool:
+    """Whether nobody can see: the path is refused, a login page in its place, too large for us."""
+    is_page = error.by_intermediary and (error.http_status or 500) < 400
+    return is_page or is_refusal(error) or isinstance(error, AnswerTooLargeError)

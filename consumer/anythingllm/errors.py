@@ -52,7 +52,8 @@ class AnythingLLMAuthenticationError(AnythingLLMError):
 class AnythingLLMForbiddenError(AnythingLLMError):
     """Refused (403) although the API key is accepted: deletion protection, or a proxy's rule.
 
-    Whose fault it is can't be proven. A removal that meets it names what it left (`Failure.left`).
+    Whose fault it is can't be proven, nor whether it lasts. A removal that meets it names what it
+    left (`Failure.left`).
     """
 
 
@@ -246,6 +247,21 @@ def _row_for(status: int, reason: str) -> _Row:
 _NEVER_ITS_OWN = frozenset({402, 405, 406, 407, 409, 410, 415, 421, 451, 501, 502, 503})
 _BEYOND = range(520, 600)  # of proxies
 _WOULD_NOT_WAIT = frozenset({408, 499, 504, 524})
+
+
+_ASKS_FOR_TIME = frozenset({425, 429})
+_NOT_SERVED = frozenset({501, 505})  # RFC 9110, 15.6.2 and 15.6.6
+
+
+def may_pass(error: AnythingLLMError) -> bool:
+    """Whether somebody would not wait for the answer, or asks for time."""
+    return error.fault is Fault.BUSY or error.http_status in _WOULD_NOT_WAIT | _ASKS_FOR_TIME
+
+
+def is_refusal(error: AnythingLLMError) -> bool:
+    """Whether somebody answered that such a request is not let through, or not served."""
+    status = error.http_status or 0
+    return not may_pass(error) and (status // 100 == 4 or status in _NOT_SERVED)
 
 
 def is_by_intermediary(status: int, content_type: str) -> bool:

@@ -91,7 +91,7 @@ async def deep_probe(
     checks = (
         (api.check_key, _SERVER),
         (api.check_collector, _COLLECTOR),
-        (embedder.look, _EMBEDDER),
+        (embedder.probe, _EMBEDDER),
     )
     for check, component in checks:
         try:

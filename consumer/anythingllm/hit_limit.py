@@ -2,8 +2,8 @@
 
 16,384 and 10,000 are usual limits, quotas of clouds are lower, and no answer names them. So a
 search that fails is tried with very few hits: where that fails too, it is not the number. Where it
-does not, fewer are asked for, step by step. What was found out holds for a while, because a server
-that failed for another reason at that moment would keep its searches small for ever.
+does not, fewer are asked for, step by step. What was found out holds for all who search a server,
+and for a while: what failed for another reason at that moment would keep searches small for ever.
 
 Whoever concludes something from what is not among the hits needs `Nearest.is_all`.
 """
@@ -49,21 +49,17 @@ class Nearest:
 
 
 class HitLimit:
-    """See the module's docstring.
+    """See the module's docstring; one for a server: each would find it out anew, and tell it."""
 
-    Args:
-        api: the endpoints.
-    """
-
-    def __init__(self, api: Api) -> None:
-        self._api = api
+    def __init__(self) -> None:
         self._most: int | None = None
         self._until = float("-inf")
 
-    async def nearest(self, errand: Errand, slug: Slug, query: str, top: int) -> Nearest:
+    async def nearest(self, api: Api, errand: Errand, slug: Slug, query: str, top: int) -> Nearest:
         """Search, for as many hits as are wanted or, where that is refused, as can be had.
 
         Args:
+            api: the endpoints; they may pass the breaker or not.
             errand: for all tries together.
             slug: the workspace.
             query: not blank.
@@ -75,30 +71,23 @@ class HitLimit:
         if self._most is not None and errand.clock() < self._until:
             top = min(top, self._most)
         try:
-            return Nearest(await self._api.search(errand, slug, query, top), top)
+            return Nearest(await api.search(errand, slug, query, top), top)
         except (AnythingLLMServerError, AnswerTooLargeError) as error:
             is_sick = isinstance(error, AnythingLLMServerError)
-            if is_sick and not await self._finds_few(errand, slug, query, top):
+            if is_sick and not await _finds_few(api, errand, slug, query, top):
                 raise
-            if (found := await self._fewer(errand, slug, query, top)) is None:
+            if (found := await self._fewer(api, errand, slug, query, top)) is None:
                 raise
             return found
 
-    async def _finds_few(self, errand: Errand, slug: Slug, query: str, top: int) -> bool:
-        if top <= STEPS[-1]:
-            return False
-        try:
-            await self._api.search(errand, slug, query, STEPS[-1])
-        except AnythingLLMError:
-            return False
-        return True
-
-    async def _fewer(self, errand: Errand, slug: Slug, query: str, top: int) -> Nearest | None:
+    async def _fewer(
+        self, api: Api, errand: Errand, slug: Slug, query: str, top: int
+    ) -> Nearest | None:
         for fewer in STEPS:
             if fewer >= top:
                 continue
             try:
-                found = Nearest(await self._api.search(errand, slug, query, fewer), fewer)
+                found = Nearest(await api.search(errand, slug, query, fewer), fewer)
             except (AnythingLLMServerError, AnswerTooLargeError):
                 continue
             self._note(slug, top, fewer, errand.clock())
@@ -116,3 +105,13 @@ class HitLimit:
                 " counts as not looked at",
             )
         self._most, self._until = given, now + REMEMBERED_SECONDS
+
+
+async def _finds_few(api: Api, errand: Errand, slug: Slug, query: str, top: int) -> bool:
+    if top <= STEPS[-1]:
+        return False
+    try:
+        await api.search(errand, slug, query, STEPS[-1])
+    except AnythingLLMError:
+        return False
+    return True

@@ -58,6 +58,7 @@ class Inventory:
 
     Args:
         api: the endpoints.
+        limit: how many hits a search may ask for, as far as was seen.
         database: which vector database it is.
         readiness: stores test documents.
         control: says whether the vector database removes anything.
@@ -70,6 +71,7 @@ class Inventory:
     def __init__(
         self,
         api: Api,
+        limit: HitLimit,
         database: DatabaseInUse,
         readiness: Readiness,
         control: DatabaseControl,
@@ -80,7 +82,7 @@ class Inventory:
         removal_timeout: float,
     ) -> None:
         self._api = api
-        self._limit = HitLimit(api)
+        self._limit = limit
         self._database = database
         self._readiness = readiness
         self._control = control
@@ -89,7 +91,7 @@ class Inventory:
         self._long = long_timeout
         self._removal = removal_timeout
         self._proof = StorageProof(
-            api, errand=lambda seconds, _: _errand(seconds), timeout=long_timeout
+            api, limit, errand=lambda seconds, _: _errand(seconds), timeout=long_timeout
         )
 
     async def workspaces(self) -> tuple[Workspace, ...]:
@@ -136,15 +138,17 @@ class Inventory:
     async def near(self, slug: Slug, text: str) -> frozenset[str]:
         """The ``docSource`` of the units whose text is nearest to this one in a search.
 
+        Vectors of zeros are near to nothing, and come first in every search of some databases.
+
         Raises:
             SickWorkspace: a search fails, and not because of the embedder.
         """
         try:
-            found = await self._limit.nearest(_errand(self._long), slug, text, NEAREST)
+            found = await self._limit.nearest(self._api, _errand(self._long), slug, text, NEAREST)
         except AnythingLLMServerError as error:
             await self._api.check_embedder(_errand(self._timeout))
             raise SickWorkspace(error.message) from error
-        return frozenset(hit.doc_source for hit in found.hits)
+        return frozenset(hit.doc_source for hit in found.hits if not hit.tells_nothing)
 
     async def sight(
         self,
@@ -214,7 +218,9 @@ class Inventory:
             SickWorkspace: a search fails, and not because of the embedder.
         """
         try:
-            found = await self._limit.nearest(_errand(self._long), slug, _QUERY, MOST_VECTORS)
+            found = await self._limit.nearest(
+                self._api, _errand(self._long), slug, _QUERY, MOST_VECTORS
+            )
         except AnythingLLMServerError as error:
             await self._api.check_embedder(_errand(self._timeout))
             raise SickWorkspace(error.message) from error
@@ -354,13 +360,17 @@ def _now() -> float:
 
 
 def _readiness(
-    config: AnythingLLMConfig, api: Api, database: DatabaseInUse, removal: DocumentRemoval
+    config: AnythingLLMConfig,
+    api: Api,
+    limit: HitLimit,
+    database: DatabaseInUse,
+    removal: DocumentRemoval,
 ) -> Readiness:
     embedder = EmbedderInUse(api, errand=_errand, timeout=config.timeout, clock=_now)
     return Readiness(
         api,
         Workspaces(api, database, None),
-        StorageProof(api, errand=_errand, timeout=config.timeout),
+        StorageProof(api, limit, errand=_errand, timeout=config.timeout),
         database,
         removal,
         embedder,
@@ -392,10 +402,10 @@ async def open_inventory(config: AnythingLLMConfig) -> AsyncIterator[Inventory]:
     )
     await transport.open()
     try:
-        api = Api(transport)
+        api, limit = Api(transport), HitLimit()
         database = DatabaseInUse(api, configured=config.vector_db, clock=_now)
         removal = DocumentRemoval(api, RemovalWay(_now))
-        readiness = _readiness(config, api, database, removal)
+        readiness = _readiness(config, api, limit, database, removal)
         control = DatabaseControl(
             readiness.store_test,
             readiness.removal_test,
@@ -405,6 +415,7 @@ async def open_inventory(config: AnythingLLMConfig) -> AsyncIterator[Inventory]:
         )
         yield Inventory(
             api,
+            limit,
             database,
             readiness,
             control,

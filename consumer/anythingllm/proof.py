@@ -57,13 +57,14 @@ class StorageProof:
 
     Args:
         api: the endpoints.
+        limit: how many hits a search may ask for, as far as was seen.
         errand: makes an errand of so many seconds.
         timeout: seconds for one proof.
     """
 
-    def __init__(self, api: Api, *, errand: NewErrand, timeout: float) -> None:
+    def __init__(self, api: Api, limit: HitLimit, *, errand: NewErrand, timeout: float) -> None:
         self._api = api
-        self._limit = HitLimit(api)
+        self._limit = limit
         self._errand = errand
         self._timeout = timeout
 
@@ -100,7 +101,7 @@ class StorageProof:
         """
         while True:
             errand = self._errand(self._timeout, trace_id)
-            found = await self._limit.nearest(errand, slug, text, nearest)
+            found = await self._limit.nearest(self._api, errand, slug, text, nearest)
             near = [vector for vector in found.hits if not vector.tells_nothing]
             is_last = found.is_all or found.asked < nearest or nearest >= _MOST_HITS
             if near or is_last:
@@ -163,7 +164,7 @@ class StorageProof:
         top, most = tops
         while True:
             errand = self._errand(self._timeout, trace_id)
-            found = await self._limit.nearest(errand, slug, query, top)
+            found = await self._limit.nearest(self._api, errand, slug, query, top)
             near = [hit for hit in found.hits if not hit.tells_nothing]
             for hit in near:
                 saw(hit)

@@ -46,6 +46,7 @@ from consumer.anythingllm.models import DocumentRow, SurveyedWorkspace, Workspac
 from consumer.anythingllm.proof import StorageProof
 from consumer.anythingllm.sentinel import ABANDONED_AGE
 from consumer.anythingllm.sentinel_proof import SentinelProof
+from consumer.anythingllm.sentinel_store import SentinelStore
 from consumer.anythingllm.transport import Check, NewErrand, always
 from consumer.anythingllm.visibility import SURE_SECONDS
 from consumer.anythingllm.workspaces import Workspaces
@@ -87,6 +88,9 @@ class Readiness:
         pause: seconds between the two looks.
         late: seconds in which a request without a clear answer may take effect.
         clock: monotonic seconds.
+
+    Attributes:
+        sentinels: stores and removes test documents.
     """
 
     def __init__(
@@ -113,19 +117,28 @@ class Readiness:
         self._errand = errand
         self._timeout = timeout
         self._clock = clock
-        self._sentinels = SentinelProof(
+        self.sentinels = SentinelStore(
             api,
+            proof,
+            removal,
+            errand=errand,
+            timeout=timeout,
+            upload_timeout=upload_timeout,
+            clock=clock,
+            sleep=sleep,
+            left=self.left,
+        )
+        self._sentinel_proof = SentinelProof(
+            self.sentinels,
             workspaces,
             proof,
             database,
             removal,
             errand=errand,
             timeout=timeout,
-            upload_timeout=upload_timeout,
             pause=pause,
             in_doubt=late,
             clock=clock,
-            sleep=sleep,
             late=self._note_late,
             left=self.left,
         )
@@ -258,11 +271,11 @@ class Readiness:
             AnythingLLMError: that was not possible, or it can't be found.
         """
         await self._embedder.enter(trace_id, check, within=_JUST_NOW)
-        await self._sentinels.prove(slug, trace_id, check)
+        await self._sentinel_proof.prove(slug, trace_id, check)
 
     async def clear(self, slug: Slug, trace_id: TraceId | None) -> None:
         """Remove what failed tests have left there to be looked for again."""
-        await self._sentinels.clear(slug, trace_id)
+        await self._sentinel_proof.clear(slug, trace_id)
 
     async def removal_test(
         self, slug: Slug, trace_id: TraceId | None, check: Check = always
@@ -276,7 +289,7 @@ class Readiness:
                 vectors then.
         """
         await self._embedder.enter(trace_id, check, within=_JUST_NOW)
-        await self._sentinels.removal_test(slug, trace_id, check)
+        await self._sentinel_proof.removal_test(slug, trace_id, check)
 
     async def close(self) -> None:
         """Stop preparing. Sentinels that are left are removed by the next process that prepares."""
@@ -326,10 +339,10 @@ class Readiness:
         listing, _ = await self._workspaces.ensure(self._errand(self._timeout, trace_id), slug)
         self._compare_with_former(listing.workspace)
         abandoned = [row.location for row in listing.sentinels if is_abandoned(row, listing.date)]
-        await self._sentinels.remove(slug, abandoned, trace_id)
+        await self.sentinels.remove(slug, abandoned, trace_id)
         is_fresh = not is_in_use(listing)
         if slug in self._distrusted or is_fresh:
-            await self._sentinels.prove(slug, trace_id, always, is_fresh=is_fresh)
+            await self._sentinel_proof.prove(slug, trace_id, always, is_fresh=is_fresh)
         else:
             await self._answers(slug, trace_id)
         log.info("workspace.ready", workspace=slug, documents=listing.rows)
@@ -345,7 +358,7 @@ class Readiness:
         self._ids[workspace.slug] = workspace.id
         if former is not None and former != workspace.id:
             log.warning("workspace.changed", workspace=workspace.slug)
-            self._sentinels.forget(workspace.slug)
+            self._sentinel_proof.forget(workspace.slug)
             self._on_change(workspace.slug)
 
     async def _answers(self, slug: Slug, trace_id: TraceId | None) -> None:
@@ -356,7 +369,7 @@ class Readiness:
         try:
             await self._api.search(errand, slug, _ANYTHING, 1)
         except AnythingLLMServerError as error:
-            advice = await self._sentinels.new_dimension(slug, trace_id)
+            advice = await self._sentinel_proof.new_dimension(slug, trace_id)
             error.message += (
                 f": nothing can be found in it. If the embedding model was changed, {advice}"
             )

@@ -25,6 +25,7 @@ from consumer.anythingllm.errors import (
     AnythingLLMError,
     AnythingLLMServerError,
     NoWorkspaceError,
+    is_refusal,
 )
 from consumer.anythingllm.hit_limit import HitLimit, Nearest
 from consumer.anythingllm.models import VectorHit
@@ -48,6 +49,7 @@ class RemovalLooks:
     """See the module's docstring.
 
     Args:
+        limit: how many hits a search may ask for, as far as was seen.
         timeout: seconds for one request.
         clock: monotonic seconds.
     """
@@ -55,6 +57,7 @@ class RemovalLooks:
     def __init__(
         self,
         api: Api,
+        limit: HitLimit,
         database: DatabaseInUse,
         control: DatabaseControl,
         *,
@@ -64,7 +67,7 @@ class RemovalLooks:
         sleep: Callable[[float], Awaitable[None]],
     ) -> None:
         self._api = api
-        self._limit = HitLimit(api)
+        self._limit = limit
         self._database = database
         self._control = control
         self._errand = errand
@@ -165,8 +168,7 @@ class RemovalLooks:
         enough: a workspace that is emptied has one tombstone after the other.
         """
         since = self._clock()
-        counts = await self._api.row_counts(self._errand(self._timeout, trace_id))
-        if not counts.get(slug):
+        if not await self._lists_any(slug, trace_id):
             since -= REMOVES_SECONDS
         await self._control.passes(slug, since, trace_id, check)
 
@@ -176,12 +178,23 @@ class RemovalLooks:
         errand = self._errand(self._timeout, trace_id)
         top = min(MOST_HITS, database.most_hits)
         try:
-            return await self._limit.nearest(errand, slug, query, top)
+            return await self._limit.nearest(self._api, errand, slug, query, top)
         except AnythingLLMServerError:
-            counts = await self._api.row_counts(self._errand(self._timeout, trace_id))
-            if database.finds_in_fresh or counts.get(slug):
+            if database.finds_in_fresh or await self._lists_any(slug, trace_id):
                 raise
             return Nearest((), top)
+
+    async def _lists_any(self, slug: Slug, trace_id: TraceId | None) -> bool:
+        """Whether the workspace lists a document; by all of its listing where that has to be."""
+        try:
+            counts = await self._api.row_counts(self._errand(self._timeout, trace_id))
+        except AnythingLLMError as error:
+            if not is_refusal(error):
+                raise
+        else:
+            return bool(counts.get(slug))
+        found = await self._api.survey(self._errand(self._timeout, trace_id), slug)
+        return found is not None and found.rows > 0
 
 
 def title_words(location: Location) -> str:

@@ -1,9 +1,9 @@
 """Is DELETE with a body let through to AnythingLLM? What was seen of it, and what it means.
 
-HTTP gives the body of a DELETE no meaning (RFC 9110, 9.3.5), and some proxies refuse or drop it. An
-answer to a removal is put down to a proxy only where the removal of a file that does not exist is
-answered so as well: AnythingLLM 1.16 answers that with success (recordings/removal.json in tests),
-and it harms nothing.
+HTTP gives the body of a DELETE no meaning (RFC 9110, 9.3.5), and some proxies refuse or drop it;
+firewalls have lists of methods. An answer to a removal is put down to a proxy only where that of a
+file that does not exist is answered so as well: AnythingLLM 1.16 answers that with success
+(recordings/removal.json in tests), and it harms nothing.
 """
 
 from __future__ import annotations
@@ -13,10 +13,18 @@ from dataclasses import dataclass
 
 import structlog
 
+from consumer.anythingllm.errors import (
+    AnythingLLMAuthenticationError,
+    AnythingLLMError,
+    AnythingLLMForbiddenError,
+    is_refusal,
+)
+from consumer.model.fault import Fault
+
 log = structlog.get_logger(__name__)
 
 AGAIN_SECONDS = 300.0  # between two looks whether removals are let through again
-FOR_GOOD_SECONDS = 60.0  # a proxy that is being set up is mended within that
+_FORGOTTEN_SECONDS = 900.0  # without a look; the sweep comes back after 300
 _RARELY_SECONDS = 20.0  # between two looks where the answer may be AnythingLLM's own
 
 
@@ -51,6 +59,26 @@ REFUSALS: Mapping[int, ProxyRefusal] = {
 }
 """By status. AnythingLLM 1.16 itself answers 200, 403 and 500 there."""
 
+# Firewalls choose any: 404, 406, 413, 418, 451. So does an ingress without a route, for moments.
+_REFUSES = ProxyRefusal("refuses DELETE", patience=60.0)
+_ANSWERS = ProxyRefusal("answers DELETE in AnythingLLM's place", patience=600.0)
+_IS_SILENT = ProxyRefusal("breaks off a DELETE, or never answers it", patience=600.0)
+
+
+def refusal_of(error: AnythingLLMError) -> ProxyRefusal | None:
+    """What such an answer to the removal of a file that does not exist means.
+
+    None where it means nothing, however often it comes: AnythingLLM forbids it, which it does to
+    files that are there as well, or asks for time, or never had the request.
+    """
+    forbids = isinstance(error, AnythingLLMAuthenticationError | AnythingLLMForbiddenError)
+    if forbids or error.fault is Fault.BUSY:
+        return None
+    if error.http_status is None:
+        return _IS_SILENT if error.unanswered and error.ambiguous else None
+    known = REFUSALS.get(error.http_status)
+    return known or (_REFUSES if is_refusal(error) else _ANSWERS)
+
 
 class RemovalWay:
     """Whether DELETE with a body is let through, as far as was seen; one for a server.
@@ -61,21 +89,20 @@ class RemovalWay:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._status: int | None = None
+        self._refusal: ProxyRefusal | None = None
+        self._said = ""
         self._is_told = False
         self._since = self._asked_at = float("-inf")
-        self._both_since: float | None = None
 
     @property
     def is_shut(self) -> bool:
         """Whether documents are to be taken out of workspaces instead."""
-        status = self._status
-        return status is not None and (self._asked_at - self._since >= REFUSALS[status].patience)
+        refusal = self._refusal
+        return refusal is not None and self._asked_at - self._since >= refusal.patience
 
-    def is_worth_a_look(self, status: int) -> bool:
+    def is_worth_a_look(self, refusal: ProxyRefusal) -> bool:
         """Whether a removal that was answered so is a reason to look: not each that may pass."""
-        is_definite = not REFUSALS[status].patience
-        return is_definite or self._clock() >= self._asked_at + _RARELY_SECONDS
+        return not refusal.patience or self._clock() >= self._asked_at + _RARELY_SECONDS
 
     @property
     def is_due(self) -> bool:
@@ -85,19 +112,20 @@ class RemovalWay:
     @property
     def refusal(self) -> str:
         """What is seen of it, for people."""
-        status = self._status or 0
+        why = self._refusal.why if self._refusal is not None else "refuses DELETE"
         return (
-            f"something between us and AnythingLLM {REFUSALS[status].why} (DELETE "
-            f"/api/v1/system/remove-documents is answered {status}, also for a file that is not"
-            " there)"
+            f"something between us and AnythingLLM {why} (DELETE"
+            f" /api/v1/system/remove-documents {self._said}, also for a file that is not there)"
         )
 
-    def refused(self, status: int) -> None:
-        """Note that the removal of a file that does not exist was answered so."""
+    def refused(self, refusal: ProxyRefusal, status: int | None) -> None:
+        """Note that the removal of a file that does not exist was answered so; None: by nobody."""
         now = self._clock()
-        if not self.is_shut and (self._status is None or self.is_due):
+        is_new = self._refusal is None or now >= self._asked_at + _FORGOTTEN_SECONDS
+        if is_new and not self.is_shut:
             self._since = now  # what was seen long ago may have passed since
-        self._asked_at, self._status = now, status
+        self._asked_at, self._refusal = now, refusal
+        self._said = "gets no answer" if status is None else f"is answered {status}"
 
     def tell(self) -> None:
         """Log it once that documents are taken out of workspaces instead."""
@@ -117,20 +145,14 @@ class RemovalWay:
         if self._is_told:
             log.warning("removal.let_through_again", what_to_do="`workspaces repair --yes`")
         self._is_told = False
-        self._status = self._both_since = None
-
-    def other_refused(self) -> bool:
-        """Note that the other way is refused, too; whether both are for good."""
-        if self._both_since is None:
-            self._both_since = self._clock()
-        return self._clock() - self._both_since >= FOR_GOOD_SECONDS
-
-    def other_passed(self) -> None:
-        """Note that the other way works."""
-        self._both_since = None
+        self._refusal = None
 
 
 WHAT_TO_DO = (
     "have it let DELETE /api/v1/system/remove-documents through with its body, then run"
     " `workspaces repair --yes`: it removes the files that stayed"
+)
+
+WHAT_TO_DO_FORBIDDEN = (
+    "allow DELETE /api/v1/system/remove-documents, in AnythingLLM or in what stands before it"
 )

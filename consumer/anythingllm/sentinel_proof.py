@@ -15,24 +15,19 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 
 import structlog
 
-from consumer.anythingllm.api import Api
 from consumer.anythingllm.database_in_use import DatabaseInUse
 from consumer.anythingllm.document_removal import DocumentRemoval
 from consumer.anythingllm.errors import AnythingLLMError, AnythingLLMServerError, StillFoundError
 from consumer.anythingllm.proof import StorageProof
-from consumer.anythingllm.sentinel import (
-    ABANDONED_AGE,
-    sentinel_body,
-    sentinel_source,
-    sentinel_text,
-)
+from consumer.anythingllm.sentinel import ABANDONED_AGE, sentinel_source, sentinel_text
+from consumer.anythingllm.sentinel_store import NotEmbeddedError, SentinelStore
 from consumer.anythingllm.transport import Check, NewErrand
 from consumer.anythingllm.visibility import SURE_SECONDS, pauses
 from consumer.anythingllm.workspaces import Workspaces
@@ -44,28 +39,9 @@ log = structlog.get_logger(__name__)
 ROUNDS = 5  # sentinels tried; each loss means that another process was creating the table
 PATIENCE = 3.0  # seconds of looking, after which callers have more to do
 _AGAIN_SECONDS = 10.0  # for which a further sentinel is looked for, after one was for two minutes
-_CHECKED_SECONDS = 1.0  # between two looks whether the right to go on has ended
 _GONE_SECONDS = 10.0  # for which a sentinel that was removed may still be found
 _MOST_KEPT = 3  # sentinels that were not seen: the first one, and the last ones
 _TOP = 1_000  # more than a workspace can hold that is not yet in use (13 uploads/s for 60 s)
-
-
-@dataclass(slots=True)
-class _Litter:
-    """Sentinels to remove.
-
-    Args:
-        locations: where they are.
-        unplaced: ``docSource`` of own ones whose location is not known.
-    """
-
-    locations: list[Location]
-    unplaced: set[str] = field(default_factory=set)
-
-    def placed(self, source: str, location: Location) -> None:
-        """Note the location of one of the unplaced."""
-        self.unplaced.discard(source)
-        self.locations.append(location)
 
 
 @dataclass(slots=True)
@@ -123,8 +99,8 @@ class SentinelProof:
     """See the module's docstring.
 
     Args:
+        store: stores and removes them.
         timeout: seconds for an ordinary call.
-        upload_timeout: seconds for a sentinel's upload.
         pause: seconds between the two looks that have to find it.
         in_doubt: seconds in which a request without a clear answer may take effect.
         clock: monotonic seconds.
@@ -134,7 +110,7 @@ class SentinelProof:
 
     def __init__(
         self,
-        api: Api,
+        store: SentinelStore,
         workspaces: Workspaces,
         proof: StorageProof,
         database: DatabaseInUse,
@@ -142,26 +118,22 @@ class SentinelProof:
         *,
         errand: NewErrand,
         timeout: float,
-        upload_timeout: float,
         pause: float,
         in_doubt: float,
         clock: Callable[[], float],
-        sleep: Callable[[float], Awaitable[None]],
         late: Callable[[Slug], None],
         left: Callable[[Slug], None],
     ) -> None:
-        self._api = api
+        self._store = store
         self._workspaces = workspaces
         self._proof = proof
         self._database = database
         self._removal = removal
         self._errand = errand
         self._timeout = timeout
-        self._upload_timeout = upload_timeout
         self._pause = pause
         self._in_doubt = in_doubt
         self._clock = clock
-        self._sleep = sleep
         self._late = late
         self._left = left
         self._kept: dict[Slug, list[_Sentinel]] = {}  # not seen by the end of their try
@@ -182,7 +154,8 @@ class SentinelProof:
 
         Those of earlier tries are looked for first. What is not seen is kept for the next try.
         """
-        kept = self._kept.setdefault(slug, [])
+        # This try's own from here on: one that runs beside it removes what it has seen.
+        kept = self._kept.pop(slug, [])
         oldest = self._clock() - ABANDONED_AGE.total_seconds()
         old = [each for each in kept if each.sent_at <= oldest]
         await self._drop(slug, kept, old, trace_id)  # others take them for a dead process's
@@ -193,6 +166,7 @@ class SentinelProof:
             raise
         await self._drop(slug, kept, kept[:] if seen else kept[1 : 1 - _MOST_KEPT], trace_id)
         if not seen:
+            self._kept.setdefault(slug, []).extend(kept)
             self._left(slug)
             raise AnythingLLMError(
                 f"workspace {slug!r} is not ready: a test document was answered with success, and"
@@ -315,13 +289,7 @@ class SentinelProof:
                 return _Watched.LATE
             if now - began >= PATIENCE:
                 self._late(slug)
-            await self._wait(self._pause if seen else next(growing), check)
-
-    async def _wait(self, seconds: float, check: Check) -> None:
-        until = self._clock() + seconds
-        while (left := until - self._clock()) > 0:
-            check()
-            await self._sleep(min(left, _CHECKED_SECONDS))
+            await self._store.wait(self._pause if seen else next(growing), check)
 
     async def _found(
         self, slug: Slug, sentinels: Sequence[_Sentinel], trace_id: TraceId | None
@@ -361,7 +329,7 @@ class SentinelProof:
                 return True
             if self._clock() >= until:
                 return False
-            await self._wait(next(growing), check)
+            await self._store.wait(next(growing), check)
             check()
 
     async def _beside_another(
@@ -386,74 +354,14 @@ class SentinelProof:
         """Upload a sentinel; whether it can be found is seen afterwards.
 
         Raises:
-            AnythingLLMError: it can't be embedded there (rule 3), or nobody knows; it is removed.
+            AnythingLLMError: it can't be embedded there (rule 4), or nobody knows; it is removed.
         """
-        sentinel = _Sentinel(uuid.uuid4().hex, None, self._clock())
-        litter = _Litter([])
+        id = uuid.uuid4().hex
         try:
-            await self._upload(slug, sentinel, trace_id, litter, check)
-        except Exception:
-            await self._remove_sentinels(slug, trace_id, litter)
-            raise
-        sentinel.sent_at = self._clock()
-        return sentinel
-
-    async def _upload(
-        self,
-        slug: Slug,
-        sentinel: _Sentinel,
-        trace_id: TraceId | None,
-        litter: _Litter,
-        check: Check,
-    ) -> None:
-        source = sentinel.source
-        litter.unplaced.add(source)
-        errand = self._errand(self._upload_timeout, trace_id)
-        try:
-            file = await self._api.raw_text(errand, sentinel_body(slug, sentinel.id))
-            location = file.location
-        except AnythingLLMError as error:
-            if not (error.ambiguous or error.unproven):
-                litter.unplaced.discard(source)
-                raise
-            location = await self._listed_late(slug, source, error, trace_id, check)
-        embedded = await self._proof.by_file(location, source, trace_id)
-        if embedded is None:
-            return
-        litter.placed(source, location)
-        sentinel.location = location
-        if embedded:
-            return
-        errand = self._errand(self._upload_timeout, trace_id)
-        try:
-            await self._api.embed(errand, slug, [location])
-        except AnythingLLMError as error:
-            if error.ambiguous:
-                self._left(slug)  # its row may come after the file was removed
-            raise
-        if not await self._proof.by_file(location, source, trace_id):
-            raise await self._takes_nothing(slug, trace_id)
-
-    async def _listed_late(
-        self,
-        slug: Slug,
-        source: str,
-        doubt: AnythingLLMError,
-        trace_id: TraceId | None,
-        check: Check,
-    ) -> Location:
-        """Where a sentinel is whose upload got no clear answer; raises that where it is not there.
-
-        Behind a proxy that answers before AnythingLLM does, no other one would get an answer.
-        """
-        until = self._clock() + (self._in_doubt if doubt.ambiguous else 0.0)
-        growing = pauses()
-        while not (found := await self._proof.by_listing(slug, {source}, trace_id)):
-            if self._clock() >= until:
-                raise doubt
-            await self._wait(next(growing), check)
-            check()
-        return found[source]
+            location = await self._store.store(slug, id, trace_id, check, in_doubt=self._in_doubt)
+        except NotEmbeddedError:
+            raise await self._takes_nothing(slug, trace_id) from None
+        return _Sentinel(id, location, self._clock())
 
     async def _drop(
         self,
@@ -462,11 +370,11 @@ class SentinelProof:
         dropped: Sequence[_Sentinel],
         trace_id: TraceId | None,
     ) -> None:
-        litter = _Litter([each.location for each in dropped if each.location is not None])
-        litter.unplaced.update(each.source for each in dropped if each.location is None)
         kept[:] = [each for each in kept if each not in dropped]
         if dropped:
-            await self._remove_sentinels(slug, trace_id, litter)
+            placed = [each.location for each in dropped if each.location is not None]
+            unplaced = {each.source for each in dropped if each.location is None}
+            await self._store.remove(slug, placed, trace_id, unplaced=unplaced)
 
     async def _takes_nothing(self, slug: Slug, trace_id: TraceId | None) -> AnythingLLMError:
         return AnythingLLMError(
@@ -488,36 +396,6 @@ class SentinelProof:
                     f"workspace: that would empty {others[0].slug!r}, which has the same vectors"
                 )
         return database.new_dimension
-
-    async def remove(
-        self, slug: Slug, locations: Sequence[Location], trace_id: TraceId | None
-    ) -> None:
-        """Remove sentinels that others have left."""
-        if locations:
-            await self._remove_sentinels(slug, trace_id, _Litter(list(locations)))
-
-    async def _remove_sentinels(
-        self, slug: Slug, trace_id: TraceId | None, litter: _Litter
-    ) -> None:
-        try:
-            if litter.unplaced:
-                await self._place(slug, trace_id, litter)
-            if litter.locations:
-                errand = self._errand(self._timeout, trace_id)
-                await self._removal.remove(errand, slug, litter.locations)
-        except AnythingLLMError as error:
-            # Not worth failing for: a process that prepares this workspace later removes them.
-            log.warning("workspace.sentinels_left", workspace=slug, error=error.message)
-            self._left(slug)
-        else:
-            if litter.unplaced:
-                self._left(slug)
-
-    async def _place(self, slug: Slug, trace_id: TraceId | None, litter: _Litter) -> None:
-        """Find own sentinels whose answers were lost or named another location."""
-        found = await self._proof.by_listing(slug, litter.unplaced, trace_id)
-        for source, location in found.items():
-            litter.placed(source, location)
 
 
 def _not_found() -> AnythingLLMError:

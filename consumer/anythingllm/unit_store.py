@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import datetime, timedelta
 
 import structlog
 
@@ -16,27 +14,23 @@ from consumer.anythingllm.errors import (
     AnythingLLMAuthenticationError,
     AnythingLLMError,
     AnythingLLMForbiddenError,
-    AnythingLLMProtocolError,
     AnythingLLMRejectedError,
-    AnythingLLMServerError,
     NoWorkspaceError,
     StillFoundError,
 )
-from consumer.anythingllm.file_store import FileStore
 from consumer.anythingllm.health import PROBE_SECONDS, deep_probe, silent_database
-from consumer.anythingllm.models import DocumentRow
-from consumer.anythingllm.readiness import Readiness, is_abandoned
+from consumer.anythingllm.readiness import Readiness
 from consumer.anythingllm.removal_looks import title_words
-from consumer.anythingllm.sentinel import ABANDONED_AGE, is_sentinel
-from consumer.anythingllm.stored_documents import stored_unit
+from consumer.anythingllm.sentinel import ABANDONED_AGE
 from consumer.anythingllm.transport import Check, NewErrand, always
 from consumer.anythingllm.under_way import UnderWay
+from consumer.anythingllm.unit_listings import UnitListings
 from consumer.anythingllm.unit_upload import RawTextUpload
 from consumer.anythingllm.upload_body import pieces
 from consumer.anythingllm.upload_ways import Ways
 from consumer.anythingllm.vector_databases import VectorDatabase
 from consumer.model.difference import ComparableUnit
-from consumer.model.listing import FILE_STORE, LONGEST_LISTING, Listed
+from consumer.model.listing import FILE_STORE, Listed
 from consumer.model.marker import Marker, StoredUnit, Unit
 from consumer.model.names import Location, Slug, TraceId
 from consumer.model.remains import Remains
@@ -47,10 +41,6 @@ log = structlog.get_logger(__name__)
 EMBEDDED_AT_ONCE = 100  # pieces a request of the poison probe: its answer has up to 80 kB each
 REMOVED_AT_ONCE = 10  # locations a request: each takes 0.2 to 5 s on a large workspace
 REMOVALS_IN_FLIGHT = 2  # they occupy the server's only thread; more would slow down uploads
-
-
-# Rows of 1,100 bytes, as our units have, in the longest string that the server can build.
-MOST_ROWS = LONGEST_LISTING // 1_100
 
 
 class AnythingLLMStorage:
@@ -85,8 +75,9 @@ class AnythingLLMStorage:
         self._removal_timeout = removal_timeout
         # Slots of their own: a removal that takes minutes never keeps an upload waiting.
         self._removals = asyncio.Semaphore(REMOVALS_IN_FLIGHT)
-        self._files = FileStore(api, errand=errand, timeout=timeout)
-        self._sentinels: dict[Slug, _Seen] = {}
+        self._listings = UnitListings(
+            api, readiness, errand=errand, timeout=timeout, clock=ways.clock
+        )
 
     async def prepare(self, slug: Slug, *, trace_id: TraceId | None = None) -> None:
         """Make sure the workspace exists and takes concurrent uploads without losing any."""
@@ -147,7 +138,8 @@ class AnythingLLMStorage:
         """Have the embedder embed all of a text, in pieces as an upload would; nothing is stored.
 
         All pieces go in one request, or in several of `EMBEDDED_AT_ONCE` where there are more: what
-        the embedder refuses may be anywhere in the text.
+        the embedder refuses may be anywhere in the text. Where a proxy lets no text through to the
+        embedder nothing is known of this one, and storing it has to show that.
 
         Args:
             text: of a unit.
@@ -161,7 +153,12 @@ class AnythingLLMStorage:
             raise AnythingLLMRejectedError("blank text can't be embedded: nothing was sent")
         errand = self._errand(self._ways.upload_timeout, trace_id)
         for start in range(0, len(every), EMBEDDED_AT_ONCE):
-            await self._api.embeddings(errand, every[start : start + EMBEDDED_AT_ONCE])
+            try:
+                await self._api.embeddings(errand, every[start : start + EMBEDDED_AT_ONCE])
+            except AnythingLLMError as error:
+                if not self._ways.embedder.hides(error):
+                    raise
+                return
 
     async def store_control(
         self, slug: Slug, text: str, *, trace_id: TraceId | None = None, check: Check = always
@@ -179,12 +176,10 @@ class AnythingLLMStorage:
         """
         control = ControlUpload(
             self._api,
-            self._ways.proof,
+            self._readiness.sentinels,
             self._ways.database,
-            self._ways.removal,
-            uploading=lambda: self._errand(self._ways.upload_timeout, trace_id),
-            removing=lambda: self._errand(self._removal_timeout, trace_id),
-            left=self._readiness.left,
+            errand=self._errand,
+            timeout=self._timeout,
         )
         await control.run(slug, text, trace_id, check)
 
@@ -245,38 +240,8 @@ class AnythingLLMStorage:
         unless: str | None = None,
         trace_id: TraceId | None = None,
     ) -> Listed | None:
-        """Give away all units with our marker, one a location, while the listing arrives.
-
-        They prove nothing before this has returned: the listing may turn out to be cut short.
-
-        Args:
-            slug: the workspace, or FILE_STORE for the files of all.
-            take: gets the units.
-            unless: the ETag of a listing that was read before.
-            trace_id: of the event.
-
-        Returns:
-            What was listed; None, and no unit was given away, where the ETag is still the same.
-        """
-        if slug == FILE_STORE:
-            return await self._files.scan(take, trace_id)
-        errand = self._errand(self._timeout, trace_id)
-        once = _Once(slug, take)
-        try:
-            found = await self._api.scan(errand, slug, once, unless=unless)
-        except AnythingLLMServerError as error:
-            await self._explain(slug, error, trace_id)
-            raise
-        if found is None:
-            return None
-        self._sentinels.pop(slug, None)
-        if once.sentinels:
-            self._sentinels[slug] = _Seen(once.sentinels, found.date, self._ways.clock())
-        if found.workspace is None:
-            self.forget(slug)
-            return Listed(None, found.rows, found.etag)
-        self._readiness.compare(found.workspace, empty=not found.rows)
-        return Listed(found.workspace.id, found.rows, found.etag, found.size)
+        """See `UnitListings.scan`."""
+        return await self._listings.scan(slug, take, unless=unless, trace_id=trace_id)
 
     async def found(
         self,
@@ -333,19 +298,6 @@ class AnythingLLMStorage:
         """How many documents each workspace lists, ours and others', without listing any."""
         return await self._api.row_counts(self._errand(self._timeout, trace_id))
 
-    async def _explain(
-        self, slug: Slug, error: AnythingLLMServerError, trace_id: TraceId | None
-    ) -> None:
-        """Say it where a workspace can't be listed because it is too large for that."""
-        with suppress(AnythingLLMError):
-            rows = (await self.row_counts(trace_id=trace_id)).get(slug, 0)
-            if rows >= MOST_ROWS // 2:
-                error.message += (
-                    f". The workspace lists {rows:,} documents, and AnythingLLM can't put more than"
-                    f" about {MOST_ROWS:,} into one answer: send new ones to further workspaces"
-                    " (ROUTING_WORKSPACE), and remove or move some of these"
-                )
-
     def upload(
         self,
         slug: Slug,
@@ -383,9 +335,9 @@ class AnythingLLMStorage:
             check: called before every request; what it raises gets out.
 
         Raises:
-            AnythingLLMForbiddenError: AnythingLLM does not let us; ``left`` says what is still
-                there, and asking again would change nothing.
-            AnythingLLMError: anything else; may be repeated.
+            AnythingLLMForbiddenError: AnythingLLM, or a proxy, does not let us now; ``left`` says
+                what is still there.
+            AnythingLLMError: anything else.
         """
         for start in range(0, len(locations), REMOVED_AT_ONCE):
             async with self._removals:
@@ -398,15 +350,6 @@ class AnythingLLMStorage:
                     await self._ways.removal.remove(errand, slug, batch, check)
                 except AnythingLLMForbiddenError as error:
                     error.left = tuple(locations[start:])
-                    log.warning(
-                        "removal.forbidden",
-                        workspace=slug,
-                        units=len(error.left),
-                        error=error.message,
-                        consequence="they stay, and searches find them",
-                        what_to_do="allow it in AnythingLLM, or in what stands before it; then"
-                        " replay the dead letter of this stage",
-                    )
                     raise
 
     async def why_files_stay(self) -> str | None:
@@ -514,56 +457,13 @@ class AnythingLLMStorage:
         Returns:
             Seconds until all that are left count as abandoned; None where none are left.
         """
-        seen = self._sentinels.get(slug)
-        if seen is None:
-            return None
-        now = seen.date + timedelta(seconds=self._ways.clock() - seen.at)
-        abandoned = [row.location for row in seen.rows if is_abandoned(row, now)]
-        if abandoned:
-            # Where it is forbidden, that was logged, and asking again would change nothing.
-            with suppress(AnythingLLMForbiddenError):
-                await self.remove(slug, abandoned, trace_id=trace_id)
-                log.info("workspace.sentinels_removed", workspace=slug, units=len(abandoned))
-        # One without a date never becomes abandoned, and looking for it again would change nothing.
-        young = [r for r in seen.rows if r.created_at is not None and not is_abandoned(r, now)]
-        return ABANDONED_AGE.total_seconds() if young else None
-
-
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """Sentinels in a listing: the server's time of it, and ours, monotonic seconds."""
-
-    rows: Sequence[DocumentRow]
-    date: datetime
-    at: float
-
-
-class _Once:
-    """Passes on the units among a listing's rows, each location once.
-
-    AnythingLLM lists a document twice that was embedded twice. If the second row were taken for a
-    double, both would be removed.
-    """
-
-    def __init__(self, slug: Slug, take: Callable[[StoredUnit], None]) -> None:
-        self._slug = slug
-        self._take = take
-        self._seen: dict[Location, int] = {}
-        self.sentinels: list[DocumentRow] = []
-
-    def __call__(self, row: DocumentRow) -> None:
-        unit = stored_unit(row)
-        if unit is None:
-            if is_sentinel(row.doc_source):
-                self.sentinels.append(row)
-            return
-        holds, before = hash(row.doc_source), self._seen.get(row.location)
-        if before is None:
-            self._seen[row.location] = holds
-            self._take(unit)
-        elif before != holds:
-            # Believing either could remove the other.
-            raise AnythingLLMProtocolError(
-                f"AnythingLLM lists {row.location} in workspace {self._slug} as two different ones",
-                http_status=200,
-            )
+        left = self._listings.sentinels(slug)
+        if left.abandoned:
+            try:
+                await self.remove(slug, left.abandoned, trace_id=trace_id)
+            except AnythingLLMForbiddenError as error:
+                # As its failure the look at the workspace would be made again, every five minutes.
+                log.warning("workspace.sentinels_left", workspace=slug, error=error.message)
+            else:
+                log.info("workspace.sentinels_removed", workspace=slug, units=len(left.abandoned))
+        return ABANDONED_AGE.total_seconds() if left.has_young else None

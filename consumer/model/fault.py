@@ -52,8 +52,8 @@ class Failure(Exception):
         cut_off: the same, after the request had left. A server that dies of it looks like this.
         beside: how many other requests of ours were under way when it failed; None: not known.
         workspace_gone: the workspace is not there any more, so nothing known of it holds.
-        left: locations that a removal was forbidden to touch. They stay, and asking again would
-            change nothing. All other locations that it was given are gone.
+        left: locations that a removal was refused to touch (403, say, though the key is right). All
+            others that it was given are gone. One such answer may pass (`resilience.refusals`).
     """
 
     fault: Fault = Fault.UNCLEAR

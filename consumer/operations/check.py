@@ -9,9 +9,14 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from consumer.anythingllm import AnythingLLMClient, AnythingLLMError, AnythingLLMStorage
-from consumer.anythingllm.removal_way import WHAT_TO_DO
-from consumer.anythingllm.unit_store import MOST_ROWS
+from consumer.anythingllm import (
+    AnythingLLMClient,
+    AnythingLLMError,
+    AnythingLLMForbiddenError,
+    AnythingLLMStorage,
+)
+from consumer.anythingllm.removal_way import WHAT_TO_DO, WHAT_TO_DO_FORBIDDEN
+from consumer.anythingllm.unit_listings import MOST_ROWS
 from consumer.anythingllm.vector_databases import UNKNOWN, sharing
 from consumer.kafka.connection import KafkaUnavailableError
 from consumer.kafka.topics import CheckFinding, findings
@@ -154,6 +159,9 @@ async def look_at_removals(storage: AnythingLLMStorage) -> list[CheckFinding]:
     subject = "AnythingLLM removals"
     try:
         why = await storage.why_files_stay()
+    except AnythingLLMForbiddenError as error:
+        text = f"{error.message}. Events that remove something fail after five minutes"
+        return [CheckFinding(False, subject, text, WHAT_TO_DO_FORBIDDEN)]
     except AnythingLLMError as error:
         return [CheckFinding(True, subject, f"not looked at: {error.message}")]
     if why is None:

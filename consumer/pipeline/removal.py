@@ -9,6 +9,9 @@ What is always true:
 - Only a lost partition, or rounds that are used up, leave a request in doubt. Then its units hold
   nothing for anybody until the doubt is over, and the sweep looks at the workspace after that.
 - The index hears of every request before the next one is sent.
+- A removal that is refused (401, 403, both ways by a proxy) is asked for again over minutes before
+  its units count as left for good (`resilience.refusals`). Where all removals were refused lately,
+  each that follows need not wait anew: with deletion protection every event would.
 - It waits for AnythingLLM as a whole, not for a paused workspace: units can be removed from a
   workspace that takes none, and that proves nothing about taking any.
 """
@@ -18,6 +21,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+
+import structlog
 
 from consumer.model.fault import Failure
 from consumer.model.listing import FILE_STORE
@@ -29,6 +34,9 @@ from consumer.pipeline.index import Index
 from consumer.pipeline.index_rows import AnyStored
 from consumer.pipeline.ports import RightToWork, Storage
 from consumer.resilience.fence import FenceClosedError
+from consumer.resilience.refusals import FOR_GOOD_SECONDS, Refusals
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +45,8 @@ class Removed:
 
     Args:
         chunks: how many those that are gone held.
-        left: units that AnythingLLM does not let us remove: they stay for good.
-        why: AnythingLLM's answer, where some are left.
+        left: units whose removal is refused for good: they stay.
+        why: the last answer and how often it came, where some are left.
         http_status: of it.
     """
 
@@ -58,12 +66,14 @@ class _Batch:
 
     Args:
         left: units that are not known to be gone.
+        refusals: that it has met itself: a firewall may dislike one name, and let others through.
         doubt_ends: when a request that was sent can take effect no more; None: none is in doubt.
     """
 
     slug: Slug
     left: Sequence[AnyStored]
     trace_id: TraceId
+    refusals: Refusals
     doubt_ends: float | None = None
 
 
@@ -94,6 +104,7 @@ class Remover:
         self._doubts = doubts
         self._ambiguity = ambiguity
         self._clock = clock
+        self._refusals = Refusals(clock)  # of all removals
 
     async def remove(
         self,
@@ -117,9 +128,10 @@ class Remover:
             FenceClosedError: the right to go on ended.
             Failure: the rounds are used up.
         """
-        removed, refused = 0, None
+        removed = 0
         for start in range(0, len(units), AT_ONCE):
-            batch = _Batch(slug, units[start : start + AT_ONCE], trace_id)
+            some = units[start : start + AT_ONCE]
+            batch = _Batch(slug, some, trace_id, Refusals(self._clock))
             held = sum(len(unit.digests) for unit in batch.left)
             try:
                 refused = await self._carry_out(batch, right, rounds)
@@ -128,8 +140,23 @@ class Remover:
             removed += held - sum(len(unit.digests) for unit in batch.left)
             if refused is not None:  # nor would it let us remove the others
                 left = (*batch.left, *units[start + AT_ONCE :])
-                return Removed(removed, left, refused.message, refused.http_status)
+                return self._left(batch, removed, left, refused)
         return Removed(removed)
+
+    def _left(
+        self, batch: _Batch, removed: int, left: tuple[AnyStored, ...], refused: Failure
+    ) -> Removed:
+        evidence = batch.refusals if batch.refusals.is_for_good else self._refusals
+        log.error(
+            "removal.forbidden",
+            workspace=batch.slug,
+            units=len(left),
+            error=refused.message,
+            evidence=str(evidence),
+            consequence="they stay, and the event that ends them fails with a dead letter",
+            what_to_do="allow it, then replay the dead letters of the stage `remove`",
+        )
+        return Removed(removed, left, f"{refused.message}; {evidence}", refused.http_status)
 
     async def _carry_out(
         self, batch: _Batch, right: RightToWork, rounds: int | None
@@ -144,7 +171,9 @@ class Remover:
                     await self._backoff.pause(tried, [failure], waits, None)
                 await self._gates.clear_of_outage(waits)
                 failure = await self._send(batch, right)
-                if failure is None or failure.left:
+                if failure is None:
+                    return None
+                if failure.left and batch.left and self._is_for_good(batch, failure):
                     return failure
                 tried += 1
                 if tried == rounds:
@@ -154,6 +183,21 @@ class Remover:
                 await self._follow(batch, right.following())
             raise
         return None
+
+    def _is_for_good(self, batch: _Batch, failure: Failure) -> bool:
+        for row in (batch.refusals, self._refusals):
+            row.refused()
+        if self._refusals.is_first:
+            log.warning(
+                "removal.refused",
+                workspace=batch.slug,
+                units=len(batch.left),
+                error=failure.message,
+                consequence="it is asked for again; refused for"
+                f" {FOR_GOOD_SECONDS:.0f} s its event fails, with a dead letter",
+                what_to_do="see what stands before AnythingLLM, and its deletion protection",
+            )
+        return batch.refusals.is_for_good or self._refusals.is_for_good
 
     async def _send(self, batch: _Batch, right: RightToWork) -> Failure | None:
         before = batch.doubt_ends
@@ -171,8 +215,11 @@ class Remover:
             if failure.ambiguous or (failure.unproven and not failure.left):
                 batch.doubt_ends = self._clock() + self._ambiguity
                 await self._look(batch)
+            elif failure.unproven:
+                await self._look(batch)  # what was done may have been refused on its way back
             return failure
         self._gates.note(None)
+        self._refusals.passed()
         self._gone(batch, ())
         return None
 

@@ -27,6 +27,7 @@ SETTLES = 2 * AMBIGUITY  # seconds until everything is settled once it is over
 OWN_FAULT = 2 * HOUR  # seconds until one that lasts is answered for
 OTHERS = 120.0  # seconds until what has nothing to do with it is settled
 RATE = 1.0  # requests a second that it may meet, on average: nobody is asked in a loop
+FORBIDS = ("answers-401", "answers-403")  # what AnythingLLM may have forbidden itself
 POISON = "a text that the embedder can't take"
 
 
@@ -253,6 +254,8 @@ def _blamable(cell: Cell) -> set[str]:
             blamable |= {"shrinks", "gone"}
     if cell.operation == "upload" and cell.behaviour.startswith(("answers-413", "answers-422")):
         blamable |= {"new", "shrinks", "other1"}
+    if cell.operation == "removal" and cell.lasts and cell.behaviour in FORBIDS:
+        blamable |= {"shrinks", "gone"}  # refused for longer than is asked again
     return blamable
 
 

@@ -195,7 +195,7 @@ def _lengths(operator: Operator) -> dict[str, int]:
     return {name: len(operator.stage.everything(name)) for name in _topics(operator)}
 
 
-@pytest.mark.parametrize("status", [400, 405, 411, 501, 500])
+@pytest.mark.parametrize("status", [400, 404, 405, 406, 411, 501, 500])
 async def test_check_finds_a_proxy_that_refuses_removals(operator: Operator, status: int) -> None:
     """By removing a file that is not there: nothing else changes."""
     server = operator.stage.simulator
@@ -210,6 +210,18 @@ async def test_check_finds_a_proxy_that_refuses_removals(operator: Operator, sta
     assert "its file stays" in found["finding"]
     assert "DELETE /api/v1/system/remove-documents" in found["what_to_do"]
     assert (set(server.state.files), dict(server.state.workspaces)) == (files, workspaces)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+async def test_check_finds_that_removals_are_forbidden(operator: Operator, status: int) -> None:
+    """Whoever forbids it: events that remove something would fail."""
+    operator.stage.simulator.faults.add("status", status=status, method="DELETE")
+    ended = await operator.run("check", "--json")
+
+    (found,) = wrong_findings(ended)
+    assert found["subject"] == "AnythingLLM removals"
+    assert f"answered {status}" in found["finding"]
+    assert "allow DELETE" in found["what_to_do"]
 
 
 @pytest.mark.parametrize("status", [429, 502, 503])

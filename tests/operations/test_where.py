@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from consumer.sandbox.simulator import Damage
 from tests.client.support import client_for
 from tests.client.support import document as uploadable
@@ -94,7 +96,8 @@ async def test_a_dead_letter_and_a_deletion(operator: Operator) -> None:
     assert shown.lines[0] == "deleted: nothing of it is stored"
 
 
-async def test_what_is_stored_is_told_as_it_is(operator: Operator) -> None:
+@pytest.mark.parametrize("damage", [Damage.VECTORS_LOST, Damage.ZEROED])
+async def test_what_is_stored_is_told_as_it_is(operator: Operator, damage: Damage) -> None:
     """Doubles, chunks that no search finds, others of the same source: each is said."""
     stage = operator.stage
     await stage.worked(document("one", texts("one", 3)))
@@ -102,7 +105,7 @@ async def test_what_is_stored_is_told_as_it_is(operator: Operator) -> None:
     files = list(state.files.values())
     ours = [file for file in files if '"d":"one"' in file.metadata["docSource"]]
     await stage.simulator.model.store("x", dict(ours[0].metadata), ours[0].text, ["docs"], set())
-    stage.simulator.damage(Damage.VECTORS_LOST, "docs", location=ours[2].location)
+    stage.simulator.damage(damage, "docs", location=ours[2].location)
     async with client_for(stage.simulator) as client:
         url = "https://docs.example/one"
         await client.upload_document("docs", uploadable("a", id="twin", url=url))

@@ -334,7 +334,7 @@ MUTANTS: Sequence[Mutant] = (
     ),
     Mutant(
         "leaves its test documents",
-        "consumer.anythingllm.sentinel_proof.SentinelProof._remove_sentinels",
+        "consumer.anythingllm.sentinel_store.SentinelStore.remove",
         _waits_for_nothing,
     ),
     Mutant("removes nothing", "consumer.pipeline.removal.Remover.remove", _later(0)),

@@ -147,9 +147,12 @@ def test_a_large_document_is_not_uploaded_whole_before_anybody_looks() -> None:
     run()
 
 
-@pytest.mark.parametrize("path_status", [404, 403])
+@pytest.mark.parametrize("path_status", [400, 401, 403, 404, 405, 406, 413, 451, 501])
 def test_where_the_embedder_can_t_be_asked_work_goes_on(path_status: int) -> None:
-    """A proxy that does not let that path through: told, and believed as ever."""
+    """A proxy that does not let that path through: told, and believed.
+
+    Outages end as well, and what can't be embedded is found by storing it.
+    """
 
     @virtually
     async def run() -> None:
@@ -159,6 +162,16 @@ def test_where_the_embedder_can_t_be_asked_work_goes_on(path_status: int) -> Non
                 w.publish(event("a", ["one"]))
                 await w.settled(within=60)
                 assert w.statuses() == {"succeeded": 1}
+                outage = w.sim.faults.add("status", path="*", status=502)
+                w.publish(event("b", ["two"]))
+                await w.idle(300)
+                w.sim.faults.rules.remove(outage)
+                await w.settled(within=120)
+                assert w.statuses() == {"succeeded": 2}
+                w.sim.faults.embedder_poison = ["poison"]
+                w.publish(event("c", ["poison", "three"]))
+                await w.settled(within=600)
+                assert w.statuses() == {"succeeded": 2, "partial": 1}
         assert [each["event"] for each in logs].count("embedder.not_looked_at") == 1
 
     run()

@@ -319,3 +319,28 @@ async def test_a_firewall_that_blocks_everything_is_no_deleted_key() -> None:
     assert all("firewall or proxy" in error for error in told)
     assert not any("ANYTHINGLLM_API_KEY" in error for error in told)
     assert w.letters == []
+
+
+@on_each_database
+@pytest.mark.parametrize("status", [403, 404, 405, 406])
+def test_nothing_waits_for_paths_that_can_be_done_without(status: int, vector_db: str) -> None:
+    """A firewall that does not let ``/openai`` through: the embedder, and the counts of rows."""
+
+    @virtually
+    async def run() -> None:
+        async with world(vector_db=vector_db) as w:
+            w.sim.faults.add("status", status=status, path="*/openai/*")
+            w.publish(event("a", ["one"]))
+            w.publish(event("b", ["two", "three"]))
+            await w.settled(within=60)
+            w.publish(event("b", ["two"], day=1))
+            w.publish(None, key="a")
+            await w.settled(within=60)
+            w.publish(None, key="b")
+            await w.settled(within=60)
+
+            assert w.statuses() == {"succeeded": 3, "deleted": 2}
+            assert w.stored() == {}
+            assert w.letters == []
+
+    run()

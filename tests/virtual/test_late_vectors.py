@@ -6,9 +6,12 @@ stored; `every` second or third search is late only, as where one of so many rep
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from consumer.anythingllm.sentinel import is_sentinel
+from consumer.model.names import Slug
 from consumer.sandbox.simulator import Damage, Options
 from tests.virtual.loop import virtually
 from tests.virtual.world import World, event, world
@@ -218,5 +221,26 @@ def test_what_is_removed_beside_late_vectors_is_removed_once(name: str, late: fl
             await w.idle(1_300)
             assert w.statuses() == {"succeeded": 10, "deleted": 3}
             assert (w.copies(), w.orphans(), w.letters) == ({1: 4}, {}, [])
+
+    run()
+
+
+@pytest.mark.parametrize("after", [0.35, 0.4, 0.45, 0.5])
+def test_two_tries_at_once_do_not_take_each_others_test_document(after: float) -> None:
+    """A workspace that is distrusted while it is proven: the second try waited two minutes."""
+
+    @virtually
+    async def run() -> None:
+        async with world() as w:
+            w.sim.faults.latency = 0.1
+            w.sim.faults.add("delay", path="*/raw-text", seconds=0.9, skip=1)
+            storage, docs, began = w.client.storage, Slug("docs"), w.loop.now
+            first = asyncio.create_task(storage.prepare(docs))
+            await w.idle(after)
+            storage.distrust(docs)
+            await asyncio.gather(first, storage.prepare(docs))
+
+            assert w.loop.now - began < 10
+            assert _left(w) == 0
 
     run()

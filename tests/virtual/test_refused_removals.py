@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from structlog.testing import capture_logs
 
@@ -57,22 +59,119 @@ def test_updates_and_tombstones_settle(status: int, vector_db: str) -> None:
     run()
 
 
-@pytest.mark.parametrize("status", [429, 502, 503, 504, 403])
-def test_a_refusal_that_passes_changes_nothing(status: int) -> None:
+@on_each_database
+@pytest.mark.parametrize("status", [429, 502, 503, 504, 401, 403])
+def test_a_refusal_that_passes_changes_nothing(status: int, vector_db: str) -> None:
     """Nothing is taken out meanwhile; afterwards the files are gone as well."""
+
+    @virtually
+    async def run() -> None:
+        async with world(vector_db=vector_db) as w:
+            await _stored(w)
+            w.sim.faults.add("status", status=status, times=3, **DELETE)
+            w.publish(None, key="a")
+            await w.settled(within=HOUR)
+
+            assert w.requests("update-embeddings") == 0
+            assert w.stored() == {"other_0": 1}
+            assert w.statuses() == {"succeeded": 2, "deleted": 1}
+            assert w.letters == []
+
+    run()
+
+
+ANY = [404, 406, 413, 418, 422, 451]
+BY_OTHERS = [302, 408, 502, 503, 504, 507, 524, 530]
+
+
+def _html(status: int) -> dict[str, Any]:
+    return {"kind": "html"} if status == 200 else {"kind": "status", "status": status}
+
+
+@pytest.mark.parametrize(
+    ("status", "seconds"), [*((s, 120) for s in ANY), *((s, 750) for s in (200, *BY_OTHERS))]
+)
+def test_whatever_it_answers_nothing_waits_for_ever(status: int, seconds: float) -> None:
+    """What an outage may look like is believed after ten minutes, and only while the rest works."""
 
     @virtually
     async def run() -> None:
         async with world() as w:
             await _stored(w)
-            w.sim.faults.add("status", status=status, times=3 if status != 403 else 1, **DELETE)
+            w.sim.faults.add(**_html(status), **DELETE)
             w.publish(None, key="a")
-            await w.settled(within=HOUR)
+            w.publish(event("other", ["new"], day=1))
+            await w.settled(within=seconds)
 
+            assert w.statuses() == {"succeeded": 3, "deleted": 1}
+            assert w.stored() == {"other_0": 1}
+            assert w.letters == []
+
+    run()
+
+
+@on_each_database
+def test_a_removal_that_a_gateway_gives_up_waits_not_for_ever(vector_db: str) -> None:
+    """Each DELETE hangs there, because its body never comes: the look gives up before it."""
+
+    @virtually
+    async def run() -> None:
+        async with world(vector_db=vector_db) as w:
+            await _stored(w)
+            w.sim.faults.add("status", status=504, seconds=100, **DELETE)
+            w.publish(None, key="a")
+            await w.settled(within=1_800)
+
+            assert w.statuses() == {"succeeded": 2, "deleted": 1}
+            assert w.stored() == {"other_0": 1}
+
+    run()
+
+
+@pytest.mark.parametrize("status", [404, 502])
+def test_an_outage_of_everything_shuts_no_way(status: int) -> None:
+    """An ingress without a route answers everything so, for a quarter of an hour."""
+
+    @virtually
+    async def run() -> None:
+        with capture_logs() as logs:
+            async with world() as w:
+                await _stored(w)
+                w.publish(None, key="a")
+                rule = w.sim.faults.add("status", status=status, path="*")
+                await w.idle(900)
+                w.sim.faults.rules.remove(rule)
+                await w.settled(within=120)
+
+                assert w.statuses() == {"succeeded": 2, "deleted": 1}
+                assert len(w.sim.state.files) == 1
+        assert "removal.let_through_no_more" not in [each["event"] for each in logs]
+
+    run()
+
+
+@on_each_database
+@pytest.mark.parametrize("status", [200, 403, 406, 502, 503])
+def test_names_that_a_firewall_dislikes_end_their_event_alone(status: int, vector_db: str) -> None:
+    """Their title is in them. Others are removed meanwhile, files and all."""
+
+    @virtually
+    async def run() -> None:
+        async with world(vector_db=vector_db) as w:
+            await _stored(w)
+            w.publish(event("b", ["disliked"]))
+            await w.settled()
+            disliked = next(f.name for f in w.sim.state.files.values() if f.text == "disliked")
+            w.sim.faults.add(**_html(status), **DELETE, contains=disliked)
+            w.publish(None, key="b")
+            w.publish(None, key="a")
+            await w.settled(within=600)
+
+            assert w.statuses() == {"succeeded": 3, "deleted": 1, "failed": 1}
+            assert w.stored() == {"other_0": 1, "b_0": 1}
+            assert len(w.sim.state.files) == 2
+            assert w.letters[0]["dlq.http-status"] == str(status)
             assert w.requests("update-embeddings") == 0
-            kept = status == 403  # that one is AnythingLLM's own, and told
-            assert len(w.sim.state.files) == (4 if kept else 1)
-            assert w.statuses()["failed"] == kept
 
     run()
 
@@ -142,7 +241,9 @@ def test_it_goes_back_by_itself_when_the_proxy_is_mended(vector_db: str) -> None
 
 @on_each_database
 @pytest.mark.parametrize("status", [*DEFINITE, 403])
-def test_what_both_ways_refuse_is_told_and_waits_no_longer(status: int, vector_db: str) -> None:
+def test_what_both_ways_refuse_for_good_is_told_and_waits_no_longer(
+    status: int, vector_db: str
+) -> None:
     """Neither `deleted` nor for ever: `failed`, with a dead letter that says so."""
 
     @virtually
@@ -153,6 +254,8 @@ def test_what_both_ways_refuse_is_told_and_waits_no_longer(status: int, vector_d
             ways.append(w.sim.faults.add("status", status=status, **TAKING_OUT))
             w.publish(None, key="a")
             w.publish(event("other", ["new", "more"], day=1))
+            await w.idle(290)
+            assert w.statuses() == {"succeeded": 2}
             await w.settled(within=300)
             assert w.statuses() == {"succeeded": 2, "failed": 1, "partial": 1}
             assert w.stored() == {"a_0": 1, "a_1": 1, "a_2": 1, "other_0": 2, "other_1": 1}
@@ -168,6 +271,61 @@ def test_what_both_ways_refuse_is_told_and_waits_no_longer(status: int, vector_d
             await w.settled(within=60)
             assert w.statuses()["deleted"] == 1
             assert set(w.stored()) == {"other_0", "other_1"}
+
+    run()
+
+
+@on_each_database
+@pytest.mark.parametrize("status", [401, 403])
+def test_what_is_forbidden_for_good_ends_the_event(status: int, vector_db: str) -> None:
+    """Asked for over five minutes; what comes later is told soon, until one is let through."""
+
+    @virtually
+    async def run() -> None:
+        with capture_logs() as logs:
+            async with world(vector_db=vector_db) as w:
+                await _stored(w)
+                rule = w.sim.faults.add("status", status=status, **DELETE)
+                w.publish(None, key="a")
+                await w.idle(290)
+                assert w.statuses() == {"succeeded": 2}
+                await w.settled(within=300)
+                assert w.statuses() == {"succeeded": 2, "failed": 1}
+                (letter,) = w.letters
+                assert letter["__connect.errors.stage"] == "remove"
+                assert letter["dlq.http-status"] == str(status)
+                assert "times within" in letter["__connect.errors.exception.message"]
+                w.publish(None, key="other")
+                await w.settled(within=60)
+                assert w.statuses() == {"succeeded": 2, "failed": 2}
+                w.sim.faults.rules.remove(rule)
+                w.publish(None, key="a")
+                await w.settled(within=60)
+                rule = w.sim.faults.add("status", status=status, times=3, **DELETE)
+                w.publish(None, key="other")
+                await w.settled(within=300)
+                assert w.statuses() == {"succeeded": 2, "failed": 2, "deleted": 2}
+        told = [each["event"] for each in logs]
+        assert (told.count("removal.refused"), told.count("removal.forbidden")) == (2, 2)
+
+    run()
+
+
+@on_each_database
+def test_what_a_newer_event_overtakes_is_asked_for_no_longer(vector_db: str) -> None:
+    """It takes over at once what is refused, and is told in its place."""
+
+    @virtually
+    async def run() -> None:
+        async with world(vector_db=vector_db) as w:
+            await _stored(w)
+            w.sim.faults.add("status", status=403, **DELETE)
+            w.publish(event("a", ["new"], day=1))
+            await w.idle(100)
+            w.publish(event("a", ["newer"], day=2))
+            await w.settled(within=500)
+            assert w.statuses() == {"succeeded": 2, "superseded": 1, "failed": 1}
+            assert "newer" in {file.text for file in w.sim.state.files.values()}
 
     run()
 

@@ -9,7 +9,7 @@ import pytest
 from consumer.anythingllm.sentinel import is_sentinel
 from consumer.sandbox.simulator import Options
 from tests.virtual.loop import virtually
-from tests.virtual.world import World, event, on_each_database, world
+from tests.virtual.world import World, event, world
 
 PGVECTOR = Options(vector_db="pgvector")
 SMALL = Options(vector_db="pgvector", split_size=300)  # smaller than anybody cuts on purpose
@@ -361,26 +361,6 @@ def test_tombstones_of_what_was_never_there_cost_next_to_nothing(name: str) -> N
             assert w.statuses() == {"succeeded": 1, "deleted": 101}
             assert "nowhere" not in w.sim.state.workspaces
             assert w.sim.journal.count("document.stored") <= 6
-
-    run()
-
-
-@on_each_database
-def test_a_removal_that_is_forbidden_ends_the_event(vector_db: str) -> None:
-    """Asking again would change nothing; its text stays, and that is told."""
-
-    @virtually
-    async def run() -> None:
-        async with world(vector_db=vector_db) as w:
-            await _before(w)
-            _publish(w, 1)
-            await w.settled()
-            w.sim.faults.add("status", path="*/remove-documents", status=403)
-            w.publish(None, key="d0")
-            await w.settled(within=300)
-            assert w.statuses() == {"succeeded": 2, "failed": 1}
-            assert w.letters[0]["__connect.errors.stage"] == "remove"
-            assert w.letters[0]["dlq.http-status"] == "403"
 
     run()
 

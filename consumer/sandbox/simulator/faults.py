@@ -131,7 +131,7 @@ class Rule:
         action: what.
         method: upper case, ``*`` for any.
         path: pattern as in a shell, over the lower-case path without query: ``*/raw-text``.
-        contains: only requests whose text, query or input contains this.
+        contains: only requests whose text, query, input or names contain this.
         longer: only requests whose text, query or input has more characters; 0: any.
         times: how often at most; None is for ever.
         skip: matching requests left alone first.

@@ -235,7 +235,7 @@ def _said_by(raw: bytes) -> str:
         return raw.decode(errors="replace")
     if not isinstance(body, dict):
         return ""
-    spoken = [body.get(key) for key in ("textContent", "query", "input", "name")]
+    spoken = [body.get(key) for key in ("textContent", "query", "input", "name", "names")]
     return "\n".join(str(each) for each in spoken if each is not None)
 
 

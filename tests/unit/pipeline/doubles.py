@@ -163,6 +163,7 @@ class Storage:
     prepared: list[str] = field(default_factory=list)
     listing_fails: list[Failure] = field(default_factory=list)
     removal_fails: list[Failure] = field(default_factory=list)
+    forbids: Sequence[StoredUnit] = ()
     in_flight: int = 0
     most_in_flight: int = 0
     is_proven_later: bool = False
@@ -336,6 +337,10 @@ class Storage:
         if self.removal_fails:
             raise self.removal_fails.pop(0)
         gone = set(locations)
+        if gone & {unit.location for unit in self.forbids}:
+            forbidden = Failure("403: not allowed", http_status=403)
+            forbidden.left = tuple(locations)
+            raise forbidden
         self.units = [unit for unit in self.units if unit.location not in gone]
 
 
@@ -402,8 +407,8 @@ def gates_of(
     return Gates(circuit, pauses, Fuse(fuse or FuseRules(share=0.0), clock), metrics=metrics)
 
 
-def backoff_of(gates: Gates) -> Backoff:
-    return Backoff(gates, _POLICY, rng=random.Random(1), metrics=Metrics())
+def backoff_of(gates: Gates, policy: RetryPolicy = _POLICY) -> Backoff:
+    return Backoff(gates, policy, rng=random.Random(1), metrics=Metrics())
 
 
 def looks_of(clock: Callable[[], float] = time.monotonic) -> DueLooks:
@@ -425,12 +430,13 @@ def remover_of(
     *,
     doubts: Doubts | None = None,
     clock: Callable[[], float] = time.monotonic,
+    policy: RetryPolicy = _POLICY,
 ) -> Remover:
     return Remover(
         storage,
         index,
         gates,
-        backoff_of(gates),
+        backoff_of(gates, policy),
         doubts or doubts_of(None, clock),
         ambiguity=AMBIGUITY,
         clock=clock,

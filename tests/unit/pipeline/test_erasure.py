@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 
 import pytest
@@ -19,6 +20,7 @@ from consumer.pipeline.erasure import Ending, Erased, Eraser
 from consumer.pipeline.in_flight import InFlightBounds, InFlightLimit
 from consumer.pipeline.right_to_work import DocumentRight
 from consumer.resilience.fence import Fence, FenceClosedError
+from consumer.resilience.retry import RetryPolicy
 from consumer.telemetry.metrics import Metrics
 from tests.unit.pipeline.doubles import (
     Storage,
@@ -26,9 +28,11 @@ from tests.unit.pipeline.doubles import (
     eraser_of,
     gates_of,
     index_of,
+    remover_of,
     stored,
     version,
 )
+from tests.virtual.loop import virtual_clock, virtually
 
 DOCS = Slug("docs")
 A = Identity("a")
@@ -39,12 +43,16 @@ ONE, TWO = stored("a", "one"), stored("a", "two")
 class Scene:
     """An eraser over one workspace in memory."""
 
-    def __init__(self, *units: StoredUnit) -> None:
+    def __init__(self, *units: StoredUnit, clock: Callable[[], float] = time.monotonic) -> None:
         self.storage = Storage(units=list(units))
         self.index = index_of(self.storage)
         self.doubts = doubts_of()
         gates = gates_of(self.storage)
-        self.eraser: Eraser = eraser_of(self.storage, self.index, gates, doubts=self.doubts)
+        policy = RetryPolicy()
+        remover = remover_of(self.storage, self.index, gates, clock=clock, policy=policy)
+        self.eraser: Eraser = eraser_of(
+            self.storage, self.index, gates, remover, doubts=self.doubts
+        )
         self.assignment = Fence("lost")
 
     async def erase(
@@ -96,17 +104,17 @@ async def test_what_is_found_of_others_is_none_of_it(found: StoredUnit) -> None:
     assert await scene.erase(ONE) == Erased(1)
 
 
+@virtually
 async def test_what_anythingllm_does_not_let_us_remove_is_kept_and_named() -> None:
-    """Its status, and the message."""
-    scene = Scene(ONE, TWO)
-    forbidden = Failure("403: not allowed", http_status=403)
-    forbidden.left = (ONE.location,)
-    scene.storage.removal_fails = [forbidden]
+    """Its status, the message, and how often it came."""
+    scene = Scene(ONE, TWO, clock=virtual_clock())
+    scene.storage.forbids = [ONE]
     erased = await scene.erase(ONE)
 
     assert erased.chunks == 0
     assert [(c.chunk_id, c.http_status) for c in erased.kept] == [(ONE.marker.chunks[0].id, 403)]
     assert "not allowed" in erased.kept[0].message
+    assert "times within" in erased.kept[0].message
 
 
 async def test_what_went_by_the_list_of_files_is_looked_for_in_no_workspace() -> None:

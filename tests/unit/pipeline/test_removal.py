@@ -19,6 +19,7 @@ from consumer.pipeline.in_flight import InFlightBounds, InFlightLimit
 from consumer.pipeline.removal import AT_ONCE, Remover
 from consumer.pipeline.right_to_work import DocumentRight
 from consumer.resilience.fence import Fence, FenceClosedError
+from consumer.resilience.refusals import FOR_GOOD_SECONDS
 from consumer.resilience.retry import RetryPolicy
 from consumer.telemetry.metrics import Metrics
 from tests.unit.pipeline.doubles import (
@@ -78,11 +79,19 @@ class Scene:
         )
         self.assignment, self.stop, self.overtaken = Fence("lost"), Fence("stop"), Fence("newer")
 
-    async def remove(self, *, rounds: int | None = None, slug: Slug = DOCS) -> int:
+    async def remove(
+        self,
+        some: Sequence[StoredUnit] | None = None,
+        *,
+        rounds: int | None = None,
+        slug: Slug = DOCS,
+    ) -> int:
         limit = InFlightLimit(InFlightBounds(1, 1_000), Metrics())
         place = await limit.place()
         right = DocumentRight(self.assignment, self.stop, self.overtaken, place, nullcontext)
-        units = await self.index.units(DOCS, A, trace_id=TRACE)
+        listed = await self.index.units(DOCS, A, trace_id=TRACE)
+        wanted = {unit.location for unit in (self.units if some is None else some)}
+        units = [unit for unit in listed if unit.location in wanted]
         try:
             removed = await self.remover.remove(slug, units, right, trace_id=TRACE, rounds=rounds)
             return removed.chunks
@@ -290,14 +299,69 @@ async def test_the_list_of_files_does_not_show_that_a_row_is_gone() -> None:
     assert scene.requests == 3
 
 
+def _forbidden(units: Sequence[StoredUnit]) -> Failure:
+    failure = Failure("403", http_status=403)
+    failure.left = tuple(unit.location for unit in units)
+    return failure
+
+
 @virtually
-async def test_what_anythingllm_does_not_let_us_remove_stays() -> None:
-    """Asking again would change nothing, for the rest as well."""
+async def test_what_is_refused_once_is_asked_for_again() -> None:
+    """A proxy that is being set up, say: nothing stays."""
+    scene = Scene(2)
+    scene.storage.removal_fails = [_forbidden(scene.units) for _ in range(3)]
+
+    assert await scene.remove() == 2
+    assert scene.requests == 4
+
+
+@virtually
+async def test_what_is_refused_for_minutes_stays() -> None:
+    """Asking again would change nothing, for the rest as well; how often is told."""
     scene = Scene(3 * AT_ONCE)
-    forbidden = Failure("403")
-    forbidden.left = tuple(unit.location for unit in scene.units)
-    scene.storage.removal_fails = [_refused(), forbidden]
+    scene.storage.removal_fails = [_refused()]
+    scene.storage.forbids = scene.units
+    began = scene.clock()
 
     assert await scene.remove() == 0
-    assert scene.requests == 2
+    assert FOR_GOOD_SECONDS <= scene.clock() - began < 2 * FOR_GOOD_SECONDS
+    assert scene.requests < 50
     assert await scene.known() == 3 * AT_ONCE
+
+    requests = scene.requests
+    assert await scene.remove() == 0
+    assert scene.requests == requests + 1, "all are refused: who follows does not wait anew"
+
+
+@virtually
+async def test_what_alone_is_refused_stays_although_others_go() -> None:
+    """A firewall that dislikes one name would keep its event for ever."""
+    scene = Scene(20)
+    disliked, *others = scene.units
+    scene.storage.forbids = [disliked]
+    began = scene.clock()
+    refused = asyncio.create_task(scene.remove([disliked]))
+    for other in others:
+        await asyncio.sleep(20)
+        assert await scene.remove([other]) == 1
+
+    assert await refused == 0
+    assert FOR_GOOD_SECONDS <= scene.clock() - began < 2 * FOR_GOOD_SECONDS
+    assert scene.storage.units == [disliked]
+
+
+@virtually
+async def test_a_refusal_on_the_way_back_counts_as_done_where_it_is() -> None:
+    """A filter may dislike the answer to what was done: a listing shows that."""
+    scene = Scene(2)
+    refused = _forbidden(scene.units)
+    refused.unproven = True
+    scene.storage.removal_fails = [refused]
+    scene.storage.removing.close()
+    removing = asyncio.create_task(scene.remove())
+    await scene.storage.removing.arrived.acquire()
+    scene.go(scene.units)
+    scene.storage.removing.open()
+
+    assert await removing == 2
+    assert scene.requests == 1
