@@ -2,14 +2,17 @@
 
 16,384 and 10,000 are usual limits, quotas of clouds are lower, and no answer names them. So a
 search that fails is tried with very few hits: where that fails too, it is not the number. Where it
-does not, fewer are asked for, step by step. What was found out holds for all who search a server,
-and for a while: what failed for another reason at that moment would keep searches small for ever.
+does not, it is tried once more as it was: a hiccup taken for a limit would make what is not among
+few hits look like what no search can show. Only where that fails again fewer are asked for, step by
+step. What was found out holds for all who search a server, and for a while: what failed for another
+reason at that moment would keep searches small for ever.
 
 Whoever concludes something from what is not among the hits needs `Nearest.is_all`.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 import structlog
@@ -73,9 +76,11 @@ class HitLimit:
         try:
             return Nearest(await api.search(errand, slug, query, top), top)
         except (AnythingLLMServerError, AnswerTooLargeError) as error:
-            is_sick = isinstance(error, AnythingLLMServerError)
-            if is_sick and not await _finds_few(api, errand, slug, query, top):
-                raise
+            if isinstance(error, AnythingLLMServerError):
+                if error.by_intermediary or not await _finds_few(api, errand, slug, query, top):
+                    raise
+                with suppress(AnythingLLMServerError):
+                    return Nearest(await api.search(errand, slug, query, top), top)
             if (found := await self._fewer(api, errand, slug, query, top)) is None:
                 raise
             return found

@@ -45,8 +45,6 @@ REFUSALS: Mapping[int, ProxyRefusal] = {
     # Google's HTTPS load balancer and Cloudflare's wrangler (bench-routes/bench-routes#487,
     # cloudflare/workers-sdk#2707). AnythingLLM answers it to JSON that is broken, and ours is not.
     400: ProxyRefusal("takes a DELETE with a body for malformed"),
-    # A proxy with a list of paths; also one that knows no backend yet, and that passes.
-    404: ProxyRefusal("does not know the path of removals", patience=60.0),
     # RFC 9110, 15.5.6: a proxy with a list of methods that it lets through.
     405: ProxyRefusal("does not let DELETE through"),
     # RFC 9110, 15.5.12; nginx behind a proxy that drops the length (http-party/node-http-proxy#338)

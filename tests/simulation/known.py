@@ -807,4 +807,19 @@ KNOWN: dict[str, Schedule] = {
             Life("database-down", On("upload", nth=3), who="B", seconds=100.0, slug="other"),
         ),
     ),
+    "a search that fails once is taken for one that asks for too many hits": Schedule(
+        4024727817,
+        Setup(prepared=("docs",), vector_db="pgvector"),
+        history=(
+            Doc(
+                "a",
+                ("a 0", "a 1", "a 2", "a 3", "a 4", "a 5", "a 6", "a 7", "a 8", "a 9"),
+                day=1,
+                when=On("upload"),
+                name="e0",
+            ),
+        ),
+        faults=(Hit("search", "status"),),
+        life=(Life("vectors-refused", On("removal"), seconds=0.5),),
+    ),
 }
