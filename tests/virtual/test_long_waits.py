@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.virtual.loop import virtually
-from tests.virtual.world import HOUR, event, on_each_database, world
+from tests.virtual.world import HOUR, event, on_each_database, on_each_database_slowly, world
 
 
 @on_each_database
@@ -44,7 +44,7 @@ async def test_uploads_that_fail_nine_times_of_ten_dead_letter_nothing(vector_db
         assert w.copies() == {1: 31}
 
 
-@on_each_database
+@on_each_database_slowly
 @virtually
 async def test_a_missing_endpoint_is_asked_ever_less_often(vector_db: str) -> None:
     """The workspace is there, but what uploads answers 404: that is nobody's document."""

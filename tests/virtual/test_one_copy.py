@@ -7,7 +7,7 @@ import random
 import pytest
 
 from tests.virtual.loop import virtually
-from tests.virtual.world import HOUR, event, on_each_database, world
+from tests.virtual.world import HOUR, event, on_each_database, on_each_database_slowly, world
 
 AMBIGUITY = 600.0
 
@@ -112,7 +112,7 @@ async def test_a_deleted_documents_chunk_that_arrives_late_goes_with_the_sweep(
         assert [text for _, text, _ in w.sim.chunks("docs")] == ["stays"]
 
 
-@on_each_database
+@on_each_database_slowly
 @pytest.mark.parametrize("seed", range(8))
 def test_many_kills_and_rebalances_leave_one_copy_of_everything(seed: int, vector_db: str) -> None:
     """P1, P3: 40 documents through ten crashes and rebalances while uploads are slow at random."""

@@ -8,7 +8,14 @@ import pytest
 
 from consumer.sandbox.simulator import Simulator
 from tests.virtual.loop import virtually
-from tests.virtual.world import HOUR, RECOVERY, World, event, on_each_database, world
+from tests.virtual.world import (
+    HOUR,
+    RECOVERY,
+    World,
+    event,
+    on_each_database_slowly,
+    world,
+)
 
 PROBE_SECONDS = 10.0
 REST = 30
@@ -60,7 +67,7 @@ def _publish(w: World, name: str, count: int, chunks: int = 3) -> None:
         w.publish(event(f"{name}{n}", texts, technology=f"docs-{n % 4}"))
 
 
-@on_each_database
+@on_each_database_slowly
 @pytest.mark.parametrize("name", OUTAGES)
 def test_an_outage_of_two_hours_costs_nothing_but_time(name: str, vector_db: str) -> None:
     """P2: 0 dead letters, at most one probe a recovery period, and work resumes by itself.
@@ -99,7 +106,7 @@ def test_an_outage_of_two_hours_costs_nothing_but_time(name: str, vector_db: str
     run()
 
 
-@on_each_database
+@on_each_database_slowly
 @virtually
 async def test_an_embedder_that_fails_half_its_calls_dead_letters_nothing(vector_db: str) -> None:
     """P2: neither chance nor an outage makes a dead letter, for two hours."""

@@ -55,10 +55,10 @@ def _mend(w: World) -> None:
 @pytest.mark.parametrize(
     ("shape", "length_of", "count", "recovered"),
     [
-        ("out of tokens", _two_lengths, 300, 120),
+        pytest.param("out of tokens", _two_lengths, 300, 120, marks=pytest.mark.slow),
         ("out of tokens", _mixed, 300, 120),
         ("few tokens", _mixed, 100, 300),
-        ("slow", _two_lengths, 300, 1200),
+        pytest.param("slow", _two_lengths, 300, 1200, marks=pytest.mark.slow),
         pytest.param("slow", _mixed, 300, 1200, marks=pytest.mark.slow),
     ],
     ids=["tokens", "tokens, mixed", "a minute's tokens, mixed", "slow", "slow, mixed"],

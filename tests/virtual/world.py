@@ -49,6 +49,18 @@ on_each_database = pytest.mark.parametrize(
 )
 """For a test whose promise does not depend on the vector database behind AnythingLLM."""
 
+on_each_database_slowly = pytest.mark.parametrize(
+    "vector_db",
+    [
+        VectorDb.LANCEDB,
+        *(
+            pytest.param(each, marks=pytest.mark.slow)
+            for each in (VectorDb.PGVECTOR, VectorDb.CHROMA)
+        ),
+    ],
+)
+"""The same where that takes seconds: `make test` plays one of them."""
+
 
 def event(id: str, texts: Sequence[str], *, day: float = 0, technology: str = "docs") -> Json:
     """A document's event; ``day`` orders its versions."""

@@ -45,7 +45,7 @@ async def _fill(place: Place, slug: str, rows: int) -> None:
     [
         (PINECONE, PINECONE + 500, False),
         (MILVUS, PINECONE + 500, True),
-        (MILVUS, MILVUS + 100, False),
+        pytest.param(MILVUS, MILVUS + 100, False, marks=pytest.mark.slow),
         (0, MILVUS + 100, True),
     ],
 )
