@@ -32,6 +32,7 @@ from consumer.anythingllm.errors import (
     StillFoundError,
 )
 from consumer.anythingllm.transport import Check, always
+from consumer.anythingllm.vector_databases import VectorDatabase
 from consumer.model.fault import Fault
 from consumer.model.names import Slug, TraceId
 
@@ -147,6 +148,19 @@ class DatabaseControl:
                 await self._test_removal(slug, trace_id, check)
             elif self._removal_failure is not None:
                 raise self._removal_failure.without_past()
+
+    async def removals_work(
+        self, slug: Slug, database: VectorDatabase, trace_id: TraceId | None, check: Check = always
+    ) -> None:
+        """Return when a removal would be answered truly, or `removes` has shown that removals work.
+
+        Of a workspace that is gone nothing is found, whatever becomes of what it listed. And where
+        removing is forbidden (403) the removal itself says so; the test can't tell that from a
+        refused key, and would be tried for ever.
+        """
+        if not database.tells_removals:
+            with suppress(NoWorkspaceError, *_REFUSED):
+                await self.removes(slug, trace_id, check)
 
     async def _test_removal(self, slug: Slug, trace_id: TraceId | None, check: Check) -> None:
         try:

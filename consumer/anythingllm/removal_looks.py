@@ -19,7 +19,7 @@ import structlog
 
 from consumer.anythingllm.api import Api
 from consumer.anythingllm.blocked_search import AGAIN_SECONDS, BlockedSearches
-from consumer.anythingllm.database_control import REMOVES_SECONDS, DatabaseControl
+from consumer.anythingllm.database_control import DatabaseControl
 from consumer.anythingllm.database_in_use import DatabaseInUse
 from consumer.anythingllm.errors import (
     AnythingLLMError,
@@ -164,13 +164,9 @@ class RemovalLooks:
     async def _is_there(self, slug: Slug, trace_id: TraceId | None, check: Check) -> None:
         """Nothing is found: return when that is not because the database is away.
 
-        Where documents are listed it is away, unless a test document is found. Else one a minute is
-        enough: a workspace that is emptied has one tombstone after the other.
+        A test document has to be found now. Where many look at once, one is enough for all.
         """
-        since = self._clock()
-        if not await self._lists_any(slug, trace_id):
-            since -= REMOVES_SECONDS
-        await self._control.passes(slug, since, trace_id, check)
+        await self._control.passes(slug, self._clock(), trace_id, check)
 
     async def _search(
         self, slug: Slug, query: str, database: VectorDatabase, trace_id: TraceId | None

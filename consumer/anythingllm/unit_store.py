@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
 
 import structlog
 
 from consumer.anythingllm.api import Api
 from consumer.anythingllm.control_upload import ControlUpload
 from consumer.anythingllm.errors import (
-    AnythingLLMAuthenticationError,
     AnythingLLMError,
     AnythingLLMForbiddenError,
     AnythingLLMRejectedError,
@@ -437,19 +435,14 @@ class AnythingLLMStorage:
     async def _removals_work(self, slug: Slug, trace_id: TraceId | None, check: Check) -> None:
         """Return when a removal would be answered truly, or a test has shown that removals work."""
         errand = self._errand(min(self._timeout, self._removal_timeout), trace_id)
-        if (await self._ways.database(errand)).tells_removals:
-            return
-        if slug == FILE_STORE:  # it is no workspace; any other tells the same
+        database = await self._ways.database(errand)
+        if (
+            slug == FILE_STORE and not database.tells_removals
+        ):  # it is no workspace; any other tells the same
             there = await self.workspaces(trace_id=trace_id)
             slug = next((each for each in there if is_slug(each)), slug)
         if slug != FILE_STORE:
-            # Of a workspace that is gone nothing is found, whatever becomes of what it listed. And
-            # where removing is forbidden (403) the removal itself says so; the test can't tell that
-            # from a refused key, and would be tried for ever.
-            with suppress(
-                NoWorkspaceError, AnythingLLMAuthenticationError, AnythingLLMForbiddenError
-            ):
-                await self._ways.control.removes(slug, trace_id, check)
+            await self._ways.control.removals_work(slug, database, trace_id, check)
 
     async def tidy(self, slug: Slug, *, trace_id: TraceId | None = None) -> float | None:
         """Remove sentinels that are abandoned from a workspace, as `scan` saw it last.

@@ -290,6 +290,8 @@ class RawTextUpload:
         await embedder.well_after(made_at, self._trace_id, self._may_ask)
         if not embedder.is_suspect(self._sent_at, made_at):
             return
+        database = self._ways.database.known
+        await self._ways.control.removals_work(self._slug, database, self._trace_id, self._check)
         self._check()
         log.info("chunk.suspect", workspace=self._slug, location=location)
         await self._remove(location, self._check)
@@ -510,8 +512,7 @@ class RawTextUpload:
             return await doubt.find()
         by = await doubt.has_ended()  # before the look: what it does not show then will not come
         if await self._is_embedded(self._location):
-            doubt.end(DoubtEnd.LISTED)
-            return self._location
+            return await self._listed(self._location)
         if by is None:
             raise doubt.pending(_EMBEDDED_SECONDS)
         if by is DoubtEnd.RESTARTED:
@@ -520,3 +521,17 @@ class RawTextUpload:
             return await doubt.find()
         doubt.end(by)
         return None
+
+    async def _listed(self, location: Location) -> Location | None:
+        """Where it is listed, of a file that says that it is embedded.
+
+        AnythingLLM 1.16 writes the vectors of a file first and its row last, and may die between.
+
+        Raises:
+            AnythingLLMPendingError: its row may still come.
+        """
+        found = await self._doubt.find()
+        if found is None:
+            log.warning("chunk.file_left", location=location, error="embedding was cut short")
+            self._location = None
+        return found

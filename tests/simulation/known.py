@@ -822,4 +822,42 @@ KNOWN: dict[str, Schedule] = {
         faults=(Hit("search", "status"),),
         life=(Life("vectors-refused", On("removal"), seconds=0.5),),
     ),
+    "a server that dies between a file's vectors and its row": Schedule(
+        1809845692,
+        Setup(vector_db="chroma"),
+        history=(Doc("b", ("b 0",), name="s0"),),
+        life=(
+            Life("vectors-refused", On("sentinel", nth=2), seconds=0.5),
+            Life("server-restarts", On("insert", seconds=0.007), seconds=0.5),
+        ),
+    ),
+    "a unit that may have nonsense goes while removals are refused": Schedule(
+        3060686277,
+        Setup(vector_db="pgvector"),
+        history=(Doc("a", ("one",), day=1, name="e5"),),
+        life=(
+            Life("dimension", On("upload"), seconds=20.0),
+            Life("database-down", On("upload"), seconds=20.0),
+            Life("vectors-kept", On("upload", seconds=25.0), seconds=100.0),
+        ),
+    ),
+    "the vector database is away for a moment, in a removal after another one": Schedule(
+        1667654680,
+        Setup(latency=0.0, in_flight=1, vector_db="pgvector"),
+        history=(
+            Doc("a", ("six",), slug="other", name="s0"),
+            Doc("a", ("a 0",), day=1, slug="other", name="s2"),
+            Tomb("a", slug="other"),
+        ),
+        life=(Life("database-down", On("upload", seconds=0.01), seconds=0.5, slug="other"),),
+    ),
+    "the vector database is away for a moment, in the removal of all there is": Schedule(
+        3556723603,
+        Setup(vector_db="pgvector"),
+        history=(
+            Doc("b", ("b 0",), day=1, slug="other", name="e2"),
+            Tomb("b", slug="other"),
+        ),
+        life=(Life("database-down", On("removal"), who="B", seconds=0.5),),
+    ),
 }
