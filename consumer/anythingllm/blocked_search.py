@@ -7,19 +7,34 @@ would count as stored or as gone that nobody has looked for.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from consumer.anythingllm.errors import AnythingLLMError, is_about_the_query
 
 BLOCKED_SECONDS = 120.0  # for which a search has to fail so; one that gets through ends it
 AGAIN_SECONDS = 10.0  # between two searches for the same
+LATELY = 60.0  # seconds before a failure, from when on others have to be found
+_FEWEST = 4  # failures; an outage between two of them would take long enough
+_FORGOTTEN_SECONDS = 900.0  # without one; a round of many searches takes minutes
+_MOST_KEPT = 10_000  # queries; the longest known go first
 
 QueryT = TypeVar("QueryT", bound=Hashable)
 
 
+@dataclass(slots=True)
+class _Failures:
+    """How often a search has failed on end, and since when."""
+
+    since: float
+    last: float
+    count: int = 0
+
+
 class BlockedSearches(Generic[QueryT]):
-    """Since when searches fail for what they search for.
+    """How long searches have failed for what they search for.
 
     Args:
         clock: monotonic seconds.
@@ -27,11 +42,11 @@ class BlockedSearches(Generic[QueryT]):
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._since: dict[QueryT, float] = {}
+        self._failures: OrderedDict[QueryT, _Failures] = OrderedDict()
 
     def passed(self, query: QueryT) -> None:
         """Note that a search was answered."""
-        self._since.pop(query, None)
+        self._failures.pop(query, None)
 
     def failed(self, query: QueryT, error: AnythingLLMError) -> bool:
         """Whether this search is blocked; False where it is to be asked again later.
@@ -42,4 +57,10 @@ class BlockedSearches(Generic[QueryT]):
         if not is_about_the_query(error):
             raise error
         now = self._clock()
-        return now - self._since.setdefault(query, now) >= BLOCKED_SECONDS
+        row = self._failures.get(query)
+        if row is None or now - row.last > _FORGOTTEN_SECONDS:
+            row = self._failures[query] = _Failures(now, now)
+            while len(self._failures) > _MOST_KEPT:
+                self._failures.popitem(last=False)
+        row.last, row.count = now, row.count + 1
+        return row.count >= _FEWEST and now - row.since >= BLOCKED_SECONDS

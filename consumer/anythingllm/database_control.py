@@ -27,7 +27,6 @@ from consumer.anythingllm.errors import (
     AnythingLLMAuthenticationError,
     AnythingLLMError,
     AnythingLLMForbiddenError,
-    AnythingLLMServerError,
     NoWorkspaceError,
     StillFoundError,
 )
@@ -198,11 +197,9 @@ class DatabaseControl:
         """Part of the deep probe: try again what has failed; nothing where nothing has."""
         async with self._turn:
             if self._failure is not None and self._slug is not None:
-                slug = self._slug
-                if isinstance(self._failure, AnythingLLMServerError):
-                    # It may be sick by itself, and others wait for nothing.
-                    slug = next(iter(self._asking), slug)
-                    self._note_asking(slug)
+                # That one may be sick by itself, and others would wait for nothing.
+                slug = next(iter(self._asking), self._slug)
+                self._note_asking(slug)
                 with suppress(NoWorkspaceError):
                     await self._control(slug, trace_id, always)
 
@@ -244,8 +241,12 @@ class DatabaseControl:
     async def _is_alone(
         self, slug: Slug, error: AnythingLLMError, trace_id: TraceId | None
     ) -> bool:
-        """Whether this workspace is sick by itself: it answers errors, and another one is found."""
-        if isinstance(error, AnythingLLMServerError):
+        """Whether this workspace is sick by itself: it answers errors, and another one is found.
+
+        Or it answers nothing, or something between answers for it.
+        """
+        answers = error.http_status is not None and error.fault is not Fault.BUSY
+        if answers or error.unanswered:
             with suppress(AnythingLLMError):
                 return await self._another_answers(slug, trace_id)
         return False

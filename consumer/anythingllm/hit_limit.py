@@ -57,6 +57,7 @@ class HitLimit:
     def __init__(self) -> None:
         self._most: int | None = None
         self._until = float("-inf")
+        self._suspect: tuple[int, float] | None = None  # hits that failed while few passed, when
 
     async def nearest(self, api: Api, errand: Errand, slug: Slug, query: str, top: int) -> Nearest:
         """Search, for as many hits as are wanted or, where that is refused, as can be had.
@@ -79,11 +80,22 @@ class HitLimit:
             if isinstance(error, AnythingLLMServerError):
                 if error.by_intermediary or not await _finds_few(api, errand, slug, query, top):
                     raise
-                with suppress(AnythingLLMServerError):
-                    return Nearest(await api.search(errand, slug, query, top), top)
+                if not self._failed_before(top, errand.clock()):
+                    # Where the time ends before the steps, the next search goes on from here.
+                    self._suspect = top, errand.clock()
+                    with suppress(AnythingLLMServerError):
+                        hits = await api.search(errand, slug, query, top)
+                        self._suspect = None
+                        return Nearest(hits, top)
             if (found := await self._fewer(api, errand, slug, query, top)) is None:
                 raise
             return found
+
+    def _failed_before(self, top: int, now: float) -> bool:
+        if self._suspect is None:
+            return False
+        hits, at = self._suspect
+        return top >= hits and now < at + REMEMBERED_SECONDS
 
     async def _fewer(
         self, api: Api, errand: Errand, slug: Slug, query: str, top: int

@@ -21,11 +21,13 @@ import structlog
 from consumer.anythingllm.blocked_search import AGAIN_SECONDS, BlockedSearches
 from consumer.anythingllm.database_control import DatabaseControl
 from consumer.anythingllm.errors import (
+    AnythingLLMError,
     AnythingLLMForbiddenError,
     AnythingLLMPendingError,
     AnythingLLMProtocolError,
     AnythingLLMServerError,
     AnythingLLMTimeoutError,
+    is_about_the_query,
 )
 from consumer.anythingllm.models import VectorHit
 from consumer.anythingllm.proof import Sight, StorageProof
@@ -41,6 +43,12 @@ log = structlog.get_logger(__name__)
 TOGETHER = 8  # chunks of a document for which one search is made
 MOST_UNSEEN = 100  # of a document: each would be a row without vectors if the database refuses them
 LOOK_SECONDS = 2.0  # between two searches of a document for what may not be visible yet
+_OF_THE_SEARCH = (
+    AnythingLLMForbiddenError,
+    AnythingLLMServerError,
+    AnythingLLMTimeoutError,
+    AnythingLLMProtocolError,
+)
 _HITS_EACH = 10  # asked for at first for each chunk that is looked for
 _MOST_AT_ONCE = 300  # hits of a first search: about 500 kB
 
@@ -191,12 +199,9 @@ class JointLooks:
                 top=min(_HITS_EACH * len(siblings.unseen), _MOST_AT_ONCE),
                 is_exact=is_exact,
             )
-        except (
-            AnythingLLMForbiddenError,
-            AnythingLLMServerError,
-            AnythingLLMTimeoutError,
-            AnythingLLMProtocolError,
-        ) as error:
+        except AnythingLLMError as error:
+            if not (isinstance(error, _OF_THE_SEARCH) or is_about_the_query(error)):
+                raise
             # Searching says nothing of the text. It may be the database, and then nothing more is
             # to be uploaded.
             await self._control.passes(sought.slug, what.sent_at, what.trace_id, what.check)

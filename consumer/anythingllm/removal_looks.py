@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import structlog
 
 from consumer.anythingllm.api import Api
-from consumer.anythingllm.blocked_search import AGAIN_SECONDS, BlockedSearches
+from consumer.anythingllm.blocked_search import AGAIN_SECONDS, LATELY, BlockedSearches
 from consumer.anythingllm.database_control import DatabaseControl
 from consumer.anythingllm.database_in_use import DatabaseInUse
 from consumer.anythingllm.errors import (
@@ -73,6 +73,7 @@ class RemovalLooks:
         self._errand = errand
         self._timeout = timeout
         self._clock = clock
+        self._blocked = BlockedSearches[str](clock)
         self._sleep = sleep
 
     async def remains(
@@ -106,6 +107,7 @@ class RemovalLooks:
         until = self._clock() + max(visible, _SURE_SECONDS)
         while True:
             check()
+            began = self._clock()
             try:
                 hits = await self._hits(slug, queries[:_MOST_SEARCHES], database, trace_id, check)
             except NoWorkspaceError:
@@ -114,7 +116,7 @@ class RemovalLooks:
             left = [each for each in found.values() if each is not None and is_gone(each)]
             if not left:
                 return None
-            is_last = self._clock() >= until
+            is_last = began >= until  # while a query is blocked, what others found grows old
             if not is_last:
                 await self._sleep(_LOOK_SECONDS)
             check()
@@ -133,7 +135,6 @@ class RemovalLooks:
     ) -> list[VectorHit]:
         found: list[VectorHit] = []
         is_all = False
-        blocked = BlockedSearches[str](self._clock)
         left = deque(queries)
         while left:
             query = left.popleft()
@@ -141,15 +142,16 @@ class RemovalLooks:
             try:
                 nearest = await self._search(slug, query, database, trace_id)
             except AnythingLLMError as error:
-                is_blocked = blocked.failed(query, error)
+                is_blocked = self._blocked.failed(query, error)
                 # Where others are answered it says no more.
-                await self._control.passes(slug, self._clock(), trace_id, check)
+                await self._control.passes(slug, self._clock() - LATELY, trace_id, check)
                 if not is_blocked:
                     await self._sleep(AGAIN_SECONDS)
                     left.append(query)
                     continue
                 log.warning("removal.not_looked_for", workspace=slug, error=error.message)
                 continue
+            self._blocked.passed(query)
             if not nearest.hits and database.is_empty_when_down:
                 await self._is_there(slug, trace_id, check)
                 nearest = await self._search(slug, query, database, trace_id)

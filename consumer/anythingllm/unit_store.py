@@ -36,6 +36,7 @@ from consumer.model.slug import is_slug
 
 log = structlog.get_logger(__name__)
 
+_MOST_TESTED = 5  # workspaces where a removal is tried before none is known to work
 EMBEDDED_AT_ONCE = 100  # pieces a request of the poison probe: its answer has up to 80 kB each
 REMOVED_AT_ONCE = 10  # locations a request: each takes 0.2 to 5 s on a large workspace
 REMOVALS_IN_FLIGHT = 2  # they occupy the server's only thread; more would slow down uploads
@@ -436,13 +437,31 @@ class AnythingLLMStorage:
         """Return when a removal would be answered truly, or a test has shown that removals work."""
         errand = self._errand(min(self._timeout, self._removal_timeout), trace_id)
         database = await self._ways.database(errand)
-        if (
-            slug == FILE_STORE and not database.tells_removals
-        ):  # it is no workspace; any other tells the same
-            there = await self.workspaces(trace_id=trace_id)
-            slug = next((each for each in there if is_slug(each)), slug)
         if slug != FILE_STORE:
             await self._ways.control.removals_work(slug, database, trace_id, check)
+        elif not database.tells_removals:
+            # It is no workspace; any other tells the same, but one that is sick by itself.
+            there = await self.workspaces(trace_id=trace_id)
+            slugs = list(filter(is_slug, there))[:_MOST_TESTED]
+            await self._removals_work_in_any(slugs, database, trace_id, check)
+
+    async def _removals_work_in_any(
+        self,
+        slugs: Sequence[Slug],
+        database: VectorDatabase,
+        trace_id: TraceId | None,
+        check: Check,
+    ) -> None:
+        failure: AnythingLLMError | None = None
+        for slug in slugs:
+            try:
+                await self._ways.control.removals_work(slug, database, trace_id, check)
+            except AnythingLLMError as error:
+                failure = failure or error
+            else:
+                return
+        if failure is not None:
+            raise failure
 
     async def tidy(self, slug: Slug, *, trace_id: TraceId | None = None) -> float | None:
         """Remove sentinels that are abandoned from a workspace, as `scan` saw it last.

@@ -17,7 +17,7 @@ from functools import partial
 
 import structlog
 
-from consumer.anythingllm.blocked_search import AGAIN_SECONDS, BlockedSearches
+from consumer.anythingllm.blocked_search import AGAIN_SECONDS, LATELY, BlockedSearches
 from consumer.anythingllm.database_control import DatabaseControl
 from consumer.anythingllm.database_in_use import DatabaseInUse
 from consumer.anythingllm.embedder_in_use import EmbedderInUse
@@ -242,8 +242,8 @@ class Vouching:
             except AnythingLLMError as error:
                 is_blocked = blocked.failed(key, error)
                 # Others have to be found meanwhile.
-                now = self._clock()
-                await self._control.passes(asked.slug, now, asked.trace_id, asked.check)
+                lately = self._clock() - LATELY
+                await self._control.passes(asked.slug, lately, asked.trace_id, asked.check)
                 if not is_blocked:
                     await self._sleep(AGAIN_SECONDS / (len(left) + 1))
                     left.append(key)

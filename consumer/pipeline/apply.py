@@ -208,7 +208,7 @@ class Applier:
                 # Files are removed from every workspace: no listing shows any more what went.
                 went, looks = went or ending.units, looks or bool(ending.units)
                 if looks:
-                    ending = replace(ending, units=(), like=went)
+                    ending = replace(ending, units=(), like=went, is_listed=False)
                     erased += await self._eraser.erase(slug, ending, right, trace_id=trace_id)
         if newer and erased == Erased():
             return Superseded(body.slug, body.version)

@@ -33,6 +33,7 @@ from consumer.resilience.fence import FenceClosedError
 log = structlog.get_logger(__name__)
 
 _NOWHERE = Location("")
+_ROUNDS_UNLISTED = 3  # looks in a workspace that can't be listed
 _MOST_REMEMBERED = 10_000  # documents of which something stays, about 2 MB
 
 
@@ -65,6 +66,8 @@ class Ending:
         ends: whether a unit of the document is among what goes; also one that is not listed.
         texts: what its vectors may be near to, beside its title.
         like: what went of it from elsewhere; the names of files show its title.
+        is_listed: whether the workspace can be listed. Where it can't, its files are gone by the
+            list of files, and nothing waits for a workspace that may be sick for ever.
     """
 
     identity: Identity
@@ -73,6 +76,7 @@ class Ending:
     ends: Callable[[AnyStored], bool]
     texts: Sequence[str] = ()
     like: Sequence[AnyStored] = ()
+    is_listed: bool = True
 
 
 class Eraser:
@@ -103,18 +107,23 @@ class Eraser:
         Raises:
             FenceClosedError: the right to go on ended.
         """
+        sent: list[Slug] = [] if ending.units else [slug]
         try:
-            return await self._erase(slug, ending, right, trace_id)
+            return await self._erase(slug, ending, right, trace_id, sent)
         except FenceClosedError:
+            if not sent:
+                raise
             # Whoever goes on finds no rows any more, and has to know that it should look.
             where = None if slug == FILE_STORE else slug
             self._doubts.note_begun(where, ending.identity, ending.event)
             raise
 
     async def _erase(
-        self, slug: Slug, ending: Ending, right: RightToWork, trace_id: TraceId
+        self, slug: Slug, ending: Ending, right: RightToWork, trace_id: TraceId, sent: list[Slug]
     ) -> Erased:
-        removed = await self._remover.remove(slug, ending.units, right, trace_id=trace_id)
+        removed = await self._remover.remove(
+            slug, ending.units, right, trace_id=trace_id, on_sent=lambda: sent.append(slug)
+        )
         # What was removed is looked for whatever overtakes the event: nobody else would.
         following = right.following()
         erased = Erased(removed.chunks)
@@ -169,9 +178,9 @@ class Eraser:
             try:
                 await self._index.read_anew(slug, trace_id=trace_id)
             except Failure:
-                if not ending.like:
+                if ending.is_listed:
                     raise
-                return  # its files are gone: otherwise its end would wait for a sick workspace
+                return
             rows = await self._index.units(slug, ending.identity, trace_id=trace_id)
             listed.update(content_of(each) for each in rows)
 
@@ -186,7 +195,21 @@ class Eraser:
                 check=right.check,
             )
 
-        return await self._backoff.retry(look, right)
+        if ending.is_listed:
+            return await self._backoff.retry(look, right)
+        try:
+            return await self._backoff.retry(look, right, rounds=_ROUNDS_UNLISTED)
+        except Failure as failure:
+            log.warning(
+                "removal.not_looked_for",
+                workspace=slug,
+                identity=ending.identity,
+                error=failure.message,
+                consequence="whether its vectors stay there is not known",
+                what_to_do="once the workspace can be listed and searched, publish the tombstone"
+                " again",
+            )
+            return None
 
 
 def _log_remains(slug: Slug, ending: Ending, remains: Remains) -> None:

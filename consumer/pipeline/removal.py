@@ -67,6 +67,7 @@ class _Batch:
     Args:
         left: units that are not known to be gone.
         refusals: that it has met itself: a firewall may dislike one name, and let others through.
+        on_sent: called before a request is sent.
         doubt_ends: when a request that was sent can take effect no more; None: none is in doubt.
     """
 
@@ -74,6 +75,7 @@ class _Batch:
     left: Sequence[AnyStored]
     trace_id: TraceId
     refusals: Refusals
+    on_sent: Callable[[], None]
     doubt_ends: float | None = None
 
 
@@ -114,6 +116,7 @@ class Remover:
         *,
         trace_id: TraceId,
         rounds: int | None = None,
+        on_sent: Callable[[], None] = lambda: None,
     ) -> Removed:
         """Remove stored units.
 
@@ -123,6 +126,7 @@ class Remover:
             right: checked before every request.
             trace_id: sent to AnythingLLM.
             rounds: tries of one request at most; None: for as long as it takes.
+            on_sent: called before each request is sent.
 
         Raises:
             FenceClosedError: the right to go on ended.
@@ -131,7 +135,7 @@ class Remover:
         removed = 0
         for start in range(0, len(units), AT_ONCE):
             some = units[start : start + AT_ONCE]
-            batch = _Batch(slug, some, trace_id, Refusals(self._clock))
+            batch = _Batch(slug, some, trace_id, Refusals(self._clock), on_sent)
             held = sum(len(unit.digests) for unit in batch.left)
             try:
                 refused = await self._carry_out(batch, right, rounds)
@@ -204,6 +208,7 @@ class Remover:
 
         def check() -> None:
             right.check()
+            batch.on_sent()
             batch.doubt_ends = math.inf
 
         locations = [unit.location for unit in batch.left]

@@ -64,6 +64,7 @@ _AGAIN_SECONDS = 60.0  # until a workspace is looked at again that was not all i
 _AFTER_FAILURE_SECONDS = 300.0  # until a workspace is looked at again that could not be mended
 _TRIES = 3  # of one removal; documents wait for it
 _BATCH = 50  # units removed with one waiting
+_MOST_PROVEN = 50  # documents whose copies are searched for at a time: other workspaces wait
 _SLICE = 500  # documents looked at between two turns of the event loop
 _NO_TRACE = TraceId("")  # it is about no single event
 _NOBODYS_TARGET = Slug("*")  # no workspace's slug: its turns compete with no document's
@@ -259,11 +260,31 @@ class Sweep:
                     turns.close()
             if surplus:
                 await self._remove(slug, surplus, right)
-        for identity in unseen:
+        if not is_known:
+            return None
+        await self._prove(slug, unseen[:_MOST_PROVEN], right)
+        proven = look.proven.union(unseen[:_MOST_PROVEN])
+        return _Look(look.begun, [*in_work, *unseen], proven)
+
+    async def _prove(self, slug: Slug, identities: Sequence[Identity], right: RightToWork) -> None:
+        """Look for copies that nobody has seen; where that fails both stay."""
+        failed = 0
+        for identity in identities:
             rows = self._index.known(slug, identity)
-            await self._storage.prove(slug, rows, trace_id=_NO_TRACE, check=right.check)
-        left = _Look(look.begun, [*in_work, *unseen], look.proven.union(unseen))
-        return left if is_known else None
+            try:
+                await self._storage.prove(slug, rows, trace_id=_NO_TRACE, check=right.check)
+            except Failure as failure:
+                right.check()
+                log.info(
+                    "second_look.not_proven",
+                    workspace=slug,
+                    identity=identity,
+                    error=failure.message,
+                    consequence="of its copies none is removed before the next look",
+                )
+                failed += 1
+                if failed == _TRIES:
+                    return
 
     def _take_turn(self, identity: Identity, version: DocumentVersion, turns: ExitStack) -> None:
         turn = self._queues.enter(identity, _NOBODYS_TARGET, version)

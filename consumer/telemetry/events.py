@@ -116,6 +116,7 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "breaker.listener_failed": "A listener of the breaker raised; the breaker goes on.",
         "collector.stale_connection": "AnythingLLM lost touch with its collector; repeated once.",
         "second_look.removed": "Chunks of late uploads that nobody waited for were removed.",
+        "second_look.not_proven": "Copies of a chunk could not be searched for: all of them stay.",
         "second_look.failed": "What late uploads left behind can't be looked for now; later.",
         # Settling
         "document.skipped": "A record that an earlier assignment had settled is not worked again.",

@@ -14,19 +14,36 @@ def _of_a_proxy() -> AnythingLLMError:
     return error
 
 
+class _Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def _fails(blocked: BlockedSearches[str], clock: _Clock, query: str, *times: float) -> list[bool]:
+    found = []
+    for clock.now in times:
+        found.append(blocked.failed(query, _of_a_proxy()))
+    return found
+
+
 def test_only_what_fails_on_end_is_blocked() -> None:
     """One that gets through in between begins anew; each query for itself."""
-    now = 0.0
-    blocked = BlockedSearches[str](lambda: now)
-    assert not blocked.failed("a", _of_a_proxy())
-    now = BLOCKED_SECONDS - 1
-    assert not blocked.failed("a", _of_a_proxy())
+    clock = _Clock()
+    blocked = BlockedSearches[str](clock)
+    assert _fails(blocked, clock, "a", 0, 10, 20, BLOCKED_SECONDS - 1) == [False] * 4
     blocked.passed("a")
-    now = BLOCKED_SECONDS
-    assert not blocked.failed("a", _of_a_proxy())
-    assert not blocked.failed("b", _of_a_proxy())
-    now = 2 * BLOCKED_SECONDS
-    assert blocked.failed("a", _of_a_proxy())
+    assert _fails(blocked, clock, "a", 120, 130, 140) == [False] * 3
+    assert _fails(blocked, clock, "b", 140, 150, 160, 170) == [False] * 4
+    assert _fails(blocked, clock, "a", 239, 240) == [False, True]
+
+
+def test_few_failures_far_apart_prove_nothing() -> None:
+    """One before an outage and one behind it."""
+    clock = _Clock()
+    assert _fails(BlockedSearches[str](clock), clock, "a", 0, 500, 1_000) == [False] * 3
+    assert _fails(BlockedSearches[str](clock), clock, "a", 0, 1_000, 2_000, 3_000) == [False] * 4
 
 
 def test_what_says_nothing_of_the_query_is_raised() -> None:

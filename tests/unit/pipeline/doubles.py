@@ -180,6 +180,7 @@ class Storage:
     may_still_come: set[str] = field(default_factory=set)
     not_found: set[str] = field(default_factory=set)
     rows_are_proof: bool = True
+    proofs_fail: list[Failure] = field(default_factory=list)
     shown: set[str] = field(default_factory=set)  # by a search, where they are listed
     vectors_kept: list[StoredUnit] = field(default_factory=list)
     looked_for: list[tuple[list[Location], list[str]]] = field(default_factory=list)
@@ -281,6 +282,8 @@ class Storage:
     ) -> None:
         check()
         self.calls.append("prove")
+        if self.proofs_fail:
+            raise self.proofs_fail.pop(0)
         self.not_found -= {row.location for row in rows} & self.shown
 
     async def found(

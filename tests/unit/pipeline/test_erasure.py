@@ -66,6 +66,7 @@ class Scene:
             lambda unit: content_of(unit) in contents,
             ["the title"],
             like,
+            is_listed=not like,
         )
         limit = InFlightLimit(InFlightBounds(1, 1_000), Metrics())
         place = await limit.place()

@@ -162,6 +162,19 @@ def test_of_copies_that_nobody_has_seen_one_goes_where_both_are_found(shown: boo
 
 
 @virtually
+async def test_copies_that_can_not_be_searched_for_end_no_look() -> None:
+    """They stay; what else is in that workspace is looked at, and its doubts end."""
+    other = _unit(document("b", "three"), 0), _unit(document("b", "three"), 0, "-again")
+    async with looking(ONE_AGAIN, ONE, *other, rows_prove=False) as scene:
+        scene.storage.not_found = _at(ONE, ONE_AGAIN)
+        scene.storage.proofs_fail = [Failure("a page of a firewall")] * 99
+        await scene.pass_by()
+
+        assert scene.locations == {*_at(ONE, ONE_AGAIN), min(_at(*other))}
+        assert scene.storage.calls.count("prove") <= scene.listings
+
+
+@virtually
 async def test_the_same_text_of_two_chunks_is_no_double() -> None:
     """A document may say the same thing twice."""
     whole = document("a", "same", "same")
