@@ -34,6 +34,9 @@ class Scene:
         hit: Any = VectorHit("one", None, REMOVED.encode(), "a")
         return [hit] if self.now < SHOWN_FOR else []
 
+    async def row_counts(self, errand: Errand) -> dict[str, int]:
+        return {"docs": 3}
+
     async def passes(self, *_: object, **__: object) -> None:
         self.now += 1.0
 
