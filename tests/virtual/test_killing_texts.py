@@ -409,6 +409,7 @@ async def test_what_dies_of_every_text_of_a_length_is_an_outage() -> None:
         assert w.statuses() == {"succeeded": 1}
 
 
+@pytest.mark.slow
 @virtually
 async def test_deaths_count_for_nothing_while_others_have_partitions() -> None:
     """What they have under way is not known: no dead letter, and kills up to an hour apart."""

@@ -73,6 +73,7 @@ async def test_what_was_stored_since_the_files_were_listed_goes_as_well(vector_d
         assert w.stored() == {"d2_0": 1}
 
 
+@pytest.mark.slow
 @virtually
 async def test_where_the_files_cant_be_listed_either_only_tombstones_wait() -> None:
     """They stand aside, the workspace is named, and they are answered when one of the two works."""

@@ -46,7 +46,7 @@ async def _fill(place: Place, slug: str, rows: int) -> None:
         (PINECONE, PINECONE + 500, False),
         (MILVUS, PINECONE + 500, True),
         pytest.param(MILVUS, MILVUS + 100, False, marks=pytest.mark.slow),
-        (0, MILVUS + 100, True),
+        pytest.param(0, MILVUS + 100, True, marks=pytest.mark.slow),
     ],
 )
 async def test_a_healthy_workspace_is_never_called_unsearchable(
