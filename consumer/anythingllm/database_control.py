@@ -27,6 +27,7 @@ from consumer.anythingllm.errors import (
     AnythingLLMAuthenticationError,
     AnythingLLMError,
     AnythingLLMForbiddenError,
+    AnythingLLMServerError,
     NoWorkspaceError,
     StillFoundError,
 )
@@ -243,10 +244,12 @@ class DatabaseControl:
     ) -> bool:
         """Whether this workspace is sick by itself: it answers errors, and another one is found.
 
-        Or it answers nothing, or something between answers for it.
+        Or searches in it are answered by something between, or by nobody: no document's fault.
         """
-        answers = error.http_status is not None and error.fault is not Fault.BUSY
-        if answers or error.unanswered:
+        is_look = error.of_a_look and error.fault is not Fault.BUSY
+        if is_look and not isinstance(error, AnythingLLMServerError):
+            error.fault = Fault.THEIRS
+        if is_look or isinstance(error, AnythingLLMServerError):
             with suppress(AnythingLLMError):
                 return await self._another_answers(slug, trace_id)
         return False

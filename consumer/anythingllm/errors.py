@@ -33,7 +33,13 @@ LONGEST_RETRY_AFTER = 3600.0  # seconds; a longer one is more likely a mistake t
 
 
 class AnythingLLMError(Failure):
-    """Any failure of an operation towards AnythingLLM; on its own: an unexpected status."""
+    """Any failure of an operation towards AnythingLLM; on its own: an unexpected status.
+
+    Attributes:
+        of_a_look: true where it was a search for a test document that failed.
+    """
+
+    of_a_look: bool = False
 
 
 class AnythingLLMConnectionError(AnythingLLMError):

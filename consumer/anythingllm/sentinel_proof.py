@@ -302,9 +302,13 @@ class SentinelProof:
                     found |= await self._proof.by_search(
                         slug, text=sentinel_text(each.id), trace_id=trace_id, nearest=_TOP
                     )
-        except AnythingLLMServerError as error:
-            advice = await self.new_dimension(slug, trace_id)
-            error.message += f" for a test document. If the embedding model was changed: {advice}"
+        except AnythingLLMError as error:
+            error.of_a_look = True
+            if isinstance(error, AnythingLLMServerError):
+                advice = await self.new_dimension(slug, trace_id)
+                error.message += (
+                    f" for a test document. If the embedding model was changed: {advice}"
+                )
             raise
         return found
 

@@ -860,4 +860,21 @@ KNOWN: dict[str, Schedule] = {
         ),
         life=(Life("database-down", On("removal"), who="B", seconds=0.5),),
     ),
+    "searches that take too long in one workspace": Schedule(
+        1363449450,
+        Setup(prepared=("other",), vector_db="pgvector"),
+        history=(
+            Doc("b", ("one", "three"), name="s0"),
+            Doc("z", ("other",)),
+            Doc("b", ("a 0",), day=1, when=On("removal"), name="s2"),
+        ),
+        faults=(Hit("search", "drip", times=None, seconds=1.0),),
+    ),
+    "a test document that is refused, while another workspace is found": Schedule(
+        2671580181,
+        Setup(prepared=("third",), vector_db="pgvector"),
+        history=(Doc("a", ("one", "six"), name="e1"),),
+        faults=(Hit("upload", "status", skip=5, status=413),),
+        life=(Life("vectors-refused", On("sentinel", nth=2), seconds=0.5),),
+    ),
 }
