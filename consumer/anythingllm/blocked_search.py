@@ -9,28 +9,18 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from consumer.anythingllm.errors import AnythingLLMError, is_about_the_query
+from consumer.resilience.refusals import Refusals
 
 BLOCKED_SECONDS = 120.0  # for which a search has to fail so; one that gets through ends it
 AGAIN_SECONDS = 10.0  # between two searches for the same
 LATELY = 60.0  # seconds before a failure, from when on others have to be found
-_FEWEST = 4  # failures; an outage between two of them would take long enough
 _FORGOTTEN_SECONDS = 900.0  # without one; a round of many searches takes minutes
 _MOST_KEPT = 10_000  # queries; the longest known go first
 
 QueryT = TypeVar("QueryT", bound=Hashable)
-
-
-@dataclass(slots=True)
-class _Failures:
-    """How often a search has failed on end, and since when."""
-
-    since: float
-    last: float
-    count: int = 0
 
 
 class BlockedSearches(Generic[QueryT]):
@@ -42,7 +32,7 @@ class BlockedSearches(Generic[QueryT]):
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._failures: OrderedDict[QueryT, _Failures] = OrderedDict()
+        self._failures: OrderedDict[QueryT, Refusals] = OrderedDict()
 
     def passed(self, query: QueryT) -> None:
         """Note that a search was answered."""
@@ -56,11 +46,12 @@ class BlockedSearches(Generic[QueryT]):
         """
         if not is_about_the_query(error):
             raise error
-        now = self._clock()
         row = self._failures.get(query)
-        if row is None or now - row.last > _FORGOTTEN_SECONDS:
-            row = self._failures[query] = _Failures(now, now)
+        if row is None:
+            row = self._failures[query] = Refusals(
+                self._clock, for_good=BLOCKED_SECONDS, forgotten=_FORGOTTEN_SECONDS
+            )
             while len(self._failures) > _MOST_KEPT:
                 self._failures.popitem(last=False)
-        row.last, row.count = now, row.count + 1
-        return row.count >= _FEWEST and now - row.since >= BLOCKED_SECONDS
+        row.refused()
+        return row.is_for_good

@@ -262,9 +262,9 @@ class Sweep:
                 await self._remove(slug, surplus, right)
         if not is_known:
             return None
-        await self._prove(slug, unseen[:_MOST_PROVEN], right)
-        proven = look.proven.union(unseen[:_MOST_PROVEN])
-        return _Look(look.begun, [*in_work, *unseen], proven)
+        some = unseen[:_MOST_PROVEN]
+        await self._prove(slug, some, right)
+        return _Look(look.begun, [*in_work, *unseen], look.proven.union(some))
 
     async def _prove(self, slug: Slug, identities: Sequence[Identity], right: RightToWork) -> None:
         """Look for copies that nobody has seen; where that fails both stay."""

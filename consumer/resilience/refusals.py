@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 FOR_GOOD_SECONDS = 300.0  # from the first refusal; what lasts shorter is no proof
 FEWEST = 4  # refusals; two of them with an outage in between prove nothing
-_FORGOTTEN_SECONDS = 600.0  # without a refusal; the sweep comes back after 300
+FORGOTTEN_SECONDS = 600.0  # without a refusal; the sweep comes back after 300
 
 
 class Refusals:
@@ -19,17 +19,27 @@ class Refusals:
 
     Args:
         clock: monotonic seconds.
+        for_good: seconds that it has to last.
+        forgotten: seconds without a refusal that end it.
     """
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        *,
+        for_good: float = FOR_GOOD_SECONDS,
+        forgotten: float = FORGOTTEN_SECONDS,
+    ) -> None:
         self._clock = clock
+        self._for_good = for_good
+        self._forgotten = forgotten
         self._count = 0
         self._since = self._last = float("-inf")
 
     def refused(self) -> None:
         """Note that it was refused now."""
         now = self._clock()
-        if now - self._last > _FORGOTTEN_SECONDS:
+        if now - self._last > self._forgotten:
             self.passed()
         if not self._count:
             self._since = now
@@ -42,7 +52,7 @@ class Refusals:
     @property
     def is_for_good(self) -> bool:
         """Whether asking again would change nothing before somebody allows it."""
-        return self._count >= FEWEST and self._last - self._since >= FOR_GOOD_SECONDS
+        return self._count >= FEWEST and self._last - self._since >= self._for_good
 
     @property
     def is_first(self) -> bool:

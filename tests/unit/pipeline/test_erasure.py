@@ -126,24 +126,16 @@ async def test_what_went_by_the_list_of_files_is_looked_for_in_no_workspace() ->
     assert await scene.erase(ONE, slug=FILE_STORE) == Erased(1)
 
 
-async def test_who_is_stopped_while_it_looks_knows_the_event_as_begun() -> None:
-    """It is looked for again, and holds back no commit but for what came before it."""
+@pytest.mark.parametrize(
+    "fails", [[], [Failure("not now", fault=Fault.THEIRS)]], ids=["it looks", "it removes"]
+)
+async def test_who_is_stopped_meanwhile_knows_the_event_as_begun(fails: list[Failure]) -> None:
+    """It is looked for again, and holds back no commit but for what came before it.
+
+    What went before finds nobody by its row any more.
+    """
     scene = Scene(ONE)
-    scene.storage.removing.close()
-    erasing = asyncio.create_task(scene.erase(ONE))
-    await scene.storage.removing.arrived.acquire()
-    scene.assignment.close()
-    scene.storage.removing.open()
-    with pytest.raises(FenceClosedError):
-        await erasing
-
-    assert scene.doubts.begun_before(TombstoneEvent(DOCS, A, version(9)))
-
-
-async def test_who_is_stopped_while_it_removes_knows_the_event_as_begun() -> None:
-    """What went before finds nobody by its row any more."""
-    scene = Scene(ONE)
-    scene.storage.removal_fails = [Failure("not now", fault=Fault.THEIRS)]
+    scene.storage.removal_fails = list(fails)
     scene.storage.removing.close()
     erasing = asyncio.create_task(scene.erase(ONE))
     await scene.storage.removing.arrived.acquire()
