@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -81,7 +81,7 @@ class Api:
         """All workspaces."""
         call = Call("GET", "/v1/workspaces", expect=("workspaces",))
         fields = await self._call(errand, call)
-        with _shape(call):
+        with _Shape(call):
             return tuple(workspace_of(each) for each in need_list(fields["workspaces"]))
 
     async def workspace(self, errand: Errand, slug: Slug) -> WorkspaceListing | None:
@@ -138,7 +138,7 @@ class Api:
 
         def piece(raw: bytes) -> None:
             nonlocal count
-            with _shape(call):
+            with _Shape(call):
                 rows = parser.feed(raw)
             count += len(rows)
             for row in rows:
@@ -146,18 +146,17 @@ class Api:
 
         call = self._as_sent(call)
         asking = self._transport.stream(errand, call, piece, unless=unless, bounded=bounded)
-        with _no_document(call):
-            answer = await self._judging_403(errand, call, asking)
+        answer = await self._judging(errand, call, asking)
         if not answer.changed:
             return None
-        with _shape(call):
+        with _Shape(call):
             return ScannedWorkspace(parser.end(), count, answer.date, answer.etag, answer.size)
 
     async def new_workspace(self, errand: Errand, name: str) -> Workspace:
         """Create a workspace; the server makes the slug, with a random tail if it is taken."""
         call = Call("POST", "/v1/workspace/new", {"name": name}, expect=("workspace",))
         fields = await self._call(errand, call)
-        with _shape(call):
+        with _Shape(call):
             return workspace_of(fields["workspace"])
 
     async def rename_workspace(self, errand: Errand, slug: Slug, name: str) -> Workspace:
@@ -166,7 +165,7 @@ class Api:
         call = Call("POST", path, {"name": name}, expect=("workspace",))
         with _missing(slug):
             fields = await self._call(errand, call)
-        with _shape(call):
+        with _Shape(call):
             return workspace_of(fields["workspace"])
 
     async def delete_workspace(self, errand: Errand, slug: Slug) -> None:
@@ -179,7 +178,7 @@ class Api:
         """Store a text; ``success`` does not mean that it was embedded."""
         call = Call("POST", _RAW_TEXT, body, expect=("success", "documents"))
         fields = await self._call(errand, call)
-        with _shape(call):
+        with _Shape(call):
             document = need_list(fields["documents"])[0]
             location = Location(need_text(document["location"]))
             _name_of(location)
@@ -193,7 +192,7 @@ class Api:
             fields = await self._call(errand, call)
         except AnythingLLMNotFoundError:
             return None
-        with _shape(call):
+        with _Shape(call):
             document = fields["document"]
             if document["name"] != name:
                 raise ValueError("another file")
@@ -242,7 +241,7 @@ class Api:
         call = Call("POST", path, body, expect=("workspace",))
         with _missing(slug):
             fields = await self._call(errand, call)
-        with _shape(call):
+        with _Shape(call):
             rows = need_list(fields["workspace"]["documents"])
             return tuple(Location(need_text(row["docpath"])) for row in rows)
 
@@ -255,7 +254,7 @@ class Api:
         call = self._as_sent(Call("POST", path, {"adds": [], "deletes": list(locations)}))
         with _missing(slug):
             asking = self._transport.stream(errand, call, lambda _: None)
-            await self._judging_403(errand, call, asking)
+            await self._judging(errand, call, asking)
 
     async def files(self, errand: Errand, offset: int, limit: int) -> FilePage:
         """A page of the files where every raw text goes; older servers give all at once."""
@@ -265,7 +264,7 @@ class Api:
             answer = await self._ask(errand, call)
         except AnythingLLMNotFoundError:
             return FilePage((), more=False, date=None)  # nothing was ever uploaded
-        with _shape(call):
+        with _Shape(call):
             files = tuple(
                 StoredFile(
                     Location(FOLDER + name),
@@ -281,7 +280,7 @@ class Api:
         """How many rows each workspace has, counted by the server's database, not from a list."""
         call = Call("GET", "/v1/openai/vector_stores", expect=("data",))
         fields = await self._call(errand, call)
-        with _shape(call):
+        with _Shape(call):
             return {
                 Slug(need_text(each["id"])): int(each["file_counts"]["total"])
                 for each in need_list(fields["data"])
@@ -291,7 +290,7 @@ class Api:
         """The slugs of workspaces whose searches are reranked: those look at 50 vectors at most."""
         call = Call("GET", "/v1/workspaces", expect=("workspaces",))
         fields = await self._call(errand, call)
-        with _shape(call):
+        with _Shape(call):
             return frozenset(
                 Slug(need_text(each["slug"]))
                 for each in need_list(fields["workspaces"])
@@ -311,7 +310,7 @@ class Api:
         call = Call("POST", path, body, expect=("results",), only_asks=True)
         with _missing(slug):
             fields = await self._call(errand, call)
-        with _shape(call):
+        with _Shape(call):
             read = read_hits(need_list(fields["results"]))
         if read.odd and slug not in self._told_of:
             self._told_of.add(slug)
@@ -325,7 +324,7 @@ class Api:
         """
         call = Call("GET", "/v1/system/vector-count", expect=("vectorCount",))
         fields = await self._call(errand, call)
-        with _shape(call):
+        with _Shape(call):
             return int(fields["vectorCount"])
 
     async def ping(self, errand: Errand) -> None:
@@ -390,7 +389,7 @@ class Api:
             only_asks=True,
         )
         fields = await self._call(errand, call)
-        with _shape(call):
+        with _Shape(call):
             return [each["embedding"] for each in need_list(fields["data"])]
 
     async def _call(self, errand: Errand, call: Call) -> dict[str, Any]:
@@ -398,16 +397,24 @@ class Api:
 
     async def _ask(self, errand: Errand, call: Call) -> Answer:
         call = self._as_sent(call)
-        with _no_document(call):
-            return await self._judging_403(errand, call, self._transport.ask(errand, call))
+        return await self._judging(errand, call, self._transport.ask(errand, call))
 
     def _as_sent(self, call: Call) -> Call:
         return replace(call, guarded=False) if self._is_probe else call
 
-    async def _judging_403(self, errand: Errand, call: Call, asking: Awaitable[T]) -> T:
-        """The answer. A 403 is an outage only where the key itself is refused."""
+    async def _judging(self, errand: Errand, call: Call, asking: Awaitable[T]) -> T:
+        """The answer.
+
+        A 403 is an outage only where the key itself is refused. A refusal (413, 422) of anything
+        but a document's upload is not the document's fault: what a proxy answers to a look would
+        dead-letter a text that is stored.
+        """
         try:
             return await asking
+        except AnythingLLMRejectedError as error:
+            if call.path == _RAW_TEXT or error.http_status is None:
+                raise
+            raise _no_document(call, error) from error
         except AnythingLLMAuthenticationError as error:
             if not call.guarded or not await self._accepts_key(errand):
                 raise
@@ -456,35 +463,32 @@ def _missing(slug: Slug) -> Iterator[None]:
         raise missing from error
 
 
-@contextmanager
-def _no_document(call: Call) -> Iterator[None]:
-    """A refusal (413, 422) of anything but a document's upload is not the document's fault.
-
-    As its fault, what a proxy answers to a look would dead-letter a text that is stored.
-    """
-    try:
-        yield
-    except AnythingLLMRejectedError as error:
-        if call.path == _RAW_TEXT or error.http_status is None:
-            raise
-        refused = AnythingLLMError(
-            f"{call}: answered {error.http_status}, which refuses the request and no document",
-            http_status=error.http_status,
-        )
-        refused.unproven, refused.by_intermediary = error.unproven, error.by_intermediary
-        raise refused from error
+def _no_document(call: Call, error: AnythingLLMRejectedError) -> AnythingLLMError:
+    refused = AnythingLLMError(
+        f"{call}: answered {error.http_status}, which refuses the request and no document",
+        http_status=error.http_status,
+    )
+    refused.unproven, refused.by_intermediary = error.unproven, error.by_intermediary
+    return refused
 
 
-@contextmanager
-def _shape(call: Call) -> Iterator[None]:
+@dataclass(frozen=True, slots=True)
+class _Shape:
     """Anything that goes wrong while an answer is taken apart is the answer's fault."""
-    try:
-        yield
-    except (KeyError, IndexError, TypeError, ValueError) as error:
-        strange = AnythingLLMProtocolError(
-            f"{call}: the answer has another shape than AnythingLLM 1.16 gives it", http_status=200
-        )
-        raise leave_in_doubt(strange, STRANGE, changes=call.changes) from error
+
+    call: Call
+
+    def __enter__(self) -> None:
+        """Nothing."""
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, (KeyError, IndexError, TypeError, ValueError)):
+            call = self.call
+            strange = AnythingLLMProtocolError(
+                f"{call}: the answer has another shape than AnythingLLM 1.16 gives it",
+                http_status=200,
+            )
+            raise leave_in_doubt(strange, STRANGE, changes=call.changes) from error
 
 
 def _warn(slug: Slug, read: ReadHits) -> None:

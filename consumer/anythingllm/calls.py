@@ -24,10 +24,22 @@ from consumer.model.fault import Fault
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A JSON object from the server, and the server's time of it."""
+    """A JSON object from the server.
+
+    Args:
+        fields: the object.
+        sent: its ``Date`` header; read only where somebody asks for the time.
+        now: our wall clock, where the server does not send its time.
+    """
 
     fields: dict[str, Any]
-    date: datetime
+    sent: str | None
+    now: datetime
+
+    @property
+    def date(self) -> datetime:
+        """The server's time of it."""
+        return _date_of(self.sent) or self.now
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +108,11 @@ def judged(
     Raises:
         AnythingLLMError: it is an error, a web page, or has another shape.
     """
-    date = _date_of(headers.get("Date")) or now
+    sent = headers.get("Date")
     is_json = content_type == "application/json"
     if status != 200:
         reason = _reason(raw) if is_json else ""
+        date = _date_of(sent) or now
         raise failure_of(
             str(call),
             status,
@@ -110,9 +123,9 @@ def judged(
             by_intermediary=is_by_intermediary(status, content_type),
         )
     if is_json:
-        return Answer(_fields(call, raw), date)
+        return Answer(_fields(call, raw), sent, now)
     if call.text_ok and content_type == "text/plain":
-        return Answer({}, date)
+        return Answer({}, sent, now)
     strange = AnythingLLMProtocolError(
         f"{call}: answered a web page or something else that is no JSON; check that "
         "ANYTHINGLLM_ENDPOINT leads to AnythingLLM itself, and what stands between",

@@ -99,6 +99,10 @@ class EmbedderInUse:
         lately = now if self._failure is not None else now - within
         await self.well_after(lately, trace_id, check)
 
+    def was_well_after(self, moment: float) -> bool:
+        """Whether a look that began after that moment, monotonic seconds, went well."""
+        return self._well_at > moment
+
     async def well_after(
         self, moment: float, trace_id: TraceId | None, check: Check = always
     ) -> None:
@@ -112,10 +116,10 @@ class EmbedderInUse:
         Raises:
             AnythingLLMError: theirs, or busy: it is not well, or nobody could find out.
         """
-        if self._well_at > moment:
+        if self.was_well_after(moment):
             return
         async with turn_of(self._turn, check):
-            if self._well_at > moment:
+            if self.was_well_after(moment):
                 return
             if self._failure is not None and self._clock() < self._failed_at + AGAIN_SECONDS:
                 raise self._failure.without_past()

@@ -5,10 +5,6 @@ What that means for the effect of the request is in the table of `consumer.anyth
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from types import SimpleNamespace
-
 import aiohttp
 
 from consumer.anythingllm.calls import Call
@@ -26,73 +22,69 @@ from consumer.model.fault import Fault
 _NEVER_CONNECTED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 
 
-@asynccontextmanager
-async def translating_errors(
-    call: Call, seconds: float, refused: Callable[[], None]
-) -> AsyncIterator[SimpleNamespace]:
-    """Turn aiohttp's exceptions into our errors, by whether anything was sent.
+class SentOnce:
+    """The middleware of one request: knows whether it was sent, and keeps it from being repeated.
+
+    aiohttp 3.14 repeats a DELETE whose connection breaks, be it a new one. The right to remove may
+    have ended by then, and the doubt about the first one would be unknown.
+    """
+
+    def __init__(self) -> None:
+        self._request: aiohttp.ClientRequest | None = None
+
+    async def __call__(
+        self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        """Send it."""
+        self._request = request
+        try:
+            return await handler(request)
+        except _NEVER_CONNECTED:
+            raise
+        except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+            if request.method != "DELETE":
+                raise
+            raise aiohttp.ClientConnectionError(str(error)) from error
+
+    @property
+    def was_sent(self) -> bool:
+        """Whether its first byte may have left: aiohttp 3.14 makes the response right then."""
+        return self._request is not None and self._request.response is not None
+
+
+def is_refused(error: Exception) -> bool:
+    """Whether a connection was refused."""
+    refused = isinstance(getattr(error, "os_error", None), ConnectionRefusedError)
+    return refused and isinstance(error, _NEVER_CONNECTED)
+
+
+def translated(
+    call: Call, error: aiohttp.ClientError | OSError, *, seconds: float, was_sent: bool
+) -> AnythingLLMError:
+    """What an exception of aiohttp means, by whether anything was sent.
 
     Args:
         call: for the messages, and whether it changes anything.
+        error: what was raised.
         seconds: that the call had.
-        refused: called for a refused connection.
-
-    Yields:
-        What `watch_sending` takes as a request's context.
+        was_sent: whether anything was sent.
     """
-    sent = SimpleNamespace(any=False)
-    try:
-        yield sent
-    except AnythingLLMError:
-        raise
-    except _NEVER_CONNECTED as error:
-        if isinstance(getattr(error, "os_error", None), ConnectionRefusedError):
-            refused()
-        raise _lost(call, error, sent=False) from error
-    except TimeoutError as error:
-        if not sent.any:
-            raise _lost(call, error, sent=False) from error
+    if isinstance(error, _NEVER_CONNECTED):
+        return _lost(call, error, sent=False)
+    if isinstance(error, TimeoutError):
+        if not was_sent:
+            return _lost(call, error, sent=False)
         late = AnythingLLMTimeoutError(f"{call}: no complete answer within {seconds:.1f} s")
-        raise leave_in_doubt(late, LOST, changes=call.changes) from error
-    except aiohttp.ClientResponseError as error:
+        return leave_in_doubt(late, LOST, changes=call.changes)
+    if isinstance(error, aiohttp.ClientResponseError):
         # Also a header that is too large; and of a CONNECT to a proxy, before anything was sent.
-        row = UNREADABLE if sent.any else NOT_SENT
         strange = AnythingLLMProtocolError(
             f"{call}: the answer's header can't be read: what answers there does not speak HTTP,"
             " or sends larger headers than 8 KiB a line",
             fault=Fault.THEIRS,
         )
-        raise leave_in_doubt(strange, row, changes=call.changes) from error
-    except (aiohttp.ClientError, OSError) as error:
-        raise _lost(call, error, sent=sent.any) from error
-
-
-async def sent_once(
-    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
-) -> aiohttp.ClientResponse:
-    """Keep aiohttp 3.14 from repeating a DELETE whose connection breaks, be it a new one.
-
-    The right to remove may have ended by then, and the doubt about the first one would be unknown.
-    """
-    try:
-        return await handler(request)
-    except _NEVER_CONNECTED:
-        raise
-    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-        if request.method != "DELETE":
-            raise
-        raise aiohttp.ClientConnectionError(str(error)) from error
-
-
-def watch_sending() -> aiohttp.TraceConfig:
-    """Have every request note it just before its first byte leaves."""
-    watch = aiohttp.TraceConfig()
-
-    async def leaving(session: object, context: SimpleNamespace, params: object) -> None:
-        context.trace_request_ctx.any = True
-
-    watch.on_request_headers_sent.append(leaving)
-    return watch
+        return leave_in_doubt(strange, UNREADABLE if was_sent else NOT_SENT, changes=call.changes)
+    return _lost(call, error, sent=was_sent)
 
 
 def _lost(call: Call, error: Exception, *, sent: bool) -> AnythingLLMError:

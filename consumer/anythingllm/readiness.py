@@ -161,7 +161,7 @@ class Readiness:
             AnythingLLMPendingError: it takes long, and is gone on with.
             AnythingLLMError: theirs or busy; the next call tries again.
         """
-        if checked_slug(slug) in self._ready:
+        if checked_slug(slug) in self._ready and not self._is_confirmed:
             await self._confirm(trace_id)
         if slug in self._ready:
             return
@@ -197,6 +197,10 @@ class Readiness:
     def when_left(self, listener: Callable[[Slug], None]) -> None:
         """Have the listener called with the slug when sentinels may be left there (rule 3)."""
         self._on_left = listener
+
+    def is_ready(self, slug: Slug) -> bool:
+        """Whether it was prepared, and nothing has been said against it since."""
+        return slug in self._ready
 
     def id_of(self, slug: Slug) -> int | None:
         """AnythingLLM's id of a workspace when it was prepared last: made anew, it has another."""
@@ -244,9 +248,13 @@ class Readiness:
             log.warning("workspace.changed", workspace=slug)
             self.forget(slug)
 
+    @property
+    def _is_confirmed(self) -> bool:
+        return self._clock() - self._confirmed_at < CONFIRMED_SECONDS
+
     async def _confirm(self, trace_id: TraceId | None) -> None:
         async with self._confirming:
-            if self._clock() - self._confirmed_at < CONFIRMED_SECONDS:
+            if self._is_confirmed:
                 return
             known = {slug: ready for slug, ready in self._ready.items() if ready.used}
             try:

@@ -10,7 +10,7 @@ What is always true of a call:
    AnythingLLM 1.16 answers 200 with a web page and does nothing.
 4. No aiohttp name gets out of here (`consumer.anythingllm.http_errors`).
 5. Redirects are not followed: a 307 would send document text to another host.
-6. Nothing that changes anything is sent twice by itself (`http_errors.sent_once`).
+6. Nothing that changes anything is sent twice by itself (`http_errors.SentOnce`).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from consumer.anythingllm.errors import (
     CircuitOpenError,
     leave_in_doubt,
 )
-from consumer.anythingllm.http_errors import sent_once, translating_errors, watch_sending
+from consumer.anythingllm.http_errors import SentOnce, is_refused, translated
 from consumer.anythingllm.under_way import UnderWay
 from consumer.model.fault import Fault
 from consumer.model.names import TraceId
@@ -55,6 +55,7 @@ Receive = Callable[[aiohttp.ClientResponse, asyncio.Timeout], Awaitable[T]]
 
 KEEP_ALIVE = 4.0  # seconds; AnythingLLM closes idle connections after 5, and a race loses an answer
 CONNECT = 10.0  # seconds for TCP and TLS; a host that needs longer is not reachable
+_CONNECTING = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT)
 SPARE_CONNECTIONS = 32  # for probes, searches and listings, on top of what uploads can occupy
 _CHUNK = 64 * 1024  # bytes read at a time
 STREAM_RATE = 1024 * 1024  # bytes a second; a listing of 500 MiB may take 500 s on top
@@ -153,6 +154,7 @@ class Transport:
         self.under_way = UnderWay(clock)
         self.refused_at = float("-inf")  # when a connection was last refused, on `clock`
         self._config = config
+        self._base_url = config.base_url
         self._now = now
         self._rng = rng
         self._connections = connections
@@ -181,8 +183,6 @@ class Transport:
                 "User-Agent": self._config.user_agent,
                 "Accept": "application/json",
             },
-            trace_configs=[watch_sending()],
-            middlewares=[sent_once],
         )
 
     async def close(self) -> None:
@@ -264,7 +264,7 @@ class Transport:
             raise AnythingLLMTimeoutError(f"{call}: not sent, the time was over before it")
         outgoing = _Outgoing(errand, call, encoded(call), headers or {})
         try:
-            with self._admitted(call), self.under_way.one():
+            with self._admitted(call), self.under_way:
                 return await self._exchange(self._session, outgoing, receive)
         except BreakerOpen as error:
             raise CircuitOpenError(
@@ -303,20 +303,25 @@ class Transport:
     ) -> T:
         call = outgoing.call
         seconds = max(outgoing.errand.left, 0.001)
-        async with (
-            translating_errors(call, seconds, self._note_refused) as sent,
-            asyncio.timeout(seconds) as limit,
-            session.request(
-                call.method,
-                self._config.base_url + call.path,
-                data=outgoing.body,
-                headers=self._headers(outgoing),
-                allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=min(CONNECT, seconds)),
-                trace_request_ctx=sent,
-            ) as response,
-        ):
-            return await receive(response, limit)
+        once = SentOnce()
+        try:
+            async with (
+                asyncio.timeout(seconds) as limit,
+                session.request(
+                    call.method,
+                    self._base_url + call.path,
+                    data=outgoing.body,
+                    headers=self._headers(outgoing),
+                    allow_redirects=False,
+                    timeout=_connecting(seconds),
+                    middlewares=(once,),
+                ) as response,
+            ):
+                return await receive(response, limit)
+        except (aiohttp.ClientError, OSError) as error:
+            if is_refused(error):
+                self.refused_at = self.clock()
+            raise translated(call, error, seconds=seconds, was_sent=once.was_sent) from error
 
     def _judged(self, call: Call, response: aiohttp.ClientResponse, raw: bytes) -> Answer:
         return judged(
@@ -358,9 +363,6 @@ class Transport:
 
         return taking
 
-    def _note_refused(self) -> None:
-        self.refused_at = self.clock()
-
 
 async def _pour(
     response: aiohttp.ClientResponse,
@@ -374,9 +376,16 @@ async def _pour(
         take(piece)
         if limit is not None and (when := limit.when()) is not None:
             limit.reschedule(when + len(piece) / STREAM_RATE)
-        # Bytes that have arrived already would be read without letting any other task run.
-        await asyncio.sleep(0)
+        if not response.content.at_eof():
+            # Bytes that have arrived already would be read without letting any other task run.
+            await asyncio.sleep(0)
     return size
+
+
+def _connecting(seconds: float) -> aiohttp.ClientTimeout:
+    if seconds >= CONNECT:
+        return _CONNECTING
+    return aiohttp.ClientTimeout(total=None, sock_connect=seconds)
 
 
 def _tls(ca_file: str | None) -> ssl.SSLContext | bool:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from consumer.anythingllm.errors import AnythingLLMError
 
 
 class UnderWay:
-    """Every request passes `one`.
+    """Entered while a request is under way. What that raises says how many others were (`beside`).
 
     Args:
         clock: monotonic seconds.
@@ -24,23 +23,19 @@ class UnderWay:
         self._none.set()
         self.answered_at = float("-inf")  # when AnythingLLM last answered well
 
-    @contextmanager
-    def one(self) -> Iterator[None]:
-        """While a request is under way. What it raises says how many others were (`beside`)."""
+    def __enter__(self) -> None:
         self._count += 1
         self._begun += 1
         self._none.clear()
-        try:
-            yield
-        except AnythingLLMError as error:
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, AnythingLLMError):
             error.beside = self._count - 1
-            raise
-        else:
+        elif error is None:
             self.answered_at = self._clock()
-        finally:
-            self._count -= 1
-            if not self._count:
-                self._none.set()
+        self._count -= 1
+        if not self._count:
+            self._none.set()
 
     @property
     def begun(self) -> int | None:

@@ -110,7 +110,7 @@ class RawTextUpload:
             ways,
             slug,
             self._marker,
-            name=self._name,
+            name=lambda: self._name,
             chunk_ids=[chunk.id for chunk in unit.chunks],
             trace_id=trace_id,
         )
@@ -161,6 +161,21 @@ class RawTextUpload:
             self._ways.readiness.forget(self._slug)
             error.workspace_gone = True
             raise
+        return self._proven(location)
+
+    def proven(self) -> StoredUnit | None:
+        """As `attempt`, where nothing has to be asked for it any more: one look serves many."""
+        location, made_at, readiness = self._made, self._made_at, self._ways.readiness
+        if location is None or made_at is None or self._doubt.is_open:
+            return None
+        if not readiness.is_ready(self._slug) or readiness.id_of(self._slug) != self._workspace_id:
+            return None
+        embedder = self._ways.embedder
+        if not embedder.was_well_after(made_at) or embedder.is_suspect(self._sent_at, made_at):
+            return None
+        return self._proven(location)
+
+    def _proven(self, location: Location) -> StoredUnit:
         self._ways.readiness.used(self._slug)
         self._is_stored = True
         return StoredUnit(location, self._unit.marker)

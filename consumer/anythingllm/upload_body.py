@@ -23,6 +23,7 @@ PIECE = 1_000  # characters that the server embeds at once unless it is set othe
 PIECE_OVERLAP = 200  # a passage up to this long is whole in a piece, wherever the server cuts
 FALLBACK_TITLE = "document"
 
+_PLAIN = re.compile(r"(?=.{1,180}\Z)[A-Za-z0-9]+(?: [A-Za-z0-9]+)*")  # as it is, and cheap to see
 _RUN = re.compile(r"\S+")
 _SHORT = 500  # UTF-16 units: as small as a piece is set where it is set at all
 _LAST_OF_ONE_UNIT = "\uffff"
@@ -33,6 +34,8 @@ _LETTER_BYTES = 4  # what the server spells a letter of another script with, at 
 
 def safe_title(title: str) -> str:
     """A title that AnythingLLM keeps recognisable: no dots, at most 200 bytes as a slug."""
+    if _PLAIN.fullmatch(title):
+        return title
     kept = "".join(ch if _allowed(ch) else " " for ch in unicodedata.normalize("NFC", title))
     words = _cut(" ".join(kept.split())).strip()
     if any(ch.isalnum() for ch in _ascii(words)):

@@ -12,6 +12,7 @@ What is always true:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
@@ -46,7 +47,7 @@ class UploadDoubt:
         ways: what all uploads share.
         slug: the workspace.
         marker: of the unit, encoded.
-        name: of the unit, for messages.
+        name: says what messages call the unit.
         chunk_ids: the same, for the log.
         trace_id: of the event.
     """
@@ -57,7 +58,7 @@ class UploadDoubt:
         slug: Slug,
         marker: str,
         *,
-        name: str,
+        name: Callable[[], str],
         chunk_ids: list[str],
         trace_id: TraceId | None,
     ) -> None:
@@ -161,7 +162,7 @@ class UploadDoubt:
     def pending(self, seconds: float) -> AnythingLLMPendingError:
         """What is raised while it may still come: look again in so many seconds."""
         return AnythingLLMPendingError(
-            f"{self._name}: an earlier upload got no complete answer and may still finish; "
+            f"{self._name()}: an earlier upload got no complete answer and may still finish; "
             "it is looked for again before anything is sent",
             ambiguous=True,
             retry_after=max(seconds, _SHORTEST_WAIT),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 
@@ -16,6 +17,7 @@ from consumer.settings import Settings
 log = structlog.get_logger(__name__)
 
 _EXIT_INTERRUPTED = 130
+_YOUNG_OBJECTS = 10_000  # made and not gone before the collector looks at them; Python's own: 700
 
 
 async def serve(settings: Settings, *, fail_fast: bool) -> None:
@@ -26,6 +28,7 @@ async def serve(settings: Settings, *, fail_fast: bool) -> None:
         StartFailedError: with fail_fast.
         ServiceDiedError: a fault in the program; the log has it.
     """
+    _collect_rarely()
     service = Service(settings, fail_fast=fail_fast)
     _stop_on_signals(service)
     try:
@@ -40,6 +43,17 @@ async def serve(settings: Settings, *, fail_fast: bool) -> None:
         )
         first = _first_of(fault)
         raise ServiceDiedError(f"{first.__class__.__name__}: {first}") from fault
+
+
+def _collect_rarely() -> None:
+    """Have Python look for garbage more rarely, and never among what was imported.
+
+    Nearly all that a chunk takes goes without the collector. With Python 3.11's own thresholds it
+    cost a tenth of the time of a chunk.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_YOUNG_OBJECTS)
 
 
 def _first_of(fault: Exception) -> Exception:

@@ -82,7 +82,7 @@ class Marker:
                 "u": self.source_url,
                 "t": self.technology,
                 "n": self.total_chunks,
-                "v": self.version.instant.astimezone(UTC).isoformat(),
+                "v": self.version.instant.astimezone(UTC),
                 "o": None if self.version.partition is None else origin,
                 "c": [[c.id, c.index, c.digest, c.sha256] for c in self.chunks],
             }
@@ -104,6 +104,8 @@ class Unit:
     @property
     def text(self) -> str:
         """The text that is uploaded and embedded."""
+        if len(self.chunks) == 1:
+            return self.chunks[0].content
         return "\n\n".join(chunk.content for chunk in self.chunks)
 
 

@@ -371,6 +371,9 @@ class Deathwatch:
 
     def _tell(self) -> None:
         """Have the deliveries keep what is proven now."""
+        if self._deaths.is_quiet and not self._told:
+            self._to_be_watched.clear()
+            return
         counts = self._deaths.counts()
         for name in self._told.keys() | counts.keys():
             count = counts.get(name)

@@ -36,6 +36,14 @@ class UnitUpload(Protocol):
         """
         ...
 
+    def proven(self) -> StoredUnit | None:
+        """As `attempt`, where it was uploaded and nothing has to be asked for it any more.
+
+        Returns:
+            None where an attempt has to be made.
+        """
+        ...
+
     @property
     def may_still_come(self) -> bool:
         """Whether something of it may still take effect, beside what the attempts found."""

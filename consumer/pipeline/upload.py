@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 
 import structlog
@@ -257,6 +257,8 @@ class Uploader:
 
     async def _attempts(self, pending: PendingUnit, work: UploadState) -> bool:
         """One round of attempts; whether the unit's fate is known."""
+        if self._is_proven(pending, work):
+            return True
         step = await self._step(pending, work)
         if step is UnitStep.GIVE_UP:
             return await self._given_up(pending, work)
@@ -370,20 +372,25 @@ class Uploader:
 
         stored = await self._slots.send(work.slug, attempt, work.right, proves=pending.is_uploaded)
         pending.is_uploaded = stored is None
-        if stored is None:
-            return
+        if stored is not None:
+            self._note_stored(pending, work, stored)
+
+    def _is_proven(self, pending: PendingUnit, work: UploadState) -> bool:
+        """Whether a unit that was uploaded is proven by what was asked for its siblings."""
+        if not pending.is_uploaded or (stored := pending.upload.proven()) is None:
+            return False
+        work.right.check()
+        self._note_stored(pending, work, stored)
+        return True
+
+    def _note_stored(self, pending: PendingUnit, work: UploadState, stored: StoredUnit) -> None:
         self._giving_up.stored(pending)
         self._index.stored(work.slug, stored)
         work.uploaded.extend(chunk.id for chunk in pending.unit.chunks)
 
-    @contextmanager
-    def _counted(self, pending: PendingUnit) -> Iterator[None]:
+    def _counted(self, pending: PendingUnit) -> AbstractContextManager[None]:
         """Count and time an attempt, unless it proves what was uploaded: it has other slots."""
-        if pending.is_uploaded:
-            yield
-            return
-        with self._metrics.chunks_in_flight.track_inprogress(), self._metrics.upload_seconds.time():
-            yield
+        return nullcontext() if pending.is_uploaded else self._metrics.uploading()
 
 
 def _stale(plan: Plan, identity: Identity, *, again: bool) -> Ending:

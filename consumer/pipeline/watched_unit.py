@@ -56,9 +56,10 @@ class WatchedUnit:
 def watched(unit: Unit, identity: Identity, slug: Slug) -> WatchedUnit:
     """A unit as the watch knows it."""
     marks = "\0".join(f"{chunk.id}\0{chunk.digest}" for chunk in unit.marker.chunks)
-    size = len(unit.text.encode("utf-16-le", "surrogatepass")) // 2
+    text = unit.text
+    size = len(text) if text.isascii() else len(text.encode("utf-16-le", "surrogatepass")) // 2
     ids = tuple(chunk.id for chunk in unit.chunks)
-    return WatchedUnit(f"{identity}\0{slug}\0{marks}", identity, slug, ids, size, unit.text)
+    return WatchedUnit(f"{identity}\0{slug}\0{marks}", identity, slug, ids, size, text)
 
 
 def to_wait_for(failures: Sequence[Failure]) -> Sequence[Failure]:

@@ -177,8 +177,9 @@ class Breaker:
 
     def note(self, error: Exception | None) -> None:
         """Count an outcome in the present state: None is a success. Open, nothing counts."""
-        if self.state == OPEN:
-            return
+        state = self.state
+        if state == OPEN or (state == CLOSED and error is None and not self._machine.fail_counter):
+            return  # there is nothing to count, or nothing that a success would change
         if error is not None:
             self._note(error)
         self._count(succeeded=error is None)

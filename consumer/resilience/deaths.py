@@ -83,6 +83,11 @@ class Deaths:
         """Whether of all that was cut off together it is known how."""
         return self._sizes.keys() & self._cut_off.keys() <= self._told
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether there is no suspect, and nothing in doubt."""
+        return not self._suspects and not self._in_doubt
+
     def is_to_be_watched(self, now: float) -> bool:
         """Whether a death would tell something: a suspect waits, or an upload is in doubt."""
         return bool(self._suspects) or any(until > now for _, until in self._in_doubt.values())

@@ -8,8 +8,8 @@ request goes on undisturbed and finds the fence closed when it asks next.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 
 
 class FenceClosedError(Exception):
@@ -52,29 +52,49 @@ class Fence:
         if self.closed:
             raise FenceClosedError(self._name)
 
-    @asynccontextmanager
-    async def waiting(self) -> AsyncIterator[None]:
+    def waiting(self) -> AbstractAsyncContextManager[None]:
         """Mark a wait that may be ended: its body is left with `FenceClosedError` on `close`.
 
         Only waits belong inside. A request inside would be cancelled in the middle, and it would
         not be known whether it took effect.
         """
+        return _WaitBehind(self)
+
+    def begin_wait(self) -> asyncio.Task[object]:
+        """See `waiting`; the task that waits from now on."""
         self.check()
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("a fence is waited behind by tasks only")
         self._waiting.add(task)
-        try:
-            yield
-        except asyncio.CancelledError:
-            # uncancel() says how many other cancellations are pending: those are not ours to eat.
-            if task in self._woken and task.uncancel() <= 0:
-                raise FenceClosedError(self._name) from None
-            raise
-        finally:
-            self._waiting.discard(task)
-            self._woken.discard(task)
+        return task
+
+    def end_wait(self, task: asyncio.Task[object], error: BaseException | None) -> None:
+        """See `waiting`.
+
+        Raises:
+            FenceClosedError: the fence ended the wait.
+        """
+        was_woken = task in self._woken
+        self._waiting.discard(task)
+        self._woken.discard(task)
+        # uncancel() says how many other cancellations are pending: those are not ours to eat.
+        if isinstance(error, asyncio.CancelledError) and was_woken and task.uncancel() <= 0:
+            raise FenceClosedError(self._name) from None
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else "open"
         return f"<Fence {self._name} {state} waiting={len(self._waiting)}>"
+
+
+class _WaitBehind:
+    """One wait behind a fence. A class: it is entered several times for each chunk."""
+
+    def __init__(self, fence: Fence) -> None:
+        self._fence = fence
+
+    async def __aenter__(self) -> None:
+        self._task = self._fence.begin_wait()
+
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self._fence.end_wait(self._task, error)

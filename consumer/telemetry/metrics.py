@@ -7,7 +7,9 @@ anybody can invent makes a time series that never goes away.
 from __future__ import annotations
 
 import platform
+import time
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -87,6 +89,10 @@ class Metrics:
 
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
         return Gauge(f"{PREFIX}_{name}", text, labels, registry=self.registry)
+
+    def uploading(self) -> AbstractContextManager[None]:
+        """Entered while a chunk is being uploaded: counts and times that."""
+        return _Uploading(self)
 
     def _define_stream(self) -> None:
         self.lag = self._gauge(
@@ -203,3 +209,18 @@ class Metrics:
             "reminted_documents",
             "Documents whose source was stored under another identity: new ids for the same pages.",
         )
+
+
+class _Uploading:
+    """See `Metrics.uploading`."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def __enter__(self) -> None:
+        self._metrics.chunks_in_flight.inc()
+        self._began = time.perf_counter()
+
+    def __exit__(self, *failure: object) -> None:
+        self._metrics.chunks_in_flight.dec()
+        self._metrics.upload_seconds.observe(time.perf_counter() - self._began)

@@ -160,7 +160,7 @@ async def test_a_file_is_not_embedded_again_while_that_may_still_come(simulator:
         upload = client.storage.upload(DOCS, unit(document("late")))
         with pytest.raises(AnythingLLMError):
             await upload.attempt()
-        client._transport._note_refused()
+        client._transport.refused_at = client._transport.clock()
         with pytest.raises(AnythingLLMPendingError):
             await upload.attempt()
         await asyncio.sleep(0.7)

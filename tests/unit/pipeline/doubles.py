@@ -136,6 +136,9 @@ class Upload:
         storage.units.append(unit)
         return unit
 
+    def proven(self) -> StoredUnit | None:
+        return None
+
     @property
     def going(self) -> Sequence[Location]:
         return self.storage.going_by_uploads
