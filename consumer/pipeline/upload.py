@@ -246,6 +246,9 @@ class Uploader:
                         left.extend(reversed(queue))
                         queue.clear()
 
+        if at_once == 1 or len(queue) == 1:
+            await worker()
+            return left
         workers = (worker() for _ in range(min(at_once, len(queue))))
         results = await asyncio.gather(*workers, return_exceptions=True)
         # All workers end before anything is raised: a request in the middle is never abandoned

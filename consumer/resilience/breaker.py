@@ -177,9 +177,8 @@ class Breaker:
 
     def note(self, error: Exception | None) -> None:
         """Count an outcome in the present state: None is a success. Open, nothing counts."""
-        state = self.state
-        if state == OPEN or (state == CLOSED and error is None and not self._machine.fail_counter):
-            return  # there is nothing to count, or nothing that a success would change
+        if self.state == OPEN:
+            return
         if error is not None:
             self._note(error)
         self._count(succeeded=error is None)
@@ -194,6 +193,8 @@ class Breaker:
         self._machine.half_open()
 
     def _count(self, *, succeeded: bool) -> None:
+        if succeeded and self.state == CLOSED and not self._machine.fail_counter:
+            return  # a success would change nothing, and there is one for every request
         with suppress(_CountedFailure):  # pybreaker re-raises what it counted
             self._machine.call(_nothing if succeeded else _fail)
 
