@@ -35,6 +35,7 @@ import static java.nio.charset.StandardCharsets.UTF_8;
  *
  * <p>{@code java Server.java} listens on a free port of 127.0.0.1, prints it as JSON, and ends with its standard
  * input. {@code POST /_bench/reset} empties it and sets the costs ({@link Costs}); {@code GET /_bench/stats} counts.
+ * What is measured begins with the upload that comes after {@code warm_up} others.
  *
  * <p>One thread does everything, so nothing here needs a lock.
  */
@@ -182,7 +183,9 @@ final class Endpoints {
     private long removed;
     private long inFlight;
     private long mostInFlight;
-    private double firstUpload;
+    private long arrivals;
+    private long warmUp;
+    private double measuredFrom;
     private double lastUpload;
     private double lastProof;
 
@@ -193,8 +196,8 @@ final class Endpoints {
         }
         calls++;
         if (request.path().equals("/api/v1/document/raw-text")) {
-            if (firstUpload == 0) {
-                firstUpload = seconds();
+            if (arrivals++ == warmUp) {
+                measuredFrom = seconds();
             }
             mostInFlight = Math.max(mostInFlight, ++inFlight);
             return clock.due(now, costs.threadUpload() + costs.threadPiece() * pieces(request), costs.upload());
@@ -270,26 +273,34 @@ final class Endpoints {
     }
 
     private Answer reset(Request request) {
+        Map<String, Object> given = request.json();
+        clock = new Clock();
+        costs = Costs.of(given);
+        arrivals = uploads = proofs = calls = removed = inFlight = mostInFlight = 0;
+        measuredFrom = lastUpload = lastProof = 0;
+        warmUp = given.get("warm_up") instanceof Double number ? number.longValue() : 0;
+        if (!Boolean.TRUE.equals(given.get("keep"))) {
+            empty(list(given, "workspaces"));
+        }
+        return Answer.json("{}");
+    }
+
+    private void empty(List<?> names) {
         workspaces.clear();
         files.clear();
-        clock = new Clock();
-        costs = Costs.of(request.json());
         created = 0;
-        uploads = proofs = calls = removed = inFlight = mostInFlight = 0;
-        firstUpload = lastUpload = lastProof = 0;
-        for (Object each : list(request.json(), "workspaces")) {
+        for (Object each : names) {
             Workspace workspace = create((String) each);
             Stored first = store("by hand", Map.of("title", "by hand")); // so that its table is there
             add(workspace, first, Instant.EPOCH.plusSeconds(1_700_000_000));
         }
-        return Answer.json("{}");
     }
 
     private Answer stats() {
         long rows = workspaces.values().stream().mapToLong(each -> each.documents.size()).sum();
         return Answer.json("{\"uploads\":" + uploads + ",\"proofs\":" + proofs + ",\"calls\":" + calls
                 + ",\"removed\":" + removed + ",\"rows\":" + rows + ",\"most_in_flight\":" + mostInFlight
-                + ",\"first_upload\":" + firstUpload + ",\"last_upload\":" + lastUpload
+                + ",\"measured_from\":" + measuredFrom + ",\"last_upload\":" + lastUpload
                 + ",\"last_proof\":" + lastProof + ",\"now\":" + seconds() + "}");
     }
 

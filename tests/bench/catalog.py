@@ -76,6 +76,18 @@ def faststream(python: Path, told_version: str, *, acks_first: bool) -> Contesta
     )
 
 
+def parallel_consumer(jars: Path, told_version: str) -> Contestant:
+    """Confluent's Parallel Consumer, from source over these jars."""
+    source = Path(__file__).parent / "contestants" / "ParallelConsumer.java"
+    logging = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
+    return Contestant(
+        name="parallel-consumer",
+        title="Confluent Parallel Consumer, Java",
+        version=f"parallel-consumer {told_version}",
+        command=lambda task: ("java", logging, "-cp", f"{jars}/*", str(source), _given(task)),
+    )
+
+
 def service(
     name: str = "service", title: str = "this service", settings: Mapping[str, str] | None = None
 ) -> Contestant:
@@ -97,8 +109,11 @@ def environment(env: Mapping[str, str]) -> dict[str, str]:
 
 
 def _script(module: str, task: Task, *words: str, python: Path | None = None) -> Sequence[str]:
-    given = orjson.dumps(asdict(task)).decode()
-    return (str(python or sys.executable), "-m", f"{_ROOM}.{module}", given, *words)
+    return (str(python or sys.executable), "-m", f"{_ROOM}.{module}", _given(task), *words)
+
+
+def _given(task: Task) -> str:
+    return orjson.dumps(asdict(task)).decode()
 
 
 def _settings(task: Task) -> dict[str, str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -18,7 +17,15 @@ from tests.bench.server import LATENCY, Costs, Server
 
 Tell = Callable[[str], None]
 
-NAMES = ("bare", "bare-uvloop", "service", "aiokafka", "faststream", "faststream-ack")
+NAMES = (
+    "bare",
+    "bare-uvloop",
+    "service",
+    "aiokafka",
+    "faststream",
+    "faststream-ack",
+    "parallel-consumer",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +37,7 @@ class Options:
         documents: of 5 chunks each.
         rounds: how often each has its turn.
         slots: requests in flight.
+        settings: of the service, besides the slots.
         costs: of the server's requests.
     """
 
@@ -37,6 +45,7 @@ class Options:
     documents: int = 1_000
     rounds: int = 3
     slots: int = 50
+    settings: Mapping[str, str] = field(default_factory=dict)
     costs: Costs = LATENCY
 
 
@@ -66,25 +75,21 @@ async def compare(options: Options, kafka: str, server: Server, tell: Tell) -> C
     Raises:
         RuntimeError: a contestant did not do its work.
     """
-    contestants, left_out = await _present(options.names)
+    contestants, left_out = await _present(options)
     for name, why in left_out.items():
         tell(f"{name} is left out: {why}")
-    topic = f"bench-documents-{secrets.token_hex(4)}"
-    work = Work(kafka, topic, options.documents, options.slots, options.costs)
-    await topics.create(kafka, [topic])
-    try:
-        await topics.publish(kafka, topic, map(document, range(options.documents)))
+    async with topics.documents(kafka, map(document, range(options.documents))) as topic:
+        work = Work(kafka, topic, options.documents, options.slots, options.costs)
         rounds = [
             await _round(contestants, work, server, number, tell)
             for number in range(options.rounds)
         ]
-    finally:
-        await topics.delete(kafka, [topic])
     setting = {
         "documents": options.documents,
         "chunks_a_document": CHUNKS_A_DOCUMENT,
         "rounds": options.rounds,
         "slots": options.slots,
+        "settings": dict(options.settings),
         "costs_ms": asdict(options.costs),
         "cores": os.cpu_count(),
         "python": platform.python_version(),
@@ -107,49 +112,55 @@ async def _round(
     return turns
 
 
-async def _present(names: Sequence[str]) -> tuple[list[Contestant], dict[str, str]]:
+async def _present(options: Options) -> tuple[list[Contestant], dict[str, str]]:
     """Those that can be run here, the bound first; and why others can't."""
     found: list[Contestant] = []
     left_out: dict[str, str] = {}
-    for name in ["bare", *(each for each in names if each != "bare")]:
+    for name in ["bare", *(each for each in options.names if each != "bare")]:
         try:
-            found.append(await _MADE[name]())
+            found.append(await _MADE[name](options))
         except peers.MissingError as error:
             left_out[name] = str(error)
     return found, left_out
 
 
-async def _bare() -> Contestant:
+async def _bare(_: Options) -> Contestant:
     return catalog.bare()
 
 
-async def _bare_uvloop() -> Contestant:
+async def _bare_uvloop(_: Options) -> Contestant:
     return catalog.bare(await peers.python_with_peers())
 
 
-async def _service() -> Contestant:
-    return catalog.service()
+async def _service(options: Options) -> Contestant:
+    return catalog.service(settings=options.settings)
 
 
-async def _aiokafka() -> Contestant:
+async def _aiokafka(_: Options) -> Contestant:
     return catalog.aiokafka_loop()
 
 
-async def _faststream() -> Contestant:
+async def _faststream(_: Options) -> Contestant:
     python = await peers.python_with_peers()
     return catalog.faststream(python, peers.FASTSTREAM, acks_first=True)
 
 
-async def _faststream_ack() -> Contestant:
+async def _faststream_ack(_: Options) -> Contestant:
     python = await peers.python_with_peers()
     return catalog.faststream(python, peers.FASTSTREAM, acks_first=False)
 
 
-_MADE: Mapping[str, Callable[[], Awaitable[Contestant]]] = {
+async def _parallel_consumer(_: Options) -> Contestant:
+    jars = await peers.parallel_consumer_jars()
+    return catalog.parallel_consumer(jars, peers.parallel_consumer_version())
+
+
+_MADE: Mapping[str, Callable[[Options], Awaitable[Contestant]]] = {
     "bare": _bare,
     "bare-uvloop": _bare_uvloop,
     "service": _service,
     "aiokafka": _aiokafka,
     "faststream": _faststream,
     "faststream-ack": _faststream_ack,
+    "parallel-consumer": _parallel_consumer,
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -14,6 +15,8 @@ FASTSTREAM = "0.7.8"
 UVLOOP = "0.23.0"
 _SHARED = ("aiohttp", "aiokafka", "orjson")  # in our versions: what is compared stands on the same
 _INSTALL_SECONDS = 600.0
+_POM = Path(__file__).parent / "contestants" / "pom.xml"
+_COPY_DEPENDENCIES = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
 
 
 class MissingError(Exception):
@@ -43,7 +46,7 @@ async def python_with_peers() -> Path:
 
 
 async def _install(final: Path, wanted: list[str]) -> None:
-    """Whole or not at all: a mark is what `python_with_peers` would not be fooled by."""
+    """Whole or not at all: an environment can't be moved into place."""
     final.parent.mkdir(parents=True, exist_ok=True)
     try:
         await run(sys.executable, "-m", "venv", str(final))
@@ -52,6 +55,36 @@ async def _install(final: Path, wanted: list[str]) -> None:
     except BaseException:
         shutil.rmtree(final, ignore_errors=True)
         raise
+
+
+def parallel_consumer_version() -> str:
+    """What `pom.xml` pins."""
+    found = re.search(r"parallel-consumer-core</artifactId>\s*<version>([^<]+)", _POM.read_text())
+    return found.group(1) if found else "?"
+
+
+async def parallel_consumer_jars() -> Path:
+    """The folder of Parallel Consumer and what it needs; Maven fetches them the first time.
+
+    Raises:
+        MissingError: Maven is not there, or could not fetch them.
+    """
+    final = cache_folder() / f"bench-parallel-consumer-{parallel_consumer_version()}"
+    if not final.is_dir():
+        await _fetch(final)
+    return final
+
+
+async def _fetch(final: Path) -> None:
+    final.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=final.parent, prefix=".bench-") as work:
+        shutil.copy(_POM, work)
+        words = ("--batch-mode", "--quiet", "--strict-checksums", "-Dstyle.color=never")
+        wanted = ("-DincludeScope=runtime", "-DoutputDirectory=lib")
+        await run("mvn", *words, _COPY_DEPENDENCIES, *wanted, folder=Path(work))
+        if not any(Path(work).glob("lib/parallel-consumer-core-*.jar")):
+            raise MissingError("Maven reported success but did not deliver Parallel Consumer")
+        (Path(work) / "lib").rename(final)
 
 
 async def run(*command: str, folder: Path | None = None) -> None:

@@ -83,8 +83,12 @@ _HEAD = ("contestant", "chunks/s", "from", "to", "of bound", "us/chunk", "of bou
 
 def table(lines: Sequence[Standing]) -> str:
     """For people, and for README.md."""
-    rows = [_HEAD, *(_cells(each) for each in lines)]
-    widths = [max(len(row[n]) for row in rows) for n in range(len(_HEAD))]
+    return columns([_HEAD, *(_cells(each) for each in lines)])
+
+
+def columns(rows: Sequence[Sequence[str]]) -> str:
+    """A table; the first row is its head."""
+    widths = [max(len(row[n]) for row in rows) for n in range(len(rows[0]))]
     shown = ["| " + " | ".join(_padded(row, widths)) + " |" for row in rows]
     shown.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
     return "\n".join(shown)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 
@@ -42,6 +43,20 @@ async def publish(kafka: str, topic: str, events: Iterable[Event]) -> None:
         await producer.flush()
 
 
+@asynccontextmanager
+async def documents(
+    kafka: str, events: Iterable[Event], partitions: int = PARTITIONS
+) -> AsyncIterator[str]:
+    """A topic with these documents; its name. It is gone afterwards."""
+    topic = f"bench-documents-{secrets.token_hex(4)}"
+    await create(kafka, [topic], partitions)
+    try:
+        await publish(kafka, topic, events)
+        yield topic
+    finally:
+        await delete(kafka, [topic])
+
+
 class Results:
     """Counts a topic's records; made by `watched_results`."""
 
@@ -56,15 +71,23 @@ class Results:
 
     async def times(self) -> dict[str, float]:
         """When each document's first result was there, in seconds of the wall clock."""
+        found: dict[str, float] = {}
+        for key, at in await self._records():
+            found[key] = min(at, found.get(key, at))
+        return found
+
+    async def all_times(self) -> list[float]:
+        """When each result was there, the earliest first."""
+        return sorted(at for _, at in await self._records())
+
+    async def _records(self) -> list[tuple[str, float]]:
         self._consumer.assign(self._partitions)
         await self._consumer.seek_to_beginning(*self._partitions)
-        left, found = await self.count(), dict[str, float]()
+        left, found = await self.count(), list[tuple[str, float]]()
         while left > 0:
             for records in (await self._consumer.getmany(timeout_ms=1_000)).values():
                 left -= len(records)
-                for record in records:
-                    at, key = record.timestamp / 1_000, (record.key or b"").decode()
-                    found[key] = min(at, found.get(key, at))
+                found += [((each.key or b"").decode(), each.timestamp / 1_000) for each in records]
         return found
 
 

@@ -12,13 +12,8 @@ from tests.bench.contestants.work import Task, document, store_chunk, task_of_ar
 
 async def run(task: Task) -> None:
     """Store all documents, so many chunks at a time; then wait to be killed."""
-    left = iter(
-        [
-            (event, chunk)
-            for event in map(document, range(task.documents))
-            for chunk in event["chunks"]
-        ]
-    )
+    events = [document(number, task.chunks_a_document) for number in range(task.documents)]
+    left = iter([(event, chunk) for event in events for chunk in event["chunks"]])
 
     async def worker(session: aiohttp.ClientSession) -> None:
         for event, chunk in left:

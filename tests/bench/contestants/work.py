@@ -19,7 +19,7 @@ Event = dict[str, Any]
 
 CHUNKS_A_DOCUMENT = 5
 _TEXT = "Lorem ipsum dolor sit amet, a lamp is trimmed before sunrise. " * 17
-_CHARACTERS = 1_000
+CHARACTERS = 1_000
 _HEADERS = {"Authorization": "Bearer bench-key", "Content-Type": "application/json"}
 
 
@@ -32,6 +32,7 @@ class Task:
         workspace: where to.
         slots: requests in flight, where the contestant can be told.
         documents: how many there are.
+        chunks_a_document: of each.
         kafka: ``host:port``.
         topic: where the documents are.
         results: the topic for results.
@@ -42,6 +43,7 @@ class Task:
     workspace: str
     slots: int
     documents: int
+    chunks_a_document: int
     kafka: str
     topic: str
     results: str
@@ -53,15 +55,15 @@ def task_of_argument() -> Task:
     return Task(**orjson.loads(sys.argv[1]))
 
 
-def document(number: int, chunks: int = CHUNKS_A_DOCUMENT) -> Event:
-    """A document of chunks of 1,000 characters; no two texts are the same."""
+def document(number: int, chunks: int = CHUNKS_A_DOCUMENT, characters: int = CHARACTERS) -> Event:
+    """A document of chunks of so many characters; no two texts are the same."""
     return {
         "id": f"bench-{number}",
         "title": f"Bench {number}",
         "technology": "bench",
         "source_url": f"https://example.com/{number}",
         "chunks": [
-            {"id": f"bench-{number}_{n}", "content": f"{number} {n} {_TEXT}"[:_CHARACTERS]}
+            {"id": f"bench-{number}_{n}", "content": f"{number} {n} {_TEXT}"[:characters]}
             for n in range(chunks)
         ],
     }
