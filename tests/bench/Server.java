@@ -181,6 +181,8 @@ final class Endpoints {
     private long proofs;
     private long calls;
     private long removed;
+    private long removals;
+    private long listings;
     private long inFlight;
     private long mostInFlight;
     private long arrivals;
@@ -276,7 +278,7 @@ final class Endpoints {
         Map<String, Object> given = request.json();
         clock = new Clock();
         costs = Costs.of(given);
-        arrivals = uploads = proofs = calls = removed = inFlight = mostInFlight = 0;
+        arrivals = uploads = proofs = calls = removed = removals = listings = inFlight = mostInFlight = 0;
         measuredFrom = lastUpload = lastProof = 0;
         warmUp = given.get("warm_up") instanceof Double number ? number.longValue() : 0;
         if (!Boolean.TRUE.equals(given.get("keep"))) {
@@ -299,7 +301,8 @@ final class Endpoints {
     private Answer stats() {
         long rows = workspaces.values().stream().mapToLong(each -> each.documents.size()).sum();
         return Answer.json("{\"uploads\":" + uploads + ",\"proofs\":" + proofs + ",\"calls\":" + calls
-                + ",\"removed\":" + removed + ",\"rows\":" + rows + ",\"most_in_flight\":" + mostInFlight
+                + ",\"listings\":" + listings
+                + ",\"removals\":" + removals + ",\"removed\":" + removed + ",\"rows\":" + rows + ",\"most_in_flight\":" + mostInFlight
                 + ",\"measured_from\":" + measuredFrom + ",\"last_upload\":" + lastUpload
                 + ",\"last_proof\":" + lastProof + ",\"now\":" + seconds() + "}");
     }
@@ -369,7 +372,8 @@ final class Endpoints {
         return new Answer(200, "text/plain; charset=utf-8", "OK".getBytes(UTF_8), null);
     }
 
-    private static Answer listing(Workspace workspace, Request request) {
+    private Answer listing(Workspace workspace, Request request) {
+        listings++;
         String etag = "W/\"" + workspace.id + "-" + workspace.changes + "\"";
         if (etag.equals(request.etag())) {
             return new Answer(304, null, new byte[0], etag);
@@ -523,6 +527,7 @@ final class Endpoints {
     }
 
     private Answer remove(Request request) {
+        removals++;
         for (Object each : list(request.json(), "names")) {
             Stored file = files.remove(after((String) each));
             if (file != null) {

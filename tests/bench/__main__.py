@@ -59,8 +59,9 @@ async def _flat(given: Given, kafka: str, server: Server) -> Any:
     return [asdict(each) for each in levels]
 
 
-async def _proof(_: Given, kafka: str, __: Server) -> Any:
-    return [asdict(await measure_proof(vectors, kafka)) for vectors in SEARCH_COSTS]
+async def _proof(given: Given, kafka: str, _: Server) -> Any:
+    settings = _settings(given)
+    return [asdict(await measure_proof(each, kafka, settings)) for each in SEARCH_COSTS]
 
 
 _MEASURES: Mapping[str, tuple[Measure, str]] = {

@@ -28,12 +28,14 @@ class Level:
         chunks_per_second: of all instances together.
         cpu_us_per_chunk: of all instances together.
         calls_per_chunk: requests to the server.
+        listings: of the workspace.
     """
 
     case: str
     chunks_per_second: float
     cpu_us_per_chunk: float
     calls_per_chunk: float
+    listings: float
 
 
 async def measure_flatness(
@@ -58,6 +60,7 @@ def _level(case: str, turns: Sequence[Turn]) -> Level:
         chunks_per_second=median(each.chunks_per_second for each in turns),
         cpu_us_per_chunk=median(each.cpu_us_per_chunk for each in turns),
         calls_per_chunk=median(each.calls_per_chunk for each in turns),
+        listings=median(each.listings for each in turns),
     )
 
 

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,15 +43,22 @@ class ProofFigures:
     searches_per_chunk: float
 
 
-async def measure_proof(vectors: int, kafka: str) -> ProofFigures:
-    """Run the service on pgvector's ways, believing ``cached`` and not believing it."""
+async def measure_proof(vectors: int, kafka: str, settings: Mapping[str, str]) -> ProofFigures:
+    """Run the service on pgvector's ways, believing ``cached`` and not believing it.
+
+    Args:
+        vectors: of all workspaces, one of `SEARCH_COSTS`.
+        kafka: ``host:port``.
+        settings: of the service, besides its defaults.
+    """
     chunks = _DOCUMENTS * _CHUNKS_A_DOCUMENT
     rates, searches = [], 0
-    for believed in ("lancedb", ""):
+    for believed in ("lancedb", ""):  # with the second it asks what there is
         with tempfile.TemporaryDirectory() as folder:
             journal = Path(folder) / "journal"
             async with _simulated(SEARCH_COSTS[vectors], journal) as endpoint:
-                await _all_stored(kafka, endpoint, believed)
+                told = {**settings, "ANYTHINGLLM_VECTOR_DB": believed}
+                await _all_stored(kafka, endpoint, told)
             times, searches = sorted(_embedded(journal)), _searches(journal)
         rates.append(chunks / (times[-1] - times[0]))
     return ProofFigures(
@@ -63,9 +70,8 @@ async def measure_proof(vectors: int, kafka: str) -> ProofFigures:
     )
 
 
-async def _all_stored(kafka: str, endpoint: str, believed: str) -> None:
-    """Have the service store all documents, told which vector database there is; "": it asks."""
-    settings = {"ANYTHINGLLM_VECTOR_DB": believed}
+async def _all_stored(kafka: str, endpoint: str, settings: Mapping[str, str]) -> None:
+    """Have the service store all documents."""
     contestant = catalog.service(settings=settings)
     async with topics.documents(kafka, map(_event, range(_DOCUMENTS))) as topic:
         task = new_task(kafka, endpoint, topic, name="proof", slots=_SLOTS)

@@ -60,6 +60,7 @@ class Turn:
         peak_memory_mb: of the largest instance, its children included.
         seconds: that were measured.
         calls_per_chunk: requests to the server.
+        listings: of the workspace, all in all.
         most_in_flight: uploads at once.
         surplus: uploads that were not asked for; 0 where each chunk was stored once.
     """
@@ -70,6 +71,7 @@ class Turn:
     peak_memory_mb: float
     seconds: float
     calls_per_chunk: float
+    listings: int
     most_in_flight: int
     surplus: int
 
@@ -129,6 +131,7 @@ async def _watch(contestant: Contestant, work: Work, server: Server, running: Ru
         peak_memory_mb=round(memory, 1),
         seconds=round(seconds, 3),
         calls_per_chunk=round(stats.calls / work.chunks, 2),
+        listings=stats.listings,
         most_in_flight=stats.most_in_flight,
         surplus=stats.uploads - work.chunks,
     )

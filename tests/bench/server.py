@@ -71,6 +71,8 @@ class Stats:
         uploads: answered.
         proofs: files asked for.
         calls: all requests.
+        listings: of a workspace.
+        removals: requests to remove files.
         removed: files.
         rows: that all workspaces list.
         most_in_flight: uploads at once.
@@ -83,6 +85,8 @@ class Stats:
     uploads: int
     proofs: int
     calls: int
+    listings: int
+    removals: int
     removed: int
     rows: int
     most_in_flight: int

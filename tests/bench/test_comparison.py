@@ -35,7 +35,7 @@ async def test_every_contestant_does_the_same_work(kafka: LocalKafka) -> None:
 
 
 def _turn(speed: float, cpu: float, surplus: int = 0) -> Turn:
-    return Turn("?", speed, cpu, 40.0, 1.0, 2.0, 50, surplus)
+    return Turn("?", speed, cpu, 40.0, 1.0, 2.0, 1, 50, surplus)
 
 
 def _standings() -> list[Standing]:
