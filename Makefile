@@ -55,8 +55,8 @@ check: $(STAMP) ## format, lint, types, architecture; changes nothing
 	$(BIN)/mypy --strict consumer tests
 	$(PYTEST) -q tests/unit/test_architecture.py
 
-bench: $(STAMP) ## chunks a second, beside a bare loop over the same simulated server
-	$(BIN)/python -m tests.bench.bench
+bench: $(STAMP) ## how fast, beside the bound and its peers; ARGS="skew", ARGS=--help for more
+	@$(BIN)/python -m tests.bench $(ARGS)
 
 settings-table: $(STAMP) ## write the table of settings into README.md
 	$(BIN)/python -m consumer.settings README.md

@@ -1,0 +1,56 @@
+"""At the cost of a real AnythingLLM: the service beside fixed concurrencies, and packing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from tests.bench import catalog, topics
+from tests.bench.catalog import Contestant
+from tests.bench.comparison import Tell
+from tests.bench.contestants.work import document
+from tests.bench.runs import Turn, Work, take_turn
+from tests.bench.server import REAL, Server
+
+CONCURRENCIES = (1, 2, 4, 8, 16)
+_CHUNKS_A_DOCUMENT = 50
+_SLOTS = 5  # the service's default
+PACKING = "UPLOAD_CHUNKS_PER_PACK"
+
+
+async def measure_cost_model(
+    kafka: str, server: Server, documents: int, packs: Sequence[str], tell: Tell
+) -> list[Turn]:
+    """The bare loop at each concurrency, then the service as it is and with each packing.
+
+    Args:
+        kafka: ``host:port``.
+        server: the running server.
+        documents: of 50 chunks each.
+        packs: values of the setting for packing.
+        tell: hears of each turn.
+    """
+    events = [document(number, _CHUNKS_A_DOCUMENT) for number in range(documents)]
+    turns = []
+    async with topics.documents(kafka, events) as topic:
+        work = Work(kafka, topic, documents, _SLOTS, REAL, _CHUNKS_A_DOCUMENT)
+        for who, slots in _contestants(packs):
+            turn = replace(
+                await take_turn(who, replace(work, slots=slots), server), contestant=who.title
+            )
+            turns.append(turn)
+            tell(f"{who.title}: {turn.chunks_per_second:.1f} chunks/s")
+    return turns
+
+
+def _contestants(packs: Sequence[str]) -> list[tuple[Contestant, int]]:
+    """Each with its slots."""
+    loops = [
+        (replace(catalog.bare(), title=f"bare aiohttp loop, {slots} in flight"), slots)
+        for slots in CONCURRENCIES
+    ]
+    packing = [
+        (catalog.service(f"pack-{each}", f"this service, packs of {each}", {PACKING: each}), _SLOTS)
+        for each in packs
+    ]
+    return [*loops, (catalog.service(title="this service, one by one"), _SLOTS), *packing]
