@@ -14,6 +14,7 @@ import orjson
 
 from consumer.sandbox.kafka import local_kafka
 from tests.bench.catalog import REPOSITORY
+from tests.bench.changes import measure_changes
 from tests.bench.comparison import NAMES, Options, compare
 from tests.bench.cost_model import measure_cost_model
 from tests.bench.flatness import measure_flatness
@@ -30,7 +31,12 @@ Measure = Callable[[Given, str, Server], Awaitable[Any]]
 
 async def _compare(given: Given, kafka: str, server: Server) -> Any:
     options = Options(
-        given.only.split(","), given.documents, given.rounds, given.slots, _settings(given)
+        names=given.only.split(","),
+        documents=given.documents,
+        rounds=given.rounds,
+        slots=given.slots,
+        settings=_settings(given),
+        is_cold=given.cold,
     )
     found = await compare(options, kafka, server, print)
     print(table(found.lines))
@@ -54,6 +60,11 @@ async def _cost_model(given: Given, kafka: str, server: Server) -> Any:
     return [asdict(each) for each in turns]
 
 
+async def _changes(given: Given, kafka: str, server: Server) -> Any:
+    count = max(1, given.documents // 50)
+    return [asdict(each) for each in await measure_changes(kafka, server, count, _settings(given))]
+
+
 async def _flat(given: Given, kafka: str, server: Server) -> Any:
     levels = await measure_flatness(kafka, server, given.documents, given.rounds, print)
     return [asdict(each) for each in levels]
@@ -69,6 +80,7 @@ _MEASURES: Mapping[str, tuple[Measure, str]] = {
     "republish": (_republish, "documents that are stored as they are come again"),
     "skew": (_skew, "a document of 10,000 chunks among small ones"),
     "cost-model": (_cost_model, "at the cost of a real AnythingLLM, beside fixed concurrencies"),
+    "changes": (_changes, "at that cost: a chunk of ten is changed, then all documents erased"),
     "flat": (_flat, "a chunk's cost by markers, partitions and instances"),
     "proof": (_proof, "what proof by a search costs"),
 }
@@ -93,7 +105,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--documents", type=int, default=1_000, help="how many: %(default)s")
     parser.add_argument("--rounds", type=int, default=3, help="turns each: %(default)s")
     parser.add_argument("--slots", type=int, default=50, help="requests in flight: %(default)s")
-    parser.add_argument("--packs", default="", help="cost-model: packings, as 5,10")
+    parser.add_argument("--packs", default="10", help="cost-model: packings: %(default)s")
+    parser.add_argument("--cold", action="store_true", help="measure from the first upload on")
     parser.add_argument(
         "--setting", action="append", default=[], metavar="NAME=VALUE", help="of the service"
     )

@@ -38,6 +38,7 @@ class Options:
         rounds: how often each has its turn.
         slots: requests in flight.
         settings: of the service, besides the slots.
+        is_cold: nothing warms a contestant up.
         costs: of the server's requests.
     """
 
@@ -46,6 +47,7 @@ class Options:
     rounds: int = 3
     slots: int = 50
     settings: Mapping[str, str] = field(default_factory=dict)
+    is_cold: bool = False
     costs: Costs = LATENCY
 
 
@@ -79,7 +81,9 @@ async def compare(options: Options, kafka: str, server: Server, tell: Tell) -> C
     for name, why in left_out.items():
         tell(f"{name} is left out: {why}")
     async with topics.documents(kafka, map(document, range(options.documents))) as topic:
-        work = Work(kafka, topic, options.documents, options.slots, options.costs)
+        work = Work(
+            kafka, topic, options.documents, options.slots, options.costs, is_cold=options.is_cold
+        )
         rounds = [
             await _round(contestants, work, server, number, tell)
             for number in range(options.rounds)
@@ -90,6 +94,7 @@ async def compare(options: Options, kafka: str, server: Server, tell: Tell) -> C
         "rounds": options.rounds,
         "slots": options.slots,
         "settings": dict(options.settings),
+        "is_cold": options.is_cold,
         "costs_ms": asdict(options.costs),
         "cores": os.cpu_count(),
         "python": platform.python_version(),

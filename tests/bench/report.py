@@ -27,7 +27,7 @@ class Standing:
         cpu_ratio: the median of its CPU time over the bound's.
         peak_memory_mb: the largest.
         calls_per_chunk: the median.
-        surplus: uploads that were not asked for, in all turns.
+        surplus: uploads beyond one a chunk, in all turns.
     """
 
     name: str
@@ -104,7 +104,7 @@ def _cells(line: Standing) -> tuple[str, ...]:
         f"{line.cpu_us_per_chunk:,.0f}",
         f"{line.cpu_ratio:.2f}",
         f"{line.peak_memory_mb:.0f}",
-        f"{line.calls_per_chunk:.2f}" + (f" (+{line.surplus} uploads)" if line.surplus else ""),
+        f"{line.calls_per_chunk:.2f}" + (f" ({line.surplus:+d} uploads)" if line.surplus else ""),
     )
 
 

@@ -79,7 +79,7 @@ class Stats:
         measured_from: when the first upload after the warm-up came.
         last_upload: when it was answered.
         last_proof: when it was answered.
-        now: the server's time.
+        last_removal: when it was answered.
     """
 
     uploads: int
@@ -93,7 +93,7 @@ class Stats:
     measured_from: float
     last_upload: float
     last_proof: float
-    now: float
+    last_removal: float
 
 
 class Server:

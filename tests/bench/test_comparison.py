@@ -8,15 +8,18 @@ import pytest
 
 from consumer.sandbox.kafka import LocalKafka
 from tests.bench.catalog import aiokafka_loop, bare
+from tests.bench.changes import measure_changes
 from tests.bench.comparison import Options, compare
 from tests.bench.plot import plot
 from tests.bench.report import Standing, standings, table
 from tests.bench.runs import Turn
 from tests.bench.server import running_server
 
+needs_java = pytest.mark.skipif(shutil.which("java") is None, reason="its server is in Java")
+
 
 @pytest.mark.processes
-@pytest.mark.skipif(shutil.which("java") is None, reason="its server is in Java")
+@needs_java
 async def test_every_contestant_does_the_same_work(kafka: LocalKafka) -> None:
     """The service, a peer and the bound: each chunk once, two requests each, each measured."""
     options = Options(("service", "aiokafka"), documents=20, rounds=1)
@@ -32,6 +35,19 @@ async def test_every_contestant_does_the_same_work(kafka: LocalKafka) -> None:
         assert line.chunks_per_second > 0
         assert line.cpu_us_per_chunk > 0
         assert line.peak_memory_mb > 10
+
+
+@pytest.mark.processes
+@needs_java
+async def test_changes_and_erasures_remove_what_is_stale(kafka: LocalKafka) -> None:
+    """The benchmark's server makes workspaces, finds sentinels, lists and removes."""
+    async with running_server() as server:
+        changed, erased = await measure_changes(kafka.bootstrap_servers, server, 2, {})
+        stats = await server.stats()
+
+    assert (changed.uploads, changed.removed) == (2, 2)
+    assert (erased.uploads, erased.removed) == (0, 20)
+    assert stats.rows == 0
 
 
 def _turn(speed: float, cpu: float, surplus: int = 0) -> Turn:

@@ -32,14 +32,15 @@ async def delete(kafka: str, names: Sequence[str]) -> None:
         await admin.delete(list(names))
 
 
-async def publish(kafka: str, topic: str, events: Iterable[Event]) -> None:
-    """Write documents, each with its id as the key."""
+async def publish(kafka: str, topic: str, events: Iterable[Event], *, erase: bool = False) -> None:
+    """Write documents, each with its id as the key; or tombstones for them."""
     producer = AIOKafkaProducer(
         bootstrap_servers=kafka, acks="all", linger_ms=5, max_request_size=32 * 1024 * 1024
     )
     async with producer:
         for event in events:
-            await producer.send(topic, orjson.dumps(event), key=event["id"].encode())
+            value = None if erase else orjson.dumps(event)
+            await producer.send(topic, value, key=event["id"].encode())
         await producer.flush()
 
 
