@@ -154,18 +154,19 @@ final class Workspace {
 
     /** The listing's bytes: a row was written when its document came. */
     byte[] listing() {
-        var out = new ByteArrayOutputStream(documents.size() * 900 + 1000);
-        out.writeBytes(("{\"workspace\":[{" + fields() + ",\"documents\":[").getBytes(UTF_8));
+        byte[] head = ("{\"workspace\":[{" + fields() + ",\"documents\":[").getBytes(UTF_8);
+        byte[] tail = "],\"threads\":[]}]}".getBytes(UTF_8);
+        long rows = documents.values().stream().mapToLong(each -> each.rows.get(this).length + 1L).sum();
+        var out = ByteBuffer.allocate(Math.toIntExact(head.length + Math.max(0, rows - 1) + tail.length)).put(head);
         boolean first = true;
         for (Stored each : documents.values()) {
             if (!first) {
-                out.write(',');
+                out.put((byte) ',');
             }
             first = false;
-            out.writeBytes(each.rows.get(this));
+            out.put(each.rows.get(this));
         }
-        out.writeBytes("],\"threads\":[]}]}".getBytes(UTF_8));
-        return out.toByteArray();
+        return out.put(tail).array();
     }
 }
 
@@ -191,6 +192,7 @@ final class Endpoints {
     private double lastUpload;
     private double lastProof;
     private double lastRemoval;
+    private double firstListing;
 
     /** Nanoseconds at which the answer is due. */
     long arrived(Request request, long now) {
@@ -238,6 +240,7 @@ final class Endpoints {
         String[] parts = path.split("/");
         switch (request.method() + " " + path) {
             case "POST /_bench/reset": return reset(request);
+            case "POST /_bench/fill": return fill(request);
             case "GET /_bench/stats": return stats();
             case "GET /api/ping": return Answer.json("{\"online\":true}");
             case "GET /api/utils/metrics": return metrics();
@@ -280,7 +283,7 @@ final class Endpoints {
         clock = new Clock();
         costs = Costs.of(given);
         arrivals = uploads = proofs = calls = removed = removals = listings = inFlight = mostInFlight = 0;
-        measuredFrom = lastUpload = lastProof = lastRemoval = 0;
+        measuredFrom = lastUpload = lastProof = lastRemoval = firstListing = 0;
         warmUp = given.get("warm_up") instanceof Double number ? number.longValue() : 0;
         if (!Boolean.TRUE.equals(given.get("keep"))) {
             empty(list(given, "workspaces"));
@@ -299,13 +302,24 @@ final class Endpoints {
         }
     }
 
+    /** Documents of one short text each, by their metadata: what somebody has stored long ago. */
+    @SuppressWarnings("unchecked")
+    private Answer fill(Request request) {
+        Map<String, Object> given = request.json();
+        Workspace workspace = workspaces.get((String) given.get("workspace"));
+        for (Object each : list(given, "metadata")) {
+            add(workspace, store("long ago", (Map<String, Object>) each), Instant.EPOCH.plusSeconds(1_700_000_000));
+        }
+        return Answer.json("{}");
+    }
+
     private Answer stats() {
         long rows = workspaces.values().stream().mapToLong(each -> each.documents.size()).sum();
         return Answer.json("{\"uploads\":" + uploads + ",\"proofs\":" + proofs + ",\"calls\":" + calls
                 + ",\"listings\":" + listings
                 + ",\"removals\":" + removals + ",\"removed\":" + removed + ",\"rows\":" + rows + ",\"most_in_flight\":" + mostInFlight
                 + ",\"measured_from\":" + measuredFrom + ",\"last_upload\":" + lastUpload
-                + ",\"last_proof\":" + lastProof + ",\"last_removal\":" + lastRemoval + "}");
+                + ",\"last_proof\":" + lastProof + ",\"last_removal\":" + lastRemoval + ",\"first_listing\":" + firstListing + "}");
     }
 
     private static Answer metrics() {
@@ -374,7 +388,9 @@ final class Endpoints {
     }
 
     private Answer listing(Workspace workspace, Request request) {
-        listings++;
+        if (listings++ == 0) {
+            firstListing = seconds();
+        }
         String etag = "W/\"" + workspace.id + "-" + workspace.changes + "\"";
         if (etag.equals(request.etag())) {
             return new Answer(304, null, new byte[0], etag);
@@ -698,6 +714,7 @@ final class Connection {
     byte[] received = new byte[8192];
     int length;
     boolean busy; // an answer is under way: the next request waits in the buffer
+    ByteBuffer head; // of what has still to be sent
     ByteBuffer unsent;
 
     /** Takes the next request out of the buffer; null while it is not complete. */
@@ -845,9 +862,9 @@ final class Wire {
         if (!due.key.isValid()) {
             return;
         }
-        byte[] head = head(answer).getBytes(ISO_8859_1);
         var connection = (Connection) due.key.attachment();
-        connection.unsent = ByteBuffer.allocate(head.length + answer.body().length).put(head).put(answer.body()).flip();
+        connection.head = ByteBuffer.wrap(head(answer).getBytes(ISO_8859_1));
+        connection.unsent = ByteBuffer.wrap(answer.body());
         try {
             send(due.key);
         } catch (IOException broken) {
@@ -860,15 +877,39 @@ final class Wire {
         if (connection.unsent == null) {
             return;
         }
-        ((SocketChannel) key.channel()).write(connection.unsent);
-        if (connection.unsent.hasRemaining()) {
+        if (!pour((SocketChannel) key.channel(), connection)) {
             key.interestOps(SelectionKey.OP_READ | SelectionKey.OP_WRITE);
             return;
         }
-        connection.unsent = null;
+        connection.head = connection.unsent = null;
         connection.busy = false;
         key.interestOps(SelectionKey.OP_READ);
         take(key, connection);
+    }
+
+    /** Piece by piece through one buffer, as a write of an array copies all that is left of it; true when all is sent. */
+    private boolean pour(SocketChannel channel, Connection connection) throws IOException {
+        while (connection.head.hasRemaining() || connection.unsent.hasRemaining()) {
+            buffer.clear();
+            copy(connection.head);
+            copy(connection.unsent);
+            buffer.flip();
+            channel.write(buffer);
+            int unsent = buffer.remaining();
+            int ofBody = Math.min(unsent, connection.unsent.position());
+            connection.unsent.position(connection.unsent.position() - ofBody);
+            connection.head.position(connection.head.position() - (unsent - ofBody));
+            if (unsent > 0) {
+                return false;
+            }
+        }
+        return true;
+    }
+
+    private void copy(ByteBuffer from) {
+        int count = Math.min(from.remaining(), buffer.remaining());
+        buffer.put(from.slice(from.position(), count));
+        from.position(from.position() + count);
     }
 
     private String head(Answer answer) {

@@ -18,6 +18,7 @@ from tests.bench.changes import measure_changes
 from tests.bench.comparison import NAMES, Options, compare
 from tests.bench.cost_model import measure_cost_model
 from tests.bench.flatness import measure_flatness
+from tests.bench.index import measure_index
 from tests.bench.plot import plot
 from tests.bench.proof import SEARCH_COSTS, measure_proof
 from tests.bench.report import table
@@ -65,6 +66,11 @@ async def _changes(given: Given, kafka: str, server: Server) -> Any:
     return [asdict(each) for each in await measure_changes(kafka, server, count, _settings(given))]
 
 
+async def _index(given: Given, kafka: str, server: Server) -> Any:
+    counts = [int(each) for each in given.markers.split(",")]
+    return [asdict(each) for each in await measure_index(kafka, server, counts, _settings(given))]
+
+
 async def _flat(given: Given, kafka: str, server: Server) -> Any:
     levels = await measure_flatness(kafka, server, given.documents, given.rounds, print)
     return [asdict(each) for each in levels]
@@ -82,6 +88,7 @@ _MEASURES: Mapping[str, tuple[Measure, str]] = {
     "cost-model": (_cost_model, "at the cost of a real AnythingLLM, beside fixed concurrencies"),
     "changes": (_changes, "at that cost: a chunk of ten is changed, then all documents erased"),
     "flat": (_flat, "a chunk's cost by markers, partitions and instances"),
+    "index": (_index, "reading a workspace that holds many markers, and keeping them"),
     "proof": (_proof, "what proof by a search costs"),
 }
 
@@ -106,6 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=int, default=3, help="turns each: %(default)s")
     parser.add_argument("--slots", type=int, default=50, help="requests in flight: %(default)s")
     parser.add_argument("--packs", default="10", help="cost-model: packings: %(default)s")
+    parser.add_argument("--markers", default="20000,100000", help="index: %(default)s")
     parser.add_argument("--cold", action="store_true", help="measure from the first upload on")
     parser.add_argument(
         "--setting", action="append", default=[], metavar="NAME=VALUE", help="of the service"

@@ -16,7 +16,7 @@ from tests.bench import topics
 from tests.bench.catalog import REPOSITORY, Contestant, environment
 from tests.bench.contestants.work import CHUNKS_A_DOCUMENT, Task
 from tests.bench.topics import Results
-from tests.bench.usage import cpu_seconds, peak_memory_mb
+from tests.bench.usage import cpu_seconds, memory_mb, peak_memory_mb
 
 WORKSPACE = "bench"
 _PATIENCE = 900.0  # seconds for one condition
@@ -63,6 +63,10 @@ class Running:
     def peak_memory_mb(self) -> float:
         """What the largest of them had resident at most, its children included."""
         return max(peak_memory_mb(each.pid) for each in self.processes)
+
+    def memory_mb(self) -> float:
+        """What the largest of them has resident, its children included."""
+        return max(memory_mb(each.pid) for each in self.processes)
 
     def pin(self, core: int) -> None:
         """Have all of their threads run on one core."""

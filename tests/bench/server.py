@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -80,6 +80,7 @@ class Stats:
         last_upload: when it was answered.
         last_proof: when it was answered.
         last_removal: when it was answered.
+        first_listing: when it was answered.
     """
 
     uploads: int
@@ -94,6 +95,7 @@ class Stats:
     last_upload: float
     last_proof: float
     last_removal: float
+    first_listing: float
 
 
 class Server:
@@ -120,6 +122,12 @@ class Server:
         async with self._session.post(self.endpoint + "/_bench/reset", data=data) as answer:
             answer.raise_for_status()
 
+    async def fill(self, workspace: str, metadata: Sequence[Mapping[str, Any]]) -> None:
+        """Have a workspace hold documents with these metadata, of a short text each."""
+        data = orjson.dumps({"workspace": workspace, "metadata": metadata})
+        async with self._session.post(self.endpoint + "/_bench/fill", data=data) as answer:
+            answer.raise_for_status()
+
     async def stats(self) -> Stats:
         """What it counted."""
         async with self._session.get(self.endpoint + "/_bench/stats") as answer:
@@ -133,7 +141,7 @@ async def running_server() -> AsyncIterator[Server]:
     Raises:
         RuntimeError: it did not start.
     """
-    options = ("-Xmx2g", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData")
+    options = ("-Xmx6g", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData")
     process = await asyncio.create_subprocess_exec(
         *("java", *options, str(_SOURCE)),
         stdin=asyncio.subprocess.PIPE,

@@ -20,17 +20,22 @@ def cpu_seconds(pid: int) -> float:
     return ticks / _TICK
 
 
+def memory_mb(pid: int) -> float:
+    """The sum of what each process that lives has resident."""
+    return sum(_kibibytes(each, "VmRSS") for each in _tree(pid)) / 1024
+
+
 def peak_memory_mb(pid: int) -> float:
     """The sum of what each process that lives had resident at most."""
-    return sum(map(_peak, _tree(pid))) / 1024
+    return sum(_kibibytes(each, "VmHWM") for each in _tree(pid)) / 1024
 
 
-def _peak(pid: int) -> int:
+def _kibibytes(pid: int, name: str) -> int:
     try:
         lines = (_PROC / str(pid) / "status").read_text().splitlines()
     except OSError:
         return 0
-    return next((int(line.split()[1]) for line in lines if line.startswith("VmHWM")), 0)
+    return next((int(line.split()[1]) for line in lines if line.startswith(name)), 0)
 
 
 def _tree(pid: int) -> Iterator[int]:
