@@ -243,7 +243,7 @@ class RawTextUpload:
         self._location = location
         errand = self._ways.errand(self._ways.timeout, self._trace_id)
         database = await self._ways.database(errand)
-        looks, is_first = self._ways.looks, self._sought is None
+        looks = self._ways.looks
         if self._made_at is None:
             self._made_at = self._ways.clock()
             if database.cached_proves:
@@ -251,16 +251,18 @@ class RawTextUpload:
         if database.cached_proves:
             await self._prove_sense(location, self._made_at)
             return True
-        if self._sought is None:
-            self._sought = looks.seek(self._slug, self._unit.marker)
+        sought = self._sought
+        is_first = sought is None or sought.location != location
+        if sought is None or sought.location != location:
+            sought = self._sought = looks.seek(self._slug, self._unit.marker, location)
             self._embedded_at = self._ways.clock()  # an upload may take minutes
-        if is_first and not looks.is_due(self._sought):
+        if is_first and not looks.is_due(sought):
             return False
         if not is_first:
             await self._prove_sense(location, self._made_at)
         left = self._left(database)
-        what = Looked(location, self._unit.text, self._sent_at, self._trace_id, self._check)
-        if await looks.is_found(self._sought, what, database, is_late=left <= 0):
+        what = Looked(self._unit.text, self._sent_at, self._trace_id, self._check)
+        if await looks.is_found(sought, what, database, is_late=left <= 0):
             if self._was_missed:
                 self._ways.database.visibility.note(self._ways.clock() - self._embedded_at)
             return not is_first  # then as above
@@ -269,7 +271,7 @@ class RawTextUpload:
             await self._prove_sense(location, self._made_at)
         if left <= 0:
             await self._mend(location, database)
-        if is_first and not looks.is_crowded(self._sought):
+        if is_first and not looks.is_crowded(sought):
             return False
         raise self._not_seen(min(left, LOOK_SECONDS))
 

@@ -877,4 +877,32 @@ KNOWN: dict[str, Schedule] = {
         faults=(Hit("upload", "status", skip=5, status=413),),
         life=(Life("vectors-refused", On("sentinel", nth=2), seconds=0.5),),
     ),
+    "a copy that came late is found beside a row of a dead process without vectors": Schedule(
+        1473625045,
+        Setup(in_flight=1, vector_db="pgvector"),
+        history=(
+            Doc("b", ("two", "one"), slug="other", name="s0"),
+            Doc("b", ("one",), day=1, slug="other", name="s1"),
+        ),
+        faults=(Hit("upload", "status", skip=3, times=None, apply=True, late=50.0),),
+        life=(
+            Life("crash", At(40.0), seconds=0.5),
+            Life("vectors-refused", On("search"), seconds=300.0, slug="other"),
+        ),
+    ),
+    "an equal text of another chunk is found beside a row without vectors": Schedule(
+        3833038483,
+        Setup(prepared=("other",), restless=300, vector_db="pgvector"),
+        history=(Doc("a", ("three", "three"), slug="other", name="s0"),),
+        faults=(
+            Hit("upload", "delay", contains="three", skip=2, seconds=50.0),
+            Hit("upload", "delay", seconds=300.0),
+            Hit("removal", "delay", seconds=50.0),
+            Hit("search", "status", skip=5, status=400),
+        ),
+        life=(
+            Life("dimension", On("upload"), who="B", seconds=0.5),
+            Life("vectors-refused", On("sentinel", nth=4), seconds=0.5, slug="other"),
+        ),
+    ),
 }
