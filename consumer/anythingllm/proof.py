@@ -11,9 +11,9 @@
    are there now: another process that creates the table may have overwritten them (`readiness`),
    and some vector databases refuse vectors without AnythingLLM saying so (`vector_databases`).
 
-A unit is stored by 1, or by 2 where an upload got no complete answer, and on databases whose
-refusals are not told by 3 as well (`unit_upload`). A workspace is ready when a sentinel is proven
-by 1 and, twice, by 3 (`readiness`).
+A unit is stored by 1, or by 2 where an upload got no complete answer, or no look at its file any;
+on databases whose refusals are not told by 3 as well (`unit_upload`). A workspace is ready when a
+sentinel is proven by 1 and, twice, by 3 (`readiness`).
 """
 
 from __future__ import annotations

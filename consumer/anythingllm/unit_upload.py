@@ -187,24 +187,42 @@ class RawTextUpload:
         """Files that a request of its attempts may still take out (rule 5)."""
         return self._going
 
-    async def abandon(self) -> None:
+    async def abandon(self) -> StoredUnit | None:
         """Remove the file that was stored and is not embedded: only this upload knows of it.
 
-        Where a removal that failed is not told, one that says that it is embedded stays listed,
-        unless a search shows that the database is there and its vectors are not: while the database
-        is away its row would go and its vectors would be found for ever. The next upload of its
-        document looks for it.
+        It stays where it is stored after all, and only its file could not be looked at. Where a
+        removal that failed is not told, one that says that it is embedded stays listed, unless a
+        search shows that the database is there and its vectors are not: while the database is away
+        its row would go and its vectors would be found for ever. The next upload of its document
+        looks for it.
+
+        Returns:
+            What is stored after all.
         """
         if (location := self._location) is None:
-            return
+            return None
         try:
+            if await self._is_proven_by_listing(location):
+                return StoredUnit(location, self._unit.marker)
             if await self._may_have_vectors(location):
                 log.info("chunk.left_listed", workspace=self._slug, location=location)
-                return
+                return None
             # Unchecked: its check says that it is given up, which is why the file goes.
             await self._remove(location, always)
         except AnythingLLMError as error:
             log.warning("chunk.file_left", location=location, error=error.message)
+        return None
+
+    async def _is_proven_by_listing(self, location: Location) -> bool:
+        database = await self._ways.database(self._ways.errand(self._ways.timeout, self._trace_id))
+        if not database.cached_proves:
+            return False
+        found = await self._ways.proof.by_listing(self._slug, {self._marker}, self._trace_id)
+        if found.get(self._marker) != location:
+            return False
+        embedder, now = self._ways.embedder, self._ways.clock()
+        await embedder.well_after(now, self._trace_id, self._may_ask)
+        return not embedder.is_suspect(self._sent_at, now)
 
     async def _may_have_vectors(self, location: Location) -> bool:
         database = await self._ways.database(self._ways.errand(self._ways.timeout, self._trace_id))

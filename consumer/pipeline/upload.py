@@ -319,9 +319,12 @@ class Uploader:
         self, pending: PendingUnit, work: UploadState, failed: Sequence[FailedChunk]
     ) -> None:
         work.right.check()
-        await pending.upload.abandon()
+        stored = await pending.upload.abandon()
         self._index.removed(pending.upload.removed)
-        work.failed.extend(failed)
+        if stored is None:
+            work.failed.extend(failed)
+        else:
+            self._note_stored(pending, work, stored)
 
     async def _attempt(self, pending: PendingUnit, work: UploadState) -> Failure | None:
         try:
@@ -370,8 +373,10 @@ class Uploader:
 
         stored = await self._slots.send(work.slug, attempt, work.right, proves=pending.is_uploaded)
         pending.is_uploaded = stored is None
-        if stored is None:
-            return
+        if stored is not None:
+            self._note_stored(pending, work, stored)
+
+    def _note_stored(self, pending: PendingUnit, work: UploadState, stored: StoredUnit) -> None:
         self._giving_up.stored(pending)
         self._index.stored(work.slug, stored)
         work.uploaded.extend(chunk.id for chunk in pending.unit.chunks)

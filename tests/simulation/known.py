@@ -905,4 +905,12 @@ KNOWN: dict[str, Schedule] = {
             Life("vectors-refused", On("sentinel", nth=4), seconds=0.5, slug="other"),
         ),
     ),
+    "nobody can look at a chunk's file, and its text is refused by then": Schedule(
+        264435141,
+        history=(Doc("a", ("six", "four"), name="e0"),),
+        faults=(
+            Hit("check", "delay", skip=1, times=6, seconds=500.0),
+            Hit("upload", "reset-after", contains="four", skip=1, times=None),
+        ),
+    ),
 }
