@@ -913,4 +913,20 @@ KNOWN: dict[str, Schedule] = {
             Hit("upload", "reset-after", contains="four", skip=1, times=None),
         ),
     ),
+    "a text that stands in a document twice, of which one copy was stored again": Schedule(
+        917334537,
+        Setup(partitions=2, prepared=("docs",), in_flight=2, vector_db="milvus"),
+        history=(
+            Doc("b", ("one", "two"), slug="other", name="s0"),
+            Doc("b", ("three",), day=1, slug="other", when=At(40.0), name="s1"),
+            Doc("b", ("four",), day=1, slug="other", name="e0"),
+            Doc("a", ("three", "five", "one", "five"), name="e1"),
+            Doc("a", ("three", "five", "one", "five"), name="e2"),
+        ),
+        faults=(
+            Hit("removal", "status", times=None),
+            Hit("upload", "delay", times=6, seconds=2.0),
+        ),
+        life=(Life("crash", On("assigned", nth=4), who="B", seconds=0.5, slug="other"),),
+    ),
 }
