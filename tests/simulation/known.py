@@ -929,4 +929,11 @@ KNOWN: dict[str, Schedule] = {
         ),
         life=(Life("crash", On("assigned", nth=4), who="B", seconds=0.5, slug="other"),),
     ),
+    "vectors begin to be kept while a test of removals takes minutes": Schedule(
+        3773705265,
+        Setup(prepared=("docs",), vector_db="pgvector"),
+        history=(Doc("b", ("four",), name="s0"), Doc("b", ("three",), day=1, name="s1")),
+        faults=(Hit("removal", "delay", times=None, seconds=50.0),),
+        life=(Life("vectors-kept", On("sentinel", nth=4), who="B", seconds=300.0, slug="other"),),
+    ),
 }
