@@ -10,8 +10,8 @@ What was stored later than the chunk and was found is as good as a control, and 
 Some databases refuse removals in the same way: row and file go, the vectors stay, are found for
 ever, and no call reaches them any more. So before anything is removed there, at most once a minute,
 a test document has to be gone once it was removed. While it is not, nothing else is removed. Each
-such test leaves vectors of its own, so they become rare. What happens in the minute after a test is
-not seen.
+such test leaves vectors of its own, so they become rare. What happens in the minute after a test,
+or while one takes long, is not seen.
 """
 
 from __future__ import annotations

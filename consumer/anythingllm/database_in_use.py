@@ -10,6 +10,7 @@ import structlog
 
 from consumer.anythingllm.api import Api
 from consumer.anythingllm.errors import AnythingLLMError
+from consumer.anythingllm.hit_ids import HitIds
 from consumer.anythingllm.transport import Errand
 from consumer.anythingllm.vector_databases import DATABASES, UNKNOWN, VectorDatabase
 from consumer.anythingllm.visibility import Visibility
@@ -40,6 +41,8 @@ class DatabaseInUse:
         self._is_told = False
         self.visibility = Visibility(clock)
         """How late its searches show what is stored, by what was seen."""
+        self.hit_ids = HitIds()
+        """Which files its hits are of."""
 
     @property
     def known(self) -> VectorDatabase:

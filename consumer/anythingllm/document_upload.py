@@ -159,8 +159,8 @@ class DocumentUploads:
             except AnythingLLMError as error:
                 attempt += 1
                 if _is_final(error) or attempt >= self._retry.attempts:
-                    await upload.abandon()
-                    return _failed(chunk, error, attempt)
+                    is_stored = await upload.abandon() is not None
+                    return None if is_stored else _failed(chunk, error, attempt)
                 await self._sleep(self._wait(error, attempt))
 
     def _wait(self, error: AnythingLLMError, attempt: int) -> float:

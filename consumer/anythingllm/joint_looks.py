@@ -3,7 +3,8 @@
 A search for one chunk's text shows its neighbours as well, and the chunks of a document are near
 each other: they have a title and a subject in common. So a chunk that was uploaded is not looked
 for at once but when some more of its document are there, and whatever marker a search shows is
-proven. Not being shown proves nothing about the others: each of them is looked for by its own text.
+proven, unless the hit is of another copy (`hit_ids`). Not being shown proves nothing about the
+others: each of them is looked for by its own text.
 
 The database may refuse all of them, so not many are uploaded before the first look, and never more
 than `MOST_UNSEEN` without one.
@@ -29,6 +30,7 @@ from consumer.anythingllm.errors import (
     AnythingLLMTimeoutError,
     is_about_the_query,
 )
+from consumer.anythingllm.hit_ids import HitIds
 from consumer.anythingllm.models import VectorHit
 from consumer.anythingllm.proof import Sight, StorageProof
 from consumer.anythingllm.transport import Check
@@ -59,12 +61,14 @@ class Sought:
     Args:
         slug: the workspace.
         marker: of the unit.
+        location: its file's, as it was uploaded last.
         siblings: all of its document that are sought.
     """
 
-    def __init__(self, slug: Slug, marker: Marker, siblings: _Siblings) -> None:
+    def __init__(self, slug: Slug, marker: Marker, location: Location, siblings: _Siblings) -> None:
         self.slug = slug
         self.marker = marker.encode()
+        self.location = location
         self.is_seen = False
         self.siblings = siblings
 
@@ -74,14 +78,12 @@ class Looked:
     """What is looked for: a unit as it was uploaded last.
 
     Args:
-        location: its file's.
         text: of the unit, not blank.
         sent_at: monotonic seconds.
         trace_id: of the event.
         check: called before a test document is sent; what it raises gets out.
     """
 
-    location: Location
     text: str
     sent_at: float
     trace_id: TraceId | None
@@ -105,6 +107,7 @@ class JointLooks:
         proof: searches.
         control: says whether the vector database keeps anything; hears what was found.
         vouching: hears what was found.
+        hit_ids: tell which copy was found.
         clock: monotonic seconds.
     """
 
@@ -113,23 +116,25 @@ class JointLooks:
         proof: StorageProof,
         control: DatabaseControl,
         vouching: Vouching,
+        hit_ids: HitIds,
         *,
         clock: Callable[[], float],
     ) -> None:
         self._proof = proof
         self._control = control
         self._vouching = vouching
+        self._hit_ids = hit_ids
         self._clock = clock
         # A document that nobody works on any more takes no memory.
         self._documents: WeakValueDictionary[Any, _Siblings] = WeakValueDictionary()
 
-    def seek(self, slug: Slug, marker: Marker) -> Sought:
+    def seek(self, slug: Slug, marker: Marker, location: Location) -> Sought:
         """Note that a unit was uploaded and is to be found."""
         document = slug, marker.document_id, marker.version
         siblings = self._documents.get(document)
         if siblings is None:
             siblings = self._documents[document] = _Siblings(self._clock)
-        sought = Sought(slug, marker, siblings)
+        sought = Sought(slug, marker, location, siblings)
         siblings.unseen[sought.marker] = sought
         siblings.since_look += 1
         return sought
@@ -168,11 +173,11 @@ class JointLooks:
                 # That it was not found says nothing, so others have to be found meanwhile.
                 await self._control.passes(sought.slug, what.sent_at, what.trace_id, what.check)
                 _seen(sought)
-                self._vouching.note(what.location)
-                log.warning("chunk.not_provable", workspace=sought.slug, location=what.location)
+                self._vouching.note(sought.location)
+                log.warning("chunk.not_provable", workspace=sought.slug, location=sought.location)
                 return True
         self._control.found(what.sent_at)
-        self._vouching.note(what.location)
+        self._vouching.note(sought.location)
         return True
 
     async def _sight(
@@ -183,10 +188,10 @@ class JointLooks:
 
         def saw(hit: VectorHit) -> None:
             # Some databases give back another text than they got.
-            if hit.doc_source == sought.marker:
-                _seen(sought)
-            elif (sibling := siblings.unseen.get(hit.doc_source)) is not None:
-                _seen(sibling)
+            is_it = hit.doc_source == sought.marker
+            found = sought if is_it else siblings.unseen.get(hit.doc_source)
+            if found is not None and self._hit_ids.may_be_of(hit, found.location, database):
+                _seen(found)
 
         try:
             sight = await self._proof.near(
@@ -209,8 +214,8 @@ class JointLooks:
             if siblings.blocked.failed(sought.marker, error):
                 return Sight.HIDDEN
             raise AnythingLLMPendingError(
-                f"what was stored at {what.location} can't be searched for, while other texts can:"
-                f" {error.message}; it is searched for again",
+                f"what was stored at {sought.location} can't be searched for, while other texts"
+                f" can: {error.message}; it is searched for again",
                 retry_after=AGAIN_SECONDS,
             ) from error
         siblings.blocked.passed(sought.marker)

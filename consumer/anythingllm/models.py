@@ -135,6 +135,7 @@ class VectorHit:
         doc_source: ``docSource`` verbatim.
         title: the human title where known.
         score: as the server tells it; None where it is no number.
+        id: as told; "" where there is none (`consumer.anythingllm.hit_ids`).
     """
 
     text: str
@@ -142,6 +143,7 @@ class VectorHit:
     doc_source: str
     title: str
     score: float | None = None
+    id: str = ""
 
     @property
     def tells_nothing(self) -> bool:

@@ -175,7 +175,9 @@ class Parts:
                 clock=self._clock,
                 sleep=self._sleep,
             ),
-            looks=JointLooks(self._proof, self._control, vouching, clock=self._clock),
+            looks=JointLooks(
+                self._proof, self._control, vouching, self.database.hit_ids, clock=self._clock
+            ),
             lookup=MarkerLookup(self._proof.by_listing, self._clock),
             file_lookup=MarkerLookup(
                 FileStore(self.api, errand=self.errand, timeout=self._config.timeout).by_files,

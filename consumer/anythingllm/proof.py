@@ -11,9 +11,9 @@
    are there now: another process that creates the table may have overwritten them (`readiness`),
    and some vector databases refuse vectors without AnythingLLM saying so (`vector_databases`).
 
-A unit is stored by 1, or by 2 where an upload got no complete answer, and on databases whose
-refusals are not told by 3 as well (`unit_upload`). A workspace is ready when a sentinel is proven
-by 1 and, twice, by 3 (`readiness`).
+A unit is stored by 1, or by 2 where an upload got no complete answer, or no look at its file any;
+on databases whose refusals are not told by 3 as well (`unit_upload`). A workspace is ready when a
+sentinel is proven by 1 and, twice, by 3 (`readiness`).
 """
 
 from __future__ import annotations
@@ -90,8 +90,8 @@ class StorageProof:
 
     async def by_search(
         self, slug: Slug, *, text: str, trace_id: TraceId | None, nearest: int
-    ) -> frozenset[str]:
-        """The sources that a search for a text finds.
+    ) -> tuple[VectorHit, ...]:
+        """What a search for a text finds.
 
         Args:
             slug: the workspace.
@@ -102,10 +102,10 @@ class StorageProof:
         while True:
             errand = self._errand(self._timeout, trace_id)
             found = await self._limit.nearest(self._api, errand, slug, text, nearest)
-            near = [vector for vector in found.hits if not vector.tells_nothing]
+            near = tuple(vector for vector in found.hits if not vector.tells_nothing)
             is_last = found.is_all or found.asked < nearest or nearest >= _MOST_HITS
             if near or is_last:
-                return frozenset(vector.doc_source for vector in near)
+                return near
             nearest = min(nearest * _GROWTH, _MOST_HITS)
 
     async def near(

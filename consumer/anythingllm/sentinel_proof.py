@@ -298,10 +298,14 @@ class SentinelProof:
         found: frozenset[str] = frozenset()
         try:
             for each in sentinels:
-                if each.source not in found:
-                    found |= await self._proof.by_search(
-                        slug, text=sentinel_text(each.id), trace_id=trace_id, nearest=_TOP
-                    )
+                if each.source in found:
+                    continue
+                hits = await self._proof.by_search(
+                    slug, text=sentinel_text(each.id), trace_id=trace_id, nearest=_TOP
+                )
+                found |= {hit.doc_source for hit in hits}
+                if each.location is not None:
+                    self._database.hit_ids.note_only(hits, each.source, each.location)
         except AnythingLLMError as error:
             error.of_a_look = True
             if isinstance(error, AnythingLLMServerError):

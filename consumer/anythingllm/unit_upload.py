@@ -202,24 +202,42 @@ class RawTextUpload:
         """Files that a request of its attempts may still take out (rule 5)."""
         return self._going
 
-    async def abandon(self) -> None:
+    async def abandon(self) -> StoredUnit | None:
         """Remove the file that was stored and is not embedded: only this upload knows of it.
 
-        Where a removal that failed is not told, one that says that it is embedded stays listed,
-        unless a search shows that the database is there and its vectors are not: while the database
-        is away its row would go and its vectors would be found for ever. The next upload of its
-        document looks for it.
+        It stays where it is stored after all, and only its file could not be looked at. Where a
+        removal that failed is not told, one that says that it is embedded stays listed, unless a
+        search shows that the database is there and its vectors are not: while the database is away
+        its row would go and its vectors would be found for ever. The next upload of its document
+        looks for it.
+
+        Returns:
+            What is stored after all.
         """
         if (location := self._location) is None:
-            return
+            return None
         try:
+            if await self._is_proven_by_listing(location):
+                return StoredUnit(location, self._unit.marker)
             if await self._may_have_vectors(location):
                 log.info("chunk.left_listed", workspace=self._slug, location=location)
-                return
+                return None
             # Unchecked: its check says that it is given up, which is why the file goes.
             await self._remove(location, always)
         except AnythingLLMError as error:
             log.warning("chunk.file_left", location=location, error=error.message)
+        return None
+
+    async def _is_proven_by_listing(self, location: Location) -> bool:
+        database = await self._ways.database(self._ways.errand(self._ways.timeout, self._trace_id))
+        if not database.cached_proves:
+            return False
+        found = await self._ways.proof.by_listing(self._slug, {self._marker}, self._trace_id)
+        if found.get(self._marker) != location:
+            return False
+        embedder, now = self._ways.embedder, self._ways.clock()
+        await embedder.well_after(now, self._trace_id, self._may_ask)
+        return not embedder.is_suspect(self._sent_at, now)
 
     async def _may_have_vectors(self, location: Location) -> bool:
         database = await self._ways.database(self._ways.errand(self._ways.timeout, self._trace_id))
@@ -258,7 +276,7 @@ class RawTextUpload:
         self._location = location
         errand = self._ways.errand(self._ways.timeout, self._trace_id)
         database = await self._ways.database(errand)
-        looks, is_first = self._ways.looks, self._sought is None
+        looks = self._ways.looks
         if self._made_at is None:
             self._made_at = self._ways.clock()
             if database.cached_proves:
@@ -266,16 +284,18 @@ class RawTextUpload:
         if database.cached_proves:
             await self._prove_sense(location, self._made_at)
             return True
-        if self._sought is None:
-            self._sought = looks.seek(self._slug, self._unit.marker)
+        sought = self._sought
+        is_first = sought is None or sought.location != location
+        if sought is None or sought.location != location:
+            sought = self._sought = looks.seek(self._slug, self._unit.marker, location)
             self._embedded_at = self._ways.clock()  # an upload may take minutes
-        if is_first and not looks.is_due(self._sought):
+        if is_first and not looks.is_due(sought):
             return False
         if not is_first:
             await self._prove_sense(location, self._made_at)
         left = self._left(database)
-        what = Looked(location, self._unit.text, self._sent_at, self._trace_id, self._check)
-        if await looks.is_found(self._sought, what, database, is_late=left <= 0):
+        what = Looked(self._unit.text, self._sent_at, self._trace_id, self._check)
+        if await looks.is_found(sought, what, database, is_late=left <= 0):
             if self._was_missed:
                 self._ways.database.visibility.note(self._ways.clock() - self._embedded_at)
             return not is_first  # then as above
@@ -284,7 +304,7 @@ class RawTextUpload:
             await self._prove_sense(location, self._made_at)
         if left <= 0:
             await self._mend(location, database)
-        if is_first and not looks.is_crowded(self._sought):
+        if is_first and not looks.is_crowded(sought):
             return False
         raise self._not_seen(min(left, LOOK_SECONDS))
 

@@ -89,6 +89,7 @@ class VectorDatabase:
         tells_removals: whether a removal that failed is answered with an error. Elsewhere row and
             file go, the vectors stay, and nothing can reach them any more.
         has_creation_race: whether concurrent first uploads overwrite each other's vectors.
+        names_files: whether the id of a hit is the one in its file's name, or there is none.
         is_empty_when_down: whether a search is answered with an empty list while it is down.
         finds_in_fresh: whether a workspace can be searched in which nothing was ever stored; else
             that is answered with 500.
@@ -109,6 +110,7 @@ class VectorDatabase:
     takes_halves: bool = False
     tells_removals: bool = True
     has_creation_race: bool = False
+    names_files: bool = False
     is_empty_when_down: bool = False
     finds_in_fresh: bool = True
     distance_of: Callable[[float], float | None] = _from_cosine
@@ -142,12 +144,13 @@ UNKNOWN = VectorDatabase(
 )
 """One that is not in the table, or that a proxy hides: the least that can be relied upon."""
 
-# Run as Milvus Lite 3.2.2 only, which keeps an insert's refusal to itself.
+# Run as Milvus Lite 3.2.2 only, which keeps an insert's refusal to itself. Ids are read.
 _MILVUS = VectorDatabase(
     "milvus",
     was_run=True,
     cached_proves=False,
     tells_removals=False,
+    names_files=True,
     finds_in_fresh=False,
     collection_of=_underscored,
     most_hits=1_000,
@@ -166,13 +169,14 @@ _ENTRIES = (
         was_run=True,
         cached_proves=False,
         tells_removals=False,
+        names_files=True,
         is_empty_when_down=True,
         hides_far=True,
         has_one_dimension=True,
         new_dimension=_DROP,
     ),
     # Run: server 1.5.9.
-    VectorDatabase("chroma", was_run=True, hides_far=True, collection_of=_chroma),
+    VectorDatabase("chroma", was_run=True, names_files=True, hides_far=True, collection_of=_chroma),
     # Read. Quotas may refuse more hits.
     VectorDatabase(
         "chromacloud",

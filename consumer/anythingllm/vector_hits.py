@@ -63,6 +63,7 @@ def _hit(result: object) -> VectorHit:
         score=number_of(fields.get("score")),
         doc_source=first_text(metadata.get("docSource")),
         title=first_text(metadata.get("description"), metadata.get("title")),
+        id=first_text(fields.get("id")),
     )
 
 

@@ -5,15 +5,16 @@ made it would have found out, but may have died before: then its row looks like 
 chunk. So a row counts as stored when a search has found it, once in the life of a process.
 
 One search proves as many chunks of a document as it happens to find: with a common title and a
-common subject they are near each other.
+common subject they are near each other. Copies of a chunk are told apart by `hit_ids`.
 """
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict, deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections import Counter, OrderedDict, defaultdict, deque
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import structlog
 
@@ -22,6 +23,7 @@ from consumer.anythingllm.database_control import DatabaseControl
 from consumer.anythingllm.database_in_use import DatabaseInUse
 from consumer.anythingllm.embedder_in_use import EmbedderInUse
 from consumer.anythingllm.errors import AnythingLLMError
+from consumer.anythingllm.hit_ids import HitIds
 from consumer.anythingllm.models import VectorHit
 from consumer.anythingllm.proof import Sight, StorageProof
 from consumer.anythingllm.removal_looks import title_words
@@ -29,8 +31,9 @@ from consumer.anythingllm.transport import Check, NewErrand
 from consumer.anythingllm.vector_databases import VectorDatabase
 from consumer.model.blank import is_blank
 from consumer.model.difference import ComparableUnit
-from consumer.model.marker import decode_marker
+from consumer.model.marker import StoredUnit, decode_marker
 from consumer.model.names import Location, Slug, TraceId
+from consumer.model.version import DocumentVersion
 
 log = structlog.get_logger(__name__)
 
@@ -39,16 +42,24 @@ _HITS_EACH = 3  # asked for at first for each row that is looked for
 _MOST_AT_ONCE = 300  # hits of a first search
 _LOOK_SECONDS = 2.0  # between two searches for what may not be visible yet
 
-_Key = tuple[object, tuple[str, ...]]
+_NOWHERE = Location("")
+
+
+class _Key(NamedTuple):
+    """What rows and hits have in common that are of the same chunk."""
+
+    version: DocumentVersion
+    digests: tuple[str, ...]
+    chunk_ids: str
 
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """Where rows are looked for, by what, and for whom; how many are listed of each kind."""
+    """Where rows are looked for, by what, and for whom; what is listed of each kind."""
 
     slug: Slug
     texts: Mapping[str, str]
-    listed: Mapping[_Key, int]
+    listed: Mapping[_Key, Set[Location]]
     database: VectorDatabase
     trace_id: TraceId | None
     check: Check
@@ -126,7 +137,7 @@ class Vouching:
             return every
         by_digest = texts()
         unknown = [row for row in unknown if by_digest.keys() >= set(row.digests)]
-        asked = _Asked(slug, by_digest, Counter(map(_key, rows)), database, trace_id, check)
+        asked = _Asked(slug, by_digest, _by_key(rows), database, trace_id, check)
         return every - await self._missing(unknown, asked)
 
     async def look(
@@ -147,16 +158,16 @@ class Vouching:
         title = next((words for row in rows if (words := title_words(row.location))), "")
         if database.cached_proves or is_blank(title):
             return
-        wanted, shown = _by_key(rows), _Shown(Counter(map(_key, rows)))
+        wanted = _by_key(rows)
+        shown = _Shown(_by_key(rows), self._database.hit_ids, database)
 
         def is_done() -> bool:
             shown.again()
             return not wanted
 
         def saw(hit: VectorHit) -> None:
-            if (key := shown.whole(hit)) is not None:
-                for location in wanted.pop(key, ()):
-                    self.note(location)
+            for location in shown.take(hit, wanted):
+                self.note(location)
 
         check()
         await self._proof.near(
@@ -208,12 +219,11 @@ class Vouching:
         is_exact: bool,
     ) -> None:
         """Take out of `wanted` what searches for some find, and what they can't say anything of."""
-        shown = _Shown(asked.listed)
+        shown = _Shown(asked.listed, self._database.hit_ids, asked.database)
 
         def saw(hit: VectorHit) -> None:
-            if (key := shown.whole(hit)) is not None:
-                for location in wanted.pop(key, ()):
-                    self.note(location)
+            for location in shown.take(hit, wanted):
+                self.note(location)
 
         def is_gone(key: _Key) -> bool:
             shown.again()
@@ -224,7 +234,7 @@ class Vouching:
         while left:
             key = left.popleft()
             shown.again()
-            text = "\n\n".join(asked.texts[digest] for digest in key[1])
+            text = "\n\n".join(asked.texts[digest] for digest in key.digests)
             if key not in wanted or is_blank(text):
                 continue
             asked.check()
@@ -256,31 +266,56 @@ class Vouching:
 
 
 class _Shown:
-    """Which units a search shows whole.
+    """Which units a search shows.
 
-    A text that is listed twice is there twice, or nobody knows which of the rows has it: what was
-    found for one of them before is found once more. Chunks of one document may be equal: they are
-    two rows with two markers.
+    Where a hit does not name its file, a text that is listed twice has to be there twice, or nobody
+    knows which of the rows has it: what was found for one of them before is found once more.
 
     Args:
-        listed: how many rows there are of each kind.
+        listed: where rows of each kind are.
+        ids: may name the file of a hit.
+        database: what is searched.
     """
 
-    def __init__(self, listed: Mapping[_Key, int]) -> None:
+    def __init__(
+        self,
+        listed: Mapping[_Key, Set[Location]],
+        ids: HitIds,
+        database: VectorDatabase,
+    ) -> None:
         self._listed = listed
-        self._times: Counter[tuple[_Key, str]] = Counter()
+        self._ids = ids
+        self._database = database
+        self._named: defaultdict[_Key, set[Location]] = defaultdict(set)
+        self._nameless: Counter[tuple[_Key, str]] = Counter()
+        self._most_nameless: Counter[_Key] = Counter()  # of one text
 
-    def whole(self, hit: VectorHit) -> _Key | None:
-        """The kind of a hit, once it was shown as often as it is listed."""
-        if (marker := decode_marker(hit.doc_source)) is None:
-            return None
-        key = marker.version, tuple(mark.digest for mark in marker.chunks)
-        self._times[key, hit.text] += 1
-        return key if self._times[key, hit.text] >= self._listed.get(key, 0) else None
+    def take(self, hit: VectorHit, wanted: dict[_Key, set[Location]]) -> set[Location]:
+        """Take out of `wanted` what is shown by now; that."""
+        marker = decode_marker(hit.doc_source)
+        key = _key(StoredUnit(_NOWHERE, marker)) if marker else None
+        if key is None or key not in wanted:
+            return set()
+        found = wanted[key] & self._by(hit, key)
+        wanted[key] -= found
+        if not wanted[key]:
+            del wanted[key]
+        return found
+
+    def _by(self, hit: VectorHit, key: _Key) -> Set[Location]:
+        rows, named = self._listed[key], self._named[key]
+        if self._ids.tell(hit, self._database):
+            named |= {each for each in rows if self._ids.may_be_of(hit, each, self._database)}
+        else:
+            times = self._nameless[key, hit.text] = self._nameless[key, hit.text] + 1
+            self._most_nameless[key] = max(self._most_nameless[key], times)
+        return rows if self._most_nameless[key] >= len(rows - named) else named
 
     def again(self) -> None:
         """A further search shows the same vectors again."""
-        self._times.clear()
+        self._named.clear()
+        self._nameless.clear()
+        self._most_nameless.clear()
 
 
 def _by_key(rows: Iterable[ComparableUnit]) -> dict[_Key, set[Location]]:
@@ -290,5 +325,5 @@ def _by_key(rows: Iterable[ComparableUnit]) -> dict[_Key, set[Location]]:
     return found
 
 
-def _key(row: ComparableUnit) -> _Key:
-    return row.version, tuple(row.digests)
+def _key(unit: ComparableUnit) -> _Key:
+    return _Key(unit.version, tuple(unit.digests), unit.chunk_ids)

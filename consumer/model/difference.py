@@ -12,9 +12,9 @@
 4. A location is one unit, however often it is listed: AnythingLLM 1.16 lists a document twice that
    was embedded twice, and removing "the second one" removes it.
 5. Of equal texts the chunk that was uploaded counts as stored first. Units with the same ids and
-   texts are doubles, of whichever versions: the newest one counts, the others hold nothing. If one
-   were kept for another chunk with that text, a later removal of doubles would remove a text that
-   is wanted.
+   texts are doubles, of whichever versions: the newest one counts, the others hold nothing, also
+   where that one was chosen before (`beside`). If one were kept for another chunk with that text, a
+   later removal of doubles would remove a text that is wanted.
 6. Units of a newer version are never stale.
 """
 
@@ -89,12 +89,18 @@ class Difference(Generic[UnitT]):
     stale: tuple[UnitT, ...]
 
 
-def cover(wanted: Iterable[str], stored: Iterable[UnitT]) -> Cover[UnitT]:
+def cover(
+    wanted: Iterable[str],
+    stored: Iterable[UnitT],
+    *,
+    beside: Iterable[ComparableUnit] = (),
+) -> Cover[UnitT]:
     """Choose the units that stay (module docstring).
 
     Args:
         wanted: digests, each as often as it is wanted.
         stored: the units of one identity in one workspace.
+        beside: others of it that stay, for something else.
     """
     wanting = Counter(wanted)
     covered: Counter[str] = Counter()
@@ -102,8 +108,10 @@ def cover(wanted: Iterable[str], stored: Iterable[UnitT]) -> Cover[UnitT]:
     left: list[UnitT] = []
     by_location = {unit.location: unit for unit in stored}
     doubles = doubles_in(by_location.values())
+    stays = {_chunks_of(unit) for unit in beside if unit.chunk_ids}
     for location, unit in sorted(by_location.items()):
-        held = Counter(() if location in doubles else unit.digests)
+        is_double = location in doubles or _chunks_of(unit) in stays
+        held = Counter(() if is_double else unit.digests)
         if held and all(wanting[digest] >= count for digest, count in held.items()):
             wanting.subtract(held)
             covered.update(held)
@@ -131,7 +139,7 @@ def doubles_in(
     copies: dict[object, list[ComparableUnit]] = {}
     for unit in sorted(stored, key=lambda unit: unit.location):
         if unit.chunk_ids:
-            copies.setdefault((unit.chunk_ids, tuple(unit.digests)), []).append(unit)
+            copies.setdefault(_chunks_of(unit), []).append(unit)
     return frozenset(
         unit.location
         for each in copies.values()
@@ -159,6 +167,11 @@ def chosen_blindly(
 def content_of(unit: ComparableUnit) -> tuple[object, ...]:
     """What tells a unit from others of its document, wherever it is stored."""
     return unit.version, tuple(unit.digests), unit.chunk_ids
+
+
+def _chunks_of(unit: ComparableUnit) -> tuple[object, ...]:
+    """What doubles have in common."""
+    return unit.chunk_ids, tuple(unit.digests)
 
 
 def _newest(copies: Sequence[ComparableUnit]) -> ComparableUnit:

@@ -15,7 +15,13 @@ from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 
-from consumer.model.difference import ComparableUnit, UnitT, cover, is_stored_if_listed
+from consumer.model.difference import (
+    ComparableUnit,
+    UnitT,
+    cover,
+    doubles_in,
+    is_stored_if_listed,
+)
 from consumer.model.names import Identity, Location, Slug
 from consumer.model.precedence import Occurrence
 from consumer.model.version import DocumentVersion
@@ -68,10 +74,11 @@ class Known:
                 is_unproven = not is_proven(unit.location)
                 is_former = is_unproven and unit.version != self.document
                 groups[is_unproven, is_ended, is_former].append(unit)
-        wanting, left = Counter(self.digests), list[UnitT]()
+        wanting, kept, left = Counter(self.digests), list[UnitT](), list[UnitT]()
         for _, group in sorted(groups.items(), key=lambda one: one[0]):
-            found = cover(wanting.elements(), group)
+            found = cover(wanting.elements(), group, beside=kept)
             wanting -= found.covered
+            kept += found.kept
             left += found.left
         covered = Counter(self.digests) - wanting
         is_whole = not wanting
@@ -90,15 +97,17 @@ class Known:
         is_proven: Callable[[Location], bool],
     ) -> set[Location]:
         """Which units of former versions hold what a partial one has no unit of its own for."""
-        own = [unit.digests for unit in stored if unit.version == self.partial]
-        needed = Counter(self.needed) - Counter(digest for each in own for digest in each)
-        lent: set[Location] = set()
+        own = [unit for unit in stored if unit.version == self.partial]
+        doubles = doubles_in(own, is_proven)
+        own = [unit for unit in own if unit.location not in doubles]
+        needed = Counter(self.needed) - Counter(digest for each in own for digest in each.digests)
+        lent: list[UnitT] = []
         for is_wanted_proven in (True, False):
             group = [unit for unit in left if is_proven(unit.location) is is_wanted_proven]
-            found = cover(needed.elements(), group)
+            found = cover(needed.elements(), group, beside=[*own, *lent])
             needed -= found.covered
-            lent.update(unit.location for unit in found.kept)
-        return lent
+            lent += found.kept
+        return {unit.location for unit in lent}
 
     def _is_older(self, version: DocumentVersion) -> bool:
         return self.document is not None and not version.newer_than(self.document)

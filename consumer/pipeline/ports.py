@@ -59,8 +59,12 @@ class UnitUpload(Protocol):
         """What a removal that an attempt has sent may still take."""
         ...
 
-    async def abandon(self) -> None:
-        """Leave nothing of it behind, as far as that is possible; raises no `Failure`."""
+    async def abandon(self) -> StoredUnit | None:
+        """Leave nothing of it behind, as far as that is possible; raises no `Failure`.
+
+        Returns:
+            The unit where a last look shows that it is stored after all.
+        """
         ...
 
 

@@ -324,9 +324,12 @@ class Uploader:
         self, pending: PendingUnit, work: UploadState, failed: Sequence[FailedChunk]
     ) -> None:
         work.right.check()
-        await pending.upload.abandon()
+        stored = await pending.upload.abandon()
         self._index.removed(pending.upload.removed)
-        work.failed.extend(failed)
+        if stored is None:
+            work.failed.extend(failed)
+        else:
+            self._note_stored(pending, work, stored)
 
     async def _attempt(self, pending: PendingUnit, work: UploadState) -> Failure | None:
         try:

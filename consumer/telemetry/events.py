@@ -61,6 +61,7 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "vector_database.keeps_again": "The vector database keeps what is stored again.",
         "vector_database.vectors_lost": "What is listed is not found; new texts are.",
         "vector_database.late": "Something was found later than it was stored: looks take longer.",
+        "vector_database.hits_name_no_files": "Hits do not say which file they are of; as seen.",
         "vector_database.not_told": "AnythingLLM did not say which vector database it has; later.",
         "vector_database.unknown": "The vector database is not known: nothing of it is believed.",
         "workspace.created": "A missing workspace was created.",

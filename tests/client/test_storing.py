@@ -27,6 +27,7 @@ from consumer.sandbox.simulator import Simulator
 from tests.client.support import (
     DIFFERENT_DATABASES,
     MOMENT,
+    TRUE_ANSWERS,
     client_for,
     document,
     running_server,
@@ -533,3 +534,15 @@ async def test_a_workspace_that_was_made_anew_is_told_also_while_it_is_prepared(
         await client.storage.prepare(DOCS)
 
     assert changed == ["docs"]
+
+
+@pytest.mark.parametrize("name", TRUE_ANSWERS)
+async def test_a_chunk_whose_file_nobody_can_look_at_is_stored_by_its_listing(name: str) -> None:
+    """To remove it, and to say that it failed, would take away what searches find."""
+    async with running_server(vector_db=name) as server, client_for(server) as client:
+        await client.upload_document("docs", document("before", id="first"))
+        server.faults.add("status", path="*/document/raw-a-title-*", method="GET", status=500)
+        result = await client.upload_document("docs", document("one", "two"))
+
+        assert (result.status, len(result.uploaded_chunk_ids)) == ("succeeded", 2)
+        assert texts_of(server, "docs") == ["before", "one", "two"]

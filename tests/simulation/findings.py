@@ -19,12 +19,12 @@ Allowed, because the documents say so (consumer/README.md, schemas/README.md, RE
 - A removal that AnythingLLM forbids (403) leaves what was to go for good; the generator makes none.
 - The test documents that prove a workspace are sent and removed also while a partition goes: they
   are no event's work.
-- A vector database that begins to refuse removals without a word is not found out for a minute
-  (`consumer.anythingllm.database_control`): vectors that were to go in it stay. Where that was an
-  event's work, an event of that document tells it (`consumer.pipeline.erasure`), with a dead
-  letter; where it was a look after left-overs, or whoever has removed it lost the partition before
-  it looked, nobody does. And each test of whether the database
-  removes again leaves a test document's.
+- A vector database that begins to refuse removals without a word is not found out for a minute, nor
+  by a test that had begun before (`consumer.anythingllm.database_control`): vectors that were to go
+  in it stay. Where that was an event's work, an event of that document tells it
+  (`consumer.pipeline.erasure`), with a dead letter; where it was a look after left-overs, or
+  whoever has removed it lost the partition before it looked, nobody does. And each test of whether
+  the database removes again leaves a test document's.
 - Of two rows of one chunk one may have no vectors, where who knew which one lost the partition
   before a look: a search shows the text once, and the next event of its document ends both.
 - On Chroma a server that is killed leaves vectors without rows.

@@ -877,4 +877,63 @@ KNOWN: dict[str, Schedule] = {
         faults=(Hit("upload", "status", skip=5, status=413),),
         life=(Life("vectors-refused", On("sentinel", nth=2), seconds=0.5),),
     ),
+    "a copy that came late is found beside a row of a dead process without vectors": Schedule(
+        1473625045,
+        Setup(in_flight=1, vector_db="pgvector"),
+        history=(
+            Doc("b", ("two", "one"), slug="other", name="s0"),
+            Doc("b", ("one",), day=1, slug="other", name="s1"),
+        ),
+        faults=(Hit("upload", "status", skip=3, times=None, apply=True, late=50.0),),
+        life=(
+            Life("crash", At(40.0), seconds=0.5),
+            Life("vectors-refused", On("search"), seconds=300.0, slug="other"),
+        ),
+    ),
+    "an equal text of another chunk is found beside a row without vectors": Schedule(
+        3833038483,
+        Setup(prepared=("other",), restless=300, vector_db="pgvector"),
+        history=(Doc("a", ("three", "three"), slug="other", name="s0"),),
+        faults=(
+            Hit("upload", "delay", contains="three", skip=2, seconds=50.0),
+            Hit("upload", "delay", seconds=300.0),
+            Hit("removal", "delay", seconds=50.0),
+            Hit("search", "status", skip=5, status=400),
+        ),
+        life=(
+            Life("dimension", On("upload"), who="B", seconds=0.5),
+            Life("vectors-refused", On("sentinel", nth=4), seconds=0.5, slug="other"),
+        ),
+    ),
+    "nobody can look at a chunk's file, and its text is refused by then": Schedule(
+        264435141,
+        history=(Doc("a", ("six", "four"), name="e0"),),
+        faults=(
+            Hit("check", "delay", skip=1, times=6, seconds=500.0),
+            Hit("upload", "reset-after", contains="four", skip=1, times=None),
+        ),
+    ),
+    "a text that stands in a document twice, of which one copy was stored again": Schedule(
+        917334537,
+        Setup(partitions=2, prepared=("docs",), in_flight=2, vector_db="milvus"),
+        history=(
+            Doc("b", ("one", "two"), slug="other", name="s0"),
+            Doc("b", ("three",), day=1, slug="other", when=At(40.0), name="s1"),
+            Doc("b", ("four",), day=1, slug="other", name="e0"),
+            Doc("a", ("three", "five", "one", "five"), name="e1"),
+            Doc("a", ("three", "five", "one", "five"), name="e2"),
+        ),
+        faults=(
+            Hit("removal", "status", times=None),
+            Hit("upload", "delay", times=6, seconds=2.0),
+        ),
+        life=(Life("crash", On("assigned", nth=4), who="B", seconds=0.5, slug="other"),),
+    ),
+    "vectors begin to be kept while a test of removals takes minutes": Schedule(
+        3773705265,
+        Setup(prepared=("docs",), vector_db="pgvector"),
+        history=(Doc("b", ("four",), name="s0"), Doc("b", ("three",), day=1, name="s1")),
+        faults=(Hit("removal", "delay", times=None, seconds=50.0),),
+        life=(Life("vectors-kept", On("sentinel", nth=4), who="B", seconds=300.0, slug="other"),),
+    ),
 }

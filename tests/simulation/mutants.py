@@ -415,6 +415,13 @@ MUTANTS: Sequence[Mutant] = (
         held_by="tests/client/test_vector_databases.py::"
         "test_rows_that_a_dead_process_left_without_vectors_are_not_believed",
     ),
+    Mutant(
+        "takes any copy for the one that is found",
+        "consumer.anythingllm.hit_ids.HitIds.tell",
+        _always(False),
+        held_by="tests/client/test_copies.py::"
+        "test_a_copy_that_came_after_the_listing_proves_no_other_row",
+    ),
     Mutant("counts equal texts once", "consumer.model.difference.cover", _covers_equal_texts),
     Mutant(
         "gives up without evidence",

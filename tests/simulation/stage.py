@@ -24,7 +24,7 @@ from aiokafka.errors import KafkaTimeoutError
 
 from consumer.anythingllm.database_control import REMOVES_SECONDS
 from consumer.anythingllm.document_removal import NOWHERE
-from consumer.anythingllm.sentinel import is_sentinel
+from consumer.anythingllm.sentinel import is_sentinel, sentinel_text
 from consumer.kafka import source as source_module
 from consumer.model import origin as of
 from consumer.model.record import Headers, Record
@@ -46,6 +46,7 @@ STRANGE = "a stranger's text in "
 DELETES_FAIL = frozenset({"vectors-kept", "database-down"})
 _PORT = 3001
 _OTHER_DIMENSION = 32
+_SENTINEL_TEXT = sentinel_text("").encode()
 _PUBLISH_SECONDS = 0.005
 
 PATHS: Mapping[str, tuple[str, str]] = {
@@ -160,7 +161,8 @@ class Kept:
 
     Args:
         by_event: whether for an event; else it was a look after left-overs.
-        at_once: within the minute in which nobody can know that removals have begun to fail.
+        at_once: within the minute in which nobody can know that removals have begun to fail. A test
+            of removals that had begun before may have gone well, however long it took.
     """
 
     by_event: bool
@@ -200,6 +202,7 @@ class Stage:
         self.kept: dict[tuple[str, str], Kept] = {}  # by workspace and docSource
         self._removals: dict[str, tuple[float, bool]] = {}  # by location: when, and by an event
         self._deletes_fail_since = 0.0
+        self._test_began = self._test_looked = 0.0  # of the last test document
         self._bells: dict[str, _Bell] = {}
         clock_start = START.timestamp()
         self.sim = WatchedSimulator(
@@ -245,9 +248,12 @@ class Stage:
 
     async def _arrives(self, request: web.BaseRequest) -> None:
         endpoint = endpoint_of(request.method, request.path)
+        if endpoint == "search" and _SENTINEL_TEXT in await request.read():
+            self._test_looked = self.loop.now
         if endpoint in ("upload", "embed", "removal"):
             body = orjson.loads(await request.read())
             if self._is_about_sentinels(endpoint, body):
+                self._test_began = self.loop.now if endpoint == "upload" else self._test_began
                 endpoint = "sentinel"
             else:
                 owner = request.headers.get("User-Agent", "").removeprefix(AGENT)
@@ -262,7 +268,9 @@ class Stage:
         if kept:
             self.happened("vectors.kept")
             sent, by_event = self._removals.get(location, (0.0, False))
-            at_once = sent - self._deletes_fail_since <= REMOVES_SECONDS
+            since = self._deletes_fail_since
+            tested = self._test_looked if self._test_began <= since else since
+            at_once = sent - max(since, tested) <= REMOVES_SECONDS
             self.kept[slug, source] = Kept(by_event, at_once)
         self.observer.removed(slug, source, kept)
 

@@ -151,8 +151,10 @@ class Upload:
     def removed(self) -> Sequence[StoredUnit]:
         return self.storage.removed_by_uploads
 
-    async def abandon(self) -> None:
+    async def abandon(self) -> StoredUnit | None:
         self.storage.calls.append(f"abandon {self.unit.text}")
+        is_stored = self.unit.text in self.storage.stored_after_all
+        return StoredUnit(Location("after-all.json"), self.unit.marker) if is_stored else None
 
 
 @dataclass
@@ -162,6 +164,7 @@ class Storage:
     answer: Answer = always_stored
     units: list[StoredUnit] = field(default_factory=list)
     slugs: list[str] = field(default_factory=lambda: ["docs"])
+    stored_after_all: set[str] = field(default_factory=set)
     calls: list[str] = field(default_factory=list)
     prepared: list[str] = field(default_factory=list)
     listing_fails: list[Failure] = field(default_factory=list)

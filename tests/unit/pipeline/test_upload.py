@@ -387,6 +387,17 @@ async def test_a_chunk_that_is_given_up_leaves_no_file_behind() -> None:
     assert [failed.reason for failed in applied.failed] == [FailureReason.EXHAUSTED]
 
 
+async def test_a_chunk_that_is_given_up_and_is_there_after_all_is_stored() -> None:
+    """A last look shows it: nobody could look at its file before."""
+    storage = Storage(_failing("one", 99, fault=Fault.DOCUMENT), stored_after_all={"one"})
+    index = index_of(storage)
+    await index.units(DOCS, Identity("a"), trace_id=TRACE)
+    applied = await Fences().carry_out(uploader_of(storage, index), _plan("a", "one", "two"))
+
+    assert (applied.failed, set(applied.uploaded)) == ((), {"a_0", "a_1"})
+    assert len(index.known(DOCS, Identity("a"))) == 2
+
+
 async def test_what_an_upload_has_removed_is_believed_to_be_there_no_more() -> None:
     """A listing showed it; the second look would take the copy that stays for its double."""
     gone = stored("a", "one", location="custom-documents/gone.json")
