@@ -34,7 +34,7 @@ from consumer.pipeline.gates import Gates
 from consumer.pipeline.others import Others
 from consumer.pipeline.ports import Delivery, RightToWork, Storage
 from consumer.pipeline.request_slots import RequestSlots
-from consumer.pipeline.watched_unit import NoControl, NotAlone, NotNow, WatchedUnit
+from consumer.pipeline.watched_unit import NoControl, NotAlone, NotDue, NotNow, WatchedUnit
 from consumer.resilience.deaths import Deaths
 from consumer.telemetry.metrics import Metrics
 
@@ -166,18 +166,23 @@ class Deathwatch:
             NotNow: it may kill the server, and it is not its time, or others are under way.
         """
         if self._deaths.suspects(unit.name):
-            epoch = self._epoch()
-            silent_in = self._others.silent_in(self._clock(), epoch)
-            can_count = silent_in is not None
-            due = self._deaths.due(unit.name, can_count=can_count)
-            if (wait := max(due - epoch, silent_in or 0.0)) > 0:
-                # What keeps its deaths from counting may end: then it is due earlier.
-                raise self._not_now(unit, wait if can_count else min(wait, _OTHERS_SECONDS))
+            if (wait := self.due_in(unit)) > 0:
+                raise self._not_now(unit, wait, NotDue)
             if not unit.is_alone and self._deaths.goes_alone(unit.name):
                 raise NotAlone(f"not sent: AnythingLLM may die of it, so {unit.shown} goes alone")
             if self._deaths.needs_control(unit.name):
                 raise NoControl(f"not sent: AnythingLLM may die of it, so {unit.shown} goes later")
         unit.is_sent = True
+
+    def due_in(self, unit: WatchedUnit) -> float:
+        """Seconds until a suspect is to be asked about again; 0: it may be sent now."""
+        epoch = self._epoch()
+        silent_in = self._others.silent_in(self._clock(), epoch)
+        can_count = silent_in is not None
+        due = self._deaths.due(unit.name, can_count=can_count)
+        wait = max(due - epoch, silent_in or 0.0, 0.0)
+        # What keeps its deaths from counting may end: then it is due earlier.
+        return wait if can_count else min(wait, _OTHERS_SECONDS)
 
     async def attempt(
         self,
@@ -391,9 +396,9 @@ class Deathwatch:
         else:
             self._to_be_watched.clear()
 
-    def _not_now(self, unit: WatchedUnit, seconds: float) -> NotNow:
+    def _not_now(self, unit: WatchedUnit, seconds: float, kind: type[NotNow] = NotNow) -> NotNow:
         times = self._deaths.seen(unit.name)
-        return NotNow(
+        return kind(
             f"not sent: AnythingLLM died {times} times while {unit.shown} was under way; it is"
             " tried later, alone",
             ambiguous=True,  # its own: the siblings go on

@@ -39,7 +39,7 @@ from consumer.pipeline.plan import Plan
 from consumer.pipeline.ports import RightToWork, Storage
 from consumer.pipeline.request_slots import RequestSlots
 from consumer.pipeline.upload_state import PendingUnit, UploadState
-from consumer.pipeline.watched_unit import to_wait_for, watched
+from consumer.pipeline.watched_unit import NotDue, to_wait_for, watched
 from consumer.resilience.retry import RetryPolicy
 from consumer.telemetry.metrics import Metrics
 
@@ -202,6 +202,7 @@ class Uploader:
             if done:
                 return
             rounds += 1
+            self._ask_again_when_due(work)
             failures = [pending.last for pending in work.pending if pending.last]
             due = self._giving_up.due_in(work)
             tried_again = [each.last for each in self._giving_up.not_held(work) if each.last]
@@ -212,6 +213,12 @@ class Uploader:
                 # If only uploads say so, the workspace would be found and tried for ever.
                 self._storage.distrust(work.slug)
                 raise PlanOutdated(work.slug)
+
+    def _ask_again_when_due(self, work: UploadState) -> None:
+        """How long suspects wait may have changed since they were asked about, minutes ago."""
+        for pending in work.pending:
+            if isinstance(pending.last, NotDue):
+                pending.last.retry_after = self._deathwatch.due_in(pending.watched)
 
     async def _round(self, work: UploadState) -> None:
         """Give every pending unit its attempts, a bounded number at once."""
@@ -383,7 +390,9 @@ class Uploader:
 
     def _is_proven(self, pending: PendingUnit, work: UploadState) -> bool:
         """Whether a unit that was uploaded is proven by what was asked for its siblings."""
-        if not pending.is_uploaded or (stored := pending.upload.proven()) is None:
+        if not pending.is_uploaded or self._deathwatch.suspects(pending.watched):
+            return False  # the watch has to see a suspect get through
+        if (stored := pending.upload.proven()) is None:
             return False
         work.right.check()
         self._note_stored(pending, work, stored)

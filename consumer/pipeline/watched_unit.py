@@ -17,6 +17,10 @@ class NotNow(Failure):
     pending = True
 
 
+class NotDue(NotNow):
+    """It waits; for how long, changes when others turn out not to kill AnythingLLM."""
+
+
 class NotAlone(NotNow):
     """It is due, and other requests may be under way."""
 
