@@ -83,7 +83,9 @@ async def _index(given: Given, kafka: str, server: Server) -> Any:
 
 
 async def _flat(given: Given, kafka: str, server: Server) -> Any:
-    levels = await measure_flatness(kafka, server, given.documents, given.rounds, print)
+    levels = await measure_flatness(
+        kafka, server, given.documents, given.rounds, _settings(given), print
+    )
     return [asdict(each) for each in levels]
 
 
