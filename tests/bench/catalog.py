@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -41,14 +42,15 @@ class Contestant:
     topics: Callable[[Task], Sequence[str]] = field(default=lambda _: ())
 
 
-def bare(python: Path | None = None) -> Contestant:
-    """The bound; with uvloop where a Python is given that has it."""
+def bare(python: Path | None = None, uvloop: str = "") -> Contestant:
+    """The bound; with uvloop, in that version, where a Python is given that has it."""
     title = "bare aiohttp loop" + (", uvloop" if python else "")
     words = ("--uvloop",) if python else ()
+    told = f"aiohttp {version('aiohttp')}" + (f", uvloop {uvloop}" if python else "")
     return Contestant(
         name="bare-uvloop" if python else "bare",
         title=title,
-        version=f"aiohttp {version('aiohttp')}",
+        version=told,
         command=lambda task: _script("bare", task, *words, python=python),
         has_results=False,
     )
@@ -95,7 +97,7 @@ def service(
     return Contestant(
         name=name,
         title=title,
-        version=f"anythingllm-consumer {__version__}",
+        version=f"anythingllm-consumer {__version__}{_commit()}",
         command=lambda _: (sys.executable, "-m", "consumer", "run"),
         env=lambda task: {**_settings(task), **(settings or {})},
         topics=lambda task: tuple(_own_topics(task).values()),
@@ -114,6 +116,16 @@ def _script(module: str, task: Task, *words: str, python: Path | None = None) ->
 
 def _given(task: Task) -> str:
     return orjson.dumps(asdict(task)).decode()
+
+
+def _commit() -> str:
+    """Which state of this repository it is, where git can say."""
+    words = ("git", "describe", "--always", "--dirty")
+    try:
+        told = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    except OSError:
+        return ""
+    return f" ({told.stdout.strip()})" if told.returncode == 0 else ""
 
 
 def _settings(task: Task) -> dict[str, str]:

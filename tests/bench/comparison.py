@@ -134,7 +134,7 @@ async def _bare(_: Options) -> Contestant:
 
 
 async def _bare_uvloop(_: Options) -> Contestant:
-    return catalog.bare(await peers.python_with_peers())
+    return catalog.bare(await peers.python_with_peers(), peers.UVLOOP)
 
 
 async def _service(options: Options) -> Contestant:

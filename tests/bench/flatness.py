@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
 from tests.bench import catalog, topics
+from tests.bench.catalog import Contestant
 from tests.bench.comparison import Tell
 from tests.bench.contestants.work import CHUNKS_A_DOCUMENT, document
 from tests.bench.program import WORKSPACE, made_topics, new_task, started
@@ -39,12 +40,18 @@ class Level:
 
 
 async def measure_flatness(
-    kafka: str, server: Server, documents: int, rounds: int, tell: Tell
+    kafka: str,
+    server: Server,
+    documents: int,
+    rounds: int,
+    settings: Mapping[str, str],
+    tell: Tell,
 ) -> list[Level]:
     """All cases in turn, so many times."""
+    service = catalog.service(settings=settings)
     turns: dict[str, list[Turn]] = {}
     for number in range(rounds):
-        for case, take in _cases(kafka, server, documents):
+        for case, take in _cases(service, kafka, server, documents):
             turn = await take()
             turns.setdefault(case, []).append(turn)
             tell(
@@ -65,13 +72,13 @@ def _level(case: str, turns: Sequence[Turn]) -> Level:
 
 
 def _cases(
-    kafka: str, server: Server, documents: int
+    service: Contestant, kafka: str, server: Server, documents: int
 ) -> list[tuple[str, Callable[[], Awaitable[Turn]]]]:
     def beside(markers: int) -> Callable[[], Awaitable[Turn]]:
-        return lambda: _beside_markers(kafka, server, documents, markers)
+        return lambda: _beside_markers(service, kafka, server, documents, markers)
 
     def on(partitions: int, instances: int) -> Callable[[], Awaitable[Turn]]:
-        return lambda: _on_partitions(kafka, server, documents, partitions, instances)
+        return lambda: _on_partitions(service, kafka, server, documents, partitions, instances)
 
     return [
         *((f"{count:,} markers", beside(count)) for count in _MARKERS),
@@ -81,18 +88,19 @@ def _cases(
 
 
 async def _on_partitions(
-    kafka: str, server: Server, documents: int, partitions: int, instances: int
+    service: Contestant, kafka: str, server: Server, documents: int, partitions: int, instances: int
 ) -> Turn:
     events = map(document, range(documents))
     async with topics.documents(kafka, events, partitions) as topic:
         work = Work(kafka, topic, documents, _SLOTS // instances, LATENCY)
-        return await take_turn(catalog.service(), work, server, instances=instances)
+        return await take_turn(service, work, server, instances=instances)
 
 
-async def _beside_markers(kafka: str, server: Server, documents: int, markers: int) -> Turn:
+async def _beside_markers(
+    service: Contestant, kafka: str, server: Server, documents: int, markers: int
+) -> Turn:
     """The service stores the markers first, in no time, and other documents then."""
     earlier = markers // CHUNKS_A_DOCUMENT
-    service = catalog.service()
     await server.reset(INSTANT, [WORKSPACE])
     async with topics.documents(kafka, map(document, range(earlier))) as topic:
         task = new_task(kafka, server.endpoint, topic, name="earlier", slots=_SLOTS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
@@ -141,6 +142,8 @@ async def running_server() -> AsyncIterator[Server]:
     Raises:
         RuntimeError: it did not start.
     """
+    if shutil.which("java") is None:
+        raise RuntimeError("the benchmark's server needs Java 17 or newer, and there is none")
     options = ("-Xmx6g", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData")
     process = await asyncio.create_subprocess_exec(
         *("java", *options, str(_SOURCE)),

@@ -33,8 +33,8 @@ async def test_every_contestant_does_the_same_work(kafka: LocalKafka) -> None:
         assert line.surplus == 0
         assert 2.0 <= line.calls_per_chunk < 3.0
         assert line.chunks_per_second > 0
-        assert line.cpu_us_per_chunk > 0
         assert line.peak_memory_mb > 10
+    assert all(line.cpu_us_per_chunk > 0 for line in found.lines[1:])  # the bound's may be no tick
 
 
 @pytest.mark.processes
