@@ -121,6 +121,7 @@ class RawTextUpload:
         self._mending = _Mending.PUT_IN_AGAIN
         self._times = 0
         self._was_missed = False  # by a search, since it was embedded last
+        self._was_taken_out = False  # to be put in again; its file says nothing of that
         self._is_refused = False  # by the vector database, which took other texts meanwhile
         self._has_blanks = False  # once the seams between its pieces may be the trouble
         self._sought: Sought | None = None
@@ -296,6 +297,7 @@ class RawTextUpload:
         left = self._left(database)
         what = Looked(self._unit.text, self._sent_at, self._trace_id, self._check)
         if await looks.is_found(sought, what, database, is_late=left <= 0):
+            await self._prove_row(location)
             if self._was_missed:
                 self._ways.database.visibility.note(self._ways.clock() - self._embedded_at)
             return not is_first  # then as above
@@ -336,6 +338,29 @@ class RawTextUpload:
             retry_after=_SHORTEST_WAIT,
         )
 
+    async def _prove_row(self, location: Location) -> None:
+        """Return when it is listed, where it was taken out: putting it in again may have failed.
+
+        Its file says that it is embedded since the first time, and the database may have kept the
+        vectors of then.
+
+        Raises:
+            AnythingLLMPendingError: it is not listed: the next attempt uploads it anew.
+        """
+        if not self._was_taken_out:
+            return
+        found = await self._ways.proof.by_listing(self._slug, {self._marker}, self._trace_id)
+        if found.get(self._marker) == location:
+            self._was_taken_out = False
+            return
+        log.warning("chunk.file_left", location=location, error="it was not put in again")
+        self._gone(location)
+        self._sought = None
+        raise AnythingLLMPendingError(
+            f"{self._name}: taken out of the workspace, and not put in again; uploaded anew",
+            retry_after=_SHORTEST_WAIT,
+        )
+
     def _may_ask(self) -> None:
         """As `_check`; of a unit that is given up it is still asked whether it is there."""
         with suppress(Failure):
@@ -370,6 +395,7 @@ class RawTextUpload:
         log.info("chunk.not_found", workspace=self._slug, location=location, mending=mending.value)
         errand = self._ways.errand(self._ways.upload_timeout, self._trace_id)
         if mending is _Mending.PUT_IN_AGAIN:
+            self._was_taken_out = True
             with self._taking_out(location):
                 adds = deletes = [location]
                 await self._ways.api.relist(errand, self._slug, adds=adds, deletes=deletes)
@@ -517,6 +543,7 @@ class RawTextUpload:
 
     def _gone(self, location: Location) -> None:
         self._location = self._made_at = None
+        self._was_taken_out = False
         self._removed.append(StoredUnit(location, self._unit.marker))
 
     def _not_ours(self) -> AnythingLLMProtocolError:
