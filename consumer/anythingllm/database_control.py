@@ -74,7 +74,7 @@ class DatabaseControl:
         self._asking: OrderedDict[Slug, None] = OrderedDict()  # the longest ago first
         self._clock = clock
         self._turn = asyncio.Lock()
-        self._kept_at = float("-inf")
+        self._found_at = self._tested_at = float("-inf")  # when that was sent
         self._testing_since = float("inf")
         self._failed_at = float("-inf")
         self._failure: AnythingLLMError | None = None
@@ -86,7 +86,7 @@ class DatabaseControl:
 
     def found(self, sent_at: float) -> None:
         """Note that something was found that was sent then."""
-        self._kept_at = max(self._kept_at, sent_at)
+        self._found_at = max(self._found_at, sent_at)
         if sent_at > self._failed_at:
             self._failure = None
 
@@ -106,7 +106,8 @@ class DatabaseControl:
         """
         self._note_asking(slug)
         async with turn_of(self._turn, check):
-            if self._kept_at >= since:
+            # What was sent at that very moment by the clock may have been found before it.
+            if self._found_at > since or self._tested_at >= since:
                 return
             if self._failure is not None and self._clock() < self._failed_at + AGAIN_SECONDS:
                 raise self._failure.without_past()
@@ -237,7 +238,7 @@ class DatabaseControl:
             self._testing_since = float("inf")
         if self._failure is not None:
             log.info("vector_database.keeps_again", workspace=slug)
-        self._kept_at, self._failure = max(self._kept_at, sent_at), None
+        self._tested_at, self._failure = sent_at, None
 
     async def _is_alone(
         self, slug: Slug, error: AnythingLLMError, trace_id: TraceId | None

@@ -42,6 +42,7 @@ from consumer.anythingllm.errors import (
     AnythingLLMRejectedError,
 )
 from consumer.anythingllm.joint_looks import LOOK_SECONDS, Looked, Sought
+from consumer.anythingllm.models import VectorHit
 from consumer.anythingllm.proof import Sight, query_of
 from consumer.anythingllm.transport import Check, always
 from consumer.anythingllm.upload_body import upload_body, with_blanks
@@ -121,6 +122,7 @@ class RawTextUpload:
         self._mending = _Mending.PUT_IN_AGAIN
         self._times = 0
         self._was_missed = False  # by a search, since it was embedded last
+        self._was_taken_out = False  # to be put in again; its file says nothing of that
         self._is_refused = False  # by the vector database, which took other texts meanwhile
         self._has_blanks = False  # once the seams between its pieces may be the trouble
         self._sought: Sought | None = None
@@ -217,7 +219,7 @@ class RawTextUpload:
         if (location := self._location) is None:
             return None
         try:
-            if await self._is_proven_by_listing(location):
+            if await self._is_there_after_all(location):
                 return StoredUnit(location, self._unit.marker)
             if await self._may_have_vectors(location):
                 log.info("chunk.left_listed", workspace=self._slug, location=location)
@@ -228,34 +230,53 @@ class RawTextUpload:
             log.warning("chunk.file_left", location=location, error=error.message)
         return None
 
-    async def _is_proven_by_listing(self, location: Location) -> bool:
+    async def _is_there_after_all(self, location: Location) -> bool:
+        """Whether its row is listed, and found where that has to be: nobody looked at its file."""
         database = await self._ways.database(self._ways.errand(self._ways.timeout, self._trace_id))
+        listed = await self._ways.proof.by_listing(self._slug, {self._marker}, self._trace_id)
+        if listed.get(self._marker) != location:
+            return False
         if not database.cached_proves:
-            return False
-        found = await self._ways.proof.by_listing(self._slug, {self._marker}, self._trace_id)
-        if found.get(self._marker) != location:
-            return False
+            sight, _ = await self._sight(location, database)
+            if sight is not Sight.FOUND:
+                return False
         embedder, now = self._ways.embedder, self._ways.clock()
         await embedder.well_after(now, self._trace_id, self._may_ask)
-        return not embedder.is_suspect(self._sent_at, now)
+        if embedder.is_suspect(self._sent_at, now):
+            return False
+        self._ways.vouching.note(location)
+        return True
 
     async def _may_have_vectors(self, location: Location) -> bool:
         database = await self._ways.database(self._ways.errand(self._ways.timeout, self._trace_id))
-        proof, trace_id = self._ways.proof, self._trace_id
         if database.tells_removals or self._is_refused:
             return False
-        if not await proof.by_file(location, self._marker, trace_id):
+        if not await self._ways.proof.by_file(location, self._marker, self._trace_id):
             return False
-        seen: set[str] = set()
-        sight = await proof.near(
+        sight, is_any_seen = await self._sight(None, database)
+        return sight is not Sight.MISSING or not is_any_seen
+
+    async def _sight(
+        self, location: Location | None, database: VectorDatabase
+    ) -> tuple[Sight, bool]:
+        """What a search for its text says, of this file or any copy; whether it found anything."""
+        hit_ids, seen = self._ways.database.hit_ids, list[VectorHit]()
+
+        def is_found() -> bool:
+            of_it = [hit for hit in seen if hit.doc_source == self._marker]
+            return any(
+                location is None or hit_ids.may_be_of(hit, location, database) for hit in of_it
+            )
+
+        sight = await self._ways.proof.near(
             self._slug,
             self._unit.text,
-            lambda: self._marker in seen,
-            lambda hit: seen.add(hit.doc_source),
+            is_found,
+            seen.append,
             database=database,
-            trace_id=trace_id,
+            trace_id=self._trace_id,
         )
-        return sight is not Sight.MISSING or not seen
+        return sight, bool(seen)
 
     @property
     def _name(self) -> str:
@@ -296,6 +317,7 @@ class RawTextUpload:
         left = self._left(database)
         what = Looked(self._unit.text, self._sent_at, self._trace_id, self._check)
         if await looks.is_found(sought, what, database, is_late=left <= 0):
+            await self._prove_row(location)
             if self._was_missed:
                 self._ways.database.visibility.note(self._ways.clock() - self._embedded_at)
             return not is_first  # then as above
@@ -336,6 +358,29 @@ class RawTextUpload:
             retry_after=_SHORTEST_WAIT,
         )
 
+    async def _prove_row(self, location: Location) -> None:
+        """Return when it is listed, where it was taken out: putting it in again may have failed.
+
+        Its file says that it is embedded since the first time, and the database may have kept the
+        vectors of then.
+
+        Raises:
+            AnythingLLMPendingError: it is not listed: the next attempt uploads it anew.
+        """
+        if not self._was_taken_out:
+            return
+        found = await self._ways.proof.by_listing(self._slug, {self._marker}, self._trace_id)
+        if found.get(self._marker) == location:
+            self._was_taken_out = False
+            return
+        log.warning("chunk.file_left", location=location, error="it was not put in again")
+        self._gone(location)
+        self._sought = None
+        raise AnythingLLMPendingError(
+            f"{self._name}: taken out of the workspace, and not put in again; uploaded anew",
+            retry_after=_SHORTEST_WAIT,
+        )
+
     def _may_ask(self) -> None:
         """As `_check`; of a unit that is given up it is still asked whether it is there."""
         with suppress(Failure):
@@ -370,6 +415,7 @@ class RawTextUpload:
         log.info("chunk.not_found", workspace=self._slug, location=location, mending=mending.value)
         errand = self._ways.errand(self._ways.upload_timeout, self._trace_id)
         if mending is _Mending.PUT_IN_AGAIN:
+            self._was_taken_out = True
             with self._taking_out(location):
                 adds = deletes = [location]
                 await self._ways.api.relist(errand, self._slug, adds=adds, deletes=deletes)
@@ -517,6 +563,7 @@ class RawTextUpload:
 
     def _gone(self, location: Location) -> None:
         self._location = self._made_at = None
+        self._was_taken_out = False
         self._removed.append(StoredUnit(location, self._unit.marker))
 
     def _not_ours(self) -> AnythingLLMProtocolError:

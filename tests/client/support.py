@@ -11,7 +11,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from consumer.anythingllm import AnythingLLMClient, AnythingLLMConfig, CircuitBreakerConfig
+from consumer.anythingllm import (
+    AnythingLLMClient,
+    AnythingLLMConfig,
+    AnythingLLMPendingError,
+    CircuitBreakerConfig,
+)
 from consumer.anythingllm.unit_upload import RawTextUpload
 from consumer.model.document import Chunk, ProcessedDocument
 from consumer.model.marker import StoredUnit, Unit, unit_of
@@ -178,6 +183,15 @@ async def stored_by(upload: RawTextUpload) -> StoredUnit:
     while (stored := await upload.attempt()) is None:
         pass
     return stored
+
+
+async def proven(upload: RawTextUpload) -> StoredUnit:
+    """As `stored_by`, however long it has to be looked for."""
+    while True:
+        try:
+            return await stored_by(upload)
+        except AnythingLLMPendingError as error:
+            await asyncio.sleep(error.retry_after or 0)
 
 
 def unused_port() -> int:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
 
-from consumer.anythingllm import AnythingLLMClient, AnythingLLMPendingError
+from consumer.anythingllm import AnythingLLMClient
 from consumer.model.document import ProcessedDocument
 from consumer.model.marker import StoredUnit, digests_of
 from consumer.model.names import Slug
 from consumer.sandbox.simulator import Simulator
-from tests.client.support import client_for, document, running_server, unit
+from tests.client.support import client_for, document, proven, running_server, unit
 
 DOCS = Slug("docs")
 SILENT = ["pgvector", "milvus"]
@@ -77,14 +76,7 @@ async def test_an_upload_is_not_proven_by_another_copy_of_its_chunk(name: str) -
         server.damage("vectors-lost", "docs", row.location)
         async with client_for(server) as another:
             await another.storage.upload(DOCS, unit(texts)).attempt()
-        while True:
-            try:
-                stored = await upload.attempt()
-            except AnythingLLMPendingError as error:
-                await asyncio.sleep(error.retry_after or 0)
-                continue
-            if stored is not None:
-                break
+        stored = await proven(upload)
 
         assert stored.location == row.location
         assert [copies for _, text, copies in server.chunks("docs") if text == "one"] == [1, 1]

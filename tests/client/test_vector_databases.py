@@ -23,10 +23,11 @@ from consumer.anythingllm.vector_databases import DATABASES as KNOWN
 from consumer.model.fault import Fault
 from consumer.model.names import Slug
 from consumer.sandbox.simulator import Simulator
-from tests.client.support import MOMENT, client_for, document, running_server, unit
+from tests.client.support import MOMENT, client_for, document, proven, running_server, unit
 
 CUT_EMOJI = "x" * 299 + "\U0001f600 and more words"
 DATABASES = ["lancedb", "pgvector", "chroma", "milvus"]
+EMBEDDINGS = "/api/v1/workspace/docs/update-embeddings"
 REMOVALS = "/api/v1/system/remove-documents"
 TEXTS = ("Trim the wick of the lantern.", "Quarterly revenue rose.", "Whales sing in the sea.")
 
@@ -548,6 +549,29 @@ async def test_a_database_that_goes_away_before_the_look_takes_no_row_with_it() 
 
     assert len(rows) == 2
     assert found(server) == {TEXTS[0]: 1, "later": 1}
+
+
+async def test_what_was_not_put_in_again_is_not_stored_by_its_former_vectors() -> None:
+    """The database goes away while it is put in again: its row is gone, its vectors are found."""
+    async with at("pgvector") as (server, client):
+        await client.upload_document("docs", document("before", id="first"))
+        upload = client.storage.upload(Slug("docs"), unit(document("after")))
+        assert await upload.attempt() is None
+        table = server.tables.get("docs")
+        assert table is not None
+        hidden = list(table.by_document)[-1]
+        vectors = table.by_document.pop(hidden)
+        rule = server.faults.add("hold", path="*/update-embeddings", times=1)
+        storing = asyncio.create_task(proven(upload))
+        await server.journal.wait_for("request.held")
+        server.faults.database_down = True
+        rule.released = True
+        await server.journal.wait_for("request.answered", path=EMBEDDINGS)
+        server.faults.database_down = False
+        table.by_document[hidden] = vectors
+        await storing
+
+        assert found(server) == {"before": 1, "after": 1}
 
 
 async def test_text_that_stays_without_its_row_is_never_said_to_be_deleted() -> None:

@@ -936,4 +936,11 @@ KNOWN: dict[str, Schedule] = {
         faults=(Hit("removal", "delay", times=None, seconds=50.0),),
         life=(Life("vectors-kept", On("sentinel", nth=4), who="B", seconds=300.0, slug="other"),),
     ),
+    "the vector database goes away at the moment at which another text was found": Schedule(
+        875608786,
+        Setup(prepared=("docs",), latency=0.0, vector_db="pgvector"),
+        history=(Doc("c", ("six",), day=1, name="e0"), Doc("b", ("five",), name="e2")),
+        faults=(Hit("removal", "status"),),
+        life=(Life("database-down", On("search", turns=8), seconds=0.5),),
+    ),
 }
