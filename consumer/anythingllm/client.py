@@ -37,6 +37,7 @@ from consumer.anythingllm.models import (
 )
 from consumer.anythingllm.parts import Parts
 from consumer.anythingllm.search_hits import search_hits
+from consumer.anythingllm.server_register import ServerRegister
 from consumer.anythingllm.stored_documents import stored_documents
 from consumer.anythingllm.transport import SPARE_CONNECTIONS, Errand, Transport
 from consumer.anythingllm.unit_store import REMOVALS_IN_FLIGHT, AnythingLLMStorage
@@ -115,6 +116,7 @@ class AnythingLLMClient:
         self._database, self._limit = parts.database, parts.limit
         self._embedder, self._workspaces = parts.embedder, parts.workspaces
         self._readiness, self._storage = parts.readiness, parts.storage
+        self._creator = parts.creator
         self._uploads = DocumentUploads(
             self._storage,
             identity=self._identity,
@@ -157,6 +159,17 @@ class AnythingLLMClient:
     def storage(self) -> AnythingLLMStorage:
         """Units instead of documents, on the same connections and breaker, for the journey."""
         return self._storage
+
+    def register(self, group: str) -> ServerRegister:
+        """This AnythingLLM as one of several behind the stream of a consumer group."""
+        return ServerRegister(
+            self._api,
+            self._creator,
+            self._storage.listings,
+            group=group,
+            errand=self._errand,
+            timeout=self._config.timeout,
+        )
 
     @property
     def breaker(self) -> BreakerSnapshot:

@@ -46,6 +46,19 @@ class ServerList:
         return len(str(self)) <= _LONGEST
 
 
+@dataclass(frozen=True, slots=True)
+class ServerSurvey:
+    """What a server has.
+
+    Args:
+        slugs: of its workspaces, without those that keep lists.
+        kept: the list of servers that it keeps; None: it keeps none yet.
+    """
+
+    slugs: frozenset[Slug]
+    kept: ServerList | None
+
+
 def list_slug(group: str) -> Slug:
     """The slug of the workspace that keeps the list of a consumer group."""
     return slugify(f"{_PREFIX} {group[:100]}")
@@ -100,5 +113,6 @@ def one_server_twice(
         if each is not None and each.own != name and each.own in kept:
             other = kept[each.own]
             if other is not None and other.own == each.own:
-                return each.own, name
+                first, second = sorted((each.own, name))
+                return first, second
     return None

@@ -187,14 +187,7 @@ def servers_are_listed(settings: Settings) -> Iterator[Broken]:
             )
 
 
-def servers_are_served(settings: Settings) -> Iterator[Broken]:
-    """Nothing of the stream knows several servers yet."""
-    if settings.anythingllm.endpoints:
-        yield Broken(("ANYTHINGLLM_ENDPOINTS",), "is not served yet: set ANYTHINGLLM_ENDPOINT")
-
-
 RULES: tuple[Rule, ...] = (
-    servers_are_served,
     servers_are_listed,
     topics_differ,
     sasl_is_whole,

@@ -77,7 +77,7 @@ def test_a_server_with_another_name_is_given_it() -> None:
 
 def test_two_names_of_one_server_are_seen() -> None:
     one = kept("b", "a", "b")
-    assert one_server_twice({A: one, B: one}) == (B, A)
+    assert one_server_twice({A: one, B: one}) == (A, B)
     assert one_server_twice({A: kept("a", "a", "b"), B: one}) is None
 
 
