@@ -101,13 +101,10 @@ def settings_for(
     """
     import structlog
 
-    from consumer.settings import SettingProblem, SettingsError, from_environment
+    from consumer.settings import from_environment
     from consumer.telemetry.logs import set_up_logging, standard_stream
 
     settings = from_environment(config, needs_anythingllm=needs_anythingllm)
-    if settings.anythingllm.endpoints:
-        problem = "is not served by the commands yet: set ANYTHINGLLM_ENDPOINT"
-        raise SettingsError([SettingProblem("ANYTHINGLLM_ENDPOINTS", problem)])
     level = settings.log.level
     set_up_logging(
         level="error" if only_errors and level != "debug" else level,
