@@ -257,6 +257,22 @@ class AnythingLLMClient:
         async with self._within_document_timeout("upload_document"):
             return await self._uploads.store(slug, document, version, _trace(trace_id))
 
+    async def store_version(
+        self,
+        workspace_slug: str,
+        document: ProcessedDocument,
+        version: DocumentVersion,
+        trace_id: str | None = None,
+    ) -> DocumentUploadResult:
+        """As `upload_document`, with the version that the document's event has.
+
+        Raises:
+            AnythingLLMError: see `upload_document`.
+        """
+        slug = checked_slug(workspace_slug)
+        async with self._within_document_timeout("store_version"):
+            return await self._uploads.store(slug, document, version, _trace(trace_id))
+
     async def search_workspace(
         self, workspace_slug: str, query: str, limit: int = 20, trace_id: str | None = None
     ) -> list[SearchHit]:

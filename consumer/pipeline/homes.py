@@ -143,6 +143,14 @@ class Homes:
             await self._next_round(slug, right, makes=False)
         return self._residences.get(slug)
 
+    def read_anew(self, slug: Slug | None) -> None:
+        """Have a workspace read anew that is on two servers, or (None) all such: it is being moved.
+
+        What is remembered of it does not show what was brought there since.
+        """
+        for each in self._homeless if slug is None else [slug]:
+            self._when_found(each)
+
     def doubt(self, slug: Slug) -> None:
         """A workspace does not work on its server: somebody may have moved or removed it."""
         if slug in self._residences:

@@ -92,6 +92,7 @@ class ServersApplier:
             except FenceClosedError:
                 if right.closed or not home.fence.closed:
                     raise
+        self._homes.read_anew(body.slug)
         outcomes: dict[ServerName, Outcome] = {}
         while left := [name for name in self._servers if name not in outcomes]:
             name = min(left, key=self._is_blocked)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from consumer.model.marker import decode_marker
 from consumer.model.names import ServerName
 from consumer.model.server_list import ServerList, list_slug
 from consumer.sandbox.simulator import Simulator
@@ -169,3 +170,109 @@ async def test_an_audit_says_that_a_workspace_is_on_two_servers(servers: Servers
 
     assert any("newer" in line and "docs" in line for line in ended.lines)
     assert "workspace docs is on several servers: a, b" in ended.err
+
+
+# -- move ------------------------------------------------------------------------------------------
+
+
+def held(server: Simulator, slug: str) -> int:
+    """Chunks of ours that a workspace of a server has, and that searches find."""
+    if slug not in server.state.workspaces:
+        return 0
+    return sum(copies for source, _, copies in server.chunks(slug) if decode_marker(source))
+
+
+async def test_a_move_says_what_it_would_do(servers: Servers) -> None:
+    await servers.operator.stage.worked(document("one", texts("one", 2)))
+    before = held(servers.first, "docs")
+    ended = await servers.run("workspaces", "move", "docs", "--to", "b")
+
+    assert ended.code == 3
+    assert ended.lines == ["1 documents would be moved from a to b"]
+    assert (held(servers.first, "docs"), held(servers.second, "docs")) == (before, 0)
+
+
+async def test_a_workspace_is_moved_and_the_service_finds_all_of_it_stored(
+    servers: Servers,
+) -> None:
+    stage = servers.operator.stage
+    await stage.worked(document("one", texts("one", 2)), document("two", texts("two", 3)))
+    ended = await servers.run("workspaces", "move", "docs", "--to", "b", "--yes", "--json")
+    again = await servers.run("workspaces", "move", "docs", "--to", "b", "--yes")
+    check = await servers.run("check", "--json")
+
+    assert (ended.code, ended.json["moved"], ended.json["left"]) == (0, 2, [])
+    assert ended.json["from"] == ["a"]
+    assert (again.code, again.lines) == (
+        0,
+        ["nothing to move: no other server has documents of ours in it"],
+    )
+    assert (held(servers.first, "docs"), held(servers.second, "docs")) == (0, 5)
+    assert check.code == 0
+    audit = await servers.run("audit", "--workspace", "docs", **SECOND)
+    assert audit.code == 0
+
+
+async def test_a_move_that_ended_in_the_middle_goes_on(servers: Servers) -> None:
+    stage = servers.operator.stage
+    await stage.worked(document("one", texts("one", 2)), document("two", texts("two", 2)))
+    rule = servers.second.faults.add("status", status=422, body="{}", contains="two", times=None)
+    first = await servers.run("workspaces", "move", "docs", "--to", "b", "--yes", "--json")
+    stopped = held(servers.first, "docs"), held(servers.second, "docs")
+    servers.second.faults.rules.remove(rule)
+    second = await servers.run("workspaces", "move", "docs", "--to", "b", "--yes", "--json")
+
+    assert (first.code, first.json["moved"]) == (3, 1)
+    assert [each["identity"] for each in first.json["left"]] == ["two"]
+    assert stopped == (2, 2)
+    assert (second.code, second.json["moved"]) == (0, 1)
+    assert (held(servers.first, "docs"), held(servers.second, "docs")) == (0, 4)
+
+
+async def test_what_has_no_event_and_what_is_of_others_stays(servers: Servers) -> None:
+    await servers.store_on_both()
+    file = next(iter(servers.second.state.files.values()))
+    metadata = {**file.metadata, "docSource": "by hand"}
+    await servers.second.model.store("theirs", metadata, "text", ["docs"], frozenset())
+    ended = await servers.run("workspaces", "move", "docs", "--to", "a", "--yes")
+
+    assert ended.code == 3
+    assert "no event of it is left in Kafka" in ended.out
+    assert held(servers.second, "docs") == 1
+    assert len(servers.second.chunks("docs")) == 2
+
+
+async def test_a_document_with_a_newer_tombstone_is_only_removed(servers: Servers) -> None:
+    stage = servers.operator.stage
+    await stage.worked(document("one", texts("one", 2)))
+    stage.publish(None, key="one")
+    ended = await servers.run("workspaces", "move", "docs", "--to", "b", "--yes", "--json")
+
+    assert (ended.code, ended.json["moved"], ended.json["removed"]) == (0, 0, 1)
+    assert (held(servers.first, "docs"), held(servers.second, "docs")) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("to", "settings", "words"),
+    [
+        ("c", {}, "lists no server c"),
+        ("b", {"ANYTHINGLLM_PINS": "docs=a"}, "ANYTHINGLLM_PINS keeps it on server a"),
+    ],
+)
+async def test_a_move_is_refused_where_it_can_t_last(
+    servers: Servers, to: str, settings: dict[str, str], words: str
+) -> None:
+    ended = await servers.run("workspaces", "move", "docs", "--to", to, "--yes", **settings)
+    assert ended.code == 1
+    assert words in ended.err
+
+
+async def test_a_move_is_refused_beside_a_running_service(servers: Servers) -> None:
+    stage = servers.operator.stage
+    await stage.worked(document("one", texts("one", 2)))
+    stage.kafka.join(stage.env["KAFKA_GROUP_ID"], "the-service")
+    ended = await servers.run("workspaces", "move", "docs", "--to", "b", "--yes")
+
+    assert ended.code == 1
+    assert "stop all instances of the service" in ended.err
+    assert held(servers.second, "docs") == 0
