@@ -40,7 +40,7 @@ from consumer.resilience.fence import Fence
 log = structlog.get_logger(__name__)
 
 _SLICE = 500  # workspaces that are placed between two turns of the event loop
-_STRANGE_SECONDS = 600.0  # until a workspace with nothing of ours is looked into again
+_STRANGE_SECONDS = 600.0  # until a namesake of a workspace that has a home is looked into again
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +101,7 @@ class Homes:
         self._to_be_made: Counter[Slug] = Counter()
         self._views: dict[ServerName, ServerSurvey | Failure] = {}
         self._looked: dict[tuple[ServerName, Slug], tuple[Presence, float]] = {}
+        self._begun = float("-inf")  # when the servers were asked last
         self._missing: frozenset[ServerName] = frozenset()
         self._trouble: str | None = None
         self._is_twice = False  # two names of the list lead to one server
@@ -221,6 +222,7 @@ class Homes:
             else:
                 self._note(name, None)
 
+        self._begun = self._clock()
         async with asyncio.TaskGroup() as tasks:
             for name in self._servers:
                 tasks.create_task(ask(name))
@@ -294,25 +296,31 @@ class Homes:
 
     def _presence(self, name: ServerName, slug: Slug) -> Presence:
         view, known = self._views[name], self._residences.get(slug)
+        is_home = known is not None and known.server == name
         looked, at = self._looked.get((name, slug), (Presence.THERE, 0.0))
         if isinstance(view, Failure):
-            is_ours = looked is Presence.OURS or (known is not None and known.server == name)
+            is_ours = is_home or looked is Presence.OURS
             return Presence.OURS if is_ours else Presence.SILENT
         if slug not in view.slugs:
             self._looked.pop((name, slug), None)
             return Presence.ABSENT
-        is_old = looked is Presence.STRANGE and self._clock() >= at + _STRANGE_SECONDS
-        return Presence.THERE if is_old else looked
+        if is_home:
+            return Presence.OURS  # documents were sent there since anybody looked
+        if looked is Presence.OURS:
+            return looked
+        is_home_found = known is not None and looked is Presence.STRANGE
+        since = self._clock() - _STRANGE_SECONDS if is_home_found else self._begun
+        return looked if at >= since else Presence.THERE
 
     async def _look(self, name: ServerName, slug: Slug) -> None:
         try:
             ours = await self._servers[name].holds_ours(slug)
-        except Failure as failure:
-            self._views[name] = failure.without_past()
+        except Failure as failure:  # of this workspace only: the server may be well
             self._note(name, failure)
+            presence = Presence.SILENT
         else:
             presence = Presence.OURS if ours else Presence.STRANGE
-            self._looked[name, slug] = presence, self._clock()
+        self._looked[name, slug] = presence, self._clock()
 
     async def _make(self, slug: Slug, placement: Placement) -> bool:
         """Make a workspace that no server has and somebody wants; whether it was made."""

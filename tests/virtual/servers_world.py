@@ -66,6 +66,16 @@ class ServersWorld(World):
             seed=self._seed + 100,
         )
 
+    @asynccontextmanager
+    async def another(self, *listed: str, **environment: str) -> AsyncIterator[ServersWorld]:
+        """Another instance, running, as `beside` makes it."""
+        made = self.beside(*listed, **environment)
+        await made.start()
+        try:
+            yield made
+        finally:
+            await made.crash(commit=False)
+
     async def relist(self, *listed: str, **environment: str) -> None:
         """The process ends, and begins anew with another list; a name may be ``name:server``."""
         await self.crash()

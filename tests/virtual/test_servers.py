@@ -124,25 +124,23 @@ async def test_a_server_that_moves_keeps_its_workspaces_and_one_with_a_new_name_
 @virtually
 async def test_instances_with_two_lists_never_make_one_workspace_twice(first: str) -> None:
     """A rolling change of the list: for a while both are there."""
-    async with servers_world("a", "b", "c", listed=["a", "b"]) as old:
-        new = old.beside("a", "b", "c")
-        try:
-            await new.start()
-            slugs = [f"roll{n}" for n in range(6)]
-            for w in {"old": [old, new], "new": [new, old], "both": [old, new]}[first]:
-                publish_each(w, slugs)
-                await w.idle(0.0 if first == "both" else 2 * RECOVERY)
-            await new.settled()
-            await old.idle(2 * RECOVERY)
+    async with (
+        servers_world("a", "b", "c", listed=["a", "b"]) as old,
+        old.another("a", "b", "c") as new,
+    ):
+        slugs = [f"roll{n}" for n in range(6)]
+        for w in {"old": [old, new], "new": [new, old], "both": [old, new]}[first]:
+            publish_each(w, slugs)
+            await w.idle(0.0 if first == "both" else 2 * RECOVERY)
+        await new.settled()
+        await old.idle(2 * RECOVERY)
 
-            assert len(homes(old)) == 6
-            assert all("server c is missing" in reason for reason in old.homeless.values())
-            await old.relist("a", "b", "c")
-            await old.settled()
-            assert len(homes(old)) == 6
-            assert old.statuses() == {"succeeded": 6}
-        finally:
-            await new.crash(commit=False)
+        assert len(homes(old)) == 6
+        assert all("server c is missing" in reason for reason in old.homeless.values())
+        await old.relist("a", "b", "c")
+        await old.settled()
+        assert len(homes(old)) == 6
+        assert old.statuses() == {"succeeded": 6}
 
 
 @virtually
@@ -199,14 +197,10 @@ async def test_a_workspace_on_two_servers_is_paused_and_named_until_it_is_on_one
     async with servers_world("a", "b", listed=["a"]) as w:
         publish_each(w, ["docs"])
         await w.settled()
-        other = w.beside("b")
-        try:
-            await other.start()
+        async with w.another("b") as other:
             publish_each(other, ["docs"])
             await other.settled()
-        finally:
-            await other.crash(commit=False)
-        await w.relist("a", "b", ANYTHINGLLM_ENDPOINTS_GONE="")
+        await w.relist("a", "b")
         publish_each(w, ["docs"], day=1)
         publish_each(w, ["other"], day=1)
         await w.has_results(2)
@@ -228,16 +222,115 @@ async def test_a_conflict_is_seen_while_documents_are_in_work() -> None:
         await w.settled()
         home = homes(w)["docs"]
         another = "b" if home == "a" else "a"
-        other = w.beside(another, ANYTHINGLLM_ENDPOINTS_GONE=home)
-        try:
-            await other.start()
+        async with w.another(another, ANYTHINGLLM_ENDPOINTS_GONE=home) as other:
             publish_each(other, ["docs"])
             await other.settled()
-        finally:
-            await other.crash(commit=False)
         await w.idle(2 * RECOVERY)
 
         assert "both have documents of ours" in w.homeless["docs"]
+
+
+@virtually
+async def test_namesakes_that_were_there_before_are_told_apart_by_what_is_in_them() -> None:
+    """People made the workspace on both; another instance then takes the other one of them."""
+    async with servers_world("a", "b") as w:
+        for sim in w.sims.values():
+            sim.state.create_workspace("docs", {})
+        publish_each(w, ["docs"])
+        await w.settled()
+        home = hashed("docs", "a", "b")
+        another = "b" if home == "a" else "a"
+        assert (w.at(home).total(), w.at(another).total()) == (2, 0)
+        async with w.another(another, ANYTHINGLLM_ENDPOINTS_GONE=home) as other:
+            publish_each(other, ["docs"])
+            await other.settled()
+        await w.idle(12 * RECOVERY)
+
+        assert "both have documents of ours" in w.homeless["docs"]
+        assert (w.at(home).total(), w.at(another).total()) == (2, 2)
+
+
+@virtually
+async def test_a_workspace_that_was_moved_beside_the_service_is_gone_on_with_there() -> None:
+    """What was remembered of the new server says nothing of what was brought there."""
+    async with servers_world("a", "b") as w:
+        publish_each(w, ["docs"])
+        await w.settled()
+        home = homes(w)["docs"]
+        another = "b" if home == "a" else "a"
+        async with w.another(another, ANYTHINGLLM_ENDPOINTS_GONE=home) as other:
+            publish_each(other, ["docs"])
+            await other.settled()
+        await w.idle(2 * RECOVERY)
+        publish_each(w, ["docs"], day=1)
+        await w.idle(2 * RECOVERY)
+        w.sims[home].state.workspaces.pop("docs")
+        await w.settled()
+
+        assert homes(w) == {"docs": another}
+        assert w.at(another) == {"d-docs_0": 1, "d-docs_1": 1}
+
+
+@virtually
+async def test_a_tombstone_reaches_both_servers_that_have_a_workspace() -> None:
+    """Also what was brought there since anybody read it: then the conflict is over as well."""
+    async with servers_world("a", "b") as w:
+        publish_each(w, ["docs"])
+        await w.settled()
+        home = homes(w)["docs"]
+        another = "b" if home == "a" else "a"
+        async with w.another(another, ANYTHINGLLM_ENDPOINTS_GONE=home) as other:
+            publish_each(other, ["docs"])
+            await other.settled()
+            await w.idle(2 * RECOVERY)
+            w.publish(None, key="unknown", workspace="docs")  # both are read
+            await w.has_results(2)
+            other.publish(event("late", ["brought there"], technology="docs"))
+            await other.settled()
+        for id in ("late", "d-docs"):
+            w.publish(None, key=id, workspace="docs")
+        await w.settled()
+        await w.idle(2 * RECOVERY)
+
+        assert w.at(home) == w.at(another) == Counter()
+        assert w.homeless == {}
+
+
+@virtually
+async def test_a_document_without_chunks_makes_no_workspace() -> None:
+    async with servers_world("a", "b") as w:
+        w.publish(event("empty", [], technology="docs"))
+        await w.settled()
+        assert homes(w) == {}
+        assert w.statuses() == {"succeeded": 1}
+
+
+@virtually
+async def test_a_workspace_that_may_not_be_made_is_taken_where_people_make_it() -> None:
+    async with servers_world("a", "b", ROUTING_CREATE_WORKSPACES="false") as w:
+        publish_each(w, ["docs"])
+        await w.idle(2 * RECOVERY)
+        assert "create it on one of them" in w.homeless["docs"]
+        for sim in w.sims.values():
+            assert not sim.state.workspaces
+        another = "b" if hashed("docs", "a", "b") == "a" else "a"
+        w.sims[another].state.create_workspace("docs", {})
+        await w.settled()
+        assert homes(w) == {"docs": another}
+
+
+@virtually
+async def test_a_workspace_that_can_t_be_listed_says_nothing_of_its_server() -> None:
+    async with servers_world("a", "b") as w:
+        for sim in w.sims.values():
+            sim.state.create_workspace("sick", {})
+        w.sims["a"].faults.add("status", status=500, method="GET", path="*/workspace/sick")
+        publish_each(w, ["sick", "well-1", "well-2", "well-3"])
+        await w.has_results(3)
+        assert "server a does not answer and may have it" in w.homeless["sick"]
+        w.sims["a"].faults.clear()
+        await w.settled()
+        assert w.statuses() == {"succeeded": 4}
 
 
 @virtually
