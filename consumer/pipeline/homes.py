@@ -39,6 +39,7 @@ from consumer.resilience.fence import Fence
 
 log = structlog.get_logger(__name__)
 
+_ROUNDS = 2  # the first one may have begun before it was asked for
 _SLICE = 500  # workspaces that are placed between two turns of the event loop
 _STRANGE_SECONDS = 600.0  # until a namesake of a workspace that has a home is looked into again
 
@@ -73,7 +74,8 @@ class Homes:
         servers: all of the list.
         every: seconds between two rounds that nobody asked for.
         clock: monotonic seconds.
-        note: hears how each server answered; None: well.
+        note: hears of servers that do not answer well. That they do says little: a list of
+            workspaces can be had where nothing can be stored.
         when_found: hears of workspaces whose home is found, and was unknown or another one: what is
             remembered of them may be old.
     """
@@ -85,7 +87,7 @@ class Homes:
         *,
         every: float,
         clock: Callable[[], float],
-        note: Callable[[ServerName, Failure | None], None],
+        note: Callable[[ServerName, Failure], None],
         when_found: Callable[[Slug], None],
     ) -> None:
         self._servers = servers
@@ -140,7 +142,9 @@ class Homes:
 
     async def looked_up(self, slug: Slug, right: RightToWork) -> Residence | None:
         """The home of a workspace; None where it has none now, or where nobody knows."""
-        if slug not in self._residences and slug not in self._homeless:
+        for _ in range(_ROUNDS):
+            if slug in self._residences or slug in self._homeless or slug in self._nowhere:
+                break
             await self._next_round(slug, right, makes=False)
         return self._residences.get(slug)
 
@@ -219,8 +223,6 @@ class Homes:
             except Failure as failure:
                 self._views[name] = failure.without_past()
                 self._note(name, failure)
-            else:
-                self._note(name, None)
 
         self._begun = self._clock()
         async with asyncio.TaskGroup() as tasks:

@@ -103,6 +103,7 @@ class ServersApplier:
             except FenceClosedError:
                 if right.closed or not turn.closed:
                     raise
+        structlog.contextvars.unbind_contextvars("server")  # it was for all of them
         return _together(body, list(outcomes.values()))
 
     def _is_blocked(self, name: ServerName) -> bool:
