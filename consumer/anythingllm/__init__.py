@@ -25,6 +25,7 @@ from consumer.anythingllm.models import (
     StoredDocument,
     Workspace,
 )
+from consumer.anythingllm.servers import AnythingLLMServers
 from consumer.anythingllm.unit_store import AnythingLLMStorage
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "AnythingLLMRateLimitError",
     "AnythingLLMRejectedError",
     "AnythingLLMServerError",
+    "AnythingLLMServers",
     "AnythingLLMStorage",
     "AnythingLLMTimeoutError",
     "CircuitBreakerConfig",

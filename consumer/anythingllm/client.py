@@ -37,6 +37,7 @@ from consumer.anythingllm.models import (
 )
 from consumer.anythingllm.parts import Parts
 from consumer.anythingllm.search_hits import search_hits
+from consumer.anythingllm.server_register import ServerRegister
 from consumer.anythingllm.stored_documents import stored_documents
 from consumer.anythingllm.transport import SPARE_CONNECTIONS, Errand, Transport
 from consumer.anythingllm.unit_store import REMOVALS_IN_FLIGHT, AnythingLLMStorage
@@ -115,6 +116,7 @@ class AnythingLLMClient:
         self._database, self._limit = parts.database, parts.limit
         self._embedder, self._workspaces = parts.embedder, parts.workspaces
         self._readiness, self._storage = parts.readiness, parts.storage
+        self._creator = parts.creator
         self._uploads = DocumentUploads(
             self._storage,
             identity=self._identity,
@@ -157,6 +159,17 @@ class AnythingLLMClient:
     def storage(self) -> AnythingLLMStorage:
         """Units instead of documents, on the same connections and breaker, for the journey."""
         return self._storage
+
+    def register(self, group: str) -> ServerRegister:
+        """This AnythingLLM as one of several behind the stream of a consumer group."""
+        return ServerRegister(
+            self._api,
+            self._creator,
+            self._storage.listings,
+            group=group,
+            errand=self._errand,
+            timeout=self._config.timeout,
+        )
 
     @property
     def breaker(self) -> BreakerSnapshot:
@@ -242,6 +255,22 @@ class AnythingLLMClient:
         slug = checked_slug(workspace_slug)
         version = DocumentVersion(document.updated_at or document.created_at or self._now())
         async with self._within_document_timeout("upload_document"):
+            return await self._uploads.store(slug, document, version, _trace(trace_id))
+
+    async def store_version(
+        self,
+        workspace_slug: str,
+        document: ProcessedDocument,
+        version: DocumentVersion,
+        trace_id: str | None = None,
+    ) -> DocumentUploadResult:
+        """As `upload_document`, with the version that the document's event has.
+
+        Raises:
+            AnythingLLMError: see `upload_document`.
+        """
+        slug = checked_slug(workspace_slug)
+        async with self._within_document_timeout("store_version"):
             return await self._uploads.store(slug, document, version, _trace(trace_id))
 
     async def search_workspace(

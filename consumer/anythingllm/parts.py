@@ -45,7 +45,8 @@ class Parts:
         database: which vector database it is.
         limit: how many hits a search may ask for.
         embedder: whether it gives vectors that a search can use.
-        workspaces: finds and creates them.
+        workspaces: finds them, and creates them where that is allowed.
+        creator: creates them.
         readiness: makes them safe for uploads.
         storage: units.
     """
@@ -79,8 +80,12 @@ class Parts:
             sleep=sleep,
         )
         creations = CreationDoubts(self._restarts, ambiguity=config.ambiguity_seconds, clock=clock)
+        self.creator = Workspaces(self.api, self.database, creations)
         self.workspaces = Workspaces(
-            self.api, self.database, creations if config.create_workspaces else None
+            self.api,
+            self.database,
+            creations if config.create_workspaces else None,
+            group=config.group,
         )
         self.readiness = self._readiness_by(
             self.api, self._proof, self._removal, config.upload_timeout

@@ -32,6 +32,7 @@ from consumer.model.listing import FILE_STORE, Listed
 from consumer.model.marker import Marker, StoredUnit, Unit
 from consumer.model.names import Location, Slug, TraceId
 from consumer.model.remains import Remains
+from consumer.model.server_list import is_list_slug
 from consumer.model.slug import is_slug
 
 log = structlog.get_logger(__name__)
@@ -50,6 +51,9 @@ class AnythingLLMStorage:
         under_way: knows the requests of all of them.
         timeout: seconds for an ordinary call.
         removal_timeout: seconds for one removal request.
+
+    Attributes:
+        listings: what workspaces list.
     """
 
     def __init__(
@@ -74,7 +78,7 @@ class AnythingLLMStorage:
         self._removal_timeout = removal_timeout
         # Slots of their own: a removal that takes minutes never keeps an upload waiting.
         self._removals = asyncio.Semaphore(REMOVALS_IN_FLIGHT)
-        self._listings = UnitListings(
+        self.listings = UnitListings(
             api, readiness, errand=errand, timeout=timeout, clock=ways.clock
         )
 
@@ -207,9 +211,10 @@ class AnythingLLMStorage:
         return await self._ways.database(self._errand(self._timeout, trace_id))
 
     async def workspaces(self, *, trace_id: TraceId | None = None) -> Sequence[Slug]:
-        """The slugs of all workspaces."""
+        """The slugs of all workspaces, but for those that only keep a list of servers."""
         errand = self._errand(self._timeout, trace_id)
-        return [each.slug for each in await self._api.workspaces(errand)]
+        every = await self._api.workspaces(errand)
+        return [each.slug for each in every if not is_list_slug(each.slug)]
 
     async def listing(
         self,
@@ -240,7 +245,7 @@ class AnythingLLMStorage:
         trace_id: TraceId | None = None,
     ) -> Listed | None:
         """See `UnitListings.scan`."""
-        return await self._listings.scan(slug, take, unless=unless, trace_id=trace_id)
+        return await self.listings.scan(slug, take, unless=unless, trace_id=trace_id)
 
     async def found(
         self,
@@ -469,7 +474,7 @@ class AnythingLLMStorage:
         Returns:
             Seconds until all that are left count as abandoned; None where none are left.
         """
-        left = self._listings.sentinels(slug)
+        left = self.listings.sentinels(slug)
         if left.abandoned:
             try:
                 await self.remove(slug, left.abandoned, trace_id=trace_id)

@@ -47,6 +47,12 @@ from consumer.pipeline.read import Reader
 from consumer.pipeline.reminted_ids import RemintedIds
 from consumer.pipeline.removal import Remover
 from consumer.pipeline.request_slots import RequestSlots
+from consumer.pipeline.servers import (
+    ServersApplier,
+    ServersDeathwatch,
+    ServersDoubts,
+    ServerStations,
+)
 from consumer.pipeline.settle import Address, Settler
 from consumer.pipeline.sweep import Sweep
 from consumer.pipeline.upload import Uploader
@@ -90,9 +96,15 @@ class Rooms:
 
 
 class Pipeline:
-    """The stations, and what they share."""
+    """The stations, and what they share.
 
-    def __init__(self, settings: Settings, rooms: Rooms) -> None:
+    Args:
+        queues: shared with those of other servers; None: there are no others.
+    """
+
+    def __init__(
+        self, settings: Settings, rooms: Rooms, *, queues: KeyQueues | None = None
+    ) -> None:
         self._settings = settings
         self._rooms = rooms
         self._looks = DueLooks(settings.anythingllm.ambiguity_seconds, rooms.clock)
@@ -100,8 +112,8 @@ class Pipeline:
             self._looks, settings.anythingllm.ambiguity_seconds, rooms.clock, rooms.now
         )
         self._carried_out = CarriedOut(self._doubts.__contains__)
-        self._queues = KeyQueues()
-        self.gates = _gates(settings, rooms)
+        self._queues = KeyQueues() if queues is None else queues
+        self.gates = _gates(settings, rooms, outages_aside=queues is not None)
         self.index = Index(
             rooms.storage,
             settings.document.identity,
@@ -153,10 +165,33 @@ class Pipeline:
 
     def journey(self, cluster_id: str) -> Journey:
         """The journey, not begun; the cluster id becomes part of every event id."""
-        settings, rooms = self._settings, self._rooms
-        routing = self._routing
-        applier = Applier(
-            rooms.storage,
+        return new_journey(
+            self._settings,
+            self._rooms,
+            cluster_id,
+            self._new_applier(),
+            self._doubts,
+            self._deathwatch,
+            queues=self._queues,
+        )
+
+    def stations(self, places: int) -> ServerStations:
+        """What works on this server, where it is one of several.
+
+        Args:
+            places: how many documents may be in work there.
+        """
+        return ServerStations(
+            self._new_applier(),
+            self._doubts,
+            self._deathwatch,
+            self.gates,
+            asyncio.Semaphore(places),
+        )
+
+    def _new_applier(self) -> Applier:
+        return Applier(
+            self._rooms.storage,
             self.index,
             self.gates,
             self._uploader(),
@@ -166,22 +201,7 @@ class Pipeline:
             self.reminted,
             self._looks,
             self._doubts,
-            permits=routing.permits,
-        )
-        intake = settings.intake
-        return Journey(
-            rooms.poll,
-            partial(_reader(settings, rooms, routing).read_apart, decode_apart=rooms.decode_apart),
-            applier,
-            _settler(settings, rooms, cluster_id),
-            self._doubts,
-            self._deathwatch,
-            queues=self._queues,
-            bounds=InFlightBounds(
-                intake.max_documents_in_flight, intake.max_bytes_in_flight, intake.max_aside_bytes
-            ),
-            metrics=rooms.metrics,
-            clock=rooms.clock,
+            permits=self._routing.permits,
         )
 
     def _uploader(self) -> Uploader:
@@ -252,7 +272,36 @@ class Pipeline:
         self.gates.pauses.excuse()
 
 
-def _gates(settings: Settings, rooms: Rooms) -> Gates:
+def new_journey(
+    settings: Settings,
+    rooms: Rooms,
+    cluster_id: str,
+    applier: Applier | ServersApplier,
+    doubts: Doubts | ServersDoubts,
+    deathwatch: Deathwatch | ServersDeathwatch,
+    *,
+    queues: KeyQueues,
+) -> Journey:
+    """A journey over these stations, not begun; the cluster id becomes part of every event id."""
+    intake = settings.intake
+    reader = _reader(settings, rooms, settings.routing.rules())
+    return Journey(
+        rooms.poll,
+        partial(reader.read_apart, decode_apart=rooms.decode_apart),
+        applier,
+        _settler(settings, rooms, cluster_id),
+        doubts,
+        deathwatch,
+        queues=queues,
+        bounds=InFlightBounds(
+            intake.max_documents_in_flight, intake.max_bytes_in_flight, intake.max_aside_bytes
+        ),
+        metrics=rooms.metrics,
+        clock=rooms.clock,
+    )
+
+
+def _gates(settings: Settings, rooms: Rooms, *, outages_aside: bool) -> Gates:
     recovery, fuse = settings.breaker.recovery_seconds, settings.fuse
     circuit = Circuit(rooms.breaker, rooms.storage.probe, clock=rooms.clock)
     pauses = Pauses(
@@ -264,7 +313,13 @@ def _gates(settings: Settings, rooms: Rooms) -> Gates:
         metrics=rooms.metrics,
     )
     rules = FuseRules(fuse.share, fuse.window, fuse.minimum, recovery)
-    return Gates(circuit, pauses, Fuse(rules, rooms.clock), metrics=rooms.metrics)
+    return Gates(
+        circuit,
+        pauses,
+        Fuse(rules, rooms.clock),
+        metrics=rooms.metrics,
+        outages_aside=outages_aside,
+    )
 
 
 def _patient_policy(settings: Settings) -> RetryPolicy:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from consumer.anythingllm import AnythingLLMClient
 from consumer.app.anythingllm_watch import AnythingLLMWatch
 from consumer.app.starting import Starting
 from consumer.kafka.publisher import Publisher
 from consumer.kafka.source import KafkaSource
+from consumer.model.names import ServerName
 from consumer.pipeline.gates import Gates
+from consumer.pipeline.homes import Homes
 from consumer.pipeline.index import Index
 from consumer.pipeline.journey import Journey
-from consumer.telemetry.metrics import PREFIX, Metrics
+from consumer.telemetry.metrics import Metrics
 
 _POLL_STUCK_MARGIN_SECONDS = 60.0
 # Far above any rebalance: only a fetch that has stopped for good is worth a restart.
@@ -20,12 +24,54 @@ _STARVED_SECONDS = 300.0
 _NAMED = 20  # paused workspaces that a page names; the metric counts them all
 
 
+@dataclass(frozen=True, slots=True)
+class ServerCondition:
+    """What is asked about one AnythingLLM.
+
+    Args:
+        name: None where there is one only.
+        client: has the breaker.
+    """
+
+    name: ServerName | None
+    client: AnythingLLMClient
+    watch: AnythingLLMWatch
+    gates: Gates
+    index: Index
+
+    def blown(self) -> str | None:
+        """Why it gives nothing up, where its fuse is blown."""
+        if not self.gates.fuse.blown:
+            return None
+        return self._named(
+            "most documents fail although AnythingLLM is well: none is given up, one is tried"
+            " a recovery period; look at the latest dead letters"
+        )
+
+    def degraded(self) -> Iterator[str]:
+        """What waits for it."""
+        if (state := self.client.breaker.state) != "closed":
+            yield self._named(f"the breaker is {state}: AnythingLLM does not answer")
+        if self.watch.trouble is not None:
+            yield self._named(self.watch.trouble)
+        paused = self.gates.pauses.paused
+        for slug, error in sorted(paused.items())[:_NAMED]:
+            yield self._named(f"workspace {slug} is paused: {error}")
+        for slug, error in sorted(self.index.unlisted.items())[:_NAMED]:
+            if state == "closed" and slug not in paused:
+                yield self._named(f"workspace {slug} can't be listed: {error}")
+
+    def _named(self, reason: str) -> str:
+        return reason if self.name is None else f"server {self.name}: {reason}"
+
+
 class Condition:
     """Answers the probes (`consumer.admin.health.Health`).
 
     Args:
         stop: set from the stop on.
-        client: has the breaker.
+        servers: one, or several.
+        homes: where there are several.
         metrics: know how many documents wait.
         poll_limit: seconds that a poll may take; a rebalance happens inside of one.
     """
@@ -37,10 +83,8 @@ class Condition:
         starting: Starting,
         source: KafkaSource,
         publisher: Publisher,
-        client: AnythingLLMClient,
-        watch: AnythingLLMWatch,
-        gates: Gates,
-        index: Index,
+        servers: Sequence[ServerCondition],
+        homes: Homes | None = None,
         metrics: Metrics,
         poll_limit: float,
     ) -> None:
@@ -48,10 +92,8 @@ class Condition:
         self._starting = starting
         self._source = source
         self._publisher = publisher
-        self._client = client
-        self._watch = watch
-        self._gates = gates
-        self._index = index
+        self._servers = servers
+        self._homes = homes
         self._metrics = metrics
         self._poll_limit = poll_limit + _POLL_STUCK_MARGIN_SECONDS
         self.journey: Journey | None = None
@@ -84,11 +126,9 @@ class Condition:
             reasons.append(f"Kafka: {self.kafka_trouble}")
         if self._publisher.trouble is not None:
             reasons.append(f"Kafka does not take what we publish: {self._publisher.trouble}")
-        if self._gates.fuse.blown:
-            reasons.append(
-                "most documents fail although AnythingLLM is well: none is given up, one is tried"
-                " a recovery period; look at the latest dead letters"
-            )
+        blown = [each.blown() for each in self._servers]
+        if all(blown):
+            reasons += [reason for reason in blown if reason is not None]
         return reasons
 
     def degraded(self) -> list[str]:
@@ -99,16 +139,21 @@ class Condition:
         reasons += [
             f"a transaction that nobody ends holds back {held}" for held in self._source.held_back()
         ]
-        if (state := self._client.breaker.state) != "closed":
-            reasons.append(f"the breaker is {state}: AnythingLLM does not answer")
-        if self._watch.trouble is not None:
-            reasons.append(self._watch.trouble)
-        paused = self._gates.pauses.paused
-        for slug, error in sorted(paused.items())[:_NAMED]:
-            reasons.append(f"workspace {slug} is paused: {error}")
-        for slug, error in sorted(self._index.unlisted.items())[:_NAMED]:
-            if state == "closed" and slug not in paused:
-                reasons.append(f"workspace {slug} can't be listed: {error}")
-        if waiting := self._metrics.registry.get_sample_value(f"{PREFIX}_documents_waiting"):
+        for each in self._servers:
+            reasons += each.degraded()
+            # All of them: that is told where we are not ready.
+            if len(self._servers) > 1 and (blown := each.blown()) is not None:
+                reasons.append(blown)
+        reasons += self._homeless()
+        if waiting := self._metrics.value("documents_waiting"):
             reasons.append(f"documents that wait for AnythingLLM: {waiting:.0f}")
         return reasons
+
+    def _homeless(self) -> Iterator[str]:
+        """Workspaces that live on none of several servers."""
+        if self._homes is None:
+            return
+        if self._homes.trouble is not None:
+            yield self._homes.trouble
+        for slug, reason in sorted(self._homes.homeless.items())[:_NAMED]:
+            yield f"workspace {slug} has no home: {reason}"

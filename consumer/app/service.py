@@ -17,10 +17,10 @@ from datetime import UTC, datetime
 import structlog
 
 from consumer.admin.server import AdminServer
-from consumer.anythingllm import AnythingLLMClient
-from consumer.app.anythingllm_watch import AnythingLLMWatch
 from consumer.app.assembly import Pipeline, Rooms, publishing_by
 from consumer.app.condition import Condition
+from consumer.app.open_servers import homes_of, open_servers
+from consumer.app.servers import ServersPipeline
 from consumer.app.starting import Starting, cluster_id_of, topics_are_there
 from consumer.kafka.connection import KafkaUnavailableError
 from consumer.kafka.publisher import Publisher
@@ -28,8 +28,6 @@ from consumer.kafka.source import KafkaSource
 from consumer.pipeline.heavy_events import HeavyEvents
 from consumer.pipeline.journey import Journey
 from consumer.settings import Settings
-from consumer.telemetry.metrics import Metrics
-from consumer.wiring.anythingllm import anythingllm_config
 from consumer.wiring.events import decode_limits
 from consumer.wiring.kafka import kafka_connection
 from consumer.wiring.source import source_config
@@ -55,14 +53,11 @@ class Service:
         self._settings = settings
         self._fail_fast = fail_fast
         self._connection = kafka_connection(settings)
-        self._metrics = Metrics()
         self._stop = asyncio.Event()
-        # Its breaker is fed by the journey, which knows more than single calls do.
-        self._client = AnythingLLMClient(anythingllm_config(settings), calls_feed_breaker=False)
-        self._client.on_breaker_change(lambda _, state: self._metrics.set_breaker(state))
         rng = rng or random.Random()
+        self._servers = open_servers(settings, rng)
+        self._metrics = self._servers.metrics
         self._starting = Starting(self._stop, fail_fast=fail_fast, rng=rng)
-        self._watch = AnythingLLMWatch(self._client, rng=rng)
         self._publisher = Publisher(
             self._connection,
             max_record_bytes=settings.document.max_bytes + DEAD_LETTER_HEADROOM,
@@ -83,10 +78,8 @@ class Service:
             starting=self._starting,
             source=self._source,
             publisher=self._publisher,
-            client=self._client,
-            watch=self._watch,
-            gates=self._pipeline.gates,
-            index=self._pipeline.index,
+            servers=self._servers.conditions(self._pipeline),
+            homes=homes_of(self._pipeline),
             metrics=self._metrics,
             poll_limit=settings.rebalance_timeout_seconds,
         )
@@ -119,9 +112,9 @@ class Service:
             admin = AdminServer(where.host, where.port, self._condition, self._metrics)
             await admin.start()
             open_rooms.push_async_callback(admin.stop)
-            await self._client.connect()
-            open_rooms.push_async_callback(self._client.disconnect)
-            await start.unless_stopped(self._watch.look(fail_fast=self._fail_fast))
+            await self._servers.connect()
+            open_rooms.push_async_callback(self._servers.disconnect)
+            await start.unless_stopped(self._servers.look(fail_fast=self._fail_fast))
             cluster_id = await start.until_done(lambda: cluster_id_of(self._connection))
             await start.until_done(lambda: topics_are_there(self._connection, self._topics()))
             open_rooms.push_async_callback(publisher.stop)
@@ -142,7 +135,7 @@ class Service:
                 tasks.create_task(self._commit_forever(), name="commit"),
                 tasks.create_task(self._observe_forever(), name="observe"),
                 tasks.create_task(self._source.keep_lease(), name="lease"),
-                tasks.create_task(self._watch.look_until_well(), name="watch"),
+                tasks.create_task(self._servers.look_until_well(), name="watch"),
                 *(
                     tasks.create_task(watcher, name=name)
                     for name, watcher in self._pipeline.watchers().items()
@@ -197,12 +190,13 @@ class Service:
                 self._condition.kafka_trouble = None
             await asyncio.sleep(_OBSERVE_SECONDS)
 
-    def _new_pipeline(self, rng: random.Random) -> Pipeline:
+    def _new_pipeline(self, rng: random.Random) -> Pipeline | ServersPipeline:
         documents = self._settings.kafka.documents_topic
+        first = self._servers.clients[0]
         rooms = Rooms(
             poll=self._source.poll,
-            storage=self._client.storage,
-            breaker=self._client.circuit_breaker,
+            storage=first.storage,
+            breaker=first.circuit_breaker,
             publish=publishing_by(self._publisher, results=self._settings.kafka.results_topic),
             is_assigned=lambda: self._source.assigned,
             is_ours=lambda partition: self._source.owns(documents, partition),
@@ -215,7 +209,7 @@ class Service:
             now=lambda: datetime.now(UTC),
             decode_apart=HeavyEvents(decode_limits(self._settings)).decode,
         )
-        return Pipeline(self._settings, rooms)
+        return self._servers.new_pipeline(rooms)
 
     def _topics(self) -> tuple[str, ...]:
         """The topics without which nothing can be done."""

@@ -133,6 +133,11 @@ COMMANDS: tuple[Command, ...] = (
         "Put right what `workspaces verify` finds: says what, and does it with --yes.",
     ),
     Command(
+        "workspaces move",
+        "consumer.cli.workspaces.move:move",
+        "Move a workspace to another of several servers: says what, and does it with --yes.",
+    ),
+    Command(
         "schemas export",
         "consumer.cli.schemas:export",
         "Write JSON Schemas of all messages and the AsyncAPI document, made from the models.",

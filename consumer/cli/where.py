@@ -106,9 +106,9 @@ def _show(story: Story) -> None:
     _table("stored now", _HELD, [_held_row(held) for held in story.held if held.stored])
     for held in story.held:
         for text in held.findings:
-            output.note(f"{held.workspace}: {text}")
+            output.note(f"{held.place}: {text}")
         if held.stored and held.searched.why_not:
-            output.note(f"{held.workspace}: not searched for: {held.searched.why_not}")
+            output.note(f"{held.place}: not searched for: {held.searched.why_not}")
     for same in story.same_source:
         output.note(
             f"{same.workspace} also stores {same.source_url} under the identity {same.identity}; "
@@ -182,7 +182,7 @@ def _held_row(held: Held) -> tuple[object, ...]:
     searched = held.searched
     found = f"{searched.found} of {searched.checked} looked for" if searched.checked else "-"
     return (
-        held.workspace,
+        held.place,
         held.stored,
         held.total,
         held.surplus,
@@ -265,6 +265,7 @@ def _letter_json(found: StoryLetter) -> dict[str, Any]:
 
 def _held_json(held: Held) -> dict[str, Any]:
     return {
+        **({} if held.server is None else {"server": held.server}),
         "workspace": held.workspace,
         "identity": held.identity,
         "document_ids": held.document_ids,

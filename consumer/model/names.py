@@ -15,3 +15,6 @@ Location = NewType("Location", str)
 
 TraceId = NewType("TraceId", str)
 """32 lower-case hex characters that follow an event everywhere (`consumer.telemetry.trace`)."""
+
+ServerName = NewType("ServerName", str)
+"""What an operator calls one of several AnythingLLMs; it stays while the address changes."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 from consumer.anythingllm import (
     AnythingLLMClient,
+    AnythingLLMConfig,
     AnythingLLMError,
     AnythingLLMForbiddenError,
     AnythingLLMStorage,
@@ -22,12 +24,13 @@ from consumer.kafka.connection import KafkaUnavailableError
 from consumer.kafka.topics import CheckFinding, findings
 from consumer.model.identity import IdentityTemplate
 from consumer.model.names import Slug
+from consumer.operations.look_at_servers import look_at_homes
 from consumer.operations.ports import ClusterAdmin, KafkaAccess
 from consumer.operations.trial_writing import try_writing
 from consumer.operations.workspaces.finding import SHARED_COLLECTION_HELP, SHARED_SOURCE_HELP
 from consumer.operations.workspaces.shared_sources import Shared, SharedSources
 from consumer.settings import Settings
-from consumer.wiring.anythingllm import anythingllm_config
+from consumer.wiring.anythingllm import anythingllm_config, server_configs
 from consumer.wiring.topics import topic_specs
 
 _MOST_LISTED = 100  # workspaces
@@ -109,9 +112,22 @@ async def look_at_group(group: str, admin: ClusterAdmin) -> list[CheckFinding]:
 
 
 async def look_at_anythingllm(settings: Settings) -> list[CheckFinding]:
-    """AnythingLLM with its key, collector, embedder and vector database."""
-    async with AnythingLLMClient(anythingllm_config(settings)) as client:
-        found = _health(settings, await client.health_check())
+    """AnythingLLM, or each of several, and whether each workspace has one home among them."""
+    several = server_configs(settings)
+    if not several:
+        return await look_at_server(settings, anythingllm_config(settings))
+    found = [
+        replace(each, subject=f"server {name}: {each.subject}")
+        for name, config in several.items()
+        for each in await look_at_server(settings, config)
+    ]
+    return [*found, *await look_at_homes(settings, several)]
+
+
+async def look_at_server(settings: Settings, config: AnythingLLMConfig) -> list[CheckFinding]:
+    """One AnythingLLM with its key, collector, embedder and vector database."""
+    async with AnythingLLMClient(config) as client:
+        found = _health(config.endpoint, await client.health_check())
         if all(each.ok for each in found):
             permits = settings.routing.rules().permits
             found += await look_at_collections(client.storage, permits)
@@ -234,9 +250,8 @@ async def _shared_in(
     return sources.found
 
 
-def _health(settings: Settings, health: dict[str, Any]) -> list[CheckFinding]:
+def _health(where: str, health: dict[str, Any]) -> list[CheckFinding]:
     subject = "AnythingLLM"
-    where = settings.anythingllm.endpoint
     components: dict[str, dict[str, Any]] = health["components"]
     if components["server"]["status"] != "up":
         # Every other component fails for the same reason, and its finding would lead astray.

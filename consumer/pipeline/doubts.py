@@ -27,7 +27,7 @@ from consumer.model.precedence import Occurrence
 from consumer.model.version import DocumentVersion
 from consumer.pipeline.due_looks import DueLooks
 from consumer.pipeline.index_rows import StoredRow
-from consumer.pipeline.ports import Delivery, Release
+from consumer.pipeline.ports import Receipt, Release
 
 Readable = DocumentEvent | TombstoneEvent
 
@@ -132,7 +132,7 @@ class Doubts:
         until = self._clock() + self._ambiguity
         self._may_come(identity, _Doubt(slug, until, None, going=frozenset(going)))
 
-    def received(self, delivery: Delivery, event: Event) -> None:
+    def received(self, delivery: Receipt, event: Event) -> None:
         """Note what former owners may have sent of an event that begins now, or of its document.
 
         The latter holds the event back once it is settled.
@@ -173,14 +173,14 @@ class Doubts:
             for row in stored
         )
 
-    def dropped(self, delivery: Delivery, event: Event) -> None:
+    def dropped(self, delivery: Receipt, event: Event) -> None:
         """Note an event that is left to the next owner of its partition."""
         if event.identity is not None:
             ends = [each.until for each in self._doubts.get(event.identity, ())]
             if ends:
                 delivery.leave_in_doubt(_name(event), self._epoch(max(ends)))
 
-    def settled(self, delivery: Delivery, event: Event, *, carried_out: bool) -> None:
+    def settled(self, delivery: Receipt, event: Event, *, carried_out: bool) -> None:
         """Let an event be committed that is settled: now, or when it was looked for what may come.
 
         Args:
@@ -214,7 +214,7 @@ class Doubts:
             for each in doubts
         ]
 
-    def settled_before(self, delivery: Delivery, event: Event) -> None:
+    def settled_before(self, delivery: Receipt, event: Event) -> None:
         """The same for an event that a former owner of the partition has settled."""
         body = event.body
         if not isinstance(body, Refused):
@@ -224,9 +224,7 @@ class Doubts:
                 self._known_before(delivery, body, _occurrence(body))
         self.settled(delivery, event, carried_out=delivery.carried_out_before)
 
-    def _known_before(
-        self, delivery: Delivery, body: Readable, doubtful: Occurrence | None
-    ) -> None:
+    def _known_before(self, delivery: Receipt, body: Readable, doubtful: Occurrence | None) -> None:
         """Where it is over, it may be that nobody has looked since."""
         if (left := self._left(delivery)) > -_GRACE_SECONDS:
             until = self._clock() + max(left, 0.0)
@@ -292,7 +290,7 @@ class Doubts:
         every = (each for doubts in self._doubts.values() for each in doubts)
         return any(each.going and each.until > now for each in every)
 
-    def _left(self, delivery: Delivery) -> float:
+    def _left(self, delivery: Receipt) -> float:
         """Seconds until what a former owner knew of is over, by its clock, which may be wrong."""
         return min(delivery.held_until - self._now().timestamp(), self._ambiguity)
 

@@ -35,14 +35,30 @@ class NotSent(Failure):
 
 
 class Gates:
-    """See the module's docstring."""
+    """See the module's docstring.
 
-    def __init__(self, circuit: Circuit, pauses: Pauses, fuse: Fuse, *, metrics: Metrics) -> None:
+    Args:
+        circuit: whether AnythingLLM as a whole is down.
+        pauses: of workspaces.
+        fuse: whether most documents fail.
+        outages_aside: whether documents stand aside in an outage, because others can go on.
+    """
+
+    def __init__(
+        self,
+        circuit: Circuit,
+        pauses: Pauses,
+        fuse: Fuse,
+        *,
+        metrics: Metrics,
+        outages_aside: bool = False,
+    ) -> None:
         self.circuit = circuit
         self.pauses = pauses
         self.fuse = fuse
         self.alone = Alone()
         self._metrics = metrics
+        self._outages_aside = outages_aside
         self._whole = asyncio.Event()
         self._whole.set()
         # An outage explains what failed until then.
@@ -90,7 +106,7 @@ class Gates:
         """Return when requests may be sent that say nothing about a workspace's health."""
         while self.circuit.blocked or self.alone.holds_back:
             with self._metrics.documents_waiting.track_inprogress():
-                async with right.long():
+                async with right.aside() if self._outages_aside else right.long():
                     await self.circuit.clear()
                     await self.alone.over()
 

@@ -29,6 +29,7 @@ from consumer.pipeline.in_flight import InFlightBounds, InFlightLimit, Place
 from consumer.pipeline.key_queues import KeyQueues, Turn
 from consumer.pipeline.ports import Delivery, Poll, RightToWork
 from consumer.pipeline.right_to_work import DocumentRight
+from consumer.pipeline.servers import ServersApplier, ServersDeathwatch, ServersDoubts
 from consumer.pipeline.settle import Settler
 from consumer.resilience.fence import Fence, FenceClosedError
 from consumer.telemetry.instrumentation import join_trace
@@ -53,10 +54,10 @@ class Journey:
         self,
         poll: Poll,
         read: Callable[[Record], Awaitable[Event]],
-        applier: Applier,
+        applier: Applier | ServersApplier,
         settler: Settler,
-        doubts: Doubts,
-        deathwatch: Deathwatch,
+        doubts: Doubts | ServersDoubts,
+        deathwatch: Deathwatch | ServersDeathwatch,
         *,
         queues: KeyQueues,
         bounds: InFlightBounds,

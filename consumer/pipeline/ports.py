@@ -15,6 +15,7 @@ from consumer.model.marker import Marker, StoredUnit, Unit
 from consumer.model.names import Location, Slug, TraceId
 from consumer.model.record import Headers, Record
 from consumer.model.remains import Remains
+from consumer.model.server_list import ServerList, ServerSurvey
 from consumer.resilience.fence import Fence
 
 
@@ -244,6 +245,26 @@ class Storage(Protocol):
         ...
 
 
+class Server(Protocol):
+    """One of several AnythingLLMs as a whole. Every method may raise `Failure`."""
+
+    async def survey(self) -> ServerSurvey:
+        """Which workspaces it has, and the list of servers that it keeps."""
+        ...
+
+    async def keep(self, servers: ServerList) -> None:
+        """Keep this list of servers."""
+        ...
+
+    async def create(self, slug: Slug) -> None:
+        """Make sure that there is a workspace of this slug."""
+        ...
+
+    async def holds_ours(self, slug: Slug) -> bool:
+        """Whether documents of ours are in a workspace."""
+        ...
+
+
 class RightToWork(Protocol):
     """The right to go on with a piece of work, and the ways to wait that its end cuts short."""
 
@@ -291,27 +312,12 @@ Release = Callable[[], None]
 """Lets an offset be committed that was held back."""
 
 
-class Delivery(Protocol):
-    """A record with the receipt that lets its offset be committed."""
+class Receipt(Protocol):
+    """Lets a record's offset be committed, and tells its partition's next owner what may come."""
 
     @property
     def record(self) -> Record:
         """The original bytes."""
-        ...
-
-    @property
-    def fence(self) -> Fence:
-        """Closed when the right to work on it ends."""
-        ...
-
-    @property
-    def ended(self) -> bool:
-        """True when another member may own its partition by now."""
-        ...
-
-    @property
-    def settled_before(self) -> bool:
-        """True when it was settled in an earlier assignment: Kafka has its result."""
         ...
 
     @property
@@ -332,10 +338,6 @@ class Delivery(Protocol):
     @property
     def taken_over_at(self) -> float | None:
         """Monotonic seconds; set where a former owner may have had it in work when it died."""
-        ...
-
-    def carried_by(self, task: asyncio.Task[object]) -> None:
-        """Note the task that works on it."""
         ...
 
     def settled(self, *, carried_out: bool) -> None:
@@ -372,6 +374,29 @@ class Delivery(Protocol):
 
     def left_in_doubt(self, what: str) -> bool:
         """Whether a former owner left that in doubt, until `held_until`; rarely true by chance."""
+        ...
+
+
+class Delivery(Receipt, Protocol):
+    """A record with the receipt that lets its offset be committed."""
+
+    @property
+    def fence(self) -> Fence:
+        """Closed when the right to work on it ends."""
+        ...
+
+    @property
+    def ended(self) -> bool:
+        """True when another member may own its partition by now."""
+        ...
+
+    @property
+    def settled_before(self) -> bool:
+        """True when it was settled in an earlier assignment: Kafka has its result."""
+        ...
+
+    def carried_by(self, task: asyncio.Task[object]) -> None:
+        """Note the task that works on it."""
         ...
 
     def deaths_of(self, what: str) -> DeathCount | None:

@@ -171,7 +171,24 @@ def routing_works(settings: Settings) -> Iterator[Broken]:
         yield Broken(names, str(error).removeprefix("ROUTING_WORKSPACE ") or "can't be used")
 
 
+def servers_are_listed(settings: Settings) -> Iterator[Broken]:
+    """Pins lead to servers of the list, and none of it is said to be gone."""
+    ours = settings.anythingllm
+    listed = {each.name for each in ours.endpoints or ()}
+    for name, names in (
+        ("ANYTHINGLLM_PINS", set((ours.pins or {}).values()) - listed),
+        ("ANYTHINGLLM_ENDPOINTS_GONE", set(ours.endpoints_gone or ()) & listed),
+    ):
+        if names:
+            are = "are not" if name.endswith("PINS") else "are"
+            yield Broken(
+                (name, "ANYTHINGLLM_ENDPOINTS"),
+                f"servers that {are} in ANYTHINGLLM_ENDPOINTS: {', '.join(sorted(names))}",
+            )
+
+
 RULES: tuple[Rule, ...] = (
+    servers_are_listed,
     topics_differ,
     sasl_is_whole,
     tls_is_whole,
@@ -205,6 +222,9 @@ def doubts(settings: Settings) -> Iterator[str]:
             f"KAFKA_SASL_OAUTH_TOKEN_ENDPOINT: the client secret travels readable to {host};"
             " https:// hides it"
         )
+    for each in settings.anythingllm.endpoints or ():
+        if (host := _readable_host(each.url)) is not None:
+            yield f"ANYTHINGLLM_ENDPOINTS: a key travels readable to {host}; https:// hides it"
     if (host := _readable_host(settings.anythingllm.endpoint)) is not None:
         yield (f"ANYTHINGLLM_ENDPOINT: the API key travels readable to {host}; https:// hides it")
 

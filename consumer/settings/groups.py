@@ -19,8 +19,9 @@ from typing import Any, Literal
 from pydantic import SecretStr
 
 from consumer.model.identity import IdentityTemplate
-from consumer.model.names import Slug
+from consumer.model.names import ServerName, Slug
 from consumer.model.routing import Routing
+from consumer.settings.endpoints import Endpoint, endpoints, pins, server_names
 from consumer.settings.kinds import (
     SettingKind,
     choice,
@@ -218,6 +219,23 @@ class AnythingLLMSettings:
         "http://localhost:3001",
         url(),
         "Base URL, with or without `/api` or `/api/v1` at its end.",
+    )
+    endpoints: tuple[Endpoint, ...] | None = setting(
+        None,
+        endpoints(),
+        "Several AnythingLLMs instead of one (README, Several servers); each key is read from its"
+        " file.",
+    )
+    endpoints_gone: tuple[ServerName, ...] | None = setting(
+        None,
+        server_names(),
+        "Servers that were listed and are gone for good, once nothing is needed of them; until then"
+        " no workspace is made that one of them may have.",
+    )
+    pins: Mapping[Slug, ServerName] | None = setting(
+        None,
+        pins(),
+        "Which of several servers a workspace lives on, where it shall not be found out.",
     )
     timeout_seconds: float = setting(
         "30",

@@ -41,11 +41,13 @@ class SettingKind(Generic[T]):
         allowed: what is accepted, as the end of the sentence "allowed: …".
         parse: text without surrounding blanks to value; raises ``ValueError``.
         secret: the value is never shown, and may come from a file (``NAME_FILE``).
+        hidden: the value is never shown, because it names secrets' files.
     """
 
     allowed: str
     parse: Callable[[str], T]
     secret: bool = False
+    hidden: bool = False
 
 
 def text(allowed: str, pattern: str) -> SettingKind[str]:
@@ -158,7 +160,7 @@ def servers() -> SettingKind[str]:
     """Kafka's bootstrap list, normalised to ``host:port,host:port``."""
 
     def parse(raw: str) -> str:
-        parts = _items(raw)
+        parts = items(raw)
         matches = [_SERVER.fullmatch(part) for part in parts]
         ports = [int(match["port"]) for match in matches if match is not None]
         sound = bool(parts) and len(ports) == len(parts) and all(0 < p < 65536 for p in ports)
@@ -171,7 +173,7 @@ def slug_patterns() -> SettingKind[tuple[str, ...]]:
     """Patterns over workspace slugs, or ``*`` for any."""
 
     def parse(raw: str) -> tuple[str, ...]:
-        parts = tuple(_items(raw))
+        parts = tuple(items(raw))
         if not parts or not all(_SLUG_PATTERN.fullmatch(part) for part in parts):
             raise ValueError
         return parts
@@ -227,7 +229,7 @@ def extensions() -> SettingKind[tuple[tuple[str, str], ...]]:
 
     def parse(raw: str) -> tuple[tuple[str, str], ...]:
         found: dict[str, str] = {}
-        for part in _items(raw):
+        for part in items(raw):
             name, _, value = part.partition("=")
             sound = re.fullmatch(r"[A-Za-z]+", name) and re.fullmatch(r"[!-~]+", value)
             if not sound or name.lower() == "auth" or name in found:
@@ -257,8 +259,26 @@ def parsed(allowed: str, parse: Callable[[str], T]) -> SettingKind[T]:
     return SettingKind(allowed, parse)
 
 
-def _items(raw: str) -> Sequence[str]:
+def items(raw: str) -> Sequence[str]:
+    """What stands between commas."""
     return [part.strip() for part in raw.split(",") if part.strip()]
+
+
+def secret_from(path: Path) -> str:
+    """The secret in a file.
+
+    Raises:
+        OSError: the file can't be read.
+        ValueError: there is no text in it.
+    """
+    try:
+        content = path.read_text(encoding="utf-8").rstrip("\r\n")
+    except UnicodeDecodeError:
+        # Its own text repeats the bytes.
+        raise ValueError("it holds no UTF-8 text") from None
+    if not content:
+        raise ValueError("it is empty")
+    return content
 
 
 def _require(raw: str, sound: bool) -> str:

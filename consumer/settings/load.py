@@ -23,6 +23,7 @@ from pydantic import SecretStr
 
 from consumer.model.slug import is_slug
 from consumer.settings.checks import broken_rules, doubts
+from consumer.settings.kinds import secret_from
 from consumer.settings.names import (
     FILE_SUFFIX,
     MAP_NAME,
@@ -34,6 +35,10 @@ from consumer.settings.names import (
 )
 from consumer.settings.problems import SettingProblem, SettingsError, shown
 from consumer.settings.table import GROUPS, TABLE, SettingRow, Settings
+
+_ENDPOINTS = "ANYTHINGLLM_ENDPOINTS"
+# Settings that may be a table in the file, and what stands between its keys and values as a text.
+_TABLES = MappingProxyType({_ENDPOINTS: " ", "ANYTHINGLLM_PINS": "="})
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,14 +95,24 @@ def load_settings(
     given: dict[str, Given] = {}
     for source in reversed(sources):
         given.update(_resolved(source, findings))
-    if not needs_anythingllm:
+    if not needs_anythingllm or _ENDPOINTS in given:
         findings.wrong.add("ANYTHINGLLM_API_KEY")  # that it is missing is not worth a word
+    _refuse_one_beside_several(given, findings)
     settings = _parsed(given, MappingProxyType(sources[-1].routing_map), findings)
     _apply_rules(settings, given, findings)
     if findings.problems:
         raise SettingsError(findings.problems)
     warnings = [warning for source in sources for warning in source.warnings]
     return replace(settings, warnings=(*warnings, *doubts(settings)))
+
+
+def _refuse_one_beside_several(given: Mapping[str, Given], findings: SettingFindings) -> None:
+    if _ENDPOINTS not in given:
+        return
+    for name in ("ANYTHINGLLM_ENDPOINT", "ANYTHINGLLM_API_KEY"):
+        if name in given:
+            message = f"and {given[_ENDPOINTS].label} are both given: leave one away"
+            findings.add(name, SettingProblem(given[name].label, message))
 
 
 def from_environment(config: Path | None = None, *, needs_anythingllm: bool = True) -> Settings:
@@ -138,7 +153,8 @@ def _value(row: SettingRow, given: Given) -> object:
 def _misfit(row: SettingRow, given: Given, detail: str) -> SettingProblem:
     kind = row.spec.kind
     message = "; ".join(filter(None, (detail, f"allowed: {kind.allowed}")))
-    return SettingProblem(given.label, message, shown(given.text, secret=kind.secret))
+    hidden = kind.secret or kind.hidden
+    return SettingProblem(given.label, message, shown(given.text, secret=hidden))
 
 
 def _apply_rules(settings: Settings, given: Mapping[str, Given], findings: SettingFindings) -> None:
@@ -148,7 +164,8 @@ def _apply_rules(settings: Settings, given: Mapping[str, Given], findings: Setti
         name = broken.names[0]
         default = TABLE[name].spec.default
         if name in given:
-            value = shown(given[name].text, secret=name in SECRETS)
+            hidden = name in SECRETS or TABLE[name].spec.kind.hidden
+            value = shown(given[name].text, secret=hidden)
             findings.problems.append(SettingProblem(given[name].label, broken.message, value))
         elif default is not None:
             findings.problems.append(
@@ -250,13 +267,20 @@ TABLE_GROUP: Mapping[str, str] = MappingProxyType(
 
 def _take_value(source: SettingSource, name: str, *, label: str, value: object) -> None:
     try:
-        text = _as_text(value)
+        text = _as_text(_rows_of(name, value))
     except TypeError:
         message = "must be a text, a number, true, false or a list of texts"
         source.problems.append(SettingProblem(label, message))
         return
     if text.strip():
         source.given[name] = Given(label, text)
+
+
+def _rows_of(name: str, value: object) -> object:
+    """A table as the list that it stands for, where a setting may be one."""
+    if name not in _TABLES or not isinstance(value, dict):
+        return value
+    return [f"{key}{_TABLES[name]}{row}" for key, row in value.items()]
 
 
 def _as_text(value: object) -> str:
@@ -299,19 +323,8 @@ def _resolved(source: SettingSource, findings: SettingFindings) -> Iterator[tupl
             message = f"and {source.given[name].label} are both given: leave one away"
             findings.add(name, SettingProblem(file.label, message))
         try:
-            yield name, Given(file.label, _secret_from(Path(file.text.strip())))
+            yield name, Given(file.label, secret_from(Path(file.text.strip())))
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             value = shown(file.text, secret=False)
             findings.add(name, SettingProblem(file.label, f"can't be used: {reason}", value))
-
-
-def _secret_from(path: Path) -> str:
-    try:
-        content = path.read_text(encoding="utf-8").rstrip("\r\n")
-    except UnicodeDecodeError:
-        # Its own text repeats the bytes.
-        raise ValueError("it holds no UTF-8 text") from None
-    if not content:
-        raise ValueError("it is empty")
-    return content

@@ -76,6 +76,7 @@ class Settings:
         kafka = self.kafka
         held = (
             self.anythingllm.api_key,
+            *(each.api_key for each in self.anythingllm.endpoints or ()),
             kafka.sasl_password,
             kafka.sasl_oauth_client_secret,
             kafka.ssl_key_password,

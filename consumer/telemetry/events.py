@@ -46,6 +46,10 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "topic.back": "A topic that was gone is there again and is read.",
         "record.key_differs": "A record's key is not its identity; order is then per partition.",
         "lag.unknown": "Kafka did not say how far behind we are; the metric keeps its value.",
+        # Several servers
+        "servers.kept": "A server keeps a new list of the servers behind the stream.",
+        "workspace.homeless": "A workspace lives on no server for now; `error` has the cure.",
+        "workspace.home_found": "A workspace that had no home lives on this server.",
         # Understanding
         "document.odd": "An event deviates from the contract in ways that are accepted.",
         "event.process_died": "The process that decodes a heavy event died; it is tried again.",

@@ -59,6 +59,10 @@ class Metrics:
         """The page for Prometheus, in its text format (`CONTENT_TYPE`)."""
         return generate_latest(self.registry)
 
+    def value(self, name: str) -> float | None:
+        """The present value of a metric without labels, by its name without `PREFIX`."""
+        return self.registry.get_sample_value(f"{PREFIX}_{name}")
+
     def set_lags(
         self, records: Mapping[tuple[str, int], int], stable: Mapping[tuple[str, int], int]
     ) -> None:

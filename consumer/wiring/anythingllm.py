@@ -2,17 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
+from pydantic import SecretStr
+
 from consumer.anythingllm import AnythingLLMConfig, CircuitBreakerConfig
+from consumer.model.names import ServerName
 from consumer.settings import Settings
 from consumer.wiring.retry import retry_policy
 
 
+def server_configs(settings: Settings) -> Mapping[ServerName, AnythingLLMConfig]:
+    """How each of several AnythingLLMs is reached; empty where there is one.
+
+    No upload makes a workspace there (`anythingllm.server_register`).
+    """
+    return {
+        each.name: replace(_config(settings, each.url, each.api_key), create_workspaces=False)
+        for each in settings.anythingllm.endpoints or ()
+    }
+
+
 def anythingllm_config(settings: Settings) -> AnythingLLMConfig:
-    """How every command reaches AnythingLLM."""
+    """How every command reaches AnythingLLM, where there is one."""
+    return _config(settings, settings.anythingllm.endpoint, settings.anythingllm.api_key)
+
+
+def _config(settings: Settings, endpoint: str, api_key: SecretStr) -> AnythingLLMConfig:
     ours, upload = settings.anythingllm, settings.upload
     return AnythingLLMConfig(
-        endpoint=ours.endpoint,
-        api_key=ours.api_key.get_secret_value(),
+        endpoint=endpoint,
+        api_key=api_key.get_secret_value(),
         circuit_breaker=CircuitBreakerConfig(
             failure_threshold=settings.breaker.failure_threshold,
             recovery_timeout=settings.breaker.recovery_seconds,
@@ -24,6 +45,7 @@ def anythingllm_config(settings: Settings) -> AnythingLLMConfig:
         retry=retry_policy(settings),
         ca_file=str(ours.cafile) if ours.cafile else None,
         create_workspaces=settings.routing.create_workspaces,
+        group=settings.kafka.group_id,
         identity=settings.document.identity.text,
         ambiguity_seconds=ours.ambiguity_seconds,
         vector_db="" if ours.vector_db == "auto" else ours.vector_db,

@@ -18,6 +18,9 @@ CHANGED: Mapping[str, str] = MappingProxyType(
         "names.json: upload-result.schema.json": "a word about failed: also what can't be removed",
         "names.json: audit": "--search and --no-search say how much is searched for",
         "names.json: workspaces verify": "it says how much is too young to judge",
+        "names.json: workspaces": "move brings a workspace to another of several servers",
+        "names.json: workspaces list": "--server names one of several servers",
+        "names.json: workspaces repair": "--server names one of several servers",
     }
 )
 """``file: case`` as the tests name it, with the reason; whoever changes a contract adds to it."""

@@ -136,10 +136,11 @@ class World:
     def __init__(self, loop: VirtualLoop, sim: Simulator, seed: int, environment: Json) -> None:
         self.loop = loop
         self.sim = sim
+        one = {"ANYTHINGLLM_ENDPOINT": sim.endpoint, "ANYTHINGLLM_API_KEY": sim.api_key}
+        several = "ANYTHINGLLM_ENDPOINTS" in environment
         self.settings: Settings = load_settings(
             {
-                "ANYTHINGLLM_ENDPOINT": sim.endpoint,
-                "ANYTHINGLLM_API_KEY": sim.api_key,
+                **({} if several else one),
                 "BREAKER_RECOVERY_SECONDS": str(RECOVERY),
                 **environment,
             }

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from consumer.cli import output
 from consumer.cli.common import ConfigOption, JsonOption, settings_for
 from consumer.cli.progress import bar
-from consumer.cli.workspaces.looking import ask_anythingllm, opened
+from consumer.cli.workspaces.looking import ServerOption, ask_anythingllm, opened, servers_meant
 
 if TYPE_CHECKING:
     from consumer.anythingllm.models import Workspace
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 _COLUMNS = ("workspace", "name", "documents", "chunks", "foreign", "test documents")
 
 
-def list_(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+def list_(
+    server: ServerOption = None, config: ConfigOption = None, as_json: JsonOption = False
+) -> None:
     """Show every workspace: documents and chunks of ours, documents of others, test documents.
 
     Changes nothing. Of the settings only those of AnythingLLM and DOCUMENT_IDENTITY matter.
@@ -25,22 +27,28 @@ def list_(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     Example: anythingllm-consumer workspaces list
     """
     settings = settings_for(config, quiet_kafka=True)
-    rows = ask_anythingllm(_list(settings, as_json=as_json))
+    servers = servers_meant(settings, server)
+    rows = [
+        row for each in servers for row in ask_anythingllm(_list(settings, each, as_json=as_json))
+    ]
     if not as_json:
-        output.table(_COLUMNS, rows)
+        output.table(_COLUMNS if servers == [None] else ("server", *_COLUMNS), rows)
 
 
-async def _list(settings: Settings, *, as_json: bool) -> list[tuple[object, ...]]:
+async def _list(
+    settings: Settings, server: str | None, *, as_json: bool
+) -> list[tuple[object, ...]]:
     rows = []
-    async with opened(settings) as (_, upkeep):
+    of_server = {} if server is None else {"server": server}
+    async with opened(settings, server) as (_, upkeep):
         chosen = await upkeep.choose(())
         with bar("looking", len(chosen), quiet=as_json) as done:
             async for workspace, contents in upkeep.contents(chosen):
                 done(1)
                 if as_json:
-                    output.json_line(_counted(workspace, contents))
+                    output.json_line({**of_server, **_counted(workspace, contents)})
                 else:
-                    rows.append(tuple(_counted(workspace, contents).values()))
+                    rows.append((*of_server.values(), *_counted(workspace, contents).values()))
     return rows
 
 

@@ -58,14 +58,50 @@ def ask_anythingllm(work: Coroutine[Any, Any, T]) -> T:
         raise CommandFailed(f"{error}; `workspaces list` shows those it has") from None
 
 
-@asynccontextmanager
-async def opened(settings: Settings) -> AsyncIterator[tuple[Inventory, Upkeep]]:
-    """A connection to AnythingLLM, and an `Upkeep` on it."""
-    from consumer.anythingllm.inventory import open_inventory
-    from consumer.operations.workspaces.verify import Upkeep, rules_of
-    from consumer.wiring.anythingllm import anythingllm_config
+ServerOption = Annotated[
+    str | None,
+    typer.Option(
+        "--server",
+        metavar="NAME",
+        help="Only this one of several servers (ANYTHINGLLM_ENDPOINTS); all, one by one, without.",
+    ),
+]
 
-    async with open_inventory(anythingllm_config(settings)) as inventory:
+
+def servers_meant(
+    settings: Settings, server: str | None, slugs: Iterable[Slug] = ()
+) -> list[str | None]:
+    """The names of the servers that are meant; None alone where there is one only.
+
+    Raises:
+        CommandFailed: there is no such server, or workspaces are named and no server.
+    """
+    names = [each.name for each in settings.anythingllm.endpoints or ()]
+    if server is None and names and slugs:
+        raise CommandFailed(f"say with --server where they are: {', '.join(names)}")
+    if server is None:
+        return [*names] or [None]
+    if server not in names:
+        raise CommandFailed(f"ANYTHINGLLM_ENDPOINTS lists no server {server}")
+    return [server]
+
+
+@asynccontextmanager
+async def opened(
+    settings: Settings, server: str | None = None
+) -> AsyncIterator[tuple[Inventory, Upkeep]]:
+    """A connection to AnythingLLM, or to one of several, and an `Upkeep` on it."""
+    from consumer.anythingllm.inventory import open_inventory
+    from consumer.model.names import ServerName
+    from consumer.operations.workspaces.verify import Upkeep, rules_of
+    from consumer.wiring.anythingllm import anythingllm_config, server_configs
+
+    config = (
+        anythingllm_config(settings)
+        if server is None
+        else server_configs(settings)[ServerName(server)]
+    )
+    async with open_inventory(config) as inventory:
         yield inventory, Upkeep(inventory, rules_of(settings))
 
 

@@ -10,13 +10,15 @@ from consumer.cli import output
 from consumer.cli.common import CommandFailed, ConfigOption, ExitCode, JsonOption, end, settings_for
 from consumer.cli.progress import bar
 from consumer.cli.workspaces.looking import (
+    ServerOption,
     SlugsArgument,
     ask_anythingllm,
     checked_slugs,
     looked,
     opened,
+    servers_meant,
 )
-from consumer.cli.workspaces.shown import as_object, show, totals
+from consumer.cli.workspaces.shown import as_object, of_server, show, title, totals
 
 if TYPE_CHECKING:
     from consumer.model.names import Slug
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 def repair(
     slugs: SlugsArgument = None,
+    server: ServerOption = None,
     config: ConfigOption = None,
     yes: Annotated[
         bool, typer.Option("--yes", help="Do it; without this only say what would be done.")
@@ -48,31 +51,39 @@ def repair(
     Example: anythingllm-consumer workspaces repair --yes
     """
     names, settings = checked_slugs(slugs), settings_for(config, quiet_kafka=True)
-    outcome = ask_anythingllm(_repair(settings, names, yes=yes, as_json=as_json))
+    has_faults = False
+    for each in servers_meant(settings, server, names):
+        outcome = ask_anythingllm(_repair(settings, each, names, yes=yes, as_json=as_json))
+        has_faults = has_faults or bool(outcome.after.faults)
+        _tell(outcome, each, yes=yes, as_json=as_json)
+    end(ExitCode.FOUND if has_faults else ExitCode.DONE)
+
+
+def _tell(outcome: RepairOutcome, server: str | None, *, yes: bool, as_json: bool) -> None:
+    counts = outcome.counts()
     if as_json:
         for finding, became in outcome.lines():
-            output.json_line({**as_object(finding), "outcome": became})
-        output.json_line({**totals(outcome.after), **outcome.counts()})
-    else:
-        counts = outcome.counts()
-        if yes:
-            show(outcome.after.findings, as_json=False)
-        output.line(
-            f"{counts['planned']} to do, {counts['done']} done, "
-            f"{len(outcome.after.faults)} found {'afterwards' if yes else 'in all'}"
-        )
-        if counts["planned"] and not yes:
-            output.note("nothing was changed; --yes does it")
-    end(ExitCode.FOUND if outcome.after.faults else ExitCode.DONE)
+            output.json_line({**of_server(server), **as_object(finding), "outcome": became})
+        output.json_line({**of_server(server), **totals(outcome.after), **counts})
+        return
+    title(server)
+    if yes:
+        show(outcome.after.findings, as_json=False)
+    output.line(
+        f"{counts['planned']} to do, {counts['done']} done, "
+        f"{len(outcome.after.faults)} found {'afterwards' if yes else 'in all'}"
+    )
+    if counts["planned"] and not yes:
+        output.note("nothing was changed; --yes does it")
 
 
 async def _repair(
-    settings: Settings, slugs: list[Slug], *, yes: bool, as_json: bool
+    settings: Settings, server: str | None, slugs: list[Slug], *, yes: bool, as_json: bool
 ) -> RepairOutcome:
     from consumer.anythingllm import AnythingLLMError
     from consumer.operations.workspaces.repair import Repair, RepairOutcome, planned
 
-    async with opened(settings) as (inventory, upkeep):
+    async with opened(settings, server) as (inventory, upkeep):
         before = await looked(upkeep, slugs, as_json=as_json)
         plan = planned(before)
         if not as_json:

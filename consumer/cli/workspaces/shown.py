@@ -44,13 +44,24 @@ def totals(report: WorkspacesReport) -> dict[str, object]:
     }
 
 
-def show(findings: Iterable[WorkspaceFinding], *, as_json: bool) -> None:
+def of_server(server: str | None) -> dict[str, object]:
+    """What lines for scripts have beside the rest, where there are several servers."""
+    return {} if server is None else {"server": server}
+
+
+def title(server: str | None) -> None:
+    """Say of which server the next lines are, where there are several."""
+    if server is not None:
+        output.line(f"server {server}:")
+
+
+def show(findings: Iterable[WorkspaceFinding], *, as_json: bool, server: str | None = None) -> None:
     """Show findings: to scripts each as a line, to people in a table."""
     shown: Counter[tuple[str, str | None]] = Counter()
     rows = []
     for each in findings:
         if as_json:
-            output.json_line(as_object(each))
+            output.json_line({**of_server(server), **as_object(each)})
             continue
         shown[each.kind, each.workspace] += 1
         if shown[each.kind, each.workspace] <= _MAX_LISTED:

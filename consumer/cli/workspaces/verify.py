@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 from consumer.cli import output
 from consumer.cli.common import ConfigOption, ExitCode, JsonOption, end, settings_for
 from consumer.cli.workspaces.looking import (
+    ServerOption,
     SlugsArgument,
     ask_anythingllm,
     checked_slugs,
     looked,
     opened,
+    servers_meant,
 )
-from consumer.cli.workspaces.shown import show, totals
+from consumer.cli.workspaces.shown import of_server, show, title, totals
 
 if TYPE_CHECKING:
     from consumer.model.names import Slug
@@ -22,7 +24,10 @@ if TYPE_CHECKING:
 
 
 def verify(
-    slugs: SlugsArgument = None, config: ConfigOption = None, as_json: JsonOption = False
+    slugs: SlugsArgument = None,
+    server: ServerOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Look for what crashes and races left behind; exit 3 when something is found.
 
@@ -37,17 +42,24 @@ def verify(
     Example: anythingllm-consumer workspaces verify
     """
     names, settings = checked_slugs(slugs), settings_for(config, quiet_kafka=True)
-    report = ask_anythingllm(_verify(settings, names, as_json=as_json))
-    show(report.findings, as_json=as_json)
-    if as_json:
-        output.json_line(totals(report))
-    else:
-        _summary(report, settings.anythingllm.ambiguity_seconds)
-    end(ExitCode.FOUND if report.faults else ExitCode.DONE)
+    has_faults = False
+    for each in servers_meant(settings, server, names):
+        report = ask_anythingllm(_verify(settings, each, names, as_json=as_json))
+        has_faults = has_faults or bool(report.faults)
+        if not as_json:
+            title(each)
+        show(report.findings, as_json=as_json, server=each)
+        if as_json:
+            output.json_line({**of_server(each), **totals(report)})
+        else:
+            _summary(report, settings.anythingllm.ambiguity_seconds)
+    end(ExitCode.FOUND if has_faults else ExitCode.DONE)
 
 
-async def _verify(settings: Settings, slugs: list[Slug], *, as_json: bool) -> WorkspacesReport:
-    async with opened(settings) as (_, upkeep):
+async def _verify(
+    settings: Settings, server: str | None, slugs: list[Slug], *, as_json: bool
+) -> WorkspacesReport:
+    async with opened(settings, server) as (_, upkeep):
         return await looked(upkeep, slugs, as_json=as_json)
 
 

@@ -16,13 +16,14 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
 
 from consumer.anythingllm.inventory import Inventory, open_inventory
 from consumer.anythingllm.proof import Sight
+from consumer.anythingllm.servers_inventory import ServersInventory, open_servers_inventory
 from consumer.kafka.topics import no_such_topic
-from consumer.model.names import Location, Slug
+from consumer.model.names import Location, ServerName, Slug
 from consumer.model.record import Coordinates
 from consumer.model.slug import is_slug
 from consumer.operations.audit.findings import AuditFinding, AuditSummary
@@ -37,9 +38,10 @@ from consumer.operations.ports import KafkaAccess, RecordReader
 from consumer.operations.progress import StageProgress, silent
 from consumer.operations.topic_progress import TopicProgress, topic_progress_of
 from consumer.settings import Settings
-from consumer.wiring.anythingllm import anythingllm_config
+from consumer.wiring.anythingllm import anythingllm_config, server_configs
 
 PAUSE = 1.0  # seconds between the two looks
+_MOST_NAMED = 5  # workspaces of a server
 _TEXT_BYTES = 64 * 1024  # fetched for the text of one document, at least
 _PROGRESS_EVERY = 200  # records between two reports of progress
 
@@ -68,7 +70,7 @@ class Audit:
         settings: Settings,
         kafka: KafkaAccess,
         reader: RecordReader,
-        inventory: Inventory,
+        inventory: Inventory | ServersInventory,
         register: Register,
         searching: Searching,
         *,
@@ -292,11 +294,33 @@ class Audit:
                 "started was left out on purpose, and shows as missing"
             )
         yield from self._notes
+        if isinstance(self._inventory, ServersInventory):
+            yield from servers_notes(self._inventory.holders)
 
 
 def _may_pass(found: AuditFinding) -> bool:
     """Whether it may only look so because the service is at work on it."""
     return not found.is_note or found.state is DocumentState.NEWER
+
+
+def servers_notes(holders: Mapping[Slug, Sequence[ServerName]]) -> Iterator[str]:
+    """On which of several servers what was looked at is, for people."""
+    for server in sorted({name for names in holders.values() for name in names}):
+        slugs = sorted(slug for slug, names in holders.items() if server in names)
+        more = f" and {len(slugs) - _MOST_NAMED} more" if len(slugs) > _MOST_NAMED else ""
+        yield f"server {server} has {', '.join(slugs[:_MOST_NAMED])}{more}"
+    for slug, names in sorted(holders.items()):
+        if len(names) > 1:
+            yield f"workspace {slug} is on several servers: {', '.join(names)}; `check` says more"
+
+
+def _inventory(
+    settings: Settings,
+) -> AbstractAsyncContextManager[Inventory | ServersInventory]:
+    several = server_configs(settings)
+    if several:
+        return open_servers_inventory(several)
+    return open_inventory(anythingllm_config(settings))
 
 
 @asynccontextmanager
@@ -331,7 +355,7 @@ async def open_audit(
         async with (
             kafka.reader(unfold_limit=limit) as reader,
             kafka.reader(unfold_limit=limit, fetch_bytes=_TEXT_BYTES) as texts,
-            open_inventory(anythingllm_config(settings)) as inventory,
+            _inventory(settings) as inventory,
         ):
             searching = Searching(
                 settings, inventory, texts, register, scope=scope, rng=rng, progress=progress

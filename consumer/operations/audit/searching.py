@@ -26,6 +26,7 @@ from consumer.anythingllm.errors import AnythingLLMError, AnythingLLMNotFoundErr
 from consumer.anythingllm.inventory import Inventory, SickWorkspace
 from consumer.anythingllm.models import VectorHit
 from consumer.anythingllm.proof import Sight
+from consumer.anythingllm.servers_inventory import ServersInventory
 from consumer.anythingllm.visibility import SURE_SECONDS
 from consumer.model.blank import is_blank
 from consumer.model.event import DocumentEvent
@@ -76,7 +77,7 @@ class Searching:
     def __init__(
         self,
         settings: Settings,
-        inventory: Inventory,
+        inventory: Inventory | ServersInventory,
         reader: RecordReader,
         register: Register,
         *,

@@ -5,12 +5,17 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, replace
 
-from consumer.anythingllm import AnythingLLMClient, AnythingLLMError, CircuitBreakerConfig
+from consumer.anythingllm import (
+    AnythingLLMClient,
+    AnythingLLMConfig,
+    AnythingLLMError,
+    CircuitBreakerConfig,
+)
 from consumer.anythingllm.models import StoredDocument
 from consumer.contract.received_letter import Letter
 from consumer.model.slug import is_slug
 from consumer.settings import Settings
-from consumer.wiring.anythingllm import anythingllm_config
+from consumer.wiring.anythingllm import anythingllm_config, server_configs
 
 _SECONDS = 5.0  # a person waits; a workspace whose listing takes longer is not looked at
 
@@ -36,21 +41,31 @@ class StoredNow:
 
 async def stored_now(settings: Settings, letter: Letter) -> StoredNow:
     """Ask AnythingLLM, for a few seconds at most. Whatever it answers, nothing is raised."""
-    if not settings.anythingllm.api_key.get_secret_value():
+    several = server_configs(settings)
+    if not several and not settings.anythingllm.api_key.get_secret_value():
         return StoredNow(unknown="not asked: ANYTHINGLLM_API_KEY is not set")
     slug = letter.workspace
     if slug is None or not is_slug(slug):
         return StoredNow(unknown="not asked: the letter names no workspace")
+    documents: list[StoredDocument] = []
+    for config in several.values() if several else (anythingllm_config(settings),):
+        found = await _documents(config, slug)
+        if isinstance(found, StoredNow):
+            return found
+        documents += found
+    return _found(settings, letter, documents)
+
+
+async def _documents(config: AnythingLLMConfig, slug: str) -> list[StoredDocument] | StoredNow:
     quick = CircuitBreakerConfig(timeout_seconds=_SECONDS)
-    config = replace(anythingllm_config(settings), circuit_breaker=quick)
+    client = AnythingLLMClient(replace(config, circuit_breaker=quick))
     try:
-        async with asyncio.timeout(2 * _SECONDS), AnythingLLMClient(config) as client:
-            documents = await client.list_workspace_documents(slug)
+        async with asyncio.timeout(2 * _SECONDS), client:
+            return await client.list_workspace_documents(slug)
     except AnythingLLMError as error:
         return StoredNow(unknown=f"AnythingLLM does not say: {error.message}")
     except TimeoutError:
         return StoredNow(unknown="AnythingLLM does not answer")
-    return _found(settings, letter, documents)
 
 
 def _found(settings: Settings, letter: Letter, documents: list[StoredDocument]) -> StoredNow:

@@ -10,7 +10,7 @@ from consumer.model.document import Chunk, ProcessedDocument
 from consumer.model.identity import IdentityTemplate
 from consumer.model.listing import ListedRow, Listing, by_identity, newest_of
 from consumer.model.marker import StoredUnit, mark
-from consumer.model.names import Identity, Slug
+from consumer.model.names import Identity, ServerName, Slug
 from consumer.model.version import DocumentVersion
 from consumer.operations.workspaces.faults import examine
 
@@ -51,6 +51,7 @@ class Held:
         surplus: how many stored chunks the newest event does not have, or not that often.
         findings: what looks wrong, a line each.
         searched: whether searches find it.
+        server: which one of several has it; None where there is one only.
     """
 
     workspace: Slug
@@ -64,6 +65,12 @@ class Held:
     surplus: int
     findings: tuple[str, ...] = ()
     searched: Searched = field(default_factory=Searched)
+    server: ServerName | None = None
+
+    @property
+    def place(self) -> str:
+        """Where it is, for people."""
+        return self.workspace if self.server is None else f"{self.workspace} on {self.server}"
 
     @property
     def is_complete(self) -> bool:
@@ -74,9 +81,9 @@ class Held:
     def text(self) -> str:
         """The numbers in one line, for people."""
         if self.covered is None:
-            text = f"{self.workspace}: {self.stored} chunks stored, of a version with {self.total}"
+            text = f"{self.place}: {self.stored} chunks stored, of a version with {self.total}"
         else:
-            text = f"{self.workspace}: {self.covered} of {self.total} chunks stored"
+            text = f"{self.place}: {self.covered} of {self.total} chunks stored"
         if self.surplus:
             text += f", and {self.surplus} that its newest event does not have, or not that often"
         if self.searched.checked:

@@ -6,21 +6,21 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from consumer.anythingllm import AnythingLLMError
+from consumer.anythingllm import AnythingLLMConfig, AnythingLLMError
 from consumer.anythingllm.inventory import Inventory, SickWorkspace, open_inventory
 from consumer.anythingllm.models import DocumentRow
 from consumer.model.document import ProcessedDocument
 from consumer.model.event import DocumentEvent, Event, TombstoneEvent
 from consumer.model.listing import ListedRow, Listing, by_identity
 from consumer.model.marker import decode_marker
-from consumer.model.names import Identity, Slug
+from consumer.model.names import Identity, ServerName, Slug
 from consumer.model.precedence import Occurrence
 from consumer.model.slug import is_slug
 from consumer.operations.progress import StageProgress
 from consumer.operations.where.held import Held, Searched, held_of, looked_for
 from consumer.operations.where.story import Names, SameSource
 from consumer.settings import Settings
-from consumer.wiring.anythingllm import anythingllm_config
+from consumer.wiring.anythingllm import anythingllm_config, server_configs
 
 MOST_SAME = 20  # others of the same source that are named
 
@@ -68,11 +68,31 @@ class WhereStored:
         Raises:
             AnythingLLMError: AnythingLLM can't be asked.
         """
-        async with open_inventory(anythingllm_config(self._settings)) as inventory:
+        slugs, failure = tuple(named), None
+        for server, config in self._servers():
+            try:
+                await self._look_at(server, config, slugs)
+            except AnythingLLMError as error:  # the others are looked at all the same
+                failure = (
+                    error
+                    if server is None
+                    else AnythingLLMError(f"server {server}: {error.message}")
+                )
+        if failure is not None:
+            raise failure
+
+    def _servers(self) -> Iterable[tuple[ServerName | None, AnythingLLMConfig]]:
+        several = server_configs(self._settings)
+        return several.items() if several else [(None, anythingllm_config(self._settings))]
+
+    async def _look_at(
+        self, server: ServerName | None, config: AnythingLLMConfig, named: Iterable[Slug]
+    ) -> None:
+        async with open_inventory(config) as inventory:
             slugs = await self._slugs(inventory, named)
             for number, slug in enumerate(slugs):
                 self._progress("looking at workspaces", number, len(slugs))
-                await self._of_workspace(inventory, slug)
+                await self._of_workspace(server, inventory, slug)
             self._progress("looking at workspaces", len(slugs), len(slugs))
 
     async def _slugs(self, inventory: Inventory, named: Iterable[Slug]) -> Sequence[Slug]:
@@ -85,12 +105,14 @@ class WhereStored:
         there = [each.slug for each in await inventory.workspaces()]
         return [*first, *(slug for slug in there if permits(slug) and slug not in first)]
 
-    async def _of_workspace(self, inventory: Inventory, slug: Slug) -> None:
+    async def _of_workspace(
+        self, server: ServerName | None, inventory: Inventory, slug: Slug
+    ) -> None:
         take = _Taking(self._names, self._newest.sources, slug)
         listed = await inventory.scan(slug, take)
         documents = self._newest.of_slug(slug)
-        if listed is None and not documents:
-            return
+        if listed is None and (server is not None or not documents):
+            return  # of several servers only one has it
         now = listed or datetime.now(UTC)
         rows = tuple(_row(each, now) for each in take.ours)
         template = self._settings.document.identity
@@ -98,7 +120,7 @@ class WhereStored:
         for held in held_of(Listing(slug, rows, now), template, documents):
             document = documents.get(held.identity)
             searched = await _searched(inventory, slug, document, of_rows.get(held.identity, ()))
-            self.held.append(replace(held, searched=searched))
+            self.held.append(replace(held, searched=searched, server=server))
         self.same_source += take.same.values()
 
 

@@ -1,0 +1,278 @@
+"""Commands where there are several servers: each says what is where. Kafka is in memory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from consumer.model.marker import decode_marker
+from consumer.model.names import ServerName
+from consumer.model.server_list import ServerList, list_slug
+from consumer.sandbox.simulator import Simulator
+from consumer.sandbox.simulator import simulator as running_simulator
+from tests.client.support import client_for
+from tests.client.support import document as uploadable
+from tests.commands import CANARY, Ended
+from tests.operations.auditing import SECOND
+from tests.operations.conftest import Operator
+from tests.staging import Json, document, texts
+
+pytestmark = pytest.mark.network("kernel")
+
+
+@pytest.fixture
+async def second() -> AsyncIterator[Simulator]:
+    """Another server, which has a workspace of its own."""
+    async with running_simulator(api_key=CANARY) as simulated:
+        async with client_for(simulated, sentinel_pause=0.01) as client:
+            await client.upload_document("blog", uploadable("one", id="post"))
+        yield simulated
+
+
+class Servers:
+    """An operator with two servers: that of the stage, and another one.
+
+    Args:
+        keys: a folder.
+    """
+
+    def __init__(self, operator: Operator, second: Simulator, keys: Path) -> None:
+        self.operator = operator
+        self.first = operator.stage.simulator
+        self.second = second
+        key = keys / "key"
+        key.write_text(operator.stage.env["ANYTHINGLLM_API_KEY"], encoding="utf-8")
+        other = keys / "other"
+        other.write_text(CANARY, encoding="utf-8")
+        self._listed = f"a {self.first.endpoint} {key}, b {second.endpoint} {other}"
+
+    async def run(self, *words: str, **settings: str) -> Ended:
+        """A command, with both servers in its settings."""
+        unset = {"ANYTHINGLLM_ENDPOINT": "", "ANYTHINGLLM_API_KEY": ""}
+        return await self.operator.run(
+            *words, **{**unset, "ANYTHINGLLM_ENDPOINTS": self._listed, **settings}
+        )
+
+    async def store_on_both(self) -> None:
+        """A workspace with documents of ours on the second server that the first one has, too."""
+        async with client_for(self.second, sentinel_pause=0.01) as client:
+            await client.upload_document("docs", uploadable("one", id="one"))
+
+
+@pytest.fixture
+def servers(operator: Operator, second: Simulator, tmp_path: Path) -> Servers:
+    return Servers(operator, second, tmp_path)
+
+
+def lines(ended: Ended) -> list[Json]:
+    """What a command with ``--json`` says."""
+    return [json.loads(line) for line in ended.lines]
+
+
+async def test_check_looks_at_each_server(servers: Servers) -> None:
+    ended = await servers.run("check", "--json")
+
+    assert (ended.code, ended.err) == (0, "")
+    subjects = [found["subject"] for found in lines(ended)]
+    assert "server a: AnythingLLM" in subjects
+    assert "server b: AnythingLLM embedder" in subjects
+    assert lines(ended)[-1]["finding"] == "a: docs; b: blog"
+
+
+async def test_check_names_the_server_that_is_sick(servers: Servers) -> None:
+    servers.second.faults.update({"collector": "down"})
+    ended = await servers.run("check", "--json")
+
+    wrong = [found["subject"] for found in lines(ended) if not found["ok"]]
+    assert wrong == ["server b: AnythingLLM collector"]
+
+
+async def test_check_names_a_workspace_on_two_servers_and_a_server_that_is_missing(
+    servers: Servers,
+) -> None:
+    await servers.operator.stage.worked(document("one", texts("one", 1)))
+    await servers.store_on_both()
+    group = servers.operator.stage.env.get("KAFKA_GROUP_ID", "anythingllm-consumer")
+    kept = ServerList(ServerName("a"), frozenset(map(ServerName, ("a", "b", "c"))))
+    workspace = servers.first.state.create_workspace(list_slug(group), {})
+    servers.first.state.update_workspace(workspace, {"name": str(kept)})
+    ended = await servers.run("check", "--json")
+
+    missing, both = [found for found in lines(ended) if not found["ok"]]
+    assert ended.code == 3
+    assert missing["finding"].startswith("c: listed before")
+    assert "ANYTHINGLLM_ENDPOINTS_GONE=c" in missing["what_to_do"]
+    assert both["finding"] == "workspace docs has no home"
+    assert "workspaces move docs" in both["what_to_do"]
+
+
+async def test_workspaces_list_says_which_server_has_each(servers: Servers) -> None:
+    both = await servers.run("workspaces", "list", "--json")
+    one = await servers.run("workspaces", "list", "--server", "b")
+    none = await servers.run("workspaces", "list", "--server", "c")
+
+    assert [(row["server"], row["workspace"]) for row in lines(both)] == [
+        ("a", "docs"),
+        ("b", "blog"),
+    ]
+    assert [line.split("\t")[:2] for line in one.lines] == [["server", "workspace"], ["b", "blog"]]
+    assert (none.code, none.lines) == (1, [])
+    assert "no server c" in none.err
+
+
+async def test_workspaces_verify_looks_at_all_servers(servers: Servers) -> None:
+    every = await servers.run("workspaces", "verify", "--json", **SECOND)
+    unclear = await servers.run("workspaces", "verify", "blog")
+    shown = await servers.run("workspaces", "verify", "blog", "--server", "b", **SECOND)
+
+    assert [(row["server"], row["workspaces"]) for row in lines(every)] == [("a", 1), ("b", 1)]
+    assert "--server where they are: a, b" in unclear.err
+    assert shown.lines[0] == "server b:"
+    assert shown.lines[1].startswith("1 workspaces, 1 documents")
+
+
+async def test_where_says_on_which_server_a_document_is(servers: Servers) -> None:
+    await servers.operator.stage.worked(document("one", texts("one", 2)))
+    asked = await servers.run("where", "one", "--json")
+    shown = await servers.run("where", "one")
+
+    assert (asked.code, asked.err) == (0, "")
+    assert [(held["server"], held["workspace"]) for held in asked.json["stored"]] == [("a", "docs")]
+    assert shown.lines[0].startswith("docs on a: 2 of 2 chunks stored")
+
+
+async def test_where_tells_what_the_others_have_while_one_is_down(servers: Servers) -> None:
+    await servers.operator.stage.worked(document("one", texts("one", 2)))
+    await servers.second.stop()
+    asked = await servers.run("where", "one", "--json")
+
+    assert [held["server"] for held in asked.json["stored"]] == ["a"]
+    (missing,) = asked.json["not_known"]
+    assert missing["why"].startswith("server b: ")
+
+
+async def test_an_audit_looks_at_all_servers(servers: Servers) -> None:
+    await servers.operator.stage.worked(document("one", texts("one", 2)))
+    ended = await servers.run("audit", "--workspace", "docs", **SECOND)
+
+    assert ended.code == 0
+    assert any("server a has docs" in line for line in (*ended.lines, ended.err))
+
+
+async def test_an_audit_says_that_a_workspace_is_on_two_servers(servers: Servers) -> None:
+    """It reads both: what the second one has of the document is newer than its event."""
+    await servers.operator.stage.worked(document("one", texts("one", 2)))
+    await servers.store_on_both()
+    ended = await servers.run("audit", "--workspace", "docs", **SECOND)
+
+    assert any("newer" in line and "docs" in line for line in ended.lines)
+    assert "workspace docs is on several servers: a, b" in ended.err
+
+
+# -- move ------------------------------------------------------------------------------------------
+
+
+def held(server: Simulator, slug: str) -> int:
+    """Chunks of ours that a workspace of a server has, and that searches find."""
+    if slug not in server.state.workspaces:
+        return 0
+    return sum(copies for source, _, copies in server.chunks(slug) if decode_marker(source))
+
+
+async def test_a_move_says_what_it_would_do(servers: Servers) -> None:
+    await servers.operator.stage.worked(document("one", texts("one", 2)))
+    before = held(servers.first, "docs")
+    ended = await servers.run("workspaces", "move", "docs", "--to", "b")
+
+    assert ended.code == 3
+    assert ended.lines == ["1 documents would be moved from a to b"]
+    assert (held(servers.first, "docs"), held(servers.second, "docs")) == (before, 0)
+
+
+async def test_a_workspace_is_moved_and_the_service_finds_all_of_it_stored(
+    servers: Servers,
+) -> None:
+    stage = servers.operator.stage
+    await stage.worked(document("one", texts("one", 2)), document("two", texts("two", 3)))
+    ended = await servers.run("workspaces", "move", "docs", "--to", "b", "--yes", "--json")
+    again = await servers.run("workspaces", "move", "docs", "--to", "b", "--yes")
+    check = await servers.run("check", "--json")
+
+    assert (ended.code, ended.json["moved"], ended.json["left"]) == (0, 2, [])
+    assert ended.json["from"] == ["a"]
+    assert (again.code, again.lines) == (
+        0,
+        ["nothing to move: no other server has documents of ours in it"],
+    )
+    assert (held(servers.first, "docs"), held(servers.second, "docs")) == (0, 5)
+    assert check.code == 0
+    audit = await servers.run("audit", "--workspace", "docs", **SECOND)
+    assert audit.code == 0
+
+
+async def test_a_move_that_ended_in_the_middle_goes_on(servers: Servers) -> None:
+    stage = servers.operator.stage
+    await stage.worked(document("one", texts("one", 2)), document("two", texts("two", 2)))
+    rule = servers.second.faults.add("status", status=422, body="{}", contains="two", times=None)
+    first = await servers.run("workspaces", "move", "docs", "--to", "b", "--yes", "--json")
+    stopped = held(servers.first, "docs"), held(servers.second, "docs")
+    servers.second.faults.rules.remove(rule)
+    second = await servers.run("workspaces", "move", "docs", "--to", "b", "--yes", "--json")
+
+    assert (first.code, first.json["moved"]) == (3, 1)
+    assert [each["identity"] for each in first.json["left"]] == ["two"]
+    assert stopped == (2, 2)
+    assert (second.code, second.json["moved"]) == (0, 1)
+    assert (held(servers.first, "docs"), held(servers.second, "docs")) == (0, 4)
+
+
+async def test_what_has_no_event_and_what_is_of_others_stays(servers: Servers) -> None:
+    await servers.store_on_both()
+    file = next(iter(servers.second.state.files.values()))
+    metadata = {**file.metadata, "docSource": "by hand"}
+    await servers.second.model.store("theirs", metadata, "text", ["docs"], frozenset())
+    ended = await servers.run("workspaces", "move", "docs", "--to", "a", "--yes")
+
+    assert ended.code == 3
+    assert "no event of it is left in Kafka" in ended.out
+    assert held(servers.second, "docs") == 1
+    assert len(servers.second.chunks("docs")) == 2
+
+
+async def test_a_document_with_a_newer_tombstone_is_only_removed(servers: Servers) -> None:
+    stage = servers.operator.stage
+    await stage.worked(document("one", texts("one", 2)))
+    stage.publish(None, key="one")
+    ended = await servers.run("workspaces", "move", "docs", "--to", "b", "--yes", "--json")
+
+    assert (ended.code, ended.json["moved"], ended.json["removed"]) == (0, 0, 1)
+    assert (held(servers.first, "docs"), held(servers.second, "docs")) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("to", "settings", "words"),
+    [
+        ("c", {}, "lists no server c"),
+        ("b", {"ANYTHINGLLM_PINS": "docs=a"}, "ANYTHINGLLM_PINS keeps it on server a"),
+    ],
+)
+async def test_a_move_is_refused_where_it_can_t_last(
+    servers: Servers, to: str, settings: dict[str, str], words: str
+) -> None:
+    ended = await servers.run("workspaces", "move", "docs", "--to", to, "--yes", **settings)
+    assert ended.code == 1
+    assert words in ended.err
+
+
+async def test_a_move_is_refused_beside_a_running_service(servers: Servers) -> None:
+    stage = servers.operator.stage
+    await stage.worked(document("one", texts("one", 2)))
+    stage.kafka.join(stage.env["KAFKA_GROUP_ID"], "the-service")
+    ended = await servers.run("workspaces", "move", "docs", "--to", "b", "--yes")
+
+    assert ended.code == 1
+    assert "stop all instances of the service" in ended.err
+    assert held(servers.second, "docs") == 0

@@ -1,0 +1,450 @@
+"""Several servers behind one stream: a workspace on one of them, whatever becomes of the list."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from consumer.model.names import ServerName, Slug
+from consumer.model.placement import nearest
+from consumer.sandbox.simulator import Options
+from consumer.sandbox.simulator.model import Costs
+from tests.virtual.loop import virtually
+from tests.virtual.servers_world import ServersWorld, alone, servers_world
+from tests.virtual.world import RECOVERY, World, event
+
+SLUGS = [f"t{n}" for n in range(8)]
+
+
+def hashed(slug: str, *servers: str) -> str:
+    """The server that a slug's hash chooses."""
+    return nearest(Slug(slug), map(ServerName, servers))
+
+
+def a_slug(server: str, *servers: str) -> str:
+    """A slug that is hashed to a server."""
+    return next(slug for n in range(99) if hashed(slug := f"w{n}", *servers) == server)
+
+
+def publish_each(w: World, slugs: list[str], *, day: float = 0) -> None:
+    for slug in slugs:
+        w.publish(event(f"d-{slug}", [f"text {day}", "two"], technology=slug, day=day))
+
+
+def homes(w: ServersWorld) -> dict[str, str]:
+    """Where each workspace is; it fails where one is on two servers."""
+    found = [(slug, name) for name in w.sims for slug in w.slugs(name)]
+    assert len(dict(found)) == len(found)
+    return dict(found)
+
+
+@virtually
+async def test_each_workspace_lives_on_the_server_that_its_hash_chooses() -> None:
+    async with servers_world("a", "b") as w:
+        publish_each(w, SLUGS)
+        await w.settled()
+
+        assert w.statuses() == {"succeeded": 8}
+        assert homes(w) == {slug: hashed(slug, "a", "b") for slug in SLUGS}
+        assert all(w.at(home, slug).total() == 2 for slug, home in homes(w).items())
+
+
+@virtually
+async def test_a_server_that_is_added_takes_only_workspaces_that_nobody_has() -> None:
+    async with servers_world("a", "b", listed=["a"]) as w:
+        publish_each(w, SLUGS)
+        await w.settled()
+        await w.relist("a", "b")
+        publish_each(w, SLUGS, day=1)
+        publish_each(w, [f"new{n}" for n in range(8)])
+        await w.settled()
+
+        assert w.statuses() == {"succeeded": 24}
+        new = {f"new{n}": hashed(f"new{n}", "a", "b") for n in range(8)}
+        assert homes(w) == dict.fromkeys(SLUGS, "a") | new
+        assert "b" in new.values()
+
+
+@virtually
+async def test_a_server_that_is_missing_keeps_its_workspaces_and_they_are_named() -> None:
+    async with servers_world("a", "b") as w:
+        publish_each(w, SLUGS)
+        await w.settled()
+        before = homes(w)
+        await w.relist("a")
+        publish_each(w, SLUGS, day=1)
+        await w.idle(5 * RECOVERY)
+
+        on_b = {slug for slug in SLUGS if before[slug] == "b"}
+        assert set(w.homeless) == on_b
+        assert all("server b is missing" in reason for reason in w.homeless.values())
+        assert homes(w) == before
+        await w.relist("a", "b")
+        await w.settled()
+
+        assert w.statuses() == {"succeeded": 16}
+        assert homes(w) == before
+        assert w.homeless == {}
+
+
+@virtually
+async def test_a_server_that_is_said_to_be_gone_is_missed_no_more() -> None:
+    async with servers_world("a", "b") as w:
+        publish_each(w, SLUGS)
+        await w.settled()
+        await w.relist("a", ANYTHINGLLM_ENDPOINTS_GONE="b")
+        publish_each(w, ["t-new"])
+        await w.settled()
+
+        assert "t-new" in w.slugs("a")
+
+
+@virtually
+async def test_a_server_that_moves_keeps_its_workspaces_and_one_with_a_new_name_too() -> None:
+    async with servers_world("a", "b") as w:
+        publish_each(w, SLUGS)
+        await w.settled()
+        before = homes(w)
+        await w.relist("a", "c:b")
+        publish_each(w, [*SLUGS, "t-new"], day=1)
+        await w.has_results(16)
+        await w.idle(3 * RECOVERY)
+
+        assert homes(w) == before
+        assert list(w.homeless) == ["t-new"]  # the instances before us know b, and not c
+        await w.relist("a", "c:b", ANYTHINGLLM_ENDPOINTS_GONE="b")
+        await w.settled()
+
+        assert w.statuses() == {"succeeded": 17}
+        assert {slug: home for slug, home in homes(w).items() if slug != "t-new"} == before
+
+
+@pytest.mark.parametrize("first", ["old", "new", "both"])
+@virtually
+async def test_instances_with_two_lists_never_make_one_workspace_twice(first: str) -> None:
+    """A rolling change of the list: for a while both are there."""
+    async with (
+        servers_world("a", "b", "c", listed=["a", "b"]) as old,
+        old.another("a", "b", "c") as new,
+    ):
+        slugs = [f"roll{n}" for n in range(6)]
+        for w in {"old": [old, new], "new": [new, old], "both": [old, new]}[first]:
+            publish_each(w, slugs)
+            await w.idle(0.0 if first == "both" else 2 * RECOVERY)
+        await new.settled()
+        await old.idle(2 * RECOVERY)
+
+        assert len(homes(old)) == 6
+        assert all("server c is missing" in reason for reason in old.homeless.values())
+        await old.relist("a", "b", "c")
+        await old.settled()
+        assert len(homes(old)) == 6
+        assert old.statuses() == {"succeeded": 6}
+
+
+@virtually
+async def test_a_new_workspace_waits_while_a_server_is_down_and_the_others_go_on() -> None:
+    async with servers_world("a", "b") as w:
+        on_b = a_slug("b", "a", "b")
+        publish_each(w, [on_b])
+        await w.settled()
+        await w.sims["a"].stop()
+        publish_each(w, ["fresh"])
+        publish_each(w, [on_b], day=1)
+        await w.has_results(2)
+        await w.idle(3 * RECOVERY)
+
+        assert "server a does not answer" in w.homeless["fresh"]
+        assert len(w.results) == 2
+        await w.sims["a"].start()
+        await w.settled()
+
+        assert w.statuses() == {"succeeded": 3}
+        assert homes(w)["fresh"] == hashed("fresh", "a", "b")
+
+
+@pytest.mark.parametrize("trouble", ["down", "hangs"])
+@virtually
+async def test_a_server_that_is_sick_keeps_no_place_of_the_others(trouble: str) -> None:
+    async with servers_world("a", "b", INTAKE_MAX_DOCUMENTS_IN_FLIGHT="4") as w:
+        on_a, on_b = a_slug("a", "a", "b"), a_slug("b", "a", "b")
+        publish_each(w, [on_a, on_b])
+        await w.settled()
+        if trouble == "down":
+            await w.sims["a"].stop()
+        else:
+            w.sims["a"].faults.latency = 10_000.0
+        for n in range(20):
+            w.publish(event(f"sick-{n}", ["text"], technology=on_a))
+        for n in range(20):
+            w.publish(event(f"well-{n}", ["text"], technology=on_b))
+        await w.has_results(22, within=30.0)
+
+        assert w.at("b", on_b).total() == 22
+        w.sims["a"].faults.clear()
+        w.sims["a"].faults.latency = 0.0
+        if trouble == "down":
+            await w.sims["a"].start()
+        await w.settled(within=7200)
+        assert w.statuses() == {"succeeded": 42}
+        assert w.at("a", on_a).total() == 22
+        assert set(w.at("a", on_a).values()) == {1}
+
+
+@virtually
+async def test_a_workspace_on_two_servers_is_paused_and_named_until_it_is_on_one() -> None:
+    async with servers_world("a", "b", listed=["a"]) as w:
+        publish_each(w, ["docs"])
+        await w.settled()
+        async with w.another("b") as other:
+            publish_each(other, ["docs"])
+            await other.settled()
+        await w.relist("a", "b")
+        publish_each(w, ["docs"], day=1)
+        publish_each(w, ["other"], day=1)
+        await w.has_results(2)
+        await w.idle(3 * RECOVERY)
+
+        assert "a and b both have documents of ours" in w.homeless["docs"]
+        assert "workspaces move docs" in w.homeless["docs"]
+        assert len(w.results) == 2
+        w.sims["b"].state.workspaces.pop("docs")
+        await w.settled()
+        assert w.statuses() == {"succeeded": 3}
+        assert w.homeless == {}
+
+
+@virtually
+async def test_a_conflict_is_seen_while_documents_are_in_work() -> None:
+    async with servers_world("a", "b", listed=["a", "b"]) as w:
+        publish_each(w, ["docs"])
+        await w.settled()
+        home = homes(w)["docs"]
+        another = "b" if home == "a" else "a"
+        async with w.another(another, ANYTHINGLLM_ENDPOINTS_GONE=home) as other:
+            publish_each(other, ["docs"])
+            await other.settled()
+        await w.idle(2 * RECOVERY)
+
+        assert "both have documents of ours" in w.homeless["docs"]
+
+
+@virtually
+async def test_namesakes_that_were_there_before_are_told_apart_by_what_is_in_them() -> None:
+    """People made the workspace on both; another instance then takes the other one of them."""
+    async with servers_world("a", "b") as w:
+        for sim in w.sims.values():
+            sim.state.create_workspace("docs", {})
+        publish_each(w, ["docs"])
+        await w.settled()
+        home = hashed("docs", "a", "b")
+        another = "b" if home == "a" else "a"
+        assert (w.at(home).total(), w.at(another).total()) == (2, 0)
+        async with w.another(another, ANYTHINGLLM_ENDPOINTS_GONE=home) as other:
+            publish_each(other, ["docs"])
+            await other.settled()
+        await w.idle(12 * RECOVERY)
+
+        assert "both have documents of ours" in w.homeless["docs"]
+        assert (w.at(home).total(), w.at(another).total()) == (2, 2)
+
+
+@virtually
+async def test_a_workspace_that_was_moved_beside_the_service_is_gone_on_with_there() -> None:
+    """What was remembered of the new server says nothing of what was brought there."""
+    async with servers_world("a", "b") as w:
+        publish_each(w, ["docs"])
+        await w.settled()
+        home = homes(w)["docs"]
+        another = "b" if home == "a" else "a"
+        async with w.another(another, ANYTHINGLLM_ENDPOINTS_GONE=home) as other:
+            publish_each(other, ["docs"])
+            await other.settled()
+        await w.idle(2 * RECOVERY)
+        publish_each(w, ["docs"], day=1)
+        await w.idle(2 * RECOVERY)
+        w.sims[home].state.workspaces.pop("docs")
+        await w.settled()
+
+        assert homes(w) == {"docs": another}
+        assert w.at(another) == {"d-docs_0": 1, "d-docs_1": 1}
+
+
+@virtually
+async def test_a_tombstone_reaches_both_servers_that_have_a_workspace() -> None:
+    """Also what was brought there since anybody read it: then the conflict is over as well."""
+    async with servers_world("a", "b") as w:
+        publish_each(w, ["docs"])
+        await w.settled()
+        home = homes(w)["docs"]
+        another = "b" if home == "a" else "a"
+        async with w.another(another, ANYTHINGLLM_ENDPOINTS_GONE=home) as other:
+            publish_each(other, ["docs"])
+            await other.settled()
+            await w.idle(2 * RECOVERY)
+            w.publish(None, key="unknown", workspace="docs")  # both are read
+            await w.has_results(2)
+            other.publish(event("late", ["brought there"], technology="docs"))
+            await other.settled()
+        for id in ("late", "d-docs"):
+            w.publish(None, key=id, workspace="docs")
+        await w.settled()
+        await w.idle(2 * RECOVERY)
+
+        assert w.at(home) == w.at(another) == Counter()
+        assert w.homeless == {}
+
+
+@virtually
+async def test_a_document_without_chunks_makes_no_workspace() -> None:
+    async with servers_world("a", "b") as w:
+        w.publish(event("empty", [], technology="docs"))
+        await w.settled()
+        assert homes(w) == {}
+        assert w.statuses() == {"succeeded": 1}
+
+
+@virtually
+async def test_a_workspace_that_may_not_be_made_is_taken_where_people_make_it() -> None:
+    async with servers_world("a", "b", ROUTING_CREATE_WORKSPACES="false") as w:
+        publish_each(w, ["docs"])
+        await w.idle(2 * RECOVERY)
+        assert "create it on one of them" in w.homeless["docs"]
+        for sim in w.sims.values():
+            assert not sim.state.workspaces
+        another = "b" if hashed("docs", "a", "b") == "a" else "a"
+        w.sims[another].state.create_workspace("docs", {})
+        await w.settled()
+        assert homes(w) == {"docs": another}
+
+
+@virtually
+async def test_a_workspace_that_can_t_be_listed_says_nothing_of_its_server() -> None:
+    async with servers_world("a", "b") as w:
+        for sim in w.sims.values():
+            sim.state.create_workspace("sick", {})
+        w.sims["a"].faults.add("status", status=500, method="GET", path="*/workspace/sick")
+        publish_each(w, ["sick", "well-1", "well-2", "well-3"])
+        await w.has_results(3)
+        assert "server a does not answer and may have it" in w.homeless["sick"]
+        w.sims["a"].faults.clear()
+        await w.settled()
+        assert w.statuses() == {"succeeded": 4}
+
+
+@virtually
+async def test_a_pin_decides_where_a_workspace_is_made() -> None:
+    async with servers_world("a", "b", ANYTHINGLLM_PINS="t0=a,t1=b,t2=a,t3=b") as w:
+        publish_each(w, ["t0", "t1", "t2", "t3"])
+        await w.settled()
+        assert homes(w) == {"t0": "a", "t1": "b", "t2": "a", "t3": "b"}
+
+
+@virtually
+async def test_a_pin_moves_nothing_by_itself() -> None:
+    async with servers_world("a", "b", ANYTHINGLLM_PINS="docs=a") as w:
+        publish_each(w, ["docs"])
+        await w.settled()
+        await w.relist("a", "b", ANYTHINGLLM_PINS="docs=b")
+        publish_each(w, ["docs"], day=1)
+        await w.idle(3 * RECOVERY)
+
+        assert "pinned to server b, and its documents are on server a" in w.homeless["docs"]
+        assert homes(w) == {"docs": "a"}
+
+
+@virtually
+async def test_a_tombstone_without_a_workspace_asks_every_server() -> None:
+    async with servers_world("a", "b") as w:
+        on_a, on_b = a_slug("a", "a", "b"), a_slug("b", "a", "b")
+        for slug in (on_a, on_b):
+            w.publish(event("same", ["one", "two"], technology=slug))
+        await w.settled()
+        await w.sims["a"].stop()
+        w.publish(None, key="same")
+        await w.idle(3 * RECOVERY)
+
+        assert w.at("b", on_b) == Counter()  # at once where somebody answers
+        assert len(w.results) == 2
+        await w.sims["a"].start()
+        await w.settled()
+        assert w.at("a", on_a) == Counter()
+        assert w.statuses() == {"succeeded": 2, "deleted": 1}
+
+
+@virtually
+async def test_a_tombstone_of_a_workspace_waits_for_no_other_server() -> None:
+    async with servers_world("a", "b") as w:
+        on_b = a_slug("b", "a", "b")
+        w.publish(event("d", ["one"], technology=on_b))
+        await w.settled()
+        await w.sims["a"].stop()
+        w.publish(None, key="d", workspace=on_b)
+        await w.has_results(2)
+
+        assert w.at("b", on_b) == Counter()
+
+
+@virtually
+async def test_a_workspace_that_people_remove_is_made_anew() -> None:
+    async with servers_world("a", "b") as w:
+        publish_each(w, ["docs"])
+        await w.settled()
+        before = homes(w)
+        w.sims[before["docs"]].state.workspaces.pop("docs")
+        publish_each(w, ["docs"], day=1)
+        await w.settled()
+
+        assert homes(w) == before
+        assert w.statuses() == {"succeeded": 2}
+
+
+@virtually
+async def test_two_names_of_one_server_are_told() -> None:
+    async with servers_world("a", listed=["a", "twin:a"]) as w:
+        publish_each(w, ["docs"])
+        await w.idle(3 * RECOVERY)
+
+        assert "a and twin of ANYTHINGLLM_ENDPOINTS are one" in w.homeless["docs"]
+        assert w.slugs("a") == set()
+
+
+@virtually
+async def test_one_server_of_a_former_list_makes_nothing_that_another_may_have() -> None:
+    async with servers_world("a", "b") as w:
+        on_a, on_b = a_slug("a", "a", "b"), a_slug("b", "a", "b")
+        publish_each(w, [on_a, on_b])
+        await w.settled()
+        sim = w.sims["a"]
+        one = {"ANYTHINGLLM_ENDPOINT": sim.endpoint, "ANYTHINGLLM_API_KEY": sim.api_key}
+        async with alone(w, one) as single:
+            publish_each(single, [on_a, on_b], day=1)
+            await single.has_results(1)
+            await single.idle(3 * RECOVERY)
+
+            assert "ANYTHINGLLM_ENDPOINTS" in single.pipeline.gates.pauses.paused[Slug(on_b)]
+            assert w.slugs("a") == {on_a}
+
+
+async def _seconds_for(*servers: str) -> float:
+    """Virtual seconds for 40 workspaces of 5 documents of 5 chunks, at the real server's cost."""
+    options = Options(costs=Costs.measured())
+    async with servers_world(*servers, options=options) as w:
+        slugs = [f"s{n}" for n in range(40)]
+        publish_each(w, slugs)
+        await w.settled()
+        begun = w.loop.now
+        for n in range(5):
+            for slug in slugs:
+                texts = [f"text {n} {k} of {slug}" for k in range(5)]
+                w.publish(event(f"d{n}-{slug}", texts, technology=slug))
+        await w.settled()
+        assert w.statuses() == {"succeeded": 240}
+        return w.loop.now - begun
+
+
+@virtually
+async def test_two_servers_at_the_real_cost_are_nearly_twice_as_fast_as_one() -> None:
+    one, two = await _seconds_for("a"), await _seconds_for("a", "b")
+    assert one / two > 1.9
