@@ -40,6 +40,7 @@ from consumer.anythingllm.errors import (
     AnythingLLMPendingError,
     AnythingLLMProtocolError,
     AnythingLLMRejectedError,
+    NonsenseError,
 )
 from consumer.anythingllm.joint_looks import LOOK_SECONDS, Looked, Sought
 from consumer.anythingllm.models import VectorHit
@@ -241,7 +242,10 @@ class RawTextUpload:
             if sight is not Sight.FOUND:
                 return False
         embedder, now = self._ways.embedder, self._ways.clock()
-        await embedder.well_after(now, self._trace_id, self._may_ask)
+        try:
+            await embedder.well_after(now, self._trace_id, self._may_ask)
+        except NonsenseError:
+            return False  # left listed, it would count as stored
         if embedder.is_suspect(self._sent_at, now):
             return False
         self._ways.vouching.note(location)
