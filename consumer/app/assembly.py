@@ -19,6 +19,7 @@ from consumer.pipeline.apply import Applier
 from consumer.pipeline.backoff import Backoff
 from consumer.pipeline.carried_out import CarriedOut
 from consumer.pipeline.circuit import Circuit
+from consumer.pipeline.culprits import Culprits
 from consumer.pipeline.deathwatch import Deathwatch
 from consumer.pipeline.doubts import Doubts
 from consumer.pipeline.due_looks import DueLooks
@@ -30,6 +31,7 @@ from consumer.pipeline.index import Index
 from consumer.pipeline.journey import Journey
 from consumer.pipeline.key_queues import KeyQueues
 from consumer.pipeline.others import Others
+from consumer.pipeline.pack_size import PackSize
 from consumer.pipeline.pauses import Pauses
 from consumer.pipeline.poison_probe import PoisonProbe
 from consumer.pipeline.ports import (
@@ -155,11 +157,13 @@ class Pipeline:
         """The journey, not begun; the cluster id becomes part of every event id."""
         settings, rooms = self._settings, self._rooms
         routing = self._routing
+        culprits = Culprits()
+        pack_size = PackSize(settings.upload.chunks_per_pack, lambda: journey.taken)
         applier = Applier(
             rooms.storage,
             self.index,
             self.gates,
-            self._uploader(),
+            self._uploader(culprits),
             self._eraser,
             self._backoff,
             self._carried_out,
@@ -167,9 +171,11 @@ class Pipeline:
             self._looks,
             self._doubts,
             permits=routing.permits,
+            culprits=culprits,
+            pack_size=pack_size.now,
         )
         intake = settings.intake
-        return Journey(
+        journey = Journey(
             rooms.poll,
             partial(_reader(settings, rooms, routing).read_apart, decode_apart=rooms.decode_apart),
             applier,
@@ -183,8 +189,9 @@ class Pipeline:
             metrics=rooms.metrics,
             clock=rooms.clock,
         )
+        return journey
 
-    def _uploader(self) -> Uploader:
+    def _uploader(self, culprits: Culprits) -> Uploader:
         rooms, gates, upload = self._rooms, self.gates, self._settings.upload
         policy = _patient_policy(self._settings)
         recovery = self._settings.breaker.recovery_seconds
@@ -210,6 +217,7 @@ class Pipeline:
             self._eraser,
             self._doubts,
             self._deathwatch,
+            culprits,
             slots=self._slots,
             per_document=upload.max_chunks_per_document,
             policy=policy,
