@@ -30,6 +30,9 @@ UNPACKED: Mapping[str, str] = MappingProxyType(
             "a pack that is split waits for its own upload in doubt, its chunks for theirs"
         ),
         "test_nothing_is_said_to_be_stored_meanwhile": _FILES,
+        "test_a_large_document_is_not_uploaded_whole_before_anybody_looks": (
+            "the bound is of requests, and each has ten chunks"
+        ),
         "test_an_embedding_again_makes_one_row": _FILES,
         "test_a_workspace_beyond_what_can_be_listed_pauses_alone": _FILES,
         "test_updates_and_tombstones_settle": _FILES,

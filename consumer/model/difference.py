@@ -9,7 +9,9 @@
 3. Units are looked at in the order of their locations, whatever order they were listed in, those
    of more chunks first. So a second decision, also one in another process, keeps the same copy. If
    two processes kept different copies, they would remove both. A small pack kept first would make
-   one that holds its texts and others count as not stored, and those be uploaded once more.
+   one that holds its texts and others count as not stored, and those be uploaded once more. Where
+   packs overlap so that something stays uncovered, those of newer events are tried first: what was
+   uploaded last for a document fits together, and packs of former ones that came late do not.
 4. A location is one unit, however often it is listed: AnythingLLM 1.16 lists a document twice that
    was embedded twice, and removing "the second one" removes it.
 5. Of equal texts the chunk that was uploaded counts as stored first. Units with the same ids and
@@ -105,19 +107,32 @@ def cover(
         stored: the units of one identity in one workspace.
         beside: others of it that stay, for something else.
     """
+    by_location = {unit.location: unit for unit in stored}
+    larger_first = sorted(by_location.values(), key=_place_in_cover)
+    wanting, stays = Counter(wanted), tuple(beside)
+    found = _cover(wanting, larger_first, stays)
+    if found.covered == wanting or all(len(unit.digests) <= 1 for unit in larger_first):
+        return found
+    newer_first = sorted(larger_first, key=_date_and_place, reverse=True)
+    other = _cover(wanting, newer_first, stays)
+    return other if other.covered.total() > found.covered.total() else found
+
+
+def _cover(
+    wanted: Counter[str], stored: Sequence[UnitT], beside: Sequence[ComparableUnit]
+) -> Cover[UnitT]:
+    """Choose in this order."""
     wanting = Counter(wanted)
     covered: Counter[str] = Counter()
     kept: list[UnitT] = []
     left: list[UnitT] = []
-    by_location = {unit.location: unit for unit in stored}
-    doubles = doubles_in(by_location.values())
-    beside = tuple(beside)
+    doubles = doubles_in(stored)
     stays = {_chunks_of(unit) for unit in beside if unit.chunk_ids}
     # Chunks of units that stay.
     known = {(unit.version, *chunk) for unit in beside for chunk in _each_chunk_of(unit)}
-    for location, unit in sorted(by_location.items(), key=_place_in_cover):
+    for unit in stored:
         chunks = {(unit.version, *chunk) for chunk in _each_chunk_of(unit)}
-        is_copy = location in doubles or _chunks_of(unit) in stays
+        is_copy = unit.location in doubles or _chunks_of(unit) in stays
         is_double = is_copy or (bool(chunks) and chunks <= known)
         held = Counter(() if is_double else unit.digests)
         if held and all(wanting[digest] >= count for digest, count in held.items()):
@@ -149,9 +164,8 @@ def _by_location(units: Iterable[UnitT]) -> tuple[UnitT, ...]:
     return tuple(sorted(units, key=lambda unit: unit.location))
 
 
-def _place_in_cover(listed: tuple[Location, ComparableUnit]) -> tuple[int, Location]:
-    location, unit = listed
-    return -len(unit.digests), location
+def _place_in_cover(unit: ComparableUnit) -> tuple[int, Location]:
+    return -len(unit.digests), unit.location
 
 
 def is_stored_if_listed(location: Location) -> bool:
@@ -206,13 +220,13 @@ def contained_in_others(
     """
     held: dict[DocumentVersion, set[tuple[str, str]]] = {}
     contained: set[Location] = set()
-    by_location = sorted(((each.location, each) for each in stored), key=_place_in_cover)
-    for location, unit in sorted(by_location, key=lambda listed: not is_proven(listed[0])):
+    larger_first = sorted(stored, key=_place_in_cover)
+    for unit in sorted(larger_first, key=lambda unit: not is_proven(unit.location)):
         there = held.setdefault(unit.version, set())
         chunks = set(_each_chunk_of(unit))
         if chunks and chunks <= there:
-            contained.add(location)
-        elif is_proven(location):
+            contained.add(unit.location)
+        elif is_proven(unit.location):
             there |= chunks
     return frozenset(contained)
 
@@ -257,6 +271,10 @@ def _newest(copies: Sequence[ComparableUnit]) -> ComparableUnit:
         partition = -1 if unit.version.partition is None else unit.version.partition
         last[partition] = max(last.get(partition, unit), unit, key=_place_and_date)
     return max(last.items(), key=lambda one: (one[1].version.instant, one[0]))[1]
+
+
+def _date_and_place(unit: ComparableUnit) -> tuple[datetime, int]:
+    return unit.version.instant, unit.version.offset or 0
 
 
 def _place_and_date(unit: ComparableUnit) -> tuple[int, datetime]:

@@ -280,3 +280,11 @@ def test_what_is_in_a_pack_that_goes_is_kept() -> None:
 
     found = difference(["two"], [pack, two], NOW, ids=["0"])
     assert (found.kept, found.stale) == ((two,), (pack,))
+
+
+def test_of_packs_that_overlap_those_that_fit_together_are_kept() -> None:
+    """A pack of a former event that came late would take the place of two, and nothing would go."""
+    late, new = _rows("bc", "ax"), _rows("ab", "cd", day=1)
+    found = cover("abcd", [*late, *new])
+
+    assert (found.kept, found.left) == (tuple(new), tuple(late))
