@@ -45,9 +45,10 @@ test-slow: $(STAMP) ## what `make test` leaves out
 
 test-all: test test-slow ## every test
 
-simulation: $(STAMP) ## SEEDS=1000 schedules at random in virtual time, from FIRST=0; or SEED=123, made small
+simulation: $(STAMP) ## SEEDS=1000 schedules at random in virtual time, from FIRST=0; or SEED=123, made small; PACKING=10
 	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1000)) \
-		$(if $(FIRST),--first $(FIRST)) $(if $(WRONG),--wrong $(WRONG))
+		$(if $(FIRST),--first $(FIRST)) $(if $(WRONG),--wrong $(WRONG)) \
+		$(if $(PACKING),--packing $(PACKING))
 
 check: $(STAMP) ## format, lint, types, architecture; changes nothing
 	$(BIN)/ruff format --check .

@@ -33,6 +33,7 @@ from consumer.model.blank import is_blank
 from consumer.model.difference import ComparableUnit
 from consumer.model.marker import StoredUnit, decode_marker
 from consumer.model.names import Location, Slug, TraceId
+from consumer.model.packing import pack_text
 from consumer.model.version import DocumentVersion
 
 log = structlog.get_logger(__name__)
@@ -234,7 +235,7 @@ class Vouching:
         while left:
             key = left.popleft()
             shown.again()
-            text = "\n\n".join(asked.texts[digest] for digest in key.digests)
+            text = pack_text(asked.texts[digest] for digest in key.digests)
             if key not in wanted or is_blank(text):
                 continue
             asked.check()

@@ -19,6 +19,7 @@ from consumer.pipeline.apply import Applier
 from consumer.pipeline.backoff import Backoff
 from consumer.pipeline.carried_out import CarriedOut
 from consumer.pipeline.circuit import Circuit
+from consumer.pipeline.culprits import Culprits
 from consumer.pipeline.deathwatch import Deathwatch
 from consumer.pipeline.doubts import Doubts
 from consumer.pipeline.due_looks import DueLooks
@@ -30,6 +31,7 @@ from consumer.pipeline.index import Index
 from consumer.pipeline.journey import Journey
 from consumer.pipeline.key_queues import KeyQueues
 from consumer.pipeline.others import Others
+from consumer.pipeline.pack_size import PackSize
 from consumer.pipeline.pauses import Pauses
 from consumer.pipeline.poison_probe import PoisonProbe
 from consumer.pipeline.ports import (
@@ -165,36 +167,39 @@ class Pipeline:
 
     def journey(self, cluster_id: str) -> Journey:
         """The journey, not begun; the cluster id becomes part of every event id."""
-        return new_journey(
+        journey = new_journey(
             self._settings,
             self._rooms,
             cluster_id,
-            self._new_applier(),
+            self._new_applier(lambda: journey.taken),
             self._doubts,
             self._deathwatch,
             queues=self._queues,
         )
+        return journey
 
-    def stations(self, places: int) -> ServerStations:
+    def stations(self, places: int, taken: Callable[[], float]) -> ServerStations:
         """What works on this server, where it is one of several.
 
         Args:
             places: how many documents may be in work there.
+            taken: the share of the places in flight that documents have.
         """
         return ServerStations(
-            self._new_applier(),
+            self._new_applier(taken),
             self._doubts,
             self._deathwatch,
             self.gates,
             asyncio.Semaphore(places),
         )
 
-    def _new_applier(self) -> Applier:
+    def _new_applier(self, taken: Callable[[], float]) -> Applier:
+        culprits = Culprits()
         return Applier(
             self._rooms.storage,
             self.index,
             self.gates,
-            self._uploader(),
+            self._uploader(culprits),
             self._eraser,
             self._backoff,
             self._carried_out,
@@ -202,9 +207,11 @@ class Pipeline:
             self._looks,
             self._doubts,
             permits=self._routing.permits,
+            culprits=culprits,
+            pack_size=PackSize(self._settings.upload.chunks_per_pack, taken).now,
         )
 
-    def _uploader(self) -> Uploader:
+    def _uploader(self, culprits: Culprits) -> Uploader:
         rooms, gates, upload = self._rooms, self.gates, self._settings.upload
         policy = _patient_policy(self._settings)
         recovery = self._settings.breaker.recovery_seconds
@@ -230,6 +237,7 @@ class Pipeline:
             self._eraser,
             self._doubts,
             self._deathwatch,
+            culprits,
             slots=self._slots,
             per_document=upload.max_chunks_per_document,
             policy=policy,

@@ -61,8 +61,11 @@ class ServersPipeline:
     def journey(self, cluster_id: str) -> Journey:
         """See `Pipeline.journey`."""
         places = max(1, self._settings.intake.max_documents_in_flight // len(self.pipelines))
-        stations = {name: each.stations(places) for name, each in self.pipelines.items()}
-        return new_journey(
+        stations = {
+            name: each.stations(places, lambda: journey.taken)
+            for name, each in self.pipelines.items()
+        }
+        journey = new_journey(
             self._settings,
             self._rooms,
             cluster_id,
@@ -71,6 +74,7 @@ class ServersPipeline:
             ServersDeathwatch([each.deathwatch for each in stations.values()]),
             queues=self._queues,
         )
+        return journey
 
     def watchers(self) -> Mapping[str, Coroutine[object, object, None]]:
         """See `Pipeline.watchers`."""

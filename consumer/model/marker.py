@@ -29,6 +29,7 @@ import orjson
 from consumer.model.document import Chunk, ProcessedDocument
 from consumer.model.fields import need_text
 from consumer.model.names import Location
+from consumer.model.packing import pack_text
 from consumer.model.version import DocumentVersion
 
 FORMAT = 1
@@ -46,9 +47,13 @@ def digest_of(content: str, *, title: str, source_url: str) -> str:
 
 
 def hash_of_ids(ids: Iterable[str]) -> str:
-    """16 hex characters over the ids of a unit's chunks, to know them again in little memory."""
-    joined = "\0".join(ids).encode(errors="surrogatepass")
-    return hashlib.blake2b(joined, digest_size=_IDS_BYTES).hexdigest()
+    """16 hex characters for each of a unit's chunks, to know them again in little memory."""
+    return " ".join(map(_hash_of_id, ids))
+
+
+def _hash_of_id(id: str) -> str:
+    encoded = id.encode(errors="surrogatepass")
+    return hashlib.blake2b(encoded, digest_size=_IDS_BYTES).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +98,8 @@ class Marker:
 class Unit:
     """What one AnythingLLM document holds: a pack of one or more chunks of one document.
 
-    One chunk a unit is the rule; the type is a pack because ten chunks in one AnythingLLM document
-    were stored eight times as fast as ten documents (AnythingLLM 1.16, LanceDB).
+    One chunk a unit is the rule. Ten chunks in one AnythingLLM document were stored eight times as
+    fast as ten documents (AnythingLLM 1.16, LanceDB): `consumer.model.packing`.
     """
 
     title: str
@@ -106,7 +111,12 @@ class Unit:
         """The text that is uploaded and embedded."""
         if len(self.chunks) == 1:
             return self.chunks[0].content
-        return "\n\n".join(chunk.content for chunk in self.chunks)
+        return pack_text(chunk.content for chunk in self.chunks)
+
+    @property
+    def is_pack(self) -> bool:
+        """Whether it holds several chunks."""
+        return len(self.chunks) > 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +138,7 @@ class StoredUnit:
 
     @property
     def chunk_ids(self) -> str:
-        """A hash of its chunks' ids (`hash_of_ids`)."""
+        """Hashes of its chunks' ids (`hash_of_ids`)."""
         return hash_of_ids(chunk.id for chunk in self.marker.chunks)
 
     @property

@@ -15,10 +15,12 @@ from consumer.model.listing import FILE_STORE
 from consumer.model.marker import digests_of
 from consumer.model.names import Identity, Slug, TraceId
 from consumer.model.outcome import Applied, Deleted, Outcome, Refused, Superseded
+from consumer.model.packing import Packing
 from consumer.model.precedence import Occurrence
 from consumer.model.slug import is_slug
 from consumer.pipeline.backoff import Backoff
 from consumer.pipeline.carried_out import CarriedOut
+from consumer.pipeline.culprits import Culprits
 from consumer.pipeline.doubts import Doubts
 from consumer.pipeline.due_looks import DueLooks
 from consumer.pipeline.erasure import Ending, Erased, Eraser
@@ -44,6 +46,8 @@ class Applier:
         reminted: hears of documents that are stored under another identity.
         looks: hear of workspaces that can't be listed.
         doubts: know what a former owner's removals may still take.
+        culprits: know which chunks are not packed.
+        pack_size: how many chunks are packed.
         permits: asked before a tombstone looks into a workspace that it does not name.
     """
 
@@ -61,6 +65,8 @@ class Applier:
         doubts: Doubts,
         *,
         permits: Permits,
+        culprits: Culprits | None = None,
+        pack_size: Callable[[], int] = lambda: 1,
     ) -> None:
         self._storage = storage
         self._index = index
@@ -73,6 +79,8 @@ class Applier:
         self._looks = looks
         self._doubts = doubts
         self._permits = permits
+        self._culprits = culprits or Culprits()
+        self._pack_size = pack_size
 
     async def apply(self, event: Event, right: RightToWork) -> Outcome:
         """What became of the event.
@@ -128,7 +136,16 @@ class Applier:
             stored = tuple(
                 replace(row, digests=()) if known.has_ended(row.version) else row for row in stored
             )
-            make = partial(make_plan, body.slug, body.document, body.version, stored, epoch=epoch)
+            make = partial(
+                make_plan,
+                body.slug,
+                body.document,
+                body.version,
+                stored,
+                epoch=epoch,
+                packing=Packing(self._pack_size(), self._culprits.__contains__),
+                is_proven=self._storage.is_proven,
+            )
             plan = await beside(make, len(body.document.chunks) + len(stored))
             self._note_reminted(body, plan)
             try:

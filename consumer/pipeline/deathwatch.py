@@ -19,7 +19,7 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 
@@ -122,20 +122,42 @@ class Deathwatch:
             self._deliveries.pop(identity, None)
 
     @contextmanager
-    def watching(self, units: Iterable[WatchedUnit]) -> Iterator[None]:
-        """While units are uploaded that nobody else uploads."""
-        watched = {unit.name: unit for unit in units}
-        self._units |= watched
-        for unit in watched.values():
-            self._resume(unit)
+    def watching(self, units: Sequence[WatchedUnit]) -> Iterator[None]:
+        """While units are uploaded that nobody else uploads.
+
+        Args:
+            units: these; whoever brings more with `add` lets this sequence grow by them.
+        """
+        for unit in units:
+            self.add(unit)
         try:
             yield
         finally:
-            for name in watched:
-                self._deaths.forget(name)
-                self._units.pop(name, None)
-                self._told.pop(name, None)
+            for unit in units:
+                self._forget(unit)
             self._tell()
+
+    def add(self, unit: WatchedUnit) -> None:
+        """Watch one more."""
+        self._units[unit.name] = unit
+        self._resume(unit)
+
+    def replaced(self, unit: WatchedUnit) -> None:
+        """Watch a pack no more that was split; what is kept of it stays until its event is settled.
+
+        Whoever has the event next splits it at once, or AnythingLLM would die of it once more.
+        """
+        self._forget(unit)
+
+    def is_known(self, unit: WatchedUnit) -> bool:
+        """Whether something is kept of deaths by this unit, also by former owners."""
+        delivery = self._deliveries.get(unit.identity)
+        return delivery is not None and delivery.deaths_of(unit.name) is not None
+
+    def _forget(self, unit: WatchedUnit) -> None:
+        self._deaths.forget(unit.name)
+        self._units.pop(unit.name, None)
+        self._told.pop(unit.name, None)
 
     def _resume(self, unit: WatchedUnit) -> None:
         delivery = self._deliveries.get(unit.identity)

@@ -46,9 +46,11 @@ def consequence_of(verdict: str, proof: Comparison) -> str:
     """What becomes of a unit now, and where to look when it is not its own fault.
 
     Args:
-        verdict: ``blamed``, ``acquitted`` or ``undecided``.
+        verdict: ``blamed``, ``acquitted``, ``undecided``, or ``split`` of a pack.
         proof: the pairs.
     """
+    if verdict == "split":
+        return "each of its chunks is uploaded on its own; none is given up for this"
     if verdict == "blamed":
         return "it is given up: a dead letter names it; the rest of its document is stored"
     if verdict == "acquitted":

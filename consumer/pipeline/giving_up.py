@@ -14,6 +14,7 @@ What is always true:
 - While the fuse is blown no unit is given up.
 - An ambiguous failure may be a success. Only a long row of them is looked into, unless something
   between us and AnythingLLM answered.
+- A pack is given up sooner, because that only splits it (`refused_packs`), and not for the fuse.
 - What it goes by is kept in memory. After a restart or a rebalance a unit is judged anew.
 """
 
@@ -31,6 +32,7 @@ from consumer.pipeline.gates import Gates
 from consumer.pipeline.poison_probe import CutShort, NoTurn, PoisonProbe, Suspect
 from consumer.pipeline.ports import Storage
 from consumer.pipeline.refused_kinds import PAUSE, SPREAD, RefusedKinds
+from consumer.pipeline.refused_packs import RefusedPacks, is_to_be_split
 from consumer.pipeline.upload_state import Compared, PendingUnit, UploadState
 from consumer.resilience.blame import Comparison
 from consumer.resilience.lengths import Lengths
@@ -82,6 +84,7 @@ class GivingUp:
         self._poison_probe = poison_probe
         self._lengths = lengths
         self._refused_kinds = RefusedKinds(poison_probe, clock)
+        self._refused_packs = RefusedPacks(poison_probe, clock)
         self._attempts = attempts
         self._recovery = recovery
         self._clock = clock
@@ -106,6 +109,9 @@ class GivingUp:
         if now < pending.due:
             return UnitStep.WAIT
         if (held := self._lengths.wait(len(pending.unit.text))) > 0:
+            if pending.is_pack and self._lengths.shorter_pass:
+                self.split(pending, "texts of its length fail, while shorter ones are stored")
+                return UnitStep.GIVE_UP
             pending.due = now + held
             return UnitStep.WAIT
         if pending.failing_since is None:
@@ -149,7 +155,8 @@ class GivingUp:
         if failure.pending or not failure.by_intermediary or pending.comparison is not None:
             return False
         now = self._clock()
-        is_new = now - (pending.failing_since or now) < _LATE * self._recovery
+        since = pending.blocked_since or pending.failing_since or now
+        is_new = now - since < _LATE * self._recovery
         return is_new and now - pending.sent_at > _AT_ONCE_SECONDS
 
     def _is_early(self, pending: PendingUnit, failure: Failure, work: UploadState) -> bool:
@@ -161,6 +168,11 @@ class GivingUp:
         if failure.unanswered:
             self._lengths.unanswered(work.document, len(pending.unit.text))
         return True
+
+    def split(self, pending: PendingUnit, why: str) -> None:
+        """Have a pack given up, which splits it: its next attempt only looks for it."""
+        failure = pending.failure or pending.last or Failure(why)
+        pending.given_up = pending.failed(failure, FailureReason.EXHAUSTED, why)
 
     def sends(self, pending: PendingUnit) -> None:
         """Note that an attempt of a unit begins."""
@@ -199,7 +211,8 @@ class GivingUp:
         try:
             after = await self._pair(pending, suspect, before)
             if after is not None:
-                plain_passed = await self._refused_kinds.compare(pending, suspect, after)
+                others = self._refused_packs if pending.is_pack else self._refused_kinds
+                plain_passed = await others.compare(pending, suspect, after)
         except NoTurn:
             pending.comparison, pending.due = before, self._in(self._recovery / _PAIRS)
             return UnitStep.WAIT
@@ -209,9 +222,14 @@ class GivingUp:
             self._acquit(pending, work, before)
             return UnitStep.TRY
         if pending.stage is Compared.EMBEDDING:  # otherwise it may be the workspace
-            self._lengths.control(length, failed=after.failed_in_a_row > 0 and not plain_passed)
+            is_its_kind = plain_passed and not pending.is_pack
+            self._lengths.control(length, failed=after.failed_in_a_row > 0 and not is_its_kind)
         pending.comparison = after
-        if plain_passed and pending.of_kind is not None:
+        if pending.is_pack and is_to_be_split(proof := (pending.of_kind or after)):
+            self._tell(pending, work, "split", proof)
+            self.split(pending, evidence_of(proof, pending.stage))
+            return UnitStep.GIVE_UP
+        if plain_passed and pending.of_kind is not None and not pending.is_pack:
             return self._judge_kind(pending, work, pending.of_kind)
         return self._judge(pending, work, after)
 
@@ -240,7 +258,7 @@ class GivingUp:
             else:
                 self._storage.distrust(work.slug)
             return UnitStep.TRY
-        if not after.blames(self._clock(), _SPREAD * self._recovery):
+        if pending.is_pack or not after.blames(self._clock(), _SPREAD * self._recovery):
             if after.controls.attempts <= 2:
                 self._tell(pending, work, "undecided", after)
             return UnitStep.WAIT

@@ -44,6 +44,8 @@ class InFlightLimit:
     """See the module's docstring."""
 
     def __init__(self, bounds: InFlightBounds, metrics: Metrics) -> None:
+        self._places = bounds.documents
+        self._in_work = 0
         self._documents = asyncio.Semaphore(bounds.documents)
         self._returned = asyncio.Semaphore(bounds.documents)
         self._bytes = Budget(bounds.bytes)
@@ -55,6 +57,11 @@ class InFlightLimit:
         """Whether another record would be taken in at once."""
         return not self._documents.locked() and not self._bytes.waiting
 
+    @property
+    def taken(self) -> float:
+        """Share of the places that records have, 0 to 1; the next one to come has one, too."""
+        return self._in_work / self._places
+
     async def place(self) -> Place:
         """A place for one more record, of no size yet."""
         place = Place(self)
@@ -64,7 +71,11 @@ class InFlightLimit:
     @asynccontextmanager
     async def _document(self) -> AsyncIterator[None]:
         async with self._documents:
-            yield
+            self._in_work += 1
+            try:
+                yield
+            finally:
+                self._in_work -= 1
 
     @asynccontextmanager
     async def _size(self, size: int) -> AsyncIterator[None]:

@@ -41,7 +41,7 @@ class StoredRow:
         version: of the document it was stored with.
         digests: of its chunks.
         identity: of the document.
-        chunk_ids: a hash of them; the same text may stand in a document under several.
+        chunk_ids: hashes of them; the same text may stand in a document under several.
     """
 
     location: Location

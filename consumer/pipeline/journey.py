@@ -100,6 +100,11 @@ class Journey:
         """Whether another record would be taken in at once."""
         return self._in_flight.has_room
 
+    @property
+    def taken(self) -> float:
+        """Share of the places in flight that are taken, 0 to 1."""
+        return self._in_flight.taken
+
     def polling_for(self) -> float:
         """Seconds that the current poll has taken; 0 while none is running. For the watchdog."""
         return 0.0 if self._polling_since is None else self._clock() - self._polling_since

@@ -115,19 +115,30 @@ class PoisonProbe:
         )
 
     async def plain(
-        self, suspect: Suspect, so_far: Comparison, *, stored: bool = False
+        self,
+        suspect: Suspect,
+        so_far: Comparison,
+        *,
+        stored: bool = False,
+        length: int | None = None,
     ) -> Comparison:
-        """Embed, or store, plain texts that cost as much as its own, which failed (`uploading`).
+        """Embed, or store, plain texts beside its own, which failed (`uploading`).
+
+        Args:
+            suspect: its own.
+            so_far: what pairs have shown.
+            stored: whether they are stored.
+            length: characters of one; None: they cost as much as its own.
 
         Raises:
             NoTurn: see there.
             CutShort: see there.
             FenceClosedError: the right to go on ended.
         """
-        length = _PLAIN_LENGTH * len(suspect.text)
+        characters = length or _PLAIN_LENGTH * len(suspect.text)
 
         def plain() -> str:
-            return control_text(length, PLAIN, self._rng.randrange(_VARIANTS))
+            return control_text(characters, PLAIN, self._rng.randrange(_VARIANTS))
 
         return await self._controls(suspect, so_far, self._store if stored else self._embed, plain)
 

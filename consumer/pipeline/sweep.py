@@ -10,7 +10,8 @@ listed. A process that begins looks soon at what others left, because it may not
 What is always true:
 - Of a document that was carried out since the assignment, the sweep removes everything that its
   newest version is stored without, by the same rule as in a plan. Of other documents it removes
-  only what is there twice: uploaded for the same chunks with the same texts.
+  only what is there twice: uploaded for the same chunks with the same texts, also where these are
+  in a pack here and on their own there.
 - Where rows prove nothing (`Storage.rows_prove`) the copy that stays depends on what a process has
   seen. So after an owner that died nothing is removed there before its last removal is over: it may
   be about to take the other copy. And of copies of which nobody has seen any, none is removed: they
@@ -33,7 +34,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from consumer.model.difference import chosen_blindly, doubles_in
+from consumer.model.difference import chosen_blindly, contained_in_others, doubles_in
 from consumer.model.fault import Failure
 from consumer.model.names import Identity, Slug, TraceId
 from consumer.model.version import DocumentVersion
@@ -313,6 +314,10 @@ class Sweep:
         goes = {unit.location for unit in left_over}
         rest = [unit for unit in stored if unit.location not in goes]
         doubles = doubles_in(rest, is_proven)
+        once = [unit for unit in rest if unit.location not in doubles]
+        contained = contained_in_others(once, is_proven)
+        is_blind = not contained and bool(contained_in_others(once))
+        doubles |= contained
         surplus = [
             *left_over,
             *(u for u in rest if u.location in doubles and self._is_ours(u.version.partition)),
@@ -320,4 +325,4 @@ class Sweep:
         goes = {unit.location for unit in surplus}
         stays = [unit for unit in stored if unit.location not in goes]
         blind = chosen_blindly(surplus, stays, is_proven)
-        return [unit for unit in surplus if unit not in blind], bool(blind)
+        return [unit for unit in surplus if unit not in blind], is_blind or bool(blind)

@@ -8,6 +8,9 @@ What is always true:
 - The first sign of an outage ends a document's round: a request for each of its 10,000 chunks would
   only make 10,000 log lines.
 - Before each round the document passes the gates. Nothing is sent while they hold it.
+- A pack that is given up is split: from then on each of its chunks is a unit of its own, and is
+  judged as such. Its last upload can't take effect any more by then, as that of any other unit.
+- What a stale pack still holds is uploaded once more only when all that is stored nowhere is there.
 """
 
 from __future__ import annotations
@@ -22,11 +25,12 @@ import structlog
 
 from consumer.model.difference import content_of
 from consumer.model.fault import Failure, Fault
-from consumer.model.marker import StoredUnit, Unit
+from consumer.model.marker import StoredUnit, Unit, unit_of
 from consumer.model.names import Identity, Slug, TraceId
 from consumer.model.outcome import Applied, FailedChunk, FailureReason
 from consumer.model.precedence import Occurrence
 from consumer.pipeline.backoff import Backoff
+from consumer.pipeline.culprits import Culprits
 from consumer.pipeline.deathwatch import Deathwatch
 from consumer.pipeline.doubts import Doubts
 from consumer.pipeline.erasure import Ending, Erased, Eraser
@@ -77,8 +81,9 @@ class Uploader:
     Args:
         doubts: hear of uploads that nobody waits for, and that may still take effect.
         deathwatch: sees what AnythingLLM dies of.
+        culprits: hear which chunks were given up: they are not packed again.
         slots: shared by all documents.
-        per_document: chunks of one document in flight at once.
+        per_document: requests about one document in flight at once.
         policy: attempts a round, and the pauses between them.
     """
 
@@ -92,6 +97,7 @@ class Uploader:
         eraser: Eraser,
         doubts: Doubts,
         deathwatch: Deathwatch,
+        culprits: Culprits,
         *,
         slots: RequestSlots,
         per_document: int,
@@ -107,6 +113,7 @@ class Uploader:
         self._eraser = eraser
         self._doubts = doubts
         self._deathwatch = deathwatch
+        self._culprits = culprits
         self._slots = slots
         self._per_document = per_document
         self._policy = policy
@@ -138,15 +145,14 @@ class Uploader:
             PlanOutdated: the workspace vanished, or others may have changed it while it did not
                 work, so what was stored there may be gone.
         """
-        pending = await self._pending(plan, identity, right, trace_id)
-        work = UploadState(plan, right, trace_id, pending)
-        uploads = [each.upload for each in work.pending]
+        work = UploadState(plan, identity, right, trace_id)
         try:
-            if work.pending:
-                with self._deathwatch.watching(each.watched for each in pending):
-                    await self._upload(work, is_replay=is_replay)
+            if plan.missing or plan.moved:
+                with self._deathwatch.watching(work.watched):
+                    await self._store(work, is_replay=is_replay)
         finally:
             self._giving_up.over(work)
+            uploads = [each.upload for each in work.every]
             if any(upload.may_still_come for upload in uploads):
                 self._doubts.note(plan.slug, identity, plan.version)
             if going := [location for upload in uploads for location in upload.going]:
@@ -163,7 +169,7 @@ class Uploader:
             slug=plan.slug,
             version=plan.version,
             uploaded=tuple(work.uploaded),
-            unchanged=plan.unchanged,
+            unchanged=_unchanged(work),
             failed=tuple(work.failed),
             removed_chunks=erased.chunks,
             kept=erased.kept,
@@ -173,32 +179,51 @@ class Uploader:
         if self._index.epoch(work.slug) != work.plan.epoch:
             raise PlanOutdated(work.slug, work.uploaded, erased)
 
-    async def _pending(
-        self, plan: Plan, identity: Identity, right: RightToWork, trace_id: TraceId
-    ) -> list[PendingUnit]:
-        def pending(unit: Unit) -> PendingUnit:
-            def check() -> None:
-                right.check()
-                if made.given_up:
-                    raise _GivenUp(made.given_up[0].message)
-                self._deathwatch.check(made.watched)
+    async def _store(self, work: UploadState, *, is_replay: bool) -> None:
+        for units in (work.plan.missing, work.plan.moved):
+            if units and not work.failed:
+                work.pending = await self._pending(work, units)
+                await self._upload(work, is_replay=is_replay)
+                self._check(work)
 
-            upload = self._storage.upload(plan.slug, unit, trace_id=trace_id, check=check)
-            made = PendingUnit(unit, upload, watched(unit, identity, plan.slug))
-            return made
+    async def _pending(self, work: UploadState, units: Sequence[Unit]) -> list[PendingUnit]:
+        apart = (part for unit in units for part in self._apart(unit, work))
+        return await in_slices(self._pending_unit(part, work) for part in apart)
 
-        return await in_slices(pending(unit) for unit in plan.missing)
+    def _pending_unit(self, unit: Unit, work: UploadState) -> PendingUnit:
+        def check() -> None:
+            work.right.check()
+            if made.given_up:
+                raise _GivenUp(made.given_up[0].message)
+            self._deathwatch.check(made.watched)
+
+        upload = self._storage.upload(work.slug, unit, trace_id=work.trace_id, check=check)
+        made = PendingUnit(unit, upload, watched(unit, work.identity, work.slug))
+        self._deathwatch.add(made.watched)
+        work.every.append(made)
+        work.watched.append(made.watched)
+        return made
+
+    def _apart(self, unit: Unit, work: UploadState) -> Sequence[Unit]:
+        """A unit as it is sent: chunks that AnythingLLM may have died of are not packed again."""
+        if not unit.is_pack:
+            return (unit,)
+        singles = _singles(unit, work)
+        is_known = any(
+            self._deathwatch.is_known(watched(each, work.identity, work.slug)) for each in singles
+        )
+        return singles if is_known else (unit,)
 
     async def _upload(self, work: UploadState, *, is_replay: bool) -> None:
         """Round after round, until every chunk's fate is known."""
-        rounds, is_noted = 0, False
+        rounds = 0
         while True:
             is_trial = await self._gates.enter(work.slug, work.right)
             await self._round(work)
             done = not work.pending
-            if _counts_for_fuse(work, is_trial=is_trial, is_noted=is_noted, is_replay=is_replay):
+            if _counts_for_fuse(work, is_trial=is_trial, is_replay=is_replay):
                 self._gates.document_done(used_up=work.used_up, is_trial=is_trial)
-                is_noted = True
+                work.is_noted = True
             if done:
                 return
             rounds += 1
@@ -247,7 +272,10 @@ class Uploader:
         async def worker() -> None:
             while queue:
                 pending = queue.pop()
-                if not await self._attempts(pending, work):
+                is_known = await self._attempts(pending, work)
+                queue.extend(reversed(work.parts))
+                work.parts.clear()
+                if not is_known:
                     left.append(pending)
                     if pending.met_outage:
                         left.extend(reversed(queue))
@@ -320,8 +348,14 @@ class Uploader:
 
     def _let_fall(self, pending: PendingUnit, work: UploadState, failure: Failure | None) -> None:
         """Give a unit up that is proven to kill the server; it is only looked for once more."""
+        if pending.given_up:
+            return
+        if pending.is_pack:
+            if self._deathwatch.suspects(pending.watched):
+                self._giving_up.split(pending, "AnythingLLM may have died of it")
+            return
         why = self._deathwatch.why_it_falls(pending.watched)
-        if why is not None and not pending.given_up:
+        if why is not None:
             work.used_up = True
             failure = failure or Failure(why)
             pending.given_up = pending.failed(failure, FailureReason.EXHAUSTED, why)
@@ -333,10 +367,30 @@ class Uploader:
         work.right.check()
         stored = await pending.upload.abandon()
         self._index.removed(pending.upload.removed)
-        if stored is None:
-            work.failed.extend(failed)
-        else:
+        if stored is not None:
             self._note_stored(pending, work, stored)
+        elif pending.is_pack:
+            self._split(pending, work, failed[0].message)
+        else:
+            self._culprits.note(pending.unit.marker.chunks[0].digest)
+            work.failed.extend(failed)
+
+    def _split(self, pending: PendingUnit, work: UploadState, why: str) -> None:
+        """Have each chunk of a pack uploaded on its own, in the same round."""
+        self._deathwatch.replaced(pending.watched)
+        for unit in _singles(pending.unit, work):
+            part = self._pending_unit(unit, work)
+            part.blocked_since = pending.failing_since
+            work.parts.append(part)
+        self._metrics.packs_split.inc()
+        log.info(
+            "pack.split",
+            workspace=work.slug,
+            chunk_ids=pending.watched.chunk_ids,
+            attempts=pending.attempts,
+            error=why,
+            consequence="each of its chunks is uploaded on its own; none is given up for this",
+        )
 
     async def _attempt(self, pending: PendingUnit, work: UploadState) -> Failure | None:
         try:
@@ -405,7 +459,21 @@ class Uploader:
 
     def _counted(self, pending: PendingUnit) -> AbstractContextManager[None]:
         """Count and time an attempt, unless it proves what was uploaded: it has other slots."""
-        return nullcontext() if pending.is_uploaded else self._metrics.uploading()
+        if pending.is_uploaded:
+            return nullcontext()
+        return self._metrics.uploading(len(pending.unit.chunks))
+
+
+def _singles(unit: Unit, work: UploadState) -> list[Unit]:
+    plan = work.plan
+    return [unit_of((chunk,), plan.document, plan.version) for chunk in unit.chunks]
+
+
+def _unchanged(work: UploadState) -> tuple[str, ...]:
+    """Where something failed, what stale packs hold stays stored there."""
+    done = {*work.uploaded, *(each.chunk_id for each in work.failed)}
+    moved = (chunk.id for unit in work.plan.moved for chunk in unit.chunks)
+    return (*work.plan.unchanged, *(each for each in moved if each not in done))
 
 
 def _stale(plan: Plan, identity: Identity, *, again: bool) -> Ending:
@@ -422,7 +490,7 @@ def _stale(plan: Plan, identity: Identity, *, again: bool) -> Ending:
     return Ending(identity, Occurrence(plan.version), plan.stale, ends, texts)
 
 
-def _counts_for_fuse(work: UploadState, *, is_trial: bool, is_noted: bool, is_replay: bool) -> bool:
+def _counts_for_fuse(work: UploadState, *, is_trial: bool, is_replay: bool) -> bool:
     """Whether the fuse notes this round.
 
     It notes a document once, and every trial. Of a replay it notes only a trial that went well: a
@@ -430,4 +498,4 @@ def _counts_for_fuse(work: UploadState, *, is_trial: bool, is_noted: bool, is_re
     """
     if is_replay:
         return is_trial and not work.pending and not work.used_up
-    return (not work.pending or work.used_up) and (is_trial or not is_noted)
+    return (not work.pending or work.used_up) and (is_trial or not work.is_noted)

@@ -7,7 +7,7 @@ from enum import Enum
 
 from consumer.model.fault import Failure
 from consumer.model.marker import Unit
-from consumer.model.names import Slug, TraceId
+from consumer.model.names import Identity, Slug, TraceId
 from consumer.model.outcome import FailedChunk, FailureReason
 from consumer.pipeline.plan import Plan
 from consumer.pipeline.ports import RightToWork, UnitUpload
@@ -50,12 +50,18 @@ class PendingUnit:
     failure: Failure | None = None  # the last one that may be its own
     failed_rounds: int = 0  # whose failure may be its own
     failing_since: float | None = None  # monotonic seconds: when its first attempt began
+    blocked_since: float | None = None  # the same of the pack that it was in, where that was split
     comparison: Comparison | None = None  # with controls, while it is judged
     of_kind: Comparison | None = None  # with plain texts, while controls of its kind fail too
     stage: Compared = Compared.EMBEDDING  # what is compared
     sent_at: float = float("-inf")  # monotonic seconds: when its last attempt began, in its slot
     due: float = float("-inf")  # monotonic seconds: when to compare again
     given_up: list[FailedChunk] = field(default_factory=list)
+
+    @property
+    def is_pack(self) -> bool:
+        """Whether it holds several chunks: then its failure is none of theirs yet."""
+        return self.unit.is_pack
 
     @property
     def met_outage(self) -> bool:
@@ -97,12 +103,17 @@ class UploadState:
     """A plan being carried out: what is needed for it, and what has become of it so far."""
 
     plan: Plan
+    identity: Identity
     right: RightToWork
     trace_id: TraceId
-    pending: list[PendingUnit]
+    pending: list[PendingUnit] = field(default_factory=list)
+    every: list[PendingUnit] = field(default_factory=list)  # also those that are done
+    watched: list[WatchedUnit] = field(default_factory=list)  # the same, for the deathwatch
+    parts: list[PendingUnit] = field(default_factory=list)  # of packs that were just split
     uploaded: list[str] = field(default_factory=list)
     failed: list[FailedChunk] = field(default_factory=list)
     used_up: bool = False  # in this round
+    is_noted: bool = False  # by the fuse
 
     @property
     def slug(self) -> Slug:

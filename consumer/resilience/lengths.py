@@ -41,6 +41,7 @@ class Lengths:
         self._recovery = recovery
         self._refused = 0  # the shortest control of the row that failed
         self._row = 0  # of controls that failed
+        self._row_since = 0.0  # when the first of them did
         self._next_trial = float("-inf")
         self._unanswered: set[Hashable] = set()  # documents of the row
         self._many = many
@@ -62,6 +63,7 @@ class Lengths:
             self._passes_again(length)
             return
         self._refused = min(self._refused, length) if self._row else length
+        self._row_since = self._row_since if self._row else self._clock()
         self._row += 1
         self._next_trial = self._clock() + self._recovery
 
@@ -83,6 +85,11 @@ class Lengths:
         # The next one, if this trial is dropped.
         self._next_trial = self._clock() + self._recovery
         return 0.0
+
+    @property
+    def shorter_pass(self) -> bool:
+        """Whether texts are held for their length, and shorter ones were stored meanwhile."""
+        return self._row >= REFUSED and self.longest_since(self._row_since) > 0
 
     def _passes_again(self, length: int) -> None:
         if length >= self._refused:

@@ -20,12 +20,14 @@ from pydantic import SecretStr
 
 from consumer.model.identity import IdentityTemplate
 from consumer.model.names import ServerName, Slug
+from consumer.model.packing import MOST_CHUNKS
 from consumer.model.routing import Routing
 from consumer.settings.endpoints import Endpoint, endpoints, pins, server_names
 from consumer.settings.kinds import (
     SettingKind,
     choice,
     count,
+    count_or_auto,
     extensions,
     flag,
     header_secret,
@@ -306,12 +308,19 @@ class UploadSettings:
     max_chunks_in_flight: int = setting(
         "5",
         count(1, 1000, "chunks"),
-        "Uploads at once in all; larger: faster, until the server's embedder is the limit.",
+        "Uploads at once in all; larger: faster, until the server's embedder is the limit. A pack"
+        " counts once.",
     )
     max_chunks_per_document: int = setting(
         "5",
         count(1, 1000, "chunks"),
         "Uploads at once for one document; smaller: large documents leave more room for others.",
+    )
+    chunks_per_pack: int | None = setting(
+        "1",
+        count_or_auto(1, MOST_CHUNKS, "chunks"),
+        "Chunks of a document that share one AnythingLLM document; `auto`: 10 while there is a"
+        " backlog, else 1. It changes only what is uploaded next.",
     )
     attempts: int = setting(
         "3",

@@ -92,6 +92,16 @@ def count(least: int, most: int, what: str) -> SettingKind[int]:
     return SettingKind(f"a whole number of {what}, {least:,} to {most:,}", parse)
 
 
+def count_or_auto(least: int, most: int, what: str) -> SettingKind[int | None]:
+    """A whole number of something, or None for the word `auto`."""
+    number = count(least, most, what)
+
+    def parse(raw: str) -> int | None:
+        return None if raw.casefold() == "auto" else number.parse(raw)
+
+    return SettingKind(f"{number.allowed}, or auto", parse)
+
+
 def port() -> SettingKind[int]:
     """A TCP port; 0 lets the system pick."""
     return SettingKind("a port, 0 to 65535", lambda raw: _within(_number(int, raw), 0, 65535))

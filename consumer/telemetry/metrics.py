@@ -94,9 +94,9 @@ class Metrics:
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
         return Gauge(f"{PREFIX}_{name}", text, labels, registry=self.registry)
 
-    def uploading(self) -> AbstractContextManager[None]:
-        """Entered while a chunk is being uploaded: counts and times that."""
-        return _Uploading(self)
+    def uploading(self, chunks: int = 1) -> AbstractContextManager[None]:
+        """Entered while a chunk, or a pack of several, is being uploaded: counts and times that."""
+        return _Uploading(self, chunks)
 
     def _define_stream(self) -> None:
         self.lag = self._gauge(
@@ -183,6 +183,10 @@ class Metrics:
             "Attempts to store a chunk that failed, by whose fault it was.",
             fault=tuple(Fault),
         )
+        self.packs_split = self._counter(
+            "packs_split",
+            "Packs of chunks that were at fault, so that each chunk was uploaded on its own.",
+        )
         self.upload_seconds = Histogram(
             f"{PREFIX}_upload_seconds",
             "One attempt to upload a chunk and have it embedded, whether that went well or not.",
@@ -218,13 +222,14 @@ class Metrics:
 class _Uploading:
     """See `Metrics.uploading`."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, chunks: int) -> None:
         self._metrics = metrics
+        self._chunks = chunks
 
     def __enter__(self) -> None:
-        self._metrics.chunks_in_flight.inc()
+        self._metrics.chunks_in_flight.inc(self._chunks)
         self._began = time.perf_counter()
 
     def __exit__(self, *failure: object) -> None:
-        self._metrics.chunks_in_flight.dec()
+        self._metrics.chunks_in_flight.dec(self._chunks)
         self._metrics.upload_seconds.observe(time.perf_counter() - self._began)

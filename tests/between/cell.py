@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from consumer.anythingllm import AnythingLLMError
 from consumer.model.marker import decode_marker
+from consumer.model.packing import contents_of
 from consumer.sandbox.simulator import Options, VectorDb
 from tests.between.behaviours import BEHAVIOURS, PHRASE, Only, Restarts
 from tests.between.operations import OPERATIONS
@@ -269,7 +270,7 @@ def _texts(w: World) -> Counter[str]:
     for slug in w.sim.state.workspaces:
         for source, text, copies in w.sim.chunks(slug):
             if decode_marker(source) is not None:
-                found[text] += copies
+                found.update(dict.fromkeys(contents_of(text), copies))
     return +found
 
 

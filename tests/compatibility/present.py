@@ -54,6 +54,7 @@ from consumer.pipeline.settle import Address, Settler
 from consumer.settings import Settings
 from consumer.settings.table import TABLE
 from consumer.telemetry.metrics import Metrics
+from tests.compatibility import since
 from tests.compatibility.forms import (
     Json,
     Pairs,
@@ -131,6 +132,8 @@ def marked(given: Json) -> Json:
         for numbers in given["units"]
     ]
     bodies = [upload_body(given["slug"], unit, unit.marker.encode()) for unit in units]
+    for body in bodies:
+        body["textContent"] = since.text_of_pack(body["textContent"])
     return {
         "written": in_short_each(bodies),
         "read": in_short_each([marker_read(body["metadata"]["docSource"]) for body in bodies]),

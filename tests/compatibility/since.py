@@ -9,6 +9,8 @@ from types import MappingProxyType
 import orjson
 import pytest
 
+from consumer.model.packing import JOINT
+
 CHANGED: Mapping[str, str] = MappingProxyType(
     {
         "settings.json: KAFKA_SASL_MECHANISM": "OAUTHBEARER is one more of them",
@@ -27,6 +29,14 @@ CHANGED: Mapping[str, str] = MappingProxyType(
 
 ADDED = frozenset({"chunks_not_found", "not_found", "searched", "chunks_too_young"})
 """Fields that JSON of commands has got beside the others."""
+
+
+def text_of_pack(text: str) -> str:
+    """A pack's text as it would have been then, when nothing was packed but in these cases.
+
+    What stands between its chunks has AnythingLLM cut there. Packs are known by their markers.
+    """
+    return text.replace(JOINT, "\n\n")
 
 
 ADDED_SUBJECTS = frozenset({"AnythingLLM vector database"})

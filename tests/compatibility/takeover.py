@@ -265,11 +265,15 @@ def _lived(way: Callable[[], Awaitable[Any]]) -> Any:
     return found[0]
 
 
-def fill() -> Json:
-    """The first life, from nothing: what it left, what it did, and what it published."""
+def fill(packing: str | None = None) -> Json:
+    """The first life, from nothing: what it left, what it did, and what it published.
+
+    Args:
+        packing: UPLOAD_CHUNKS_PER_PACK, which cdefe5a does not know.
+    """
 
     async def way() -> Json:
-        async with life() as lived:
+        async with life() if packing is None else life(UPLOAD_CHUNKS_PER_PACK=packing) as lived:
             await first(lived)
             await lived.idle(AMBIGUITY + 120)
             return {"state": state_of(lived), "told": told(lived)}

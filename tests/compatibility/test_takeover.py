@@ -7,6 +7,7 @@ from pathlib import Path
 import orjson
 import pytest
 
+from consumer.model.marker import decode_marker
 from tests.compatibility import takeover
 from tests.compatibility.conftest import RunOld
 from tests.compatibility.forms import Json, recorded
@@ -75,6 +76,41 @@ def test_cdefe5a_goes_on_in_what_the_present_code_left(run_old: RunOld, tmp_path
     given = orjson.dumps([[*fill()["state"], BESIDE]])
     run_old(Path(takeover.__file__), "take-over", told, stdin=given)
     assert orjson.loads(told.read_bytes()) == WORKSPACE["taken_over"]
+
+
+def test_cdefe5a_goes_on_in_packs_of_the_present_code(run_old: RunOld, tmp_path: Path) -> None:
+    """Whoever packed, and goes back: every chunk is there once, and the answers are the same."""
+    filled = fill("10")
+    assert max(len(chunks) for chunks in _stored(filled)) == 5, "nothing was packed"
+    told = tmp_path / "told.json"
+    run_old(
+        Path(takeover.__file__),
+        "take-over",
+        told,
+        stdin=orjson.dumps([[*filled["state"], BESIDE]]),
+    )
+    after = orjson.loads(told.read_bytes())
+
+    then = WORKSPACE["taken_over"]
+    assert _statuses(after) == _statuses(then)
+    assert sorted(chunk for each in _stored(after) for chunk in each) == sorted(
+        chunk for each in _stored(then) for chunk in each
+    )
+
+
+def _stored(life: Json) -> list[list[tuple[str, str]]]:
+    """The chunks of each unit that is stored, by id and the hash of their text."""
+    bodies = [body for each in life["state"] for body in each["uploads"]]
+    markers = [decode_marker(body["metadata"]["docSource"]) for body in bodies]
+    return [
+        [(chunk.id, chunk.sha256) for chunk in marker.chunks]
+        for marker in markers
+        if marker is not None
+    ]
+
+
+def _statuses(life: Json) -> list[tuple[str, str]]:
+    return sorted((each["identity"], each["status"]) for each in life["told"]["results"])
 
 
 def _results(taken_over: Json, id: str) -> list[Json]:

@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 
+from tests.packing import PACKING
 from tests.simulation.findings import Wrong, kinds
 from tests.simulation.generate import generate
 from tests.simulation.run import run
@@ -25,9 +26,12 @@ def main(arguments: list[str]) -> int:
         choices=[kind.value for kind in Wrong],
         help="what to shrink for, such as lost; with --seed",
     )
+    parser.add_argument("--packing", help="UPLOAD_CHUNKS_PER_PACK of all of them")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--stop-at", type=int, default=0, help="end with so many failing seeds")
     chosen = parser.parse_args(arguments)
+    if chosen.packing:
+        os.environ[PACKING] = chosen.packing  # for the processes, too
     if chosen.seed is not None:
         return one(chosen.seed, chosen.wrong)
     seeds = range(chosen.first, chosen.first + chosen.seeds)

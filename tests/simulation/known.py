@@ -860,6 +860,43 @@ KNOWN: dict[str, Schedule] = {
         ),
         life=(Life("database-down", On("removal"), who="B", seconds=0.5),),
     ),
+    "a pack comes late, after it was split and its chunks went alone": Schedule(
+        2401811536,
+        Setup(vector_db="pgvector", packing="10"),
+        history=(Doc("b", ("five", "four"), day=1, name="e0"),),
+        faults=(Hit("upload", "delay", contains="five", seconds=200.0),),
+        life=(
+            Life("proxy-away", On("upload"), seconds=0.5),
+            Life("start", On("commit"), who="B", seconds=0.5, slug="other"),
+        ),
+    ),
+    "the same, and one of its texts stands in the document twice": Schedule(
+        2207568804,
+        Setup(packing="10"),
+        history=(Doc("b", ("two", "six", "six"), name="s0"),),
+        faults=(Hit("upload", "delay", contains="two", seconds=300.0),),
+        life=(Life("proxy-away", On("upload"), seconds=0.5),),
+    ),
+    "the same, and a later version wants a part of it": Schedule(
+        1258891447,
+        Setup(packing="10"),
+        history=(
+            Doc("a", ("one", "five"), slug="other", name="s0"),
+            Doc("a", ("one",), day=1, slug="other", when=On("result"), name="e0"),
+        ),
+        faults=(Hit("upload", "delay", contains="five", seconds=300.0),),
+        life=(Life("proxy-away", On("upload"), seconds=0.5),),
+    ),
+    "the same on a database that shows late what is stored, and a rebalance": Schedule(
+        2187477526,
+        Setup(vector_db="milvus", packing="10"),
+        history=(Doc("a", ("four", "two"), name="s0"),),
+        faults=(Hit("upload", "delay", contains="four", seconds=500.0),),
+        life=(
+            Life("proxy-away", On("upload"), seconds=0.5),
+            Life("rebalance", At(381.0), seconds=0.5),
+        ),
+    ),
     "searches that take too long in one workspace": Schedule(
         1363449450,
         Setup(prepared=("other",), vector_db="pgvector"),

@@ -201,6 +201,7 @@ class Setup(_Shown):
         restless: seconds between two rebalances that nobody wants, to the very end; 0: none.
         vector_db: the vector database behind AnythingLLM.
         visible_after: seconds until its searches find what was stored, to the very end.
+        packing: UPLOAD_CHUNKS_PER_PACK, where nobody asks for another one (`tests.packing`).
     """
 
     partitions: int = 1
@@ -220,6 +221,7 @@ class Setup(_Shown):
     restless: float = 0
     vector_db: str = "lancedb"
     visible_after: float = 0
+    packing: str = "1"
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ from consumer.model import origin as of
 from consumer.model.record import Headers, Record
 from consumer.sandbox.simulator import Options, Simulator
 from consumer.settings import Settings, load_settings
+from tests.packing import packing_or
 from tests.simulation.kafka import SimulatedKafka
 from tests.simulation.member import AGENT, Member, Surroundings
 from tests.simulation.schedule import Hit, On, Setup
@@ -150,6 +151,7 @@ def _settings(setup: Setup, endpoint: str, key: str) -> Settings:
             "KAFKA_COMMIT_INTERVAL_SECONDS": str(setup.commit_every),
             "INTAKE_MAX_DOCUMENTS_IN_FLIGHT": str(setup.in_flight),
             "UPLOAD_MAX_CHUNKS_PER_DOCUMENT": str(setup.per_document),
+            "UPLOAD_CHUNKS_PER_PACK": packing_or(setup.packing),
             "SHUTDOWN_DRAIN_SECONDS": str(setup.drain),
         }
     )

@@ -11,6 +11,7 @@ from aiokafka import TopicPartition
 
 from consumer.model import origin as of
 from consumer.model.marker import Marker, decode_marker
+from consumer.model.packing import contents_of
 from consumer.model.record import Record
 from tests.simulation.findings import Finding, Wrong
 from tests.simulation.reference import Place, Told
@@ -143,7 +144,7 @@ class Watch:
         for source, text, copies in self.stage.sim.chunks(slug):
             marker = decode_marker(source)
             if marker is not None and (copies or by_hand):
-                found.setdefault(marker.document_id, Counter())[text] += 1
+                found.setdefault(marker.document_id, Counter()).update(contents_of(text))
         return found
 
 

@@ -355,7 +355,7 @@ def test_a_removal_is_done_whatever_answers(name: str, way: str, vector_db: str)
             await w.settled(within=HOUR)
             await w.idle(2 * AMBIGUITY)
 
-            assert sorted(text for _, text, _ in w.sim.chunks("docs")) == ["one", "two", "up"]
+            assert w.texts() == ["one", "two", "up"]
             assert w.copies() == {1: 3}
             assert w.letters == []
             assert w.statuses()["failed"] == 0
@@ -378,7 +378,7 @@ def test_an_embedding_again_makes_one_row(name: str, way: str) -> None:
             await w.idle(2 * AMBIGUITY)
 
             assert w.copies() == {1: 4}
-            assert len(w.sim.chunks("docs")) == 4, "one row"
+            assert len(w.texts()) == 4, "one row"
             assert w.letters == []
 
     run()
@@ -400,7 +400,7 @@ async def test_a_restart_while_a_file_is_embedded_again_costs_no_ambiguity_time(
         await w.idle(2 * AMBIGUITY)
 
         assert w.copies() == {1: 4}
-        assert len(w.sim.chunks("docs")) == 4
+        assert len(w.texts()) == 4
         assert took < 120
 
 
@@ -439,7 +439,7 @@ async def test_a_restart_while_something_is_removed_costs_no_ambiguity_time() ->
         assert w.loop.now - back < 120
         await w.idle(2 * AMBIGUITY)
 
-        assert sorted(text for _, text, _ in w.sim.chunks("docs")) == ["one", "two", "up"]
+        assert w.texts() == ["one", "two", "up"]
         assert w.copies() == {1: 3}
 
 
@@ -506,7 +506,7 @@ def test_a_proxy_that_answers_every_removal_itself_and_lets_it_go_on(
             assert w.loop.now - begun < 900
             await w.idle(HOUR)
 
-            assert sorted(text for _, text, _ in w.sim.chunks("docs")) == ["new", "one", "up"]
+            assert w.texts() == ["new", "one", "up"]
             assert w.copies() == {1: 3}
             assert w.letters == []
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from consumer.model.marker import decode_marker
+from consumer.model.packing import contents_of
 from consumer.sandbox.simulator import VectorDb
 from tests.virtual.loop import soon, virtually
 from tests.virtual.world import World, event, on_each_database, world
@@ -14,7 +15,8 @@ AMBIGUITY = 600.0
 
 def _texts(w: World, slug: str = "docs") -> list[str]:
     """Of documents; a test document may be there for a while."""
-    return sorted(text for source, text, _ in w.sim.chunks(slug) if decode_marker(source))
+    listed = (text for source, text, _ in w.sim.chunks(slug) if decode_marker(source))
+    return sorted(each for text in listed for each in contents_of(text))
 
 
 async def _old_assignment(w: World) -> None:

@@ -7,6 +7,7 @@ from collections import Counter
 import pytest
 
 from consumer.anythingllm.sentinel import is_sentinel
+from consumer.model.packing import contents_of
 from consumer.sandbox.simulator import Options
 from tests.virtual.loop import virtually
 from tests.virtual.world import World, event, world
@@ -25,7 +26,7 @@ def _found(w: World, slug: str = "docs") -> dict[str, int]:
     """How many searchable copies there are of each listed text."""
     copies: Counter[str] = Counter()
     for _, text, count in w.sim.chunks(slug):
-        copies[text] += count
+        copies.update(dict.fromkeys(contents_of(text), count))
     return dict(copies)
 
 

@@ -26,6 +26,7 @@ from consumer.kafka.ledger import Ledger, RecordMark
 from consumer.kafka.settled_metadata import anchor_of, check_of
 from consumer.model.death_count import DeathCount
 from consumer.model.marker import decode_marker
+from consumer.model.packing import contents_of
 from consumer.model.record import Coordinates, Headers, Record
 from consumer.pipeline.ports import Release
 from consumer.resilience.fence import Fence
@@ -35,6 +36,7 @@ from consumer.telemetry.metrics import Metrics
 from consumer.wiring.anythingllm import anythingllm_config
 from consumer.wiring.events import decode_limits
 from tests.doubles.decoding import decoding_here
+from tests.packing import packing_or
 from tests.virtual.loop import VirtualLoop
 
 Json = dict[str, Any]
@@ -142,6 +144,7 @@ class World:
             {
                 **({} if several else one),
                 "BREAKER_RECOVERY_SECONDS": str(RECOVERY),
+                "UPLOAD_CHUNKS_PER_PACK": packing_or("1"),
                 **environment,
             }
         )
@@ -274,7 +277,13 @@ class World:
     def uploads(self) -> int:
         """Chunks that AnythingLLM took so far, sentinels not counted."""
         stored = self.sim.journal.of("document.stored")
-        return sum(decode_marker(entry["doc_source"]) is not None for entry in stored)
+        markers = (decode_marker(entry["doc_source"]) for entry in stored)
+        return sum(len(marker.chunks) for marker in markers if marker is not None)
+
+    def texts(self, slug: str = "docs") -> list[str]:
+        """Of all chunks and strange documents that a workspace lists, in order."""
+        listed = (text for _, text, _ in self.sim.chunks(slug))
+        return sorted(each for text in listed for each in contents_of(text))
 
     def requests(self, path: str = "") -> int:
         """Requests answered so far whose path contains this."""

@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from consumer.model.difference import cover
+from consumer.model.difference import count_held, cover
 from consumer.model.names import Location
 from consumer.model.record import Coordinates
 from consumer.model.version import DocumentVersion
@@ -60,7 +60,7 @@ class KeptUnit:
         location: AnythingLLM's handle.
         version: of the document it was stored with.
         digests: of its chunks.
-        chunk_ids: a hash of their ids.
+        chunk_ids: hashes of their ids.
         document_id: of the document it was stored with.
         created: when its row was made, epoch seconds by the server's clock; None where unknown.
         source: a hash of its ``docSource``, by which search hits are known to be of it.
@@ -139,8 +139,8 @@ def judge(case: Case) -> Judgement:
     if case.wanted is None:
         return _of_unwanted(case)
     wanted, found = case.wanted, cover(case.wanted.digests, case.kept)
-    stored, total = found.covered.total(), len(wanted.digests)
-    surplus = sum(len(unit.digests) for unit in found.left)
+    stored, total = count_held(wanted.digests, case.kept), len(wanted.digests)
+    surplus = sum(len(unit.digests) for unit in case.kept) - stored
     if stored == total and not found.left:
         state, text = DocumentState.STORED, ""
     elif case.waiting:

@@ -32,6 +32,7 @@ from consumer.model.blank import is_blank
 from consumer.model.event import DocumentEvent
 from consumer.model.marker import digests_of
 from consumer.model.names import Location, Slug
+from consumer.model.packing import pack_text
 from consumer.operations.audit.judgement import KeptUnit, WantedDocument
 from consumer.operations.audit.register import Entry, Register
 from consumer.operations.audit.sampling import picks
@@ -241,5 +242,5 @@ def _text(unit: KeptUnit, texts: Mapping[str, str]) -> str:
     """A unit's text; blank where it is not known whole."""
     if not all(digest in texts for digest in unit.digests):
         return ""
-    text = "\n\n".join(texts[digest] for digest in unit.digests)
+    text = pack_text(texts[digest] for digest in unit.digests)
     return "" if is_blank(text) else text

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from consumer.model.difference import cover
+from consumer.model.difference import count_held
 from consumer.model.document import Chunk, ProcessedDocument
 from consumer.model.identity import IdentityTemplate
 from consumer.model.listing import ListedRow, Listing, by_identity, newest_of
-from consumer.model.marker import StoredUnit, mark
+from consumer.model.marker import StoredUnit, digests_of, mark
 from consumer.model.names import Identity, ServerName, Slug
 from consumer.model.version import DocumentVersion
 from consumer.operations.workspaces.faults import examine
@@ -124,9 +124,8 @@ def _held(
     covered, surplus = None, 0
     total = newest.total_chunks if newest else 0
     if document is not None:
-        compared = cover([mark(chunk, document).digest for chunk in document.chunks], units)
-        covered, total = compared.covered.total(), len(document.chunks)
-        surplus = sum(len(unit.digests) for unit in compared.left)
+        covered, total = count_held(digests_of(document), units), len(document.chunks)
+        surplus = sum(len(unit.digests) for unit in units) - covered
     return Held(
         workspace=slug,
         identity=identity,

@@ -13,7 +13,8 @@ Rules:
    *double* only when every chunk of their version has a unit of its own, or when the document has
    more chunks stored than its newest version has. Otherwise they are a *possible double*.
 5. Of doubles the one with the lowest location stays. The service keeps the same one
-   (`consumer.model.difference`): if the two kept different copies, they would remove both.
+   (`consumer.model.difference`): if the two kept different copies, they would remove both. What is
+   in a larger unit of the same version as well is a double of its chunks there, and goes.
 6. Foreign documents (no marker of ours, or one of a newer format) are never found fault with.
 """
 
@@ -154,6 +155,7 @@ class _Units:
             groups.setdefault(key, []).append((row, marker))
         for same in groups.values():
             yield from self._doubles(same)
+        yield from self._also_in_packs([same[0] for same in groups.values()])
 
     def _doubles(self, same: Sequence[tuple[ListedRow, Marker]]) -> Iterator[WorkspaceFinding]:
         kept, marker = same[0]
@@ -167,6 +169,23 @@ class _Units:
             elif is_equal or surplus:
                 text = f"{name_of(row)} may be stored twice"
                 yield about(row, FindingKind.POSSIBLE_DOUBLE, self._slug, text, keeps=kept.location)
+
+    def _also_in_packs(
+        self, units: Iterable[tuple[ListedRow, Marker]]
+    ) -> Iterator[WorkspaceFinding]:
+        """Those of which every chunk is in a larger unit of the same version as well."""
+        packs: dict[object, ListedRow] = {}  # by version and chunk
+        for row, marker in sorted(units, key=lambda unit: -len(unit[1].chunks)):
+            keys = [(marker.document_id, marker.version, c.id, c.digest) for c in marker.chunks]
+            holders = {None if (pack := packs.get(key)) is None else pack.location for key in keys}
+            keeps = holders.pop() if len(holders) == 1 else None
+            if keeps is not None and self._surplus >= len(keys):
+                self._surplus -= len(keys)
+                text = f"{name_of(row)} is also stored in a pack"
+                yield about(row, FindingKind.DOUBLE, self._slug, text, keeps=keeps)
+            elif len(keys) > 1:
+                for key in keys:
+                    packs.setdefault(key, row)
 
     def _is_whole(self, marker: Marker) -> bool:
         """Whether every chunk of that marker's version has a unit of its own."""

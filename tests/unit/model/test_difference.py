@@ -5,14 +5,20 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.model.difference import cover, difference, doubles_in
+from consumer.model.difference import (
+    contained_in_others,
+    count_held,
+    cover,
+    difference,
+    doubles_in,
+)
 from consumer.model.document import Chunk, ProcessedDocument
 from consumer.model.marker import StoredUnit, unit_of
 from consumer.model.names import Location
@@ -112,7 +118,8 @@ def test_published_again_nothing_changes(text: str) -> None:
         ("ab", ["ab"], 1, 0),
         ("abc", ["ab"], 1, 1),
         ("a", ["ab"], 0, 1),
-        ("ab", ["a", "ab"], 1, 1),
+        ("ab", ["a", "ab"], 1, 0),
+        ("abc", ["b", "c", "ab"], 2, 0),
         ("ab", ["aab"], 0, 2),
         ("aab", ["aab", "ab"], 1, 0),
         ("", ["a", "ab"], 0, 0),
@@ -124,6 +131,8 @@ def test_what_is_kept_and_what_is_missing(
     wanted: str, stored: Sequence[str], kept: int, missing: int
 ) -> None:
     """Repeated texts are counted; a pack is kept whole or not at all; an empty unit holds nothing.
+
+    Larger packs come first.
 
     What is not kept is stale, so a pack with one unwanted chunk costs an upload of the others.
     """
@@ -202,3 +211,80 @@ def test_everybody_finds_the_same_doubles(order: list[int]) -> None:
     rows = [Row(Location(str(n)), ("x",), each, "id") for n, each in enumerate(versions)]
 
     assert doubles_in([rows[n] for n in order]) == {"0", "1", "2"}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "stored", "expected"),
+    [
+        ("abc", [], 0),
+        ("abc", ["a", "c"], 2),
+        ("abc", ["abx"], 2),
+        ("abc", ["abx", "ab"], 2),
+        ("aab", ["a"], 1),
+        ("ab", ["xy"], 0),
+    ],
+)
+def test_how_many_chunks_are_there(wanted: str, stored: Sequence[str], expected: int) -> None:
+    """Also in a pack that is not kept, because something else is in it: it may have to stay."""
+    assert count_held(wanted, _rows(*stored)) == expected
+
+
+PACKED_ROWS = [
+    Row(Location("pack"), ("a", "b"), chunk_ids="1 2"),
+    Row(Location("one"), ("a",), chunk_ids="1"),
+    Row(Location("two"), ("b",), chunk_ids="2"),
+]
+
+
+@pytest.mark.parametrize(
+    ("rows", "proven", "expected"),
+    [
+        (PACKED_ROWS, {"pack", "one", "two"}, {"one", "two"}),
+        (PACKED_ROWS, {"one", "two"}, {"pack"}),
+        (PACKED_ROWS, {"pack"}, {"one", "two"}),
+        (PACKED_ROWS, {"one"}, set()),
+        (PACKED_ROWS, set(), set()),
+        (PACKED_ROWS[:2], {"pack", "one"}, {"one"}),
+        ([*PACKED_ROWS[:1], replace(PACKED_ROWS[1], chunk_ids="3")], {"pack", "one"}, set()),
+        ([*PACKED_ROWS[:1], replace(PACKED_ROWS[1], digests=("c",))], {"pack", "one"}, set()),
+        ([*PACKED_ROWS[:1], _rows("a", day=1)[0]], {"pack", "one"}, set()),
+    ],
+)
+def test_what_is_there_in_a_pack_and_on_its_own(
+    rows: Sequence[Row], proven: set[str], expected: set[str]
+) -> None:
+    """The larger one stays, or what is known to be stored; with another id it is another chunk."""
+    assert contained_in_others(rows, proven.__contains__) == expected
+
+
+def test_what_is_in_a_pack_as_well_counts_for_no_other_chunk() -> None:
+    """It goes as soon as anybody looks, and would take the text of that chunk with it."""
+    pack = Row(Location("pack"), ("two", "six"), chunk_ids="0 1")
+    beside = [
+        Row(Location("a"), ("six",), chunk_ids="1"),
+        Row(Location("b"), ("two",), chunk_ids="0"),
+    ]
+    third = Row(Location("c"), ("six",), chunk_ids="2")
+    wanted = ["two", "six", "six"]
+
+    assert cover(wanted, [pack, *beside, third]).kept == (third, pack)
+    found = difference(wanted, [pack, *beside], NOW, ids=["0", "1", "2"])
+    assert (found.missing, found.kept, found.stale) == ((2,), (pack,), tuple(beside))
+    assert count_held(wanted, [pack, *beside]) == 2
+
+
+def test_what_is_in_a_pack_that_goes_is_kept() -> None:
+    """A late pack with a text that is not wanted any more would take its place, and stay."""
+    pack = Row(Location("pack"), ("two", "six"), chunk_ids="0 1")
+    two = Row(Location("b"), ("two",), chunk_ids="0")
+
+    found = difference(["two"], [pack, two], NOW, ids=["0"])
+    assert (found.kept, found.stale) == ((two,), (pack,))
+
+
+def test_of_packs_that_overlap_those_that_fit_together_are_kept() -> None:
+    """A pack of a former event that came late would take the place of two, and nothing would go."""
+    late, new = _rows("bc", "ax"), _rows("ab", "cd", day=1)
+    found = cover("abcd", [*late, *new])
+
+    assert (found.kept, found.left) == (tuple(new), tuple(late))

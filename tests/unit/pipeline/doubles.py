@@ -23,6 +23,7 @@ from consumer.model.version import DocumentVersion
 from consumer.pipeline.backoff import Backoff
 from consumer.pipeline.carried_out import CarriedOut
 from consumer.pipeline.circuit import Circuit
+from consumer.pipeline.culprits import Culprits
 from consumer.pipeline.deathwatch import Deathwatch
 from consumer.pipeline.doubts import Doubts
 from consumer.pipeline.due_looks import DueLooks
@@ -518,6 +519,7 @@ def uploader_of(
     looks: DueLooks | None = None,
     doubts: Doubts | None = None,
     deathwatch: Deathwatch | None = None,
+    culprits: Culprits | None = None,
     metrics: Metrics | None = None,
 ) -> Uploader:
     slots = asyncio.Semaphore(slots) if isinstance(slots, int) else slots
@@ -534,6 +536,7 @@ def uploader_of(
         eraser_of(storage, index, gates),
         doubts or doubts_of(looks),
         deathwatch or deathwatch_of(storage, gates, slots=shared),
+        culprits or Culprits(),
         slots=shared,
         per_document=per_document,
         policy=_POLICY,

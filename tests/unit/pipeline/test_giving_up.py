@@ -78,7 +78,9 @@ class Scene:
         (unit,) = plan.missing
         upload = self.storage.upload("docs", unit, trace_id=TRACE, check=lambda: None)
         pending = PendingUnit(unit, upload, watched(unit, Identity(id), DOCS))
-        return UploadState(plan, AssignmentRight(Fence("assignment")), TRACE, [pending])
+        return UploadState(
+            plan, Identity(id), AssignmentRight(Fence("assignment")), TRACE, [pending]
+        )
 
     async def round(
         self,

@@ -101,6 +101,16 @@ def test_a_dead_letter_explains_no_more_than_it_says() -> None:
     )
 
 
+def test_a_pack_that_holds_something_else_as_well_holds_what_is_wanted_of_it() -> None:
+    """It stays where a new chunk was refused, and the dead letter explains that one."""
+    pack = replace(kept("a")[0], digests=("a", "b", "old"), chunk_ids="1 2 3")
+    of = wanted("a", "b", "new")
+    assert judge(of, pack, excuse=excused(Standing.OPEN, 1)) is DocumentState.DEAD_LETTER
+    assert judge(of, pack) is DocumentState.INCOMPLETE
+    found = judged(Case(of, False, False, None, (pack,), settled_before=NOW))
+    assert (found.stored, found.total, found.surplus) == (2, 3, 1)
+
+
 def test_what_is_there_too_often_is_judged_when_nothing_is_under_way() -> None:
     """Doubles and stale chunks; young ones, and those of unknown age, may still go."""
     double = replace(kept("a")[0], location=Location("z.json"))

@@ -99,6 +99,7 @@ def test_what_is_too_young_to_judge_is_counted() -> None:
 
 
 NEW = marker("9", day=2)
+PACK = replace(ONE, chunks=(*ONE.chunks, *TWO.chunks))
 
 
 @pytest.mark.parametrize(
@@ -109,6 +110,26 @@ NEW = marker("9", day=2)
             [row(B, ONE), row(A, ONE), row(C, TWO), row(D, THREE)],
             [("double", "b")],
             id="the lowest location stays",
+        ),
+        pytest.param(
+            [row(A, ONE), row(B, TWO), row(C, THREE), row(D, PACK)],
+            [("double", "a"), ("double", "b")],
+            id="chunks that are in a pack as well go",
+        ),
+        pytest.param(
+            [row(A, PACK), row(B, replace(PACK, chunks=PACK.chunks[:1])), row(C, THREE)],
+            [("double", "b")],
+            id="whatever the order of locations",
+        ),
+        pytest.param(
+            [row(A, PACK), row(C, THREE)],
+            [],
+            id="a pack is several chunks",
+        ),
+        pytest.param(
+            [row(A, replace(PACK, chunks=(*PACK.chunks[:1], *THREE.chunks))), row(D, PACK)],
+            [],
+            id="of two packs that share a chunk neither can go",
         ),
         pytest.param(
             [row(A, ONE), row(B, ONE, age=500), row(C, TWO), row(D, THREE)],
