@@ -378,6 +378,7 @@ async def test_what_may_not_be_visible_yet_is_looked_for_seldom() -> None:
     assert searches <= 8
 
 
+@pytest.mark.slow
 async def test_of_a_huge_document_little_is_uploaded_before_it_is_looked_for() -> None:
     """If the database refuses it, each chunk is a row without vectors."""
     texts = [f"chapter {n} of the manual about lanterns" for n in range(300)]

@@ -177,7 +177,10 @@ async def test_new_ids_for_a_page_cost_nothing_where_its_source_is_the_identity(
         assert await found(client, slug, TEXTS) == Counter(TEXTS * 2)
 
 
-@pytest.mark.parametrize("how", ["emptied", "deleted", "made anew"])
+@pytest.mark.parametrize(
+    "how",
+    ["emptied", *(pytest.param(each, marks=pytest.mark.slow) for each in ("deleted", "made anew"))],
+)
 async def test_what_people_took_out_comes_back(
     server: Server, client: AnythingLLMClient, slug: str, how: str
 ) -> None:

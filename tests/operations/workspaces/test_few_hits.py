@@ -44,7 +44,7 @@ async def _fill(place: Place, slug: str, rows: int) -> None:
     ("most", "rows", "seen"),
     [
         (PINECONE, PINECONE + 500, False),
-        (MILVUS, PINECONE + 500, True),
+        pytest.param(MILVUS, PINECONE + 500, True, marks=pytest.mark.slow),
         pytest.param(MILVUS, MILVUS + 100, False, marks=pytest.mark.slow),
         pytest.param(0, MILVUS + 100, True, marks=pytest.mark.slow),
     ],
