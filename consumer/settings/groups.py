@@ -234,6 +234,12 @@ class AnythingLLMSettings:
         "Servers that were listed and are gone for good, once nothing is needed of them; until then"
         " no workspace is made that one of them may have.",
     )
+    endpoints_trial: bool = setting(
+        "false",
+        flag(),
+        "Whether several servers may be used: that is on trial, and can lose texts or store them"
+        " twice (README, Several servers).",
+    )
     pins: Mapping[Slug, ServerName] | None = setting(
         None,
         pins(),

@@ -53,7 +53,9 @@ class Servers:
         """A command, with both servers in its settings."""
         unset = {"ANYTHINGLLM_ENDPOINT": "", "ANYTHINGLLM_API_KEY": ""}
         return await self.operator.run(
-            *words, **{**unset, "ANYTHINGLLM_ENDPOINTS": self._listed, **settings}
+            *words,
+            **{**unset, "ANYTHINGLLM_ENDPOINTS": self._listed, **settings},
+            ANYTHINGLLM_ENDPOINTS_TRIAL="true",
         )
 
     async def store_on_both(self) -> None:

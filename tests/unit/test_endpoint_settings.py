@@ -64,6 +64,14 @@ def test_one_server_beside_several_is_a_contradiction(keys: Path) -> None:
     assert "CANARY" not in told
 
 
+def test_several_servers_are_refused_unless_they_are_to_be_tried(keys: Path) -> None:
+    """They can lose texts (README): nobody is to find that out in production."""
+    env = {"ANYTHINGLLM_ENDPOINTS": listed(keys, "a", "b")}
+    assert "several servers are on trial" in problem_with(env)
+    tried: Settings = load_settings({**env, "ANYTHINGLLM_ENDPOINTS_TRIAL": "true"})
+    assert len(tried.anythingllm.endpoints or ()) == 2
+
+
 def test_a_pin_is_read_by_its_workspace() -> None:
     assert pins().parse("docs=a, blog = b") == {"docs": "a", "blog": "b"}
 

@@ -52,7 +52,11 @@ class ServersWorld(World):
             loop,
             next(iter(sims.values())),
             seed,
-            {**environment, "ANYTHINGLLM_ENDPOINTS": self._list(listed)},
+            {
+                **environment,
+                "ANYTHINGLLM_ENDPOINTS": self._list(listed),
+                "ANYTHINGLLM_ENDPOINTS_TRIAL": "true",
+            },
         )
 
     def beside(self, *listed: str, **environment: str) -> ServersWorld:

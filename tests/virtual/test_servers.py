@@ -417,7 +417,11 @@ async def test_one_server_of_a_former_list_makes_nothing_that_another_may_have()
         publish_each(w, [on_a, on_b])
         await w.settled()
         sim = w.sims["a"]
-        one = {"ANYTHINGLLM_ENDPOINT": sim.endpoint, "ANYTHINGLLM_API_KEY": sim.api_key}
+        one = {
+            "ANYTHINGLLM_ENDPOINT": sim.endpoint,
+            "ANYTHINGLLM_API_KEY": sim.api_key,
+            "ANYTHINGLLM_ENDPOINTS_TRIAL": "true",
+        }
         async with alone(w, one) as single:
             publish_each(single, [on_a, on_b], day=1)
             await single.has_results(1)
