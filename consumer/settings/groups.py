@@ -326,7 +326,14 @@ class UploadSettings:
         "1",
         count_or_auto(1, MOST_CHUNKS, "chunks"),
         "Chunks of a document that share one AnythingLLM document; `auto`: 10 while there is a"
-        " backlog, else 1. It changes only what is uploaded next.",
+        " backlog, else 1. It changes only what is uploaded next. Above 1 only with"
+        " `UPLOAD_PACKS_TRIAL`.",
+    )
+    packs_trial: bool = setting(
+        "false",
+        flag(),
+        "Whether chunks may be packed: that is on trial, and can lose texts or store them twice"
+        " (README, Packs).",
     )
     attempts: int = setting(
         "3",

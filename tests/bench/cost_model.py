@@ -21,6 +21,7 @@ _CHUNKS_A_DOCUMENT = 50
 _SLOTS = 5  # the service's default
 
 PACKING = "UPLOAD_CHUNKS_PER_PACK"
+TRIAL = "UPLOAD_PACKS_TRIAL"
 
 
 async def measure_cost_model(
@@ -58,7 +59,12 @@ def _contestants(packs: Sequence[str]) -> list[tuple[Contestant, int]]:
         for slots in CONCURRENCIES
     ]
     packing = [
-        (catalog.service(f"pack-{each}", f"this service, packs of {each}", {PACKING: each}), _SLOTS)
+        (
+            catalog.service(
+                f"pack-{each}", f"this service, packs of {each}", {PACKING: each, TRIAL: "true"}
+            ),
+            _SLOTS,
+        )
         for each in packs
     ]
     return [*loops, (catalog.service(title="this service, one by one"), _SLOTS), *packing]

@@ -273,7 +273,12 @@ def fill(packing: str | None = None) -> Json:
     """
 
     async def way() -> Json:
-        async with life() if packing is None else life(UPLOAD_CHUNKS_PER_PACK=packing) as lived:
+        packs = (
+            life()
+            if packing is None
+            else life(UPLOAD_CHUNKS_PER_PACK=packing, UPLOAD_PACKS_TRIAL="true")
+        )
+        async with packs as lived:
             await first(lived)
             await lived.idle(AMBIGUITY + 120)
             return {"state": state_of(lived), "told": told(lived)}

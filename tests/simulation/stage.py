@@ -152,6 +152,7 @@ def _settings(setup: Setup, endpoint: str, key: str) -> Settings:
             "INTAKE_MAX_DOCUMENTS_IN_FLIGHT": str(setup.in_flight),
             "UPLOAD_MAX_CHUNKS_PER_DOCUMENT": str(setup.per_document),
             "UPLOAD_CHUNKS_PER_PACK": packing_or(setup.packing),
+            "UPLOAD_PACKS_TRIAL": "true",
             "SHUTDOWN_DRAIN_SECONDS": str(setup.drain),
         }
     )

@@ -78,6 +78,7 @@ CONTRACT: dict[str, object] = {
     "UPLOAD_MAX_CHUNKS_IN_FLIGHT": 5,
     "UPLOAD_MAX_CHUNKS_PER_DOCUMENT": 5,
     "UPLOAD_CHUNKS_PER_PACK": 1,
+    "UPLOAD_PACKS_TRIAL": False,
     "UPLOAD_ATTEMPTS": 3,
     "UPLOAD_BACKOFF_BASE_SECONDS": 1,
     "UPLOAD_BACKOFF_CAP_SECONDS": 60,
@@ -598,3 +599,14 @@ def test_work_that_only_speaks_to_kafka_runs_without_the_api_key() -> None:
     assert settings.anythingllm.api_key.get_secret_value() == ""
     with pytest.raises(SettingsError, match="ANYTHINGLLM_API_KEY"):
         load_settings({"ANYTHINGLLM_API_KEY": "no key"}, needs_anythingllm=False)
+
+
+def test_packs_are_refused_unless_they_are_to_be_tried() -> None:
+    """They can lose texts (README): nobody is to find that out in production."""
+    env = {"ANYTHINGLLM_API_KEY": "k", "UPLOAD_CHUNKS_PER_PACK": "10"}
+    with pytest.raises(SettingsError, match="packs are on trial"):
+        load_settings(env)
+    with pytest.raises(SettingsError, match="packs are on trial"):
+        load_settings({**env, "UPLOAD_CHUNKS_PER_PACK": "auto"})
+    tried: Settings = load_settings({**env, "UPLOAD_PACKS_TRIAL": "true"})
+    assert tried.upload.chunks_per_pack == 10

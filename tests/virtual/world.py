@@ -145,6 +145,7 @@ class World:
                 **({} if several else one),
                 "BREAKER_RECOVERY_SECONDS": str(RECOVERY),
                 "UPLOAD_CHUNKS_PER_PACK": packing_or("1"),
+                "UPLOAD_PACKS_TRIAL": "true",
                 **environment,
             }
         )
