@@ -9,20 +9,17 @@ from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 from typing import cast
 
 from consumer.anythingllm import AnythingLLMClient, AnythingLLMConfig
-from consumer.app.assembly import Pipeline, Rooms
+from consumer.app.assembly import Pipeline
 from consumer.app.open_servers import OpenServers, open_servers
 from consumer.app.servers import ServersPipeline
 from consumer.model.marker import decode_marker
 from consumer.model.names import ServerName
 from consumer.model.server_list import is_list_slug
 from consumer.sandbox.simulator import Options, Simulator
-from consumer.wiring.events import decode_limits
-from tests.doubles.decoding import decoding_here
 from tests.virtual.loop import VirtualLoop
 from tests.virtual.world import EPOCH, Json, World
 
@@ -141,24 +138,7 @@ class ServersWorld(World):
     def _new_pipeline(self, client: AnythingLLMClient) -> Pipeline:
         servers = cast(OpenServers, client)
         self.metrics = servers.metrics
-        first = servers.clients[0]
-        rooms = Rooms(
-            poll=self._poll,
-            storage=first.storage,
-            breaker=first.circuit_breaker,
-            publish=self._publish,
-            is_assigned=lambda: True,
-            is_ours=lambda partition: partition == 0,
-            taken_over_at=lambda: self.taken_over_at,
-            holds_all=lambda: not self.has_others,
-            in_doubt_until=lambda: 0.0,
-            metrics=self.metrics,
-            rng=random.Random(self._seed),
-            clock=self.loop.time,
-            now=lambda: EPOCH + timedelta(days=30, seconds=self.loop.now),
-            decode_apart=decoding_here(decode_limits(self.settings)),
-        )
-        return cast(Pipeline, servers.new_pipeline(rooms))
+        return cast(Pipeline, servers.new_pipeline(self._rooms(servers.clients[0])))
 
 
 @asynccontextmanager

@@ -354,7 +354,10 @@ class World:
         return client
 
     def _new_pipeline(self, client: AnythingLLMClient) -> Pipeline:
-        rooms = Rooms(
+        return Pipeline(self.settings, self._rooms(client))
+
+    def _rooms(self, client: AnythingLLMClient) -> Rooms:
+        return Rooms(
             poll=self._poll,
             storage=client.storage,
             breaker=client.circuit_breaker,
@@ -370,7 +373,6 @@ class World:
             now=lambda: EPOCH + timedelta(days=30, seconds=self.loop.now),
             decode_apart=decoding_here(decode_limits(self.settings)),
         )
-        return Pipeline(self.settings, rooms)
 
 
 @asynccontextmanager
