@@ -191,9 +191,11 @@ class SentinelProof:
             watched = await self._watch(slug, kept, SURE_SECONDS, trace_id, check, once=True)
             if watched is not _Watched.SEEN:
                 raise _not_found()
-            doubt = await self._remove_in_doubt(slug, sentinel, kept, trace_id, check)
+            refusal = await self._remove_in_doubt(slug, sentinel, kept, trace_id, check)
         finally:
-            await self._drop(slug, kept, kept[:], trace_id)
+            is_removed = await self._drop(slug, kept, kept[:], trace_id)
+        # A refusal that a further removal got past proves nothing about the database.
+        doubt = None if is_removed else refusal or _not_removed(slug)
         late = self._in_doubt if doubt is not None and doubt.ambiguous else 0.0
         if not await self._goes(slug, sentinel, trace_id, check, late=late):
             if doubt is not None:
@@ -377,12 +379,12 @@ class SentinelProof:
         kept: list[_Sentinel],
         dropped: Sequence[_Sentinel],
         trace_id: TraceId | None,
-    ) -> None:
+    ) -> bool:
+        """Keep these no longer; whether their removal was answered with success."""
         kept[:] = [each for each in kept if each not in dropped]
-        if dropped:
-            placed = [each.location for each in dropped if each.location is not None]
-            unplaced = {each.source for each in dropped if each.location is None}
-            await self._store.remove(slug, placed, trace_id, unplaced=unplaced)
+        placed = [each.location for each in dropped if each.location is not None]
+        unplaced = {each.source for each in dropped if each.location is None}
+        return await self._store.remove(slug, placed, trace_id, unplaced=unplaced)
 
     async def _takes_nothing(self, slug: Slug, trace_id: TraceId | None) -> AnythingLLMError:
         return AnythingLLMError(
@@ -404,6 +406,12 @@ class SentinelProof:
                     f"workspace: that would empty {others[0].slug!r}, which has the same vectors"
                 )
         return database.new_dimension
+
+
+def _not_removed(slug: Slug) -> AnythingLLMError:
+    return AnythingLLMError(
+        f"a test document could not be removed from workspace {slug!r}", fault=Fault.THEIRS
+    )
 
 
 def _not_found() -> AnythingLLMError:

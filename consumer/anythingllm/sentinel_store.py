@@ -116,7 +116,7 @@ class SentinelStore:
         trace_id: TraceId | None,
         *,
         unplaced: Collection[str] = (),
-    ) -> None:
+    ) -> bool:
         """Remove sentinels.
 
         Args:
@@ -124,6 +124,9 @@ class SentinelStore:
             locations: where they are.
             trace_id: of the event.
             unplaced: sources of further ones, which a listing has to show.
+
+        Returns:
+            Whether the removal of each was answered with success; also where there is none.
         """
         found: dict[str, Location] = {}
         try:
@@ -135,9 +138,10 @@ class SentinelStore:
             # Not worth failing for: a process that prepares this workspace later removes them.
             log.warning("workspace.sentinels_left", workspace=slug, error=error.message)
             self._left(slug)
-        else:
-            if len(found) < len(unplaced):
-                self._left(slug)
+            return False
+        if len(found) < len(unplaced):
+            self._left(slug)
+        return len(found) >= len(unplaced)
 
     async def wait(self, seconds: float, check: Check) -> None:
         """Wait, but only as long as the right to go on."""

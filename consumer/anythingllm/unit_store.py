@@ -472,15 +472,18 @@ class AnythingLLMStorage:
         """Remove sentinels that are abandoned from a workspace, as `scan` saw it last.
 
         Returns:
-            Seconds until all that are left count as abandoned; None where none are left.
+            Seconds until it is worth trying again: all that are left count as abandoned by then.
+            None where none are left.
         """
         left = self.listings.sentinels(slug)
+        is_refused = False
         if left.abandoned:
             try:
                 await self.remove(slug, left.abandoned, trace_id=trace_id)
             except AnythingLLMForbiddenError as error:
                 # As its failure the look at the workspace would be made again, every five minutes.
                 log.warning("workspace.sentinels_left", workspace=slug, error=error.message)
+                is_refused = True
             else:
                 log.info("workspace.sentinels_removed", workspace=slug, units=len(left.abandoned))
-        return ABANDONED_AGE.total_seconds() if left.has_young else None
+        return ABANDONED_AGE.total_seconds() if left.has_young or is_refused else None

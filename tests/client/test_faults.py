@@ -538,6 +538,21 @@ async def test_sentinels_that_are_too_young_are_due_later(simulator: Simulator) 
         assert await client.storage.tidy(DOCS) == 600.0
 
 
+async def test_sentinels_whose_removal_is_refused_are_due_again(simulator: Simulator) -> None:
+    """A firewall that disliked a name once would leave them for as long as the process lives."""
+    async with client_for(simulator) as client:
+        simulator.faults.add("status", path="*/remove-documents", times=2)
+        await _prepared(client, DOCS)
+        await asyncio.sleep(601)
+        await client.storage.listing(DOCS)
+        simulator.faults.add("status", path="*/remove-documents", status=503, times=1)
+        assert await client.storage.tidy(DOCS) == 600.0
+        await client.storage.listing(DOCS)
+        assert await client.storage.tidy(DOCS) is None
+
+    assert simulator.chunks("docs") == []
+
+
 async def test_a_control_goes_also_where_a_proxy_refuses_its_removal(used: Simulator) -> None:
     """It is taken out of its workspace, as everything that is removed."""
     before = sorted(source for source, _, _ in used.chunks("docs"))

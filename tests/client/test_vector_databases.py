@@ -453,6 +453,18 @@ async def test_a_blip_in_a_test_of_removals_is_no_refusal() -> None:
     assert "vector_database.removes_nothing" not in [line["event"] for line in logs]
 
 
+async def test_a_removal_that_got_past_a_refusal_is_tested_all_the_same() -> None:
+    """A test document's removal is refused once, then answered with success: is it found still?"""
+    async with at("pgvector") as (server, client):
+        await client.upload_document("docs", document(*TEXTS))
+        server.faults.vectors_kept = True
+        server.faults.add("status", path="*/remove-documents", status=503, times=1)
+        with pytest.raises(StillFoundError, match="refuses removals"):
+            await client.delete_document("docs", "doc-1")
+
+        assert len(await client.storage.listing(Slug("docs"))) == len(TEXTS)
+
+
 async def test_while_the_database_is_away_no_test_document_counts_as_removed() -> None:
     """Nothing is found then, as where all is gone: rows would go, and their vectors stay."""
     async with at("pgvector") as (server, client):

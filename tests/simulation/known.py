@@ -980,4 +980,26 @@ KNOWN: dict[str, Schedule] = {
         faults=(Hit("removal", "status"),),
         life=(Life("database-down", On("search", turns=8), seconds=0.5),),
     ),
+    "a firewall refuses the removal of a test document twice": Schedule(
+        3139840158,
+        Setup(prepared=("other",), begins=1300),
+        history=(
+            Doc("b", ("six",), slug="other", name="s0"),
+            Doc("b", ("three",), day=1, slug="other", name="s2"),
+            Doc("d", ("d 0",), day=1, name="e0"),
+            Replay("s2", when=On("commit", seconds=140.0)),
+            Doc("c", ("one",), day=1, when=On("removal", nth=4), name="e4"),
+        ),
+        faults=(Hit("removal", "status", skip=1, times=3),),
+    ),
+    "a test of removals gets past a refusal while vectors are kept": Schedule(
+        3227882624,
+        Setup(vector_db="milvus"),
+        history=(
+            Doc("b", ("two",), slug="other", name="s0"),
+            Doc("b", ("three",), day=1, slug="other", when=At(40.0), name="s1"),
+        ),
+        faults=(Hit("removal", "status", times=3),),
+        life=(Life("vectors-kept", At(0), who="B", seconds=300.0, slug="other"),),
+    ),
 }
