@@ -24,6 +24,8 @@ from consumer.kafka.connection import KafkaUnavailableError
 from consumer.kafka.topics import CheckFinding, findings
 from consumer.model.identity import IdentityTemplate
 from consumer.model.names import Slug
+from consumer.operations.look_at_admin import look_at_admin
+from consumer.operations.look_at_progress import look_at_progress
 from consumer.operations.look_at_servers import look_at_homes
 from consumer.operations.ports import ClusterAdmin, KafkaAccess
 from consumer.operations.trial_writing import try_writing
@@ -65,6 +67,7 @@ async def look(
     return [
         *(CheckFinding(True, "settings", warning, "") for warning in settings.warnings),
         CheckFinding(True, "settings", "complete and consistent"),
+        *await look_at_admin(settings),
         *await look_at_kafka(settings, kafka),
         *(await try_writing(settings, kafka, now=now) if writing else ()),
         *await look_at_anythingllm(settings),
@@ -95,7 +98,7 @@ async def look_at_kafka(settings: Settings, kafka: KafkaAccess) -> list[CheckFin
                 "give both the same number, or replays lose their order to live events",
             )
         )
-    return found
+    return [*found, *await look_at_progress(settings, kafka)]
 
 
 async def look_at_group(group: str, admin: ClusterAdmin) -> list[CheckFinding]:

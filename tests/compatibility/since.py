@@ -39,7 +39,7 @@ def text_of_pack(text: str) -> str:
     return text.replace(JOINT, "\n\n")
 
 
-ADDED_SUBJECTS = frozenset({"AnythingLLM vector database"})
+ADDED_SUBJECTS = frozenset({"AnythingLLM vector database", "admin address", "group progress"})
 """Lines of `check` about what it did not look at then."""
 
 

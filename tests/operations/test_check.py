@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import socket
 
 import pytest
 
 from consumer.kafka.group_kinds import GroupKind
+from consumer.kafka.groups import GroupOffset
+from consumer.kafka.publisher import OutgoingRecord
 from consumer.wiring.topics import topic_specs
 from tests.commands import CANARY, PATIENCE, Commands, Ended
 from tests.operations.conftest import MakeStage, Operator
@@ -122,6 +125,57 @@ async def test_check_names_a_group_that_is_not_for_us(
         assert told is not None
         assert told in one["finding"]
         assert "KAFKA_GROUP_ID" in one["what_to_do"]
+
+
+async def test_check_tells_how_much_waits_and_what_retention_took(operator: Operator) -> None:
+    """Records that were deleted before they were committed are lost: said before `run` says it."""
+    kafka, names = operator.stage.kafka, operator.stage.settings.kafka
+    topic = names.documents_topic
+    for number in range(5):
+        kafka.append(OutgoingRecord(topic, b"key", b"{}", partition=number % 2))
+    kafka.commit(names.group_id, {(topic, 0): GroupOffset(1), (topic, 1): GroupOffset(0)})
+    ended = await operator.run("check", "--json")
+    told = [json.loads(line)["finding"] for line in ended.lines]
+    assert ended.code == 0
+    assert f"{topic}: 4 of 5 records not committed by {names.group_id}" in told
+
+    kafka.delete_records(topic, {0: 2, 1: 2})
+    ended = await operator.run("check", "--json")
+    (found,) = wrong_findings(ended)
+    assert ended.code == 3
+    assert found["subject"] == "group progress"
+    assert found["finding"] == (
+        f"{topic}: 3 records were deleted before {names.group_id} committed them, in partition 0, 1"
+    )
+    assert "retention" in found["what_to_do"]
+
+
+async def test_check_tells_that_a_topic_was_made_anew(operator: Operator) -> None:
+    """The group's offsets are behind its end then, and where `run` begins is a setting."""
+    kafka, names = operator.stage.kafka, operator.stage.settings.kafka
+    kafka.commit(names.group_id, {(names.documents_topic, 1): GroupOffset(7)})
+    ended = await operator.run("check", "--json")
+
+    assert ended.code == 0
+    (told,) = [
+        one for one in map(json.loads, ended.lines) if "made anew" in one.get("what_to_do", "")
+    ]
+    assert "partition 1" in told["finding"]
+
+
+@pytest.mark.parametrize(
+    ("host", "is_wrong"), [("127.0.0.1", False), ("192.0.2.1", True)], ids=["in use", "not ours"]
+)
+async def test_check_tries_the_admin_address(operator: Operator, host: str, is_wrong: bool) -> None:
+    """One in use is the service's own, where it runs; `run` can't listen on a stranger's."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ended = await operator.run("check", "--json", ADMIN_HOST=host, ADMIN_PORT=str(port))
+
+    (found,) = [one for one in map(json.loads, ended.lines) if one["subject"] == "admin address"]
+    assert found["ok"] is not is_wrong
+    assert f"{host}:{port}" in found["finding"]
+    assert "ADMIN_PORT" in found["what_to_do"]
 
 
 async def test_check_holds_topics_to_the_contract(
