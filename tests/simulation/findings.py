@@ -61,7 +61,7 @@ class Wrong(StrEnum):
     STUCK         something waits for ever.
     HELD          a sick workspace held those who have nothing to do with it.
     UNNAMED       something waits for a sick workspace, and no page names that.
-    FENCE         something was sent for a partition that was being taken away.
+    FENCE         something was sent for a partition that was being taken away, or was gone.
     REPEATED      an event that was answered before an orderly stop was worked again.
     SENTINEL      a test document was left in a workspace.
     MEMORY        something is kept that nobody needs any more.

@@ -108,6 +108,8 @@ class _Generator:
         scene = self._scene() if self._happens(0.5) else Scene()
         if scene.partitions is not None:
             setup = replace(setup, partitions=scene.partitions, begins=0)
+        if scene.restless:
+            setup = replace(setup, restless=scene.restless)
         history = (*scene.history, *self._history(scene))
         most = _EVENTS if not scene.history else _EVENTS // 2
         history = history[: len(scene.history) + rng.randint(0 if scene.history else 1, most)]

@@ -169,6 +169,7 @@ class Group:
 
     def _expired(self, name: str) -> None:
         self._kafka.happened("group.expired")
+        self._kafka.idle_since.setdefault(self.seats[name].owner, self._loop.now)
         self.leave(name)
 
     def _go_on_without(self) -> None:
@@ -225,7 +226,8 @@ class SimulatedKafka:
         self._away: dict[str, asyncio.Event] = {}
         self.consumers: dict[str, SimulatedConsumer] = {}  # by owner
         self.heartbeats_apart = 1.0  # times their interval
-        self.idle_since: dict[str, float] = {}  # members that are revoked, until they are assigned
+        # Members that are revoked, or put out for their silence, until they are assigned.
+        self.idle_since: dict[str, float] = {}
 
     def append(
         self,

@@ -19,7 +19,7 @@ import sys
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 from unittest.mock import patch
@@ -175,6 +175,27 @@ def _keeps_its_etag(original: Any) -> Any:
     return write
 
 
+def _sees_no_copies(original: Any) -> Any:
+    sweep = importlib.import_module("consumer.pipeline.sweep")
+
+    def surplus(*args: Any) -> Any:
+        none = _always(frozenset())
+        with ExitStack() as blind:
+            for rule in ("doubles_in", "contained_in_others"):
+                blind.enter_context(patch.object(sweep, rule, none(rule)))
+            return original(*args)
+
+    return surplus
+
+
+def _does_not_look(original: Any) -> Any:
+    def may_come(self: Any, identity: Any, doubt: Any) -> None:
+        with patch.object(self, "_looks"):
+            original(self, identity, doubt)
+
+    return may_come
+
+
 def _loses_writes(original: Any) -> Any:
     def keep(self: Any, slug: Any, fresh: Any, listed: Any, reading: Any) -> Any:
         reading.writes.clear()
@@ -247,12 +268,7 @@ MUTANTS: Sequence[Mutant] = (
         "keeps the index over a rebalance", "consumer.pipeline.index.Index.forget", _only_of_one
     ),
     Mutant("asks no fence", "consumer.resilience.fence.Fence.check", _does_nothing),
-    Mutant(
-        "believes its lease for ever",
-        "consumer.kafka.lease.Lease.over",
-        _always_is(False),
-        held_by="tests/unit/kafka/test_lease.py::test_running_alone_does_not_renew_it",
-    ),
+    Mutant("believes its lease for ever", "consumer.kafka.lease.Lease.over", _always_is(False)),
     Mutant(
         "waits for nobody when a partition goes",
         "consumer.kafka.assignments.Assignments._drained",
@@ -272,10 +288,15 @@ MUTANTS: Sequence[Mutant] = (
     Mutant("never looks", "consumer.pipeline.sweep.Sweep.keep_looking", _never_ends),
     Mutant(
         "looks at nothing after a doubt",
+        "consumer.pipeline.doubts.Doubts._may_come",
+        _does_not_look,
+    ),
+    Mutant(
+        "looks at nothing after it left a test document",
         "consumer.pipeline.due_looks.DueLooks.doubt",
         _doubts_no_workspace,
     ),
-    Mutant("takes doubles for none", "consumer.pipeline.sweep.doubles_in", _always(frozenset())),
+    Mutant("takes doubles for none", "consumer.pipeline.sweep.Sweep._surplus", _sees_no_copies),
     Mutant(
         "takes what is newer for left over",
         "consumer.pipeline.carried_out.Known._is_older",

@@ -221,6 +221,9 @@ async def _stand_still(stage: Stage, watch: Watch, life: Life) -> None:
     await asyncio.sleep(life.seconds)
     if stage.members.get(life.who) is member:  # and not killed meanwhile
         stage.loop.thaw(member.owner)
+        if member.owner in stage.kafka.idle_since:
+            # What it was about to send nobody can hold back: that arrives at once.
+            stage.kafka.idle_since[member.owner] = stage.loop.now
     stage.kafka.reconnect(member.owner)
 
 

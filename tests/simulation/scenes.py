@@ -35,6 +35,7 @@ class Scene:
         life: what befalls somebody.
         partitions: where it matters how many there are.
         takes_long: whether a request of it takes more than two minutes.
+        restless: where it matters how often partitions are dealt out anew (`Setup.restless`).
     """
 
     history: tuple[Published, ...] = ()
@@ -42,6 +43,7 @@ class Scene:
     life: tuple[Life, ...] = ()
     partitions: int | None = None
     takes_long: bool = False
+    restless: float = 0
 
 
 @dataclass(frozen=True)
@@ -158,6 +160,16 @@ def _stands_still(of: Document, hand: _Hand) -> Scene:
     return Scene(history, (slow,), life, partitions=rng.choice((1, 2)))
 
 
+def _cut_off(of: Document, hand: _Hand) -> Scene:
+    """A member has much to upload and no way to Kafka, and another one takes over."""
+    rng = hand.rng
+    slow = Hit("upload", "delay", seconds=rng.choice((20.0, 50.0)), times=None)
+    much = replace(of.first, texts=(*of.whole, *(f"{of.id} {n}" for n in range(20))))
+    middle = On("upload", rng.randint(1, 6), rng.choice((0.0, 0.5, 4.0)))
+    life = (Life("start", At(1.0), "B"), Life("cut-off", middle, "A", rng.choice((60.0, 100.0))))
+    return Scene((replace(much, when=At(rng.choice((0.0, 20.0)))),), (slow,), life, partitions=1)
+
+
 def _reading(of: Document, hand: _Hand) -> Scene:
     """A listing is under way while something is written."""
     rng, seconds = hand.rng, hand.rng.choice(SHORT)
@@ -168,9 +180,25 @@ def _reading(of: Document, hand: _Hand) -> Scene:
     return Scene((of.first, of.shorter(hand.settles()), other, next_one), (slow,))
 
 
+def _untidy(of: Document, hand: _Hand) -> Scene:
+    """A workspace is proven long after the looks of a start, and its test document stays."""
+    rng = hand.rng
+    stays = Hit("removal", "status", times=rng.choice((1, 3, None)), status=500)
+    return Scene((replace(of.first, when=At(1300.0)),), (stays,))
+
+
+def _restless(of: Document, hand: _Hand) -> Scene:
+    """Rebalances begin in an upload that takes effect late, and never end."""
+    rng, about = hand.rng, hand.rng.choice(of.whole)
+    late = Hit("upload", "status", contains=about, apply=True, late=rng.choice(LONG))
+    begins = Life("rebalance", On("upload", 1, rng.choice((0.5, 5.0, 20.0))))
+    more = (of.shorter(hand.settles()),) if rng.random() < 0.3 else ()
+    return Scene((of.first, *more), (late,), (begins,), takes_long=True, restless=300)
+
+
 _SCENES = (
     _removal, _taken_away, _burst, _doubt, _refused, _restored, _there_and_back, _stands_still,
-    _reading,
+    _cut_off, _reading, _untidy, _restless,
 )  # fmt: skip
 
 

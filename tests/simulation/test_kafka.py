@@ -170,6 +170,7 @@ async def test_who_comes_back_from_nowhere_is_told_and_joins_anew() -> None:
     await _begin(lost)
     kafka.cut_off("a")
     await asyncio.sleep(SESSION + 10)
+    assert "a" in kafka.idle_since
     other = Listener()
     await _member(kafka, "b", other)
     assert other.told[-1] == ("assigned", (P0,))
@@ -179,6 +180,7 @@ async def test_who_comes_back_from_nowhere_is_told_and_joins_anew() -> None:
     await asyncio.sleep(SESSION)
 
     assert [what for what, _ in listener.told[-2:]] == ["revoked", "assigned"]
+    assert not kafka.idle_since
     assert len(kafka.group.seats) == 2
 
 

@@ -129,7 +129,7 @@ class Watch:
         since = self.stage.kafka.idle_since.get(owner)
         now = self.stage.loop.now
         if since is not None and now - since > _AT_ONCE:
-            self.note(Wrong.FENCE, f"{endpoint} while the partition was being taken away")
+            self.note(Wrong.FENCE, f"{endpoint} of {owner} while its partition went, or was gone")
 
     def died(self, owner: str, error: BaseException) -> None:
         self.note(Wrong.DIED, f"{type(error).__name__}: {error}"[:200])
