@@ -15,7 +15,7 @@ COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-ha
 # How often `make test-kafka` runs them.
 REPEAT := 10
 
-.PHONY: help setup demo test test-kafka test-slow test-all check simulation bench settings-table lock clean
+.PHONY: help setup demo test test-kafka test-slow test-all soak check simulation bench settings-table lock clean
 
 help: ## what can be made
 	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1\t\2/p' Makefile | expand -t 18
@@ -44,6 +44,9 @@ test-slow: $(STAMP) ## what `make test` leaves out
 	@$(BIN)/python -m tests.runs.side_by_side slow
 
 test-all: test test-slow ## every test
+
+soak: $(STAMP) ## MINUTES=30 of traffic on a real Kafka: memory, files and threads have to stay flat
+	SOAK_MINUTES=$(or $(MINUTES),30) $(PYTEST) -q -s tests/e2e/test_soak.py
 
 simulation: $(STAMP) ## SEEDS=1000 schedules at random in virtual time, from FIRST=0; or SEED=123, made small; PACKING=10
 	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1000)) \
