@@ -57,8 +57,12 @@ function none(text) {
 // columns: [heading, "number" or "", row => text, Node or null]
 function table(columns, rows) {
   const head = el("tr", ...columns.map(([name, kind]) => el("th", { class: kind, scope: "col" }, name)));
-  const body = rows.map((row) =>
-    el("tr", ...columns.map(([name, kind, cell]) => el("td", { class: kind, "data-name": name }, cell(row)))));
+  const cell = ([name, kind, content], row) => {
+    const shown = content(row);
+    const isEmpty = shown === null || shown === undefined || shown === "";
+    return el("td", { class: kind, "data-name": name }, isEmpty ? null : el("div", shown));
+  };
+  const body = rows.map((row) => el("tr", ...columns.map((column) => cell(column, row))));
   return el("table", el("thead", head), el("tbody", ...body));
 }
 
@@ -213,7 +217,7 @@ function done(status) {
 function latency(status) {
   return [chart([
     { name: "mean", colour: "first", points: series(status, "upload_mean") },
-    { name: "95 %", colour: "second", points: series(status, "upload_p95") },
+    { name: "95 % within", colour: "second", points: series(status, "upload_p95") },
   ], "s")];
 }
 
@@ -231,7 +235,7 @@ function gates(status) {
     if (breaker.rest > 0) facts.push(el("dt", "rest"), el("dd", `asked for by AnythingLLM, over in ${span(breaker.rest)}`));
     if (breaker.alone) facts.push(el("dt", "alone"), el("dd", "one chunk is tried alone, all else waits"));
     const paused = server.workspaces.length ? table([
-      ["paused workspace", "", (row) => row.workspace],
+      ["paused", "", (row) => row.workspace],
       ["next trial", "number", (row) => trial(row.trial_in)],
       ["waiting", "number", (row) => count(row.waiting)],
       ["why", "", (row) => row.error],
@@ -283,7 +287,7 @@ function partitions(status) {
   return [table([
     ["partition", "", (row) => `${row.topic}-${row.partition}`],
     ["lag", "number", (row) => count(row.lag)],
-    ["to the last stable offset", "number", (row) => count(row.stable_lag)],
+    ["stable lag", "number", (row) => count(row.stable_lag)],
     ["in work", "number", (row) => count(row.open)],
     ["oldest", "number", (row) => (row.open ? span(row.oldest_seconds) : "–")],
     ["held back", "number", (row) => (row.held_back ? count(row.held_back) : "–")],

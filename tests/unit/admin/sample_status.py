@@ -42,7 +42,7 @@ def sample_status(
         service=ServiceStatus("0.1.0", "consumer-7d9f-1", "anythingllm-consumer", DAY, 93_600.0),
         state=state,
         reasons=(),
-        worries=(f"workspace {workspace} is paused: the table of {title} has another dimension",),
+        worries=(f"workspace {workspace} is paused: {title}: dimension 384, not 768",),
         servers=(_server(title, workspace),),
         partitions=tuple(_partition(number) for number in range(4)),
         work=_work(title, workspace),
