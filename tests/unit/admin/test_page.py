@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -334,6 +334,25 @@ async def test_bad_requests_are_answered_briefly(scene: Scene, request_head: str
         for word in ("aiohttp", "Python", "Traceback", "anythingllm_consumer", str(STATIC)):
             assert word not in answer
         assert status_of(await scene.says("/status")) == 200
+
+
+async def test_many_strangers_at_once_cost_no_more_than_the_limit(scene: Scene) -> None:
+    """Whether they say nothing, half a request, or never read; when they are gone it is served."""
+    said = (b"", b"GET /status HTTP/1.1\r\nHost: local", b"GET /status HTTP/1.1\r\nHost: localhost")
+    async with scene.served() as server:
+        strangers = [await asyncio.open_connection("127.0.0.1", scene.port) for _ in range(200)]
+        for number, (_, writer) in enumerate(strangers):
+            writer.write(said[number % 3])
+        assert server._runner is not None
+        assert server._runner.server is not None
+        assert len(server._runner.server.connections) <= server.limits.connections == 8
+        async with asyncio.timeout(10):
+            for reader, writer in strangers:
+                with suppress(ConnectionError):
+                    await reader.read()
+                writer.close()
+        assert status_of(await scene.says("/status")) == 200
+        assert scene.made == 1
 
 
 async def test_a_status_that_can_t_be_made_breaks_nothing_else(scene: Scene) -> None:
