@@ -22,5 +22,5 @@ class Health(Protocol):
         ...
 
     def degraded(self) -> Sequence[str]:
-        """What is not as it should be though work goes on or waits by itself (breaker open)."""
+        """Each worry: what is not as it should be though work goes on or waits by itself."""
         ...

@@ -1,11 +1,13 @@
-"""The admin pages: is it alive, is it ready, what do the metrics say.
+"""The admin pages: is it alive, is it ready, what do the metrics say; and the status page.
 
 Rules:
 
-1. Read-only: nothing here changes anything, and nothing shows settings, secrets or documents.
+1. Read-only: nothing here changes anything, and nothing shows secrets or the text of documents.
+   What the service does and its settings are shown to whom `consumer.admin.page` lets see it.
 2. Small and quick: no request has a body that is read, every connection serves one request and
-   ends after a few seconds, and there is a limit to connections. Strangers who send a byte a
-   second (or ten thousand of them) cost nothing but these.
+   ends after a few seconds (event streams after minutes, and there are few), and there is a limit
+   to connections. Strangers who send a byte a second (or ten thousand of them) cost nothing but
+   these.
 3. ``/livez`` fails only when a restart would help. An outage of Kafka or AnythingLLM is none.
 """
 
@@ -15,7 +17,8 @@ import asyncio
 import errno
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from types import TracebackType
+from http import HTTPStatus
+from types import MappingProxyType, TracebackType
 from typing import Self
 
 import orjson
@@ -23,9 +26,16 @@ import structlog
 from aiohttp import web
 
 from consumer.admin.health import Health
+from consumer.admin.page import HEADERS, StatusPage
 from consumer.telemetry.metrics import CONTENT_TYPE, Metrics
 
 log = structlog.get_logger(__name__)
+
+# Streams end at once and other answers take milliseconds; aiohttp would wait a minute.
+_SHUTDOWN_SECONDS = 2.0
+
+# aiohttp would tell its own and Python's version.
+_OURS = MappingProxyType({**HEADERS, "Server": "anythingllm-consumer"})
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -59,6 +69,7 @@ class AdminServer:
         health: answers the probes.
         metrics: the page for Prometheus.
         limits: see `Limits`.
+        page: the status page; None: there is none.
     """
 
     host: str
@@ -66,6 +77,7 @@ class AdminServer:
     health: Health
     metrics: Metrics
     limits: Limits = field(default_factory=Limits)
+    page: StatusPage | None = None
     _runner: web.AppRunner | None = field(default=None, init=False, repr=False)
     _listener: asyncio.Server | None = field(default=None, init=False, repr=False)
 
@@ -88,12 +100,7 @@ class AdminServer:
             AdminError: the address can't be listened on.
         """
         runner = web.AppRunner(
-            self._application(),
-            access_log=None,
-            handle_signals=False,
-            max_line_size=self.limits.head_bytes,
-            max_field_size=self.limits.head_bytes,
-            lingering_time=0,
+            self._application(), handle_signals=False, shutdown_timeout=_SHUTDOWN_SECONDS
         )
         await runner.setup()
         try:
@@ -112,6 +119,8 @@ class AdminServer:
         if self._listener is not None:
             self._listener.close()
             self._listener = None
+        if self.page is not None:
+            self.page.streams.close()
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
@@ -120,18 +129,40 @@ class AdminServer:
         server = runner.server
         if server is None or len(server.connections) >= self.limits.connections:
             return _RefusedConnection()
-        protocol = server()
+        loop = asyncio.get_running_loop()
+        protocol = _AdminConnection(
+            server,
+            loop=loop,
+            access_log=None,  # type: ignore[arg-type]  # none; aiohttp says so without types
+            max_line_size=self.limits.head_bytes,
+            max_field_size=self.limits.head_bytes,
+            lingering_time=0,
+        )
         # aiohttp waits for ever for a request that never gets finished.
-        asyncio.get_running_loop().call_later(self.limits.connection_seconds, _end, protocol)
+        loop.call_later(self.limits.connection_seconds, self._end, protocol)
         return protocol
 
+    def _end(self, protocol: web.RequestHandler) -> None:
+        if self.page is not None and self.page.streams.holds(protocol):
+            return  # it ends its connection itself
+        if (transport := protocol.transport) is not None:
+            # Not close(): that would wait for a reader who doesn't read.
+            transport.abort()
+
     def _application(self) -> web.Application:
-        app = web.Application(middlewares=[_one_request])
+        app = web.Application(middlewares=[_one_request, self._guard])
         app.router.add_get("/livez", self._livez)
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/metrics", self._metrics)
+        if self.page is not None:
+            self.page.add_to(app.router)
         app.on_response_prepare.append(_plain_headers)
         return app
+
+    @web.middleware
+    async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        refused = None if self.page is None else self.page.refused(request)
+        return await handler(request) if refused is None else refused
 
     async def _livez(self, request: web.Request) -> web.Response:
         reasons = self.health.alive()
@@ -147,6 +178,31 @@ class AdminServer:
         return web.Response(body=self.metrics.render(), headers={"Content-Type": CONTENT_TYPE})
 
 
+class _AdminConnection(web.RequestHandler):
+    """Answers what is no request, and what failed, in a word.
+
+    aiohttp would tell its version and Python's, repeat what it was sent, and write a traceback to
+    the log for each: strangers could fill that.
+    """
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Called by aiohttp."""
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            log.error("admin.failed", path=request.path, exc_info=exc)
+        if request.writer.output_size > 0:
+            raise ConnectionError("a part of the answer is sent already")
+        response = web.Response(status=status, text=f"{HTTPStatus(status).phrase}\n")
+        response.headers.update(_OURS)
+        response.force_close()
+        return response
+
+
 class _RefusedConnection(asyncio.Protocol):
     """Ends a connection before it has said anything."""
 
@@ -154,13 +210,6 @@ class _RefusedConnection(asyncio.Protocol):
         """Called by asyncio."""
         if isinstance(transport, asyncio.Transport):
             transport.abort()
-
-
-def _end(protocol: web.RequestHandler) -> None:
-    transport = protocol.transport
-    if transport is not None:
-        # Not close(): that would wait for a reader who doesn't read.
-        transport.abort()
 
 
 def _answer(status: str, reasons: Sequence[str], *, failed: bool) -> web.Response:
@@ -181,10 +230,7 @@ async def _one_request(request: web.Request, handler: Handler) -> web.StreamResp
 
 
 async def _plain_headers(request: web.Request, response: web.StreamResponse) -> None:
-    response.headers["Cache-Control"] = "no-store"
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    # aiohttp would tell its own and Python's version here.
-    response.headers["Server"] = "anythingllm-consumer"
+    response.headers.update(_OURS)
 
 
 def _cannot_listen(host: str, port: int, error: OSError) -> str:

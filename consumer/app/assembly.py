@@ -7,7 +7,7 @@ import os
 import random
 import socket
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 
@@ -21,6 +21,7 @@ from consumer.pipeline.carried_out import CarriedOut
 from consumer.pipeline.circuit import Circuit
 from consumer.pipeline.culprits import Culprits
 from consumer.pipeline.deathwatch import Deathwatch
+from consumer.pipeline.documents_in_work import DocumentsInWork
 from consumer.pipeline.doubts import Doubts
 from consumer.pipeline.due_looks import DueLooks
 from consumer.pipeline.erasure import Eraser
@@ -66,6 +67,7 @@ from consumer.resilience.lengths import MANY, Lengths
 from consumer.resilience.retry import RetryPolicy
 from consumer.settings import Settings
 from consumer.telemetry.metrics import Metrics
+from consumer.telemetry.recent import Recent
 from consumer.wiring.events import decode_limits
 from consumer.wiring.retry import retry_policy
 
@@ -79,6 +81,8 @@ class Rooms:
         clock: monotonic seconds.
         now: wall clock, aware.
         decode_apart: decodes heavy events without holding the loop.
+        in_work: for whoever looks on; shared by all servers.
+        recent: the same.
     """
 
     poll: Poll
@@ -95,6 +99,8 @@ class Rooms:
     clock: Callable[[], float]
     now: Callable[[], datetime]
     decode_apart: DecodeApart
+    in_work: DocumentsInWork = field(default_factory=DocumentsInWork)
+    recent: Recent = field(default_factory=Recent)
 
 
 class Pipeline:
@@ -243,6 +249,7 @@ class Pipeline:
             policy=policy,
             rng=rooms.rng,
             metrics=rooms.metrics,
+            in_work=rooms.in_work,
         )
 
     def _new_deathwatch(self) -> Deathwatch:
@@ -306,6 +313,7 @@ def new_journey(
         ),
         metrics=rooms.metrics,
         clock=rooms.clock,
+        in_work=rooms.in_work,
     )
 
 
@@ -381,4 +389,6 @@ def _settler(settings: Settings, rooms: Rooms, cluster_id: str) -> Settler:
         cluster_id=cluster_id,
     )
 
-    return Settler(rooms.publish, address, metrics=rooms.metrics, now=rooms.now)
+    return Settler(
+        rooms.publish, address, metrics=rooms.metrics, now=rooms.now, recent=rooms.recent
+    )

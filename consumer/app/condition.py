@@ -65,6 +65,21 @@ class ServerCondition:
         return reason if self.name is None else f"server {self.name}: {reason}"
 
 
+@dataclass(frozen=True, slots=True)
+class ConditionReport:
+    """How the service is.
+
+    Args:
+        state: in a word or two, the worst that holds.
+        reasons: why it is not alive, or not ready.
+        worries: see `Condition.degraded`.
+    """
+
+    state: str
+    reasons: tuple[str, ...]
+    worries: tuple[str, ...]
+
+
 class Condition:
     """Answers the probes (`consumer.admin.health.Health`).
 
@@ -148,6 +163,19 @@ class Condition:
         if waiting := self._metrics.value("documents_waiting"):
             reasons.append(f"documents that wait for AnythingLLM: {waiting:.0f}")
         return reasons
+
+    def report(self) -> ConditionReport:
+        """All of it at once, for the status."""
+        dead, unready, worries = self.alive(), self.ready(), self.degraded()
+        found = (
+            (dead, "not alive"),
+            (self._stop.is_set(), "draining"),
+            (self.journey is None, "starting"),
+            (unready, "not ready"),
+            (worries, "degraded"),
+        )
+        state = next((word for holds, word in found if holds), "ready")
+        return ConditionReport(state, (*dead, *unready), tuple(worries))
 
     def _homeless(self) -> Iterator[str]:
         """Workspaces that live on none of several servers."""

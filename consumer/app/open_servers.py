@@ -57,6 +57,12 @@ class OpenServers:
         """Of all of them."""
         return [each.client for each in self._servers]
 
+    @property
+    def every_metrics(self) -> Sequence[Metrics]:
+        """All that count: those of the process, and of each server where there are several."""
+        of_servers = [each.metrics for each in self._servers if each.metrics is not self.metrics]
+        return [self.metrics, *of_servers]
+
     async def connect(self) -> None:
         """Make the connection pools; nothing is sent."""
         for each in self._servers:

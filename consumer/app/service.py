@@ -22,12 +22,17 @@ from consumer.app.condition import Condition
 from consumer.app.open_servers import homes_of, open_servers
 from consumer.app.servers import ServersPipeline
 from consumer.app.starting import Starting, cluster_id_of, topics_are_there
+from consumer.app.status_page import status_page
+from consumer.app.status_work import Sources
 from consumer.kafka.connection import KafkaUnavailableError
 from consumer.kafka.publisher import Publisher
 from consumer.kafka.source import KafkaSource
+from consumer.pipeline.documents_in_work import DocumentsInWork
 from consumer.pipeline.heavy_events import HeavyEvents
 from consumer.pipeline.journey import Journey
 from consumer.settings import Settings
+from consumer.telemetry.rates import SAMPLE_SECONDS, Rates
+from consumer.telemetry.recent import Recent
 from consumer.wiring.events import decode_limits
 from consumer.wiring.kafka import kafka_connection
 from consumer.wiring.source import source_config
@@ -57,6 +62,8 @@ class Service:
         rng = rng or random.Random()
         self._servers = open_servers(settings, rng)
         self._metrics = self._servers.metrics
+        self._in_work, self._recent = DocumentsInWork(), Recent()
+        self._rates = Rates(self._servers.every_metrics, time.monotonic)
         self._starting = Starting(self._stop, fail_fast=fail_fast, rng=rng)
         self._publisher = Publisher(
             self._connection,
@@ -83,6 +90,7 @@ class Service:
             metrics=self._metrics,
             poll_limit=settings.rebalance_timeout_seconds,
         )
+        self._page = status_page(settings, self._looked_at())
 
     def stop(self) -> None:
         """Begin the orderly stop; returns at once."""
@@ -109,7 +117,9 @@ class Service:
         start, source, publisher = self._starting, self._source, self._publisher
         async with AsyncExitStack() as open_rooms:
             where = self._settings.admin
-            admin = AdminServer(where.host, where.port, self._condition, self._metrics)
+            admin = AdminServer(
+                where.host, where.port, self._condition, self._metrics, page=self._page
+            )
             await admin.start()
             open_rooms.push_async_callback(admin.stop)
             await self._servers.connect()
@@ -134,6 +144,7 @@ class Service:
             others = [
                 tasks.create_task(self._commit_forever(), name="commit"),
                 tasks.create_task(self._observe_forever(), name="observe"),
+                tasks.create_task(self._sample_forever(), name="sample"),
                 tasks.create_task(self._source.keep_lease(), name="lease"),
                 tasks.create_task(self._servers.look_until_well(), name="watch"),
                 *(
@@ -190,6 +201,24 @@ class Service:
                 self._condition.kafka_trouble = None
             await asyncio.sleep(_OBSERVE_SECONDS)
 
+    async def _sample_forever(self) -> None:
+        while True:
+            self._rates.sample()
+            await asyncio.sleep(SAMPLE_SECONDS)
+
+    def _looked_at(self) -> Sources:
+        return Sources(
+            condition=self._condition,
+            servers=self._servers.conditions(self._pipeline),
+            homes=homes_of(self._pipeline),
+            partitions=self._source.partitions,
+            publisher_trouble=lambda: self._publisher.trouble,
+            in_work=self._in_work,
+            recent=self._recent,
+            rates=self._rates,
+            places=self._settings.intake.max_documents_in_flight,
+        )
+
     def _new_pipeline(self, rng: random.Random) -> Pipeline | ServersPipeline:
         documents = self._settings.kafka.documents_topic
         first = self._servers.clients[0]
@@ -208,6 +237,8 @@ class Service:
             clock=time.monotonic,
             now=lambda: datetime.now(UTC),
             decode_apart=HeavyEvents(decode_limits(self._settings)).decode,
+            in_work=self._in_work,
+            recent=self._recent,
         )
         return self._servers.new_pipeline(rooms)
 

@@ -34,6 +34,54 @@ class PartitionLag:
         return self.unfetched - self.held_back
 
 
+@dataclass(frozen=True, slots=True)
+class PartitionStanding:
+    """How far we are with a partition of ours.
+
+    Args:
+        unsettled: records that are not settled, to the high watermark; None before the first look.
+        stable: of these, up to the last stable offset.
+        open: of these, received.
+        held_back: settled records that can't be committed yet.
+        oldest_seconds: age of the oldest open record, since it was received; 0: none is open.
+        committed: offset that Kafka has; None where nobody knows.
+    """
+
+    topic: str
+    partition: int
+    unsettled: int | None
+    stable: int | None
+    open: int
+    held_back: int
+    oldest_seconds: float
+    committed: int | None
+
+
+def standing_of(
+    partition: TopicPartition, assignment: Assignment, lag: PartitionLag | None, now: float
+) -> PartitionStanding:
+    """How far we are with a partition, by what is in memory.
+
+    Args:
+        partition: ours.
+        assignment: its present one.
+        lag: as it was looked at last.
+        now: monotonic seconds.
+    """
+    ledger = assignment.ledger
+    since = ledger.oldest_open_since
+    return PartitionStanding(
+        topic=partition.topic,
+        partition=partition.partition,
+        unsettled=None if lag is None else lag.unsettled,
+        stable=None if lag is None else lag.unsettled - lag.held_back,
+        open=ledger.open_count,
+        held_back=ledger.held_count,
+        oldest_seconds=0.0 if since is None else now - since,
+        committed=ledger.committed_offset,
+    )
+
+
 async def how_far_behind(
     consumer: AIOKafkaConsumer, assignments: Mapping[TopicPartition, Assignment]
 ) -> dict[TopicPartition, PartitionLag]:

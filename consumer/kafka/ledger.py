@@ -324,6 +324,16 @@ class Ledger:
         return len(self._open) - len(self._held)
 
     @property
+    def held_count(self) -> int:
+        """Records that are settled and held back."""
+        return len(self._held)
+
+    @property
+    def committed_offset(self) -> int | None:
+        """What Kafka has; None where nobody knows."""
+        return None if self._committed is None else self._committed.offset
+
+    @property
     def oldest_open_since(self) -> float | None:
         """Monotonic seconds at which the first record was received that is not settled."""
         waiting = (each.since for each in self._open.values() if each.offset not in self._held)

@@ -39,6 +39,7 @@ from consumer.kafka.assignment import Assignment, KafkaDelivery
 from consumer.kafka.assignments import Assignments, GroupListener
 from consumer.kafka.batches import UNFOLD_LIMIT, install
 from consumer.kafka.connection import KafkaConnection, KafkaUnavailableError, explained, in_short
+from consumer.kafka.lag import PartitionLag, PartitionStanding, standing_of
 from consumer.kafka.lag_watch import LagWatch
 from consumer.kafka.ledger import RecordMark
 from consumer.kafka.membership import position_of, rejoin
@@ -141,6 +142,7 @@ class KafkaSource:
         self._raising = RaisingPlaces()
         self._failures = RepeatedLine(clock)
         self._lag_watch = LagWatch(connection, config.topics, clock)
+        self._behind: dict[TopicPartition, PartitionLag] = {}
         self.stable_lags: dict[tuple[str, int], int] = {}
         """As `lags` found them, but up to the last stable offset: what Kafka gives out now."""
 
@@ -203,6 +205,11 @@ class KafkaSource:
     def held_back(self) -> list[str]:
         """Partitions that a transaction has held back for long, each in a few words."""
         return self._lag_watch.held_back()
+
+    def partitions(self) -> list[PartitionStanding]:
+        """How far we are with each partition of ours, by what is in memory."""
+        now, ours = self._clock(), self._assignments.by_partition
+        return [standing_of(each, ours[each], self._behind.get(each), now) for each in sorted(ours)]
 
     def owns(self, topic: str, partition: int | None) -> bool:
         """Whether a partition is ours at the moment."""
@@ -508,6 +515,7 @@ class KafkaSource:
             KafkaUnavailableError: the ends can't be had now, or a topic of ours does not exist.
         """
         behind = await self._lag_watch.look(self._joined(), self._assignments.by_partition)
+        self._behind = behind
         if not any(one.available for one in behind.values()):
             self.not_hungry()
         self.stable_lags = {

@@ -62,6 +62,11 @@ class Circuit:
         """Whether nothing may be sent now."""
         return not self.is_closed or self._clock() < self._busy_until
 
+    @property
+    def rest_left(self) -> float:
+        """Seconds until the rest is over that AnythingLLM asked for; 0: it asked for none."""
+        return max(0.0, self._busy_until - self._clock())
+
     def when_it_opens(self, listener: Callable[[], None]) -> None:
         """Have the listener called: an outage explains what failed until then."""
         self._on_open.append(listener)

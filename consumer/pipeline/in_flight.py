@@ -133,6 +133,10 @@ class Place:
     def __init__(self, limit: InFlightLimit) -> None:
         self._limit = limit
         self._size = 0
+        self.waits = 0
+        """Long waits of its record that are under way; for whoever looks on."""
+        self.is_aside = False
+        """Whether its record stands aside."""
         self._held = AsyncExitStack()
         self._give_back_room: Callable[[], None] | None = None
 
@@ -161,8 +165,12 @@ class Place:
             return
         with limit._counted_aside(size):
             await self._held.aclose()
-            yield
-            await self._held.enter_async_context(limit._place_of_returned(size))
+            self.is_aside = True
+            try:
+                yield
+                await self._held.enter_async_context(limit._place_of_returned(size))
+            finally:
+                self.is_aside = False
 
     async def _enter(self) -> None:
         await self._held.enter_async_context(self._limit._document())

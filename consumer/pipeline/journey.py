@@ -24,6 +24,7 @@ from consumer.model.outcome import Outcome, Superseded, was_carried_out
 from consumer.model.record import Record
 from consumer.pipeline.apply import Applier
 from consumer.pipeline.deathwatch import Deathwatch
+from consumer.pipeline.documents_in_work import DocumentInWork, DocumentsInWork, Station
 from consumer.pipeline.doubts import Doubts
 from consumer.pipeline.in_flight import InFlightBounds, InFlightLimit, Place
 from consumer.pipeline.key_queues import KeyQueues, Turn
@@ -48,6 +49,7 @@ class Journey:
         queues: keep the order of each identity.
         bounds: how much may be in flight.
         clock: monotonic seconds.
+        in_work: is told of every event that is in work.
     """
 
     def __init__(
@@ -63,7 +65,9 @@ class Journey:
         bounds: InFlightBounds,
         metrics: Metrics,
         clock: Callable[[], float] = time.monotonic,
+        in_work: DocumentsInWork | None = None,
     ) -> None:
+        self._in_work = DocumentsInWork() if in_work is None else in_work
         self._poll = poll
         self._read = read
         self._applier = applier
@@ -187,9 +191,11 @@ class Journey:
             structlog.contextvars.bind_contextvars(identity=event.identity)
         join_trace(event.record.headers, event.trace_id)
         started = self._clock()
+        document = self._in_work.enter(event, place, started)
         with self._metrics.documents_in_flight.track_inprogress():
             try:
-                outcome = await self._outcome(delivery, event, turn, place)
+                outcome = await self._outcome(delivery, document, turn)
+                document.station = Station.SETTLE
                 await self._settler.settle(event, outcome, seconds=self._clock() - started)
                 # With that of `_skip` the only call that lets an offset be committed.
                 self._doubts.settled(delivery, event, carried_out=was_carried_out(outcome))
@@ -199,19 +205,22 @@ class Journey:
                     turn.drop_those_behind()
                 log.info("document.dropped", because=str(closed))
             finally:
+                self._in_work.leave(document)
                 if turn is not None:
                     turn.leave()
                 await place.leave()
 
     async def _outcome(
-        self, delivery: Delivery, event: Event, turn: Turn | None, place: Place
+        self, delivery: Delivery, document: DocumentInWork, turn: Turn | None
     ) -> Outcome:
+        event, place = document.event, document.place
         right = DocumentRight(delivery.fence, self._stop, Fence("never"), place)
         if turn is not None:
             right = DocumentRight(delivery.fence, self._stop, turn.overtaken, place, turn.stalling)
         try:
             if turn is not None and not await _comes(turn, right):
                 return Superseded(turn.target, turn.occurrence.version)
+            document.station = Station.PLAN
             with self._deathwatch.carrying(event.identity, delivery):
                 outcome = await self._applier.apply(event, right)
         except FenceClosedError:

@@ -14,6 +14,7 @@ import asyncio
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import islice
 
 import structlog
 
@@ -26,6 +27,24 @@ log = structlog.get_logger(__name__)
 
 _SHORTEST_TIMER = 0.001  # seconds; a timer may go off a little early, which must not make a spin
 _FORGOTTEN_AFTER = 10  # recovery periods; a document may be busy with its other chunks meanwhile
+
+
+@dataclass(frozen=True, slots=True)
+class PausedWorkspace:
+    """How a paused workspace stands.
+
+    Args:
+        error: why it is paused.
+        seconds: since it failed first.
+        trial_in: seconds until a document may try it; 0 while one does, or none is there to.
+        waiting: documents that wait for it.
+    """
+
+    slug: Slug
+    error: str
+    seconds: float
+    trial_in: float
+    waiting: int
 
 
 @dataclass(slots=True)
@@ -84,6 +103,28 @@ class Pauses:
     def paused(self) -> dict[Slug, str]:
         """Why each paused workspace is paused."""
         return {slug: each.error for slug, each in self._troubled.items() if each.paused}
+
+    def standing(self, most: int) -> list[PausedWorkspace]:
+        """How paused workspaces stand, the longest paused first, at most so many."""
+        now = self._clock()
+        paused = ((slug, each) for slug, each in self._troubled.items() if each.paused)
+        return [
+            PausedWorkspace(
+                slug,
+                each.error,
+                seconds=now - each.since,
+                trial_in=self.trial_in(slug),
+                waiting=len(each.waiting),
+            )
+            for slug, each in islice(paused, most)
+        ]
+
+    def trial_in(self, slug: Slug) -> float:
+        """Seconds until a document may try a workspace; 0 while one does, or it is well."""
+        trouble = self._troubled.get(slug)
+        if trouble is None or trouble.trying:
+            return 0.0
+        return max(0.0, trouble.until - self._clock())
 
     def is_paused(self, slug: Slug) -> bool:
         """Whether documents for it should stand aside."""

@@ -72,8 +72,12 @@ class DocumentRight(AssignmentRight):
     @asynccontextmanager
     async def long(self) -> AsyncIterator[None]:
         """See `RightToWork`."""
-        async with self.stop.waiting(), self.assignment.waiting(), self.overtaken.waiting():
-            yield
+        self.place.waits += 1
+        try:
+            async with self.stop.waiting(), self.assignment.waiting(), self.overtaken.waiting():
+                yield
+        finally:
+            self.place.waits -= 1
 
     @asynccontextmanager
     async def aside(self) -> AsyncIterator[None]:

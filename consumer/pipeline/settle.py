@@ -33,6 +33,7 @@ from consumer.model.record import Headers, Record
 from consumer.pipeline.long_work import beside
 from consumer.pipeline.ports import Publish, TooLarge
 from consumer.telemetry.metrics import Metrics
+from consumer.telemetry.recent import LatestResult, Recent, short
 from consumer.telemetry.repeats import RepeatedLine
 
 log = structlog.get_logger(__name__)
@@ -68,6 +69,7 @@ class Settler:
         now: wall clock, aware.
         refused_pause: seconds until a topic that takes nothing is tried again.
         clock: monotonic seconds.
+        recent: remembers the latest results.
     """
 
     def __init__(
@@ -79,7 +81,9 @@ class Settler:
         now: Callable[[], datetime],
         refused_pause: float = 10.0,
         clock: Callable[[], float] = time.monotonic,
+        recent: Recent | None = None,
     ) -> None:
+        self._recent = Recent() if recent is None else recent
         self._publish = publish
         self._address = address
         self._metrics = metrics
@@ -104,6 +108,7 @@ class Settler:
             key = event.record.key if event.identity is None else event.identity.encode()
             await self._publish_result(key, result)
         self._count(outcome, result, seconds)
+        self._recent.settled(_latest_result(result, cause, seconds))
         self._log_settled(event, result, cause)
 
     def _about(self, event: Event, outcome: Outcome) -> About:
@@ -222,6 +227,24 @@ class Settler:
             errors=result.errors[:3],
             duration_ms=result.duration_ms,
         )
+
+
+def _latest_result(result: UploadResult, cause: Cause | None, seconds: float) -> LatestResult:
+    """What is remembered of a result: texts of events are cut, lists are left out."""
+    return LatestResult(
+        at=result.completed_at,
+        status=result.status.value,
+        identity=None if result.identity is None else short(result.identity),
+        document_id=None if result.document_id is None else short(result.document_id),
+        workspace=result.workspace_slug,
+        event_id=result.event_id,
+        chunks=result.total_chunks,
+        failed=result.failed_uploads,
+        seconds=seconds,
+        dead_letter=None if cause is None else cause.reason,
+        http_status=None if cause is None else cause.http_status,
+        error=short(result.errors[0]) if result.errors else "",
+    )
 
 
 def _key_of(event: Event) -> dict[str, bytes]:

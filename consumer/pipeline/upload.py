@@ -32,6 +32,7 @@ from consumer.model.precedence import Occurrence
 from consumer.pipeline.backoff import Backoff
 from consumer.pipeline.culprits import Culprits
 from consumer.pipeline.deathwatch import Deathwatch
+from consumer.pipeline.documents_in_work import DocumentsInWork
 from consumer.pipeline.doubts import Doubts
 from consumer.pipeline.erasure import Ending, Erased, Eraser
 from consumer.pipeline.gates import Gates
@@ -85,6 +86,7 @@ class Uploader:
         slots: shared by all documents.
         per_document: requests about one document in flight at once.
         policy: attempts a round, and the pauses between them.
+        in_work: is told of every upload.
     """
 
     def __init__(
@@ -104,7 +106,9 @@ class Uploader:
         policy: RetryPolicy,
         rng: random.Random,
         metrics: Metrics,
+        in_work: DocumentsInWork | None = None,
     ) -> None:
+        self._in_work = DocumentsInWork() if in_work is None else in_work
         self._storage = storage
         self._index = index
         self._gates = gates
@@ -146,11 +150,13 @@ class Uploader:
                 work, so what was stored there may be gone.
         """
         work = UploadState(plan, identity, right, trace_id)
+        self._in_work.uploading(work)
         try:
             if plan.missing or plan.moved:
                 with self._deathwatch.watching(work.watched):
                     await self._store(work, is_replay=is_replay)
         finally:
+            self._in_work.uploaded(work)
             self._giving_up.over(work)
             uploads = [each.upload for each in work.every]
             if any(upload.may_still_come for upload in uploads):

@@ -31,6 +31,7 @@ from consumer.settings.kinds import (
     extensions,
     flag,
     header_secret,
+    host_names,
     parsed,
     port,
     readable_file,
@@ -505,7 +506,7 @@ class ReplaySettings:
 
 @dataclass(frozen=True, slots=True)
 class AdminSettings:
-    """Where the health and metrics pages are."""
+    """Where the health and metrics pages are, and who may see the status page."""
 
     host: str = setting(
         "127.0.0.1",
@@ -514,6 +515,20 @@ class AdminSettings:
     )
     port: int = setting(
         "8080", port(), "Port to listen on; 0 picks a free one and logs it (`admin.listening`)."
+    )
+    page: str = setting(
+        "loopback",
+        choice("loopback", "on", "off"),
+        "Who gets the status page and its JSON: `loopback`, who connects over the loopback"
+        " interface and not through a proxy; `on`, everybody who reaches the port, there is no"
+        " login; `off`, nobody. Others get 404. Probes and metrics are always there.",
+    )
+    allowed_hosts: tuple[str, ...] | None = setting(
+        None,
+        host_names(),
+        "Host names besides those of the loopback interface by which the status page may be asked"
+        " for. Under any other it is refused, so that no web page elsewhere can read it (DNS"
+        " rebinding).",
     )
 
 

@@ -24,6 +24,7 @@ _SIZE = re.compile(r"(?P<number>\d[\d_]*)\s*(?P<unit>B|KiB|MiB|GiB)?", re.IGNORE
 _FACTORS = {"": 1, "b": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 _SERVER = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):(?P<port>\d{1,5})")
+_HOST = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?|\[[0-9a-f:.]+\]")
 _SLUG_PATTERN = re.compile(r"[a-z0-9_*?-]{1,255}")
 _TRUTH = {"true": True, "yes": True, "on": True, "1": True} | {
     "false": False,
@@ -177,6 +178,18 @@ def servers() -> SettingKind[str]:
         return _require(",".join(parts), sound)
 
     return SettingKind("host:port, several with commas between", parse)
+
+
+def host_names() -> SettingKind[tuple[str, ...]]:
+    """Names of hosts as they stand in URLs, without port."""
+
+    def parse(raw: str) -> tuple[str, ...]:
+        parts = tuple(part.lower() for part in items(raw))
+        if not parts or not all(_HOST.fullmatch(part) for part in parts):
+            raise ValueError
+        return parts
+
+    return SettingKind("host names or addresses without port, with commas between", parse)
 
 
 def slug_patterns() -> SettingKind[tuple[str, ...]]:

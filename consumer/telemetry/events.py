@@ -20,6 +20,7 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         # The process
         "settings.warning": "A setting is allowed but probably not meant, or was ignored.",
         "admin.listening": "Health and metrics are served on this host and port.",
+        "admin.failed": "A fault in an admin page: it is answered with 500; work goes on.",
         "service.started": "Everything needed at start answered; records are being worked on.",
         "start.waiting": "Something needed at start does not answer yet; it is tried again.",
         "anythingllm.reached": "AnythingLLM answered at start.",

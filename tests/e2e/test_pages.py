@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import signal
+from typing import Any
 
 from consumer.kafka.publisher import OutgoingRecord, Publisher
 from consumer.sandbox.samples import sample_documents
-from tests.e2e.support import Stage, write_events
+from tests.e2e.support import Process, Stage, write_events
 
 
 def lag(metrics: dict[str, float]) -> float:
     """Records that are not settled, over all partitions."""
     return sum(value for name, value in metrics.items() if name.startswith("lag_records "))
+
+
+async def status(service: Process) -> Any:
+    """What ``/status`` says, at most a second old."""
+    code, text = await service.page("/status")
+    assert code == 200
+    return json.loads(text)
 
 
 async def put_junk(stage: Stage, *values: bytes) -> None:
@@ -56,6 +65,14 @@ async def test_the_pages_follow_the_work(stage: Stage) -> None:
     assert before["bytes_in_flight"] > 0
     assert before["oldest_unsettled_seconds"] > 0
 
+    now = await status(service)
+    assert (now["version"], now["state"], now["reasons"]) == (1, "ready", [])
+    assert sum(each["lag"] for each in now["partitions"]) == lag(before)
+    assert now["work"]["documents"] == before["documents_in_flight"]
+    uploading = [each for each in now["work"]["oldest"] if each["station"] == "upload"]
+    assert uploading
+    assert all(0 <= each["chunks"]["uploaded"] < each["chunks"]["total"] for each in uploading)
+
     hold.released = True
     await stage.until_results(len(events))
     after = await service.until_metrics(lambda metrics: lag(metrics) == 0, "no lag any more")
@@ -74,9 +91,17 @@ async def test_the_pages_follow_the_work(stage: Stage) -> None:
     assert after["upload_failures_total document"] == 1
     assert after["partitions_assigned"] == 2 * 4
     assert after["journey_seconds_count"] == records
+    now = await status(service)
+    assert (now["work"]["documents"], now["work"]["waiting"]) == (0, [])
+    causes = {each["reason"]: each["letters"] for each in now["letters"]["causes"]}
+    assert causes == {"undecodable": 1, "invalid": 1, "rejected": 1}
+    assert sum(each["documents"] * each["seconds"] for each in now["rates"]) <= records
+    assert {each["status"] for each in now["results"]} == {"succeeded", "partial", "invalid"}
+    assert all(each["committed"] is not None for each in now["partitions"])
     await stage.until_committed()
     assert (await service.metrics())["commits_total"] >= 1
 
+    assert "<html" in (await service.page("/"))[1]
     assert (await service.page("/livez"))[0] == 200
     assert (await service.page("/nothing"))[0] == 404
     service.signal(signal.SIGTERM)

@@ -99,6 +99,8 @@ CONTRACT: dict[str, object] = {
     "REPLAY_MAX_REPLAYS": 3,
     "ADMIN_HOST": "127.0.0.1",
     "ADMIN_PORT": 8080,
+    "ADMIN_PAGE": "loopback",
+    "ADMIN_ALLOWED_HOSTS": None,
     "LOG_LEVEL": "info",
     "LOG_FORMAT": "json",
 }

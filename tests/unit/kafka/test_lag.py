@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from aiokafka import TopicPartition
 
-from consumer.kafka.lag import PartitionLag
+from consumer.kafka.assignment import Assignment
+from consumer.kafka.lag import PartitionLag, standing_of
 from consumer.kafka.lag_watch import HeldBack
 
 PARTITION = TopicPartition("documents", 0)
@@ -45,3 +46,21 @@ def test_what_can_be_given_out() -> None:
     """A consumer that gets nothing because there is nothing to get is not starving."""
     assert PartitionLag(20, 22, 20).available == 0
     assert PartitionLag(20, 22, 5).available == 15
+
+
+def test_how_far_we_are_with_a_partition() -> None:
+    """By what is in memory: the lag of the last look, what is open, and the age of the oldest."""
+    assignment = Assignment("documents-0")
+    before = standing_of(PARTITION, assignment, None, 100.0)
+    assert (before.unsettled, before.stable, before.committed) == (None, None, None)
+    assert (before.open, before.held_back, before.oldest_seconds) == (0, 0, 0.0)
+
+    ledger = assignment.ledger
+    ledger.begin_at(10)
+    for offset, now in ((10, 100.0), (11, 130.0), (12, 140.0)):
+        ledger.receive(offset, now)
+    ledger.hold(10, until=1_000.0)  # settled: the oldest is the one behind it
+    after = standing_of(PARTITION, assignment, PartitionLag(20, 23, 5, 18), 160.0)
+    assert (after.topic, after.partition) == ("documents", 0)
+    assert (after.unsettled, after.stable, after.committed) == (23, 18, 10)
+    assert (after.open, after.held_back, after.oldest_seconds) == (2, 1, 30.0)

@@ -25,6 +25,7 @@ from consumer.pipeline.carried_out import CarriedOut
 from consumer.pipeline.circuit import Circuit
 from consumer.pipeline.culprits import Culprits
 from consumer.pipeline.deathwatch import Deathwatch
+from consumer.pipeline.documents_in_work import DocumentsInWork
 from consumer.pipeline.doubts import Doubts
 from consumer.pipeline.due_looks import DueLooks
 from consumer.pipeline.erasure import Eraser
@@ -521,6 +522,7 @@ def uploader_of(
     deathwatch: Deathwatch | None = None,
     culprits: Culprits | None = None,
     metrics: Metrics | None = None,
+    in_work: DocumentsInWork | None = None,
 ) -> Uploader:
     slots = asyncio.Semaphore(slots) if isinstance(slots, int) else slots
     gates = gates or gates_of(storage)
@@ -542,6 +544,7 @@ def uploader_of(
         policy=_POLICY,
         rng=rng,
         metrics=metrics or Metrics(),
+        in_work=in_work,
     )
 
 

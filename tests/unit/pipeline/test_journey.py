@@ -23,6 +23,7 @@ from consumer.model.routing import Routing
 from consumer.pipeline.apply import Applier
 from consumer.pipeline.carried_out import CarriedOut
 from consumer.pipeline.decode import DecodeLimits, decode
+from consumer.pipeline.documents_in_work import DocumentsInWork
 from consumer.pipeline.in_flight import InFlightBounds
 from consumer.pipeline.journey import Journey
 from consumer.pipeline.key_queues import KeyQueues
@@ -119,6 +120,7 @@ class World:
         self.letters: list[dict[str, bytes]] = []
         self.publishing = Gate()
         self.metrics = Metrics()
+        self.in_work = DocumentsInWork()
         self.settled_before: dict[int, bool] = {}
         """Offsets that an earlier assignment settled, and whether they were carried out."""
         self._waiting: asyncio.Queue[Record] = asyncio.Queue()
@@ -144,7 +146,7 @@ class World:
                 self.storage,
                 index,
                 self.gates,
-                uploader_of(self.storage, index, gates=self.gates),
+                uploader_of(self.storage, index, gates=self.gates, in_work=self.in_work),
                 eraser_of(self.storage, index, self.gates),
                 backoff_of(self.gates),
                 CarriedOut(),
@@ -164,6 +166,7 @@ class World:
             queues=queues,
             bounds=InFlightBounds(documents, size),
             metrics=self.metrics,
+            in_work=self.in_work,
         )
 
     def bring(self, values: Iterable[bytes | None], key: bytes = b"k") -> None:
@@ -303,6 +306,30 @@ async def test_a_document_published_again_after_its_tombstone_is_stored() -> Non
         await world.results_are(3)
 
     assert len(world.storage.units) == 1
+
+
+async def test_what_is_in_work_can_be_seen() -> None:
+    """Each document with the station it is at, and nothing once it is settled."""
+    world = World()
+    world.publishing.close()
+    world.bring([_value("d", "text"), _value("d", "newer text", day=2)])
+
+    def seen() -> list[tuple[str, bool]]:
+        found = ((each, world.in_work.progress(each)) for each in world.in_work)
+        return [(str(each.station), progress is not None) for each, progress in found]
+
+    world.storage.uploading.close()
+    async with world.running():
+        await world.handed_out_are(2)
+        await world.storage.uploading.arrived.acquire()
+        assert seen() == [("plan", True), ("turn", False)]
+        world.storage.uploading.open()
+        await world.publishing.arrived.acquire()
+        assert seen() == [("settle", False), ("turn", False)]
+        world.publishing.open()
+        await world.results_are(2)
+        await world.all_carried()
+        assert seen() == []
 
 
 def _down(unit: Unit, attempt: int) -> Failure | None:

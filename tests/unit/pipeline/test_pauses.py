@@ -294,3 +294,26 @@ async def test_a_workspace_that_somebody_waits_for_is_not_forgotten() -> None:
         await scene.tried_in_vain()
 
     assert scene.pauses.is_paused(SICK_SLUG)
+
+
+@virtually
+async def test_how_paused_workspaces_stand() -> None:
+    """Each with its error, the time to its next trial, and how many wait for that."""
+    scene = await Scene().paused()
+    await scene.paused(Slug("other"))
+    waits = asyncio.create_task(scene.pauses.clear(SICK_SLUG))
+    await asyncio.sleep(10)
+
+    first, second = scene.pauses.standing(5)
+    assert (first.slug, first.error, first.waiting) == (SICK_SLUG, SICK.message, 1)
+    assert (second.slug, second.waiting) == ("other", 0)
+    assert second.trial_in == pytest.approx(RECOVERY - 10)
+    assert first.seconds > second.seconds >= 10
+    assert len(scene.pauses.standing(1)) == 1
+
+    async with finishing(waits):
+        await waits  # it is the trial
+        assert scene.pauses.trial_in(SICK_SLUG) == 0.0
+        assert scene.pauses.trial_in(Slug("well")) == 0.0
+        scene.pauses.excuse()
+        assert scene.pauses.standing(5) == []
