@@ -23,12 +23,14 @@ class Asked:
 
     Args:
         name: of the metric.
-        labels: that are matched, or that an aggregation around it groups by.
+        matched: labels that it chooses by.
+        grouped: labels that aggregations around it keep.
         values: by label, those that are asked for exactly.
     """
 
     name: str
-    labels: frozenset[str]
+    matched: frozenset[str]
+    grouped: frozenset[str]
     values: Mapping[str, str]
 
 
@@ -48,7 +50,8 @@ def _selectors(expression: Expr, grouped: frozenset[str]) -> Iterator[Asked]:
         matchers = expression.matchers.matchers
         yield Asked(
             expression.name or "",
-            grouped | {matcher.name for matcher in matchers},
+            frozenset(matcher.name for matcher in matchers),
+            grouped,
             {each.name: each.value for each in matchers if each.op == MatchOp.Equal},
         )
     for part in _parts(expression):
@@ -88,7 +91,7 @@ def strangers(expression: str) -> list[str]:
         labels = known[asked.name]
         found += [
             f"{asked.name} has no label {label}"
-            for label in sorted(asked.labels - labels.keys() - OF_THE_SCRAPE)
+            for label in sorted((asked.matched | asked.grouped) - labels.keys() - OF_THE_SCRAPE)
         ]
         found += [
             f"{asked.name} has no {label}={value}"
