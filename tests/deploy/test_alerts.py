@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 import yaml
 
-from consumer.cli.main import build
+from tests.deploy.commands import known
 from tests.deploy.places import ALERTS, DEPLOY, MONITORING, REPOSITORY, alerts, program, read_yaml
 from tests.deploy.promql import asked_of, strangers
 
@@ -86,15 +85,7 @@ def test_commands_of_the_runbook_exist() -> None:
     shown = re.findall(r"`?(anythingllm-consumer [^`\n]+)", RUNBOOK)
     assert len(shown) > 5
     for line in shown:
-        _known(shlex.split(line)[1:])
-
-
-def _known(words: list[str]) -> None:
-    command: Any = build()
-    while hasattr(command, "get_command"):
-        command = command.get_command(typer.Context(command), words.pop(0))
-        assert command is not None
-    command.make_context("shown", words, resilient_parsing=False)
+        known(shlex.split(line)[1:])
 
 
 def test_each_alert_is_tested_before_while_and_after_it_fires(looks: dict[str, list[bool]]) -> None:
