@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -15,11 +16,15 @@ import aiohttp
 import pytest
 import yaml
 
+from consumer.kafka.topics import open_admin
 from consumer.sandbox.samples import sample_documents
+from consumer.settings import load_settings
+from consumer.wiring.topics import topic_specs
 from tests.deploy.dashboard import queries
 from tests.deploy.places import ALERTS, MONITORING, alerts, program, read_yaml
 from tests.deploy.promql import asked_of
 from tests.e2e.support import PATIENCE, Process, Stage, write_events
+from tests.topics import create_topics
 
 # Only a service with several AnythingLLMs has this series; starts are over when we look.
 _EMPTY_METRIC, _EMPTY_QUERY = "anythingllm_consumer_workspaces_homeless", "Starts"
@@ -141,3 +146,46 @@ async def test_alerts_and_dashboard_on_a_running_service(stage: Stage, tmp_path:
             metrics = {asked.name for asked in asked_of(expression)}
             empty = _EMPTY_METRIC in metrics or title == _EMPTY_QUERY
             assert bool(await server.values(expression)) != empty, f"{title}: {expression}"
+
+
+def _within_seconds(alert: str) -> str:
+    """An alert's expression that looks back for seconds where it looks back for minutes."""
+    (rule,) = [each for each in alerts() if each["alert"] == alert]
+    return re.sub(r"\[\w+\]", "[5s]", rule["expr"])
+
+
+@pytest.mark.slow
+async def test_alerts_see_what_they_are_for(stage: Stage, tmp_path: Path) -> None:
+    """Kafka that takes no results, and AnythingLLM that is away: each its own alert's state.
+
+    The rules test makes its series up; here the service makes them.
+    """
+    silent, away = (
+        _within_seconds(f"AnythingLLMConsumer{name}") for name in ("SettlingNothing", "BreakerOpen")
+    )
+    documents = sample_documents(6, seed=3, technologies=("lanterns",), max_chunks=4)
+    service = await stage.run(BREAKER_RECOVERY_SECONDS="1")
+    await service.until_ready()
+    async with prometheus(tmp_path, service) as server:
+        await _until_there(server, "rate(anythingllm_consumer_documents_total[5s]) == 0")
+        assert await server.values(silent) == await server.values(away) == []
+
+        async with open_admin(stage.connection) as admin:
+            await admin.delete([stage.settings["KAFKA_RESULTS_TOPIC"]])
+        await stage.publish(write_events(stage.programs.folder / "first.ndjson", documents))
+        await _until_there(server, silent)
+        await create_topics(stage.connection, topic_specs(load_settings(stage.settings), 4))
+        await stage.until_results(len(documents))
+        await _until(lambda: _empty(server, silent), "results are taken again")
+
+        stage.simulator.faults.add("status", status=503, body="")
+        further = sample_documents(6, seed=4, technologies=("lanterns",), max_chunks=4)
+        await stage.publish(write_events(stage.programs.folder / "second.ndjson", further))
+        await _until_there(server, away)
+        assert await server.values(silent) == []
+        stage.simulator.faults.clear()
+        await _until(lambda: _empty(server, away), "AnythingLLM is back")
+
+
+async def _empty(server: Prometheus, expression: str) -> bool:
+    return not await server.values(expression)
