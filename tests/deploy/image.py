@@ -11,7 +11,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,6 @@ class Builder:
 
     folder: Path
     tell: Callable[[str], None]
-    _containers: list[str] = field(default_factory=list, init=False)
 
     def build(self) -> Image:
         """Build it, with all of its layers anew, and lay out its files.
@@ -64,6 +63,7 @@ class Builder:
             ImageError: a step failed.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
+        self._buildah("rm", "--all")  # of a run that was killed
         if not self._buildah("images", "--quiet", "--filter", f"reference={BASE}"):
             self._make_base()
         self.tell("building deploy/Dockerfile")
@@ -74,10 +74,9 @@ class Builder:
         return Image(root, told["Docker"]["config"])
 
     def close(self) -> None:
-        """Remove what was laid out; the base stays for the next time."""
-        for container in self._containers:
-            self._buildah("rm", container)
-        self._containers.clear()
+        """Remove what was laid out, and images of earlier runs; the base stays."""
+        self._buildah("rm", "--all")
+        self._buildah("rmi", "--prune")
 
     def _build_options(self) -> list[str]:
         pip = self.folder / "pip.conf"
@@ -111,9 +110,7 @@ class Builder:
         shutil.rmtree(root)
 
     def _start_from(self, image: str) -> str:
-        container = self._buildah("from", "--pull-never", image)
-        self._containers.append(container)
-        return container
+        return self._buildah("from", "--pull-never", image)
 
     def _buildah(self, *words: str) -> str:
         places = {"--root": self.folder / "store", "--runroot": self.folder / "run"}
