@@ -15,7 +15,7 @@ COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-ha
 # How often `make test-kafka` runs them.
 REPEAT := 10
 
-.PHONY: help setup demo test test-kafka test-slow test-all soak check simulation bench settings-table lock clean
+.PHONY: help setup demo test test-kafka test-slow test-all soak check simulation bench image settings-table lock clean
 
 help: ## what can be made
 	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1\t\2/p' Makefile | expand -t 18
@@ -61,6 +61,9 @@ check: $(STAMP) ## format, lint, types, architecture; changes nothing
 
 bench: $(STAMP) ## how fast, beside the bound and its peers; ARGS="skew", ARGS=--help for more
 	@$(BIN)/python -m tests.bench $(ARGS)
+
+image: $(STAMP) ## build deploy/Dockerfile with buildah and run it on a real Kafka; as root, on Debian
+	@$(BIN)/python -m tests.deploy.make_image
 
 settings-table: $(STAMP) ## write the table of settings into README.md
 	$(BIN)/python -m consumer.settings README.md
