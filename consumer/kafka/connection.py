@@ -22,6 +22,7 @@ from consumer.kafka.oauth import TokenError, TokenProvider
 from consumer.kafka.oauth_refusal import refusal_of_token
 from consumer.kafka.tls_refusal import OwnCertificate, refusal_by_tls
 from consumer.model.certificate import distrust
+from consumer.telemetry.renewable_secret import RenewableSecret
 
 _LONGEST_LINE = 600
 _CREDENTIALS = "check KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD, and that the broker knows them"
@@ -41,6 +42,7 @@ class KafkaConnection:
         security_protocol: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL.
         sasl_mechanism: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER.
         tokens: where tokens for OAUTHBEARER come from; one for all clients.
+        renewable_password: where the password is read again for each new client; None: it stays.
         ca_file: PEM file of the authority to trust; the system's where None.
         cert_file: PEM file of the client certificate (mTLS).
         key_file: PEM file of its key.
@@ -58,9 +60,10 @@ class KafkaConnection:
     key_password: str | None = field(default=None, repr=False)
     compression: str = "lz4"
     tokens: TokenProvider | None = field(default=None, repr=False, compare=False)
+    renewable_password: RenewableSecret | None = field(default=None, repr=False, compare=False)
 
     def client_options(self) -> dict[str, Any]:
-        """Keyword arguments that every aiokafka client takes.
+        """Keyword arguments that every aiokafka client takes; certificates are read now.
 
         Raises:
             KafkaUnavailableError: a certificate or key file can't be used.
@@ -75,10 +78,16 @@ class KafkaConnection:
         if self.security_protocol.startswith("SASL"):
             options["sasl_mechanism"] = self.sasl_mechanism or "PLAIN"
             options["sasl_plain_username"] = self.sasl_username
-            options["sasl_plain_password"] = self.sasl_password
+            options["sasl_plain_password"] = self._password()
         if self.tokens is not None:
             options["sasl_oauth_token_provider"] = self.tokens
         return options
+
+    def _password(self) -> str | None:
+        if self.renewable_password is None:
+            return self.sasl_password
+        self.renewable_password.renew()
+        return self.renewable_password.value
 
     @property
     def has_tls(self) -> bool:

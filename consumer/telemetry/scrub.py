@@ -47,9 +47,17 @@ class Scrubber:
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        forms = {form for secret in secrets if len(secret) >= MIN_SECRET for form in _forms(secret)}
+        self._known: set[str] = set()
+        self._secrets: re.Pattern[str] | None = None
+        self.learn(*secrets)
+
+    def learn(self, *secrets: str) -> None:
+        """Mask these as well from now on; those that are known stay so."""
+        for secret in secrets:
+            if len(secret) >= MIN_SECRET:
+                self._known |= _forms(secret)
         # Longest first: otherwise a secret that is the start of another would leave its tail.
-        ordered = sorted(forms, key=len, reverse=True)
+        ordered = sorted(self._known, key=len, reverse=True)
         self._secrets = re.compile("|".join(map(re.escape, ordered))) if ordered else None
 
     def fields(self, event: Mapping[str, object]) -> dict[str, object]:

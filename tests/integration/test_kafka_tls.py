@@ -11,6 +11,7 @@ import random
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
@@ -192,6 +193,30 @@ async def test_a_wrong_password_is_told(
     with pytest.raises(StartFailedError) as failed:
         await Service(settings, fail_fast=True).run()
     _judge(PASSWORD_IS_WRONG, str(failed.value))
+
+
+@pytest.mark.slow
+async def test_a_password_that_is_mended_in_its_file_is_taken_without_a_restart(
+    stage: Stage, tmp_path: Path
+) -> None:
+    """Every new client reads it again; the certificates' files as well."""
+    file = tmp_path / "password"
+    file.write_text(WRONG, encoding="utf-8")
+    del stage.env["KAFKA_SASL_PASSWORD"]
+    stage.env["KAFKA_SASL_PASSWORD_FILE"] = str(file)
+    with capture_logs() as logs:
+        await stage.start(ready=False)
+        async with asyncio.timeout(30):
+            while not any(line["event"] == "start.waiting" for line in logs):  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        file.write_text(PASSWORD, encoding="utf-8")
+        await stage.publish(document("after", ["one"]))
+        await stage.wait_results(1)
+        await stage.finish()
+
+    assert set(stage.stored()) == {"after"}
+    renewed = [line["setting"] for line in logs if line["event"] == "secret.renewed"]
+    assert renewed == ["KAFKA_SASL_PASSWORD_FILE"]
 
 
 @pytest.mark.slow

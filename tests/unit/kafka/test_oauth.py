@@ -14,6 +14,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from consumer.kafka.oauth import OAuthClient, TokenError, TokenProvider, token_in, token_request
+from consumer.telemetry.renewable_secret import RenewableSecret
 
 SECRET = "CANARY /+%:"
 CLIENT = OAuthClient("http://127.0.0.1:1/token", "us", SECRET, scope="read write")
@@ -164,6 +165,22 @@ async def test_a_token_serves_until_it_is_renewed_and_while_the_endpoint_is_down
     assert [line["event"] for line in logs] == ["kafka.token_failed"] * 2
     assert [line["log_level"] for line in logs] == ["warning", "error"]
     assert "counts for 5 s more" in logs[0]["consequence"]
+
+
+async def test_a_secret_that_was_changed_is_taken_from_its_file() -> None:
+    """When the endpoint refuses the former one; the same question is put once more."""
+    heads, secret = list[bytes](), RenewableSecret("A_FILE", SECRET, lambda: "CANARY-new")
+    new = token_request(replace(CLIENT, client_secret="CANARY-new"))[0]["Authorization"]
+
+    async def answer(head: bytes) -> bytes:
+        heads.append(head)
+        if new.encode() in head:
+            return _http("200 OK", GOOD)
+        return _http("401 No", {"error": "invalid_client"})
+
+    async with _endpoint(answer) as client:
+        assert await TokenProvider(client, secret=secret).token() == "abc.def"
+    assert len(heads) == 2
 
 
 async def test_a_redirect_is_not_followed() -> None:
