@@ -286,6 +286,14 @@ def mask_also(secret: str) -> None:
             processor.scrubber.learn(secret)
 
 
+def masked(text: str) -> str:
+    """A text for people beside the log, without what the log masks; where it is set up."""
+    for processor in structlog.get_config()["processors"]:
+        if isinstance(processor, _Finish):
+            return processor.scrubber.without_secrets(text)
+    return text
+
+
 def debugging() -> bool:
     """Whether logging is set up and shows events of level debug."""
     return bool(structlog.is_configured() and structlog.get_logger().is_enabled_for(logging.DEBUG))
