@@ -22,7 +22,7 @@ from consumer.settings import load_settings
 from tests.certificates import Certificates
 from tests.commands import Commands
 from tests.e2e.support import Programs
-from tests.integration.guarded_kafka import PASSWORD, GuardedKafka
+from tests.integration.secure_kafka import PASSWORD, SecureKafka
 from tests.integration.service_fixtures import Stage, open_stage
 from tests.staging import document, texts
 
@@ -37,11 +37,11 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 
 
 @pytest.fixture(scope="module")
-def guarded(certificates: Certificates) -> Iterator[GuardedKafka]:
+def guarded(certificates: Certificates) -> Iterator[SecureKafka]:
     """One broker for all of these: its start is what takes time."""
     if (missing := missing_for_java()) is not None:
         pytest.skip(missing)
-    kafka = GuardedKafka(random.Random(), certificates)
+    kafka = SecureKafka(random.Random(), certificates)
     with ThreadPoolExecutor(1) as thread:
         try:
             thread.submit(asyncio.run, kafka.start()).result()
@@ -51,7 +51,7 @@ def guarded(certificates: Certificates) -> Iterator[GuardedKafka]:
 
 
 @pytest.fixture
-async def stage(guarded: GuardedKafka, unique_name: Callable[[str], str]) -> AsyncIterator[Stage]:
+async def stage(guarded: SecureKafka, unique_name: Callable[[str], str]) -> AsyncIterator[Stage]:
     async with open_stage(guarded, unique_name, guarded.settings()) as stage:
         yield stage
 
@@ -74,7 +74,7 @@ class Refusal:
     files: tuple[tuple[str, str], ...] = ()
     listener: str = "secure"
 
-    def settings(self, kafka: GuardedKafka, certificates: Certificates) -> dict[str, str]:
+    def settings(self, kafka: SecureKafka, certificates: Certificates) -> dict[str, str]:
         files = {name: str(getattr(certificates, file)) for name, file in self.files}
         listener: str = getattr(kafka, self.listener)
         changes = {"KAFKA_BOOTSTRAP_SERVERS": listener, **dict(self.changes), **files}
@@ -174,7 +174,7 @@ async def test_documents_go_all_the_way_by_tls_with_a_password_and_a_certificate
 
 
 async def test_a_wrong_password_is_told(
-    guarded: GuardedKafka, certificates: Certificates, commands: Commands, stage: Stage
+    guarded: SecureKafka, certificates: Certificates, commands: Commands, stage: Stage
 ) -> None:
     """`check` and `run` say the same; `run` waits for it, and says so in its log."""
     await _told_by_check(PASSWORD_IS_WRONG, guarded, certificates, commands)
@@ -222,7 +222,7 @@ async def test_a_password_that_is_mended_in_its_file_is_taken_without_a_restart(
 @pytest.mark.slow
 @pytest.mark.parametrize("refusal", REFUSALS, ids=[refusal.name for refusal in REFUSALS])
 async def test_each_refusal_is_told_in_one_line(
-    guarded: GuardedKafka,
+    guarded: SecureKafka,
     certificates: Certificates,
     programs: Programs,
     stage: Stage,
@@ -243,7 +243,7 @@ async def test_each_refusal_is_told_in_one_line(
 
 
 async def _told_by_check(
-    refusal: Refusal, kafka: GuardedKafka, certificates: Certificates, commands: Commands
+    refusal: Refusal, kafka: SecureKafka, certificates: Certificates, commands: Commands
 ) -> None:
     settings = refusal.settings(kafka, certificates) | {"ANYTHINGLLM_API_KEY": "k"}
     ended = await commands.run("check", "--json", settings=settings)

@@ -47,7 +47,7 @@ def packages_in(lock: str, *, here: bool) -> dict[str, str]:
         lock: its text.
         here: only those that are installed on this platform and Python, as pip-audit takes them.
     """
-    found = {}
+    found: dict[str, str] = {}
     for line in _REQUIREMENT.findall(lock):
         wanted = Requirement(line.strip())
         if not here or wanted.marker is None or wanted.marker.evaluate():
@@ -68,7 +68,9 @@ def judged(
         required: whether it is red that nothing could be audited.
     """
     found = [] if report is None else report["dependencies"]
-    audited = {canonicalize_name(one["name"]): one["version"] for one in found if "vulns" in one}
+    audited: dict[str, str] = {
+        canonicalize_name(one["name"]): one["version"] for one in found if "vulns" in one
+    }
     if report is None and not _NO_ANSWER.search(said):
         return Verdict(1, (f"audit: FAILED, pip-audit gave up: {said}",))
     if not audited:

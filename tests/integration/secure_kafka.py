@@ -14,7 +14,7 @@ _SCRAM = "org.apache.kafka.common.security.scram.ScramLoginModule"
 _MECHANISM = "SCRAM-SHA-512"
 
 
-class GuardedKafka(JavaKafka):
+class SecureKafka(JavaKafka):
     """A broker with three listeners more, each SASL_SSL with SCRAM and client certificates.
 
     Their server certificates differ: a good one, one that has expired, one of another host.
