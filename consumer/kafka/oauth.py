@@ -34,6 +34,7 @@ import structlog
 from aiokafka.abc import AbstractTokenProvider
 from aiokafka.errors import KafkaError
 
+from consumer.model.certificate import distrust
 from consumer.telemetry.renewable_secret import RenewableSecret
 from consumer.telemetry.repeats import RepeatedLine
 from consumer.telemetry.scrub import MASK, Scrubber
@@ -293,6 +294,14 @@ async def _exchanged(client: OAuthClient) -> tuple[int, bytes]:
         if not isinstance(error, TimeoutError):
             cause = f"{error.__class__.__name__}: {error}"[:_LONGEST_TOLD]
         cafile = " and KAFKA_SASL_OAUTH_CAFILE" if isinstance(error, ssl.SSLError) else ""
+        if isinstance(error, ssl.SSLCertVerificationError):
+            told = distrust(
+                error.verify_code,
+                error.verify_message,
+                address="KAFKA_SASL_OAUTH_TOKEN_ENDPOINT",
+                authority="KAFKA_SASL_OAUTH_CAFILE",
+            )
+            raise TokenError(f"no token: {client.place} can't be asked: {told}") from error
         raise TokenError(
             f"no token: {client.place} can't be asked ({cause}); {_CHECK_ENDPOINT}{cafile}"
         ) from error

@@ -55,7 +55,7 @@ TEXTS: Mapping[str, str] = MappingProxyType(
         "flag": f"--{MARK}=yes",
     }
 )
-WORST = ("path", "line", "terminal", "label")
+WORST = ("path", "line", "terminal", "turned", "label")
 FIELDS = ("id", "title", "technology", "source_url", "workspace", "content_hash", "trace_id")
 _TURNING = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 
