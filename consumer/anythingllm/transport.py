@@ -292,7 +292,8 @@ class Transport:
         try:
             return await self._once(session, outgoing, receive)
         except AnythingLLMAuthenticationError as error:
-            if error.ambiguous or error.unproven or not await self._has_another_key(session, key):
+            renewed = await self._has_another_key(session, key)
+            if not renewed or error.ambiguous or error.unproven:
                 raise
             outgoing.errand.check()
             return await self._once(session, outgoing, receive)

@@ -8,7 +8,7 @@ Rules:
    holds what can be no such secret. The beginning of a secret looks like one: it is refused, and
    read again.
 3. The log masks a new value before anybody has it.
-4. The loop never waits for the file.
+4. The loop never waits for the file, and one thread at most does.
 """
 
 from __future__ import annotations
@@ -53,6 +53,7 @@ class RenewableSecret:
         self._clock = clock
         self._read_at = float("-inf")
         self._reading = asyncio.Lock()
+        self._thread: asyncio.Future[str] | None = None
         self._unusable = RepeatedLine(clock, interval=_LINE_SECONDS)
 
     def __repr__(self) -> str:
@@ -72,11 +73,20 @@ class RenewableSecret:
         async with self._reading:
             if self._value == refused and self._is_due():
                 try:
-                    async with asyncio.timeout(_READ_SECONDS):
-                        self._take(await asyncio.to_thread(self._read))
+                    self._take(await self._read_apart())
                 except (OSError, ValueError) as error:
                     self._complain(error)
             return self._value != refused
+
+    async def _read_apart(self) -> str:
+        if self._thread is None:
+            self._thread = asyncio.ensure_future(asyncio.to_thread(self._read))
+        await asyncio.wait({self._thread}, timeout=_READ_SECONDS)
+        if not self._thread.done():
+            # Another thread for each try would take all that there are for such work.
+            raise TimeoutError(f"it can't be read within {_READ_SECONDS:.0f} s")
+        thread, self._thread = self._thread, None
+        return thread.result()
 
     def renew(self) -> None:
         """Read it again here and now, where other files are read as well."""
@@ -104,10 +114,10 @@ class RenewableSecret:
     def _complain(self, error: OSError | ValueError) -> None:
         if self._unusable.happened(self.name) is None:
             return
-        reason = error.strerror if isinstance(error, OSError) else str(error)
+        reason = error.strerror if isinstance(error, OSError) else None
         log.warning(
             "secret.unusable",
             setting=self.name,
-            error=reason or type(error).__name__,
+            error=reason or str(error) or "it holds no secret of this kind",
             consequence="the former value is used on; its file is read again when that is refused",
         )

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
+from consumer.anythingllm import (
+    AnythingLLMAuthenticationError,
+    AnythingLLMClient,
+    AnythingLLMConfig,
+)
+from consumer.anythingllm.calls import Call
+from consumer.anythingllm.transport import Errand
+from consumer.telemetry.renewable_secret import RenewableSecret
+from tests.client.support import answer, says, scripted
 from tests.doubles.stage import MemoryStage
 from tests.operations.conftest import MakeStage
 from tests.staging import document, eventually
 
-NEW = "CANARY-new-key"
+OLD, NEW = "CANARY-old-key", "CANARY-new-key"
+GET = Call("GET", "/v1/workspace/x", expect=("workspace",))
+POST = Call("POST", "/v1/workspace/new", {"name": "x"}, expect=("workspace",))
 
 
 @pytest.fixture
@@ -54,6 +67,35 @@ async def test_a_key_that_was_changed_is_taken_from_its_file(
     ]
     assert [] == [line for line in logs if line["log_level"] not in {"debug", "info"}]
     assert NEW not in str(logs)
+
+
+@pytest.mark.parametrize(
+    ("call", "headers", "sent"),
+    [
+        (GET, "", 2),
+        (POST, "", 1),
+        (POST, "X-Powered-By: Express\r\n", 2),
+    ],
+    ids=["a-look", "a-change-that-a-proxy-refused", "a-change-that-anythingllm-refused"],
+)
+@pytest.mark.parametrize("status", ["401 Unauthorized", "403 Forbidden"])
+async def test_only_what_surely_did_nothing_is_sent_again(
+    call: Call, headers: str, sent: int, status: str
+) -> None:
+    """A proxy may have passed on what it refuses. The new key is used from then on all the same."""
+    secret = RenewableSecret("A_FILE", OLD, lambda: NEW)
+    script = says(answer("{}", status, headers=headers), answer('{"workspace": {}}'))
+    async with scripted(script) as server:
+        config = AnythingLLMConfig(server.endpoint, OLD, renewable_key=secret)
+        async with AnythingLLMClient(config) as client:
+            errands = (Errand(time.monotonic() + 20, time.monotonic) for _ in range(2))
+            with suppress(AnythingLLMAuthenticationError):
+                await client._transport.call(next(errands), call)
+            assert len(server.requests) == sent
+            await client._transport.call(next(errands), call)
+
+    keys = [NEW.encode() in request for request in server.requests]
+    assert keys == [False, *[True] * sent]
 
 
 @pytest.mark.slow  # it waits for a file to be read again: two seconds each

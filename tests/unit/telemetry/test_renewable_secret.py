@@ -161,6 +161,33 @@ async def test_the_loop_goes_on_while_a_file_hangs(clock: Clock) -> None:
     assert len(reads) == 1
 
 
+async def test_a_file_that_hangs_costs_one_thread_however_long(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The former value is used on, and that is told; what the file gives at last is taken."""
+    monkeypatch.setattr("consumer.telemetry.renewable_secret._READ_SECONDS", 0.01)
+    release, reads = threading.Event(), []
+
+    def read() -> str:
+        reads.append(1)
+        release.wait(30)
+        return NEW
+
+    secret = RenewableSecret("A_FILE", OLD, read, clock=clock)
+    with capture_logs() as logs:
+        for _ in range(5):
+            assert not await secret.renewed(OLD)
+            clock.now += PAUSE_SECONDS
+    release.set()
+    assert secret._thread is not None
+    await asyncio.wait({secret._thread}, timeout=20)
+
+    assert await secret.renewed(OLD)
+    assert secret.value == NEW
+    assert len(reads) == 1
+    assert [line["error"] for line in logs] == ["it can't be read within 0 s"]
+
+
 async def test_the_log_masks_a_new_secret(
     secret: RenewableSecret, file: Path, out: io.BytesIO
 ) -> None:
