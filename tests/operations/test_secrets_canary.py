@@ -1,4 +1,4 @@
-"""No secret is told: not by logs, metrics, results, dead letters and their headers, nor by a crash.
+"""No secret is told: by logs, metrics, page, results, dead letters and their headers, or a crash.
 
 The server in between repeats whatever it is sent, as badly made proxies and debug pages do.
 """
@@ -19,10 +19,11 @@ import pytest
 from aiohttp import web
 
 from consumer.anythingllm import AnythingLLMClient, AnythingLLMError
+from consumer.app import Service
 from consumer.cli.common import ExitCode
 from consumer.model.record import Headers
 from consumer.settings import load_settings
-from consumer.telemetry.logs import set_up_logging
+from consumer.telemetry.logs import mask_also, set_up_logging
 from consumer.wiring.anythingllm import anythingllm_config
 from consumer.wiring.kafka import kafka_connection
 from tests.commands import CANARY, Commands, clean_environment
@@ -169,6 +170,24 @@ def test_nothing_that_holds_a_secret_shows_it() -> None:
         shown = [repr(each) for each in (settings, connection, anythingllm_config(settings))]
         shown += [str(settings), str(connection), repr(connection.tokens)]
         assert [] == [form for text in shown for form in _told(text)]
+
+
+async def test_the_status_page_tells_no_secret() -> None:
+    """Its settings and whatever text of it holds one; also one that came while the service ran."""
+    renewed = "CANARY-that-came-later"
+    set_up_logging(secrets=[CANARY], sink=io.BytesIO())
+    mask_also(renewed)
+    named = f"in-{CANARY}-and-{renewed}"
+    settings = load_settings(
+        NOWHERE
+        | {"ANYTHINGLLM_API_KEY": CANARY, "KAFKA_GROUP_ID": named}
+        | {"KAFKA_SASL_USERNAME": "us", "KAFKA_SASL_PASSWORD": CANARY}
+    )
+    body = Service(settings)._page.body()
+
+    assert b"in-***-and-***" in body
+    assert renewed.encode() not in body
+    assert _told(body) == []
 
 
 @pytest.mark.parametrize("words", [("check",), ("check", "--json"), ("topics", "create")])
