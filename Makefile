@@ -15,7 +15,7 @@ COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-ha
 # How often `make test-kafka` runs them.
 REPEAT := 10
 
-.PHONY: help setup demo test test-kafka test-slow test-all soak check simulation bench image settings-table lock clean
+.PHONY: help setup demo test test-kafka test-slow test-all soak check simulation bench image audit sbom settings-table lock clean
 
 help: ## what can be made
 	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1\t\2/p' Makefile | expand -t 18
@@ -64,6 +64,12 @@ bench: $(STAMP) ## how fast, beside the bound and its peers; ARGS="skew", ARGS=-
 
 image: $(STAMP) ## build deploy/Dockerfile with buildah and run it on a real Kafka; as root, on Debian
 	@$(BIN)/python -m tests.deploy.make_image
+
+audit: $(STAMP) ## known vulnerabilities of the locked packages; AUDIT_REQUIRED=1: red where nobody can be asked
+	@$(BIN)/python -m tests.runs.supply_chain audit requirements.lock
+
+sbom: $(STAMP) ## what the service is made of, as CycloneDX: build/sbom.cdx.json
+	@$(BIN)/python -m tests.runs.supply_chain sbom requirements.lock build/sbom.cdx.json
 
 settings-table: $(STAMP) ## write the table of settings into README.md
 	$(BIN)/python -m consumer.settings README.md

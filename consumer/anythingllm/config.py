@@ -10,6 +10,7 @@ from consumer import __version__
 from consumer.anythingllm.vector_databases import DATABASES
 from consumer.model.identity import IdentityTemplate
 from consumer.resilience.retry import RetryPolicy
+from consumer.telemetry.renewable_secret import RenewableSecret
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,7 @@ class AnythingLLMConfig:
         vector_db: the name of AnythingLLM's vector database, where a proxy hides
             ``/api/utils/metrics``; "" asks the server.
         max_response_bytes: larger answers are refused, but for listings that are read row by row.
+        renewable_key: where the key is read again when it is refused; None: it stays.
 
     Raises:
         ValueError: a value is wrong on its face; the message never holds the key.
@@ -87,6 +89,7 @@ class AnythingLLMConfig:
     sentinel_pause: float = 1.0
     vector_db: str = ""
     max_response_bytes: int = 128 * 1024 * 1024
+    renewable_key: RenewableSecret | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         _base_url(self.endpoint)

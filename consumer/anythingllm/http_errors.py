@@ -5,6 +5,8 @@ What that means for the effect of the request is in the table of `consumer.anyth
 
 from __future__ import annotations
 
+import ssl
+
 import aiohttp
 
 from consumer.anythingllm.calls import Call
@@ -16,6 +18,7 @@ from consumer.anythingllm.errors import (
     AnythingLLMTimeoutError,
     leave_in_doubt,
 )
+from consumer.model.certificate import distrust
 from consumer.model.fault import Fault
 
 # Raised before the first byte of the request has left.
@@ -89,7 +92,7 @@ def translated(
 
 def _lost(call: Call, error: Exception, *, sent: bool) -> AnythingLLMError:
     """A connection that could not be made (``sent`` is false) or that broke."""
-    detail = getattr(getattr(error, "os_error", None), "strerror", None) or type(error).__name__
+    detail = _detail(error)
     if not sent:
         never = AnythingLLMConnectionError(f"{call}: not sent, no connection ({detail})")
         never.not_there = True
@@ -100,3 +103,17 @@ def _lost(call: Call, error: Exception, *, sent: bool) -> AnythingLLMError:
     )
     broken.not_there = broken.cut_off = True
     return leave_in_doubt(broken, LOST, changes=call.changes)
+
+
+def _detail(error: Exception) -> str:
+    cause = getattr(error, "os_error", None) or getattr(error, "certificate_error", None)
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return distrust(
+            cause.verify_code,
+            cause.verify_message,
+            address="ANYTHINGLLM_ENDPOINT",
+            authority="ANYTHINGLLM_CAFILE",
+        )
+    if isinstance(cause, ssl.SSLError):
+        return f"{cause.reason or type(cause).__name__}; is ANYTHINGLLM_ENDPOINT right with https?"
+    return getattr(cause, "strerror", None) or type(error).__name__

@@ -11,6 +11,8 @@ What is always true of a call:
 4. No aiohttp name gets out of here (`consumer.anythingllm.http_errors`).
 5. Redirects are not followed: a 307 would send document text to another host.
 6. Nothing that changes anything is sent twice by itself (`http_errors.SentOnce`).
+7. What was refused for its key, and did nothing, is sent once more where the key's file holds
+   another one by now.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ from consumer.anythingllm.config import AnythingLLMConfig
 from consumer.anythingllm.effects import UNREADABLE
 from consumer.anythingllm.errors import (
     AnswerTooLargeError,
+    AnythingLLMAuthenticationError,
     AnythingLLMError,
     AnythingLLMServerError,
     AnythingLLMTimeoutError,
@@ -154,6 +157,7 @@ class Transport:
         self.under_way = UnderWay(clock)
         self.refused_at = float("-inf")  # when a connection was last refused, on `clock`
         self._config = config
+        self._key = config.api_key
         self._base_url = config.base_url
         self._now = now
         self._rng = rng
@@ -179,7 +183,7 @@ class Transport:
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=self._config.trust_env,
             headers={
-                "Authorization": f"Bearer {self._config.api_key}",
+                "Authorization": _bearer(self._key),
                 "User-Agent": self._config.user_agent,
                 "Accept": "application/json",
             },
@@ -284,7 +288,14 @@ class Transport:
         outgoing: _Outgoing,
         receive: Receive[T],
     ) -> T:
+        key = self._key
         try:
+            return await self._once(session, outgoing, receive)
+        except AnythingLLMAuthenticationError as error:
+            renewed = await self._has_another_key(session, key)
+            if not renewed or error.ambiguous or error.unproven:
+                raise
+            outgoing.errand.check()
             return await self._once(session, outgoing, receive)
         except AnythingLLMServerError as error:
             if not error.stale_collector:
@@ -294,6 +305,14 @@ class Transport:
         outgoing.errand.check()
         log.debug("collector.stale_connection", path=outgoing.call.path)
         return await self._once(session, outgoing, receive)
+
+    async def _has_another_key(self, session: aiohttp.ClientSession, refused: str) -> bool:
+        renewable = self._config.renewable_key
+        if renewable is None or not await renewable.renewed(refused):
+            return False
+        self._key = renewable.value
+        session.headers["Authorization"] = _bearer(self._key)
+        return True
 
     async def _once(
         self,
@@ -380,6 +399,10 @@ async def _pour(
             # Bytes that have arrived already would be read without letting any other task run.
             await asyncio.sleep(0)
     return size
+
+
+def _bearer(key: str) -> str:
+    return f"Bearer {key}"
 
 
 def _connecting(seconds: float) -> aiohttp.ClientTimeout:

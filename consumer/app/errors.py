@@ -2,7 +2,7 @@
 
 
 class StartFailedError(Exception):
-    """With --fail-fast: something needed is not there."""
+    """With --fail-fast something needed is not there; else a file of settings can't be used."""
 
 
 class ServiceDiedError(Exception):

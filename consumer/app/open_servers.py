@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from consumer.anythingllm import AnythingLLMClient, AnythingLLMConfig
+from consumer.anythingllm import AnythingLLMClient, AnythingLLMConfig, AnythingLLMError
 from consumer.app.anythingllm_watch import AnythingLLMWatch
 from consumer.app.assembly import Pipeline, Rooms
 from consumer.app.condition import ServerCondition
+from consumer.app.errors import StartFailedError
 from consumer.app.servers import ServersPipeline
 from consumer.model.names import ServerName
 from consumer.pipeline.homes import Homes
@@ -64,9 +65,16 @@ class OpenServers:
         return [self.metrics, *of_servers]
 
     async def connect(self) -> None:
-        """Make the connection pools; nothing is sent."""
+        """Make the connection pools; nothing is sent.
+
+        Raises:
+            StartFailedError: a file of settings can't be used; no waiting mends that.
+        """
         for each in self._servers:
-            await each.client.connect()
+            try:
+                await each.client.connect()
+            except AnythingLLMError as error:
+                raise StartFailedError(error.message) from error
 
     async def disconnect(self) -> None:
         """Close every connection."""

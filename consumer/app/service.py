@@ -111,7 +111,7 @@ class Service:
 
         Raises:
             AdminError: the admin pages can't be served.
-            StartFailedError: with fail_fast.
+            StartFailedError: with fail_fast, or where no waiting helps.
             Exception: a fault in the program; the process must end with code 1.
         """
         start, source, publisher = self._starting, self._source, self._publisher

@@ -14,6 +14,7 @@ from consumer.app.status import StatusView
 from consumer.app.status_work import Sources
 from consumer.settings import Settings
 from consumer.settings.shown import shown_settings
+from consumer.telemetry.logs import masked
 from consumer.telemetry.scrub import Scrubber
 
 _LONGEST = 500  # characters of one text
@@ -36,7 +37,8 @@ def status_page(settings: Settings, sources: Sources) -> StatusPage:
     return StatusPage(
         PageParts(
             make=view,
-            clean=lambda text: scrubber.text(text, _LONGEST),
+            # What was changed since the start only the log's mask knows.
+            clean=lambda text: scrubber.text(masked(text), _LONGEST),
             clock=time.monotonic,
             rules=PageRules(settings.admin.page, settings.admin.allowed_hosts or ()),
         )

@@ -149,20 +149,21 @@ def _options(
 
 
 def _reported(error: Exception, invocation: Invocation) -> ExitCode:
+    # Imported only now: most commands end without them, or have imported them themselves.
+    from consumer.telemetry.logs import debugging, masked
+
     if isinstance(error, CommandFailed):
-        output.error(str(error))
+        output.error(masked(str(error)))
         return error.code
-    # Imported only now: most commands end without the settings, or have imported them themselves.
     from consumer.settings import SettingsError
-    from consumer.telemetry.logs import debugging
 
     if isinstance(error, SettingsError):
         output.error(str(error))
         return ExitCode.WRONG_USAGE
     if invocation.debug or debugging():
-        traceback.print_exception(error)
+        sys.stderr.write(masked("".join(traceback.format_exception(error))))
     output.error(
-        f"unexpected {type(error).__name__}: {error}\n"
+        f"unexpected {type(error).__name__}: {masked(str(error))}\n"
         "This is a fault in the program; --debug before the command shows where."
     )
     return ExitCode.FAILED

@@ -24,7 +24,7 @@ import ssl
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
@@ -34,6 +34,8 @@ import structlog
 from aiokafka.abc import AbstractTokenProvider
 from aiokafka.errors import KafkaError
 
+from consumer.model.certificate import distrust
+from consumer.telemetry.renewable_secret import RenewableSecret
 from consumer.telemetry.repeats import RepeatedLine
 from consumer.telemetry.scrub import MASK, Scrubber
 
@@ -190,11 +192,19 @@ class TokenProvider(AbstractTokenProvider):  # type: ignore[misc]  # aiokafka ha
 
     Args:
         client: who we are.
+        secret: where the client's secret is read again when it is refused; None: it stays.
         clock: monotonic seconds.
     """
 
-    def __init__(self, client: OAuthClient, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        client: OAuthClient,
+        *,
+        secret: RenewableSecret | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._client = client
+        self._secret = secret
         self._clock = clock
         self._asking = asyncio.Lock()
         self._token: OAuthToken | None = None
@@ -239,12 +249,20 @@ class TokenProvider(AbstractTokenProvider):  # type: ignore[misc]  # aiokafka ha
             raise TokenError(*self._failed[1].args)
         try:
             status, body = await _exchanged(self._client)
+            if status != 200 and await self._has_another_secret():
+                status, body = await _exchanged(self._client)
             token = token_in(status, body, self._client, asked_at=now)
         except TokenError as error:
             self._failed = self._clock(), error
             raise
         self._failed = None
         return token
+
+    async def _has_another_secret(self) -> bool:
+        if self._secret is None or not await self._secret.renewed(self._client.client_secret):
+            return False
+        self._client = replace(self._client, client_secret=self._secret.value)
+        return True
 
     def _log_failed(self, error: TokenError, left: float) -> None:
         repeats = self._failures.happened(self._client.place)
@@ -276,6 +294,14 @@ async def _exchanged(client: OAuthClient) -> tuple[int, bytes]:
         if not isinstance(error, TimeoutError):
             cause = f"{error.__class__.__name__}: {error}"[:_LONGEST_TOLD]
         cafile = " and KAFKA_SASL_OAUTH_CAFILE" if isinstance(error, ssl.SSLError) else ""
+        if isinstance(error, ssl.SSLCertVerificationError):
+            told = distrust(
+                error.verify_code,
+                error.verify_message,
+                address="KAFKA_SASL_OAUTH_TOKEN_ENDPOINT",
+                authority="KAFKA_SASL_OAUTH_CAFILE",
+            )
+            raise TokenError(f"no token: {client.place} can't be asked: {told}") from error
         raise TokenError(
             f"no token: {client.place} can't be asked ({cause}); {_CHECK_ENDPOINT}{cafile}"
         ) from error

@@ -43,6 +43,7 @@ _SHARE = "workspaces with one collection, so that each finds the other's texts"
 _TELL_OTHERS = "tell those who use them. Delete neither: that empties the other"
 _DATABASE = "vector database"
 
+_CONNECT_HELP = "give ANYTHINGLLM_CAFILE a PEM file with the authority, or leave it away"
 _COMPONENT_HELP = {
     "server": "check ANYTHINGLLM_ENDPOINT and that the server runs",
     "key": "check ANYTHINGLLM_API_KEY: AnythingLLM, Settings, Developer API",
@@ -129,7 +130,12 @@ async def look_at_anythingllm(settings: Settings) -> list[CheckFinding]:
 
 async def look_at_server(settings: Settings, config: AnythingLLMConfig) -> list[CheckFinding]:
     """One AnythingLLM with its key, collector, embedder and vector database."""
-    async with AnythingLLMClient(config) as client:
+    client = AnythingLLMClient(config)
+    try:
+        await client.connect()
+    except AnythingLLMError as error:
+        return [CheckFinding(False, "AnythingLLM", error.message, _CONNECT_HELP)]
+    async with client:
         found = _health(config.endpoint, await client.health_check())
         if all(each.ok for each in found):
             permits = settings.routing.rules().permits

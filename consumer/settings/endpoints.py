@@ -7,7 +7,7 @@ processes or containers.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -28,11 +28,22 @@ class Endpoint:
         name: what it is called, whatever its address.
         url: base URL, as of ``ANYTHINGLLM_ENDPOINT``.
         api_key: read from its file.
+        key_file: where that is.
     """
 
     name: ServerName
     url: str
     api_key: SecretStr
+    key_file: Path = field(repr=False)
+
+    def read_key(self) -> str:
+        """The key as its file has it now.
+
+        Raises:
+            OSError: the file can't be read.
+            ValueError: it holds no key; the text does not say what it holds.
+        """
+        return header_secret().parse(secret_from(self.key_file)).get_secret_value()
 
 
 def endpoints() -> SettingKind[tuple[Endpoint, ...]]:
@@ -97,4 +108,4 @@ def _endpoint(raw: str) -> Endpoint:
         raise ValueError(f"server {name}: its key-file can't be read: {error.strerror}") from None
     except ValueError as error:
         raise ValueError(f"server {name}: no key in its key-file: {error}".rstrip(": ")) from None
-    return Endpoint(ServerName(name), base, key)
+    return Endpoint(ServerName(name), base, key, Path(file))

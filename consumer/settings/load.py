@@ -47,6 +47,8 @@ class Given:
 
     label: str
     text: str
+    file: Path | None = None
+    """Where a secret was read."""
 
 
 @dataclass(slots=True)
@@ -103,7 +105,12 @@ def load_settings(
     if findings.problems:
         raise SettingsError(findings.problems)
     warnings = [warning for source in sources for warning in source.warnings]
-    return replace(settings, warnings=(*warnings, *doubts(settings)))
+    files = {name: each.file for name, each in given.items() if each.file is not None}
+    return replace(
+        settings,
+        warnings=(*warnings, *doubts(settings)),
+        secret_files=MappingProxyType(files),
+    )
 
 
 def _refuse_one_beside_several(given: Mapping[str, Given], findings: SettingFindings) -> None:
@@ -323,7 +330,8 @@ def _resolved(source: SettingSource, findings: SettingFindings) -> Iterator[tupl
             message = f"and {source.given[name].label} are both given: leave one away"
             findings.add(name, SettingProblem(file.label, message))
         try:
-            yield name, Given(file.label, secret_from(Path(file.text.strip())))
+            path = Path(file.text.strip())
+            yield name, Given(file.label, secret_from(path), path)
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             value = shown(file.text, secret=False)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
+
+from pydantic import SecretStr
 
 from consumer.settings.groups import (
     AdminSettings,
@@ -24,6 +27,7 @@ from consumer.settings.groups import (
     ShutdownSettings,
     UploadSettings,
 )
+from consumer.settings.kinds import secret_from
 
 # What settling still needs after the last upload of a revoked partition came back: commit, leave.
 REBALANCE_MARGIN_SECONDS = 35.0
@@ -35,6 +39,7 @@ class Settings:
 
     Args:
         warnings: things that are allowed but probably not meant, one line each, for the log.
+        secret_files: which secrets came from a file, by their name without ``_FILE``.
     """
 
     anythingllm: AnythingLLMSettings
@@ -52,6 +57,7 @@ class Settings:
     admin: AdminSettings = field(default_factory=AdminSettings)
     log: LogSettings = field(default_factory=LogSettings)
     warnings: tuple[str, ...] = ()
+    secret_files: Mapping[str, Path] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def revocation_seconds(self) -> float:
@@ -70,6 +76,19 @@ class Settings:
         """
         needed = self.revocation_seconds + REBALANCE_MARGIN_SECONDS
         return max(self.kafka.session_timeout_seconds, needed)
+
+    def read_secret(self, name: str) -> str:
+        """A secret as its file has it now.
+
+        Args:
+            name: one of `secret_files`.
+
+        Raises:
+            OSError: the file can't be read.
+            ValueError: it holds no such secret; the text says why, and not what it holds.
+        """
+        found: SecretStr = TABLE[name].spec.kind.parse(secret_from(self.secret_files[name]))
+        return found.get_secret_value()
 
     def secrets(self) -> tuple[str, ...]:
         """The values that must never be seen, for the log's mask."""

@@ -19,6 +19,8 @@ EVENTS: Mapping[str, str] = MappingProxyType(
     {
         # The process
         "settings.warning": "A setting is allowed but probably not meant, or was ignored.",
+        "secret.renewed": "A secret was refused and its file holds another: that one is used.",
+        "secret.unusable": "A secret's file holds none that can be used; the former one stays.",
         "admin.listening": "Health and metrics are served on this host and port.",
         "admin.failed": "A fault in an admin page: it is answered with 500; work goes on.",
         "service.started": "Everything needed at start answered; records are being worked on.",

@@ -163,13 +163,13 @@ class _Finish:
     """The last processor: from fields to the bytes of one line, whatever the fields hold."""
 
     def __init__(self, scrubber: Scrubber, render: Render) -> None:
-        self._scrubber = scrubber
+        self.scrubber = scrubber
         self._render = render
 
     def __call__(self, logger: _LineLogger, method: str, event: EventDict) -> bytes:
         try:
             _format_exception(event)
-            return self._render(self._scrubber.fields(event))
+            return self._render(self.scrubber.fields(event))
         except Exception as error:
             about = event.get("event")
             fallback = {"event": "log.failed", "level": "error", "error": type(error).__name__}
@@ -277,6 +277,21 @@ class _RepeatedMessage:
 def _known_level(number: int) -> int:
     """The standard level at or below a library's own one, which structlog would refuse."""
     return min(max(number // 10 * 10, logging.DEBUG), logging.CRITICAL)
+
+
+def mask_also(secret: str) -> None:
+    """Have the log mask one more secret, where it is set up: one that came while we ran."""
+    for processor in structlog.get_config()["processors"]:
+        if isinstance(processor, _Finish):
+            processor.scrubber.learn(secret)
+
+
+def masked(text: str) -> str:
+    """A text for people beside the log, without what the log masks; where it is set up."""
+    for processor in structlog.get_config()["processors"]:
+        if isinstance(processor, _Finish):
+            return processor.scrubber.without_secrets(text)
+    return text
 
 
 def debugging() -> bool:

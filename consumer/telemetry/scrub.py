@@ -47,9 +47,17 @@ class Scrubber:
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        forms = {form for secret in secrets if len(secret) >= MIN_SECRET for form in _forms(secret)}
+        self._known: set[str] = set()
+        self._secrets: re.Pattern[str] | None = None
+        self.learn(*secrets)
+
+    def learn(self, *secrets: str) -> None:
+        """Mask these as well from now on; those that are known stay so."""
+        for secret in secrets:
+            if len(secret) >= MIN_SECRET:
+                self._known |= _forms(secret)
         # Longest first: otherwise a secret that is the start of another would leave its tail.
-        ordered = sorted(forms, key=len, reverse=True)
+        ordered = sorted(self._known, key=len, reverse=True)
         self._secrets = re.compile("|".join(map(re.escape, ordered))) if ordered else None
 
     def fields(self, event: Mapping[str, object]) -> dict[str, object]:
@@ -58,16 +66,20 @@ class Scrubber:
 
     def text(self, value: str, limit: int = MAX_TEXT) -> str:
         """A text without secrets and unsafe characters, at most ``limit`` characters and a mark."""
-        masked = value if self._secrets is None else self._secrets.sub(MASK, value)
+        masked = self.without_secrets(value)
         if len(masked) > limit:
             masked = f"{masked[:limit]}... ({len(masked) - limit} more)"
         if not masked.isascii():
             masked = masked.encode("utf-8", "backslashreplace").decode()
         return _UNSAFE.sub(_escaped, masked)
 
+    def without_secrets(self, value: str) -> str:
+        """The same text with every secret masked."""
+        return value if self._secrets is None else self._secrets.sub(MASK, value)
+
     def tail(self, value: str) -> str:
         """A traceback: when it is too long its end is kept, which says what happened."""
-        masked = value if self._secrets is None else self._secrets.sub(MASK, value)
+        masked = self.without_secrets(value)
         return self.text(masked[-MAX_TRACEBACK:], MAX_TRACEBACK)
 
     def _field(self, name: object, value: object) -> object:

@@ -10,7 +10,9 @@ from pydantic import SecretStr
 from consumer.anythingllm import AnythingLLMConfig, CircuitBreakerConfig
 from consumer.model.names import ServerName
 from consumer.settings import Settings
+from consumer.telemetry.renewable_secret import RenewableSecret
 from consumer.wiring.retry import retry_policy
+from consumer.wiring.secrets import renewable_secret
 
 
 def server_configs(settings: Settings) -> Mapping[ServerName, AnythingLLMConfig]:
@@ -19,14 +21,24 @@ def server_configs(settings: Settings) -> Mapping[ServerName, AnythingLLMConfig]
     No upload makes a workspace there (`anythingllm.server_register`).
     """
     return {
-        each.name: replace(_config(settings, each.url, each.api_key), create_workspaces=False)
+        each.name: replace(
+            _config(settings, each.url, each.api_key),
+            create_workspaces=False,
+            renewable_key=RenewableSecret(
+                f"ANYTHINGLLM_ENDPOINTS, server {each.name}",
+                each.api_key.get_secret_value(),
+                each.read_key,
+            ),
+        )
         for each in settings.anythingllm.endpoints or ()
     }
 
 
 def anythingllm_config(settings: Settings) -> AnythingLLMConfig:
     """How every command reaches AnythingLLM, where there is one."""
-    return _config(settings, settings.anythingllm.endpoint, settings.anythingllm.api_key)
+    key = settings.anythingllm.api_key
+    config = _config(settings, settings.anythingllm.endpoint, key)
+    return replace(config, renewable_key=renewable_secret(settings, "ANYTHINGLLM_API_KEY", key))
 
 
 def _config(settings: Settings, endpoint: str, api_key: SecretStr) -> AnythingLLMConfig:

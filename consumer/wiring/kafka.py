@@ -6,6 +6,7 @@ from consumer.kafka.clients import KafkaClients
 from consumer.kafka.connection import KafkaConnection
 from consumer.kafka.oauth import OAuthClient, TokenProvider
 from consumer.settings import Settings
+from consumer.wiring.secrets import renewable_secret
 
 
 def kafka_connection(settings: Settings) -> KafkaConnection:
@@ -13,6 +14,8 @@ def kafka_connection(settings: Settings) -> KafkaConnection:
     kafka = settings.kafka
     client = oauth_client(settings)
     password, key_password = kafka.sasl_password, kafka.ssl_key_password
+    name = "KAFKA_SASL_OAUTH_CLIENT_SECRET"
+    secret = renewable_secret(settings, name, kafka.sasl_oauth_client_secret)
     return KafkaConnection(
         bootstrap_servers=kafka.bootstrap_servers,
         security_protocol=kafka.security_protocol,
@@ -24,7 +27,8 @@ def kafka_connection(settings: Settings) -> KafkaConnection:
         key_file=kafka.ssl_keyfile,
         key_password=key_password.get_secret_value() if key_password else None,
         compression=kafka.compression,
-        tokens=None if client is None else TokenProvider(client),
+        tokens=None if client is None else TokenProvider(client, secret=secret),
+        renewable_password=renewable_secret(settings, "KAFKA_SASL_PASSWORD", password),
     )
 
 

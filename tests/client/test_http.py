@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
+import tracemalloc
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -40,6 +42,7 @@ from tests.client.support import (
 )
 
 DOCS = Slug("docs")
+MIB = 1024 * 1024
 
 GET = Call("GET", "/v1/workspaces", expect=("workspaces",))
 POST = Call("POST", "/v1/workspace/new", {"name": "x"}, expect=("workspace",))
@@ -197,6 +200,22 @@ async def test_what_is_no_answer_of_the_api_is_not_believed(
 
     assert isinstance(error, AnythingLLMProtocolError)
     assert (error.fault, error.ambiguous) == (fault, ambiguous)
+
+
+@pytest.mark.parametrize("status", ["200 OK", "500 Internal Server Error"])
+async def test_an_answer_that_unfolds_a_thousandfold_is_not_unfolded(status: str) -> None:
+    """130 kB of gzip for 128 MiB: it ends at the limit, and costs no more memory than that."""
+    bomb = gzip.compress(bytes(128 * MIB), 6)
+    script = says(answer(bomb, status, headers="Content-Encoding: gzip\r\n"))
+    tracemalloc.start()
+    try:
+        error = await _failure(script, GET, max_response_bytes=MIB)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert isinstance(error, AnythingLLMProtocolError | AnythingLLMServerError)
+    assert peak < 16 * MIB
 
 
 @ON_BOTH

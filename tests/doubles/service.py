@@ -95,6 +95,7 @@ class MemoryService:
 
     def __init__(self, settings: Settings, kafka: MemoryKafka) -> None:
         self.fence = Fence("assignment")
+        self.metrics = Metrics()
         self._settings = settings
         self._kafka = kafka
         self._group = settings.kafka.group_id
@@ -187,7 +188,7 @@ class MemoryService:
             taken_over_at=lambda: None,
             holds_all=lambda: True,
             in_doubt_until=lambda: 0.0,
-            metrics=Metrics(),
+            metrics=self.metrics,
             rng=random.Random(1),
             clock=time.monotonic,
             now=lambda: datetime.now(UTC),

@@ -71,10 +71,11 @@ class MemoryStage(StoredView):
         """Whether a service runs."""
         return bool(self._services)
 
-    def start(self, **changes: str) -> None:
+    def start(self, **changes: str) -> MemoryService:
         """Start a service with these settings of its own."""
         service = MemoryService(self.with_settings(**changes), self.kafka)
         self._services.append((service, asyncio.create_task(service.run(), name="service")))
+        return service
 
     async def stop(self) -> None:
         """Stop all services, and raise what they died of."""

@@ -7,17 +7,22 @@ is possible, and the good documents before and after it are stored as if nothing
 from __future__ import annotations
 
 import asyncio
+import random
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
+import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import MessageSizeTooLargeError
 
 from consumer.kafka.publisher import TooLargeForTopicError
 from consumer.model.record import Headers, Record
 from tests.integration.service_fixtures import MakeStage, Stage
 from tests.staging import SECONDS, document, header, statuses, texts
 
+MIB = 1024 * 1024
 CONNECT = "__connect.errors."
 DEEP = b'{"id": "deep", "x": ' + b"[" * 5_000 + b"]" * 5_000 + b"}"
 
@@ -175,8 +180,9 @@ def _check_letter(stage: Stage, bad: Bad, sent: Record, letter: Record) -> None:
 class _wide:  # noqa: N801 - reads as a statement
     """Lets the input topic take larger records than the settings say."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Stage, size: int = 8 * 1024 * 1024) -> None:
         self._stage = stage
+        self._size = size
 
     async def __aenter__(self) -> None:
         from aiokafka.admin import AIOKafkaAdminClient
@@ -185,7 +191,7 @@ class _wide:  # noqa: N801 - reads as a statement
         admin = AIOKafkaAdminClient(**self._stage.connection.client_options())
         await admin.start()
         try:
-            wanted = {"max.message.bytes": str(8 * 1024 * 1024)}
+            wanted = {"max.message.bytes": str(self._size)}
             topic = ConfigResource(ConfigResourceType.TOPIC, self._stage.documents, wanted)
             await admin.alter_configs([topic])
         finally:
@@ -236,3 +242,39 @@ async def test_an_event_that_no_dead_letter_topic_takes_is_dead_lettered_by_refe
     assert reference["value_bytes"] == len(value)
     assert (reference["topic"], reference["offset"]) == (stage.documents, 0)
     assert stage.stored() == {"good": ["a good text"]}
+
+
+@pytest.mark.slow
+async def test_a_record_of_fifty_megabytes_is_dead_lettered_by_reference(
+    make_stage: MakeStage,
+) -> None:
+    """It is fetched, because a broker sends it or nothing; it is not read, and costs no partition.
+
+    Its text does not get smaller by compression, and most of it is an id and a title.
+    """
+    stage = await make_stage()
+    noise = random.Random(1).randbytes(25 * MIB).hex()
+    async with _wide(stage, 64 * MIB):
+        value = orjson.dumps(document("huge", ["a text"], title=noise))
+        assert len(value) > 50_000_000
+        producer = AIOKafkaProducer(
+            bootstrap_servers=stage.kafka.bootstrap_servers, max_request_size=64 * MIB
+        )
+        async with producer, asyncio.timeout(SECONDS):
+            while True:
+                with suppress(MessageSizeTooLargeError):
+                    await producer.send_and_wait(stage.documents, value, key=b"huge", partition=0)
+                    break
+                await asyncio.sleep(0.02)  # a broker has a topic's new setting a moment later
+        await stage.publish(document("behind", ["a good text"]), partition=0)
+        running = await stage.start()
+        (letter,) = await stage.wait_dead_letters(1)
+        await stage.wait_results(1)
+        await stage.finish()
+
+    reference = orjson.loads(letter.value or b"")
+    assert header(letter, "dlq.reason") == "oversized"
+    assert (reference["value_bytes"], reference["offset"]) == (len(value), 0)
+    assert len(letter.value or b"") < 64 * 1024
+    assert stage.stored() == {"behind": ["a good text"]}
+    assert running.service._metrics.value("rebalances_total") == 0

@@ -135,9 +135,13 @@ class JavaKafka(LocalKafka):
         }
         return "".join(f"{name}={value}\n" for name, value in settings.items())
 
+    def _format_options(self) -> list[str]:
+        """What is said at formatting beside the least; SCRAM users, say."""
+        return []
+
     def _format(self, jars: Path, folder: Path, properties: Path) -> None:
         command = [*_java(jars, folder), "kafka.tools.StorageTool", "format"]
-        command += ["-t", self._cluster_id, "-c", str(properties)]
+        command += ["-t", self._cluster_id, "-c", str(properties), *self._format_options()]
         try:
             done = subprocess.run(
                 command,

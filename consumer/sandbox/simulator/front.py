@@ -57,7 +57,7 @@ class Front:
         self._endpoints = endpoints
         self._model = model
         self._journal = model.journal
-        self._api_key = api_key
+        self.api_key = api_key
         self._late: set[asyncio.Task[WireAnswer]] = set()
 
     def start(self) -> None:
@@ -199,7 +199,7 @@ class Front:
         if self._model.faults.key_revoked or FaultKind.KEY_REFUSED in flags:
             return False
         words = request.headers.get("Authorization", "").split(" ")
-        return len(words) > 1 and words[1] == self._api_key
+        return len(words) > 1 and words[1] == self.api_key
 
 
 def _folded(request: web.BaseRequest) -> str:

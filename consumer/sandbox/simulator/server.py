@@ -124,7 +124,11 @@ class Simulator:
     @property
     def api_key(self) -> str:
         """The key it accepts."""
-        return self._options.api_key
+        return self._front.api_key
+
+    def change_key(self, key: str) -> None:
+        """Accept this key from now on, and no other."""
+        self._front.api_key = key
 
     def chunks(self, slug: str) -> list[StoredChunk]:
         """Every row of a workspace: docSource, text as stored, searchable copies (1 or 0)."""

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import logging
+import ssl
+from pathlib import Path
 
 import pytest
-from aiokafka.errors import IllegalSaslStateError, KafkaConnectionError
+from aiokafka.errors import (
+    IllegalSaslStateError,
+    KafkaConnectionError,
+    SaslAuthenticationFailed,
+    UnsupportedSaslMechanismError,
+)
 
 from consumer.kafka.connection import (
     KafkaConnection,
@@ -13,6 +20,8 @@ from consumer.kafka.connection import (
     explained,
     in_short,
 )
+from consumer.kafka.tls_refusal import OwnCertificate, has_expired
+from tests.certificates import Certificates
 
 
 @pytest.mark.parametrize(
@@ -36,14 +45,96 @@ async def test_what_took_too_long_is_told_as_that() -> None:
             raise TimeoutError
 
 
-async def test_a_port_without_sasl_is_named() -> None:
-    """Its error is a number and the name of a state."""
-    error = IllegalSaslStateError("<AIOKafkaConnection>")
+def _distrusted(code: int) -> ssl.SSLCertVerificationError:
+    error = ssl.SSLCertVerificationError("certificate verify failed")
+    error.verify_code, error.verify_message = code, "as OpenSSL says"
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (IllegalSaslStateError("<AIOKafkaConnection>"), "takes no SASL on this port"),
+        (SaslAuthenticationFailed("bad credentials"), "bad credentials; check KAFKA_SASL_USERNAME"),
+        (UnsupportedSaslMechanismError("<AIOKafkaConnection>"), "takes no PLAIN on this port"),
+        (KafkaConnectionError("closed"), "closed; what listens there ended the connection"),
+        (ConnectionResetError(), "ConnectionResetError; is KAFKA_SECURITY_PROTOCOL right"),
+        (ConnectionRefusedError("[Errno 111] Connect call failed"), "Connect call failed$"),
+        (_distrusted(10), "its certificate has expired; renew it"),
+        (_distrusted(9), "its certificate is not valid yet"),
+        (_distrusted(62), r"another host \(as OpenSSL says\); .*advertised.listeners"),
+        (_distrusted(64), "another host"),
+        (_distrusted(20), r"nobody we trust \(as OpenSSL says\); check KAFKA_SSL_CAFILE"),
+        (_distrusted(18), "nobody we trust"),
+    ],
+)
+async def test_what_only_the_client_s_log_knows_is_told_with_what_to_do(
+    error: Exception, told: str
+) -> None:
+    """Its exception says "Unable to bootstrap" of a wrong password and a wrong CA alike."""
+    connection = KafkaConnection("k:9092", sasl_mechanism="PLAIN")
 
     async def connect() -> None:
-        async with explained("connecting", KafkaConnection("k:9092")):
-            logging.getLogger("aiokafka").error("Unable connect to %s: %s", "k:9092", error)
+        async with explained("connecting", connection):
+            logging.getLogger("aiokafka").error('Unable connect to "%s:%s": %s', "k", 9092, error)
             raise KafkaConnectionError("Unable to bootstrap from k:9092")
 
-    with pytest.raises(KafkaUnavailableError, match="takes no SASL on this port"):
+    with pytest.raises(KafkaUnavailableError, match=told):
         await connect()
+
+
+async def test_a_lost_connection_of_later_is_no_hint_at_settings() -> None:
+    """A broker that restarts ends connections as well."""
+
+    async def ask() -> None:
+        async with explained("asking", KafkaConnection("k:9092")):
+            lost = KafkaConnectionError("Connection at k:9092 closed")
+            logging.getLogger("aiokafka").error("Unable connect to node with id %s: %s", 1, lost)
+            raise KafkaConnectionError("no node")
+
+    with pytest.raises(KafkaUnavailableError) as failed:
+        await ask()
+    assert "KAFKA_" not in str(failed.value)
+
+
+async def test_a_warning_tells_where_no_error_does() -> None:
+    """A broker that wants SASL ends the connection at the first request: that is a warning."""
+
+    async def connect(*lines: tuple[int, str]) -> None:
+        async with explained("connecting", KafkaConnection("k:9092")):
+            for level, said in lines:
+                cause = ValueError(said)
+                logging.getLogger("aiokafka").log(level, 'From "%s:%s": %s', "k", 9092, cause)
+            raise KafkaConnectionError("Unable to bootstrap")
+
+    for first, told in ((logging.WARNING, "the warning"), (logging.ERROR, "the error")):
+        with pytest.raises(KafkaUnavailableError, match=told):
+            await connect((first, told), (logging.WARNING, "a later warning"))
+
+
+def test_files_that_are_no_certificates_are_named_by_their_setting(tmp_path: Path) -> None:
+    """Before anything is connected; a key's password is asked for on no terminal."""
+    ours = Certificates(tmp_path)
+    junk = tmp_path / "junk.pem"
+    junk.write_text("no certificate", encoding="utf-8")
+    for files, told in (
+        ({"ca_file": junk}, "KAFKA_SSL_CAFILE"),
+        ({"ca_file": tmp_path / "gone.pem"}, "KAFKA_SSL_CAFILE"),
+        ({"cert_file": junk}, "KAFKA_SSL_CERTFILE"),
+        ({"cert_file": ours.client, "key_file": ours.server}, "KAFKA_SSL_KEYFILE"),
+        ({"cert_file": ours.locked_client, "key_password": "CANARY"}, "KAFKA_SSL_KEY_PASSWORD"),
+        ({"cert_file": ours.locked_client}, "KAFKA_SSL_KEY_PASSWORD"),
+    ):
+        with pytest.raises(KafkaUnavailableError, match=told) as failed:
+            KafkaConnection("k:9092", "SSL", **files).client_options()
+        assert "CANARY" not in str(failed.value)
+
+
+def test_whether_our_certificate_has_expired_is_seen_here(tmp_path: Path) -> None:
+    """Java's brokers say "certificate unknown" of all that they dislike."""
+    ours = Certificates(tmp_path)
+
+    assert has_expired(OwnCertificate(ours.expired_client))
+    assert not has_expired(OwnCertificate(ours.client))
+    assert not has_expired(OwnCertificate(ours.strange_client))
+    assert not has_expired(OwnCertificate(ours.ca))

@@ -8,12 +8,16 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 from urllib.parse import parse_qs
 
 import pytest
 from structlog.testing import capture_logs
 
 from consumer.kafka.oauth import OAuthClient, TokenError, TokenProvider, token_in, token_request
+from consumer.telemetry.renewable_secret import RenewableSecret
+from tests.certificates import Certificates
+from tests.tls_front import tls_before
 
 SECRET = "CANARY /+%:"
 CLIENT = OAuthClient("http://127.0.0.1:1/token", "us", SECRET, scope="read write")
@@ -166,6 +170,22 @@ async def test_a_token_serves_until_it_is_renewed_and_while_the_endpoint_is_down
     assert "counts for 5 s more" in logs[0]["consequence"]
 
 
+async def test_a_secret_that_was_changed_is_taken_from_its_file() -> None:
+    """When the endpoint refuses the former one; the same question is put once more."""
+    heads, secret = list[bytes](), RenewableSecret("A_FILE", SECRET, lambda: "CANARY-new")
+    new = token_request(replace(CLIENT, client_secret="CANARY-new"))[0]["Authorization"]
+
+    async def answer(head: bytes) -> bytes:
+        heads.append(head)
+        if new.encode() in head:
+            return _http("200 OK", GOOD)
+        return _http("401 No", {"error": "invalid_client"})
+
+    async with _endpoint(answer) as client:
+        assert await TokenProvider(client, secret=secret).token() == "abc.def"
+    assert len(heads) == 2
+
+
 async def test_a_redirect_is_not_followed() -> None:
     """The secret would travel to wherever it says."""
     asked = 0
@@ -195,3 +215,29 @@ async def test_what_can_not_be_asked_is_named() -> None:
         tls = replace(client, token_endpoint=client.token_endpoint.replace("http:", "https:"))
         with pytest.raises(TokenError, match=r"SSL.*KAFKA_SASL_OAUTH_CAFILE"):
             await TokenProvider(tls).token()
+
+
+async def test_a_certificate_of_the_endpoint_that_is_not_trusted_is_told(tmp_path: Path) -> None:
+    """Which it is, and the setting to look at; the secret is not sent."""
+    ours, heads = Certificates(tmp_path), list[bytes]()
+
+    async def answer(head: bytes) -> bytes:
+        heads.append(head)
+        return _http("200 OK", GOOD)
+
+    async with _endpoint(answer) as plain:
+        for server, authority, told in (
+            (ours.server, ours.ca, None),
+            (ours.server, ours.strange_ca, "signed by nobody we trust.*KAFKA_SASL_OAUTH_CAFILE"),
+            (ours.expired_server, ours.ca, "its certificate has expired"),
+            (ours.other_host, ours.ca, "for another host.*KAFKA_SASL_OAUTH_TOKEN_ENDPOINT"),
+        ):
+            heads.clear()
+            async with tls_before(plain.token_endpoint, ours.tls_of(server)) as endpoint:
+                client = replace(plain, token_endpoint=f"{endpoint}/t", ca_file=authority)
+                if told is None:
+                    assert await TokenProvider(client).token() == "abc.def"
+                    continue
+                with pytest.raises(TokenError, match=told):
+                    await TokenProvider(client).token()
+            assert heads == []
