@@ -7,6 +7,7 @@ import signal
 from consumer.kafka.publisher import OutgoingRecord, Publisher
 from consumer.sandbox.samples import sample_documents
 from tests.e2e.support import Stage, write_events
+from tests.metrics_page import disagreements
 
 
 def lag(metrics: dict[str, float]) -> float:
@@ -77,6 +78,7 @@ async def test_the_pages_follow_the_work(stage: Stage) -> None:
     await stage.until_committed()
     assert (await service.metrics())["commits_total"] >= 1
 
+    assert disagreements((await service.page("/metrics"))[1]) == []
     assert (await service.page("/livez"))[0] == 200
     assert (await service.page("/nothing"))[0] == 404
     service.signal(signal.SIGTERM)
