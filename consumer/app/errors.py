@@ -2,7 +2,7 @@
 
 
 class StartFailedError(Exception):
-    """With --fail-fast: something needed is not there."""
+    """Something needed is not there: with --fail-fast, or of what no waiting brings."""
 
 
 class ServiceDiedError(Exception):

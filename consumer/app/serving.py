@@ -25,7 +25,7 @@ async def serve(settings: Settings, *, fail_fast: bool) -> None:
 
     Raises:
         AdminError: the admin pages can't be served.
-        StartFailedError: with fail_fast.
+        StartFailedError: with fail_fast; or something is not installed.
         ServiceDiedError: a fault in the program; the log has it.
     """
     _collect_rarely()

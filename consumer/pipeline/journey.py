@@ -32,8 +32,8 @@ from consumer.pipeline.right_to_work import DocumentRight
 from consumer.pipeline.servers import ServersApplier, ServersDeathwatch, ServersDoubts
 from consumer.pipeline.settle import Settler
 from consumer.resilience.fence import Fence, FenceClosedError
-from consumer.telemetry.instrumentation import join_trace
 from consumer.telemetry.metrics import Metrics
+from consumer.telemetry.tracing import NO_TRACING, Tracing
 
 log = structlog.get_logger(__name__)
 
@@ -48,6 +48,7 @@ class Journey:
         queues: keep the order of each identity.
         bounds: how much may be in flight.
         clock: monotonic seconds.
+        tracing: notes the work on each record.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Journey:
         bounds: InFlightBounds,
         metrics: Metrics,
         clock: Callable[[], float] = time.monotonic,
+        tracing: Tracing = NO_TRACING,
     ) -> None:
         self._poll = poll
         self._read = read
@@ -73,6 +75,7 @@ class Journey:
         self._in_flight = InFlightLimit(bounds, metrics)
         self._metrics = metrics
         self._clock = clock
+        self._tracing = tracing
         self._queues = queues
         self._stop = Fence("stop")
         self._polling_since: float | None = None
@@ -185,9 +188,11 @@ class Journey:
         )
         if event.identity is not None:
             structlog.contextvars.bind_contextvars(identity=event.identity)
-        join_trace(event.record.headers, event.trace_id)
         started = self._clock()
-        with self._metrics.documents_in_flight.track_inprogress():
+        with (
+            self._tracing.process(event.record, event.trace_id),
+            self._metrics.documents_in_flight.track_inprogress(),
+        ):
             try:
                 outcome = await self._outcome(delivery, event, turn, place)
                 await self._settler.settle(event, outcome, seconds=self._clock() - started)

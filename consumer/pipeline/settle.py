@@ -34,6 +34,7 @@ from consumer.pipeline.long_work import beside
 from consumer.pipeline.ports import Publish, TooLarge
 from consumer.telemetry.metrics import Metrics
 from consumer.telemetry.repeats import RepeatedLine
+from consumer.telemetry.tracing import NO_TRACING, Tracing
 
 log = structlog.get_logger(__name__)
 
@@ -68,6 +69,7 @@ class Settler:
         now: wall clock, aware.
         refused_pause: seconds until a topic that takes nothing is tried again.
         clock: monotonic seconds.
+        tracing: told how each event ended.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class Settler:
         now: Callable[[], datetime],
         refused_pause: float = 10.0,
         clock: Callable[[], float] = time.monotonic,
+        tracing: Tracing = NO_TRACING,
     ) -> None:
         self._publish = publish
         self._address = address
@@ -86,6 +89,7 @@ class Settler:
         self._now = now
         self._refused_pause = refused_pause
         self._refusals = RepeatedLine(clock)
+        self._tracing = tracing
 
     async def settle(self, event: Event, outcome: Outcome, *, seconds: float) -> None:
         """Publish the dead letter, where there is one, and the result.
@@ -103,6 +107,7 @@ class Settler:
         if result.document_id is not None or result.identity is not None:
             key = event.record.key if event.identity is None else event.identity.encode()
             await self._publish_result(key, result)
+        self._tracing.settled(result.status.value, None if cause is None else cause.reason.value)
         self._count(outcome, result, seconds)
         self._log_settled(event, result, cause)
 

@@ -22,6 +22,7 @@ from consumer.settings.groups import (
     RoutingSettings,
     SettingSpec,
     ShutdownSettings,
+    TracingSettings,
     UploadSettings,
 )
 
@@ -51,6 +52,7 @@ class Settings:
     replay: ReplaySettings = field(default_factory=ReplaySettings)
     admin: AdminSettings = field(default_factory=AdminSettings)
     log: LogSettings = field(default_factory=LogSettings)
+    tracing: TracingSettings = field(default_factory=TracingSettings)
     warnings: tuple[str, ...] = ()
 
     @property
@@ -100,6 +102,7 @@ GROUPS: Mapping[str, type[Any]] = MappingProxyType(
         "replay": ReplaySettings,
         "admin": AdminSettings,
         "log": LogSettings,
+        "tracing": TracingSettings,
     }
 )
 

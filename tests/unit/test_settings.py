@@ -101,6 +101,7 @@ CONTRACT: dict[str, object] = {
     "ADMIN_PORT": 8080,
     "LOG_LEVEL": "info",
     "LOG_FORMAT": "json",
+    "TRACING_ENABLED": False,
 }
 
 
