@@ -15,7 +15,7 @@ COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-ha
 # How often `make test-kafka` runs them.
 REPEAT := 10
 
-.PHONY: help setup demo test test-kafka test-slow test-all soak check simulation bench image audit sbom settings-table lock clean
+.PHONY: help setup demo test test-kafka test-slow test-all soak check simulation bench image audit sbom settings-table metrics-table lock clean
 
 help: ## what can be made
 	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1\t\2/p' Makefile | expand -t 18
@@ -74,9 +74,13 @@ sbom: $(STAMP) ## what the service is made of, as CycloneDX: build/sbom.cdx.json
 settings-table: $(STAMP) ## write the table of settings into README.md
 	$(BIN)/python -m consumer.settings README.md
 
+metrics-table: $(STAMP) ## write the table of metrics into README.md
+	$(BIN)/python -m consumer.telemetry README.md
+
 lock: $(STAMP) ## resolve the newest versions that pyproject.toml allows
 	$(COMPILE) --upgrade --extra dev --output-file requirements-dev.lock pyproject.toml
 	$(COMPILE) --constraint requirements-dev.lock --output-file requirements.lock pyproject.toml
+	$(COMPILE) --constraint requirements-dev.lock --extra otel --output-file requirements-otel.lock pyproject.toml
 	echo hatchling | $(COMPILE) --constraint requirements-dev.lock \
 		--output-file requirements-build.lock -
 

@@ -26,7 +26,8 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 _SETTINGS_OF_RUN = (
     "ADMIN_", "ANYTHINGLLM_", "BREAKER_", "DOCUMENT_", "FUSE_", "INDEX_", "INTAKE_", "KAFKA_",
-    "LOG_FORMAT", "LOG_LEVEL", "REMOVAL_", "REPLAY_", "ROUTING_", "SHUTDOWN_", "UPLOAD_",
+    "LOG_FORMAT", "LOG_LEVEL", "REMOVAL_", "REPLAY_", "ROUTING_", "SHUTDOWN_", "TRACING_",
+    "UPLOAD_", "OTEL_",
 )  # fmt: skip
 _SETTINGS_OF_TESTS = ("ANYTHINGLLM_TEST_", "TEST_")
 _MARKED = {"kafka": {"kafka", "own_kafka"}, "service": {"make_stage"}, "processes": {"programs"}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,6 +21,12 @@ from consumer.anythingllm.errors import (
     retry_after_of,
 )
 from consumer.model.fault import Fault
+
+# Slugs and names of files; ``workspace/new``, ``document/raw-text`` and their like are no values.
+_VALUES = re.compile(
+    r"(/v1/(workspace|document))/"
+    r"(?!(?:new|raw-text|move-files|create-folder|accepted-file-types)(?:/|$))[^/]+"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +70,11 @@ class Call:
     text_ok: bool = False
     guarded: bool = True
     only_asks: bool = False
+
+    @property
+    def route(self) -> str:
+        """The path with names in place of the values in it, so that there are few."""
+        return _VALUES.sub(r"\1/{\2}", self.path.partition("?")[0])
 
     @property
     def changes(self) -> bool:

@@ -50,6 +50,7 @@ from consumer.model.marker import Marker
 from consumer.model.names import Slug, TraceId
 from consumer.model.version import DocumentVersion
 from consumer.resilience.breaker import Breaker, BreakerSnapshot
+from consumer.telemetry.tracing import NO_TRACING, Tracing
 
 log = structlog.get_logger(__name__)
 
@@ -77,6 +78,7 @@ class AnythingLLMClient:
         sleep: waits.
         calls_feed_breaker: False where the caller feeds it (`circuit_breaker`), because it knows
             more than single calls. Calls then only ask whether it is closed.
+        tracing: notes every request that has a trace id.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class AnythingLLMClient:
         now: Callable[[], datetime] = _utc_now,
         rng: random.Random | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        tracing: Tracing = NO_TRACING,
     ) -> None:
         self._config = config
         self._now = now
@@ -109,6 +112,7 @@ class AnythingLLMClient:
             now=now,
             rng=rng,
             connections=config.max_chunks_in_flight + REMOVALS_IN_FLIGHT + SPARE_CONNECTIONS,
+            tracing=tracing,
         )
         parts = Parts(config, self._transport, clock=clock, sleep=sleep)
         self._errand = parts.errand

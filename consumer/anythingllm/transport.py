@@ -21,9 +21,9 @@ import asyncio
 import random
 import re
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -48,6 +48,7 @@ from consumer.model.fault import Fault
 from consumer.model.names import TraceId
 from consumer.resilience.breaker import Breaker, BreakerOpen
 from consumer.telemetry.trace import new_span_id, traceparent
+from consumer.telemetry.tracing import NO_TRACING, Tracing
 
 log = structlog.get_logger(__name__)
 
@@ -84,12 +85,14 @@ class Errand:
         clock: that clock.
         trace_id: 32 hex characters, or anything else for none.
         check: called before a request is sent once more; what it raises gets out.
+        resent: how often the same was sent before.
     """
 
     deadline: float
     clock: Callable[[], float]
     trace_id: TraceId | None = None
     check: Check = always
+    resent: int = 0
 
     @property
     def left(self) -> float:
@@ -138,6 +141,7 @@ class Transport:
         now: the wall clock, where the server sends no time.
         rng: makes span ids.
         connections: the size of the pool.
+        tracing: notes every request that has a trace id.
     """
 
     def __init__(
@@ -150,6 +154,7 @@ class Transport:
         now: Callable[[], datetime],
         rng: random.Random,
         connections: int,
+        tracing: Tracing = NO_TRACING,
     ) -> None:
         self.breaker = breaker
         self._calls_feed_breaker = calls_feed_breaker
@@ -162,6 +167,7 @@ class Transport:
         self._now = now
         self._rng = rng
         self._connections = connections
+        self._tracing = tracing
         self._session: aiohttp.ClientSession | None = None
 
     @property
@@ -304,7 +310,8 @@ class Transport:
         # and the same request gets a new connection. After 5 s of idling it met ten of 40 uploads.
         outgoing.errand.check()
         log.debug("collector.stale_connection", path=outgoing.call.path)
-        return await self._once(session, outgoing, receive)
+        errand = replace(outgoing.errand, resent=outgoing.errand.resent + 1)
+        return await self._once(session, replace(outgoing, errand=errand), receive)
 
     async def _has_another_key(self, session: aiohttp.ClientSession, refused: str) -> bool:
         renewable = self._config.renewable_key
@@ -320,37 +327,41 @@ class Transport:
         outgoing: _Outgoing,
         receive: Receive[T],
     ) -> T:
-        call = outgoing.call
-        seconds = max(outgoing.errand.left, 0.001)
+        errand, call = outgoing.errand, outgoing.call
+        seconds = max(errand.left, 0.001)
         once = SentOnce()
-        try:
-            async with (
-                asyncio.timeout(seconds) as limit,
-                session.request(
-                    call.method,
-                    self._base_url + call.path,
-                    data=outgoing.body,
-                    headers=self._headers(outgoing),
-                    allow_redirects=False,
-                    timeout=_connecting(seconds),
-                    middlewares=(once,),
-                ) as response,
-            ):
-                return await receive(response, limit)
-        except (aiohttp.ClientError, OSError) as error:
-            if is_refused(error):
-                self.refused_at = self.clock()
-            raise translated(call, error, seconds=seconds, was_sent=once.was_sent) from error
+        with self._tracing.request(call, self._base_url, errand.trace_id, errand.resent) as span:
+            try:
+                async with (
+                    asyncio.timeout(seconds) as limit,
+                    session.request(
+                        call.method,
+                        self._base_url + call.path,
+                        data=outgoing.body,
+                        headers=self._headers(outgoing, span.carried),
+                        allow_redirects=False,
+                        timeout=_connecting(seconds),
+                        middlewares=(once,),
+                    ) as response,
+                ):
+                    span.answered(response.status)
+                    return await receive(response, limit)
+            except (aiohttp.ClientError, OSError) as error:
+                if is_refused(error):
+                    self.refused_at = self.clock()
+                raise translated(call, error, seconds=seconds, was_sent=once.was_sent) from error
 
     def _judged(self, call: Call, response: aiohttp.ClientResponse, raw: bytes) -> Answer:
         return judged(
             call, response.status, response.content_type, response.headers, raw, now=self._now()
         )
 
-    def _headers(self, outgoing: _Outgoing) -> dict[str, str]:
+    def _headers(self, outgoing: _Outgoing, carried: Mapping[str, str]) -> dict[str, str]:
         headers = dict(outgoing.headers)
         if outgoing.body is not None:
             headers["Content-Type"] = "application/json"
+        if carried:
+            return {**headers, **carried}
         trace_id = (outgoing.errand.trace_id or "").lower()
         if _TRACE_ID.fullmatch(trace_id):
             headers["traceparent"] = traceparent(TraceId(trace_id), new_span_id(self._rng))

@@ -122,6 +122,7 @@ class RawTextUpload:
         self._workspace_id: int | None = None
         self._mending = _Mending.PUT_IN_AGAIN
         self._times = 0
+        self._times_sent = 0
         self._was_missed = False  # by a search, since it was embedded last
         self._was_taken_out = False  # to be put in again; its file says nothing of that
         self._is_refused = False  # by the vector database, which took other texts meanwhile
@@ -525,8 +526,11 @@ class RawTextUpload:
     async def _send(self) -> Location:
         self._check()
         errand = replace(
-            self._ways.errand(self._ways.upload_timeout, self._trace_id), check=self._check
+            self._ways.errand(self._ways.upload_timeout, self._trace_id),
+            check=self._check,
+            resent=self._times_sent,
         )
+        self._times_sent += 1
         self._sent_at = self._ways.clock()
         self._workspace_id = self._ways.readiness.id_of(self._slug)
         with self._watching():

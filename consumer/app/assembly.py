@@ -12,6 +12,7 @@ from datetime import datetime
 from functools import partial
 
 from consumer.anythingllm import AnythingLLMStorage
+from consumer.contract.dead_letter import TRACEPARENT
 from consumer.kafka.publisher import OutgoingRecord, Publisher, TooLargeForTopicError
 from consumer.model.record import Headers
 from consumer.model.routing import Routing
@@ -68,6 +69,7 @@ from consumer.resilience.retry import RetryPolicy
 from consumer.settings import Settings
 from consumer.telemetry.metrics import Metrics
 from consumer.telemetry.recent import Recent
+from consumer.telemetry.tracing import NO_TRACING, Tracing
 from consumer.wiring.events import decode_limits
 from consumer.wiring.retry import retry_policy
 
@@ -83,6 +85,7 @@ class Rooms:
         decode_apart: decodes heavy events without holding the loop.
         in_work: for whoever looks on; shared by all servers.
         recent: the same.
+        tracing: notes the work on each record.
     """
 
     poll: Poll
@@ -101,6 +104,7 @@ class Rooms:
     decode_apart: DecodeApart
     in_work: DocumentsInWork = field(default_factory=DocumentsInWork)
     recent: Recent = field(default_factory=Recent)
+    tracing: Tracing = NO_TRACING
 
 
 class Pipeline:
@@ -136,7 +140,11 @@ class Pipeline:
         rooms.storage.when_changed(self.index.forget)
         rooms.storage.when_sentinels_left(self._looks.doubt)
         self._backoff = Backoff(
-            self.gates, _patient_policy(settings), rng=rooms.rng, metrics=rooms.metrics
+            self.gates,
+            _patient_policy(settings),
+            rng=rooms.rng,
+            metrics=rooms.metrics,
+            tracing=rooms.tracing,
         )
         self._remover = Remover(
             rooms.storage,
@@ -314,6 +322,7 @@ def new_journey(
         metrics=rooms.metrics,
         clock=rooms.clock,
         in_work=rooms.in_work,
+        tracing=rooms.tracing,
     )
 
 
@@ -335,6 +344,7 @@ def _gates(settings: Settings, rooms: Rooms, *, outages_aside: bool) -> Gates:
         Fuse(rules, rooms.clock),
         metrics=rooms.metrics,
         outages_aside=outages_aside,
+        tracing=rooms.tracing,
     )
 
 
@@ -359,23 +369,36 @@ def _reader(settings: Settings, rooms: Rooms, routing: Routing) -> Reader:
     )
 
 
-def publishing_by(publisher: Publisher, *, results: str) -> Publish:
+def publishing_by(publisher: Publisher, *, results: str, tracing: Tracing = NO_TRACING) -> Publish:
     """The publisher as the settle station takes it.
 
     Args:
         publisher: connected.
-        results: the topic whose records are wholly ours, so that instrumentation may add to them.
+        results: the topic whose records are wholly ours. They get the ``traceparent`` of their
+            sending, by us or by instrumentation, never by both. Dead letters carry the headers of
+            others, so theirs has a name of our own.
+        tracing: notes each record.
     """
 
     async def publish(topic: str, key: bytes | None, value: bytes | None, headers: Headers) -> None:
-        try:
-            await publisher.publish(
-                OutgoingRecord(topic, key, value, headers, open=topic == results)
-            )
-        except TooLargeForTopicError as error:
-            raise TooLarge(str(error)) from error
+        is_ours = topic == results
+        with tracing.send(topic, key, value) as span:
+            traced = _traced(span.carried, is_ours=is_ours)
+            is_open = is_ours and not traced
+            record = OutgoingRecord(topic, key, value, headers + traced, open=is_open)
+            try:
+                await publisher.publish(record)
+            except TooLargeForTopicError as error:
+                raise TooLarge(str(error)) from error
 
     return publish
+
+
+def _traced(carried: Mapping[str, str], *, is_ours: bool) -> Headers:
+    if is_ours:
+        return tuple((name, value.encode()) for name, value in carried.items())
+    parent = carried.get("traceparent")
+    return () if parent is None else ((TRACEPARENT, parent.encode()),)
 
 
 def _settler(settings: Settings, rooms: Rooms, cluster_id: str) -> Settler:
@@ -390,5 +413,10 @@ def _settler(settings: Settings, rooms: Rooms, cluster_id: str) -> Settler:
     )
 
     return Settler(
-        rooms.publish, address, metrics=rooms.metrics, now=rooms.now, recent=rooms.recent
+        rooms.publish,
+        address,
+        metrics=rooms.metrics,
+        now=rooms.now,
+        recent=rooms.recent,
+        tracing=rooms.tracing,
     )

@@ -2,7 +2,7 @@
 
 
 class StartFailedError(Exception):
-    """With --fail-fast something needed is not there; else a file of settings can't be used."""
+    """Something needed is not there: with --fail-fast, or where no waiting helps."""
 
 
 class ServiceDiedError(Exception):

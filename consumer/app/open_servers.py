@@ -23,6 +23,7 @@ from consumer.pipeline.homes import Homes
 from consumer.settings import Settings
 from consumer.telemetry.metrics import Metrics
 from consumer.telemetry.servers_metrics import ServersMetrics
+from consumer.telemetry.tracing import NO_TRACING, Tracing
 from consumer.wiring.anythingllm import anythingllm_config, server_configs
 
 
@@ -127,9 +128,9 @@ class OpenServers:
         ]
 
 
-def client_of(config: AnythingLLMConfig) -> AnythingLLMClient:
+def client_of(config: AnythingLLMConfig, tracing: Tracing = NO_TRACING) -> AnythingLLMClient:
     """A client whose breaker is fed by the journey, which knows more than single calls do."""
-    return AnythingLLMClient(config, calls_feed_breaker=False)
+    return AnythingLLMClient(config, calls_feed_breaker=False, tracing=tracing)
 
 
 def open_servers(

@@ -13,13 +13,15 @@ import random
 import time
 from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
+from functools import partial
 
 import structlog
 
 from consumer.admin.server import AdminServer
 from consumer.app.assembly import Pipeline, Rooms, publishing_by
 from consumer.app.condition import Condition
-from consumer.app.open_servers import homes_of, open_servers
+from consumer.app.errors import StartFailedError
+from consumer.app.open_servers import client_of, homes_of, open_servers
 from consumer.app.servers import ServersPipeline
 from consumer.app.starting import Starting, cluster_id_of, topics_are_there
 from consumer.app.status_page import status_page
@@ -33,10 +35,12 @@ from consumer.pipeline.journey import Journey
 from consumer.settings import Settings
 from consumer.telemetry.rates import SAMPLE_SECONDS, Rates
 from consumer.telemetry.recent import Recent
+from consumer.telemetry.tracing import Tracing
 from consumer.wiring.events import decode_limits
 from consumer.wiring.kafka import kafka_connection
 from consumer.wiring.source import source_config
 from consumer.wiring.topics import DEAD_LETTER_HEADROOM
+from consumer.wiring.tracing import WHAT_TO_DO, TracingUnavailableError, tracing_of
 
 log = structlog.get_logger(__name__)
 
@@ -50,6 +54,9 @@ class Service:
 
     Args:
         fail_fast: raise instead of waiting when something needed is not there at start.
+
+    Raises:
+        StartFailedError: something is not installed that the settings ask for.
     """
 
     def __init__(
@@ -60,7 +67,8 @@ class Service:
         self._connection = kafka_connection(settings)
         self._stop = asyncio.Event()
         rng = rng or random.Random()
-        self._servers = open_servers(settings, rng)
+        self._tracing = _tracing_of(settings)
+        self._servers = open_servers(settings, rng, partial(client_of, tracing=self._tracing))
         self._metrics = self._servers.metrics
         self._in_work, self._recent = DocumentsInWork(), Recent()
         self._rates = Rates(self._servers.every_metrics, time.monotonic)
@@ -122,6 +130,7 @@ class Service:
             )
             await admin.start()
             open_rooms.push_async_callback(admin.stop)
+            open_rooms.push_async_callback(self._tracing.close)
             await self._servers.connect()
             open_rooms.push_async_callback(self._servers.disconnect)
             await start.unless_stopped(self._servers.look(fail_fast=self._fail_fast))
@@ -226,7 +235,11 @@ class Service:
             poll=self._source.poll,
             storage=first.storage,
             breaker=first.circuit_breaker,
-            publish=publishing_by(self._publisher, results=self._settings.kafka.results_topic),
+            publish=publishing_by(
+                self._publisher,
+                results=self._settings.kafka.results_topic,
+                tracing=self._tracing,
+            ),
             is_assigned=lambda: self._source.assigned,
             is_ours=lambda partition: self._source.owns(documents, partition),
             taken_over_at=lambda: self._source.taken_over_at,
@@ -239,6 +252,7 @@ class Service:
             decode_apart=HeavyEvents(decode_limits(self._settings)).decode,
             in_work=self._in_work,
             recent=self._recent,
+            tracing=self._tracing,
         )
         return self._servers.new_pipeline(rooms)
 
@@ -251,3 +265,10 @@ class Service:
             kafka.results_topic,
             kafka.dead_letters_topic,
         )
+
+
+def _tracing_of(settings: Settings) -> Tracing:
+    try:
+        return tracing_of(settings)
+    except TracingUnavailableError as error:
+        raise StartFailedError(f"{error}: {WHAT_TO_DO}") from error

@@ -51,12 +51,14 @@ FAILED_CHUNKS = "dlq.failed-chunks"
 HTTP_STATUS = "dlq.http-status"
 LAST_FAILED_AT = "dlq.last-failed-at"
 TRACE_ID = "dlq.trace-id"
+TRACEPARENT = "dlq.traceparent"  # set where the letter is published, and only if that is traced
 
 ADDED_HEADERS = (
     of.TOPIC, of.PARTITION, of.OFFSET, CONNECTOR_NAME, TASK_ID, STAGE, CLASS_NAME,
     EXCEPTION_CLASS, EXCEPTION_MESSAGE, EXCEPTION_STACKTRACE,
     REASON, GROUP, IDENTITY, DOCUMENT_ID, WORKSPACE, ATTEMPTS, FAILED_CHUNKS, HTTP_STATUS,
-    of.FIRST_FAILED_AT, LAST_FAILED_AT, of.TIMESTAMP, of.EVENT_ID, TRACE_ID, of.REPLAYS,
+    of.FIRST_FAILED_AT, LAST_FAILED_AT, of.TIMESTAMP, of.EVENT_ID, TRACE_ID, TRACEPARENT,
+    of.REPLAYS,
 )  # fmt: skip
 # Also stripped: what a replayed record carries beside them.
 _ADDED = frozenset((*ADDED_HEADERS, of.RUN, of.LETTER))

@@ -44,6 +44,7 @@ _HEADER_MEANINGS = {
     "dlq.original-timestamp": "Timestamp of the original record, epoch milliseconds.",
     "dlq.event-id": "`event_id` of the original record's result.",
     "dlq.trace-id": "32 lower-case hex characters.",
+    "dlq.traceparent": "W3C Trace Context of its sending, where that was traced.",
     "dlq.replays": "How often the event has been replayed.",
 }
 _NUMBERS = {

@@ -45,6 +45,7 @@ def parse(text: str, allowed: Collection[str]) -> Template:
         raise ValueError(f"has an unpaired brace; allowed placeholders are {names}") from None
     for _, name, form, conversion in pieces:
         if name is not None and (name not in allowed or form or conversion):
-            found = f"{{{name}}}" + (" with a format" if form or conversion else "")
+            shown = repr(name)[1:-1]  # what can't be printed would break the line
+            found = f"{{{shown}}}" + (" with a format" if form or conversion else "")
             raise ValueError(f"uses {found}; allowed placeholders are {names}")
     return Template(text, tuple((literal, name) for literal, name, _, _ in pieces))

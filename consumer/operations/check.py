@@ -32,6 +32,7 @@ from consumer.operations.trial_writing import try_writing
 from consumer.operations.workspaces.finding import SHARED_COLLECTION_HELP, SHARED_SOURCE_HELP
 from consumer.operations.workspaces.shared_sources import Shared, SharedSources
 from consumer.settings import Settings
+from consumer.wiring import tracing
 from consumer.wiring.anythingllm import anythingllm_config, server_configs
 from consumer.wiring.topics import topic_specs
 
@@ -69,10 +70,21 @@ async def look(
         *(CheckFinding(True, "settings", warning, "") for warning in settings.warnings),
         CheckFinding(True, "settings", "complete and consistent"),
         *await look_at_admin(settings),
+        *await look_at_traces(settings),
         *await look_at_kafka(settings, kafka),
         *(await try_writing(settings, kafka, now=now) if writing else ()),
         *await look_at_anythingllm(settings),
     ]
+
+
+async def look_at_traces(settings: Settings) -> list[CheckFinding]:
+    """Whether what traces need is installed, where they are asked for."""
+    if not settings.tracing.enabled:
+        return []
+    try:
+        return [CheckFinding(True, "traces", await tracing.look_at_tracing(settings))]
+    except tracing.TracingUnavailableError as error:
+        return [CheckFinding(False, "traces", str(error), tracing.WHAT_TO_DO)]
 
 
 async def look_at_kafka(settings: Settings, kafka: KafkaAccess) -> list[CheckFinding]:

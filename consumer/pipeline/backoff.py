@@ -21,6 +21,7 @@ from consumer.pipeline.gates import Gates
 from consumer.pipeline.ports import RightToWork
 from consumer.resilience.retry import RetryPolicy
 from consumer.telemetry.metrics import Metrics
+from consumer.telemetry.tracing import NO_TRACING, Tracing
 
 log = structlog.get_logger(__name__)
 
@@ -35,15 +36,23 @@ class Backoff:
     Args:
         gates: while they hold, work waits there instead.
         policy: pauses between rounds. After its number of attempts work stands aside.
+        tracing: notes each pause.
     """
 
     def __init__(
-        self, gates: Gates, policy: RetryPolicy, *, rng: random.Random, metrics: Metrics
+        self,
+        gates: Gates,
+        policy: RetryPolicy,
+        *,
+        rng: random.Random,
+        metrics: Metrics,
+        tracing: Tracing = NO_TRACING,
     ) -> None:
         self._gates = gates
         self._policy = policy
         self._rng = rng
         self._metrics = metrics
+        self._tracing = tracing
 
     async def retry(
         self,
@@ -120,7 +129,7 @@ class Backoff:
                 error=worst.message,
             )
         long = due is not None or rounds >= self._policy.attempts
-        with self._metrics.documents_waiting.track_inprogress():
+        with self._metrics.documents_waiting.track_inprogress(), self._tracing.wait("backoff"):
             async with right.aside() if long else right.long():
                 await asyncio.sleep(delay)
 

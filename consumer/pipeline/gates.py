@@ -23,6 +23,7 @@ from consumer.pipeline.pauses import Pauses
 from consumer.pipeline.ports import RightToWork
 from consumer.resilience.fuse import Fuse
 from consumer.telemetry.metrics import Metrics
+from consumer.telemetry.tracing import NO_TRACING, Tracing
 
 log = structlog.get_logger(__name__)
 
@@ -42,6 +43,7 @@ class Gates:
         pauses: of workspaces.
         fuse: whether most documents fail.
         outages_aside: whether documents stand aside in an outage, because others can go on.
+        tracing: notes each wait.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Gates:
         *,
         metrics: Metrics,
         outages_aside: bool = False,
+        tracing: Tracing = NO_TRACING,
     ) -> None:
         self.circuit = circuit
         self.pauses = pauses
@@ -59,6 +62,7 @@ class Gates:
         self.alone = Alone()
         self._metrics = metrics
         self._outages_aside = outages_aside
+        self._tracing = tracing
         self._whole = asyncio.Event()
         self._whole.set()
         # An outage explains what failed until then.
@@ -105,7 +109,7 @@ class Gates:
     async def clear_of_outage(self, right: RightToWork) -> None:
         """Return when requests may be sent that say nothing about a workspace's health."""
         while self.circuit.blocked or self.alone.holds_back:
-            with self._metrics.documents_waiting.track_inprogress():
+            with self._waiting("outage"):
                 async with right.aside() if self._outages_aside else right.long():
                     await self.circuit.clear()
                     await self.alone.over()
@@ -121,7 +125,7 @@ class Gates:
             if not self.pauses.troubled(slug):
                 return
             aside = self.pauses.is_paused(slug)
-            with self._metrics.documents_waiting.track_inprogress():
+            with self._waiting("workspace"):
                 async with right.aside() if aside else right.long():
                     await self.pauses.clear(slug, aside=aside)
             if not self.pauses.holds(slug):
@@ -134,9 +138,14 @@ class Gates:
             await self.clear(slug, right)
             if self.fuse.admit():
                 return self.fuse.blown
-            with self._metrics.documents_waiting.track_inprogress(), suppress(TimeoutError):
+            with self._waiting("fuse"), suppress(TimeoutError):
                 async with right.long(), asyncio.timeout(self.fuse.trial_in):
                     await self._whole.wait()
+
+    @contextmanager
+    def _waiting(self, reason: str) -> Iterator[None]:
+        with self._metrics.documents_waiting.track_inprogress(), self._tracing.wait(reason):
+            yield
 
     def document_done(self, *, used_up: bool, is_trial: bool) -> None:
         """Note how a document fared that had to upload something (`Fuse.note`)."""

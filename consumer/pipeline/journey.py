@@ -33,8 +33,8 @@ from consumer.pipeline.right_to_work import DocumentRight
 from consumer.pipeline.servers import ServersApplier, ServersDeathwatch, ServersDoubts
 from consumer.pipeline.settle import Settler
 from consumer.resilience.fence import Fence, FenceClosedError
-from consumer.telemetry.instrumentation import join_trace
 from consumer.telemetry.metrics import Metrics
+from consumer.telemetry.tracing import NO_TRACING, Tracing
 
 log = structlog.get_logger(__name__)
 
@@ -50,6 +50,7 @@ class Journey:
         bounds: how much may be in flight.
         clock: monotonic seconds.
         in_work: is told of every event that is in work.
+        tracing: notes the work on each record.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Journey:
         metrics: Metrics,
         clock: Callable[[], float] = time.monotonic,
         in_work: DocumentsInWork | None = None,
+        tracing: Tracing = NO_TRACING,
     ) -> None:
         self._in_work = DocumentsInWork() if in_work is None else in_work
         self._poll = poll
@@ -77,6 +79,7 @@ class Journey:
         self._in_flight = InFlightLimit(bounds, metrics)
         self._metrics = metrics
         self._clock = clock
+        self._tracing = tracing
         self._queues = queues
         self._stop = Fence("stop")
         self._polling_since: float | None = None
@@ -189,10 +192,12 @@ class Journey:
         )
         if event.identity is not None:
             structlog.contextvars.bind_contextvars(identity=event.identity)
-        join_trace(event.record.headers, event.trace_id)
         started = self._clock()
         document = self._in_work.enter(event, place, started)
-        with self._metrics.documents_in_flight.track_inprogress():
+        with (
+            self._tracing.process(event.record, event.trace_id),
+            self._metrics.documents_in_flight.track_inprogress(),
+        ):
             try:
                 outcome = await self._outcome(delivery, document, turn)
                 document.station = Station.SETTLE

@@ -35,6 +35,7 @@ from consumer.pipeline.ports import Publish, TooLarge
 from consumer.telemetry.metrics import Metrics
 from consumer.telemetry.recent import LatestResult, Recent, short
 from consumer.telemetry.repeats import RepeatedLine
+from consumer.telemetry.tracing import NO_TRACING, Tracing
 
 log = structlog.get_logger(__name__)
 
@@ -70,6 +71,7 @@ class Settler:
         refused_pause: seconds until a topic that takes nothing is tried again.
         clock: monotonic seconds.
         recent: remembers the latest results.
+        tracing: told how each event ended.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class Settler:
         refused_pause: float = 10.0,
         clock: Callable[[], float] = time.monotonic,
         recent: Recent | None = None,
+        tracing: Tracing = NO_TRACING,
     ) -> None:
         self._recent = Recent() if recent is None else recent
         self._publish = publish
@@ -90,6 +93,7 @@ class Settler:
         self._now = now
         self._refused_pause = refused_pause
         self._refusals = RepeatedLine(clock)
+        self._tracing = tracing
 
     async def settle(self, event: Event, outcome: Outcome, *, seconds: float) -> None:
         """Publish the dead letter, where there is one, and the result.
@@ -107,6 +111,7 @@ class Settler:
         if result.document_id is not None or result.identity is not None:
             key = event.record.key if event.identity is None else event.identity.encode()
             await self._publish_result(key, result)
+        self._tracing.settled(result.status.value, None if cause is None else cause.reason.value)
         self._count(outcome, result, seconds)
         self._recent.settled(_latest_result(result, cause, seconds))
         self._log_settled(event, result, cause)

@@ -546,3 +546,15 @@ class LogSettings:
         choice("json", "console"),
         "`json`: one object a line, for machines; `console`: for people.",
     )
+
+
+@dataclass(frozen=True, slots=True)
+class TracingSettings:
+    """Whether traces are made; where to and how many is set by the ``OTEL_`` variables."""
+
+    enabled: bool = setting(
+        "false",
+        flag(),
+        "Whether each event's way is noted as spans of OpenTelemetry (needs the extra `otel`; see"
+        " Traces).",
+    )

@@ -25,6 +25,7 @@ from consumer.settings.groups import (
     RoutingSettings,
     SettingSpec,
     ShutdownSettings,
+    TracingSettings,
     UploadSettings,
 )
 from consumer.settings.kinds import secret_from
@@ -56,6 +57,7 @@ class Settings:
     replay: ReplaySettings = field(default_factory=ReplaySettings)
     admin: AdminSettings = field(default_factory=AdminSettings)
     log: LogSettings = field(default_factory=LogSettings)
+    tracing: TracingSettings = field(default_factory=TracingSettings)
     warnings: tuple[str, ...] = ()
     secret_files: Mapping[str, Path] = field(default_factory=lambda: MappingProxyType({}))
 
@@ -119,6 +121,7 @@ GROUPS: Mapping[str, type[Any]] = MappingProxyType(
         "replay": ReplaySettings,
         "admin": AdminSettings,
         "log": LogSettings,
+        "tracing": TracingSettings,
     }
 )
 

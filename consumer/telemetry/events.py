@@ -5,7 +5,9 @@ Rules:
 1. A name is ``what.happened``, constant, and stands here before it is logged; data is in fields.
 2. One canonical line a document (``document.settled``) carries everything; other lines are for
    what is worth knowing before that, or beside it.
-3. No field ever holds a secret, a response body or document text.
+3. A line that repeats is told twenty times in ten seconds at most, and counted (`log.kept_back`).
+   Only what `EACH_TOLD` names has a line each time: nothing else tells of it.
+4. No field ever holds a secret, a response body or document text.
 
 ``tests/unit/telemetry/test_events.py`` holds every log call in this package to these rules.
 """
@@ -153,6 +155,17 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "replay.ended": "A replay run is done.",
         # The log itself
         "library.message": "A library (aiokafka, aiohttp, asyncio) said something.",
+        "log.kept_back": "So many lines (`count`) of the event `about` were not told: they repeat.",
         "log.failed": "An event could not be written as it was; `about` is its name.",
     }
 )
+
+EACH_TOLD = frozenset(
+    {
+        "document.settled",
+        "replay.parked",
+        "replay.published",
+        "replay.skipped",
+    }
+)
+"""One line a document, or a letter: whoever looks for one must find it."""

@@ -7,7 +7,8 @@ Rules:
 2. JSON is for machines: one object a line on standard output. The console format is for people.
 3. Libraries log through the standard library; from WARNING on that comes out as the event
    ``library.message``, with the same mask for secrets.
-4. Tracebacks carry no local variables: they would hold documents and keys.
+4. No event floods the log (`LineBudget`): disks fill, and readers miss what else there is.
+5. Tracebacks carry no local variables: they would hold documents and keys.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ import orjson
 import structlog
 from structlog.typing import EventDict, Processor
 
+from consumer.telemetry.events import EACH_TOLD
+from consumer.telemetry.repeats import KeptBack, LineBudget
 from consumer.telemetry.scrub import Scrubber
 
 Level = Literal["debug", "info", "warning", "error"]
@@ -59,6 +62,7 @@ def set_up_logging(
     sink: Sink | None = None,
     colors: bool = False,
     quiet_kafka: bool = False,
+    clock: Callable[[], float] = time.monotonic,
 ) -> None:
     """Send all events and library messages to one place; may be called again.
 
@@ -69,15 +73,18 @@ def set_up_logging(
         sink: takes the lines; None is this process's standard output.
         colors: for the console format on a terminal.
         quiet_kafka: whether aiokafka says nothing.
+        clock: monotonic seconds, for lines that repeat.
     """
+    budget = LineBudget(clock)
     scrubber = Scrubber(secrets)
     render = _as_json if format == "json" else _console(colors)
     processors: list[Processor] = [
+        _Sparing(budget),
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         _add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        _Finish(scrubber, render),
+        _Finish(scrubber, render, budget),
     ]
     structlog.configure(
         processors=processors,
@@ -159,14 +166,47 @@ def _add_logger_name(logger: _LineLogger, method: str, event: EventDict) -> Even
     return event
 
 
-class _Finish:
-    """The last processor: from fields to the bytes of one line, whatever the fields hold."""
+class _Sparing:
+    """The first processor: drops what repeats too often."""
 
-    def __init__(self, scrubber: Scrubber, render: Render) -> None:
+    def __init__(self, budget: LineBudget) -> None:
+        self._budget = budget
+
+    def __call__(self, logger: _LineLogger, method: str, event: EventDict) -> EventDict:
+        name = event.get("event")
+        if isinstance(name, str) and name not in EACH_TOLD and not self._budget.takes(name):
+            raise structlog.DropEvent
+        return event
+
+
+class _Finish:
+    """The last processor: from fields to the bytes of one line, whatever the fields hold.
+
+    Before it come the lines that say how many were dropped.
+    """
+
+    def __init__(self, scrubber: Scrubber, render: Render, budget: LineBudget) -> None:
         self.scrubber = scrubber
         self._render = render
+        self._budget = budget
 
     def __call__(self, logger: _LineLogger, method: str, event: EventDict) -> bytes:
+        kept_back = [self._about(each, event) for each in self._budget.ended()]
+        return b"".join([*kept_back, self._line(event)])
+
+    def _about(self, kept_back: KeptBack, event: EventDict) -> bytes:
+        return self._line(
+            {
+                "timestamp": event.get("timestamp"),
+                "level": "warning",
+                "event": "log.kept_back",
+                "logger": __name__,
+                "about": kept_back.event,
+                "count": kept_back.count,
+            }
+        )
+
+    def _line(self, event: EventDict) -> bytes:
         try:
             _format_exception(event)
             return self._render(self.scrubber.fields(event))

@@ -10,6 +10,7 @@ import platform
 import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -38,21 +39,41 @@ _UPLOAD_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 _JOURNEY_BUCKETS = (0.1, 0.5, 1, 5, 10, 30, 60, 300, 900, 3600, 14400)
 
 
+@dataclass(frozen=True, slots=True)
+class MetricRow:
+    """What the README's table says of one metric.
+
+    Args:
+        name: as it is scraped; of a histogram without ``_bucket``, ``_sum`` and ``_count``.
+        type: Prometheus's word.
+        labels: that its series have, ``le`` of a histogram left out.
+        meaning: its help.
+    """
+
+    name: str
+    type: str
+    labels: tuple[str, ...]
+    meaning: str
+
+
 class Metrics:
     """All metrics of one process, in a registry of their own.
 
     Stations count by these attributes, e.g. ``metrics.documents.labels("succeeded").inc()``.
+
+    Attributes:
+        rows: every metric of ours that is defined, in order.
     """
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self.rows: list[MetricRow] = []
         self._define_stream()
         self._define_work()
         self._define_outcomes()
         self._define_upload()
         self._define_index()
-        build = Info(f"{PREFIX}_build", "What is running.", registry=self.registry)
-        build.info({"version": __version__, "python": platform.python_version()})
+        self._define_build()
         ProcessCollector(registry=self.registry)
 
     def render(self) -> bytes:
@@ -84,6 +105,7 @@ class Metrics:
             self.breaker_state.labels(one).set(one == state)
 
     def _counter(self, name: str, text: str, **labels: tuple[str, ...]) -> Counter:
+        self._note(f"{name}_total", "counter", text, *labels)
         counter = Counter(f"{PREFIX}_{name}", text, list(labels), registry=self.registry)
         for values in labels.values():
             # A series that starts with its first event hides that event from rate().
@@ -92,11 +114,25 @@ class Metrics:
         return counter
 
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        self._note(name, "gauge", text, *labels)
         return Gauge(f"{PREFIX}_{name}", text, labels, registry=self.registry)
+
+    def _histogram(self, name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
+        self._note(name, "histogram", text)
+        return Histogram(f"{PREFIX}_{name}", text, buckets=buckets, registry=self.registry)
+
+    def _note(self, name: str, type: str, text: str, *labels: str) -> None:
+        self.rows.append(MetricRow(f"{PREFIX}_{name}", type, labels, text))
 
     def uploading(self, chunks: int = 1) -> AbstractContextManager[None]:
         """Entered while a chunk, or a pack of several, is being uploaded: counts and times that."""
         return _Uploading(self, chunks)
+
+    def _define_build(self) -> None:
+        text = "What is running; always 1."
+        labels = {"version": __version__, "python": platform.python_version()}
+        self._note("build_info", "gauge", text, *labels)
+        Info(f"{PREFIX}_build", text, registry=self.registry).info(labels)
 
     def _define_stream(self) -> None:
         self.lag = self._gauge(
@@ -147,7 +183,7 @@ class Metrics:
         self.bytes_aside = self._gauge("bytes_aside", "Record bytes that stand aside.")
         self.workspaces_paused = self._gauge(
             "workspaces_paused",
-            "Workspaces that do not work while AnythingLLM does; /readyz names.",
+            "Workspaces that do not work while AnythingLLM does; /readyz names them.",
         )
         self.workspaces_unlisted = self._gauge(
             "workspaces_unlisted", "Workspaces whose last listing failed; /readyz names them."
@@ -170,11 +206,8 @@ class Metrics:
             "Dead letters Kafka acknowledged, by reason.",
             reason=tuple(FailureReason),
         )
-        self.journey_seconds = Histogram(
-            f"{PREFIX}_journey_seconds",
-            "From receiving a record to its settling.",
-            buckets=_JOURNEY_BUCKETS,
-            registry=self.registry,
+        self.journey_seconds = self._histogram(
+            "journey_seconds", "From receiving a record to its settling.", _JOURNEY_BUCKETS
         )
 
     def _define_upload(self) -> None:
@@ -187,11 +220,10 @@ class Metrics:
             "packs_split",
             "Packs of chunks that were at fault, so that each chunk was uploaded on its own.",
         )
-        self.upload_seconds = Histogram(
-            f"{PREFIX}_upload_seconds",
+        self.upload_seconds = self._histogram(
+            "upload_seconds",
             "One attempt to upload a chunk and have it embedded, whether that went well or not.",
-            buckets=_UPLOAD_BUCKETS,
-            registry=self.registry,
+            _UPLOAD_BUCKETS,
         )
 
         self.server_deaths = self._counter(

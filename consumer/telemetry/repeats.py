@@ -1,4 +1,4 @@
-"""A log line for something that many meet at once: one at first, then one every few seconds."""
+"""Log lines for what many meet at once: few at first, then their number every few seconds."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 INTERVAL_SECONDS = 10.0
+BURST = 20  # lines of one event that are told in an interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,3 +55,78 @@ class RepeatedLine:
         self._last = now
         self._seen.clear()
         return repeats
+
+
+@dataclass(frozen=True, slots=True)
+class KeptBack:
+    """Lines that were not told.
+
+    Args:
+        event: their name.
+        count: how many.
+    """
+
+    event: str
+    count: int
+
+
+@dataclass(slots=True)
+class _Interval:
+    """What was asked for since the interval of an event began."""
+
+    began: float
+    lines: int = 0
+
+
+class LineBudget:
+    """Lets each event have so many lines in an interval, and counts the others.
+
+    For what no `RepeatedLine` stands for, whatever it is: ten thousand records that meet the same
+    would write ten thousand lines, and hide what else there is.
+
+    Args:
+        clock: monotonic seconds.
+        burst: lines of an event in an interval.
+        interval: seconds.
+    """
+
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        *,
+        burst: int = BURST,
+        interval: float = INTERVAL_SECONDS,
+    ) -> None:
+        self._clock = clock
+        self._burst = burst
+        self._interval = interval
+        self._intervals: dict[str, _Interval] = {}  # names are those of the code: there are few
+        self._untold: list[KeptBack] = []
+
+    def takes(self, event: str) -> bool:
+        """Whether one more line of it may be told now; else it is counted."""
+        now = self._clock()
+        interval = self._intervals.get(event)
+        if interval is not None and self._is_over(interval, now):
+            self._end(event)
+            interval = None
+        if interval is None:
+            interval = self._intervals[event] = _Interval(now)
+        interval.lines += 1
+        return interval.lines <= self._burst
+
+    def ended(self) -> list[KeptBack]:
+        """What was kept back in intervals that are over; each is told once."""
+        now = self._clock()
+        for event in [e for e, each in self._intervals.items() if self._is_over(each, now)]:
+            self._end(event)
+        told, self._untold = self._untold, []
+        return told
+
+    def _is_over(self, interval: _Interval, now: float) -> bool:
+        return now - interval.began >= self._interval
+
+    def _end(self, event: str) -> None:
+        kept_back = self._intervals.pop(event).lines - self._burst
+        if kept_back > 0:
+            self._untold.append(KeptBack(event, kept_back))

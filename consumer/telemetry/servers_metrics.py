@@ -16,6 +16,9 @@ from prometheus_client.registry import Collector
 from consumer.model.names import ServerName
 from consumer.telemetry.metrics import PREFIX, Metrics
 
+SERVER = "server"
+"""The label."""
+
 OF_A_SERVER = frozenset(
     f"{PREFIX}_{name}"
     for name in (
@@ -95,7 +98,7 @@ class _Page(Collector):
 def _by_server(metric: Metric, servers: Mapping[ServerName, Metric]) -> Metric:
     page = Metric(metric.name, metric.documentation, metric.type, metric.unit)
     page.samples = [
-        sample._replace(labels={**sample.labels, "server": name})
+        sample._replace(labels={**sample.labels, SERVER: name})
         for name, each in servers.items()
         for sample in each.samples
     ]

@@ -24,6 +24,7 @@ from consumer.model.names import TraceId
 from consumer.model.version import DocumentVersion
 from consumer.resilience.retry import RetryPolicy
 from consumer.sandbox.simulator import Simulator, VectorDb
+from consumer.telemetry.tracing import NO_TRACING, Tracing
 from tests.simulator_fixtures import running_server as running_server
 from tests.simulator_fixtures import wall_clock
 
@@ -35,7 +36,9 @@ MOMENT = 0.01  # seconds; where no time passes, nothing is later than anything e
 TRACE = TraceId("0af7651916cd43dd8448eb211c80319c")
 
 
-def client_of(endpoint: str, key: str = "test-key", **settings: Any) -> AnythingLLMClient:
+def client_of(
+    endpoint: str, key: str = "test-key", *, tracing: Tracing = NO_TRACING, **settings: Any
+) -> AnythingLLMClient:
     """A client whose waits are short; it is the caller's to connect."""
     quick: dict[str, Any] = {
         "circuit_breaker": CircuitBreakerConfig(1000, 60, 5),
@@ -51,6 +54,7 @@ def client_of(endpoint: str, key: str = "test-key", **settings: Any) -> Anything
         config,
         clock=asyncio.get_running_loop().time,
         now=lambda: datetime.fromtimestamp(wall(), UTC),
+        tracing=tracing,
     )
 
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import re
 import tracemalloc
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from consumer.anythingllm import (
     AnythingLLMClient,
@@ -27,6 +31,7 @@ from consumer.anythingllm.transport import Errand
 from consumer.model.fault import Fault
 from consumer.model.names import Location, Slug
 from consumer.sandbox.simulator import Simulator
+from consumer.telemetry.otel import OtelTracing
 from tests.client.support import (
     TRACE,
     Script,
@@ -265,6 +270,26 @@ async def test_what_a_request_carries() -> None:
     assert f"traceparent: 00-{TRACE}-" in request
     assert "Content-Type: application/json\r\n" in request
     assert request.endswith('\r\n\r\n{"name":"x"}')
+
+
+async def test_each_request_carries_its_own_span() -> None:
+    """The server's spans are below the attempt that reached it, also where one is repeated."""
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    tracing = OtelTracing(provider, group="g", closes=True)
+    stale = answer('{"success":false,"error":"fetch failed","documents":[]}', "500 Oops")
+    async with (
+        scripted(says(stale, EMPTY)) as server,
+        client_of(server.endpoint, tracing=tracing) as client,
+    ):
+        await _ask(client, GET)
+        sent = [re.findall(rb"traceparent: (.*)\r\n", request) for request in server.requests]
+
+    ids = [span.context.span_id for span in exporter.get_finished_spans() if span.context]
+    assert sent == [[f"00-{TRACE}-{each:016x}-01".encode()] for each in ids]
+    attributes = [dict(span.attributes or {}) for span in exporter.get_finished_spans()]
+    assert [each.get("http.request.resend_count") for each in attributes] == [None, 1]
 
 
 @pytest.mark.parametrize("trace_id", [None, "", "0" * 32, "a\r\nX-Evil: 1", "z" * 32, TRACE[:31]])

@@ -18,6 +18,7 @@ CHANGED: Mapping[str, str] = MappingProxyType(
         "names.json: simulate": "--vector-db names the vector database that is simulated",
         "names.json: processed-document.schema.json": "blank is what JavaScript trims",
         "names.json: upload-result.schema.json": "a word about failed: also what can't be removed",
+        "names.json: dead-letter-headers.schema.json": "dlq.traceparent, where sending was traced",
         "names.json: audit": "--search and --no-search say how much is searched for",
         "names.json: workspaces verify": "it says how much is too young to judge",
         "names.json: workspaces": "move brings a workspace to another of several servers",

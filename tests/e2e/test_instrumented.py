@@ -1,7 +1,7 @@
 """The service as operators of OpenTelemetry run it: under ``opentelemetry-instrument``.
 
-Their packages for aiokafka and aiohttp wrap the clients in its process; the service itself depends
-on none of them.
+Their packages for aiokafka and aiohttp wrap the clients in its process; the service depends on none
+of them, and notes its own spans only where it is told to.
 """
 
 from __future__ import annotations
@@ -104,3 +104,33 @@ async def test_one_trace_leads_from_an_event_to_its_result(stage: Stage) -> None
 
 def _noted(what: str, status: str) -> bool:
     return what == "send" or status == "succeeded"
+
+
+async def test_with_tracing_of_ours_nothing_is_noted_twice(stage: Stage) -> None:
+    """One span a request and a sending, ours, and all of them in the publisher's trace."""
+    documents = sample_documents(3, seed=4, technologies=["docs"], max_chunks=2)
+    service = await stage.programs.start(
+        "run",
+        settings={**stage.settings, **EXPORT, "TRACING_ENABLED": "true"},
+        python=INSTRUMENTED,
+    )
+    await publish(stage, [*documents, {"id": "no-text", "chunks": []}])
+    await stage.until_results(len(documents))
+    service.signal(signal.SIGTERM)
+    assert await service.ended() == 0
+
+    for own, named in await traces_in(stage, "KAFKA_RESULTS_TOPIC"):
+        assert named == {own}
+    about = [span for span in spans(service.out) if _trace_of(span) in set(map(trace, range(1, 4)))]
+    names = Counter(span["name"].split()[0] for span in about)
+    assert names["process"] == names["send"] == len(documents)
+    sent = sum(span["name"] == "POST /v1/document/raw-text" for span in about)
+    others = [span for span in about if "http.url" in span["attributes"]]
+    assert sent >= len(chunk_ids(documents))
+    assert others == [span for span in about if span["name"].endswith(" send")] == []
+    parents = {span["parent_id"] for span in about if span["name"].startswith("process")}
+    assert {each.removeprefix("0x") for each in parents} == {f"{n:016x}" for n in range(1, 4)}
+
+
+def _trace_of(span: Json) -> str:
+    return str(span["context"]["trace_id"]).removeprefix("0x")

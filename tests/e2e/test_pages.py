@@ -9,6 +9,7 @@ from typing import Any
 from consumer.kafka.publisher import OutgoingRecord, Publisher
 from consumer.sandbox.samples import sample_documents
 from tests.e2e.support import Process, Stage, write_events
+from tests.metrics_page import disagreements
 
 
 def lag(metrics: dict[str, float]) -> float:
@@ -102,6 +103,7 @@ async def test_the_pages_follow_the_work(stage: Stage) -> None:
     assert (await service.metrics())["commits_total"] >= 1
 
     assert "<html" in (await service.page("/"))[1]
+    assert disagreements((await service.page("/metrics"))[1]) == []
     assert (await service.page("/livez"))[0] == 200
     assert (await service.page("/nothing"))[0] == 404
     service.signal(signal.SIGTERM)

@@ -47,6 +47,8 @@ def _library_allowed(imported: str, room: str) -> bool:
     if library == "aiohttp":
         is_server = imported == "aiohttp.web" or imported.startswith("aiohttp.web.")
         return room == "anythingllm" or (is_server and room in {"admin", "sandbox"})
+    if library == "opentelemetry":
+        return room == "telemetry"
     return True
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import sys
 
 import pytest
 
@@ -40,6 +41,20 @@ async def test_check_takes_the_address_of_the_developer_api(operator: Operator) 
     endpoint = f"{operator.stage.simulator.endpoint}/api/v1/"
     ended = await operator.run("check", "--json", ANYTHINGLLM_ENDPOINT=endpoint)
     assert (ended.code, wrong_findings(ended), ended.err) == (0, [], "")
+
+
+async def test_check_says_what_traces_need(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where they are asked for, before the service would not start."""
+    monkeypatch.delitem(sys.modules, "consumer.telemetry.otel", raising=False)
+    monkeypatch.setitem(sys.modules, "opentelemetry", None)
+    ended = await operator.run("check", "--json", TRACING_ENABLED="true")
+
+    (found,) = wrong_findings(ended)
+    assert ended.code == 3
+    assert found["subject"] == "traces"
+    assert "anythingllm-consumer[otel]" in found["what_to_do"]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from consumer.settings import SettingProblem, Settings, SettingsError, load_settings, settings_table
@@ -103,6 +103,7 @@ CONTRACT: dict[str, object] = {
     "ADMIN_ALLOWED_HOSTS": None,
     "LOG_LEVEL": "info",
     "LOG_FORMAT": "json",
+    "TRACING_ENABLED": False,
 }
 
 
@@ -582,6 +583,8 @@ def test_the_readme_table_has_a_row_for_every_setting() -> None:
 
 
 @given(st.sampled_from(sorted(TABLE)), st.text(max_size=40))
+@example("ROUTING_WORKSPACE", "{\x1f}")
+@example("DOCUMENT_IDENTITY", "{\n}")
 def test_whatever_is_given_is_taken_or_refused_in_words(name: str, text: str) -> None:
     """No text makes loading fail in any other way, and no secret is repeated."""
     told: tuple[SettingProblem, ...] = ()

@@ -14,25 +14,27 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import orjson
 import pytest
 
 from consumer.anythingllm import AnythingLLMClient
-from consumer.app.assembly import Pipeline, Rooms
+from consumer.app.assembly import Pipeline, Rooms, publishing_by
 from consumer.kafka.kept_deaths import deaths_name, settled_part
 from consumer.kafka.ledger import Ledger, RecordMark
+from consumer.kafka.publisher import OutgoingRecord, Publisher
 from consumer.kafka.settled_metadata import anchor_of, check_of
 from consumer.model.death_count import DeathCount
 from consumer.model.marker import decode_marker
 from consumer.model.packing import contents_of
 from consumer.model.record import Coordinates, Headers, Record
-from consumer.pipeline.ports import Release
+from consumer.pipeline.ports import Publish, Release
 from consumer.resilience.fence import Fence
 from consumer.sandbox.simulator import Options, Simulator, VectorDb
 from consumer.settings import Settings, load_settings
 from consumer.telemetry.metrics import Metrics
+from consumer.telemetry.tracing import NO_TRACING, Tracing
 from consumer.wiring.anythingllm import anythingllm_config
 from consumer.wiring.events import decode_limits
 from tests.doubles.decoding import decoding_here
@@ -132,11 +134,32 @@ class Delivery:
         return release
 
 
+class _Sending:
+    """What of a publisher the settle station gets to see."""
+
+    def __init__(self, publish: Publish, sent: list[OutgoingRecord]) -> None:
+        self._publish = publish
+        self._sent = sent
+
+    async def publish(self, record: OutgoingRecord) -> None:
+        await self._publish(record.topic, record.key, record.value, record.headers)
+        self._sent.append(record)
+
+
 class World:
     """See the module's docstring. Make it with `world`."""
 
-    def __init__(self, loop: VirtualLoop, sim: Simulator, seed: int, environment: Json) -> None:
+    def __init__(
+        self,
+        loop: VirtualLoop,
+        sim: Simulator,
+        seed: int,
+        environment: Json,
+        *,
+        tracing: Tracing = NO_TRACING,
+    ) -> None:
         self.loop = loop
+        self.tracing = tracing
         self.sim = sim
         one = {"ANYTHINGLLM_ENDPOINT": sim.endpoint, "ANYTHINGLLM_API_KEY": sim.api_key}
         several = "ANYTHINGLLM_ENDPOINTS" in environment
@@ -152,6 +175,7 @@ class World:
         self.records: list[Record] = []
         self.results: list[Json] = []
         self.letters: list[dict[str, str]] = []
+        self.sent: list[OutgoingRecord] = []
         self.working: set[asyncio.Task[object]] = set()
         self.changed = asyncio.Event()
         self.metrics = Metrics()
@@ -170,14 +194,20 @@ class World:
     # What a test does
 
     def publish(
-        self, value: Json | None, *, key: str | None = None, workspace: str | None = None
+        self,
+        value: Json | None,
+        *,
+        key: str | None = None,
+        workspace: str | None = None,
+        traceparent: str | None = None,
     ) -> int:
         """Append a record (None: a tombstone, for that workspace); its offset."""
         offset = len(self.records)
         name = key or (value or {})["id"]
         stamp = int((EPOCH + timedelta(days=30, seconds=self.loop.now)).timestamp() * 1000)
         body = None if value is None else orjson.dumps(value)
-        headers = () if workspace is None else (("workspace", workspace.encode()),)
+        given = {"workspace": workspace, "traceparent": traceparent}
+        headers = tuple((name, text.encode()) for name, text in given.items() if text is not None)
         record = Record(Coordinates(TOPIC, 0, offset), stamp, name.encode(), body, headers)
         self.records.append(record)
         self._news.set()
@@ -349,6 +379,7 @@ class World:
             calls_feed_breaker=False,
             clock=self.loop.time,
             rng=random.Random(self._seed),
+            tracing=self.tracing,
         )
         client.on_breaker_change(lambda _, new: self.breaker.append((self.loop.now, new)))
         return client
@@ -361,7 +392,11 @@ class World:
             poll=self._poll,
             storage=client.storage,
             breaker=client.circuit_breaker,
-            publish=self._publish,
+            publish=publishing_by(
+                cast(Publisher, _Sending(self._publish, self.sent)),
+                results=self.settings.kafka.results_topic,
+                tracing=self.tracing,
+            ),
             is_assigned=lambda: True,
             is_ours=lambda partition: partition == 0,
             taken_over_at=lambda: self.taken_over_at,
@@ -372,6 +407,7 @@ class World:
             clock=self.loop.time,
             now=lambda: EPOCH + timedelta(days=30, seconds=self.loop.now),
             decode_apart=decoding_here(decode_limits(self.settings)),
+            tracing=self.tracing,
         )
 
 
@@ -381,6 +417,7 @@ async def world(
     seed: int = 1,
     options: Options | None = None,
     vector_db: str = VectorDb.LANCEDB,
+    tracing: Tracing = NO_TRACING,
     **environment: str,
 ) -> AsyncIterator[World]:
     """A running world; call it on a virtual loop (`tests.virtual.loop.virtually`).
@@ -389,6 +426,7 @@ async def world(
         seed: of everything random on our side.
         options: of the simulated server.
         vector_db: behind it, where no options are given.
+        tracing: of the service.
         environment: settings by their names.
     """
     loop = asyncio.get_running_loop()
@@ -397,7 +435,7 @@ async def world(
     chosen = replace(options or Options(vector_db=vector_db), seed=seed)
     sim = Simulator(chosen, clock=lambda: start + loop.now)
     await sim.start()
-    made = World(loop, sim, seed, environment)
+    made = World(loop, sim, seed, environment, tracing=tracing)
     try:
         await made.start()
         yield made

@@ -16,8 +16,8 @@ from consumer.telemetry.events import EVENTS
 PACKAGE = Path(consumer.__file__).parent
 LEVELS = {"debug", "info", "warning", "error", "exception", "critical", "log"}
 NAME = re.compile(r"[a-z][a-z_]*\.[a-z][a-z_]*")
-# The set-up itself writes this one when it can't write another.
-BY_SET_UP = {"log.failed"}
+# The set-up itself writes these, about others that it did not write.
+BY_SET_UP = {"log.failed", "log.kept_back"}
 NEVER_A_FIELD = {
     *("content", "text", "body", "response", "document", "chunk", "headers", "api_key", "password"),
     *("secret", "settings", "value", "key"),

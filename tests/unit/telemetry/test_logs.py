@@ -19,7 +19,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.model.fault import Fault
+from consumer.telemetry.events import EACH_TOLD, EVENTS
 from consumer.telemetry.logs import _ToStructlog, debugging, set_up_logging
+from consumer.telemetry.repeats import BURST
 from consumer.telemetry.scrub import MASK, MAX_TEXT, MAX_TRACEBACK, Scrubber
 
 CANARY = "CANARY/s3cret+key=="
@@ -300,3 +302,54 @@ def test_a_library_that_repeats_itself_is_told_once(sink: io.BytesIO) -> None:
         ("something else", None),
         ("no connection to 100", 99),
     ]
+
+
+@pytest.mark.parametrize("name", sorted(set(EVENTS) - EACH_TOLD - {"log.kept_back"}))
+def test_no_event_floods_the_log(name: str, sink: io.BytesIO) -> None:
+    """A rule over the whole vocabulary: ten thousand records that meet it are a few lines."""
+    now = [0.0]
+    set_up_logging(sink=sink, level="debug", clock=lambda: now[0])
+    log = structlog.get_logger("consumer.somewhere")
+    for number in range(1000):
+        now[0] += 0.009
+        log.info(name, identity=str(number))
+    now[0] += 10
+    log.info("other.event")
+
+    told = lines(sink)
+    assert [each["event"] for each in told].count(name) == BURST
+    assert told[-2] | {"timestamp": ""} == {
+        "timestamp": "",
+        "level": "warning",
+        "event": "log.kept_back",
+        "logger": "consumer.telemetry.logs",
+        "about": name,
+        "count": 1000 - BURST,
+    }
+    assert told[-1]["event"] == "other.event"
+
+
+@pytest.mark.parametrize("name", sorted(EACH_TOLD))
+def test_one_line_a_document_is_always_told(name: str, sink: io.BytesIO) -> None:
+    """Whoever looks for a document finds it, also in the middle of a thousand others."""
+    set_up_logging(sink=sink, clock=lambda: 0.0)
+    for number in range(100):
+        structlog.get_logger().info(name, identity=str(number))
+
+    assert [each["identity"] for each in lines(sink)] == [str(n) for n in range(100)]
+
+
+@pytest.mark.parametrize("level", ["info", "warning", "error"])
+def test_what_was_kept_back_is_told_in_the_console_too(level: str, sink: io.BytesIO) -> None:
+    now = [0.0]
+    set_up_logging(sink=sink, format="console", clock=lambda: now[0])
+    tell = getattr(structlog.get_logger(), level)
+    for _ in range(50):
+        tell("a.b")
+    now[0] += 10
+    tell("a.b")
+
+    shown = sink.getvalue().decode().splitlines()
+    assert len(shown) == BURST + 2
+    assert "log.kept_back" in shown[-2]
+    assert f"count={50 - BURST}" in shown[-2]

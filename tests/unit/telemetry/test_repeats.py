@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from consumer.telemetry.repeats import RepeatedLine
+from consumer.telemetry.repeats import BURST, KeptBack, LineBudget, RepeatedLine
 
 
 def test_forty_failures_a_second_are_a_line_every_ten_seconds() -> None:
@@ -35,3 +35,42 @@ def test_outages_that_come_and_go_get_no_more_lines_than_one() -> None:
     repeats = line.happened("a")
     assert repeats is not None
     assert repeats.count == 2
+
+
+def test_each_event_has_a_budget_of_its_own() -> None:
+    """What floods hides nothing else; how much of it there was is told once, when it is over."""
+    now = 0.0
+    budget = LineBudget(lambda: now)
+
+    assert [budget.takes("a") for _ in range(100)].count(True) == BURST
+    assert budget.takes("b")
+    now = 9.9
+    assert not budget.takes("a")
+    assert budget.ended() == []
+    now = 10.0
+    assert budget.ended() == [KeptBack("a", 101 - BURST)]
+    assert budget.ended() == []
+    assert budget.takes("a")
+
+
+def test_an_event_that_never_floods_is_never_counted() -> None:
+    now = 0.0
+    budget = LineBudget(lambda: now, burst=2)
+    for _ in range(10):
+        now += 5.0
+        assert budget.ended() == []
+        assert budget.takes("a")
+
+
+def test_an_event_that_floods_for_long_is_told_in_each_interval() -> None:
+    """Also where it is the only one: it must not be silent for ever."""
+    now = 0.0
+    budget = LineBudget(lambda: now)
+    told, kept_back = 0, 0
+    for second in range(60):
+        now = float(second)
+        told += [budget.takes("a") for _ in range(100)].count(True)
+        kept_back += sum(each.count for each in budget.ended())
+
+    assert told == 6 * BURST
+    assert kept_back == 5 * (1000 - BURST)
