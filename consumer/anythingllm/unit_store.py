@@ -32,7 +32,7 @@ from consumer.model.listing import FILE_STORE, Listed
 from consumer.model.marker import Marker, StoredUnit, Unit
 from consumer.model.names import Location, Slug, TraceId
 from consumer.model.remains import Remains
-from consumer.model.server_list import is_list_slug
+from consumer.model.server_marks import is_mark_slug
 from consumer.model.slug import is_slug
 
 log = structlog.get_logger(__name__)
@@ -214,7 +214,7 @@ class AnythingLLMStorage:
         """The slugs of all workspaces, but for those that only keep a list of servers."""
         errand = self._errand(self._timeout, trace_id)
         every = await self._api.workspaces(errand)
-        return [each.slug for each in every if not is_list_slug(each.slug)]
+        return [each.slug for each in every if not is_mark_slug(each.slug)]
 
     async def listing(
         self,

@@ -28,7 +28,7 @@ from consumer.anythingllm.models import SurveyedWorkspace, Workspace
 from consumer.anythingllm.transport import Errand
 from consumer.model.fault import Fault
 from consumer.model.names import Slug
-from consumer.model.server_list import list_slug, read_list
+from consumer.model.server_marks import MarkKind, read_mark
 
 log = structlog.get_logger(__name__)
 
@@ -126,17 +126,16 @@ class Workspaces:
     async def _refuse_one_of_several(self, errand: Errand, slug: Slug) -> None:
         if not self._group:
             return
-        kept_in = list_slug(self._group)
-        for each in await self._api.workspaces(errand):
-            kept = read_list(each.name) if each.slug == kept_in else None
-            if kept is not None and len(kept.every) > 1:
-                others = ", ".join(sorted(kept.every - {kept.own}))
-                raise _unavailable(
-                    slug,
-                    f"and may be on another server ({others}): set ANYTHINGLLM_ENDPOINTS as before;"
-                    " where this is the only one for good, delete AnythingLLM's workspace"
-                    f" {kept_in!r}, which keeps the list of servers",
-                )
+        marks = [read_mark(each.slug, self._group) for each in await self._api.workspaces(errand)]
+        given_up = {each.name for each in marks if each and each.kind is MarkKind.WITHOUT}
+        known = {each.name for each in marks if each and each.kind is MarkKind.KNOWS} - given_up
+        if known:
+            raise _unavailable(
+                slug,
+                f"and may be on another server ({', '.join(sorted(known))}): set"
+                " ANYTHINGLLM_ENDPOINTS as before; where this is the only one for good, run"
+                f" `workspaces forget {min(known)}` with it in ANYTHINGLLM_ENDPOINTS",
+            )
 
     async def _create(self, errand: Errand, slug: Slug, doubts: CreationDoubts) -> bool:
         """Create it; False when another creator was faster."""

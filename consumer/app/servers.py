@@ -52,8 +52,9 @@ class ServersPipeline:
             placement_rules(settings),
             every=settings.breaker.recovery_seconds,
             clock=self._rooms.clock,
+            rng=self._rooms.rng,
             note=lambda name, failure: self.pipelines[name].gates.note(failure),
-            when_found=self._forget,
+            forget=self._forget,
         )
         for pipeline in self.pipelines.values():
             pipeline.gates.pauses.when_paused(partial(self._paused, pipeline))
@@ -95,10 +96,11 @@ class ServersPipeline:
         for each in self.pipelines.values():
             each.forget()
 
-    def _forget(self, slug: Slug) -> None:
+    def _forget(self, slug: Slug, but: ServerName | None) -> None:
         """Whoever moved a workspace has written where we know nothing of it."""
-        for each in self.pipelines.values():
-            each.index.forget(slug)
+        for name, each in self.pipelines.items():
+            if name != but:
+                each.index.forget(slug)
 
     def _paused(self, pipeline: Pipeline, slug: Slug) -> None:
         pipeline.index.forget(slug)
@@ -110,7 +112,6 @@ def placement_rules(settings: Settings) -> PlacementRules:
     ours = settings.anythingllm
     return PlacementRules(
         pins=ours.pins or {},
-        gone=ours.endpoints_gone or (),
         may_create=settings.routing.create_workspaces,
     )
 

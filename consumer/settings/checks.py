@@ -172,19 +172,14 @@ def routing_works(settings: Settings) -> Iterator[Broken]:
 
 
 def servers_are_listed(settings: Settings) -> Iterator[Broken]:
-    """Pins lead to servers of the list, and none of it is said to be gone."""
+    """Pins lead to servers of the list."""
     ours = settings.anythingllm
     listed = {each.name for each in ours.endpoints or ()}
-    for name, names in (
-        ("ANYTHINGLLM_PINS", set((ours.pins or {}).values()) - listed),
-        ("ANYTHINGLLM_ENDPOINTS_GONE", set(ours.endpoints_gone or ()) & listed),
-    ):
-        if names:
-            are = "are not" if name.endswith("PINS") else "are"
-            yield Broken(
-                (name, "ANYTHINGLLM_ENDPOINTS"),
-                f"servers that {are} in ANYTHINGLLM_ENDPOINTS: {', '.join(sorted(names))}",
-            )
+    if names := set((ours.pins or {}).values()) - listed:
+        yield Broken(
+            ("ANYTHINGLLM_PINS", "ANYTHINGLLM_ENDPOINTS"),
+            f"servers that are not in ANYTHINGLLM_ENDPOINTS: {', '.join(sorted(names))}",
+        )
 
 
 def several_servers_are_on_trial(settings: Settings) -> Iterator[Broken]:

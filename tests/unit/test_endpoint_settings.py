@@ -86,7 +86,6 @@ def test_a_pin_that_says_two_things_or_none_is_refused(given: str) -> None:
     ("name", "value", "words"),
     [
         ("ANYTHINGLLM_PINS", "docs=c", "are not in ANYTHINGLLM_ENDPOINTS: c"),
-        ("ANYTHINGLLM_ENDPOINTS_GONE", "a", "are in ANYTHINGLLM_ENDPOINTS: a"),
     ],
 )
 def test_names_fit_the_list(keys: Path, name: str, value: str, words: str) -> None:
