@@ -204,11 +204,11 @@ async def intruder(w: ServersWorld, server: str) -> AsyncIterator[World]:
 
     Only so do documents get where ours never put them.
     """
-    sim = w.sims[server]
-    environment = {
-        "ANYTHINGLLM_ENDPOINT": sim.endpoint,
-        "ANYTHINGLLM_API_KEY": sim.api_key,
-        "KAFKA_GROUP_ID": "others",
-    }
-    async with alone(w, environment) as other:
+    async with alone(w, {**single(w, server), "KAFKA_GROUP_ID": "others"}) as other:
         yield other
+
+
+def single(w: ServersWorld, server: str) -> dict[str, str]:
+    """Settings that know a single one of the servers."""
+    sim = w.sims[server]
+    return {"ANYTHINGLLM_ENDPOINT": sim.endpoint, "ANYTHINGLLM_API_KEY": sim.api_key}

@@ -12,7 +12,13 @@ from consumer.model.server_marks import Mark, MarkKind
 from consumer.sandbox.simulator import Options
 from consumer.sandbox.simulator.model import Costs
 from tests.virtual.loop import virtually
-from tests.virtual.servers_world import ServersWorld, alone, intruder, servers_world
+from tests.virtual.servers_world import (
+    ServersWorld,
+    alone,
+    intruder,
+    servers_world,
+    single,
+)
 from tests.virtual.world import RECOVERY, World, event
 
 SLUGS = [f"t{n}" for n in range(8)]
@@ -598,25 +604,44 @@ async def test_two_names_of_one_server_are_told() -> None:
         assert w.slugs("a") == set()
 
 
+@pytest.mark.parametrize("names_it", [True, False])
 @virtually
-async def test_one_server_of_a_former_list_makes_nothing_that_another_may_have() -> None:
+async def test_one_server_of_a_former_list_does_nothing_that_another_may_have_to_do(
+    names_it: bool,
+) -> None:
+    """Neither is a workspace made, nor a tombstone done, nor a document said to be empty."""
     async with servers_world("a", "b") as w:
         on_a, on_b = a_slug("a", "a", "b"), a_slug("b", "a", "b")
         publish_each(w, [on_a, on_b])
         await w.settled()
-        sim = w.sims["a"]
-        one = {
-            "ANYTHINGLLM_ENDPOINT": sim.endpoint,
-            "ANYTHINGLLM_API_KEY": sim.api_key,
-            "ANYTHINGLLM_ENDPOINTS_TRIAL": "true",
-        }
-        async with alone(w, one) as single:
-            publish_each(single, [on_a, on_b], day=1)
-            await single.has_results(1)
-            await single.idle(3 * RECOVERY)
+        async with alone(w, single(w, "a")) as one:
+            publish_each(one, [on_a, on_b], day=1)
+            one.publish(None, key=f"e-{on_b}", **({"workspace": on_b} if names_it else {}))
+            one.publish(event("empty", [], technology=on_b))
+            await one.idle(3 * RECOVERY)
 
-            assert "ANYTHINGLLM_ENDPOINTS" in single.pipeline.gates.pauses.paused[Slug(on_b)]
+            assert one.results == []
+            assert "is one of several" in one.pipeline.gates.pauses.paused[Slug(on_b)]
             assert w.slugs("a") == {on_a}
+            w.mark("a", Mark(MarkKind.WITHOUT, "b"))
+            await one.settled()
+
+
+@virtually
+async def test_one_server_that_becomes_one_of_several_answers_no_tombstone_of_another() -> None:
+    """The instances with the new list begin while it runs."""
+    async with servers_world("a", "b", listed=["a"]) as w, alone(w, single(w, "a")) as one:
+        on_b = a_slug("b", "a", "b")
+        one.publish(event("first", ["text"], technology="docs"))
+        await one.settled()
+        await w.relist("a", "b")
+        publish_each(w, [on_b])
+        await w.settled()
+        one.publish(None, key=f"d-{on_b}", workspace=on_b)
+        await one.idle(3 * RECOVERY)
+
+        assert one.statuses() == {"succeeded": 1}
+        assert w.at("b", on_b).total() == 2
 
 
 async def _seconds_for(*servers: str) -> float:
