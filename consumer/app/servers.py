@@ -43,9 +43,9 @@ class ServersPipeline:
         self._settings = settings
         self._rooms = replace(next(iter(rooms.values())), metrics=metrics)
         self._queues = KeyQueues()
-        each = _for_one_of(settings, len(rooms))
         self.pipelines = {
-            name: Pipeline(each, room, queues=self._queues) for name, room in rooms.items()
+            name: Pipeline(settings, room, queues=self._queues, servers=len(rooms))
+            for name, room in rooms.items()
         }
         self.homes = Homes(
             registers,
@@ -114,12 +114,6 @@ def placement_rules(settings: Settings) -> PlacementRules:
         pins=ours.pins or {},
         may_create=settings.routing.create_workspaces,
     )
-
-
-def _for_one_of(settings: Settings, servers: int) -> Settings:
-    """The settings as they are for one of so many servers: what is known of them has one budget."""
-    index = replace(settings.index, max_bytes=settings.index.max_bytes // servers)
-    return replace(settings, index=index)
 
 
 async def _as_of(name: ServerName, watcher: Coroutine[object, object, None]) -> None:

@@ -288,6 +288,74 @@ async def test_a_server_that_is_sick_keeps_no_place_of_the_others(trouble: str) 
 
 
 @virtually
+async def test_a_server_that_hangs_while_it_makes_workspaces_delays_none_of_the_others() -> None:
+    async with servers_world("a", "b") as w:
+        names = [f"w{n}" for n in range(60)]
+        on_a = [slug for slug in names if hashed(slug, "a", "b") == "a"][:20]
+        on_b = [slug for slug in names if hashed(slug, "a", "b") == "b"][:3]
+        publish_each(w, on_b[:1])
+        await w.settled()
+        w.sims["a"].faults.add("hold", method="POST", path="*/workspace/new")
+        publish_each(w, on_a)
+        await w.idle(1)
+        publish_each(w, on_b)
+        await w.has_results(4, within=10.0)
+
+        assert w.slugs("b") == set(on_b)
+
+
+@virtually
+async def test_a_server_that_hangs_while_it_is_looked_into_delays_none_of_the_others() -> None:
+    async with servers_world("a", "b") as w:
+        slugs = [f"w{n}" for n in range(12)]
+        for sim in w.sims.values():
+            for slug in slugs:
+                sim.state.create_workspace(slug, {})
+        w.sims["b"].state.create_workspace("plain", {})
+        publish_each(w, slugs)
+        await w.settled()
+        w.sims["a"].faults.add("hold", method="GET", path="*/workspace/w*")
+        await w.relist("a", "b")
+        publish_each(w, [*slugs, "plain"], day=1)
+        await w.has_results(13, within=10.0)
+
+
+@pytest.mark.parametrize("restarts", [True, False])
+@virtually
+async def test_a_server_that_never_lists_what_it_has_delays_the_others_once_and_shortly(
+    restarts: bool,
+) -> None:
+    async with servers_world("a", "b") as w:
+        on_b = [slug for slug in SLUGS if hashed(slug, "a", "b") == "b"]
+        publish_each(w, on_b)
+        await w.settled()
+        w.sims["a"].faults.add("hold", method="GET", path="*/v1/workspaces")
+        if restarts:
+            await w.relist("a", "b")
+        publish_each(w, on_b, day=1)
+        await w.has_results(2 * len(on_b), within=25.0)  # one time that is waited for the answer
+        publish_each(w, on_b, day=2)
+        await w.has_results(3 * len(on_b), within=10.0)
+
+
+@virtually
+async def test_a_server_that_refuses_a_mark_stops_only_what_depends_on_it() -> None:
+    async with servers_world("a", "b") as w:
+        w.sims["a"].faults.add("status", status=403, body="{}", contains="anythingllm-server-knows")
+        publish_each(w, SLUGS)
+        await w.idle(3 * RECOVERY)
+
+        on_a = {slug for slug in SLUGS if hashed(slug, "a", "b") == "a"}
+        assert w.slugs("a") == on_a
+        assert set(w.homeless) == set(SLUGS) - on_a
+        assert all("a mark of server b" in reason for reason in w.homeless.values())
+        assert "server a keeps no mark" in str(w.several.homes.trouble)
+        w.sims["a"].faults.clear()
+        await w.settled()
+        assert w.statuses() == {"succeeded": 8}
+
+
+@virtually
 async def test_a_workspace_on_two_servers_is_paused_and_named_until_it_is_on_one() -> None:
     async with servers_world("a", "b", listed=["a"]) as w:
         publish_each(w, ["docs"])
