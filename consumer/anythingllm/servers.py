@@ -93,6 +93,7 @@ class AnythingLLMServers:
                 missing=views.missing,
                 unproven=unproven,
                 is_moving=views.moves(slug),
+                was_split=bool(views.split_on(slug)),
             )
             if not isinstance(found, Undecided):
                 return _name(slug, found)

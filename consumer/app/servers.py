@@ -96,11 +96,9 @@ class ServersPipeline:
         for each in self.pipelines.values():
             each.forget()
 
-    def _forget(self, slug: Slug, but: ServerName | None) -> None:
+    def _forget(self, name: ServerName, slug: Slug | None) -> None:
         """Whoever moved a workspace has written where we know nothing of it."""
-        for name, each in self.pipelines.items():
-            if name != but:
-                each.index.forget(slug)
+        self.pipelines[name].index.forget(slug)
 
     def _paused(self, pipeline: Pipeline, slug: Slug) -> None:
         pipeline.index.forget(slug)

@@ -13,7 +13,7 @@ that is added takes only slugs that no server has.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from hashlib import sha256
 from types import MappingProxyType
@@ -80,6 +80,7 @@ def place(
     missing: Collection[ServerName] = (),
     unproven: Mapping[ServerName, str] = MappingProxyType({}),
     is_moving: bool = False,
+    was_split: bool = False,
     may_create: bool = True,
 ) -> Placement:
     """Where a workspace lives (module docstring).
@@ -91,19 +92,24 @@ def place(
         missing: servers that were in the list of some instance, and are not in ours.
         unproven: servers that may be others than those that are listed, with why.
         is_moving: whether it is being moved, or a move of it has not come to its end.
+        was_split: whether two servers had documents of ours in it. Then it has a home only while
+            all servers answer, whoever remembers that.
         may_create: whether a workspace may be made that no server has.
     """
     there, ours = _those(seen, Presence.THERE), _those(seen, Presence.OURS)
     holders = (*there, *ours, *_those(seen, Presence.STRANGE))
     if is_moving:
         return _not_moved_yet(slug, ours)
-    is_plain = len(holders) == 1 and _those(seen, Presence.SILENT) == () and not missing
+    is_silent = bool(_those(seen, Presence.SILENT))
+    is_plain = len(holders) == 1 and not is_silent and not missing and not was_split
     if there and not (is_plain and pin in (None, *holders)):
         return Undecided(there)
-    if ours:
+    if len(ours) > 1 or (ours and not was_split):
         return _where_ours_are(slug, ours, pin, unproven)
     if waits_for := _why_nobody_knows(seen, missing, unproven):
-        return waits_for
+        return replace(waits_for, servers=ours)
+    if ours:
+        return _where_ours_are(slug, ours, pin, unproven)
     home = Home(pin) if pin is not None else Home(nearest(slug, holders or seen))
     if home.server in holders:
         return home

@@ -6,10 +6,12 @@ instance lists servers that it does not: what lives there would be made a second
 - A server keeps one mark of what it is: a name, and a token that no other server has.
 - It keeps a mark for each other server that any instance listed beside it.
 - It keeps a mark for each name that was given up by a command; that name is used no more.
+- It keeps a mark for a workspace while it is being moved, and while two servers have it.
 
-Marks are only made, never changed: two instances that write at once lose nothing, and whatever ends
-in the middle goes on. What a server is stands there before any other server knows it. So one that
-others know, and that has no mark of its own, is another server, or has lost what it had.
+What servers are is only ever marked, never changed: two instances that write at once lose nothing,
+and whatever ends in the middle goes on. What a server is stands there before any other server knows
+it. So one that others know, and that has no mark of its own, is another server, or has lost what it
+had.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ TOKEN_LENGTH = 4
 _PREFIX = "anythingllm-server-"
 _GROUP = r"[0-9a-f]{6}"
 _SLUG = re.compile(
-    rf"{_PREFIX}(?P<kind>is|knows|without|moves)-(?P<name>[a-z0-9-]+)-(?P<group>{_GROUP})"
+    rf"{_PREFIX}(?P<kind>is|knows|without|moves|split)-(?P<name>[a-z0-9-]+)-(?P<group>{_GROUP})"
 )
 
 
@@ -42,13 +44,15 @@ class MarkKind(StrEnum):
     """What a mark says.
 
     ``is``: what the server is. ``knows``: of another one. ``without``: of a name that was given up.
-    ``moves``: of a workspace whose move has begun and not ended.
+    ``moves``: of a workspace whose move has begun and not ended. ``split``: of one that two servers
+    had when they were asked last.
     """
 
     IS = "is"
     KNOWS = "knows"
     WITHOUT = "without"
     MOVES = "moves"
+    SPLIT = "split"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +60,7 @@ class Mark:
     """One mark.
 
     Args:
-        name: of a server; of ``moves``, what stands for a slug.
+        name: of a server; of ``moves`` and ``split``, what stands for a slug.
         token: of ``is`` and ``knows``: what no other server has.
     """
 
@@ -76,7 +80,12 @@ class Mark:
 
 def move_mark(slug: Slug) -> Mark:
     """The mark that a workspace is being moved."""
-    return Mark(MarkKind.MOVES, sha256(slug.encode()).hexdigest()[:16])
+    return Mark(MarkKind.MOVES, _standing_for(slug))
+
+
+def split_mark(slug: Slug) -> Mark:
+    """The mark that two servers have documents of ours in a workspace."""
+    return Mark(MarkKind.SPLIT, _standing_for(slug))
 
 
 def is_mark_slug(slug: Slug) -> bool:
@@ -135,7 +144,8 @@ class ServerViews:
     @property
     def missing(self) -> frozenset[ServerName]:
         """Servers that somebody listed, and that are neither in our list nor given up."""
-        named = {each.name for each in (*self._all(MarkKind.IS), *self._all(MarkKind.KNOWS))}
+        own = {each.name for name in self.surveys if (each := self.own(name)) is not None}
+        named = own | {each.name for each in self._all(MarkKind.KNOWS)}
         return frozenset(map(ServerName, named - self.surveys.keys() - self.given_up))
 
     @property
@@ -147,6 +157,11 @@ class ServerViews:
     def moves(self, slug: Slug) -> bool:
         """Whether the move of a workspace has begun and not ended."""
         return move_mark(slug) in self._all(MarkKind.MOVES)
+
+    def split_on(self, slug: Slug) -> frozenset[ServerName]:
+        """The servers that keep the mark that two had a workspace when they were asked last."""
+        mark, surveys = split_mark(slug), self.surveys.items()
+        return frozenset(name for name, each in surveys if each and mark in each.marks)
 
     def own(self, name: ServerName) -> Mark | None:
         """What a server says it is: by the first mark, whoever made another one."""
@@ -245,6 +260,10 @@ class ServerViews:
             f"{what}call it {own.name} in ANYTHINGLLM_ENDPOINTS, or give that name up with"
             f" `workspaces forget {own.name}` while no instance runs"
         )
+
+
+def _standing_for(slug: Slug) -> str:
+    return sha256(slug.encode()).hexdigest()[:16]
 
 
 def _hashed(group: str) -> str:

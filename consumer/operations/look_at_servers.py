@@ -82,6 +82,7 @@ async def _homeless(
                     missing=views.missing,
                     unproven=_unproven(views),
                     is_moving=views.moves(slug),
+                    was_split=bool(views.split_on(slug)),
                 )
                 if isinstance(placement, Homeless):
                     text = f"workspace {slug} has no home"

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import random
 import string
+from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 
 import structlog
@@ -41,6 +42,7 @@ class Census:
 
     Attributes:
         views: what they had when they were asked last.
+        stints: how often each was found not to be proven: what it answered before is worth nothing.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Census:
         self._impatient_until: dict[ServerName, float] = {}
         self._refusals: dict[ServerName, str] = {}
         self.views = ServerViews(dict.fromkeys(servers))
+        self.stints: Counter[ServerName] = Counter()
         self.unproven: Mapping[ServerName, str] = {}
         self.missing: frozenset[ServerName] = frozenset()
 
@@ -93,14 +96,10 @@ class Census:
             return None
         return slug in survey.slugs
 
-    def why_incomplete(self) -> str | None:
-        """Why there may be servers that were not asked; None where all were."""
-        silent = [name for name, each in self.views.surveys.items() if each is None]
-        if silent:
-            return f"no answer of {', '.join(silent)}"
-        if self.unproven:
-            return "; ".join(self.unproven.values())
-        return f"{', '.join(sorted(self.missing))} missing" if self.missing else None
+    @property
+    def is_complete(self) -> bool:
+        """Whether no server can be there that was not asked."""
+        return self.views.are_whole and not self.unproven and not self.missing
 
     def why_not_made_on(self, name: ServerName) -> str | None:
         """Why no workspace may be made on a server now."""
@@ -120,6 +119,7 @@ class Census:
         self.views = ServerViews(surveys)
         self.unproven = self.views.unproven
         self.missing = self.views.missing
+        self.stints.update(self.unproven.keys())
 
     async def _answer(self, name: ServerName) -> ServerSurvey | None:
         is_impatient = self._clock() < self._impatient_until.get(name, 0.0)

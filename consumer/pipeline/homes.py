@@ -19,7 +19,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter, defaultdict
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -28,6 +28,7 @@ import structlog
 from consumer.model.fault import Failure
 from consumer.model.names import ServerName, Slug
 from consumer.model.placement import Home, Homeless, Placement, Presence, Undecided, place
+from consumer.model.server_marks import split_mark
 from consumer.pipeline.census import Census
 from consumer.pipeline.ports import RightToWork, Server
 from consumer.resilience.fence import Fence
@@ -70,8 +71,8 @@ class Homes:
         rng: makes tokens of servers.
         note: hears of servers that do not answer well. That they do says little: a list of
             workspaces can be had where nothing can be stored.
-        forget: forgets what is remembered of a workspace on all servers, or on all but one: its
-            home was unknown or another one, so that may be old.
+        forget: forgets what is remembered of a workspace on a server, or (None) of all: it may be
+            old, or of another server.
     """
 
     def __init__(
@@ -83,7 +84,7 @@ class Homes:
         clock: Callable[[], float],
         rng: random.Random,
         note: Callable[[ServerName, Failure], None],
-        forget: Callable[[Slug, ServerName | None], None],
+        forget: Callable[[ServerName, Slug | None], None],
     ) -> None:
         self._servers = servers
         self._rules = rules
@@ -96,7 +97,8 @@ class Homes:
         self._residences: dict[Slug, Residence] = {}
         self._homeless: dict[Slug, Homeless] = {}
         self._ours: dict[Slug, tuple[ServerName, ...]] = {}  # of the homeless, as seen last
-        self._nowhere: dict[Slug, ServerName] = {}  # wanted, on no server, and not to be made
+        # On no server, and not to be made: where it would be, by which round.
+        self._nowhere: dict[Slug, tuple[ServerName, int]] = {}
         self._wanted: Counter[Slug] = Counter()
         self._to_be_made: Counter[Slug] = Counter()
         self._strange: dict[tuple[ServerName, Slug], float] = {}  # when that was seen
@@ -107,6 +109,7 @@ class Homes:
         self._begun = self._ended = 0  # rounds
         self._round_ended = asyncio.Event()
         self._demand = asyncio.Event()
+        self._demand.set()  # marks are made before the first document comes
 
     @property
     def homeless(self) -> Mapping[Slug, str]:
@@ -134,7 +137,11 @@ class Homes:
         Raises:
             FenceClosedError: the right to go on ended.
         """
-        while (found := self._known(slug, makes=makes)) is None:
+        asked = self._begun
+        while (found := self._residences.get(slug)) is None:
+            nowhere = self._nowhere.get(slug)
+            if not makes and nowhere is not None and nowhere[1] > asked:
+                return Residence(nowhere[0], Fence("never"))
             await self._told_of(slug, right, makes=makes)
         return found
 
@@ -147,15 +154,17 @@ class Homes:
         Raises:
             FenceClosedError: the right to go on ended.
         """
-        why: str | None = "not asked yet"
-        while why is not None:
-            after = self._begun
-            if self._census.why_incomplete() is None:
-                self._demand.set()
+        self._demand.set()
+        is_first = True
+        while is_first or not self._census.is_complete:
+            is_first, after = False, self._begun
             async with right.aside():
                 while self._ended <= after:
                     await self._round_ended.wait()
-            why = self._census.why_incomplete()
+
+    def stint(self, name: ServerName) -> int:
+        """Changes when a server was found to be another one than it is listed as."""
+        return self._census.stints[name]
 
     def read_anew(self, slug: Slug | None) -> None:
         """Have a workspace read anew on all servers but its home; None: every one without a home.
@@ -164,7 +173,9 @@ class Homes:
         """
         for each in self._homeless if slug is None else [slug]:
             known = self._residences.get(each)
-            self._forget(each, known.server if known is not None else None)
+            for name in self._servers:
+                if known is None or known.server != name:
+                    self._forget(name, each)
 
     def doubt(self, slug: Slug) -> None:
         """A workspace does not work on its server: somebody may have moved or removed it."""
@@ -183,11 +194,6 @@ class Homes:
                 if is_due := self._clock() >= due:
                     due = self._clock() + self._every
                 await self._round(tasks, is_due=is_due)
-
-    def _known(self, slug: Slug, *, makes: bool) -> Residence | None:
-        if makes or slug not in self._nowhere:
-            return self._residences.get(slug)
-        return Residence(self._nowhere[slug], Fence("never"))
 
     async def _told_of(self, slug: Slug, right: RightToWork, *, makes: bool) -> None:
         """Return when it was found out once more where a workspace lives."""
@@ -208,8 +214,12 @@ class Homes:
 
     async def _round(self, tasks: asyncio.TaskGroup, *, is_due: bool) -> None:
         self._begun += 1
-        self._nowhere.clear()
+        if is_due:
+            self._nowhere = {k: each for k, each in self._nowhere.items() if k in self._wanted}
+        stints = self._census.stints.copy()
         has_changed = await self._census.ask()
+        for name in self._census.stints - stints:
+            self._forget(name, None)
         slugs = set(self._wanted)
         if is_due or has_changed:
             slugs.update(self._residences, self._homeless)
@@ -231,6 +241,30 @@ class Homes:
             self._make_where_allowed(tasks, slug, placement)
         else:
             self._settle(slug, placement)
+            self._keep_split_mark(tasks, slug, placement)
+
+    def _keep_split_mark(
+        self, tasks: asyncio.TaskGroup, slug: Slug, placement: Home | Homeless
+    ) -> None:
+        """Have the servers remember that two have a workspace, for whoever starts without one."""
+        views = self._census.views
+        marked, is_split = views.split_on(slug), len(self._ours.get(slug, ())) > 1
+        if is_split:
+            answering = [name for name, each in views.surveys.items() if each is not None]
+            todo = [name for name in answering if name not in marked]
+        else:
+            todo = list(marked) if isinstance(placement, Home) else []
+        if todo and slug not in self._under_way:
+            self._begin(tasks, slug, self._mark_split(slug, todo, make=is_split))
+
+    async def _mark_split(self, slug: Slug, names: Sequence[ServerName], *, make: bool) -> None:
+        mark = split_mark(slug)
+        for name in names:
+            server = self._servers[name]
+            try:
+                await (server.make_mark(mark) if make else server.remove_mark(mark))
+            except Failure as failure:  # it is tried again in the next round
+                self._note(name, failure)
 
     def _is_due(self, slug: Slug) -> bool:
         """Whether a workspace without a home may be looked into again: it may be a large one."""
@@ -301,6 +335,7 @@ class Homes:
             missing=census.missing,
             unproven=census.unproven,
             is_moving=census.views.moves(slug),
+            was_split=bool(census.views.split_on(slug)),
             may_create=self._rules.may_create,
         )
 
@@ -330,7 +365,7 @@ class Homes:
         if isinstance(placement, Homeless):
             self._tell(slug, placement)
         elif placement.creates:
-            self._nowhere[slug] = placement.server
+            self._nowhere[slug] = placement.server, self._begun
             self._forget_trouble(slug)
         else:
             self._found(slug, placement.server)
@@ -355,7 +390,8 @@ class Homes:
         if self._forget_trouble(slug):
             log.info("workspace.home_found", workspace=slug, server=server)
         if slug not in self._residences:
-            self._forget(slug, None)
+            for name in self._servers:
+                self._forget(name, slug)
             self._residences[slug] = Residence(server, Fence(f"the home of {slug}"))
 
     def _forget_trouble(self, slug: Slug) -> bool:

@@ -256,6 +256,10 @@ class Server(Protocol):
         """Make sure that it has this mark."""
         ...
 
+    async def remove_mark(self, mark: Mark) -> None:
+        """Make sure that it does not have this mark."""
+        ...
+
     async def create(self, slug: Slug) -> None:
         """Make sure that there is a workspace of this slug."""
         ...

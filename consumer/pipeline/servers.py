@@ -83,20 +83,39 @@ class ServersApplier:
                     raise
 
     async def _delete(self, event: Event, body: TombstoneEvent, right: RightToWork) -> Outcome:
-        self._homes.read_anew(body.slug)
-        outcomes: dict[ServerName, Outcome] = {}
-        while left := [name for name in self._servers if name not in outcomes]:
+        outcomes: list[Outcome] = []
+        asked: dict[ServerName, int] = {}
+        while left := [
+            name for name in self._servers if asked.get(name) != self._homes.stint(name)
+        ]:
+            self._homes.read_anew(body.slug)
+            await self._ask(left, asked, outcomes, event, right)
+            structlog.contextvars.unbind_contextvars("server")  # it was for all of them
+            await self._homes.all_were_asked(right)
+        return _together(body, outcomes)
+
+    async def _ask(
+        self,
+        left: list[ServerName],
+        asked: dict[ServerName, int],
+        outcomes: list[Outcome],
+        event: Event,
+        right: RightToWork,
+    ) -> None:
+        """Carry a tombstone out on these servers, and note by which stint of each."""
+        while left:
             name = min(left, key=self._is_blocked)
             others = [each for each in left if each != name]
             turn = Fence(f"server {name} is down", partial(self._is_overtaken, name, others))
+            stint = self._homes.stint(name)
             try:
-                outcomes[name] = await self._apply_on(name, turn, event, right)
+                outcomes.append(await self._apply_on(name, turn, event, right))
             except FenceClosedError:
                 if right.closed or not turn.closed:
                     raise
-        structlog.contextvars.unbind_contextvars("server")  # it was for all of them
-        await self._homes.all_were_asked(right)
-        return _together(body, list(outcomes.values()))
+            else:
+                asked[name] = stint
+                left.remove(name)
 
     def _is_blocked(self, name: ServerName) -> bool:
         return self._servers[name].gates.circuit.blocked

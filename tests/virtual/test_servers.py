@@ -628,6 +628,33 @@ async def test_a_paused_workspace_stays_paused_while_one_of_its_servers_is_away(
         assert w.at("a") == w.at("b")
 
 
+@virtually
+async def test_a_paused_workspace_stays_paused_through_a_restart_while_one_server_is_away() -> None:
+    async with servers_world("a", "b") as w:
+        publish_each(w, ["docs"])
+        await w.settled()
+        (home,) = homes(w).values()
+        another = "b" if home == "a" else "a"
+        async with intruder(w, another) as other:
+            publish_each(other, ["docs"])
+            await other.settled()
+        await w.idle(2 * RECOVERY)
+        await w.sims[home].stop()
+        await w.relist("a", "b")
+        w.publish(event("new", ["text"], technology="docs"))
+        await w.idle(3 * RECOVERY)
+        assert list(w.homeless) == ["docs"]
+        assert w.at(another).total() == 2
+        await w.sims[home].start()
+        w.sims[home].state.workspaces.pop("docs")  # people decide
+        await w.settled()
+
+        assert w.at(another) == {"d-docs_0": 1, "d-docs_1": 1, "new_0": 1}
+        assert not any(
+            "-split-" in slug for sim in w.sims.values() for slug in sim.state.workspaces
+        )
+
+
 @pytest.mark.parametrize("restarts", [True, False])
 @virtually
 async def test_a_wrong_pin_makes_nothing_while_the_home_is_away(restarts: bool) -> None:

@@ -122,6 +122,24 @@ def test_a_workspace_that_is_being_moved_has_no_home(letters: str) -> None:
     assert "workspaces move docs" in found.reason
 
 
+@pytest.mark.parametrize(
+    ("letters", "placement"),
+    [
+        # Nobody goes by one of them, while the other may have documents of ours still.
+        ("o!", Homeless("server b does not answer and may have it; it is asked again", (A,))),
+        ("?!", Undecided((A,))),
+        ("?-", Undecided((A,))),
+        ("o-", Home(A)),
+        ("-s", Home(B)),
+        ("--", Home(A, creates=True)),
+    ],
+)
+def test_a_workspace_that_two_servers_had_has_a_home_when_all_have_said_what_they_have(
+    letters: str, placement: Placement
+) -> None:
+    assert place(DOCS, seen(letters), was_split=True) == placement
+
+
 def test_nothing_is_made_where_that_is_not_allowed() -> None:
     for pin in (None, A):
         found = place(DOCS, seen("--"), pin=pin, may_create=False)

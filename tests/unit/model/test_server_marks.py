@@ -15,6 +15,7 @@ from consumer.model.server_marks import (
     is_mark_slug,
     move_mark,
     read_mark,
+    split_mark,
 )
 from consumer.model.slug import slugify
 
@@ -50,7 +51,14 @@ WHOLE = {"a": "is a, knows b", "b": "is b, knows a"}
 
 @pytest.mark.parametrize("group", ["anythingllm-consumer", "a b/c", "日本語", "x" * 249])
 @pytest.mark.parametrize(
-    "made", [mark("is eu-1"), mark("knows eu-1"), mark("without eu-1"), move_mark(Slug("docs"))]
+    "made",
+    [
+        mark("is eu-1"),
+        mark("knows eu-1"),
+        mark("without eu-1"),
+        move_mark(Slug("docs")),
+        split_mark(Slug("docs")),
+    ],
 )
 def test_a_mark_is_read_as_it_was_made_and_has_the_slug_that_anythingllm_makes_of_it(
     made: Mark, group: str
@@ -145,6 +153,7 @@ def test_which_servers_are_not_believed(has: dict[str, str], unproven: dict[str,
         (WHOLE, set()),
         ({"a": "is a, knows b"}, {"b"}),
         ({"a": "is b"}, {"b"}),
+        ({"a": "is a, is z"}, set()),  # whoever came second has seen that, and used it for nothing
         ({"a": "is a, knows b, without b"}, set()),
         ({"a": "is a, knows b", "b": None}, set()),
     ],
@@ -169,6 +178,9 @@ def test_the_move_of_a_workspace_is_seen_on_whichever_server() -> None:
     found = ServerViews({A: ServerSurvey(frozenset()), B: moving})
     assert found.moves(Slug("docs"))
     assert not found.moves(Slug("blog"))
+    assert found.split_on(Slug("docs")) == frozenset()
+    split = ServerSurvey(frozenset(), (split_mark(Slug("docs")),))
+    assert ServerViews({A: split, B: None}).split_on(Slug("docs")) == {A}
 
 
 NAMES = st.sampled_from("abc").map(ServerName)
