@@ -60,7 +60,6 @@ async def test_a_service_with_two_servers_stores_moves_and_goes_on(
             "ANYTHINGLLM_ENDPOINT": "",
             "ANYTHINGLLM_API_KEY": "",
             "ANYTHINGLLM_ENDPOINTS": listed,
-            "ANYTHINGLLM_ENDPOINTS_TRIAL": "true",
         }
         stage.settings.update(several, ANYTHINGLLM_PINS=pins)
         service = await stage.run()

@@ -52,7 +52,6 @@ class ServersWorld(World):
             {
                 **environment,
                 "ANYTHINGLLM_ENDPOINTS": self._list(listed),
-                "ANYTHINGLLM_ENDPOINTS_TRIAL": "true",
             },
         )
 
