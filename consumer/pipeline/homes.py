@@ -209,6 +209,8 @@ class Homes:
             self._wanted[slug] -= 1
             self._to_be_made[slug] -= makes
             self._wanted, self._to_be_made = +self._wanted, +self._to_be_made
+            if slug not in self._wanted:
+                self._told.pop(slug, None)
 
     # A round
 

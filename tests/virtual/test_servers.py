@@ -590,6 +590,28 @@ async def test_a_tombstone_waits_for_a_server_that_is_missing(names_it: bool) ->
         assert w.statuses() == {"succeeded": 1, "deleted": 1}
 
 
+@pytest.mark.parametrize("names_it", [True, False])
+@virtually
+async def test_a_tombstone_asks_a_server_again_that_had_lost_what_it_had(names_it: bool) -> None:
+    """What an empty volume says of a document is no answer; its own one comes back."""
+    async with servers_world("a", "b") as w:
+        publish_each(w, ["docs"])
+        await w.settled()
+        (home,) = homes(w).values()
+        workspaces = w.sims[home].state.workspaces
+        kept = dict(workspaces)
+        workspaces.clear()
+        await w.relist("a", "b")
+        w.publish(None, key="d-docs", **({"workspace": "docs"} if names_it else {}))
+        await w.idle(3 * RECOVERY)
+        assert len(w.results) == 1
+        workspaces.update(kept)
+        await w.settled()
+
+        assert w.at(home) == Counter()
+        assert w.statuses() == {"succeeded": 1, "deleted": 1}
+
+
 @virtually
 async def test_a_tombstone_waits_for_a_server_that_another_instance_has_just_listed() -> None:
     async with servers_world("a", "b", "c", listed=["a", "b"]) as old:
