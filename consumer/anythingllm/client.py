@@ -46,7 +46,7 @@ from consumer.model.blank import is_blank
 from consumer.model.document import ProcessedDocument
 from consumer.model.fault import Fault
 from consumer.model.identity import IdentityTemplate
-from consumer.model.marker import Marker
+from consumer.model.marker import Marker, StoredUnit
 from consumer.model.names import Slug, TraceId
 from consumer.model.version import DocumentVersion
 from consumer.resilience.breaker import Breaker, BreakerSnapshot
@@ -267,15 +267,21 @@ class AnythingLLMClient:
         document: ProcessedDocument,
         version: DocumentVersion,
         trace_id: str | None = None,
+        *,
+        stored: Sequence[StoredUnit] | None = None,
     ) -> DocumentUploadResult:
         """As `upload_document`, with the version that the document's event has.
+
+        Where it is known what the workspace has of the document (``stored``), it is not listed.
 
         Raises:
             AnythingLLMError: see `upload_document`.
         """
         slug = checked_slug(workspace_slug)
         async with self._within_document_timeout("store_version"):
-            return await self._uploads.store(slug, document, version, _trace(trace_id))
+            return await self._uploads.store(
+                slug, document, version, _trace(trace_id), stored=stored
+            )
 
     async def search_workspace(
         self, workspace_slug: str, query: str, limit: int = 20, trace_id: str | None = None

@@ -55,8 +55,8 @@ class AnythingLLMConfig:
         ca_file: a PEM file with further certificate authorities to trust.
         trust_env: whether proxies named in the environment are used.
         create_workspaces: whether missing workspaces are created.
-        group: the consumer group of the stream, where there is one: on a server that keeps a list
-            of several servers for it no workspace is created, because another may have it.
+        group: the consumer group of the stream, where this is its only server: one that keeps marks
+            of others for it stores and lists nothing, because another may have it.
         identity: the template of DOCUMENT_IDENTITY, for `delete_document` with an identity.
         ambiguity_seconds: how long an upload without a clear answer is looked for at most before
             it is sent again. The server may go on for 600 s; shorter risks doubles.

@@ -64,12 +64,18 @@ class DocumentUploads:
         document: ProcessedDocument,
         version: DocumentVersion,
         trace_id: TraceId | None,
+        *,
+        stored: Sequence[StoredUnit] | None = None,
     ) -> DocumentUploadResult:
-        """Store it as far as the attempts go (`AnythingLLMClient.upload_document`)."""
-        identity = self._identity.of(document)
-        stored = await self._storage.listing(
-            slug, lambda marker: self._identity.of_marker(marker) == identity, trace_id=trace_id
-        )
+        """Store it as far as the attempts go (`AnythingLLMClient.upload_document`).
+
+        What the workspace has of the document is listed, where ``stored`` does not say it.
+        """
+        if stored is None:
+            identity = self._identity.of(document)
+            stored = await self._storage.listing(
+                slug, lambda marker: self._identity.of_marker(marker) == identity, trace_id=trace_id
+            )
         found = await self._found(slug, document, stored, trace_id)
         changes = compare(document, [u for u in stored if u.location in found], version)
         failed: dict[str, FailedChunk] = {}

@@ -23,6 +23,7 @@ from consumer.anythingllm.readiness import Readiness
 from consumer.anythingllm.removal_looks import RemovalLooks
 from consumer.anythingllm.removal_way import RemovalWay
 from consumer.anythingllm.restarts import PING_SECONDS, Restarts
+from consumer.anythingllm.sole_server import SoleServer
 from consumer.anythingllm.transport import Errand, Transport
 from consumer.anythingllm.unit_store import AnythingLLMStorage
 from consumer.anythingllm.upload_ways import Ways
@@ -81,11 +82,12 @@ class Parts:
         )
         creations = CreationDoubts(self._restarts, ambiguity=config.ambiguity_seconds, clock=clock)
         self.creator = Workspaces(self.api, self.database, creations)
+        sole = SoleServer(self.api, group=config.group)
         self.workspaces = Workspaces(
             self.api,
             self.database,
             creations if config.create_workspaces else None,
-            group=config.group,
+            sole=sole,
         )
         self.readiness = self._readiness_by(
             self.api, self._proof, self._removal, config.upload_timeout
@@ -105,6 +107,7 @@ class Parts:
             self.api,
             self.readiness,
             self._ways(),
+            sole,
             probing=self.probing,
             under_way=transport.under_way,
             errand=self.errand,

@@ -21,6 +21,7 @@ from consumer.anythingllm.server_register import ServerRegister
 from consumer.model.fault import Fault
 from consumer.model.names import ServerName, Slug
 from consumer.model.placement import Home, Homeless, Presence, Undecided, place
+from consumer.model.server_marks import ServerSurvey, ServerViews
 
 
 class AnythingLLMServers:
@@ -29,15 +30,21 @@ class AnythingLLMServers:
     Args:
         configs: of each server, by its name; the names are those of the stream's settings.
         pins: as ``ANYTHINGLLM_PINS``.
+        group: as ``KAFKA_GROUP_ID``.
     """
 
     def __init__(
-        self, configs: Mapping[str, AnythingLLMConfig], *, pins: Mapping[str, str] | None = None
+        self,
+        configs: Mapping[str, AnythingLLMConfig],
+        *,
+        pins: Mapping[str, str] | None = None,
+        group: str = "anythingllm-consumer",
     ) -> None:
         self._clients = {
             ServerName(name): AnythingLLMClient(config) for name, config in configs.items()
         }
         self._pins = {Slug(slug): ServerName(name) for slug, name in (pins or {}).items()}
+        self._group = group
         self._open = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -68,17 +75,26 @@ class AnythingLLMServers:
 
         Raises:
             NoWorkspaceError: no server has it.
-            AnythingLLMError: nobody can say: two servers have documents of ours in it, or one does
-                not answer and may have it. The message names them.
+            AnythingLLMError: nobody can say: two servers have documents of ours in it, one does not
+                answer or is another one, or one is missing that may have it. It names them.
         """
         slug = checked_slug(workspace_slug)
-        registers = {name: each.register("") for name, each in self._clients.items()}
-        views = await asyncio.gather(
-            *(_presence(register, slug) for register in registers.values())
-        )
-        seen = dict(zip(registers, views, strict=True))
+        registers = {name: each.register(self._group) for name, each in self._clients.items()}
+        answers = await asyncio.gather(*map(_survey, registers.values()))
+        views = ServerViews(dict(zip(registers, answers, strict=True)))
+        unproven = {name: why for name, why in views.unproven.items() if not views.is_new(name)}
+        seen = {name: _presence(each, slug) for name, each in views.surveys.items()}
+        seen.update(dict.fromkeys(unproven, Presence.SILENT))
         while True:
-            found = place(slug, seen, pin=self._pins.get(slug))
+            found = place(
+                slug,
+                seen,
+                pin=self._pins.get(slug),
+                missing=views.missing,
+                unproven=unproven,
+                is_moving=views.moves(slug),
+                was_split=bool(views.split_on(slug)),
+            )
             if not isinstance(found, Undecided):
                 return _name(slug, found)
             for name in found.servers:
@@ -86,10 +102,15 @@ class AnythingLLMServers:
                 seen[name] = Presence.OURS if ours else Presence.STRANGE
 
 
-async def _presence(register: ServerRegister, slug: Slug) -> Presence:
+async def _survey(register: ServerRegister) -> ServerSurvey | None:
     try:
-        survey = await register.survey()
+        return await register.survey()
     except AnythingLLMError:
+        return None
+
+
+def _presence(survey: ServerSurvey | None, slug: Slug) -> Presence:
+    if survey is None:
         return Presence.SILENT
     return Presence.THERE if slug in survey.slugs else Presence.ABSENT
 

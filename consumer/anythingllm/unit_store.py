@@ -20,6 +20,7 @@ from consumer.anythingllm.health import PROBE_SECONDS, deep_probe, silent_databa
 from consumer.anythingllm.readiness import Readiness
 from consumer.anythingllm.removal_looks import title_words
 from consumer.anythingllm.sentinel import ABANDONED_AGE
+from consumer.anythingllm.sole_server import SoleServer
 from consumer.anythingllm.transport import Check, NewErrand, always
 from consumer.anythingllm.under_way import UnderWay
 from consumer.anythingllm.unit_listings import UnitListings
@@ -32,7 +33,7 @@ from consumer.model.listing import FILE_STORE, Listed
 from consumer.model.marker import Marker, StoredUnit, Unit
 from consumer.model.names import Location, Slug, TraceId
 from consumer.model.remains import Remains
-from consumer.model.server_list import is_list_slug
+from consumer.model.server_marks import is_mark_slug
 from consumer.model.slug import is_slug
 
 log = structlog.get_logger(__name__)
@@ -47,6 +48,7 @@ class AnythingLLMStorage:
     """Prepares workspaces, lists, uploads and removes units. Every method may raise `Failure`.
 
     Args:
+        sole: says whether it is one of several servers and nobody told us.
         probing: the endpoints, past the breaker.
         under_way: knows the requests of all of them.
         timeout: seconds for an ordinary call.
@@ -61,6 +63,7 @@ class AnythingLLMStorage:
         api: Api,
         readiness: Readiness,
         ways: Ways,
+        sole: SoleServer,
         *,
         probing: Api,
         under_way: UnderWay,
@@ -73,6 +76,7 @@ class AnythingLLMStorage:
         self._under_way = under_way
         self._readiness = readiness
         self._ways = ways
+        self._sole = sole
         self._errand = errand
         self._timeout = timeout
         self._removal_timeout = removal_timeout
@@ -211,10 +215,11 @@ class AnythingLLMStorage:
         return await self._ways.database(self._errand(self._timeout, trace_id))
 
     async def workspaces(self, *, trace_id: TraceId | None = None) -> Sequence[Slug]:
-        """The slugs of all workspaces, but for those that only keep a list of servers."""
+        """The slugs of all workspaces, but for marks of servers."""
         errand = self._errand(self._timeout, trace_id)
         every = await self._api.workspaces(errand)
-        return [each.slug for each in every if not is_list_slug(each.slug)]
+        self._sole.judge(every)
+        return [each.slug for each in every if not is_mark_slug(each.slug)]
 
     async def listing(
         self,
@@ -244,8 +249,11 @@ class AnythingLLMStorage:
         unless: str | None = None,
         trace_id: TraceId | None = None,
     ) -> Listed | None:
-        """See `UnitListings.scan`."""
-        return await self.listings.scan(slug, take, unless=unless, trace_id=trace_id)
+        """See `UnitListings.scan`; raises where another server may have what this one lacks."""
+        found = await self.listings.scan(slug, take, unless=unless, trace_id=trace_id)
+        is_absent = slug != FILE_STORE and found is not None and found.workspace_id is None
+        await self._sole.check(self._errand(self._timeout, trace_id), unless_known=not is_absent)
+        return found
 
     async def found(
         self,

@@ -25,10 +25,10 @@ from consumer.anythingllm.errors import (
     NoWorkspaceError,
 )
 from consumer.anythingllm.models import SurveyedWorkspace, Workspace
+from consumer.anythingllm.sole_server import SoleServer
 from consumer.anythingllm.transport import Errand
 from consumer.model.fault import Fault
 from consumer.model.names import Slug
-from consumer.model.server_list import list_slug, read_list
 
 log = structlog.get_logger(__name__)
 
@@ -46,8 +46,8 @@ class Workspaces:
 
     Args:
         doubts: of creations that got no clear answer; None: missing workspaces are not created.
-        group: nothing is created where the server is one of several for this consumer group: the
-            workspace may be on another one. "": that is not looked at.
+        sole: nothing is created where this says that the server is one of several: the workspace
+            may be on another one. None: that is not asked.
     """
 
     def __init__(
@@ -56,12 +56,12 @@ class Workspaces:
         database: DatabaseInUse,
         doubts: CreationDoubts | None,
         *,
-        group: str = "",
+        sole: SoleServer | None = None,
     ) -> None:
         self._api = api
         self._database = database
         self._doubts = doubts
-        self._group = group
+        self._sole = sole
 
     async def ensure(
         self, errand: Errand, slug: Slug, name: str | None = None
@@ -123,24 +123,10 @@ class Workspaces:
                 fault=Fault.THEIRS,
             )
 
-    async def _refuse_one_of_several(self, errand: Errand, slug: Slug) -> None:
-        if not self._group:
-            return
-        kept_in = list_slug(self._group)
-        for each in await self._api.workspaces(errand):
-            kept = read_list(each.name) if each.slug == kept_in else None
-            if kept is not None and len(kept.every) > 1:
-                others = ", ".join(sorted(kept.every - {kept.own}))
-                raise _unavailable(
-                    slug,
-                    f"and may be on another server ({others}): set ANYTHINGLLM_ENDPOINTS as before;"
-                    " where this is the only one for good, delete AnythingLLM's workspace"
-                    f" {kept_in!r}, which keeps the list of servers",
-                )
-
     async def _create(self, errand: Errand, slug: Slug, doubts: CreationDoubts) -> bool:
         """Create it; False when another creator was faster."""
-        await self._refuse_one_of_several(errand, slug)
+        if self._sole is not None:
+            await self._sole.check(errand)
         doubts.end(slug)
         try:
             made = await self._api.new_workspace(errand, slug)

@@ -18,7 +18,7 @@ from consumer.model.record import Headers
 from consumer.model.routing import Routing
 from consumer.pipeline.apply import Applier
 from consumer.pipeline.backoff import Backoff
-from consumer.pipeline.carried_out import CarriedOut
+from consumer.pipeline.carried_out import MOST_REMEMBERED, CarriedOut
 from consumer.pipeline.circuit import Circuit
 from consumer.pipeline.culprits import Culprits
 from consumer.pipeline.deathwatch import Deathwatch
@@ -112,10 +112,16 @@ class Pipeline:
 
     Args:
         queues: shared with those of other servers; None: there are no others.
+        servers: that have one budget together for what is remembered.
     """
 
     def __init__(
-        self, settings: Settings, rooms: Rooms, *, queues: KeyQueues | None = None
+        self,
+        settings: Settings,
+        rooms: Rooms,
+        *,
+        queues: KeyQueues | None = None,
+        servers: int = 1,
     ) -> None:
         self._settings = settings
         self._rooms = rooms
@@ -123,14 +129,14 @@ class Pipeline:
         self._doubts = Doubts(
             self._looks, settings.anythingllm.ambiguity_seconds, rooms.clock, rooms.now
         )
-        self._carried_out = CarriedOut(self._doubts.__contains__)
+        self._carried_out = CarriedOut(self._doubts.__contains__, MOST_REMEMBERED // servers)
         self._queues = KeyQueues() if queues is None else queues
         self.gates = _gates(settings, rooms, outages_aside=queues is not None)
         self.index = Index(
             rooms.storage,
             settings.document.identity,
             max_age=settings.index.max_age_seconds,
-            max_bytes=settings.index.max_bytes,
+            max_bytes=settings.index.max_bytes // servers,
             clock=rooms.clock,
             metrics=rooms.metrics,
         )

@@ -43,17 +43,18 @@ class ServersPipeline:
         self._settings = settings
         self._rooms = replace(next(iter(rooms.values())), metrics=metrics)
         self._queues = KeyQueues()
-        each = _for_one_of(settings, len(rooms))
         self.pipelines = {
-            name: Pipeline(each, room, queues=self._queues) for name, room in rooms.items()
+            name: Pipeline(settings, room, queues=self._queues, servers=len(rooms))
+            for name, room in rooms.items()
         }
         self.homes = Homes(
             registers,
             placement_rules(settings),
             every=settings.breaker.recovery_seconds,
             clock=self._rooms.clock,
+            rng=self._rooms.rng,
             note=lambda name, failure: self.pipelines[name].gates.note(failure),
-            when_found=self._forget,
+            forget=self._forget,
         )
         for pipeline in self.pipelines.values():
             pipeline.gates.pauses.when_paused(partial(self._paused, pipeline))
@@ -95,10 +96,9 @@ class ServersPipeline:
         for each in self.pipelines.values():
             each.forget()
 
-    def _forget(self, slug: Slug) -> None:
+    def _forget(self, name: ServerName, slug: Slug | None) -> None:
         """Whoever moved a workspace has written where we know nothing of it."""
-        for each in self.pipelines.values():
-            each.index.forget(slug)
+        self.pipelines[name].index.forget(slug)
 
     def _paused(self, pipeline: Pipeline, slug: Slug) -> None:
         pipeline.index.forget(slug)
@@ -110,15 +110,8 @@ def placement_rules(settings: Settings) -> PlacementRules:
     ours = settings.anythingllm
     return PlacementRules(
         pins=ours.pins or {},
-        gone=ours.endpoints_gone or (),
         may_create=settings.routing.create_workspaces,
     )
-
-
-def _for_one_of(settings: Settings, servers: int) -> Settings:
-    """The settings as they are for one of so many servers: what is known of them has one budget."""
-    index = replace(settings.index, max_bytes=settings.index.max_bytes // servers)
-    return replace(settings, index=index)
 
 
 async def _as_of(name: ServerName, watcher: Coroutine[object, object, None]) -> None:

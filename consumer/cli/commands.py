@@ -138,6 +138,11 @@ COMMANDS: tuple[Command, ...] = (
         "Move a workspace to another of several servers: says what, and does it with --yes.",
     ),
     Command(
+        "workspaces forget",
+        "consumer.cli.workspaces.forget:forget",
+        "Give up the name of one of several servers: says what, and does it with --yes.",
+    ),
+    Command(
         "schemas export",
         "consumer.cli.schemas:export",
         "Write JSON Schemas of all messages and the AsyncAPI document, made from the models.",

@@ -1,10 +1,10 @@
 """Placement: which of several AnythingLLMs a workspace lives on. Pure.
 
-A workspace lives where a pin says, else on the one server that has documents of ours in it, else
-on the one server that has a workspace of that slug. Only for a slug that no server has its hash
-decides (rendezvous hashing), and only while all servers answer and none is missing from the list.
-Otherwise a workspace would be made anew beside the one that holds its documents, and their texts
-would be found twice.
+A workspace lives on the one server that has documents of ours in it. Where none has, all servers
+have to answer, each has to be proven the one that it is listed as, and none may be missing from the
+list. Then a pin decides, else the one server that has a workspace of that slug, and for a slug that
+no server has its hash (rendezvous hashing). Otherwise a workspace would be made anew beside the one
+that holds its documents, and their texts would be found twice.
 
 The name of a server is hashed, not its address: a server that moves keeps its workspaces. A server
 that is added takes only slugs that no server has.
@@ -13,9 +13,10 @@ that is added takes only slugs that no server has.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from hashlib import sha256
+from types import MappingProxyType
 
 from consumer.model.names import ServerName, Slug
 
@@ -24,8 +25,8 @@ class Presence(StrEnum):
     """What a server has of a slug.
 
     ``there``: a workspace, and nobody has looked yet whether documents of ours are in it.
-    ``strange``: a workspace with none of ours. ``silent``: it does not answer, and is not known to
-    have any of ours.
+    ``strange``: a workspace with none of ours. ``ours``: some of ours, or it had when it answered
+    last. ``silent``: it does not answer or is not proven, and is not known to have any of ours.
     """
 
     ABSENT = "absent"
@@ -61,7 +62,7 @@ class Homeless:
 
     Args:
         reason: one line for an operator, with the servers' names and the cure.
-        servers: those that both have it, where that is why.
+        servers: those that have documents of ours in it, where that is why.
     """
 
     reason: str
@@ -77,6 +78,9 @@ def place(
     *,
     pin: ServerName | None = None,
     missing: Collection[ServerName] = (),
+    unproven: Mapping[ServerName, str] = MappingProxyType({}),
+    is_moving: bool = False,
+    was_split: bool = False,
     may_create: bool = True,
 ) -> Placement:
     """Where a workspace lives (module docstring).
@@ -86,26 +90,30 @@ def place(
         seen: what each server of the list has of it.
         pin: the server that the settings name for it.
         missing: servers that were in the list of some instance, and are not in ours.
+        unproven: servers that may be others than those that are listed, with why.
+        is_moving: whether it is being moved, or a move of it has not come to its end.
+        was_split: whether two servers had documents of ours in it. Then it has a home only while
+            all servers answer, whoever remembers that.
         may_create: whether a workspace may be made that no server has.
     """
     there, ours = _those(seen, Presence.THERE), _those(seen, Presence.OURS)
     holders = (*there, *ours, *_those(seen, Presence.STRANGE))
-    is_plain = len(holders) == 1 and _those(seen, Presence.SILENT) == () and not missing
+    if is_moving:
+        return _not_moved_yet(slug, ours)
+    is_silent = bool(_those(seen, Presence.SILENT))
+    is_plain = len(holders) == 1 and not is_silent and not missing and not was_split
     if there and not (is_plain and pin in (None, *holders)):
         return Undecided(there)
-    if len(ours) > 1:
-        return _two_have_it(slug, ours)
+    if len(ours) > 1 or (ours and not was_split):
+        return _where_ours_are(slug, ours, pin, unproven)
+    if waits_for := _why_nobody_knows(seen, missing, unproven):
+        return replace(waits_for, servers=ours)
     if ours:
-        if pin is None or pin == ours[0]:
-            return Home(ours[0])
-        return _lies_elsewhere(slug, pin, ours[0])
-    if pin is not None:
-        return _pinned(slug, pin, seen[pin], may_create=may_create)
-    if waits_for := _why_nobody_knows(slug, seen, missing):
-        return waits_for
-    if holders:
-        return Home(nearest(slug, holders))
-    return Home(nearest(slug, seen), creates=True) if may_create else _not_made(slug)
+        return _where_ours_are(slug, ours, pin, unproven)
+    home = Home(pin) if pin is not None else Home(nearest(slug, holders or seen))
+    if home.server in holders:
+        return home
+    return Home(home.server, creates=True) if may_create else _not_made(slug)
 
 
 def nearest(slug: Slug, servers: Iterable[ServerName]) -> ServerName:
@@ -121,29 +129,52 @@ def _those(seen: Mapping[ServerName, Presence], wanted: Presence) -> tuple[Serve
     return tuple(name for name, presence in seen.items() if presence is wanted)
 
 
-def _pinned(slug: Slug, pin: ServerName, presence: Presence, *, may_create: bool) -> Placement:
-    if presence is Presence.SILENT:
-        return Homeless(f"server {pin}, where it is pinned to, does not answer; it is asked again")
-    if presence is Presence.ABSENT and not may_create:
-        return _not_made(slug)
-    return Home(pin, creates=presence is Presence.ABSENT)
+def _where_ours_are(
+    slug: Slug,
+    ours: tuple[ServerName, ...],
+    pin: ServerName | None,
+    unproven: Mapping[ServerName, str],
+) -> Placement:
+    home, *others = ours
+    if others:
+        return _two_have_it(slug, ours)
+    if pin not in (None, home):
+        return _lies_elsewhere(slug, pin, home)
+    if home in unproven:
+        return Homeless(unproven[home], ours)
+    return Home(home)
 
 
 def _why_nobody_knows(
-    slug: Slug, seen: Mapping[ServerName, Presence], missing: Collection[ServerName]
+    seen: Mapping[ServerName, Presence],
+    missing: Collection[ServerName],
+    unproven: Mapping[ServerName, str],
 ) -> Homeless | None:
+    if unproven:
+        return Homeless("; ".join(unproven.values()))
     if silent := _those(seen, Presence.SILENT):
         return Homeless(
             f"{_named(silent)} {_do(silent, 'does not answer', 'do not answer')} and may have it;"
-            " to go on without, name its server in ANYTHINGLLM_PINS"
+            " it is asked again"
         )
-    if missing:
-        return Homeless(
-            f"{_named(missing)} {_do(missing, 'is', 'are')} missing from ANYTHINGLLM_ENDPOINTS and"
-            " may have it: put it back, or give all instances the same list; once its workspaces"
-            f" are moved, set ANYTHINGLLM_ENDPOINTS_GONE={','.join(sorted(missing))}"
-        )
-    return None
+    return Homeless(why_missing(missing)) if missing else None
+
+
+def why_missing(missing: Collection[ServerName]) -> str:
+    """Why nothing is made, and no tombstone is done, while these servers are not listed."""
+    return (
+        f"{_named(missing)} {_do(missing, 'is', 'are')} missing from ANYTHINGLLM_ENDPOINTS and may"
+        " have it: put it back, or give all instances the same list; once nothing is needed of it,"
+        f" run `workspaces forget {min(missing)}` while no instance runs"
+    )
+
+
+def _not_moved_yet(slug: Slug, ours: tuple[ServerName, ...]) -> Homeless:
+    return Homeless(
+        f"it is being moved, or its move ended in the middle: run `workspaces move {slug}` again,"
+        " until it ends",
+        ours,
+    )
 
 
 def _two_have_it(slug: Slug, ours: tuple[ServerName, ...]) -> Homeless:

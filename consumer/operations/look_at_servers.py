@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
 
@@ -9,8 +10,8 @@ from consumer.anythingllm import AnythingLLMClient, AnythingLLMConfig, AnythingL
 from consumer.anythingllm.server_register import ServerRegister
 from consumer.kafka.topics import CheckFinding
 from consumer.model.names import ServerName, Slug
-from consumer.model.placement import Homeless, Presence, place
-from consumer.model.server_list import ServerSurvey, missing_from, one_server_twice
+from consumer.model.placement import Homeless, Presence, place, why_missing
+from consumer.model.server_marks import ServerSurvey, ServerViews
 from consumer.settings import Settings
 
 _SUBJECT = "servers"
@@ -34,45 +35,55 @@ async def look_at_homes(
             except AnythingLLMError as error:
                 text = f"not looked at: server {name}: {error.message}"
                 return [CheckFinding(True, _SUBJECT, text)]
+        views = ServerViews(surveys)
         return [
-            *_lists(settings, surveys),
-            *await _homeless(settings, registers, surveys),
+            *_lists(views),
+            *await _homeless(settings, registers, surveys, views),
             CheckFinding(True, _SUBJECT, _counted(surveys)),
         ]
 
 
-def _lists(settings: Settings, surveys: Mapping[ServerName, ServerSurvey]) -> list[CheckFinding]:
-    kept = {name: each.kept for name, each in surveys.items()}
-    found = []
-    if twice := one_server_twice(kept):
-        text = f"{twice[0]} and {twice[1]} are one server"
-        what_to_do = "leave one of them out of ANYTHINGLLM_ENDPOINTS"
-        found.append(CheckFinding(False, _SUBJECT, text, what_to_do))
-    gone = settings.anythingllm.endpoints_gone or ()
-    if missing := missing_from(surveys.keys(), list(kept.values()), gone):
+def _lists(views: ServerViews) -> list[CheckFinding]:
+    """What is wrong with the list as a whole."""
+    found = [
+        CheckFinding(False, _SUBJECT, f"{name} may be another server than it is listed as", why)
+        for name, why in _unproven(views).items()
+    ]
+    if missing := views.missing:
         named = ", ".join(sorted(missing))
-        text = f"{named}: listed before, or by another instance; no new workspace is made"
-        what_to_do = (
-            "put it back, or give all instances this list; then set"
-            f" ANYTHINGLLM_ENDPOINTS_GONE={','.join(sorted(missing))}"
+        text = (
+            f"{named}: listed before, or by another instance; no new workspace is made, and no"
+            " tombstone is done"
         )
-        found.append(CheckFinding(False, _SUBJECT, text, what_to_do))
+        found.append(CheckFinding(False, _SUBJECT, text, why_missing(missing)))
     return found
+
+
+def _unproven(views: ServerViews) -> dict[ServerName, str]:
+    """As `ServerViews.unproven`, but for those that no instance has begun with yet."""
+    return {name: why for name, why in views.unproven.items() if not views.is_new(name)}
 
 
 async def _homeless(
     settings: Settings,
     registers: Mapping[ServerName, ServerRegister],
     surveys: Mapping[ServerName, ServerSurvey],
+    views: ServerViews,
 ) -> list[CheckFinding]:
     permits = settings.routing.rules().permits
     found = []
     try:
-        for slug in _doubtful(settings, surveys)[:_MOST_LOOKED_INTO]:
+        for slug in _doubtful(settings, surveys, views)[:_MOST_LOOKED_INTO]:
             if permits(slug):
-                seen = await _seen(slug, registers, surveys)
-                pin = (settings.anythingllm.pins or {}).get(slug)
-                placement = place(slug, seen, pin=pin)
+                placement = place(
+                    slug,
+                    await _seen(slug, registers, surveys),
+                    pin=(settings.anythingllm.pins or {}).get(slug),
+                    missing=views.missing,
+                    unproven=_unproven(views),
+                    is_moving=views.moves(slug),
+                    was_split=bool(views.split_on(slug)),
+                )
                 if isinstance(placement, Homeless):
                     text = f"workspace {slug} has no home"
                     found.append(CheckFinding(False, _SUBJECT, text, placement.reason))
@@ -81,11 +92,15 @@ async def _homeless(
     return found
 
 
-def _doubtful(settings: Settings, surveys: Mapping[ServerName, ServerSurvey]) -> Sequence[Slug]:
-    """Workspaces that several servers have, or that are pinned: of others nothing can be wrong."""
-    every = [slug for each in surveys.values() for slug in each.slugs]
+def _doubtful(
+    settings: Settings, surveys: Mapping[ServerName, ServerSurvey], views: ServerViews
+) -> Sequence[Slug]:
+    """Workspaces of which something may be wrong: on several servers, pinned, or being moved."""
+    every = Counter(slug for each in surveys.values() for slug in each.slugs)
     pins = settings.anythingllm.pins or {}
-    return sorted(slug for slug in set(every) if every.count(slug) > 1 or slug in pins)
+    return sorted(
+        slug for slug, count in every.items() if count > 1 or slug in pins or views.moves(slug)
+    )
 
 
 async def _seen(

@@ -3,37 +3,47 @@
 AnythingLLM does not give texts back, so they come from the events. Document by document: stored and
 proven on the new server, then removed from the old one. What always holds:
 
-- Nothing of the service is at work meanwhile: the consumer group has no members.
+- Nothing of the service is at work meanwhile: the consumer group has no members, and every server
+  keeps a mark that the workspace is being moved, from before the first step until after the last.
+  An instance that is started lets its documents wait.
 - A document is removed from where it was only when all chunks of its newest event are stored where
-  it shall be. Stopped in the middle, every document is on one of the servers, and the workspace is
-  on two: the service names it and lets its documents wait, and the command run again goes on.
-- A document whose newest event is a tombstone is only removed. One without any event stays where it
-  is, and so do documents of others.
+  it shall be. Stopped in the middle, every document is on one of the servers, and the command run
+  again goes on.
+- What is stored is never replaced by an older event: a document whose stored version is newer than
+  all events that are left stays, and so does one without any event. So do documents of others. One
+  whose newest event is a tombstone is only removed.
+- An upload that the service had sent when it died may still land. So at the end the ambiguity time
+  is waited for, and what came late is moved as well.
 - Where the newest event is not settled yet, the service finds its document stored, and answers it.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from consumer.anythingllm import AnythingLLMClient, AnythingLLMError
 from consumer.anythingllm.server_register import ServerRegister
-from consumer.model.event import DocumentEvent, TombstoneEvent
 from consumer.model.marker import StoredUnit
 from consumer.model.names import Identity, ServerName, Slug
+from consumer.model.placement import why_missing
 from consumer.model.precedence import Occurrence
 from consumer.model.record import Coordinates
-from consumer.model.server_list import one_server_twice
+from consumer.model.server_marks import ServerViews, move_mark
+from consumer.operations.newest_events import NewestEvent, NewestEvents
 from consumer.operations.ports import KafkaAccess, RecordReader
 from consumer.operations.progress import StageProgress, silent
 from consumer.settings import Settings
 from consumer.wiring.anythingllm import server_configs
-from consumer.wiring.events import event_reader
 
-_PROGRESS_EVERY = 200  # records between two reports of progress
 _STAGE = "moving"
+_WAITING = "waiting for late uploads"
+_WAIT_STEP_SECONDS = 5.0
+
+_Held = dict[ServerName, dict[Identity, list[StoredUnit]]]
 
 
 class MoveRefused(Exception):
@@ -59,12 +69,39 @@ class MoveReport:
     left: tuple[tuple[Identity, str], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _NewestEvent:
-    """The newest event about a document; where it is None for a tombstone."""
+@dataclass(slots=True)
+class _Moved:
+    """What became of it so far.
 
-    occurrence: Occurrence
-    read_at: Coordinates | None
+    Args:
+        sources: the servers that had documents of ours in it.
+    """
+
+    sources: tuple[ServerName, ...]
+    moved: set[Identity] = field(default_factory=set)
+    removed: set[Identity] = field(default_factory=set)
+    left: dict[Identity, str] = field(default_factory=dict)
+
+    def note(self, identity: Identity, why: str | None, *, is_removed: bool) -> None:
+        """Note what became of a document; ``why`` it stays, or None."""
+        self.left.pop(identity, None)
+        if why is not None:
+            self.left[identity] = why
+        elif is_removed:
+            self.removed.add(identity)
+        else:
+            self.moved.add(identity)
+
+    def report(self, documents: int | None = None) -> MoveReport:
+        """As it is told; ``documents`` where none was tried."""
+        tried = {*self.moved, *self.removed, *self.left}
+        return MoveReport(
+            self.sources,
+            len(tried) if documents is None else documents,
+            len(self.moved),
+            len(self.removed),
+            tuple(self.left.items()),
+        )
 
 
 class WorkspaceMove:
@@ -75,6 +112,7 @@ class WorkspaceMove:
         slug: the workspace.
         to: the server that it shall live on.
         progress: called now and then.
+        clock: monotonic seconds.
     """
 
     def __init__(
@@ -86,52 +124,91 @@ class WorkspaceMove:
         to: ServerName,
         *,
         progress: StageProgress = silent,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
+        self._clock = clock
+        self._sleep = sleep
         self._settings = settings
         self._kafka = kafka
         self._clients = clients
         self._slug = slug
         self._to = to
         self._progress = progress
-        self._events = event_reader(settings)
+        self._events = NewestEvents(settings)
         self._identity = settings.document.identity
 
     async def run(self, *, do: bool) -> MoveReport:
         """Move it, or (without ``do``) only say what would be moved.
 
         Raises:
-            MoveRefused: see there; nothing more was changed.
+            MoveRefused: see there; what was moved by then stays moved.
             KafkaUnavailableError: Kafka can't be reached or refuses.
             AnythingLLMError: a server can't be asked.
         """
-        await self._refuse()
-        stored = {
-            name: units
-            for name in self._clients
-            if name != self._to and (units := await self._units(name))
-        }
-        identities = {each for units in stored.values() for each in units}
-        if not do or not identities:
-            return MoveReport(tuple(stored), len(identities))
+        was_begun = await self._refuse()
+        held = await self._held()
+        begun = _Moved(self._sources(held))
+        identities = _identities(held, begun.sources)
+        if not do or not (identities or was_begun):
+            return begun.report(len(identities))
+        return await self._move(begun)
+
+    async def _move(self, moved: _Moved) -> MoveReport:
+        mark = move_mark(self._slug)
+        for name in self._clients:
+            await self._register(name).make_mark(mark)
+        await self._refuse_beside_the_service()
+        over = self._clock() + self._settings.anythingllm.ambiguity_seconds
+        await self._all(moved)
+        if not moved.left:
+            await self._wait_until(over)
+            await self._refuse_beside_the_service()
+            await self._all(moved)
+        if not moved.left:
+            for name in self._clients:
+                await self._register(name).remove_mark(mark)
+        return moved.report()
+
+    async def _wait_until(self, over: float) -> None:
+        seconds = max(0.0, over - self._clock())
+        while (left := over - self._clock()) > 0:
+            self._progress(_WAITING, int(seconds - left), int(seconds))
+            await self._sleep(min(left, _WAIT_STEP_SECONDS))
+
+    async def _all(self, moved: _Moved) -> None:
+        """Move all that is not there yet; every server is listed once for it."""
+        held = await self._held()
+        identities = _identities(held, self._sources(held))
+        if not identities:
+            return
         await self._register(self._to).create(self._slug)
         limit = self._settings.document.max_batch_bytes
         async with self._kafka.reader(unfold_limit=limit) as reader:
-            newest = await self._newest(reader, identities)
-            return await self._each(reader, newest, stored, sorted(identities))
+            newest = await self._events.of(reader, self._slug, identities, progress=self._progress)
+            for number, identity in enumerate(sorted(identities)):
+                self._progress(_STAGE, number, len(identities))
+                await self._refuse_beside_the_service()
+                there = {name: units.get(identity, ()) for name, units in held.items()}
+                await self._one(reader, identity, newest.get(identity), there, moved)
+        self._progress(_STAGE, len(identities), len(identities))
 
-    async def _refuse(self) -> None:
+    async def _refuse(self) -> bool:
+        """Whether a move of it has begun before, and not ended."""
         pin = (self._settings.anythingllm.pins or {}).get(self._slug)
         if pin not in (None, self._to):
             raise MoveRefused(
                 f"ANYTHINGLLM_PINS keeps it on server {pin}: change that first, in all instances"
             )
-        kept = {name: (await self._register(name).survey()).kept for name in self._clients}
-        if twice := one_server_twice(kept):
-            raise MoveRefused(
-                f"{twice[0]} and {twice[1]} are one server: what is removed from one of them is"
-                " gone from both. Leave one out of ANYTHINGLLM_ENDPOINTS"
-            )
+        surveys = {name: await self._register(name).survey() for name in self._clients}
+        views = ServerViews(surveys)
+        whys = [why for name, why in views.unproven.items() if not views.is_new(name)]
+        if views.missing:
+            whys.append(why_missing(views.missing))
+        if whys:
+            raise MoveRefused("; ".join(whys))
         await self._refuse_beside_the_service()
+        return views.moves(self._slug)
 
     async def _refuse_beside_the_service(self) -> None:
         group = self._settings.kafka.group_id
@@ -143,88 +220,56 @@ class WorkspaceMove:
                 " service, and run this again; what is moved by then stays moved"
             )
 
-    async def _units(self, name: ServerName) -> dict[Identity, list[StoredUnit]]:
-        """What a server has of the workspace, ours only."""
-        found: dict[Identity, list[StoredUnit]] = {}
-        for unit in await self._clients[name].storage.listing(self._slug):
-            found.setdefault(self._identity.of_marker(unit.marker), []).append(unit)
-        return found
+    async def _held(self) -> _Held:
+        """What each server has of the workspace, ours only."""
+        held: _Held = {}
+        for name, client in self._clients.items():
+            held[name] = {}
+            for unit in await client.storage.listing(self._slug):
+                held[name].setdefault(self._identity.of_marker(unit.marker), []).append(unit)
+        return held
 
-    async def _newest(
-        self, reader: RecordReader, identities: set[Identity]
-    ) -> dict[Identity, _NewestEvent]:
-        """The newest event about each of these documents."""
-        kafka = self._settings.kafka
-        newest: dict[Identity, _NewestEvent] = {}
-        for topic in (kafka.documents_topic, kafka.replay_topic):
-            ranges = await reader.offset_ranges(topic)
-            total = sum(each.end - each.start for each in (ranges or {}).values())
-            done = 0
-            async for record in reader.records(topic, ranges or {}):
-                done += 1
-                if done % _PROGRESS_EVERY == 0:
-                    self._progress(f"reading {topic}", done, total)
-                body = self._events.read(record).body
-                if isinstance(body, DocumentEvent | TombstoneEvent) and (
-                    body.identity in identities and self._is_about(body)
-                ):
-                    _take(newest, body, record.at)
-        return newest
+    def _sources(self, held: _Held) -> tuple[ServerName, ...]:
+        return tuple(name for name, units in held.items() if units and name != self._to)
 
-    def _is_about(self, body: DocumentEvent | TombstoneEvent) -> bool:
-        return body.slug == self._slug or (isinstance(body, TombstoneEvent) and body.slug is None)
-
-    async def _each(
+    async def _one(
         self,
         reader: RecordReader,
-        newest: Mapping[Identity, _NewestEvent],
-        stored: Mapping[ServerName, Mapping[Identity, Sequence[StoredUnit]]],
-        identities: Sequence[Identity],
-    ) -> MoveReport:
-        moved = removed = 0
-        left: list[tuple[Identity, str]] = []
-        for number, identity in enumerate(identities):
-            self._progress(_STAGE, number, len(identities))
-            await self._refuse_beside_the_service()
-            event = newest.get(identity)
-            try:
-                why = await self._store(reader, event)
-                if why is None:
-                    await self._remove(stored, identity)
-            except AnythingLLMError as error:
-                why = error.message
-            if why is not None:
-                left.append((identity, why))
-            elif event is not None and event.read_at is None:
-                removed += 1
-            else:
-                moved += 1
-        self._progress(_STAGE, len(identities), len(identities))
-        return MoveReport(tuple(stored), len(identities), moved, removed, tuple(left))
+        identity: Identity,
+        event: NewestEvent | None,
+        there: Mapping[ServerName, Sequence[StoredUnit]],
+        moved: _Moved,
+    ) -> None:
+        """Move a document, of which this is there on each server, or say why it stays."""
+        try:
+            why = _why_it_stays(event, there)
+            if why is None and event is not None and event.read_at is not None:
+                why = await self._store(reader, event.read_at, there[self._to])
+            if why is None:
+                await self._remove(identity, there)
+        except AnythingLLMError as error:
+            why = error.message
+        is_removed = event is not None and event.read_at is None
+        moved.note(identity, why, is_removed=is_removed)
 
-    async def _store(self, reader: RecordReader, event: _NewestEvent | None) -> str | None:
+    async def _store(
+        self, reader: RecordReader, at: Coordinates, stored: Sequence[StoredUnit]
+    ) -> str | None:
         """Have a document's newest event stored on the new server; why that is not so, or None."""
-        if event is None:
-            return "no event of it is left in Kafka, and AnythingLLM gives no texts back"
-        if event.read_at is None:
-            return None
-        record = await reader.record(event.read_at)
-        body = self._events.read(record).body if record is not None else None
-        if not isinstance(body, DocumentEvent):
-            return f"its event {event.read_at} is gone meanwhile"
+        body = await self._events.document(reader, at)
+        if body is None:
+            return f"its event {at} is gone meanwhile"
         result = await self._clients[self._to].store_version(
-            self._slug, body.document, body.version
+            self._slug, body.document, body.version, stored=stored
         )
         return "; ".join(result.errors) or None
 
     async def _remove(
-        self,
-        stored: Mapping[ServerName, Mapping[Identity, Sequence[StoredUnit]]],
-        identity: Identity,
+        self, identity: Identity, there: Mapping[ServerName, Sequence[StoredUnit]]
     ) -> None:
-        for name, units in stored.items():
-            if there := units.get(identity):
-                await self._clients[name].storage.erase(self._slug, there, texts=(identity,))
+        for name, units in there.items():
+            if units and name != self._to:
+                await self._clients[name].storage.erase(self._slug, units, texts=(identity,))
 
     def _register(self, name: ServerName) -> ServerRegister:
         return self._clients[name].register(self._settings.kafka.group_id)
@@ -238,8 +283,10 @@ async def open_move(
     to: ServerName,
     *,
     progress: StageProgress = silent,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> AsyncIterator[WorkspaceMove]:
-    """A move, connected.
+    """A move, connected; its arguments are those of `WorkspaceMove`.
 
     Raises:
         MoveRefused: there is no such server.
@@ -253,16 +300,23 @@ async def open_move(
             name: await stack.enter_async_context(AnythingLLMClient(config))
             for name, config in configs.items()
         }
-        yield WorkspaceMove(settings, kafka, clients, slug, to, progress=progress)
+        yield WorkspaceMove(
+            settings, kafka, clients, slug, to, progress=progress, clock=clock, sleep=sleep
+        )
 
 
-def _take(
-    newest: dict[Identity, _NewestEvent],
-    body: DocumentEvent | TombstoneEvent,
-    at: Coordinates,
-) -> None:
-    removes = isinstance(body, TombstoneEvent)
-    new = Occurrence(body.version, removes=removes)
-    known = newest.get(body.identity)
-    if known is None or not known.occurrence.supersedes(new):
-        newest[body.identity] = _NewestEvent(new, None if removes else at)
+def _identities(held: _Held, servers: Sequence[ServerName]) -> set[Identity]:
+    """The documents that these servers have."""
+    return {identity for name in servers for identity in held[name]}
+
+
+def _why_it_stays(
+    event: NewestEvent | None, there: Mapping[ServerName, Sequence[StoredUnit]]
+) -> str | None:
+    """Why a document can't be moved by its newest event; None where it can."""
+    if event is None:
+        return "no event of it is left in Kafka, and AnythingLLM gives no texts back"
+    stored = [Occurrence(unit.version) for units in there.values() for unit in units]
+    if any(each.supersedes(event.occurrence) for each in stored):
+        return "what is stored of it is newer than all its events that are left in Kafka"
+    return None

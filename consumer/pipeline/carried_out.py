@@ -26,7 +26,8 @@ from consumer.model.names import Identity, Location, Slug
 from consumer.model.precedence import Occurrence
 from consumer.model.version import DocumentVersion
 
-_MOST_WEIGHT = 200_000  # about 20 MB, counted in digests; the oldest go first
+MOST_REMEMBERED = 200_000
+"""About 20 MB, counted in digests; the oldest go first."""
 _OVERHEAD = 8  # what an identity weighs without digests
 
 
@@ -143,7 +144,7 @@ class CarriedOut:
     """
 
     def __init__(
-        self, is_in_doubt: Callable[[Identity], bool] = lambda _: False, most: int = _MOST_WEIGHT
+        self, is_in_doubt: Callable[[Identity], bool] = lambda _: False, most: int = MOST_REMEMBERED
     ) -> None:
         self._is_in_doubt = is_in_doubt
         self._most = most

@@ -1,24 +1,25 @@
 """Homes: on which of several AnythingLLMs each workspace lives, found out and watched.
 
-`model.placement` decides; here it is asked what the servers have, in rounds: at once when somebody
-wants a workspace that is not known, and every so often, because people and other instances change
-what is there.
+`model.placement` decides by what `pipeline.census` was told, in rounds: at once when somebody wants
+a workspace that is not known, and every so often, because people and other instances change what is
+there. What takes long, looking into a workspace or making one, is done beside the rounds.
 
 What is always true:
-- A workspace is made only here, after the servers keep our list. Then all servers are asked once
-  more, and only what they say then is a home. So of two instances whose lists differ, at least one
-  sees in time that the other is there (`model.server_list`).
+- A workspace is made only here, after the servers keep our marks. Then all servers are asked once
+  more, and only what they say then is a home.
 - When a home ends, its fence is closed: documents in work send nothing more to it, and ask anew.
 - A server that is silent keeps the workspaces that are known to live there: their documents wait
-  for it. What nobody knows waits until all servers answer.
+  for it. A workspace that two servers have stays paused while one of them is away. What nobody
+  knows waits until all servers answer.
 - One task asks; documents only wait. A thousand of them cost as much as one.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+import random
+from collections import Counter, defaultdict
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -27,21 +28,16 @@ import structlog
 from consumer.model.fault import Failure
 from consumer.model.names import ServerName, Slug
 from consumer.model.placement import Home, Homeless, Placement, Presence, Undecided, place
-from consumer.model.server_list import (
-    ServerList,
-    ServerSurvey,
-    lists_to_write,
-    missing_from,
-    one_server_twice,
-)
+from consumer.model.server_marks import split_mark
+from consumer.pipeline.census import Census
 from consumer.pipeline.ports import RightToWork, Server
 from consumer.resilience.fence import Fence
 
 log = structlog.get_logger(__name__)
 
-_ROUNDS = 2  # the first one may have begun before it was asked for
 _SLICE = 500  # workspaces that are placed between two turns of the event loop
 _STRANGE_SECONDS = 600.0  # until a namesake of a workspace that has a home is looked into again
+_CALLS_AT_ONCE = 8  # to one server, each of which may take long
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +54,10 @@ class PlacementRules:
 
     Args:
         pins: the servers of single workspaces.
-        gone: servers that were listed, and are missed by nobody.
         may_create: whether missing workspaces are made.
     """
 
     pins: Mapping[Slug, ServerName]
-    gone: Collection[ServerName]
     may_create: bool
 
 
@@ -74,10 +68,11 @@ class Homes:
         servers: all of the list.
         every: seconds between two rounds that nobody asked for.
         clock: monotonic seconds.
+        rng: makes tokens of servers.
         note: hears of servers that do not answer well. That they do says little: a list of
             workspaces can be had where nothing can be stored.
-        when_found: hears of workspaces whose home is found, and was unknown or another one: what is
-            remembered of them may be old.
+        forget: forgets what is remembered of a workspace on a server, or (None) of all: it may be
+            old, or of another server.
     """
 
     def __init__(
@@ -87,28 +82,34 @@ class Homes:
         *,
         every: float,
         clock: Callable[[], float],
+        rng: random.Random,
         note: Callable[[ServerName, Failure], None],
-        when_found: Callable[[Slug], None],
+        forget: Callable[[ServerName, Slug | None], None],
     ) -> None:
         self._servers = servers
         self._rules = rules
         self._every = every
         self._clock = clock
         self._note = note
-        self._when_found = when_found
+        self._forget = forget
+        self._census = Census(servers, every=every, clock=clock, rng=rng, note=note)
+        self._calls = {name: asyncio.Semaphore(_CALLS_AT_ONCE) for name in servers}
         self._residences: dict[Slug, Residence] = {}
         self._homeless: dict[Slug, Homeless] = {}
-        self._nowhere: dict[Slug, ServerName] = {}  # wanted, on no server, and not to be made
+        self._ours: dict[Slug, tuple[ServerName, ...]] = {}  # of the homeless, as seen last
+        # On no server, and not to be made: where it would be, by which round.
+        self._nowhere: dict[Slug, tuple[ServerName, int]] = {}
         self._wanted: Counter[Slug] = Counter()
         self._to_be_made: Counter[Slug] = Counter()
-        self._views: dict[ServerName, ServerSurvey | Failure] = {}
-        self._looked: dict[tuple[ServerName, Slug], tuple[Presence, float]] = {}
-        self._begun = float("-inf")  # when the servers were asked last
-        self._missing: frozenset[ServerName] = frozenset()
-        self._trouble: str | None = None
-        self._is_twice = False  # two names of the list lead to one server
+        self._strange: dict[tuple[ServerName, Slug], float] = {}  # when that was seen
+        self._looked: dict[Slug, float] = {}  # when all that was needed was looked at
+        self._made: set[Slug] = set()  # and not seen yet
+        self._under_way: dict[Slug, asyncio.Task[None]] = {}
+        self._told: defaultdict[Slug, asyncio.Event] = defaultdict(asyncio.Event)
+        self._begun = self._ended = 0  # rounds
+        self._round_ended = asyncio.Event()
         self._demand = asyncio.Event()
-        self._news = asyncio.Event()
+        self._demand.set()  # marks are made before the first document comes
 
     @property
     def homeless(self) -> Mapping[Slug, str]:
@@ -118,7 +119,7 @@ class Homes:
     @property
     def trouble(self) -> str | None:
         """What is wrong with the list of servers as a whole."""
-        return self._trouble
+        return self._census.trouble
 
     def known(self, slug: Slug) -> Residence | None:
         """The home of a workspace where it is known now; nobody is asked."""
@@ -136,25 +137,45 @@ class Homes:
         Raises:
             FenceClosedError: the right to go on ended.
         """
-        while (found := self._known(slug, makes=makes)) is None:
-            await self._next_round(slug, right, makes=makes)
+        asked = self._begun
+        while (found := self._residences.get(slug)) is None:
+            nowhere = self._nowhere.get(slug)
+            if not makes and nowhere is not None and nowhere[1] > asked:
+                return Residence(nowhere[0], Fence("never"))
+            await self._told_of(slug, right, makes=makes)
         return found
 
-    async def looked_up(self, slug: Slug, right: RightToWork) -> Residence | None:
-        """The home of a workspace; None where it has none now, or where nobody knows."""
-        for _ in range(_ROUNDS):
-            if slug in self._residences or slug in self._homeless or slug in self._nowhere:
-                break
-            await self._next_round(slug, right, makes=False)
-        return self._residences.get(slug)
+    async def all_were_asked(self, right: RightToWork) -> None:
+        """Return when no server can be there that was not asked, by what all say from now on.
+
+        Only then may it be said that something is nowhere: a server that is missing from our list,
+        or that is another one than it is listed as, was not asked.
+
+        Raises:
+            FenceClosedError: the right to go on ended.
+        """
+        self._demand.set()
+        is_first = True
+        while is_first or not self._census.is_complete:
+            is_first, after = False, self._begun
+            async with right.aside():
+                while self._ended <= after:
+                    await self._round_ended.wait()
+
+    def stint(self, name: ServerName) -> int:
+        """Changes when a server was found to be another one than it is listed as."""
+        return self._census.stints[name]
 
     def read_anew(self, slug: Slug | None) -> None:
-        """Have a workspace read anew that is on two servers, or (None) all such: it is being moved.
+        """Have a workspace read anew on all servers but its home; None: every one without a home.
 
         What is remembered of it does not show what was brought there since.
         """
         for each in self._homeless if slug is None else [slug]:
-            self._when_found(each)
+            known = self._residences.get(each)
+            for name in self._servers:
+                if known is None or known.server != name:
+                    self._forget(name, each)
 
     def doubt(self, slug: Slug) -> None:
         """A workspace does not work on its server: somebody may have moved or removed it."""
@@ -163,204 +184,199 @@ class Homes:
 
     async def watch(self) -> None:
         """Ask the servers, when somebody wants to know and every so often. For ever."""
-        while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._every):
-                    await self._demand.wait()
-            self._demand.clear()
-            wanted = set(self._wanted)
-            await self._round({*wanted, *self._residences, *self._homeless})
-            news, self._news = self._news, asyncio.Event()
-            news.set()
-            if not wanted.issuperset(self._wanted):
-                self._demand.set()  # they came while the servers were asked
+        due = self._clock() + self._every
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(max(0.0, due - self._clock())):
+                        await self._demand.wait()
+                self._demand.clear()
+                if is_due := self._clock() >= due:
+                    due = self._clock() + self._every
+                await self._round(tasks, is_due=is_due)
 
-    def _known(self, slug: Slug, *, makes: bool) -> Residence | None:
-        if makes or slug not in self._nowhere:
-            return self._residences.get(slug)
-        return Residence(self._nowhere[slug], Fence("never"))
-
-    async def _next_round(self, slug: Slug, right: RightToWork, *, makes: bool) -> None:
-        """Return when the servers were asked about a workspace once more."""
+    async def _told_of(self, slug: Slug, right: RightToWork, *, makes: bool) -> None:
+        """Return when it was found out once more where a workspace lives."""
+        told = self._told[slug]
         self._wanted[slug] += 1
         self._to_be_made[slug] += makes
-        if slug not in self._homeless:
+        if slug not in self._homeless and slug not in self._under_way:
             self._demand.set()
         try:
             async with right.aside():
-                await self._news.wait()
+                await told.wait()
         finally:
             self._wanted[slug] -= 1
             self._to_be_made[slug] -= makes
             self._wanted, self._to_be_made = +self._wanted, +self._to_be_made
+            if slug not in self._wanted:
+                self._told.pop(slug, None)
 
     # A round
 
-    async def _round(self, slugs: Iterable[Slug]) -> None:
-        self._nowhere.clear()
-        await self._survey()
-        await self._keep_lists()
-        placements: dict[Slug, Placement] = {}
+    async def _round(self, tasks: asyncio.TaskGroup, *, is_due: bool) -> None:
+        self._begun += 1
+        if is_due:
+            self._nowhere = {k: each for k, each in self._nowhere.items() if k in self._wanted}
+        stints = self._census.stints.copy()
+        has_changed = await self._census.ask()
+        for name in self._census.stints - stints:
+            self._forget(name, None)
+        slugs = set(self._wanted)
+        if is_due or has_changed:
+            slugs.update(self._residences, self._homeless)
         for n, slug in enumerate(slugs, 1):
             if n % _SLICE == 0:
                 await asyncio.sleep(0)
-            placements[slug] = await self._placed(slug)
-        made = [slug for slug, each in placements.items() if await self._make(slug, each)]
-        if made:
-            await self._survey()
-        for slug, placement in placements.items():
-            if slug not in made:
-                self._settle(slug, placement)
-            elif self._is_there(again := await self._placed(slug)):
-                self._settle(slug, again)
-            else:
-                self._settle(slug, Homeless("it was made, and no server lists it"))
+            if slug not in self._under_way:
+                self._act(tasks, slug, self._placed(slug, {}))
+        self._ended = self._begun
+        ended, self._round_ended = self._round_ended, asyncio.Event()
+        ended.set()
 
-    async def _survey(self) -> None:
-        async def ask(name: ServerName) -> None:
+    def _act(self, tasks: asyncio.TaskGroup, slug: Slug, placement: Placement) -> None:
+        """Go on with a workspace by what is known of it."""
+        if isinstance(placement, Undecided):
+            if slug in self._residences or self._is_due(slug):
+                self._begin(tasks, slug, self._decide(tasks, slug))
+        elif isinstance(placement, Home) and placement.creates and self._to_be_made[slug]:
+            self._make_where_allowed(tasks, slug, placement)
+        else:
+            self._settle(slug, placement)
+            self._keep_split_mark(tasks, slug, placement)
+
+    def _keep_split_mark(
+        self, tasks: asyncio.TaskGroup, slug: Slug, placement: Home | Homeless
+    ) -> None:
+        """Have the servers remember that two have a workspace, for whoever starts without one."""
+        views = self._census.views
+        marked, is_split = views.split_on(slug), len(self._ours.get(slug, ())) > 1
+        if is_split:
+            answering = [name for name, each in views.surveys.items() if each is not None]
+            todo = [name for name in answering if name not in marked]
+        else:
+            todo = list(marked) if isinstance(placement, Home) else []
+        if todo and slug not in self._under_way:
+            self._begin(tasks, slug, self._mark_split(slug, todo, make=is_split))
+
+    async def _mark_split(self, slug: Slug, names: Sequence[ServerName], *, make: bool) -> None:
+        mark = split_mark(slug)
+        for name in names:
+            server = self._servers[name]
             try:
-                self._views[name] = await self._servers[name].survey()
-            except Failure as failure:
-                self._views[name] = failure.without_past()
+                await (server.make_mark(mark) if make else server.remove_mark(mark))
+            except Failure as failure:  # it is tried again in the next round
                 self._note(name, failure)
 
-        self._begun = self._clock()
-        async with asyncio.TaskGroup() as tasks:
-            for name in self._servers:
-                tasks.create_task(ask(name))
-        lists = [view.kept for view in self._views.values() if isinstance(view, ServerSurvey)]
-        self._missing = missing_from(self._servers.keys(), lists, self._rules.gone)
+    def _is_due(self, slug: Slug) -> bool:
+        """Whether a workspace without a home may be looked into again: it may be a large one."""
+        return self._clock() - self._looked.get(slug, float("-inf")) >= self._every
 
-    async def _keep_lists(self) -> None:
-        """Have all servers keep our list, while all of them answer and workspaces are made here."""
-        self._trouble, self._is_twice = None, False
-        kept = self._kept()
-        if kept is None or not self._rules.may_create:
-            return
-        if twice := one_server_twice(kept):
-            self._is_twice = True
-            self._trouble = (
-                f"servers {twice[0]} and {twice[1]} of ANYTHINGLLM_ENDPOINTS are one: give each its"
-                " own address, and leave one of them away"
-            )
-            return
-        to_write = lists_to_write(kept, self._rules.gone)
-        for name, servers in to_write.items():
+    def _make_where_allowed(self, tasks: asyncio.TaskGroup, slug: Slug, home: Home) -> None:
+        if why := self._census.why_not_made_on(home.server):
+            self._settle(slug, Homeless(why))
+        elif slug in self._made:
+            self._made.discard(slug)
+            self._settle(slug, Homeless("it was made, and no server lists it"))
+        else:
+            self._begin(tasks, slug, self._make(slug, home.server))
+
+    def _begin(
+        self, tasks: asyncio.TaskGroup, slug: Slug, work: Coroutine[object, object, None]
+    ) -> None:
+        async def run() -> None:
             try:
-                await self._keep(name, servers)
-            except Failure as failure:
-                self._trouble = f"server {name} does not keep the list: {failure.message}"
-                self._note(name, failure)
-        if to_write:
-            await self._survey()
-            self._check_lists()
+                await work
+            finally:
+                if self._under_way.get(slug) is task:
+                    del self._under_way[slug]
 
-    async def _keep(self, name: ServerName, servers: ServerList) -> None:
-        if not servers.fits:
-            raise Failure("it holds too many names; name those that ANYTHINGLLM_ENDPOINTS_GONE may")
-        await self._servers[name].keep(servers)
+        task = self._under_way[slug] = tasks.create_task(run())
 
-    def _check_lists(self) -> None:
-        kept = self._kept()
-        if kept is None or (self._trouble is None and lists_to_write(kept, self._rules.gone)):
-            self._trouble = self._trouble or (
-                "the servers do not keep our list of servers: does another instance have another?"
-            )
+    async def _decide(self, tasks: asyncio.TaskGroup, slug: Slug) -> None:
+        """Look into all workspaces of the slug that it depends on, side by side."""
+        looked: dict[ServerName, Presence] = {}
+        while isinstance(placement := self._placed(slug, looked), Undecided):
+            looks = (self._look(name, slug, looked) for name in placement.servers)
+            await asyncio.gather(*looks)
+        self._looked[slug] = self._clock()
+        del self._under_way[slug]
+        self._act(tasks, slug, placement)
 
-    def _kept(self) -> dict[ServerName, ServerList | None] | None:
-        """The list that each server keeps; None while not all answer."""
-        views = self._views.items()
-        kept = {name: view.kept for name, view in views if isinstance(view, ServerSurvey)}
-        return kept if len(kept) == len(self._servers) else None
+    async def _look(self, name: ServerName, slug: Slug, looked: dict[ServerName, Presence]) -> None:
+        begun = self._clock()
+        try:
+            async with self._calls[name]:
+                ours = await self._servers[name].holds_ours(slug)
+        except Failure as failure:  # of this workspace only: the server may be well
+            self._note(name, failure)
+            looked[name] = Presence.SILENT
+            return
+        looked[name] = Presence.OURS if ours else Presence.STRANGE
+        if not ours:
+            self._strange[name, slug] = begun
 
-    async def _placed(self, slug: Slug) -> Placement:
-        if self._is_twice:
-            known = self._residences.get(slug)
-            return Home(known.server) if known else Homeless(self._trouble or "")
-        while True:
-            seen = {name: self._presence(name, slug) for name in self._servers}
-            placement = place(
-                slug,
-                seen,
-                pin=self._rules.pins.get(slug),
-                missing=self._missing,
-                may_create=self._rules.may_create,
-            )
-            if not isinstance(placement, Undecided):
-                return self._unless_trouble(placement)
-            for name in placement.servers:
-                await self._look(name, slug)
+    async def _make(self, slug: Slug, server: ServerName) -> None:
+        """Make a workspace; what all servers say in the next round is its home."""
+        try:
+            async with self._calls[server]:
+                await self._servers[server].create(slug)
+        except Failure as failure:
+            self._note(server, failure)
+            self._settle(slug, Homeless(f"server {server}: {failure.message}"))
+        else:
+            self._made.add(slug)
+            self._demand.set()
 
-    def _unless_trouble(self, placement: Home | Homeless) -> Placement:
-        if self._trouble is None or self._is_there(placement):
-            return placement
-        return Homeless(self._trouble)
+    def _placed(self, slug: Slug, looked: Mapping[ServerName, Presence]) -> Placement:
+        census = self._census
+        return place(
+            slug,
+            {name: self._presence(name, slug, looked.get(name)) for name in self._servers},
+            pin=self._rules.pins.get(slug),
+            missing=census.missing,
+            unproven=census.unproven,
+            is_moving=census.views.moves(slug),
+            was_split=bool(census.views.split_on(slug)),
+            may_create=self._rules.may_create,
+        )
 
-    def _presence(self, name: ServerName, slug: Slug) -> Presence:
-        view, known = self._views[name], self._residences.get(slug)
+    def _presence(self, name: ServerName, slug: Slug, looked: Presence | None) -> Presence:
+        known, has_it = self._residences.get(slug), self._census.has(name, slug)
         is_home = known is not None and known.server == name
-        looked, at = self._looked.get((name, slug), (Presence.THERE, 0.0))
-        if isinstance(view, Failure):
-            is_ours = is_home or looked is Presence.OURS
+        if has_it is None:
+            is_ours = is_home or name in self._ours.get(slug, ())
             return Presence.OURS if is_ours else Presence.SILENT
-        if slug not in view.slugs:
-            self._looked.pop((name, slug), None)
+        if not has_it:
+            self._strange.pop((name, slug), None)
             return Presence.ABSENT
         if is_home:
             return Presence.OURS  # documents were sent there since anybody looked
-        if looked is Presence.OURS:
-            return looked
-        is_home_found = known is not None and looked is Presence.STRANGE
-        since = self._clock() - _STRANGE_SECONDS if is_home_found else self._begun
-        return looked if at >= since else Presence.THERE
+        if looked is None and known is not None:
+            seen = self._strange.get((name, slug), float("-inf"))
+            is_strange = self._clock() - seen < _STRANGE_SECONDS
+            return Presence.STRANGE if is_strange else Presence.THERE
+        return looked or Presence.THERE
 
-    async def _look(self, name: ServerName, slug: Slug) -> None:
-        try:
-            ours = await self._servers[name].holds_ours(slug)
-        except Failure as failure:  # of this workspace only: the server may be well
-            self._note(name, failure)
-            presence = Presence.SILENT
-        else:
-            presence = Presence.OURS if ours else Presence.STRANGE
-        self._looked[name, slug] = presence, self._clock()
-
-    async def _make(self, slug: Slug, placement: Placement) -> bool:
-        """Make a workspace that no server has and somebody wants; whether it was made."""
-        if not isinstance(placement, Home) or not placement.creates or not self._to_be_made[slug]:
-            return False
-        try:
-            await self._servers[placement.server].create(slug)
-        except Failure as failure:
-            self._note(placement.server, failure)
-            self._tell(slug, Homeless(f"server {placement.server}: {failure.message}"))
-            return False
-        return True
-
-    @staticmethod
-    def _is_there(placement: Placement) -> bool:
-        return not isinstance(placement, Home) or not placement.creates
-
-    def _settle(self, slug: Slug, placement: Placement) -> None:
-        """Remember what was found out."""
+    def _settle(self, slug: Slug, placement: Home | Homeless) -> None:
+        """Remember what was found out, and tell those who wait."""
         before = self._residences.get(slug)
         if before is not None and placement != Home(before.server):
             del self._residences[slug]
             before.fence.close()
         if isinstance(placement, Homeless):
             self._tell(slug, placement)
-            return
-        if isinstance(placement, Home) and placement.creates:
-            self._nowhere[slug] = placement.server
-            if not self._to_be_made[slug]:
-                self._homeless.pop(slug, None)
-        elif isinstance(placement, Home):
+        elif placement.creates:
+            self._nowhere[slug] = placement.server, self._begun
+            self._forget_trouble(slug)
+        else:
             self._found(slug, placement.server)
+        if (told := self._told.pop(slug, None)) is not None:
+            told.set()
 
     def _tell(self, slug: Slug, homeless: Homeless) -> None:
-        for name in homeless.servers:  # people are about to change that
-            self._looked.pop((name, slug), None)
         if not homeless.servers and not self._wanted[slug]:
-            self._homeless.pop(slug, None)
+            self._forget_trouble(slug)
             return
         if self._homeless.get(slug) != homeless:
             log.error(
@@ -370,10 +386,19 @@ class Homes:
                 consequence="its documents wait, the others go on; it is looked for again",
             )
         self._homeless[slug] = homeless
+        self._ours[slug] = homeless.servers
 
     def _found(self, slug: Slug, server: ServerName) -> None:
-        if self._homeless.pop(slug, None) is not None:
+        if self._forget_trouble(slug):
             log.info("workspace.home_found", workspace=slug, server=server)
         if slug not in self._residences:
-            self._when_found(slug)
+            for name in self._servers:
+                self._forget(name, slug)
             self._residences[slug] = Residence(server, Fence(f"the home of {slug}"))
+
+    def _forget_trouble(self, slug: Slug) -> bool:
+        """Nothing is wrong with a workspace; whether something was."""
+        self._made.discard(slug)
+        self._looked.pop(slug, None)
+        self._ours.pop(slug, None)
+        return self._homeless.pop(slug, None) is not None

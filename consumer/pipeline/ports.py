@@ -15,7 +15,7 @@ from consumer.model.marker import Marker, StoredUnit, Unit
 from consumer.model.names import Location, Slug, TraceId
 from consumer.model.record import Headers, Record
 from consumer.model.remains import Remains
-from consumer.model.server_list import ServerList, ServerSurvey
+from consumer.model.server_marks import Mark, ServerSurvey
 from consumer.resilience.fence import Fence
 
 
@@ -249,11 +249,15 @@ class Server(Protocol):
     """One of several AnythingLLMs as a whole. Every method may raise `Failure`."""
 
     async def survey(self) -> ServerSurvey:
-        """Which workspaces it has, and the list of servers that it keeps."""
+        """Which workspaces it has, and its marks."""
         ...
 
-    async def keep(self, servers: ServerList) -> None:
-        """Keep this list of servers."""
+    async def make_mark(self, mark: Mark) -> None:
+        """Make sure that it has this mark."""
+        ...
+
+    async def remove_mark(self, mark: Mark) -> None:
+        """Make sure that it does not have this mark."""
         ...
 
     async def create(self, slug: Slug) -> None:

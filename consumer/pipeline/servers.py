@@ -4,8 +4,8 @@ Each server has stations of its own, as if it were alone: what it stores, its br
 its sweep. What stands here makes them one for the journey:
 
 - A document goes to its workspace's home. Where that ends while it is in work, it goes to the next.
-- A tombstone goes to its workspace's home; without a workspace, or where nobody knows the home, to
-  every server, those that answer first. It is done when all are.
+- A tombstone goes to every server, those that answer first. It is done when all were asked, and
+  when no server can be there that was not: one that is missing from our list may have its document.
 - What may still come of a document is noted for all servers, because its home need not be known
   yet. It is committed when none of them holds it back.
 """
@@ -83,28 +83,39 @@ class ServersApplier:
                     raise
 
     async def _delete(self, event: Event, body: TombstoneEvent, right: RightToWork) -> Outcome:
-        home = None
-        if body.slug is not None:
-            home = self._homes.known(body.slug) or await self._homes.looked_up(body.slug, right)
-        if home is not None:
-            try:
-                return await self._apply_on(home.server, home.fence, event, right)
-            except FenceClosedError:
-                if right.closed or not home.fence.closed:
-                    raise
-        self._homes.read_anew(body.slug)
-        outcomes: dict[ServerName, Outcome] = {}
-        while left := [name for name in self._servers if name not in outcomes]:
+        outcomes: list[Outcome] = []
+        asked: dict[ServerName, int] = {}
+        while left := [
+            name for name in self._servers if asked.get(name) != self._homes.stint(name)
+        ]:
+            self._homes.read_anew(body.slug)
+            await self._ask(left, asked, outcomes, event, right)
+            structlog.contextvars.unbind_contextvars("server")  # it was for all of them
+            await self._homes.all_were_asked(right)
+        return _together(body, outcomes)
+
+    async def _ask(
+        self,
+        left: list[ServerName],
+        asked: dict[ServerName, int],
+        outcomes: list[Outcome],
+        event: Event,
+        right: RightToWork,
+    ) -> None:
+        """Carry a tombstone out on these servers, and note by which stint of each."""
+        while left:
             name = min(left, key=self._is_blocked)
             others = [each for each in left if each != name]
             turn = Fence(f"server {name} is down", partial(self._is_overtaken, name, others))
+            stint = self._homes.stint(name)
             try:
-                outcomes[name] = await self._apply_on(name, turn, event, right)
+                outcomes.append(await self._apply_on(name, turn, event, right))
             except FenceClosedError:
                 if right.closed or not turn.closed:
                     raise
-        structlog.contextvars.unbind_contextvars("server")  # it was for all of them
-        return _together(body, list(outcomes.values()))
+            else:
+                asked[name] = stint
+                left.remove(name)
 
     def _is_blocked(self, name: ServerName) -> bool:
         return self._servers[name].gates.circuit.blocked

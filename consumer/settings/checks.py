@@ -172,30 +172,13 @@ def routing_works(settings: Settings) -> Iterator[Broken]:
 
 
 def servers_are_listed(settings: Settings) -> Iterator[Broken]:
-    """Pins lead to servers of the list, and none of it is said to be gone."""
+    """Pins lead to servers of the list."""
     ours = settings.anythingllm
     listed = {each.name for each in ours.endpoints or ()}
-    for name, names in (
-        ("ANYTHINGLLM_PINS", set((ours.pins or {}).values()) - listed),
-        ("ANYTHINGLLM_ENDPOINTS_GONE", set(ours.endpoints_gone or ()) & listed),
-    ):
-        if names:
-            are = "are not" if name.endswith("PINS") else "are"
-            yield Broken(
-                (name, "ANYTHINGLLM_ENDPOINTS"),
-                f"servers that {are} in ANYTHINGLLM_ENDPOINTS: {', '.join(sorted(names))}",
-            )
-
-
-def several_servers_are_on_trial(settings: Settings) -> Iterator[Broken]:
-    """What is known to go wrong there loses texts: nobody is to meet it unasked."""
-    ours = settings.anythingllm
-    if ours.endpoints and not ours.endpoints_trial:
+    if names := set((ours.pins or {}).values()) - listed:
         yield Broken(
-            ("ANYTHINGLLM_ENDPOINTS", "ANYTHINGLLM_ENDPOINTS_TRIAL"),
-            "several servers are on trial: they can lose texts or store them twice (README, Several"
-            " servers). Use ANYTHINGLLM_ENDPOINT; to try them where nothing can be lost, set"
-            " ANYTHINGLLM_ENDPOINTS_TRIAL=true",
+            ("ANYTHINGLLM_PINS", "ANYTHINGLLM_ENDPOINTS"),
+            f"servers that are not in ANYTHINGLLM_ENDPOINTS: {', '.join(sorted(names))}",
         )
 
 
@@ -212,7 +195,6 @@ def packs_are_on_trial(settings: Settings) -> Iterator[Broken]:
 
 RULES: tuple[Rule, ...] = (
     packs_are_on_trial,
-    several_servers_are_on_trial,
     servers_are_listed,
     topics_differ,
     sasl_is_whole,

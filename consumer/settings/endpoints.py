@@ -13,7 +13,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from consumer.model.names import ServerName, Slug
-from consumer.model.server_list import MOST, NAME
+from consumer.model.server_marks import MOST, NAME
 from consumer.model.slug import is_slug
 from consumer.settings.kinds import SettingKind, header_secret, items, secret_from, url
 
@@ -78,18 +78,6 @@ def pins() -> SettingKind[dict[Slug, ServerName]]:
         return found
 
     return SettingKind("slug=name, several with commas between; each slug once", parse)
-
-
-def server_names() -> SettingKind[tuple[ServerName, ...]]:
-    """Names of servers."""
-
-    def parse(raw: str) -> tuple[ServerName, ...]:
-        found = tuple(map(ServerName, items(raw)))
-        if not all(map(_NAME.fullmatch, found)):
-            raise ValueError
-        return found
-
-    return SettingKind("names of servers with commas between", parse)
 
 
 def _endpoint(raw: str) -> Endpoint:

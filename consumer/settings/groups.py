@@ -22,7 +22,7 @@ from consumer.model.identity import IdentityTemplate
 from consumer.model.names import ServerName, Slug
 from consumer.model.packing import MOST_CHUNKS
 from consumer.model.routing import Routing
-from consumer.settings.endpoints import Endpoint, endpoints, pins, server_names
+from consumer.settings.endpoints import Endpoint, endpoints, pins
 from consumer.settings.kinds import (
     SettingKind,
     choice,
@@ -228,18 +228,6 @@ class AnythingLLMSettings:
         endpoints(),
         "Several AnythingLLMs instead of one (README, Several servers); each key is read from its"
         " file.",
-    )
-    endpoints_gone: tuple[ServerName, ...] | None = setting(
-        None,
-        server_names(),
-        "Servers that were listed and are gone for good, once nothing is needed of them; until then"
-        " no workspace is made that one of them may have.",
-    )
-    endpoints_trial: bool = setting(
-        "false",
-        flag(),
-        "Whether several servers may be used: that is on trial, and can lose texts or store them"
-        " twice (README, Several servers).",
     )
     pins: Mapping[Slug, ServerName] | None = setting(
         None,

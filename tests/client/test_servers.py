@@ -13,6 +13,8 @@ from consumer.anythingllm import (
     AnythingLLMServers,
     NoWorkspaceError,
 )
+from consumer.model.names import Slug
+from consumer.model.server_marks import Mark, MarkKind, move_mark
 from consumer.sandbox.simulator import Simulator
 from consumer.sandbox.simulator import simulator as running_simulator
 from tests.client.support import client_for, document
@@ -75,3 +77,32 @@ async def test_a_pin_says_it_while_nobody_has_it(sims: dict[str, Simulator]) -> 
     sims["b"].state.create_workspace("docs", {})
     async with servers(sims, docs="b") as each:
         assert await each.server_of("docs") == "b"
+
+
+def mark(sim: Simulator, made: Mark) -> None:
+    sim.state.create_workspace(made.slug("anythingllm-consumer"), {})
+
+
+async def test_a_server_that_is_missing_may_have_it(sims: dict[str, Simulator]) -> None:
+    await store(sims["b"], "docs")
+    mark(sims["a"], Mark(MarkKind.KNOWS, "c", "tokc"))
+    async with servers(sims) as each:
+        assert await each.server_of("docs") == "b"
+        with pytest.raises(AnythingLLMError, match="server c is missing"):
+            await each.server_of("other")
+
+
+async def test_a_server_that_is_another_one_is_not_believed(sims: dict[str, Simulator]) -> None:
+    await store(sims["b"], "docs")
+    mark(sims["b"], Mark(MarkKind.IS, "c", "tokc"))
+    async with servers(sims) as each:
+        with pytest.raises(AnythingLLMError, match="listed as server b is server c"):
+            await each.server_of("docs")
+
+
+async def test_a_workspace_that_is_being_moved_is_nowhere(sims: dict[str, Simulator]) -> None:
+    await store(sims["b"], "docs")
+    mark(sims["a"], move_mark(Slug("docs")))
+    async with servers(sims) as each:
+        with pytest.raises(AnythingLLMError, match="it is being moved"):
+            await each.server_of("docs")

@@ -60,7 +60,8 @@ async def test_a_service_with_two_servers_stores_moves_and_goes_on(
             "ANYTHINGLLM_ENDPOINT": "",
             "ANYTHINGLLM_API_KEY": "",
             "ANYTHINGLLM_ENDPOINTS": listed,
-            "ANYTHINGLLM_ENDPOINTS_TRIAL": "true",
+            "ANYTHINGLLM_AMBIGUITY_SECONDS": "5",  # the move waits for it
+            "UPLOAD_TIMEOUT_SECONDS": "5",
         }
         stage.settings.update(several, ANYTHINGLLM_PINS=pins)
         service = await stage.run()

@@ -9,13 +9,16 @@ from pathlib import Path
 import pytest
 
 from consumer.model.marker import decode_marker
-from consumer.model.names import ServerName
-from consumer.model.server_list import ServerList, list_slug
+from consumer.model.names import ServerName, Slug
+from consumer.model.server_marks import Mark, MarkKind, move_mark
+from consumer.operations.moving import open_move
 from consumer.sandbox.simulator import Simulator
 from consumer.sandbox.simulator import simulator as running_simulator
+from consumer.settings import load_settings
 from tests.client.support import client_for
 from tests.client.support import document as uploadable
 from tests.commands import CANARY, Ended
+from tests.doubles.kafka_clients import MemoryClients
 from tests.operations.auditing import SECOND
 from tests.operations.conftest import Operator
 from tests.staging import Json, document, texts
@@ -48,15 +51,33 @@ class Servers:
         other = keys / "other"
         other.write_text(CANARY, encoding="utf-8")
         self._listed = f"a {self.first.endpoint} {key}, b {second.endpoint} {other}"
+        self.only_first = f"a {self.first.endpoint} {key}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Settings with both servers."""
+        return {
+            "ANYTHINGLLM_ENDPOINT": "",
+            "ANYTHINGLLM_API_KEY": "",
+            "ANYTHINGLLM_ENDPOINTS": self._listed,
+        }
 
     async def run(self, *words: str, **settings: str) -> Ended:
         """A command, with both servers in its settings."""
-        unset = {"ANYTHINGLLM_ENDPOINT": "", "ANYTHINGLLM_API_KEY": ""}
-        return await self.operator.run(
-            *words,
-            **{**unset, "ANYTHINGLLM_ENDPOINTS": self._listed, **settings},
-            ANYTHINGLLM_ENDPOINTS_TRIAL="true",
-        )
+        return await self.operator.run(*words, **{**self.environment, **settings})
+
+    @property
+    def group(self) -> str:
+        """The consumer group."""
+        return self.operator.stage.env["KAFKA_GROUP_ID"]
+
+    def mark(self, server: Simulator, mark: Mark) -> None:
+        """Have a server keep a mark."""
+        server.state.create_workspace(mark.slug(self.group), {})
+
+    def keeps(self, server: Simulator, mark: Mark) -> bool:
+        """Whether a server keeps a mark."""
+        return mark.slug(self.group) in server.state.workspaces
 
     async def store_on_both(self) -> None:
         """A workspace with documents of ours on the second server that the first one has, too."""
@@ -97,18 +118,25 @@ async def test_check_names_a_workspace_on_two_servers_and_a_server_that_is_missi
 ) -> None:
     await servers.operator.stage.worked(document("one", texts("one", 1)))
     await servers.store_on_both()
-    group = servers.operator.stage.env.get("KAFKA_GROUP_ID", "anythingllm-consumer")
-    kept = ServerList(ServerName("a"), frozenset(map(ServerName, ("a", "b", "c"))))
-    workspace = servers.first.state.create_workspace(list_slug(group), {})
-    servers.first.state.update_workspace(workspace, {"name": str(kept)})
+    servers.mark(servers.first, Mark(MarkKind.IS, "a", "toka"))
+    servers.mark(servers.first, Mark(MarkKind.KNOWS, "c", "tokc"))
     ended = await servers.run("check", "--json")
 
     missing, both = [found for found in lines(ended) if not found["ok"]]
     assert ended.code == 3
     assert missing["finding"].startswith("c: listed before")
-    assert "ANYTHINGLLM_ENDPOINTS_GONE=c" in missing["what_to_do"]
+    assert "workspaces forget c" in missing["what_to_do"]
     assert both["finding"] == "workspace docs has no home"
     assert "workspaces move docs" in both["what_to_do"]
+
+
+async def test_check_names_a_server_that_is_another_one(servers: Servers) -> None:
+    servers.mark(servers.first, Mark(MarkKind.IS, "b", "tokb"))
+    ended = await servers.run("check", "--json")
+
+    (wrong,) = [found for found in lines(ended) if not found["ok"]]
+    assert ended.code == 3
+    assert "listed as server a is server b by its own mark" in wrong["what_to_do"]
 
 
 async def test_workspaces_list_says_which_server_has_each(servers: Servers) -> None:
@@ -199,7 +227,9 @@ async def test_a_workspace_is_moved_and_the_service_finds_all_of_it_stored(
 ) -> None:
     stage = servers.operator.stage
     await stage.worked(document("one", texts("one", 2)), document("two", texts("two", 3)))
-    ended = await servers.run("workspaces", "move", "docs", "--to", "b", "--yes", "--json")
+    ended = await servers.run(
+        "workspaces", "move", "docs", "--to", "b", "--yes", "--json", **SECOND
+    )
     again = await servers.run("workspaces", "move", "docs", "--to", "b", "--yes")
     check = await servers.run("check", "--json")
 
@@ -219,10 +249,14 @@ async def test_a_move_that_ended_in_the_middle_goes_on(servers: Servers) -> None
     stage = servers.operator.stage
     await stage.worked(document("one", texts("one", 2)), document("two", texts("two", 2)))
     rule = servers.second.faults.add("status", status=422, body="{}", contains="two", times=None)
-    first = await servers.run("workspaces", "move", "docs", "--to", "b", "--yes", "--json")
+    first = await servers.run(
+        "workspaces", "move", "docs", "--to", "b", "--yes", "--json", **SECOND
+    )
     stopped = held(servers.first, "docs"), held(servers.second, "docs")
     servers.second.faults.rules.remove(rule)
-    second = await servers.run("workspaces", "move", "docs", "--to", "b", "--yes", "--json")
+    second = await servers.run(
+        "workspaces", "move", "docs", "--to", "b", "--yes", "--json", **SECOND
+    )
 
     assert (first.code, first.json["moved"]) == (3, 1)
     assert [each["identity"] for each in first.json["left"]] == ["two"]
@@ -231,12 +265,108 @@ async def test_a_move_that_ended_in_the_middle_goes_on(servers: Servers) -> None
     assert (held(servers.first, "docs"), held(servers.second, "docs")) == (0, 4)
 
 
+async def test_a_workspace_is_marked_until_its_move_has_ended(servers: Servers) -> None:
+    """An instance that is started in the middle lets its documents wait."""
+    stage, mark = servers.operator.stage, move_mark(Slug("docs"))
+    await stage.worked(document("one", texts("one", 2)))
+    servers.second.faults.add("status", status=422, body="{}", contains="one", times=1)
+    await servers.run("workspaces", "move", "docs", "--to", "b", "--yes", **SECOND)
+    check = await servers.run("check", "--json")
+    between = [servers.keeps(each, mark) for each in (servers.first, servers.second)]
+    ended = await servers.run("workspaces", "move", "docs", "--to", "b", "--yes", **SECOND)
+    after = [servers.keeps(each, mark) for each in (servers.first, servers.second)]
+
+    assert between == [True, True]
+    assert any("being moved" in str(found["what_to_do"]) for found in lines(check))
+    assert (ended.code, after) == (0, [False, False])
+
+
+async def test_a_move_that_has_moved_all_and_was_stopped_ends(servers: Servers) -> None:
+    for each in (servers.first, servers.second):
+        servers.mark(each, move_mark(Slug("docs")))
+    ended = await servers.run("workspaces", "move", "docs", "--to", "b", "--yes", **SECOND)
+
+    assert ended.code == 0
+    assert not servers.keeps(servers.first, move_mark(Slug("docs")))
+
+
+async def test_a_move_never_puts_an_older_event_in_the_place_of_a_newer_text(
+    servers: Servers,
+) -> None:
+    """The newer event is not in Kafka any more; what is stored of it stays."""
+    await servers.operator.stage.worked(document("one", texts("one", 2)))
+    await servers.store_on_both()
+    ended = await servers.run(
+        "workspaces", "move", "docs", "--to", "a", "--yes", "--json", **SECOND
+    )
+
+    assert ended.code == 3
+    assert "newer than all its events" in ended.json["left"][0]["why"]
+    assert (held(servers.first, "docs"), held(servers.second, "docs")) == (2, 1)
+
+
+async def test_a_newer_text_on_the_new_server_is_kept_as_well(servers: Servers) -> None:
+    await servers.operator.stage.worked(document("one", texts("one", 2)))
+    await servers.store_on_both()
+    ended = await servers.run(
+        "workspaces", "move", "docs", "--to", "b", "--yes", "--json", **SECOND
+    )
+
+    assert (ended.code, ended.json["moved"]) == (3, 0)
+    assert (held(servers.first, "docs"), held(servers.second, "docs")) == (2, 1)
+
+
+async def test_an_upload_that_lands_late_is_moved_too(servers: Servers) -> None:
+    """The service died with it under way. It may land for the ambiguity time, and no longer."""
+    stage = servers.operator.stage
+    await stage.worked(document("one", texts("one", 2)))
+    stage.publish(document("late", ["late"], day=400))
+    now = 0.0
+
+    async def sleep(seconds: float) -> None:
+        nonlocal now
+        if now == 0.0:
+            async with client_for(servers.first, sentinel_pause=0.01) as client:
+                await client.upload_document("docs", uploadable("late", id="late"))
+        now += seconds
+
+    settings = load_settings({**stage.env, **servers.environment})
+    kafka = MemoryClients(stage.kafka)
+    opened = open_move(
+        settings, kafka, Slug("docs"), ServerName("b"), clock=lambda: now, sleep=sleep
+    )
+    async with opened as moving:
+        report = await moving.run(do=True)
+
+    assert now == settings.anythingllm.ambiguity_seconds
+    assert (report.moved, report.left) == (2, ())
+    assert (held(servers.first, "docs"), held(servers.second, "docs")) == (0, 3)
+
+
+async def test_a_move_lists_as_often_for_many_documents_as_for_one(servers: Servers) -> None:
+    async def listings() -> int:
+        answered = servers.second.journal.of("request.answered", method="GET")
+        before = len([each for each in answered if each["path"].endswith("/workspace/docs")])
+        await servers.run("workspaces", "move", "docs", "--to", "b", "--yes", **SECOND)
+        answered = servers.second.journal.of("request.answered", method="GET")
+        after = len([each for each in answered if each["path"].endswith("/workspace/docs")])
+        await servers.run("workspaces", "move", "docs", "--to", "a", "--yes", **SECOND)
+        return after - before
+
+    stage = servers.operator.stage
+    await stage.worked(document("one", texts("one", 1)))
+    await listings()  # both workspaces are ready afterwards
+    few = await listings()
+    await stage.worked(*(document(f"d{n}", texts(f"d{n}", 1)) for n in range(6)))
+    assert await listings() == few
+
+
 async def test_what_has_no_event_and_what_is_of_others_stays(servers: Servers) -> None:
     await servers.store_on_both()
     file = next(iter(servers.second.state.files.values()))
     metadata = {**file.metadata, "docSource": "by hand"}
     await servers.second.model.store("theirs", metadata, "text", ["docs"], frozenset())
-    ended = await servers.run("workspaces", "move", "docs", "--to", "a", "--yes")
+    ended = await servers.run("workspaces", "move", "docs", "--to", "a", "--yes", **SECOND)
 
     assert ended.code == 3
     assert "no event of it is left in Kafka" in ended.out
@@ -248,7 +378,9 @@ async def test_a_document_with_a_newer_tombstone_is_only_removed(servers: Server
     stage = servers.operator.stage
     await stage.worked(document("one", texts("one", 2)))
     stage.publish(None, key="one")
-    ended = await servers.run("workspaces", "move", "docs", "--to", "b", "--yes", "--json")
+    ended = await servers.run(
+        "workspaces", "move", "docs", "--to", "b", "--yes", "--json", **SECOND
+    )
 
     assert (ended.code, ended.json["moved"], ended.json["removed"]) == (0, 0, 1)
     assert (held(servers.first, "docs"), held(servers.second, "docs")) == (0, 0)
@@ -278,3 +410,48 @@ async def test_a_move_is_refused_beside_a_running_service(servers: Servers) -> N
     assert ended.code == 1
     assert "stop all instances of the service" in ended.err
     assert held(servers.second, "docs") == 0
+
+
+# -- forget ----------------------------------------------------------------------------------------
+
+
+async def test_a_server_s_name_is_given_up(servers: Servers) -> None:
+    servers.mark(servers.first, Mark(MarkKind.IS, "a", "toka"))
+    servers.mark(servers.first, Mark(MarkKind.KNOWS, "b", "tokb"))
+    without = {"ANYTHINGLLM_ENDPOINTS": servers.only_first}
+    said = await servers.run("workspaces", "forget", "b", **without)
+    changed = servers.keeps(servers.first, Mark(MarkKind.WITHOUT, "b"))
+    ended = await servers.run("workspaces", "forget", "b", "--yes", **without)
+    again = await servers.run("workspaces", "forget", "b", "--yes", "--json", **without)
+    check = await servers.run("check", "--json", **without)
+
+    assert (said.code, said.lines, changed) == (3, ["the name b would be given up"], False)
+    assert (ended.code, ended.lines) == (0, ["the name b is given up"])
+    assert (again.code, again.json) == (0, {"server": "b", "given_up": True})
+    assert servers.keeps(servers.first, Mark(MarkKind.WITHOUT, "b"))
+    assert check.code == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "is_listed", "words"),
+    [("b", True, "leave b out of ANYTHINGLLM_ENDPOINTS"), ("c", False, "knows a server c")],
+)
+async def test_a_name_that_is_in_use_or_unknown_is_not_given_up(
+    servers: Servers, name: str, is_listed: bool, words: str
+) -> None:
+    without = {} if is_listed else {"ANYTHINGLLM_ENDPOINTS": servers.only_first}
+    ended = await servers.run("workspaces", "forget", name, "--yes", **without)
+    assert ended.code == 1
+    assert words in ended.err
+
+
+async def test_no_name_is_given_up_beside_a_running_service(servers: Servers) -> None:
+    """An instance that lists the server still could make a workspace there."""
+    servers.mark(servers.first, Mark(MarkKind.KNOWS, "b", "tokb"))
+    servers.operator.stage.kafka.join(servers.group, "the-service")
+    ended = await servers.run(
+        "workspaces", "forget", "b", "--yes", ANYTHINGLLM_ENDPOINTS=servers.only_first
+    )
+    assert ended.code == 1
+    assert "stop all instances of the service" in ended.err
+    assert not servers.keeps(servers.first, Mark(MarkKind.WITHOUT, "b"))

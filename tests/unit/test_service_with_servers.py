@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from consumer.anythingllm import AnythingLLMError
+from consumer.app.servers import ServersPipeline
 from consumer.app.service import Service
 from consumer.model.fault import Fault
+from consumer.pipeline.carried_out import MOST_REMEMBERED
 from consumer.settings import load_settings
 from consumer.telemetry.metrics import PREFIX
 
@@ -18,9 +20,7 @@ def service(tmp_path: Path) -> Service:
     key = tmp_path / "key"
     key.write_text("CANARY", encoding="utf-8")
     listed = ", ".join(f"{name} http://{name}.invalid:1 {key}" for name in ("a", "b"))
-    return Service(
-        load_settings({"ANYTHINGLLM_ENDPOINTS": listed, "ANYTHINGLLM_ENDPOINTS_TRIAL": "true"})
-    )
+    return Service(load_settings({"ANYTHINGLLM_ENDPOINTS": listed}))
 
 
 async def test_what_is_wrong_with_a_server_is_told_with_its_name(service: Service) -> None:
@@ -43,6 +43,14 @@ async def test_one_blown_fuse_is_a_worry_and_all_of_them_stop_the_work(service: 
         told = [text for text in service.condition.ready() if "most documents fail" in text]
         assert len(told) == (2 if number == len(conditions) else 0)
         assert any("server a: most documents fail" in text for text in service.condition.degraded())
+
+
+async def test_what_is_remembered_has_one_budget_for_all_servers(service: Service) -> None:
+    pipeline = service._pipeline
+    assert isinstance(pipeline, ServersPipeline)
+    for each in pipeline.pipelines.values():
+        assert each._carried_out._most == MOST_REMEMBERED // 2
+        assert each.index._max_bytes == service._settings.index.max_bytes // 2
 
 
 async def test_one_server_has_no_name(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from consumer.app.open_servers import OpenServers, open_servers
 from consumer.app.servers import ServersPipeline
 from consumer.model.marker import decode_marker
 from consumer.model.names import ServerName
-from consumer.model.server_list import is_list_slug
+from consumer.model.server_marks import Mark, is_mark_slug
 from consumer.sandbox.simulator import Options, Simulator
 from tests.virtual.loop import VirtualLoop
 from tests.virtual.world import EPOCH, Json, World
@@ -52,7 +52,6 @@ class ServersWorld(World):
             {
                 **environment,
                 "ANYTHINGLLM_ENDPOINTS": self._list(listed),
-                "ANYTHINGLLM_ENDPOINTS_TRIAL": "true",
             },
         )
 
@@ -106,9 +105,14 @@ class ServersWorld(World):
         return found
 
     def slugs(self, server: str) -> set[str]:
-        """The workspaces of one server, without that of its list."""
+        """The workspaces of one server, without marks."""
         every = self.sims[server].state.workspaces
-        return {slug for slug in every if not is_list_slug(slug)}  # type: ignore[arg-type]
+        return {slug for slug in every if not is_mark_slug(slug)}  # type: ignore[arg-type]
+
+    def mark(self, server: str, mark: Mark) -> None:
+        """Have a server keep a mark for our group, as a command does."""
+        slug = mark.slug(self.settings.kafka.group_id)
+        self.sims[server].state.create_workspace(slug, {})
 
     def _list(self, listed: Sequence[str]) -> str:
         rows: list[str] = []
@@ -191,3 +195,19 @@ async def alone(w: ServersWorld, environment: dict[str, str]) -> AsyncIterator[W
         yield single
     finally:
         await single.crash(commit=False)
+
+
+@asynccontextmanager
+async def intruder(w: ServersWorld, server: str) -> AsyncIterator[World]:
+    """A running world of another consumer group, which knows a single server and none of our marks.
+
+    Only so do documents get where ours never put them.
+    """
+    async with alone(w, {**single(w, server), "KAFKA_GROUP_ID": "others"}) as other:
+        yield other
+
+
+def single(w: ServersWorld, server: str) -> dict[str, str]:
+    """Settings that know a single one of the servers."""
+    sim = w.sims[server]
+    return {"ANYTHINGLLM_ENDPOINT": sim.endpoint, "ANYTHINGLLM_API_KEY": sim.api_key}

@@ -8,10 +8,17 @@ import pytest
 
 from consumer.model.names import ServerName, Slug
 from consumer.model.placement import nearest
+from consumer.model.server_marks import Mark, MarkKind
 from consumer.sandbox.simulator import Options
 from consumer.sandbox.simulator.model import Costs
 from tests.virtual.loop import virtually
-from tests.virtual.servers_world import ServersWorld, alone, servers_world
+from tests.virtual.servers_world import (
+    ServersWorld,
+    alone,
+    intruder,
+    servers_world,
+    single,
+)
 from tests.virtual.world import RECOVERY, World, event
 
 SLUGS = [f"t{n}" for n in range(8)]
@@ -89,11 +96,12 @@ async def test_a_server_that_is_missing_keeps_its_workspaces_and_they_are_named(
 
 
 @virtually
-async def test_a_server_that_is_said_to_be_gone_is_missed_no_more() -> None:
+async def test_a_name_that_was_given_up_is_missed_no_more() -> None:
     async with servers_world("a", "b") as w:
         publish_each(w, SLUGS)
         await w.settled()
-        await w.relist("a", ANYTHINGLLM_ENDPOINTS_GONE="b")
+        w.mark("a", Mark(MarkKind.WITHOUT, "b"))
+        await w.relist("a")
         publish_each(w, ["t-new"])
         await w.settled()
 
@@ -101,23 +109,110 @@ async def test_a_server_that_is_said_to_be_gone_is_missed_no_more() -> None:
 
 
 @virtually
-async def test_a_server_that_moves_keeps_its_workspaces_and_one_with_a_new_name_too() -> None:
+async def test_an_instance_that_lists_a_name_that_was_given_up_makes_nothing() -> None:
+    """It may be one of the old ones, which was started again in the middle of a change."""
+    async with servers_world("a", "b") as w:
+        publish_each(w, SLUGS)
+        await w.settled()
+        before = homes(w)
+        w.mark("a", Mark(MarkKind.WITHOUT, "b"))
+        async with w.another("a") as new:
+            publish_each(w, ["g1", "g2", "g3", "g4"])
+            publish_each(new, ["g1", "g2", "g3", "g4"])
+            await w.idle(3 * RECOVERY)
+
+            assert homes(w) == before | dict.fromkeys(["g1", "g2", "g3", "g4"], "a")
+            assert new.statuses() == {"succeeded": 4}
+            assert "the name b was given up" in str(w.several.homes.trouble)
+
+
+@virtually
+async def test_a_server_that_moves_keeps_its_workspaces_and_one_with_a_new_name_waits() -> None:
     async with servers_world("a", "b") as w:
         publish_each(w, SLUGS)
         await w.settled()
         before = homes(w)
         await w.relist("a", "c:b")
         publish_each(w, [*SLUGS, "t-new"], day=1)
-        await w.has_results(16)
         await w.idle(3 * RECOVERY)
 
+        on_b = {slug for slug in SLUGS if before[slug] == "b"}
         assert homes(w) == before
-        assert list(w.homeless) == ["t-new"]  # the instances before us know b, and not c
-        await w.relist("a", "c:b", ANYTHINGLLM_ENDPOINTS_GONE="b")
+        assert set(w.homeless) == {*on_b, "t-new"}
+        assert "listed as server c is server b" in w.homeless["t-new"]
+        w.mark("a", Mark(MarkKind.WITHOUT, "b"))
+        await w.relist("a", "c:b")
         await w.settled()
 
         assert w.statuses() == {"succeeded": 17}
         assert {slug: home for slug, home in homes(w).items() if slug != "t-new"} == before
+
+
+@virtually
+async def test_servers_whose_names_were_exchanged_wait_until_they_are_put_right() -> None:
+    """Also where the exchange ended in the middle: nothing is rewritten for it."""
+    async with servers_world("a", "b") as w:
+        publish_each(w, SLUGS)
+        await w.settled()
+        before = homes(w)
+        await w.relist("a:b", "b:a")
+        publish_each(w, SLUGS, day=1)
+        await w.idle(3 * RECOVERY)
+        assert set(w.homeless) == set(SLUGS)
+        assert len(w.results) == 8
+        await w.relist("a", "b")
+        await w.settled()
+
+        assert homes(w) == before
+        assert w.statuses() == {"succeeded": 16}
+
+
+@virtually
+async def test_instances_that_exchange_names_from_the_first_moment_make_nothing_twice() -> None:
+    async with servers_world("a", "b") as w, w.another("a:b", "b:a") as other:
+        await w.idle(1)
+        for each in (w, other):
+            publish_each(each, SLUGS)
+        await w.idle(5 * RECOVERY)
+
+        homes(w)  # fails where one is on two
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+@virtually
+async def test_a_name_that_leads_to_two_servers_is_believed_by_one_instance(at_once: bool) -> None:
+    async with servers_world("a", "b", "z", listed=["a", "b"]) as w:
+        if not at_once:
+            publish_each(w, SLUGS)
+            await w.settled()
+        async with w.another("a", "b:z") as other:
+            for each in (w, other):
+                publish_each(each, SLUGS)
+            await w.idle(5 * RECOVERY)
+
+            homes(w)  # fails where one is on two
+            assert w.slugs("z") == set() or at_once
+            assert other.several.homes.trouble is not None
+
+
+@virtually
+async def test_a_server_that_lost_what_it_had_is_not_believed() -> None:
+    """An empty volume: what it had comes back, or is stored anew under another name."""
+    async with servers_world("a", "b") as w:
+        on_a = a_slug("a", "a", "b")
+        publish_each(w, [on_a])
+        await w.settled()
+        kept = dict(w.sims["a"].state.workspaces)
+        w.sims["a"].state.workspaces.clear()
+        publish_each(w, [on_a, "other"], day=1)
+        await w.idle(3 * RECOVERY)
+
+        assert "server a lacks the mark" in w.homeless[on_a]
+        assert homes(w) == {}
+        w.sims["a"].state.workspaces.update(kept)
+        await w.settled()
+        assert homes(w)[on_a] == "a"
+        assert w.statuses() == {"succeeded": 3}
 
 
 @pytest.mark.parametrize("first", ["old", "new", "both"])
@@ -193,6 +288,74 @@ async def test_a_server_that_is_sick_keeps_no_place_of_the_others(trouble: str) 
 
 
 @virtually
+async def test_a_server_that_hangs_while_it_makes_workspaces_delays_none_of_the_others() -> None:
+    async with servers_world("a", "b") as w:
+        names = [f"w{n}" for n in range(60)]
+        on_a = [slug for slug in names if hashed(slug, "a", "b") == "a"][:20]
+        on_b = [slug for slug in names if hashed(slug, "a", "b") == "b"][:3]
+        publish_each(w, on_b[:1])
+        await w.settled()
+        w.sims["a"].faults.add("hold", method="POST", path="*/workspace/new")
+        publish_each(w, on_a)
+        await w.idle(1)
+        publish_each(w, on_b)
+        await w.has_results(4, within=10.0)
+
+        assert w.slugs("b") == set(on_b)
+
+
+@virtually
+async def test_a_server_that_hangs_while_it_is_looked_into_delays_none_of_the_others() -> None:
+    async with servers_world("a", "b") as w:
+        slugs = [f"w{n}" for n in range(12)]
+        for sim in w.sims.values():
+            for slug in slugs:
+                sim.state.create_workspace(slug, {})
+        w.sims["b"].state.create_workspace("plain", {})
+        publish_each(w, slugs)
+        await w.settled()
+        w.sims["a"].faults.add("hold", method="GET", path="*/workspace/w*")
+        await w.relist("a", "b")
+        publish_each(w, [*slugs, "plain"], day=1)
+        await w.has_results(13, within=10.0)
+
+
+@pytest.mark.parametrize("restarts", [True, False])
+@virtually
+async def test_a_server_that_never_lists_what_it_has_delays_the_others_once_and_shortly(
+    restarts: bool,
+) -> None:
+    async with servers_world("a", "b") as w:
+        on_b = [slug for slug in SLUGS if hashed(slug, "a", "b") == "b"]
+        publish_each(w, on_b)
+        await w.settled()
+        w.sims["a"].faults.add("hold", method="GET", path="*/v1/workspaces")
+        if restarts:
+            await w.relist("a", "b")
+        publish_each(w, on_b, day=1)
+        await w.has_results(2 * len(on_b), within=25.0)  # one time that is waited for the answer
+        publish_each(w, on_b, day=2)
+        await w.has_results(3 * len(on_b), within=10.0)
+
+
+@virtually
+async def test_a_server_that_refuses_a_mark_stops_only_what_depends_on_it() -> None:
+    async with servers_world("a", "b") as w:
+        w.sims["a"].faults.add("status", status=403, body="{}", contains="anythingllm-server-knows")
+        publish_each(w, SLUGS)
+        await w.idle(3 * RECOVERY)
+
+        on_a = {slug for slug in SLUGS if hashed(slug, "a", "b") == "a"}
+        assert w.slugs("a") == on_a
+        assert set(w.homeless) == set(SLUGS) - on_a
+        assert all("a mark of server b" in reason for reason in w.homeless.values())
+        assert "server a keeps no mark" in str(w.several.homes.trouble)
+        w.sims["a"].faults.clear()
+        await w.settled()
+        assert w.statuses() == {"succeeded": 8}
+
+
+@virtually
 async def test_a_workspace_on_two_servers_is_paused_and_named_until_it_is_on_one() -> None:
     async with servers_world("a", "b", listed=["a"]) as w:
         publish_each(w, ["docs"])
@@ -222,7 +385,7 @@ async def test_a_conflict_is_seen_while_documents_are_in_work() -> None:
         await w.settled()
         home = homes(w)["docs"]
         another = "b" if home == "a" else "a"
-        async with w.another(another, ANYTHINGLLM_ENDPOINTS_GONE=home) as other:
+        async with intruder(w, another) as other:
             publish_each(other, ["docs"])
             await other.settled()
         await w.idle(2 * RECOVERY)
@@ -241,7 +404,7 @@ async def test_namesakes_that_were_there_before_are_told_apart_by_what_is_in_the
         home = hashed("docs", "a", "b")
         another = "b" if home == "a" else "a"
         assert (w.at(home).total(), w.at(another).total()) == (2, 0)
-        async with w.another(another, ANYTHINGLLM_ENDPOINTS_GONE=home) as other:
+        async with intruder(w, another) as other:
             publish_each(other, ["docs"])
             await other.settled()
         await w.idle(12 * RECOVERY)
@@ -258,7 +421,7 @@ async def test_a_workspace_that_was_moved_beside_the_service_is_gone_on_with_the
         await w.settled()
         home = homes(w)["docs"]
         another = "b" if home == "a" else "a"
-        async with w.another(another, ANYTHINGLLM_ENDPOINTS_GONE=home) as other:
+        async with intruder(w, another) as other:
             publish_each(other, ["docs"])
             await other.settled()
         await w.idle(2 * RECOVERY)
@@ -279,7 +442,7 @@ async def test_a_tombstone_reaches_both_servers_that_have_a_workspace() -> None:
         await w.settled()
         home = homes(w)["docs"]
         another = "b" if home == "a" else "a"
-        async with w.another(another, ANYTHINGLLM_ENDPOINTS_GONE=home) as other:
+        async with intruder(w, another) as other:
             publish_each(other, ["docs"])
             await other.settled()
             await w.idle(2 * RECOVERY)
@@ -311,8 +474,7 @@ async def test_a_workspace_that_may_not_be_made_is_taken_where_people_make_it() 
         publish_each(w, ["docs"])
         await w.idle(2 * RECOVERY)
         assert "create it on one of them" in w.homeless["docs"]
-        for sim in w.sims.values():
-            assert not sim.state.workspaces
+        assert w.slugs("a") == w.slugs("b") == set()
         another = "b" if hashed("docs", "a", "b") == "a" else "a"
         w.sims[another].state.create_workspace("docs", {})
         await w.settled()
@@ -374,16 +536,165 @@ async def test_a_tombstone_without_a_workspace_asks_every_server() -> None:
 
 
 @virtually
-async def test_a_tombstone_of_a_workspace_waits_for_no_other_server() -> None:
+async def test_a_tombstone_of_a_workspace_asks_every_server_too() -> None:
+    """At once where somebody answers; it is done when all have answered."""
     async with servers_world("a", "b") as w:
         on_b = a_slug("b", "a", "b")
         w.publish(event("d", ["one"], technology=on_b))
         await w.settled()
         await w.sims["a"].stop()
         w.publish(None, key="d", workspace=on_b)
-        await w.has_results(2)
+        await w.idle(3 * RECOVERY)
 
         assert w.at("b", on_b) == Counter()
+        assert len(w.results) == 1
+        await w.sims["a"].start()
+        await w.settled()
+        assert w.statuses() == {"succeeded": 1, "deleted": 1}
+
+
+@pytest.mark.parametrize("names_it", [True, False])
+@virtually
+async def test_a_tombstone_reaches_what_was_brought_beside_the_home(names_it: bool) -> None:
+    """Although nobody has seen yet that the workspace is on two servers."""
+    async with servers_world("a", "b") as w:
+        publish_each(w, ["docs"])
+        await w.settled()
+        (home,) = homes(w).values()
+        another = "b" if home == "a" else "a"
+        async with intruder(w, another) as other:
+            publish_each(other, ["docs"])
+            await other.settled()
+        w.publish(None, key="d-docs", **({"workspace": "docs"} if names_it else {}))
+        await w.settled()
+
+        assert w.at("a") == w.at("b") == Counter()
+
+
+@pytest.mark.parametrize("names_it", [True, False])
+@virtually
+async def test_a_tombstone_waits_for_a_server_that_is_missing(names_it: bool) -> None:
+    async with servers_world("a", "b") as w:
+        on_b = a_slug("b", "a", "b")
+        publish_each(w, [on_b])
+        await w.settled()
+        await w.relist("a")
+        w.publish(None, key=f"d-{on_b}", **({"workspace": on_b} if names_it else {}))
+        await w.idle(3 * RECOVERY)
+
+        assert len(w.results) == 1
+        assert "server b is missing" in str(w.several.homes.trouble)
+        await w.relist("a", "b")
+        await w.settled()
+        assert w.at("b", on_b) == Counter()
+        assert w.statuses() == {"succeeded": 1, "deleted": 1}
+
+
+@pytest.mark.parametrize("names_it", [True, False])
+@virtually
+async def test_a_tombstone_asks_a_server_again_that_had_lost_what_it_had(names_it: bool) -> None:
+    """What an empty volume says of a document is no answer; its own one comes back."""
+    async with servers_world("a", "b") as w:
+        publish_each(w, ["docs"])
+        await w.settled()
+        (home,) = homes(w).values()
+        workspaces = w.sims[home].state.workspaces
+        kept = dict(workspaces)
+        workspaces.clear()
+        await w.relist("a", "b")
+        w.publish(None, key="d-docs", **({"workspace": "docs"} if names_it else {}))
+        await w.idle(3 * RECOVERY)
+        assert len(w.results) == 1
+        workspaces.update(kept)
+        await w.settled()
+
+        assert w.at(home) == Counter()
+        assert w.statuses() == {"succeeded": 1, "deleted": 1}
+
+
+@virtually
+async def test_a_tombstone_waits_for_a_server_that_another_instance_has_just_listed() -> None:
+    async with servers_world("a", "b", "c", listed=["a", "b"]) as old:
+        await old.idle(1)
+        async with old.another("a", "b", "c") as new:
+            on_c = a_slug("c", "a", "b", "c")
+            publish_each(new, [on_c])
+            await new.settled()
+            old.publish(None, key=f"d-{on_c}", workspace=on_c)
+            await old.idle(3 * RECOVERY)
+
+            assert old.results == []
+            assert old.at("c", on_c).total() == 2
+
+
+@virtually
+async def test_a_paused_workspace_stays_paused_while_one_of_its_servers_is_away() -> None:
+    async with servers_world("a", "b") as w:
+        publish_each(w, ["docs"])
+        await w.settled()
+        (home,) = homes(w).values()
+        another = "b" if home == "a" else "a"
+        async with intruder(w, another) as other:
+            publish_each(other, ["docs"])
+            await other.settled()
+        await w.idle(2 * RECOVERY)
+        for name in ("a", "b"):
+            await w.sims[name].stop()
+            w.publish(event(f"while-{name}-is-away", ["text"], technology="docs"))
+            await w.idle(5 * RECOVERY)
+            assert "both have documents of ours" in w.homeless["docs"]
+            await w.sims[name].start()
+            await w.idle(3 * RECOVERY)
+
+        assert len(w.results) == 1
+        assert w.at("a") == w.at("b")
+
+
+@virtually
+async def test_a_paused_workspace_stays_paused_through_a_restart_while_one_server_is_away() -> None:
+    async with servers_world("a", "b") as w:
+        publish_each(w, ["docs"])
+        await w.settled()
+        (home,) = homes(w).values()
+        another = "b" if home == "a" else "a"
+        async with intruder(w, another) as other:
+            publish_each(other, ["docs"])
+            await other.settled()
+        await w.idle(2 * RECOVERY)
+        await w.sims[home].stop()
+        await w.relist("a", "b")
+        w.publish(event("new", ["text"], technology="docs"))
+        await w.idle(3 * RECOVERY)
+        assert list(w.homeless) == ["docs"]
+        assert w.at(another).total() == 2
+        await w.sims[home].start()
+        w.sims[home].state.workspaces.pop("docs")  # people decide
+        await w.settled()
+
+        assert w.at(another) == {"d-docs_0": 1, "d-docs_1": 1, "new_0": 1}
+        assert not any(
+            "-split-" in slug for sim in w.sims.values() for slug in sim.state.workspaces
+        )
+
+
+@pytest.mark.parametrize("restarts", [True, False])
+@virtually
+async def test_a_wrong_pin_makes_nothing_while_the_home_is_away(restarts: bool) -> None:
+    async with servers_world("a", "b") as w:
+        publish_each(w, ["docs"])
+        await w.settled()
+        (home,) = homes(w).values()
+        another = "b" if home == "a" else "a"
+        await w.relist("a", "b", ANYTHINGLLM_PINS=f"docs={another}")
+        publish_each(w, ["docs"], day=1)
+        await w.idle(2 * RECOVERY)
+        await w.sims[home].stop()
+        if restarts:
+            await w.relist("a", "b", ANYTHINGLLM_PINS=f"docs={another}")
+        await w.idle(5 * RECOVERY)
+
+        assert list(w.homeless) == ["docs"]
+        assert homes(w) == {"docs": home}
 
 
 @virtually
@@ -406,29 +717,48 @@ async def test_two_names_of_one_server_are_told() -> None:
         publish_each(w, ["docs"])
         await w.idle(3 * RECOVERY)
 
-        assert "a and twin of ANYTHINGLLM_ENDPOINTS are one" in w.homeless["docs"]
+        assert "listed as server twin is server a by its own mark" in w.homeless["docs"]
         assert w.slugs("a") == set()
 
 
+@pytest.mark.parametrize("names_it", [True, False])
 @virtually
-async def test_one_server_of_a_former_list_makes_nothing_that_another_may_have() -> None:
+async def test_one_server_of_a_former_list_does_nothing_that_another_may_have_to_do(
+    names_it: bool,
+) -> None:
+    """Neither is a workspace made, nor a tombstone done, nor a document said to be empty."""
     async with servers_world("a", "b") as w:
         on_a, on_b = a_slug("a", "a", "b"), a_slug("b", "a", "b")
         publish_each(w, [on_a, on_b])
         await w.settled()
-        sim = w.sims["a"]
-        one = {
-            "ANYTHINGLLM_ENDPOINT": sim.endpoint,
-            "ANYTHINGLLM_API_KEY": sim.api_key,
-            "ANYTHINGLLM_ENDPOINTS_TRIAL": "true",
-        }
-        async with alone(w, one) as single:
-            publish_each(single, [on_a, on_b], day=1)
-            await single.has_results(1)
-            await single.idle(3 * RECOVERY)
+        async with alone(w, single(w, "a")) as one:
+            publish_each(one, [on_a, on_b], day=1)
+            one.publish(None, key=f"e-{on_b}", **({"workspace": on_b} if names_it else {}))
+            one.publish(event("empty", [], technology=on_b))
+            await one.idle(3 * RECOVERY)
 
-            assert "ANYTHINGLLM_ENDPOINTS" in single.pipeline.gates.pauses.paused[Slug(on_b)]
+            assert one.results == []
+            assert "is one of several" in one.pipeline.gates.pauses.paused[Slug(on_b)]
             assert w.slugs("a") == {on_a}
+            w.mark("a", Mark(MarkKind.WITHOUT, "b"))
+            await one.settled()
+
+
+@virtually
+async def test_one_server_that_becomes_one_of_several_answers_no_tombstone_of_another() -> None:
+    """The instances with the new list begin while it runs."""
+    async with servers_world("a", "b", listed=["a"]) as w, alone(w, single(w, "a")) as one:
+        on_b = a_slug("b", "a", "b")
+        one.publish(event("first", ["text"], technology="docs"))
+        await one.settled()
+        await w.relist("a", "b")
+        publish_each(w, [on_b])
+        await w.settled()
+        one.publish(None, key=f"d-{on_b}", workspace=on_b)
+        await one.idle(3 * RECOVERY)
+
+        assert one.statuses() == {"succeeded": 1}
+        assert w.at("b", on_b).total() == 2
 
 
 async def _seconds_for(*servers: str) -> float:

@@ -45,8 +45,11 @@ def move(
 
     Stores every document of ours on the new server, from its newest event,
     proves it, and removes it from where it was. Documents of others stay, and
-    so do those without an event. Stop all instances of the service before.
-    May be interrupted and run again: it goes on where it ended.
+    so do those without an event, and those of which a newer version is stored.
+    Stop all instances of the service before: while it has members, this is
+    refused. At the end it waits for ANYTHINGLLM_AMBIGUITY_SECONDS, because an
+    upload of an instance that died may still land. It may be interrupted and
+    run again; until it has ended, the workspace's documents wait.
 
     Exit 0: all of it is there. 3: something would be moved, or is left.
     1: it failed, or the service is at work.

@@ -51,8 +51,7 @@ def seen(letters: str) -> dict[ServerName, Presence]:
         ("-o", B, (), Home(B)),
         ("s-", B, (), Home(B, creates=True)),
         ("?-", B, (), Undecided((A,))),
-        ("!-", B, (), Home(B, creates=True)),
-        ("--", B, (C,), Home(B, creates=True)),
+        ("-ss", B, (), Home(B)),
         # One does not answer: it goes on where documents of ours are.
         ("!o", None, (), Home(B)),
         ("!?", None, (), Undecided((B,))),
@@ -76,11 +75,14 @@ def test_a_workspace_has_one_home(
         ("oo", None, (), (A, B), ["a and b", "workspaces move docs --to"]),
         ("oo-", B, (), (A, B), ["a and b"]),
         ("o-", B, (), (A,), ["pinned to server b", "workspaces move docs --to b"]),
-        ("!-", None, (), (), ["server a does not answer", "ANYTHINGLLM_PINS"]),
+        ("!-", None, (), (), ["server a does not answer"]),
+        ("!-", B, (), (), ["server a does not answer"]),
+        ("!s", B, (), (), ["server a does not answer"]),
+        ("--", B, (C,), (), ["server c is missing"]),
         ("!s", None, (), (), ["server a does not answer"]),
         ("!!-", None, (), (), ["servers a, b do not answer"]),
-        ("-!", B, (), (), ["server b, where it is pinned to"]),
-        ("--", None, (C,), (), ["server c is missing", "ANYTHINGLLM_ENDPOINTS_GONE=c"]),
+        ("-!", B, (), (), ["server b does not answer"]),
+        ("--", None, (C,), (), ["server c is missing", "workspaces forget c"]),
         ("s-", None, (C,), (), ["server c is missing"]),
     ],
 )
@@ -96,6 +98,46 @@ def test_a_workspace_without_a_home_says_why(
     assert found.servers == servers
     for each in words:
         assert each in found.reason
+
+
+@pytest.mark.parametrize(
+    ("letters", "pin", "servers"),
+    [("!-", None, ()), ("!-", B, ()), ("!s", B, ()), ("o-", None, (A,)), ("o-", A, (A,))],
+)
+def test_nothing_lives_on_a_server_that_may_be_another_one(
+    letters: str, pin: ServerName | None, servers: tuple[ServerName, ...]
+) -> None:
+    found = place(DOCS, seen(letters), pin=pin, unproven={A: "a is not a"})
+    assert found == Homeless("a is not a", servers)
+
+
+def test_what_lives_elsewhere_goes_on_beside_a_server_that_may_be_another_one() -> None:
+    assert place(DOCS, seen("!o"), unproven={A: "a is not a"}) == Home(B)
+
+
+@pytest.mark.parametrize("letters", ["--", "o-", "oo", "??", "!o"])
+def test_a_workspace_that_is_being_moved_has_no_home(letters: str) -> None:
+    found = place(DOCS, seen(letters), is_moving=True)
+    assert isinstance(found, Homeless)
+    assert "workspaces move docs" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("letters", "placement"),
+    [
+        # Nobody goes by one of them, while the other may have documents of ours still.
+        ("o!", Homeless("server b does not answer and may have it; it is asked again", (A,))),
+        ("?!", Undecided((A,))),
+        ("?-", Undecided((A,))),
+        ("o-", Home(A)),
+        ("-s", Home(B)),
+        ("--", Home(A, creates=True)),
+    ],
+)
+def test_a_workspace_that_two_servers_had_has_a_home_when_all_have_said_what_they_have(
+    letters: str, placement: Placement
+) -> None:
+    assert place(DOCS, seen(letters), was_split=True) == placement
 
 
 def test_nothing_is_made_where_that_is_not_allowed() -> None:
@@ -117,9 +159,9 @@ def test_nothing_is_made_while_documents_of_ours_may_be_elsewhere(
     if isinstance(found, Home) and found.creates:
         assert view[found.server] is Presence.ABSENT
         assert not {Presence.OURS, Presence.THERE} & set(view.values())
-        if pin is None:
-            assert set(view.values()) == {Presence.ABSENT}
-            assert not missing
+        assert Presence.SILENT not in view.values()
+        assert pin is not None or set(view.values()) == {Presence.ABSENT}
+        assert not missing
 
 
 @given(slugs, views, st.frozensets(st.just(ServerName("lost"))))
