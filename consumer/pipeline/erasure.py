@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from consumer.model.difference import content_of
+from consumer.model.copies import content_of
 from consumer.model.fault import Failure, Fault
 from consumer.model.listing import FILE_STORE
 from consumer.model.marker import Marker, StoredUnit

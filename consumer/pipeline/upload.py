@@ -23,7 +23,7 @@ from functools import partial
 
 import structlog
 
-from consumer.model.difference import content_of
+from consumer.model.copies import content_of
 from consumer.model.fault import Failure, Fault
 from consumer.model.marker import StoredUnit, Unit, unit_of
 from consumer.model.names import Identity, Slug, TraceId

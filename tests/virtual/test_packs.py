@@ -143,6 +143,58 @@ async def test_a_new_version_with_a_poison_text_doubles_nothing() -> None:
         assert len(w.results[-1]["unchanged_chunk_ids"]) == 9
 
 
+@virtually
+async def test_what_a_pack_holds_that_is_about_to_go_is_uploaded() -> None:
+    """Its removal was refused, and the next version with a poison text wants a text of it."""
+    async with world(UPLOAD_CHUNKS_PER_PACK=TEN) as w:
+        texts = _texts("a", 8)
+        w.publish(event("a", [*texts, "lent", "gone"]))
+        await w.settled()
+        w.sim.faults.add("status", path="*/remove-documents", status=403)
+        w.sim.faults.add(
+            "status", method="POST", path="*/update-embeddings", contains="deletes", status=403
+        )
+        w.publish(event("a", texts, day=1))
+        await w.settled(within=3 * HOUR)
+        w.sim.faults.embedder_poison = [POISON]
+        w.publish(event("a", [*texts, "lent", POISON], day=2))
+        await w.settled(within=3 * HOUR)
+        assert w.results[-1]["failed_chunk_ids"] == ["a_9"]
+        assert w.results[-1]["uploaded_chunk_ids"] == ["a_8"]
+
+        w.sim.faults.clear()
+        await w.idle(3 * HOUR)
+        assert w.texts() == sorted([*texts, "lent"])
+
+
+@pytest.mark.parametrize("again", [(), (0, 1)], ids=["distinct", "repeated"])
+@pytest.mark.parametrize(("before", "after"), [(10, 3), (3, 10), (10, 1)])
+def test_a_late_pack_of_another_size_goes(before: int, after: int, again: Sequence[int]) -> None:
+    """Uploaded by a process that died; the next one packs in another way."""
+
+    @virtually
+    async def run() -> None:
+        async with world(UPLOAD_CHUNKS_PER_PACK=str(before)) as w:
+            w.sim.faults.latency = 0.02
+            texts = _texts("a", 15)
+            texts += [texts[each] for each in again]
+            w.publish(event("warm", ["up"]))
+            await w.settled()
+            w.sim.faults.add("delay", path="*/raw-text", contains=texts[3], seconds=200, times=1)
+            w.publish(event("a", texts))
+            await w.idle(3)
+            await w.crash()
+            _set(w, after)
+            await w.start()
+            await w.settled(within=1_500)
+            await w.idle(3_000)
+
+            assert w.texts() == sorted([*texts, "up"])
+            assert await _findings(w) == ()
+
+    run()
+
+
 @pytest.mark.parametrize("hours", [0.2, 2])
 def test_an_outage_of_the_embedder_splits_nothing(hours: float) -> None:
     """Nobody can tell a pack from anything else meanwhile."""

@@ -10,7 +10,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from consumer.model.difference import ComparableUnit
+from consumer.model.copies import ComparableUnit
 from consumer.model.document import Chunk, ProcessedDocument
 from consumer.model.fault import Failure, Fault
 from consumer.model.identity import IdentityTemplate

@@ -9,7 +9,7 @@ from contextlib import nullcontext
 
 import pytest
 
-from consumer.model.difference import content_of
+from consumer.model.copies import content_of
 from consumer.model.event import TombstoneEvent
 from consumer.model.fault import Failure, Fault
 from consumer.model.listing import FILE_STORE

@@ -110,7 +110,7 @@ def test_what_nobody_has_seen_of_a_pack_counts_as_stored_nowhere() -> None:
     """Its vectors may have been refused: its texts would count as stored where a new one fails."""
     old = _pack("one", "old")
     whole = document("a", "one", "new")
-    plan = make_plan(DOCS, whole, version(5), [old], is_proven=lambda location: False)
+    plan = make_plan(DOCS, whole, version(5), [old], may_lend=lambda unit: False)
 
     assert (_shown(plan.missing), plan.moved, plan.stale) == ([["one"], ["new"]], (), (old,))
 

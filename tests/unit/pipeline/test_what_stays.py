@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from consumer.model.difference import doubles_in
+from consumer.model.copies import doubles_in
 from consumer.model.names import Identity, Location, Slug
 from consumer.model.version import DocumentVersion
 from consumer.pipeline.carried_out import CarriedOut, Known
