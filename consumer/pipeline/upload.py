@@ -304,8 +304,10 @@ class Uploader:
         if self._is_proven(pending, work):
             return True
         step = await self._step(pending, work)
-        if step is UnitStep.GIVE_UP:
+        if step is UnitStep.GIVE_UP and not pending.is_pack:
             return await self._given_up(pending, work)
+        # A pack is looked for first, which sends nothing (`_pending_unit`): what is in doubt may
+        # come, and its chunks would be there twice.
         if step is UnitStep.WAIT:
             return False
         failure = await self._failure_of_round(pending, work)

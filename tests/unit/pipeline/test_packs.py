@@ -292,6 +292,24 @@ async def test_a_pack_that_is_held_for_its_length_is_split_at_once() -> None:
     assert judged.pending.given_up
 
 
+@virtually
+async def test_a_pack_in_doubt_is_looked_for_before_it_is_split() -> None:
+    """Its upload may still take effect, and its chunks would be there twice."""
+    storage = Storage()
+    uploader, plan = uploader_of(storage), _plan("one", "two")
+    (pack,) = (unit.text for unit in plan.missing)
+    storage.in_doubt[pack] = Failure("may come", ambiguous=True)
+    lengths: Lengths = uploader._giving_up._lengths
+    for _ in range(REFUSED):
+        lengths.control(len(pack), failed=True)
+    lengths.passed(10)
+    applied = await _carry_out(uploader, plan)
+
+    split = [f"abandon {pack}", "upload one", "upload two"]
+    assert storage.calls == [f"look for {pack}", *split]
+    assert applied.uploaded == ("a_0", "a_1")
+
+
 def test_shorter_texts_that_were_stored_before_show_nothing() -> None:
     """All may be failing since."""
     clock = Clock()
