@@ -495,7 +495,8 @@ def _stale(plan: Plan, identity: Identity, *, again: bool) -> Ending:
         return is_former or content_of(unit) in contents or unknown in contents
 
     texts = [plan.document.title, *(chunk.content for chunk in plan.document.chunks[:1])]
-    return Ending(identity, Occurrence(plan.version), plan.stale, ends, texts)
+    wanted = frozenset(plan.digests)
+    return Ending(identity, Occurrence(plan.version), plan.stale, ends, texts, wanted=wanted)
 
 
 def _counts_for_fuse(work: UploadState, *, is_trial: bool, is_replay: bool) -> bool:

@@ -156,6 +156,7 @@ async def test_what_a_pack_holds_that_is_about_to_go_is_uploaded() -> None:
         )
         w.publish(event("a", texts, day=1))
         await w.settled(within=3 * HOUR)
+        assert w.results[-1]["failed_chunk_ids"] == ["a_8", "a_9"]
         w.sim.faults.embedder_poison = [POISON]
         w.publish(event("a", [*texts, "lent", POISON], day=2))
         await w.settled(within=3 * HOUR)
