@@ -380,7 +380,7 @@ class Uploader:
         elif pending.is_pack:
             self._split(pending, work, failed[0].message)
         else:
-            self._culprits.note(pending.unit.marker.chunks[0].digest)
+            self._culprits.note(pending.unit.chunks[0].content)
             work.failed.extend(failed)
 
     def _split(self, pending: PendingUnit, work: UploadState, why: str) -> None:

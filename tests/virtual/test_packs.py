@@ -129,6 +129,18 @@ async def test_a_poison_text_costs_its_siblings_nothing(vector_db: str) -> None:
 
 
 @virtually
+async def test_a_culprit_is_known_under_another_title() -> None:
+    """All of its siblings are uploaded once more then, and in packs."""
+    async with world(UPLOAD_CHUNKS_PER_PACK=TEN) as w:
+        w.sim.faults.embedder_poison = [POISON]
+        for day, title in enumerate(("one title", "another title")):
+            w.publish(event("a", [*_texts("a", 9), POISON], day=day) | {"title": title})
+            await w.settled(within=HOUR)
+
+        assert (_split(w), w.statuses()) == (1, {"partial": 2})
+
+
+@virtually
 async def test_a_new_version_with_a_poison_text_doubles_nothing() -> None:
     """The pack of the former version stays, and what it holds of the new one stays in it."""
     async with world(UPLOAD_CHUNKS_PER_PACK=TEN) as w:
