@@ -359,7 +359,7 @@ class Uploader:
         if pending.given_up:
             return
         if pending.is_pack:
-            if self._deathwatch.suspects(pending.watched):
+            if self._deathwatch.breaks_up(pending.watched):
                 self._giving_up.split(pending, "AnythingLLM may have died of it")
             return
         why = self._deathwatch.why_it_falls(pending.watched)

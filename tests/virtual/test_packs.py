@@ -230,6 +230,43 @@ def test_an_outage_of_the_embedder_splits_nothing(hours: float) -> None:
     run()
 
 
+@pytest.mark.parametrize("documents", [1, 3, 20])
+def test_a_restart_of_the_server_splits_nothing(documents: int) -> None:
+    """It dies with whatever is under way, and nothing of that is to blame."""
+
+    @virtually
+    async def run() -> None:
+        async with world(UPLOAD_CHUNKS_PER_PACK=TEN) as w:
+            w.sim.faults.latency = 0.2
+            w.publish(event("before", ["up"]))
+            await w.settled()
+            text = "text 3 of d0"
+            w.sim.faults.add("kill", path="*/raw-text", contains=text, seconds=20, times=1)
+            for n in range(documents):
+                w.publish(event(f"d{n}", _texts(f"d{n}")))
+            await w.settled(within=HOUR)
+
+            assert _split(w) == 0
+            assert _sizes(w) == [1, *[10] * documents]
+
+    run()
+
+
+@virtually
+async def test_a_pack_that_kills_the_server_is_split_with_its_second_death() -> None:
+    """From then on the culprit alone is tried; its siblings are stored."""
+    async with world(UPLOAD_CHUNKS_PER_PACK=TEN) as w:
+        w.publish(event("before", ["up"]))
+        await w.settled()
+        w.sim.faults.add("kill", path="*/raw-text", contains="text 3 of a", seconds=20)
+        w.publish(event("a", _texts("a")))
+        await w.settled(within=2 * HOUR)
+
+        assert w.results[-1]["failed_chunk_ids"] == ["a_3"]
+        assert (_split(w), w.copies()) == (1, {1: 10})
+        assert len(w.sim.journal.of("server.killed")) == 7
+
+
 @virtually
 async def test_an_embedder_that_takes_no_request_so_long_gets_chunks() -> None:
     """Each chunk of it passes alone, so nothing waits for ever; nobody is dead-lettered."""
