@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from consumer.sandbox.simulator import VectorDb
+from tests.packing import packing_or
 from tests.simulation.scenes import LONG, SHORT, SLUGS, Document, Scene, scene_of
 from tests.simulation.schedule import (
     At,
@@ -87,14 +88,42 @@ _OF_DATABASE = frozenset({"vectors-refused", "vectors-kept", "database-down", "d
 _CHANGE_VECTORS = ("upload", "upload", "removal", "removal", "sentinel", "search", "embed")
 
 
+_LONG = 0.15  # documents with more texts than a pack
+
+
 def generate(seed: int) -> Schedule:
-    """The schedule of a seed; the same one every time."""
-    return _Generator(seed).schedule()
+    """The schedule of a seed; the same one every time.
+
+    Where chunks are packed, it has more of what packs suffer from: removals that AnythingLLM
+    forbids, refused texts, documents of several packs, texts that stand in them twice.
+    """
+    if packing_or("1") == "1":
+        return _Generator(seed).schedule()
+    return _of_packs(_Generator(seed, long=0.5).schedule(), random.Random(f"packs {seed}"))
+
+
+def _of_packs(schedule: Schedule, rng: random.Random) -> Schedule:
+    texts = [text for event in schedule.history if isinstance(event, Doc) for text in event.texts]
+    faults, life = schedule.faults, schedule.life
+    if texts and rng.random() < 0.4:
+        refused = rng.choice(texts)
+        faults = (*faults, Hit("upload", "status", contains=refused, times=None, status=422))
+    if rng.random() < 0.3:
+        skip, times = rng.choice((0, 0, 1, 3)), rng.choice((None, None, 30))
+        by: Sequence[tuple[Endpoint, str]] = (("removal", ""), ("embed", "deletes"))
+        for on, what in by:
+            faults = (*faults, Hit(on, "status", contains=what, skip=skip, times=times, status=403))
+    if rng.random() < 0.3:
+        late = rng.choice(("upload", "result", "embed"))
+        faults = (*faults, Hit("upload", "delay", seconds=rng.choice((100.0, 300.0))))
+        life = (*life, Life("crash", On(late, rng.choice((1, 2, 3))), seconds=0.5))
+    return replace(schedule, faults=faults, life=life)
 
 
 class _Generator:
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, long: float = _LONG) -> None:
         self._seed = seed
+        self._long = long  # how often a document has more texts than a pack
         self._rng = random.Random(seed)
         self._changes: Sequence[tuple[Change, int]] = _CHANGES
         self._endpoints: Sequence[tuple[Endpoint, int]] = _ENDPOINTS
@@ -207,8 +236,11 @@ class _Generator:
 
     def _texts(self, id: str) -> tuple[str, ...]:
         rng = self._rng
-        if self._happens(0.15):
-            return tuple(f"{id} {n}" for n in range(rng.randint(11, 26)))
+        if self._happens(self._long):
+            texts = [f"{id} {n}" for n in range(rng.randint(11, 26))]
+            if self._long > _LONG and self._happens(0.5):
+                texts += rng.sample(texts, rng.randint(1, 3))
+            return tuple(texts)
         texts = rng.sample(TEXTS, rng.randint(1, 4))
         if self._happens(0.15):
             texts.append(rng.choice(texts))
