@@ -119,15 +119,19 @@ def contained_in_others(
 def chosen_blindly(
     goes: Iterable[UnitT], stays: Iterable[UnitT], is_proven: Callable[[Location], bool]
 ) -> tuple[UnitT, ...]:
-    """Units that would go for another copy of the same event's, of which no more is proven.
+    """Units that would go for other copies of their chunks, of which no more is proven.
 
     Where vectors were refused without a word, one of the two may hold nothing.
     """
-    left = [(content_of(unit), is_proven(unit.location)) for unit in stays]
-    seen = {content for content, is_seen in left if is_seen}
-    hoped = {content for content, _ in left} - seen
+    seen: set[object] = set()
+    hoped: set[object] = set()
+    for unit in stays:
+        (seen if is_proven(unit.location) else hoped).update(each_chunk_of(unit))
+    hoped -= seen
     return tuple(
-        unit for unit in goes if content_of(unit) in hoped and not is_proven(unit.location)
+        unit
+        for unit in goes
+        if not hoped.isdisjoint(each_chunk_of(unit)) and not is_proven(unit.location)
     )
 
 

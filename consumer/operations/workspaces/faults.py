@@ -14,8 +14,9 @@ Rules:
    more chunks stored than its newest version has. Otherwise they are a *possible double*.
 5. Of doubles the one with the lowest location stays. The service keeps the same one
    (`consumer.model.copies`): if the two kept different copies, they would remove both. What is in
-   other units of the same version as well is a double of its chunks there, and goes. Of packs that
-   only overlap none can go: they are *possible doubles*.
+   another unit of the same version as well is a double of its chunks there, and goes. Packs that
+   overlap in another way are *possible doubles*: several units would have to be found for one to
+   go, and the service sees to that.
 6. Foreign documents (no marker of ours, or one of a newer format) are never found fault with.
 """
 
@@ -198,14 +199,14 @@ class _Units:
 
 
 def _overlapping(stored: Sequence[StoredUnit]) -> Iterator[tuple[StoredUnit, Location, bool]]:
-    """Units that hold what another one holds, with its location; whether others hold all of it."""
+    """Units that hold what another one holds, with its location; whether it holds all of that."""
     contained = contained_in_others(stored)
     holders: dict[object, Location] = {}
     for unit in sorted(stored, key=lambda unit: (unit.location in contained, place_of(unit))):
         chunks = list(each_chunk_of(unit))
         others = [holders[each] for each in chunks if each in holders]
         if others:
-            yield unit, others[0], unit.location in contained
+            yield unit, others[0], len(others) == len(chunks) and len({*others}) == 1
         for chunk in chunks:
             holders.setdefault(chunk, unit.location)
 

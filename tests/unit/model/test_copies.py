@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.model.copies import ComparableUnit, superfluous_in
+from consumer.model.copies import ComparableUnit, chosen_blindly, superfluous_in
 from consumer.model.difference import cover
 from consumer.model.exact_cover import exact_cover
 from consumer.model.names import Location
@@ -107,3 +108,16 @@ def test_a_choice_that_leaves_something_out_is_not_made() -> None:
     assert exact_cover(units, once, once) == [False, True, True, True, True]
     units = [Counter("abc"), *map(Counter, ("ab", "cd", "bc", "d", "a"))]
     assert exact_cover(units, Counter("abcd"), Counter("abcd")).count(True) == 2
+
+
+@pytest.mark.parametrize(
+    ("proven", "blind"),
+    [([], "ab"), (["pack"], ""), (["a"], "b"), (["b"], "a"), (["a", "b"], ""), (["other"], "ab")],
+)
+def test_chunks_do_not_go_for_a_pack_that_nobody_has_seen(proven: list[str], blind: str) -> None:
+    """Its vectors may have been refused: the only copies that are found would go."""
+    pack, other = _pack("pack", "xyz", [0, 1]), _pack("other", "xyz", [2])
+    alone = [_pack(name, "xyz", [n]) for n, name in enumerate("ab")]
+    found = chosen_blindly(alone, [pack, other], proven.__contains__)
+
+    assert "".join(unit.location for unit in found) == blind
