@@ -16,7 +16,7 @@ def packing_or(usual: str) -> str:
 
 _ONE_UPLOAD = "what befalls one chunk's upload befalls those of its pack as well"
 _FILES = "it counts files or rows"
-_DEATHS = "a death splits a pack, so there is one more; counted for chunks alone"
+_DEATHS = "two deaths split a pack, so there are two more; counted for chunks alone"
 _LONGER = "a culprit in a pack is judged twice: this bound is for chunks alone"
 _CUT = "in a pack its text is cut elsewhere"
 

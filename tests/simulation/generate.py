@@ -103,21 +103,56 @@ def generate(seed: int) -> Schedule:
 
 
 def _of_packs(schedule: Schedule, rng: random.Random) -> Schedule:
+    draw = rng.random()
+    if draw < 0.25:
+        return _lent(schedule, rng)
+    if draw < 0.5:
+        return _late(schedule, rng)
     texts = [text for event in schedule.history if isinstance(event, Doc) for text in event.texts]
-    faults, life = schedule.faults, schedule.life
-    if texts and rng.random() < 0.4:
-        refused = rng.choice(texts)
-        faults = (*faults, Hit("upload", "status", contains=refused, times=None, status=422))
-    if rng.random() < 0.3:
-        skip, times = rng.choice((0, 0, 1, 3)), rng.choice((None, None, 30))
-        by: Sequence[tuple[Endpoint, str]] = (("removal", ""), ("embed", "deletes"))
-        for on, what in by:
-            faults = (*faults, Hit(on, "status", contains=what, skip=skip, times=times, status=403))
-    if rng.random() < 0.3:
-        late = rng.choice(("upload", "result", "embed"))
-        faults = (*faults, Hit("upload", "delay", seconds=rng.choice((100.0, 300.0))))
-        life = (*life, Life("crash", On(late, rng.choice((1, 2, 3))), seconds=0.5))
-    return replace(schedule, faults=faults, life=life)
+    faults = schedule.faults
+    if texts and rng.random() < 0.5:
+        faults = (*faults, _refused(rng.choice(texts)))
+    if rng.random() < 0.4:
+        faults = (*faults, *_forbidden(rng))
+    return replace(schedule, faults=faults)
+
+
+def _lent(schedule: Schedule, rng: random.Random) -> Schedule:
+    """A pack stays that should go, and a later version, which lacks a text, wants some of it."""
+    whole = [f"p {n}" for n in range(rng.randint(2, 12))]
+    whole += rng.sample(whole, rng.randint(0, 2))
+    versions = [whole, *(rng.sample(whole, rng.randint(1, len(whole))) for _ in range(2))]
+    versions[2].append("p refused")
+    history = [
+        Doc("p", tuple(texts), day, when=On("result", day, 1.0) if day else At(0), name=f"p{day}")
+        for day, texts in enumerate(versions)
+    ]
+    faults = (*_forbidden(rng), _refused("p refused"), *schedule.faults)
+    return replace(schedule, history=(*history, *schedule.history), faults=faults)
+
+
+def _late(schedule: Schedule, rng: random.Random) -> Schedule:
+    """A process dies, and what it uploads comes when the next one has packed otherwise."""
+    texts = [f"p {n}" for n in range(rng.randint(3, 25))]
+    texts += rng.sample(texts, rng.choice((0, 1, 3)))
+    late = Hit("upload", "delay", contains=rng.choice(texts), seconds=rng.choice((100.0, 300.0)))
+    life = Life("crash", On("upload", rng.choice((1, 1, 2, 3)), seconds=1.0), seconds=0.5)
+    return replace(
+        schedule,
+        history=(Doc("p", tuple(texts), name="p"), *schedule.history),
+        faults=(late, *schedule.faults),
+        life=(life, *schedule.life),
+    )
+
+
+def _refused(text: str) -> Hit:
+    return Hit("upload", "status", contains=text, times=None, status=422)
+
+
+def _forbidden(rng: random.Random) -> tuple[Hit, Hit]:
+    skip, times = rng.choice((0, 0, 1)), rng.choice((None, None, 30))
+    removal = Hit("removal", "status", skip=skip, times=times, status=403)
+    return removal, replace(removal, on="embed", contains="deletes")
 
 
 class _Generator:
