@@ -96,12 +96,19 @@ class Applier:
             case TombstoneEvent() as body:
                 return await self._delete(body, right, event.trace_id, is_replay=event.is_replay)
 
-    def remember(self, event: Event) -> None:
-        """Note an event that was carried out before, by an owner who knew more than its markers."""
+    def remember(self, event: Event, *, carried_out: bool = True) -> None:
+        """Note an event that was settled before, by an owner who knew more than its markers.
+
+        Of a document that was not carried out some chunks may be stored, and the former owner may
+        have said so: what a version before it does not want may hold them.
+        """
         match event.body:
+            case DocumentEvent() as body if not carried_out:
+                digests = digests_of(body.document)
+                self._carried_out.partial(body.slug, body.identity, body.version, digests)
             case DocumentEvent() as body:
                 self._note_stored(body, digests_of(body.document))
-            case TombstoneEvent() as body:
+            case TombstoneEvent() as body if carried_out:
                 self._carried_out.tombstone(body.slug, body.identity, body.version)
 
     async def _store(

@@ -151,8 +151,12 @@ class CarriedOut:
     ) -> None:
         """Note what is stored of a document of which chunks were refused.
 
-        It is no state that is wanted, but a part of it may be a former version's unit.
+        It is no state that is wanted, but a part of it may be a former version's unit. One that is
+        older than what was carried out, or ended, wants nothing any more.
         """
+        known = self.known(slug, identity)
+        if known.has_ended(version) or (known.document and known.document.newer_than(version)):
+            return
         of = self._take(identity)
         of.partials[slug] = (version, tuple(digests))
         self._put(identity, of)

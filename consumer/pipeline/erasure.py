@@ -134,7 +134,7 @@ class Eraser:
             there = {unit.location for unit in removed.left}
             markers = await self._markers(slug, there, following, trace_id)
             why = f"its former text stays: {removed.why}"
-            erased += Erased(0, _kept(markers, ending, why, removed.http_status))
+            erased += Erased(0, _kept(markers, why, removed.http_status, ending.wanted))
         if slug == FILE_STORE:
             return erased
         remains = await self._remains(slug, ending, following, trace_id)
@@ -149,7 +149,7 @@ class Eraser:
             f"its former text is still found in workspace {slug} although its row is gone:"
             f" the vector database refused the removal. {remains.what_to_do}"
         )
-        return erased + Erased(0, _kept(remains.markers, ending, why))
+        return erased + Erased(0, _kept(remains.markers, why))
 
     async def _markers(
         self, slug: Slug, wanted: Collection[Location], right: RightToWork, trace_id: TraceId
@@ -227,7 +227,10 @@ def _log_remains(slug: Slug, ending: Ending, remains: Remains) -> None:
 
 
 def _kept(
-    markers: Sequence[Marker], ending: Ending, message: str, http_status: int | None = None
+    markers: Sequence[Marker],
+    message: str,
+    http_status: int | None = None,
+    wanted: Collection[str] = (),
 ) -> tuple[FailedChunk, ...]:
     return tuple(
         FailedChunk(
@@ -239,7 +242,7 @@ def _kept(
             fault=Fault.THEIRS,
         )
         for marker in markers
-        for chunk in _former(marker, ending.wanted)
+        for chunk in _former(marker, wanted)
     )
 
 

@@ -927,6 +927,27 @@ KNOWN: dict[str, Schedule] = {
         ),
         life=(Life("crash", On("upload", seconds=1.0), seconds=0.5),),
     ),
+    "who was told of a refused chunk knows what its siblings are stored in, and dies": Schedule(
+        1248290959,
+        Setup(prepared=("docs",)),
+        history=(
+            Doc("p", ("p 0", "p 1", "p 2", "p 3", "p 4", "p 0"), name="p0"),
+            Doc("p", ("p 2",), day=1, name="p1"),
+            Doc(
+                "p",
+                ("p 3", "p 0", "p 3", "p 1", "p 2", "p 4", "p refused"),
+                day=1,
+                when=On("result", nth=2),
+                name="p2",
+            ),
+        ),
+        faults=(
+            Hit("removal", "status", times=None, status=403),
+            Hit("upload", "status", contains="p refused", times=None, status=422),
+            Hit("upload", "half-body"),
+        ),
+        life=(Life("crash", On("sentinel"), seconds=0.5, slug="other"),),
+    ),
     "a process that packs in another way takes over, and a former pack comes late": Schedule(
         3,
         Setup(packing="10,3", per_document=1),

@@ -183,6 +183,8 @@ class _Units:
             rows.setdefault(marker.document_id, {})[row.location] = row
             stored.setdefault(marker.document_id, []).append(StoredUnit(row.location, marker))
         for document_id, each in stored.items():
+            if all(len(unit.marker.chunks) <= 1 for unit in each):
+                continue
             for unit, keeps, is_all in _overlapping(each):
                 row, count = rows[document_id][unit.location], len(unit.digests)
                 if is_all and self._surplus >= count:

@@ -331,3 +331,16 @@ def test_what_two_topics_tell_is_known_in_every_order() -> None:
             else:
                 memory.document(DOCS, A, each, ())
         assert memory.known(DOCS, A).document == version(1, offset=5), places
+
+
+def test_a_partial_version_that_is_no_news_wants_nothing() -> None:
+    """What a former owner had settled is told in order, and much of it is superseded by then."""
+    memory = _memory()
+    memory.document(DOCS, A, version(5, offset=2), ())
+    memory.partial(DOCS, A, version(4, offset=1), ["x"])
+    memory.tombstone(DOCS, B, version(9, offset=3))
+    memory.partial(DOCS, B, version(4, offset=1), ["x"])
+    assert memory.known(DOCS, A).needed == memory.known(DOCS, B).needed == ()
+
+    memory.partial(DOCS, A, version(6, offset=3), ["x"])
+    assert memory.known(DOCS, A).needed == ("x",)
