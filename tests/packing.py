@@ -16,7 +16,7 @@ def packing_or(usual: str) -> str:
 
 _ONE_UPLOAD = "what befalls one chunk's upload befalls those of its pack as well"
 _FILES = "it counts files or rows"
-_DEATHS = "a death splits a pack, so there is one more; counted for chunks alone"
+_DEATHS = "two deaths split a pack, so there are two more; counted for chunks alone"
 _LONGER = "a culprit in a pack is judged twice: this bound is for chunks alone"
 _CUT = "in a pack its text is cut elsewhere"
 
@@ -48,6 +48,9 @@ UNPACKED: Mapping[str, str] = MappingProxyType(
         "test_a_killer_among_many_is_found_and_the_others_are_stored_meanwhile": _DEATHS,
         "test_a_killing_chunk_falls_after_five_kills_and_its_siblings_are_stored": _DEATHS,
         "test_what_a_proxy_answers_between_two_kills_clears_nobody": _DEATHS,
+        "test_a_killer_is_found_while_the_embedder_refuses_what_is_long": _DEATHS,
+        "test_two_killers_excuse_each_other_for_nothing": _DEATHS,
+        "test_deaths_count_for_nothing_while_others_have_partitions": _DEATHS,
         "test_others_do_not_notice_a_blocked_document": _LONGER,
         "test_signs_that_a_firewall_dislikes_are_no_outage": _LONGER,
         "test_an_odd_chunk_does_not_pause_its_workspace": _CUT,

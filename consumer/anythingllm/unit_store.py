@@ -28,7 +28,7 @@ from consumer.anythingllm.unit_upload import RawTextUpload
 from consumer.anythingllm.upload_body import pieces
 from consumer.anythingllm.upload_ways import Ways
 from consumer.anythingllm.vector_databases import VectorDatabase
-from consumer.model.difference import ComparableUnit
+from consumer.model.copies import ComparableUnit
 from consumer.model.listing import FILE_STORE, Listed
 from consumer.model.marker import Marker, StoredUnit, Unit
 from consumer.model.names import Location, Slug, TraceId

@@ -30,7 +30,7 @@ from consumer.anythingllm.removal_looks import title_words
 from consumer.anythingllm.transport import Check, NewErrand
 from consumer.anythingllm.vector_databases import VectorDatabase
 from consumer.model.blank import is_blank
-from consumer.model.difference import ComparableUnit
+from consumer.model.copies import ComparableUnit
 from consumer.model.marker import StoredUnit, decode_marker
 from consumer.model.names import Location, Slug, TraceId
 from consumer.model.packing import pack_text

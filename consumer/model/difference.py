@@ -1,65 +1,45 @@
-"""What is wanted of a document against what is stored of it: the one rule for everybody. Pure.
+"""The difference between what is wanted of a document and what is stored of it. Pure.
+
+It is the one rule for everybody who uploads, removes, or judges:
 
 1. Chunks are compared by digest as a multiset, never by id or position. Ids are positional
    upstream, so a chunk that is inserted at the start renames all that follow, and the same text may
    stand in a document more than once.
-2. A stored unit is kept when all its chunks are wanted and none of them is covered already. Of
-   equal units one is kept. A pack that holds something unwanted counts as not stored: its wanted
-   chunks are uploaded on their own before it is removed.
-3. Units are looked at in the order of their locations, whatever order they were listed in, those
-   of more chunks first. So a second decision, also one in another process, keeps the same copy. If
-   two processes kept different copies, they would remove both. A small pack kept first would make
-   one that holds its texts and others count as not stored, and those be uploaded once more. Where
-   packs overlap so that something stays uncovered, those of newer events are tried first: what was
-   uploaded last for a document fits together, and packs of former ones that came late do not.
-4. A location is one unit, however often it is listed: AnythingLLM 1.16 lists a document twice that
+2. A stored unit is kept when all its chunks are wanted and none of them is covered already. Where
+   packs overlap, those are kept that hold each text once, if there are any
+   (`consumer.model.exact_cover`).
+3. A pack that can't be kept counts as not stored: its wanted chunks are uploaded on their own
+   before it is removed. While something is missing, it *lends* what nothing else holds, and stays.
+   So what is stored is never said to be stored where it is about to go.
+4. Units are looked at in the order of their locations, larger ones first, whatever order they were
+   listed in. So a second decision, also one in another process, keeps the same copy.
+5. A location is one unit, however often it is listed: AnythingLLM 1.16 lists a document twice that
    was embedded twice, and removing "the second one" removes it.
-5. Of equal texts the chunk that was uploaded counts as stored first. Units with the same ids and
-   texts are doubles, of whichever versions: the newest one counts, the others hold nothing, also
-   where that one was chosen before (`beside`). If one were kept for another chunk with that text, a
-   later removal of doubles would remove a text that is wanted. For the same reason a unit of which
-   every chunk is in kept ones of its version as well holds nothing: a pack came late, after its
-   chunks were uploaded on their own.
-6. Units of a newer version are never stale.
+6. Of equal texts the chunk that was uploaded counts as stored first. What is there more than once
+   (`consumer.model.copies`) counts once, also where the other one was chosen before (`beside`). If
+   it were kept for another chunk with that text, a later removal of doubles would remove a text
+   that is wanted.
+7. Units of a newer version are never stale.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Generic, Protocol, TypeVar
+from typing import Generic
 
-from consumer.model.names import Location
+from consumer.model.copies import (
+    ComparableUnit,
+    UnitT,
+    chunks_of,
+    contained_in_others,
+    doubles_in,
+    each_chunk_of,
+    place_of,
+)
+from consumer.model.exact_cover import exact_cover
 from consumer.model.version import DocumentVersion
-
-
-class ComparableUnit(Protocol):
-    """A stored unit, as far as deciding needs it: a `StoredUnit`, or a row of an index."""
-
-    @property
-    def location(self) -> Location:
-        """AnythingLLM's handle."""
-        ...
-
-    @property
-    def version(self) -> DocumentVersion:
-        """The version of the document it was stored with."""
-        ...
-
-    @property
-    def digests(self) -> Sequence[str]:
-        """The digests of its chunks."""
-        ...
-
-    @property
-    def chunk_ids(self) -> str:
-        """Hashes of the ids of its chunks (`consumer.model.marker.hash_of_ids`)."""
-        ...
-
-
-UnitT = TypeVar("UnitT", bound=ComparableUnit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +50,15 @@ class Cover(Generic[UnitT]):
         covered: the digests that `kept` holds, with how often.
         kept: the units that stay, by location.
         left: all other units, by location.
+        lenders: those of them that hold what is wanted and not covered (rule 3), by location.
+        lent: the digests of that, with how often.
     """
 
     covered: Counter[str]
     kept: tuple[UnitT, ...]
     left: tuple[UnitT, ...]
+    lenders: tuple[UnitT, ...]
+    lent: Counter[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +68,21 @@ class Difference(Generic[UnitT]):
     Args:
         unchanged: positions of chunks that are stored.
         missing: positions of chunks that are not.
+        lent: those of `missing` that are stored in stale units.
         kept: the units that hold the unchanged chunks.
         stale: the units to remove once nothing is missing any more.
     """
 
     unchanged: tuple[int, ...]
     missing: tuple[int, ...]
+    lent: tuple[int, ...]
     kept: tuple[UnitT, ...]
     stale: tuple[UnitT, ...]
+
+
+def anybody(unit: ComparableUnit) -> bool:
+    """Any unit may lend."""
+    return True
 
 
 def cover(
@@ -99,6 +90,7 @@ def cover(
     stored: Iterable[UnitT],
     *,
     beside: Iterable[ComparableUnit] = (),
+    may_lend: Callable[[UnitT], bool] = anybody,
 ) -> Cover[UnitT]:
     """Choose the units that stay (module docstring).
 
@@ -106,43 +98,102 @@ def cover(
         wanted: digests, each as often as it is wanted.
         stored: the units of one identity in one workspace.
         beside: others of it that stay, for something else.
+        may_lend: whether a unit that holds a text may be relied on. Asked where it matters.
     """
     by_location = {unit.location: unit for unit in stored}
-    larger_first = sorted(by_location.values(), key=_place_in_cover)
+    units = sorted(by_location.values(), key=place_of)
     wanting, stays = Counter(wanted), tuple(beside)
-    found = _cover(wanting, larger_first, stays)
-    if found.covered == wanting or all(len(unit.digests) <= 1 for unit in larger_first):
-        return found
-    newer_first = sorted(larger_first, key=_date_and_place, reverse=True)
-    other = _cover(wanting, newer_first, stays)
-    return other if other.covered.total() > found.covered.total() else found
+    doubles, copied = doubles_in(units), {chunks_of(unit) for unit in stays if unit.chunk_ids}
+    once = [u for u in units if u.location not in doubles and chunks_of(u) not in copied]
+    known = {chunk for unit in stays for chunk in each_chunk_of(unit)}
+    kept = _fitting(wanting, once, known)
+    covered = Counter(digest for unit in kept for digest in unit.digests)
+    is_kept = {unit.location for unit in kept}
+    others = [unit for unit in once if unit.location not in is_kept]
+    lenders, lent = _lenders(wanting - covered, others, (*stays, *kept), may_lend)
+    left = (unit for unit in units if unit.location not in is_kept)
+    return Cover(covered, _by_location(kept), _by_location(left), _by_location(lenders), lent)
 
 
-def _cover(
-    wanted: Counter[str], stored: Sequence[UnitT], beside: Sequence[ComparableUnit]
-) -> Cover[UnitT]:
-    """Choose in this order."""
-    wanting = Counter(wanted)
-    covered: Counter[str] = Counter()
-    kept: list[UnitT] = []
-    left: list[UnitT] = []
-    doubles = doubles_in(stored)
-    stays = {_chunks_of(unit) for unit in beside if unit.chunk_ids}
-    # Chunks of units that stay.
-    known = {(unit.version, *chunk) for unit in beside for chunk in _each_chunk_of(unit)}
-    for unit in stored:
-        chunks = {(unit.version, *chunk) for chunk in _each_chunk_of(unit)}
-        is_copy = unit.location in doubles or _chunks_of(unit) in stays
-        is_double = is_copy or (bool(chunks) and chunks <= known)
-        held = Counter(() if is_double else unit.digests)
-        if held and all(wanting[digest] >= count for digest, count in held.items()):
-            wanting.subtract(held)
-            covered.update(held)
-            kept.append(unit)
+def _fitting(
+    wanted: Counter[str], units: Iterable[UnitT], known: Collection[object]
+) -> list[UnitT]:
+    """The units that are kept (rule 2)."""
+    fitting = [unit for unit in units if unit.digests and _is_within(unit.digests, wanted)]
+    there = Counter(digest for unit in fitting for digest in unit.digests)
+    chunks = Counter(chunk for unit in fitting for chunk in each_chunk_of(unit))
+    if there <= wanted and not any(chunk in known or chunks[chunk] > 1 for chunk in chunks):
+        return fitting  # as a rule
+    contained = contained_in_others(fitting)
+    fitting = [unit for unit in fitting if unit.location not in contained]
+    # Of equal chunks only one counts, so no more texts can be had than there are different ones.
+    unnamed = Counter(digest for unit in fitting if not unit.chunk_ids for digest in unit.digests)
+    need = wanted & (Counter(chunk[1] for chunk in chunks if chunk not in known) + unnamed)
+    room = Counter[Hashable](wanted)
+    room.update(chunk for chunk in chunks if chunk not in known)
+    items = [Counter[Hashable]((*unit.digests, *each_chunk_of(unit))) for unit in fitting]
+    taken = exact_cover(items, room, Counter[Hashable](need))
+    return [unit for unit, is_taken in zip(fitting, taken, strict=True) if is_taken]
+
+
+def _is_within(digests: Sequence[str], wanted: Counter[str]) -> bool:
+    if len(digests) == 1:
+        return wanted[digests[0]] > 0
+    return all(wanted[digest] >= count for digest, count in Counter(digests).items())
+
+
+def _lenders(
+    missing: Counter[str],
+    units: Iterable[UnitT],
+    stays: Iterable[ComparableUnit],
+    may_lend: Callable[[UnitT], bool],
+) -> tuple[list[UnitT], Counter[str]]:
+    """The units that have to stay for what is missing otherwise, and what they lend (rule 3)."""
+    lenders, lent = list[UnitT](), Counter[str]()
+    if not missing:
+        return lenders, lent
+    known = {chunk for unit in stays for chunk in each_chunk_of(unit)}
+    for unit in units:
+        chunks = set(each_chunk_of(unit))
+        held = Counter(chunk[1] for chunk in chunks - known) if chunks else Counter(unit.digests)
+        more = {each: min(count, missing[each] - lent[each]) for each, count in held.items()}
+        if any(count > 0 for count in more.values()) and may_lend(unit):
+            lenders.append(unit)
+            lent.update(more)
             known |= chunks
-        else:
-            left.append(unit)
-    return Cover(covered, _by_location(kept), _by_location(left))
+    return lenders, lent
+
+
+def cover_in_turn(
+    wanted: Iterable[str], groups: Sequence[Sequence[UnitT]], *, there: Sequence[UnitT] = ()
+) -> tuple[list[UnitT], Counter[str]]:
+    """Choose what stays of several groups: from the first one what it has, and so on.
+
+    Args:
+        wanted: digests, each as often as it is wanted.
+        groups: of units of one identity in one workspace.
+        there: others of it that stay anyway: what they hold need not be chosen.
+
+    Returns:
+        The units that stay, lenders as well, and what is missing all the same.
+    """
+    doubles = doubles_in(there)
+    once = [unit for unit in there if unit.location not in doubles]
+    missing, stays = Counter(wanted), list[UnitT]()
+    missing -= _lenders(missing, once, (), anybody)[1]
+    for is_lending in (False, True):  # whatever can be kept goes before whatever has to lend
+        for group in groups:
+            if not missing:
+                return stays, missing
+            chosen = {unit.location for unit in stays}
+            others = [unit for unit in group if unit.location not in chosen]
+            found = cover(missing.elements(), others, beside=[*there, *stays])
+            stays += found.kept
+            missing -= found.covered
+            if is_lending:
+                stays += found.lenders
+                missing -= found.lent
+    return stays, missing
 
 
 def count_held(wanted: Iterable[str], stored: Iterable[ComparableUnit]) -> int:
@@ -154,131 +205,12 @@ def count_held(wanted: Iterable[str], stored: Iterable[ComparableUnit]) -> int:
         wanted: digests, each as often as it is wanted.
         stored: the units of one identity in one workspace.
     """
-    by_location = {unit.location: unit for unit in stored}
-    more = superfluous_in(by_location.values())
-    there = (unit.digests for unit in by_location.values() if unit.location not in more)
-    return (Counter(wanted) & Counter(digest for each in there for digest in each)).total()
+    found = cover(wanted, stored)
+    return found.covered.total() + found.lent.total()
 
 
 def _by_location(units: Iterable[UnitT]) -> tuple[UnitT, ...]:
     return tuple(sorted(units, key=lambda unit: unit.location))
-
-
-def _place_in_cover(unit: ComparableUnit) -> tuple[int, Location]:
-    return -len(unit.digests), unit.location
-
-
-def is_stored_if_listed(location: Location) -> bool:
-    """Every listed unit is stored."""
-    return True
-
-
-def doubles_in(
-    stored: Iterable[ComparableUnit], is_proven: Callable[[Location], bool] = is_stored_if_listed
-) -> frozenset[Location]:
-    """The locations of units that are there once more (rule 5).
-
-    Args:
-        stored: the units of one identity in one workspace.
-        is_proven: whether a listed unit is known to be stored. One that is not goes before one
-            that is.
-    """
-    copies: dict[object, list[ComparableUnit]] = {}
-    for unit in sorted(stored, key=lambda unit: unit.location):
-        if unit.chunk_ids:
-            copies.setdefault(_chunks_of(unit), []).append(unit)
-    return frozenset(
-        unit.location
-        for each in copies.values()
-        if len(each) > 1
-        for unit in each
-        if unit is not _newest([one for one in each if is_proven(one.location)] or each)
-    )
-
-
-def superfluous_in(
-    stored: Iterable[ComparableUnit], is_proven: Callable[[Location], bool] = is_stored_if_listed
-) -> frozenset[Location]:
-    """The locations of doubles, and of what others hold as well (rule 5); as `doubles_in`."""
-    units = list(stored)
-    doubles = doubles_in(units, is_proven)
-    once = (unit for unit in units if unit.location not in doubles)
-    return doubles | contained_in_others(once, is_proven)
-
-
-def contained_in_others(
-    stored: Iterable[ComparableUnit], is_proven: Callable[[Location], bool] = is_stored_if_listed
-) -> frozenset[Location]:
-    """The locations of units of which every chunk is in others of the same version, that stay.
-
-    A pack that came late, after its chunks were uploaded on their own or in another pack, or these
-    beside it. What is not known to be stored stands for no other; else the larger one stays.
-
-    Args:
-        stored: the units of one identity in one workspace, without doubles.
-        is_proven: as in `doubles_in`.
-    """
-    held: dict[DocumentVersion, set[tuple[str, str]]] = {}
-    contained: set[Location] = set()
-    larger_first = sorted(stored, key=_place_in_cover)
-    for unit in sorted(larger_first, key=lambda unit: not is_proven(unit.location)):
-        there = held.setdefault(unit.version, set())
-        chunks = set(_each_chunk_of(unit))
-        if chunks and chunks <= there:
-            contained.add(unit.location)
-        elif is_proven(unit.location):
-            there |= chunks
-    return frozenset(contained)
-
-
-def _each_chunk_of(unit: ComparableUnit) -> Iterable[tuple[str, str]]:
-    return zip(unit.digests, unit.chunk_ids.split(), strict=False)
-
-
-def chosen_blindly(
-    goes: Iterable[UnitT], stays: Iterable[UnitT], is_proven: Callable[[Location], bool]
-) -> tuple[UnitT, ...]:
-    """Units that would go for another copy of the same event's, of which no more is proven.
-
-    Where vectors were refused without a word, one of the two may hold nothing.
-    """
-    left = [(content_of(unit), is_proven(unit.location)) for unit in stays]
-    seen = {content for content, is_seen in left if is_seen}
-    hoped = {content for content, _ in left} - seen
-    return tuple(
-        unit for unit in goes if content_of(unit) in hoped and not is_proven(unit.location)
-    )
-
-
-def content_of(unit: ComparableUnit) -> tuple[object, ...]:
-    """What tells a unit from others of its document, wherever it is stored."""
-    return unit.version, tuple(unit.digests), unit.chunk_ids
-
-
-def _chunks_of(unit: ComparableUnit) -> tuple[object, ...]:
-    """What doubles have in common."""
-    return unit.chunk_ids, tuple(unit.digests)
-
-
-def _newest(copies: Sequence[ComparableUnit]) -> ComparableUnit:
-    """The copy of the newest event, the same one everywhere; the first where several have it.
-
-    In one partition that is the last event, whatever its date: a tombstone lies between it and one
-    of a later date. Otherwise it would have been superseded.
-    """
-    last: dict[int, ComparableUnit] = {}
-    for unit in copies:
-        partition = -1 if unit.version.partition is None else unit.version.partition
-        last[partition] = max(last.get(partition, unit), unit, key=_place_and_date)
-    return max(last.items(), key=lambda one: (one[1].version.instant, one[0]))[1]
-
-
-def _date_and_place(unit: ComparableUnit) -> tuple[datetime, int]:
-    return unit.version.instant, unit.version.offset or 0
-
-
-def _place_and_date(unit: ComparableUnit) -> tuple[int, datetime]:
-    return unit.version.offset or 0, unit.version.instant
 
 
 def difference(
@@ -287,6 +219,7 @@ def difference(
     version: DocumentVersion,
     *,
     ids: Sequence[str] = (),
+    may_lend: Callable[[UnitT], bool] = anybody,
 ) -> Difference[UnitT]:
     """Compare a document with what is stored of it.
 
@@ -296,19 +229,35 @@ def difference(
         version: of the document.
         ids: the ids of its chunks, each by `consumer.model.marker.hash_of_ids`, in order. Without
             them any of equal texts counts as the stored one.
+        may_lend: as in `cover`.
     """
-    found = cover(wanted, stored)
-    named = {chunk for unit in found.kept for chunk in _each_chunk_of(unit)}
-    there = Counter(found.covered)
-    unchanged, missing = [], []
-    others_last = sorted(
-        range(len(wanted)), key=lambda each: not ids or (wanted[each], ids[each]) not in named
-    )
-    for position in others_last:
-        if there[wanted[position]] > 0:
-            there[wanted[position]] -= 1
-            unchanged.append(position)
-        else:
-            missing.append(position)
+    found = cover(wanted, stored, may_lend=may_lend)
+    every = range(len(wanted))
+    unchanged, missing = _shared_out(every, found.covered, found.kept, wanted, ids)
+    lent, _ = _shared_out(missing, found.lent, found.lenders, wanted, ids)
     stale = tuple(unit for unit in found.left if not unit.version.newer_than(version))
-    return Difference(tuple(sorted(unchanged)), tuple(sorted(missing)), found.kept, stale)
+    return Difference(tuple(unchanged), tuple(missing), tuple(lent), found.kept, stale)
+
+
+def _shared_out(
+    positions: Sequence[int],
+    there: Counter[str],
+    units: Iterable[ComparableUnit],
+    wanted: Sequence[str],
+    ids: Sequence[str],
+) -> tuple[list[int], list[int]]:
+    """Which positions have a text that is there, those first whose own chunk it is (rule 6).
+
+    If another one of equal texts counted as stored, the chunk itself would be uploaded once more
+    and be a double of what stands for the other one.
+    """
+    left, named = Counter(there), {chunk[1:] for unit in units for chunk in each_chunk_of(unit)}
+    have, lack = list[int](), list[int]()
+    others_last = sorted(positions, key=lambda n: not ids or (wanted[n], ids[n]) not in named)
+    for position in others_last:
+        if left[wanted[position]] > 0:
+            left[wanted[position]] -= 1
+            have.append(position)
+        else:
+            lack.append(position)
+    return sorted(have), sorted(lack)

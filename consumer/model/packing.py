@@ -41,11 +41,11 @@ class Packing:
 
     Args:
         most: chunks of a pack; 1: each chunk goes alone.
-        goes_alone: whether a chunk with this digest is known to be refused.
+        goes_alone: whether a chunk with this text is known to be refused.
     """
 
     most: int = 1
-    goes_alone: Callable[[str], bool] = lambda digest: False
+    goes_alone: Callable[[str], bool] = lambda content: False
 
 
 ONE_BY_ONE = Packing()
@@ -113,7 +113,7 @@ def packs(
     for part in parts(contents, digests, packing.most):
         together: list[int] = []
         for position in (each for each in part if each in chosen):
-            if packing.goes_alone(digests[position]) or is_blank(contents[position]):
+            if packing.goes_alone(contents[position]) or is_blank(contents[position]):
                 found.append((position,))
             else:
                 together.append(position)

@@ -6,20 +6,20 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from typing import TypeVar
 
 from consumer.model.event import DocumentEvent, Event, TombstoneEvent
 from consumer.model.fault import Failure
 from consumer.model.listing import FILE_STORE
 from consumer.model.marker import digests_of
-from consumer.model.names import Identity, Slug, TraceId
+from consumer.model.names import Identity, Location, Slug, TraceId
 from consumer.model.outcome import Applied, Deleted, Outcome, Refused, Superseded
 from consumer.model.packing import Packing
 from consumer.model.precedence import Occurrence
 from consumer.model.slug import is_slug
 from consumer.pipeline.backoff import Backoff
-from consumer.pipeline.carried_out import CarriedOut
+from consumer.pipeline.carried_out import CarriedOut, Known
 from consumer.pipeline.culprits import Culprits
 from consumer.pipeline.doubts import Doubts
 from consumer.pipeline.due_looks import DueLooks
@@ -96,12 +96,19 @@ class Applier:
             case TombstoneEvent() as body:
                 return await self._delete(body, right, event.trace_id, is_replay=event.is_replay)
 
-    def remember(self, event: Event) -> None:
-        """Note an event that was carried out before, by an owner who knew more than its markers."""
+    def remember(self, event: Event, *, carried_out: bool = True) -> None:
+        """Note an event that was settled before, by an owner who knew more than its markers.
+
+        Of a document that was not carried out some chunks may be stored, and the former owner may
+        have said so: what a version before it does not want may hold them.
+        """
         match event.body:
+            case DocumentEvent() as body if not carried_out:
+                digests = digests_of(body.document)
+                self._carried_out.partial(body.slug, body.identity, body.version, digests)
             case DocumentEvent() as body:
                 self._note_stored(body, digests_of(body.document))
-            case TombstoneEvent() as body:
+            case TombstoneEvent() as body if carried_out:
                 self._carried_out.tombstone(body.slug, body.identity, body.version)
 
     async def _store(
@@ -144,7 +151,7 @@ class Applier:
                 stored,
                 epoch=epoch,
                 packing=Packing(self._pack_size(), self._culprits.__contains__),
-                is_proven=self._storage.is_proven,
+                may_lend=_lending(known, stored, self._storage.is_proven),
             )
             plan = await beside(make, len(body.document.chunks) + len(stored))
             self._note_reminted(body, plan)
@@ -270,6 +277,21 @@ def _ending(body: TombstoneEvent, stored: Iterable[StoredRow]) -> Ending:
         return not Occurrence(unit.version).supersedes(end)
 
     return Ending(body.identity, end, tuple(filter(ends, stored)), ends, (body.identity,))
+
+
+def _lending(
+    known: Known, stored: Sequence[StoredRow], is_proven: Callable[[Location], bool]
+) -> Callable[[AnyStored], bool]:
+    """Which units stay for what only they hold: those that are there, and that no sweep takes.
+
+    The text of a pack that is not proven was not looked for.
+    """
+
+    @cache
+    def goes() -> frozenset[Location]:
+        return frozenset(unit.location for unit in known.left_over(stored, is_proven))
+
+    return lambda unit: is_proven(unit.location) and unit.location not in goes()
 
 
 def _with_former(applied: Applied, before: Collection[str], erased: Erased) -> Applied:

@@ -15,13 +15,8 @@ from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 
-from consumer.model.difference import (
-    ComparableUnit,
-    UnitT,
-    cover,
-    doubles_in,
-    is_stored_if_listed,
-)
+from consumer.model.copies import ComparableUnit, UnitT, is_stored_if_listed
+from consumer.model.difference import cover_in_turn
 from consumer.model.names import Identity, Location, Slug
 from consumer.model.precedence import Occurrence
 from consumer.model.version import DocumentVersion
@@ -61,54 +56,37 @@ class Known:
     ) -> tuple[UnitT, ...]:
         """Which units of former versions are not wanted.
 
-        While wanted text is missing these are only copies of text that is there. Units of a newer
-        version hold nothing for this one: that one is still in work, or lacks a chunk that was
-        refused, and may need both copies of a text that stands in it twice. Of two copies the one
-        that a tombstone has ended goes: by its date it may look newer than all that follows. One
-        that is listed and not proven to be stored goes before both. Where none of them is, what
-        was carried out last stays: who did that has seen its own copies.
+        While wanted text is missing these are only copies of text that is there. What lends wanted
+        text stays (`consumer.model.difference`), for the version that was carried
+        out and for a partial one. Units of a newer version hold nothing for this one: that one is
+        still in work, or lacks a chunk that was refused, and may need both copies of a text that
+        stands in it twice. Of two copies the one that a tombstone has ended goes: by its date it
+        may look newer than all that follows. One that is listed and not proven to be stored goes
+        before both. Where none of them is, what was carried out last stays: who did that has seen
+        its own copies.
         """
         groups: defaultdict[tuple[bool, ...], list[UnitT]] = defaultdict(list)
+        own: list[UnitT] = []
         for unit in stored:
             is_ended = self.has_ended(unit.version)
             if is_ended or self._is_older(unit.version):
                 is_unproven = not is_proven(unit.location)
                 is_former = is_unproven and unit.version != self.document
                 groups[is_unproven, is_ended, is_former].append(unit)
-        wanting, kept, left = Counter(self.digests), list[UnitT](), list[UnitT]()
-        for _, group in sorted(groups.items(), key=lambda one: one[0]):
-            found = cover(wanting.elements(), group, beside=kept)
-            wanting -= found.covered
-            kept += found.kept
-            left += found.left
-        covered = Counter(self.digests) - wanting
-        is_whole = not wanting
-        lent = self._lent(left, stored, is_proven)
+            elif unit.version == self.partial:
+                own.append(unit)
+        in_turn = [group for _, group in sorted(groups.items(), key=lambda one: one[0])]
+        stays, missing = cover_in_turn(self.digests, in_turn)
+        lent, _ = cover_in_turn(self.needed, in_turn, there=[*own, *stays])
+        keeps = {unit.location for unit in (*stays, *lent)}
+        covered = Counter(self.digests) - missing
         return tuple(
             unit
-            for unit in left
-            if unit.location not in lent
-            and (is_whole or all(digest in covered for digest in unit.digests))
+            for group in in_turn
+            for unit in group
+            if unit.location not in keeps
+            and (not missing or all(digest in covered for digest in unit.digests))
         )
-
-    def _lent(
-        self,
-        left: Iterable[UnitT],
-        stored: Iterable[UnitT],
-        is_proven: Callable[[Location], bool],
-    ) -> set[Location]:
-        """Which units of former versions hold what a partial one has no unit of its own for."""
-        own = [unit for unit in stored if unit.version == self.partial]
-        doubles = doubles_in(own, is_proven)
-        own = [unit for unit in own if unit.location not in doubles]
-        needed = Counter(self.needed) - Counter(digest for each in own for digest in each.digests)
-        lent: list[UnitT] = []
-        for is_wanted_proven in (True, False):
-            group = [unit for unit in left if is_proven(unit.location) is is_wanted_proven]
-            found = cover(needed.elements(), group, beside=[*own, *lent])
-            needed -= found.covered
-            lent += found.kept
-        return {unit.location for unit in lent}
 
     def _is_older(self, version: DocumentVersion) -> bool:
         return self.document is not None and not version.newer_than(self.document)
@@ -174,8 +152,12 @@ class CarriedOut:
     ) -> None:
         """Note what is stored of a document of which chunks were refused.
 
-        It is no state that is wanted, but a part of it may be a former version's unit.
+        It is no state that is wanted, but a part of it may be a former version's unit. One that is
+        older than what was carried out, or ended, wants nothing any more.
         """
+        known = self.known(slug, identity)
+        if known.has_ended(version) or (known.document and known.document.newer_than(version)):
+            return
         of = self._take(identity)
         of.partials[slug] = (version, tuple(digests))
         self._put(identity, of)

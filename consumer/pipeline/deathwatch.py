@@ -171,6 +171,10 @@ class Deathwatch:
         """Whether AnythingLLM may have died of this unit."""
         return self._deaths.suspects(unit.name)
 
+    def breaks_up(self, unit: WatchedUnit) -> bool:
+        """Whether AnythingLLM may have died of a pack often enough to split it."""
+        return self._deaths.breaks_up(unit.name)
+
     def deaths_seen(self, unit: WatchedUnit) -> int:
         """In how many deaths of AnythingLLM this unit was under way."""
         return self._deaths.seen(unit.name)

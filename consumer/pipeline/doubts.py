@@ -15,6 +15,7 @@ the document is in doubt. What a former owner had in work when it died may come 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -68,11 +69,18 @@ class _Doubt:
             body.version
         )
 
-    def may_take(self, unit: StoredRow) -> bool:
-        """Whether a removal that was sent may still take a unit."""
+    def may_take(self, unit: StoredRow, packed_twice: Collection[str]) -> bool:
+        """Whether a removal that was sent may still take a unit.
+
+        Args:
+            unit: a stored one.
+            packed_twice: digests of which one copy may have gone for another one in a pack.
+        """
         if unit.location in self.going:
             return True
-        if self.event is None or self.keeps is None or self.keeps.issuperset(unit.digests):
+        if self.event is None or self.keeps is None:
+            return False
+        if all(each in self.keeps and each not in packed_twice for each in unit.digests):
             return False
         of = Occurrence(unit.version)
         return of != self.event and not of.supersedes(self.event)
@@ -163,10 +171,13 @@ class Doubts:
             for each in self._doubts.get(body.identity, ())
             if each.slug in (None, body.slug) and each.came_before(body)
         ]
+        twice = _packed_twice(stored) if doubts else frozenset[str]()
         return tuple(
             replace(row, digests=())
             if any(
-                row.location in each.going if row.version == body.version else each.may_take(row)
+                row.location in each.going
+                if row.version == body.version
+                else each.may_take(row, twice)
                 for each in doubts
             )
             else row
@@ -317,6 +328,13 @@ class Doubts:
             for each in settled:
                 for release in each.releases if each not in still else ():
                     release()
+
+
+def _packed_twice(stored: Sequence[StoredRow]) -> frozenset[str]:
+    """What is stored more than once, and in a pack: a copy may be about to go, though wanted."""
+    every = Counter(digest for row in stored for digest in row.digests)
+    packed = (digest for row in stored if len(row.digests) > 1 for digest in row.digests)
+    return frozenset(digest for digest in packed if every[digest] > 1)
 
 
 def _name(event: Event) -> str:

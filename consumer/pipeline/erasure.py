@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 import structlog
 
-from consumer.model.difference import content_of
+from consumer.model.copies import content_of
 from consumer.model.fault import Failure, Fault
 from consumer.model.listing import FILE_STORE
-from consumer.model.marker import Marker, StoredUnit
+from consumer.model.marker import ChunkMark, Marker, StoredUnit
 from consumer.model.names import Identity, Location, Slug, TraceId
 from consumer.model.outcome import FailedChunk, FailureReason
 from consumer.model.precedence import Occurrence
@@ -68,6 +68,8 @@ class Ending:
         like: what went of it from elsewhere; the names of files show its title.
         is_listed: whether the workspace can be listed. Where it can't, its files are gone by the
             list of files, and nothing waits for a workspace that may be sick for ever.
+        wanted: the digests of its chunks, which are stored: a former pack that stays with some of
+            them is told for the others.
     """
 
     identity: Identity
@@ -77,6 +79,7 @@ class Ending:
     texts: Sequence[str] = ()
     like: Sequence[AnyStored] = ()
     is_listed: bool = True
+    wanted: Collection[str] = ()
 
 
 class Eraser:
@@ -131,7 +134,7 @@ class Eraser:
             there = {unit.location for unit in removed.left}
             markers = await self._markers(slug, there, following, trace_id)
             why = f"its former text stays: {removed.why}"
-            erased += Erased(0, _kept(markers, why, removed.http_status))
+            erased += Erased(0, _kept(markers, why, removed.http_status, ending.wanted))
         if slug == FILE_STORE:
             return erased
         remains = await self._remains(slug, ending, following, trace_id)
@@ -224,7 +227,10 @@ def _log_remains(slug: Slug, ending: Ending, remains: Remains) -> None:
 
 
 def _kept(
-    markers: Sequence[Marker], message: str, http_status: int | None = None
+    markers: Sequence[Marker],
+    message: str,
+    http_status: int | None = None,
+    wanted: Collection[str] = (),
 ) -> tuple[FailedChunk, ...]:
     return tuple(
         FailedChunk(
@@ -236,5 +242,11 @@ def _kept(
             fault=Fault.THEIRS,
         )
         for marker in markers
-        for chunk in marker.chunks
+        for chunk in _former(marker, wanted)
     )
+
+
+def _former(marker: Marker, wanted: Collection[str]) -> Sequence[ChunkMark]:
+    """The chunks of a unit that stays which are not as they should be; all, of a mere double."""
+    former = [chunk for chunk in marker.chunks if chunk.digest not in wanted]
+    return former or marker.chunks

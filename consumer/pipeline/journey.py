@@ -162,8 +162,7 @@ class Journey:
 
     def _skip(self, delivery: Delivery, event: Event) -> None:
         """Pass a record whose result Kafka has; older versions of its document stay superseded."""
-        if delivery.carried_out_before:
-            self._applier.remember(event)
+        self._applier.remember(event, carried_out=delivery.carried_out_before)
         self._doubts.settled_before(delivery, event)
         self._metrics.skipped_records.inc()
         log.info("document.skipped", at=str(event.record.at), identity=event.identity)

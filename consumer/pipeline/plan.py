@@ -5,14 +5,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from consumer.model.difference import Difference, difference, is_stored_if_listed
+from consumer.model.difference import anybody, difference
 from consumer.model.document import ProcessedDocument
 from consumer.model.marker import Unit, digests_of, hash_of_ids, unit_of
-from consumer.model.names import Location, Slug
+from consumer.model.names import Slug
 from consumer.model.packing import ONE_BY_ONE, Packing, packs
 from consumer.model.version import DocumentVersion
 from consumer.pipeline.index_rows import AnyStored
@@ -52,7 +51,7 @@ def make_plan(
     *,
     epoch: int = 0,
     packing: Packing = ONE_BY_ONE,
-    is_proven: Callable[[Location], bool] = is_stored_if_listed,
+    may_lend: Callable[[AnyStored], bool] = anybody,
 ) -> Plan:
     """Compare the wanted chunks with the stored units of the same identity in that workspace.
 
@@ -66,14 +65,14 @@ def make_plan(
         stored: what is listed of its identity; what is not stored has no digests.
         epoch: of the index of the workspace.
         packing: how missing chunks are packed.
-        is_proven: whether a listed unit is known to be stored. A pack with a text that is not known
-            is not looked for, so its other texts count as stored nowhere.
+        may_lend: whether a pack that has to go stays for what only it holds, while a missing chunk
+            fails. Of others the texts count as stored nowhere.
     """
     digests = digests_of(document)
     ids = [hash_of_ids((chunk.id,)) for chunk in document.chunks]
-    found = difference(digests, stored, version, ids=ids)
+    found = difference(digests, stored, version, ids=ids, may_lend=may_lend)
     contents = [chunk.content for chunk in document.chunks]
-    new, moved = _new_and_moved(found, digests, is_proven)
+    lent = frozenset(found.lent)
 
     def units(positions: Sequence[int]) -> tuple[Unit, ...]:
         return tuple(
@@ -85,26 +84,10 @@ def make_plan(
         slug=slug,
         document=document,
         version=version,
-        missing=units(new),
+        missing=units([each for each in found.missing if each not in lent]),
         unchanged=tuple(document.chunks[position].id for position in found.unchanged),
         stale=found.stale,
         digests=digests,
         epoch=epoch,
-        moved=units(moved),
+        moved=units(found.lent),
     )
-
-
-def _new_and_moved(
-    found: Difference[AnyStored], digests: Sequence[str], is_proven: Callable[[Location], bool]
-) -> tuple[list[int], list[int]]:
-    """The missing chunks whose texts are stored nowhere, and those that stale packs hold."""
-    # A single chunk that goes is a copy of one that stays.
-    goes = (unit for unit in found.stale if len(unit.digests) > 1 and is_proven(unit.location))
-    held = Counter(digest for unit in goes for digest in unit.digests)
-    new: list[int] = []
-    moved: list[int] = []
-    for position in found.missing:
-        digest = digests[position]
-        (moved if held[digest] > 0 else new).append(position)
-        held[digest] -= 1
-    return new, moved

@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
+from consumer.model.copies import ComparableUnit
 from consumer.model.death_count import DeathCount
-from consumer.model.difference import ComparableUnit
 from consumer.model.document import ProcessedDocument
 from consumer.model.listing import Listed
 from consumer.model.marker import Marker, StoredUnit, Unit

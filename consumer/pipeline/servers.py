@@ -67,10 +67,10 @@ class ServersApplier:
             case refused:
                 return refused
 
-    def remember(self, event: Event) -> None:
+    def remember(self, event: Event, *, carried_out: bool = True) -> None:
         """See `Applier.remember`."""
         for each in self._servers.values():
-            each.applier.remember(event)
+            each.applier.remember(event, carried_out=carried_out)
 
     async def _store(self, event: Event, body: DocumentEvent, right: RightToWork) -> Outcome:
         while True:

@@ -34,7 +34,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from consumer.model.difference import chosen_blindly, contained_in_others, doubles_in
+from consumer.model.copies import chosen_blindly, contained_in_others, doubles_in
 from consumer.model.fault import Failure
 from consumer.model.names import Identity, Slug, TraceId
 from consumer.model.version import DocumentVersion

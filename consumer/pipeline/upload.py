@@ -23,7 +23,7 @@ from functools import partial
 
 import structlog
 
-from consumer.model.difference import content_of
+from consumer.model.copies import content_of
 from consumer.model.fault import Failure, Fault
 from consumer.model.marker import StoredUnit, Unit, unit_of
 from consumer.model.names import Identity, Slug, TraceId
@@ -304,8 +304,10 @@ class Uploader:
         if self._is_proven(pending, work):
             return True
         step = await self._step(pending, work)
-        if step is UnitStep.GIVE_UP:
+        if step is UnitStep.GIVE_UP and not pending.is_pack:
             return await self._given_up(pending, work)
+        # A pack is looked for first, which sends nothing (`_pending_unit`): what is in doubt may
+        # come, and its chunks would be there twice.
         if step is UnitStep.WAIT:
             return False
         failure = await self._failure_of_round(pending, work)
@@ -357,7 +359,7 @@ class Uploader:
         if pending.given_up:
             return
         if pending.is_pack:
-            if self._deathwatch.suspects(pending.watched):
+            if self._deathwatch.breaks_up(pending.watched):
                 self._giving_up.split(pending, "AnythingLLM may have died of it")
             return
         why = self._deathwatch.why_it_falls(pending.watched)
@@ -378,7 +380,7 @@ class Uploader:
         elif pending.is_pack:
             self._split(pending, work, failed[0].message)
         else:
-            self._culprits.note(pending.unit.marker.chunks[0].digest)
+            self._culprits.note(pending.unit.chunks[0].content)
             work.failed.extend(failed)
 
     def _split(self, pending: PendingUnit, work: UploadState, why: str) -> None:
@@ -493,7 +495,8 @@ def _stale(plan: Plan, identity: Identity, *, again: bool) -> Ending:
         return is_former or content_of(unit) in contents or unknown in contents
 
     texts = [plan.document.title, *(chunk.content for chunk in plan.document.chunks[:1])]
-    return Ending(identity, Occurrence(plan.version), plan.stale, ends, texts)
+    wanted = frozenset(plan.digests)
+    return Ending(identity, Occurrence(plan.version), plan.stale, ends, texts, wanted=wanted)
 
 
 def _counts_for_fuse(work: UploadState, *, is_trial: bool, is_replay: bool) -> bool:

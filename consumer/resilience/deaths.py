@@ -21,6 +21,8 @@ that dies for another reason looks the same to whoever is uploading. What is cou
 7. While other instances keep its deaths from counting, or no control gets through, it can't fall.
    From the sixth such death on its pauses double, up to an hour: what it shows is shown, and it is
    tried only for what may be mended.
+8. A pack falls apart sooner, because nothing is given up for that: with the second death that is
+   its own, or the third one that it was a suspect of. One restart of the server breaks none up.
 
 It knows no I/O; epoch seconds are handed in, because counts are kept over restarts.
 """
@@ -35,6 +37,8 @@ from consumer.model.death_count import DeathCount
 from consumer.resilience.death_suspect import DeathRules, DeathSuspect, with_one
 
 _MOST_DEATHS = 100  # remembered; what is older explains nothing any more
+_PACK_COUNT = 2  # deaths that are a pack's own
+_PACK_SEEN = 3  # that it was a suspect of, where none can count or there are too many suspects
 _KEPT_AWAY = 3  # uploads in a row; a proxy that answers once for a killer must not clear it
 
 
@@ -157,6 +161,14 @@ class Deaths:
         """Whether it is proven that a unit kills the server."""
         count, rules = self.count(name), self._rules
         return count is not None and count.count >= rules.count and count.spread >= rules.spread
+
+    def breaks_up(self, name: str) -> bool:
+        """Whether a pack is to be split: its own deaths, or too many that may be (rule 8)."""
+        suspect = self._suspects.get(name)
+        if suspect is None:
+            return False
+        own = suspect.with_shared
+        return suspect.seen >= _PACK_SEEN or (own is not None and own.count >= _PACK_COUNT)
 
     # What is noted
 

@@ -188,7 +188,7 @@ def packs_are_on_trial(settings: Settings) -> Iterator[Broken]:
     if upload.chunks_per_pack != 1 and not upload.packs_trial:
         yield Broken(
             ("UPLOAD_CHUNKS_PER_PACK", "UPLOAD_PACKS_TRIAL"),
-            "packs are on trial: they can lose texts or store them twice (README, Packs). Leave it"
+            "packs are on trial: they may lose texts or store them twice (README, Packs). Leave it"
             " at 1; to try them where nothing can be lost, set UPLOAD_PACKS_TRIAL=true",
         )
 

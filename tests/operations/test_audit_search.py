@@ -100,6 +100,29 @@ async def test_vectors_that_were_refused_for_a_while_are_missed(
     assert again.json["searched"] == searched(documents=7, chunks_found=14)
 
 
+async def test_vectors_of_a_pack_that_stays_for_what_it_lends_are_missed(
+    make_stage: MakeStage, commands: Commands
+) -> None:
+    """A new chunk was refused, so what is stored of the others is in a pack that has to go."""
+    stage = await make_stage(vector_db="pgvector")
+    operator = Operator(stage, commands)
+    packs = {"UPLOAD_CHUNKS_PER_PACK": "10", "UPLOAD_PACKS_TRIAL": "true", **BELIEVING}
+    stage.simulator.faults.add("status", path="*/raw-text", contains="refused", status=422)
+    for is_lost, last in ((True, "old"), (False, "refused")):
+        stage.simulator.faults.vectors_refused = is_lost
+        stage.publish_all([document("a", ["one", "two", last])])
+        stage.start(**packs)
+        await stage.settled()
+        await stage.stop()
+    age(stage)
+    findings, _ = read(await audit(operator, "--search", "--json"))
+
+    (finding,) = findings
+    assert (finding["kind"], finding["chunks_stored"], finding["chunks_not_found"]) == (
+        "not-found", 2, 2,
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize("most", [10, 100])
 async def test_a_database_that_gives_few_hits_hides_nothing(
     make_stage: MakeStage, commands: Commands, most: int

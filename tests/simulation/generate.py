@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from consumer.sandbox.simulator import VectorDb
+from tests.packing import packing_or
 from tests.simulation.scenes import LONG, SHORT, SLUGS, Document, Scene, scene_of
 from tests.simulation.schedule import (
     At,
@@ -87,14 +88,77 @@ _OF_DATABASE = frozenset({"vectors-refused", "vectors-kept", "database-down", "d
 _CHANGE_VECTORS = ("upload", "upload", "removal", "removal", "sentinel", "search", "embed")
 
 
+_LONG = 0.15  # documents with more texts than a pack
+
+
 def generate(seed: int) -> Schedule:
-    """The schedule of a seed; the same one every time."""
-    return _Generator(seed).schedule()
+    """The schedule of a seed; the same one every time.
+
+    Where chunks are packed, it has more of what packs suffer from: removals that AnythingLLM
+    forbids, refused texts, documents of several packs, texts that stand in them twice.
+    """
+    if packing_or("1") == "1":
+        return _Generator(seed).schedule()
+    return _of_packs(_Generator(seed, long=0.5).schedule(), random.Random(f"packs {seed}"))
+
+
+def _of_packs(schedule: Schedule, rng: random.Random) -> Schedule:
+    draw = rng.random()
+    if draw < 0.25:
+        return _lent(schedule, rng)
+    if draw < 0.5:
+        return _late(schedule, rng)
+    texts = [text for event in schedule.history if isinstance(event, Doc) for text in event.texts]
+    faults = schedule.faults
+    if texts and rng.random() < 0.5:
+        faults = (*faults, _refused(rng.choice(texts)))
+    if rng.random() < 0.4:
+        faults = (*faults, *_forbidden(rng))
+    return replace(schedule, faults=faults)
+
+
+def _lent(schedule: Schedule, rng: random.Random) -> Schedule:
+    """A pack stays that should go, and a later version, which lacks a text, wants some of it."""
+    whole = [f"p {n}" for n in range(rng.randint(2, 12))]
+    whole += rng.sample(whole, rng.randint(0, 2))
+    versions = [whole, *(rng.sample(whole, rng.randint(1, len(whole))) for _ in range(2))]
+    versions[2].append("p refused")
+    history = [
+        Doc("p", tuple(texts), day, when=On("result", day, 1.0) if day else At(0), name=f"p{day}")
+        for day, texts in enumerate(versions)
+    ]
+    faults = (*_forbidden(rng), _refused("p refused"), *schedule.faults)
+    return replace(schedule, history=(*history, *schedule.history), faults=faults)
+
+
+def _late(schedule: Schedule, rng: random.Random) -> Schedule:
+    """A process dies, and what it uploads comes when the next one has packed otherwise."""
+    texts = [f"p {n}" for n in range(rng.randint(3, 25))]
+    texts += rng.sample(texts, rng.choice((0, 1, 3)))
+    late = Hit("upload", "delay", contains=rng.choice(texts), seconds=rng.choice((100.0, 300.0)))
+    life = Life("crash", On("upload", rng.choice((1, 1, 2, 3)), seconds=1.0), seconds=0.5)
+    return replace(
+        schedule,
+        history=(Doc("p", tuple(texts), name="p"), *schedule.history),
+        faults=(late, *schedule.faults),
+        life=(life, *schedule.life),
+    )
+
+
+def _refused(text: str) -> Hit:
+    return Hit("upload", "status", contains=text, times=None, status=422)
+
+
+def _forbidden(rng: random.Random) -> tuple[Hit, Hit]:
+    skip, times = rng.choice((0, 0, 1)), rng.choice((None, None, 30))
+    removal = Hit("removal", "status", skip=skip, times=times, status=403)
+    return removal, replace(removal, on="embed", contains="deletes")
 
 
 class _Generator:
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, long: float = _LONG) -> None:
         self._seed = seed
+        self._long = long  # how often a document has more texts than a pack
         self._rng = random.Random(seed)
         self._changes: Sequence[tuple[Change, int]] = _CHANGES
         self._endpoints: Sequence[tuple[Endpoint, int]] = _ENDPOINTS
@@ -207,8 +271,11 @@ class _Generator:
 
     def _texts(self, id: str) -> tuple[str, ...]:
         rng = self._rng
-        if self._happens(0.15):
-            return tuple(f"{id} {n}" for n in range(rng.randint(11, 26)))
+        if self._happens(self._long):
+            texts = [f"{id} {n}" for n in range(rng.randint(11, 26))]
+            if self._long > _LONG and self._happens(0.5):
+                texts += rng.sample(texts, rng.randint(1, 3))
+            return tuple(texts)
         texts = rng.sample(TEXTS, rng.randint(1, 4))
         if self._happens(0.15):
             texts.append(rng.choice(texts))

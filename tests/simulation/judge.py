@@ -17,6 +17,7 @@ from tests.simulation.stage import DOCUMENTS, STRANGE
 from tests.simulation.watch import Watch, told_kept
 
 _REFUSALS = (413, 422)
+_FORBIDDEN = 403
 _LETTERED = frozenset({"invalid", "partial", "failed"})
 _LEVEL = (
     "documents_in_flight", "bytes_in_flight", "chunks_in_flight", "documents_waiting",
@@ -32,6 +33,7 @@ def judge(schedule: Schedule, watch: Watch) -> None:
     forgets = bool(schedule.setup.restless) or any(
         life.what in _CHANGES_HANDS for life in schedule.life
     )
+    forbids = _forbids(schedule.faults)
     by_identity: dict[str, list[Told]] = {}
     for told in watch.told.values():
         by_identity.setdefault(told.identity, []).append(told)
@@ -41,13 +43,19 @@ def judge(schedule: Schedule, watch: Watch) -> None:
         may = allowed(
             live_first, forgets=forgets, refused=refused, by_hand=frozenset(watch.stage.hands)
         )
-        _judge_answers(watch, live_first, may)
-        _judge_stored(watch, identity, may, live_first, _given_up(live_first, refused))
+        left = _given_up(live_first, refused, forbids=forbids)
+        _judge_answers(watch, live_first, may, forbids=forbids)
+        _judge_stored(watch, identity, may, live_first, left)
     _judge_letters(watch, schedule.faults)
     _judge_commits(watch)
     _judge_workspaces(watch, schedule)
     _judge_orphans(watch, schedule)
     _judge_memory(watch)
+
+
+def _forbids(hits: Iterable[Hit]) -> bool:
+    """Whether removals were forbidden: what was to go then stays for good."""
+    return any(hit.status == _FORBIDDEN and hit.kind == "status" for hit in hits)
 
 
 def _refused(watch: Watch, told: Told) -> list[Counter[str]]:
@@ -62,11 +70,14 @@ def _refused(watch: Watch, told: Told) -> list[Counter[str]]:
 
 
 def _given_up(
-    events: Iterable[Told], refused: Mapping[Place, Iterable[Counter[str]]]
+    events: Iterable[Told], refused: Mapping[Place, Iterable[Counter[str]]], *, forbids: bool
 ) -> set[tuple[str, str]]:
-    """Workspaces and texts that may be left: a chunk was refused there, and nothing is removed."""
+    """Workspaces and texts that may be left: a chunk was refused there, and nothing is removed.
+
+    Or removals are forbidden.
+    """
     events = list(events)
-    slugs = {told.slug for told in events if any(refused[told.place])}
+    slugs = {told.slug for told in events if forbids or any(refused[told.place])}
     return {(told.slug or "", text) for told in events if told.slug in slugs for text in told.texts}
 
 
@@ -84,11 +95,11 @@ def _identity(source: str) -> str | None:
     return marker.document_id if marker else None
 
 
-def _judge_answers(watch: Watch, events: Iterable[Told], may: Allowed) -> None:
+def _judge_answers(watch: Watch, events: Iterable[Told], may: Allowed, *, forbids: bool) -> None:
     for told in events:
         answers = watch.answers.get(told.place)
         if answers and told_kept(answers[0]):
-            if not _may_be_kept(watch, told):
+            if not forbids and not _may_be_kept(watch, told):
                 watch.note(Wrong.STATUS, f"{told.identity} at {told.place[2]}: nothing was kept")
         elif not answers:
             watch.note(Wrong.UNANSWERED, f"{told.identity} at {told.place[2]}")
@@ -162,7 +173,7 @@ def _judge_letters(watch: Watch, hits: Iterable[Hit]) -> None:
         lettered.add(place)
         told = watch.told.get(place)
         is_kept = letter["__connect.errors.stage"] == "remove"
-        if is_kept and told is not None and _may_be_kept(watch, told):
+        if is_kept and told is not None and (_forbids(hits) or _may_be_kept(watch, told)):
             continue
         if told is None or not _deserved(told, letter["dlq.reason"], hits):
             watch.note(Wrong.LETTER, f"{letter['dlq.reason']} for {told and told.identity}")
@@ -203,7 +214,8 @@ def _judge_workspaces(watch: Watch, schedule: Schedule) -> None:
         found = {source for source, _, copies in sim.chunks(slug) if copies}
         for source, text, copies in sim.chunks(slug):
             if is_sentinel(source):
-                watch.note(Wrong.SENTINEL, slug)
+                if not _forbids(schedule.faults):
+                    watch.note(Wrong.SENTINEL, slug)
             elif not copies and source in found:
                 watch.orphans.append("copy")
             elif not copies and slug not in watch.stage.hands:

@@ -897,6 +897,71 @@ KNOWN: dict[str, Schedule] = {
             Life("rebalance", At(381.0), seconds=0.5),
         ),
     ),
+    "a pack that can't be removed holds what a later version wants": Schedule(
+        1,
+        Setup(packing="10"),
+        history=(
+            Doc("a", ("one", "two", "three", "four"), name="e0"),
+            Doc("a", ("one", "two"), day=1, when=On("result", seconds=1.0), name="e1"),
+            Doc("a", ("one", "two", "three", "bad"), day=2, when=On("result", 2), name="e2"),
+        ),
+        faults=(
+            Hit("removal", "status", times=None, status=403),
+            Hit("embed", "status", contains="deletes", times=None, status=403),
+            Hit("upload", "status", contains="bad", times=None, status=422),
+        ),
+    ),
+    "the same, and a process that dies leaves the pack twice": Schedule(
+        2,
+        Setup(packing="10"),
+        history=(
+            Doc("a", ("one", "two", "one", "four"), name="e0"),
+            Doc("a", ("two",), day=1, when=On("result", seconds=1.0), name="e1"),
+            Doc("a", ("one", "two", "one", "bad"), day=2, when=On("result", 2), name="e2"),
+        ),
+        faults=(
+            Hit("upload", "delay", contains="two", seconds=100.0),
+            Hit("removal", "status", times=None, status=403),
+            Hit("embed", "status", contains="deletes", times=None, status=403),
+            Hit("upload", "status", contains="bad", times=None, status=422),
+        ),
+        life=(Life("crash", On("upload", seconds=1.0), seconds=0.5),),
+    ),
+    "who was told of a refused chunk knows what its siblings are stored in, and dies": Schedule(
+        1248290959,
+        Setup(prepared=("docs",)),
+        history=(
+            Doc("p", ("p 0", "p 1", "p 2", "p 3", "p 4", "p 0"), name="p0"),
+            Doc("p", ("p 2",), day=1, name="p1"),
+            Doc(
+                "p",
+                ("p 3", "p 0", "p 3", "p 1", "p 2", "p 4", "p refused"),
+                day=1,
+                when=On("result", nth=2),
+                name="p2",
+            ),
+        ),
+        faults=(
+            Hit("removal", "status", times=None, status=403),
+            Hit("upload", "status", contains="p refused", times=None, status=422),
+            Hit("upload", "half-body"),
+        ),
+        life=(Life("crash", On("sentinel"), seconds=0.5, slug="other"),),
+    ),
+    "a process that packs in another way takes over, and a former pack comes late": Schedule(
+        3,
+        Setup(packing="10,3", per_document=1),
+        history=(Doc("a", tuple(f"a {n}" for n in range(15)), name="e0"),),
+        faults=(Hit("upload", "delay", contains="a 3", seconds=200.0),),
+        life=(Life("crash", On("upload", seconds=1.0), seconds=0.5),),
+    ),
+    "the same, and texts stand in the document twice": Schedule(
+        4,
+        Setup(packing="10,3", per_document=1),
+        history=(Doc("a", (*(f"a {n}" for n in range(10)), "a 0", "a 1"), name="e0"),),
+        faults=(Hit("upload", "delay", contains="a 3", seconds=200.0),),
+        life=(Life("crash", On("upload", seconds=1.0), seconds=0.5),),
+    ),
     "searches that take too long in one workspace": Schedule(
         1363449450,
         Setup(prepared=("other",), vector_db="pgvector"),

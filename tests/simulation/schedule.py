@@ -201,7 +201,8 @@ class Setup(_Shown):
         restless: seconds between two rebalances that nobody wants, to the very end; 0: none.
         vector_db: the vector database behind AnythingLLM.
         visible_after: seconds until its searches find what was stored, to the very end.
-        packing: UPLOAD_CHUNKS_PER_PACK, where nobody asks for another one (`tests.packing`).
+        packing: UPLOAD_CHUNKS_PER_PACK, where nobody asks for another one (`tests.packing`); of
+            several, by commas, each process that starts takes the next one.
     """
 
     partitions: int = 1

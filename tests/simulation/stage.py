@@ -138,7 +138,8 @@ class WatchedSimulator(Simulator):
 
 
 @functools.lru_cache(maxsize=256)
-def _settings(setup: Setup, endpoint: str, key: str) -> Settings:
+def _settings(setup: Setup, endpoint: str, key: str, starts: int) -> Settings:
+    packing = packing_or(setup.packing).split(",")
     return load_settings(
         {
             "ANYTHINGLLM_ENDPOINT": endpoint,
@@ -151,7 +152,7 @@ def _settings(setup: Setup, endpoint: str, key: str) -> Settings:
             "KAFKA_COMMIT_INTERVAL_SECONDS": str(setup.commit_every),
             "INTAKE_MAX_DOCUMENTS_IN_FLIGHT": str(setup.in_flight),
             "UPLOAD_MAX_CHUNKS_PER_DOCUMENT": str(setup.per_document),
-            "UPLOAD_CHUNKS_PER_PACK": packing_or(setup.packing),
+            "UPLOAD_CHUNKS_PER_PACK": packing[starts % len(packing)],
             "UPLOAD_PACKS_TRIAL": "true",
             "SHUTDOWN_DRAIN_SECONDS": str(setup.drain),
         }
@@ -216,7 +217,6 @@ class Stage:
         self.sim.removed = self._removed
         self.sim.inserted = lambda: self.happened("insert")
         self.sim.watch()
-        self.settings = _settings(setup, self.sim.endpoint, self.sim.api_key)
         self.kafka = SimulatedKafka(
             loop,
             {DOCUMENTS: setup.partitions, REPLAYS: setup.partitions},
@@ -359,10 +359,11 @@ class Stage:
         if name in self.members:
             return
         self.seed += 1
-        owner = f"{name}{len(self.dead) + len(self.members)}"
+        starts = len(self.dead) + len(self.members)
+        owner = f"{name}{starts}"
         around = Surroundings(
             self.loop,
-            self.settings,
+            _settings(self.setup, self.sim.endpoint, self.sim.api_key, starts),
             self.kafka,
             lambda: START + timedelta(seconds=self.loop.now),
             self.publish,

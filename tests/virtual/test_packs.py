@@ -129,6 +129,18 @@ async def test_a_poison_text_costs_its_siblings_nothing(vector_db: str) -> None:
 
 
 @virtually
+async def test_a_culprit_is_known_under_another_title() -> None:
+    """All of its siblings are uploaded once more then, and in packs."""
+    async with world(UPLOAD_CHUNKS_PER_PACK=TEN) as w:
+        w.sim.faults.embedder_poison = [POISON]
+        for day, title in enumerate(("one title", "another title")):
+            w.publish(event("a", [*_texts("a", 9), POISON], day=day) | {"title": title})
+            await w.settled(within=HOUR)
+
+        assert (_split(w), w.statuses()) == (1, {"partial": 2})
+
+
+@virtually
 async def test_a_new_version_with_a_poison_text_doubles_nothing() -> None:
     """The pack of the former version stays, and what it holds of the new one stays in it."""
     async with world(UPLOAD_CHUNKS_PER_PACK=TEN) as w:
@@ -141,6 +153,59 @@ async def test_a_new_version_with_a_poison_text_doubles_nothing() -> None:
         assert w.statuses() == {"succeeded": 1, "partial": 1}
         assert w.copies() == {1: 10}
         assert len(w.results[-1]["unchanged_chunk_ids"]) == 9
+
+
+@virtually
+async def test_what_a_pack_holds_that_is_about_to_go_is_uploaded() -> None:
+    """Its removal was refused, and the next version with a poison text wants a text of it."""
+    async with world(UPLOAD_CHUNKS_PER_PACK=TEN) as w:
+        texts = _texts("a", 8)
+        w.publish(event("a", [*texts, "lent", "gone"]))
+        await w.settled()
+        w.sim.faults.add("status", path="*/remove-documents", status=403)
+        w.sim.faults.add(
+            "status", method="POST", path="*/update-embeddings", contains="deletes", status=403
+        )
+        w.publish(event("a", texts, day=1))
+        await w.settled(within=3 * HOUR)
+        assert w.results[-1]["failed_chunk_ids"] == ["a_8", "a_9"]
+        w.sim.faults.embedder_poison = [POISON]
+        w.publish(event("a", [*texts, "lent", POISON], day=2))
+        await w.settled(within=3 * HOUR)
+        assert w.results[-1]["failed_chunk_ids"] == ["a_9"]
+        assert w.results[-1]["uploaded_chunk_ids"] == ["a_8"]
+
+        w.sim.faults.clear()
+        await w.idle(3 * HOUR)
+        assert w.texts() == sorted([*texts, "lent"])
+
+
+@pytest.mark.parametrize("again", [(), (0, 1)], ids=["distinct", "repeated"])
+@pytest.mark.parametrize(("before", "after"), [(10, 3), (3, 10), (10, 1)])
+def test_a_late_pack_of_another_size_goes(before: int, after: int, again: Sequence[int]) -> None:
+    """Uploaded by a process that died; the next one packs in another way."""
+
+    @virtually
+    async def run() -> None:
+        async with world(UPLOAD_CHUNKS_PER_PACK=str(before)) as w:
+            w.sim.faults.latency = 0.02
+            texts = _texts("a", 15)
+            texts += [texts[each] for each in again]
+            w.publish(event("warm", ["up"]))
+            await w.settled()
+            w.sim.faults.add("delay", path="*/raw-text", contains=texts[3], seconds=200, times=1)
+            w.publish(event("a", texts))
+            await w.idle(3)
+            await w.crash()
+            _set(w, after)
+            await w.start()
+            await w.settled(within=1_500)
+            await w.idle(3_000)
+
+            assert w.texts() == sorted([*texts, "up"])
+            assert await _findings(w) == ()
+
+    run()
 
 
 @pytest.mark.parametrize("hours", [0.2, 2])
@@ -163,6 +228,43 @@ def test_an_outage_of_the_embedder_splits_nothing(hours: float) -> None:
             assert _sizes(w) == [1, *[10] * 5]
 
     run()
+
+
+@pytest.mark.parametrize("documents", [1, 3, 20])
+def test_a_restart_of_the_server_splits_nothing(documents: int) -> None:
+    """It dies with whatever is under way, and nothing of that is to blame."""
+
+    @virtually
+    async def run() -> None:
+        async with world(UPLOAD_CHUNKS_PER_PACK=TEN) as w:
+            w.sim.faults.latency = 0.2
+            w.publish(event("before", ["up"]))
+            await w.settled()
+            text = "text 3 of d0"
+            w.sim.faults.add("kill", path="*/raw-text", contains=text, seconds=20, times=1)
+            for n in range(documents):
+                w.publish(event(f"d{n}", _texts(f"d{n}")))
+            await w.settled(within=HOUR)
+
+            assert _split(w) == 0
+            assert _sizes(w) == [1, *[10] * documents]
+
+    run()
+
+
+@virtually
+async def test_a_pack_that_kills_the_server_is_split_with_its_second_death() -> None:
+    """From then on the culprit alone is tried; its siblings are stored."""
+    async with world(UPLOAD_CHUNKS_PER_PACK=TEN) as w:
+        w.publish(event("before", ["up"]))
+        await w.settled()
+        w.sim.faults.add("kill", path="*/raw-text", contains="text 3 of a", seconds=20)
+        w.publish(event("a", _texts("a")))
+        await w.settled(within=2 * HOUR)
+
+        assert w.results[-1]["failed_chunk_ids"] == ["a_3"]
+        assert (_split(w), w.copies()) == (1, {1: 10})
+        assert len(w.sim.journal.of("server.killed")) == 7
 
 
 @virtually

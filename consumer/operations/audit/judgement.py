@@ -17,10 +17,10 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from consumer.model.difference import count_held, cover
+from consumer.model.difference import cover
 from consumer.model.names import Location
 from consumer.model.record import Coordinates
 from consumer.model.version import DocumentVersion
@@ -139,7 +139,7 @@ def judge(case: Case) -> Judgement:
     if case.wanted is None:
         return _of_unwanted(case)
     wanted, found = case.wanted, cover(case.wanted.digests, case.kept)
-    stored, total = count_held(wanted.digests, case.kept), len(wanted.digests)
+    stored, total = found.covered.total() + found.lent.total(), len(wanted.digests)
     surplus = sum(len(unit.digests) for unit in case.kept) - stored
     if stored == total and not found.left:
         state, text = DocumentState.STORED, ""
@@ -154,15 +154,18 @@ def judge(case: Case) -> Judgement:
     judgement = Judgement(state, stored, total, surplus, text)
     if state in _NOT_JUDGED:
         return judgement
-    return _with_lost(replace(judgement, holders=found.kept), case.lost)
+    holders = (*found.kept, *found.lenders)
+    return _with_lost(replace(judgement, holders=holders), case.lost, wanted.digests)
 
 
-def _with_lost(judgement: Judgement, lost: frozenset[Location]) -> Judgement:
+def _with_lost(
+    judgement: Judgement, lost: frozenset[Location], wanted: Collection[str]
+) -> Judgement:
     """Rule 6."""
     units = [unit for unit in judgement.holders if unit.location in lost]
     if not units:
         return judgement
-    chunks = sum(len(unit.digests) for unit in units)
+    chunks = sum(digest in wanted for unit in units for digest in unit.digests)
     text = f"{_are(chunks)} listed, and no search finds {'it' if chunks == 1 else 'them'}"
     state = DocumentState.NOT_FOUND if judgement.state in _WITHOUT_FAULT else judgement.state
     texts = "; ".join(each for each in (judgement.text, text) if each)

@@ -239,8 +239,11 @@ def _is_gone(left: Mapping[str, KeptUnit], source: str) -> bool:
 
 
 def _text(unit: KeptUnit, texts: Mapping[str, str]) -> str:
-    """A unit's text; blank where it is not known whole."""
-    if not all(digest in texts for digest in unit.digests):
-        return ""
-    text = pack_text(texts[digest] for digest in unit.digests)
+    """What a unit is looked for by; blank where nothing of it is known.
+
+    Of a pack that has to go not all texts are known, only what is wanted of it. AnythingLLM cuts
+    packs between their chunks, so each chunk's text is near to a vector of the pack.
+    """
+    known = [texts[digest] for digest in unit.digests if digest in texts]
+    text = pack_text(known if len(known) == len(unit.digests) else known[:1])
     return "" if is_blank(text) else text

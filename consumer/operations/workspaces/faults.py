@@ -13,8 +13,10 @@ Rules:
    *double* only when every chunk of their version has a unit of its own, or when the document has
    more chunks stored than its newest version has. Otherwise they are a *possible double*.
 5. Of doubles the one with the lowest location stays. The service keeps the same one
-   (`consumer.model.difference`): if the two kept different copies, they would remove both. What is
-   in a larger unit of the same version as well is a double of its chunks there, and goes.
+   (`consumer.model.copies`): if the two kept different copies, they would remove both. What is in
+   another unit of the same version as well is a double of its chunks there, and goes. Packs that
+   overlap in another way are *possible doubles*: several units would have to be found for one to
+   go, and the service sees to that.
 6. Foreign documents (no marker of ours, or one of a newer format) are never found fault with.
 """
 
@@ -22,9 +24,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from consumer.model.copies import contained_in_others, each_chunk_of, place_of
 from consumer.model.identity import IdentityTemplate
 from consumer.model.listing import ListedFile, ListedRow, Listing, age_of, by_identity, newest_of
-from consumer.model.marker import Marker
+from consumer.model.marker import Marker, StoredUnit
 from consumer.model.names import Location, Slug
 from consumer.model.version import DocumentVersion
 from consumer.operations.workspaces.finding import FindingKind, WorkspaceFinding, found
@@ -173,23 +176,41 @@ class _Units:
     def _also_in_packs(
         self, units: Iterable[tuple[ListedRow, Marker]]
     ) -> Iterator[WorkspaceFinding]:
-        """Those of which every chunk is in a larger unit of the same version as well."""
-        packs: dict[object, ListedRow] = {}  # by version and chunk
-        for row, marker in sorted(units, key=lambda unit: -len(unit[1].chunks)):
-            keys = [(marker.document_id, marker.version, c.id, c.digest) for c in marker.chunks]
-            holders = {None if (pack := packs.get(key)) is None else pack.location for key in keys}
-            keeps = holders.pop() if len(holders) == 1 else None
-            if keeps is not None and self._surplus >= len(keys):
-                self._surplus -= len(keys)
-                text = f"{name_of(row)} is also stored in a pack"
-                yield about(row, FindingKind.DOUBLE, self._slug, text, keeps=keeps)
-            elif len(keys) > 1:
-                for key in keys:
-                    packs.setdefault(key, row)
+        """Those of which chunks are in others of the same version as well."""
+        rows: dict[str, dict[Location, ListedRow]] = {}
+        stored: dict[str, list[StoredUnit]] = {}
+        for row, marker in units:
+            rows.setdefault(marker.document_id, {})[row.location] = row
+            stored.setdefault(marker.document_id, []).append(StoredUnit(row.location, marker))
+        for document_id, each in stored.items():
+            if all(len(unit.marker.chunks) <= 1 for unit in each):
+                continue
+            for unit, keeps, is_all in _overlapping(each):
+                row, count = rows[document_id][unit.location], len(unit.digests)
+                if is_all and self._surplus >= count:
+                    self._surplus -= count
+                    text = f"{name_of(row)} is also stored in a pack"
+                    yield about(row, FindingKind.DOUBLE, self._slug, text, keeps=keeps)
+                else:
+                    text = f"{name_of(row)} is in part stored in another pack as well"
+                    yield about(row, FindingKind.POSSIBLE_DOUBLE, self._slug, text, keeps=keeps)
 
     def _is_whole(self, marker: Marker) -> bool:
         """Whether every chunk of that marker's version has a unit of its own."""
         return len(self._ids[marker.document_id, marker.version]) == marker.total_chunks
+
+
+def _overlapping(stored: Sequence[StoredUnit]) -> Iterator[tuple[StoredUnit, Location, bool]]:
+    """Units that hold what another one holds, with its location; whether it holds all of that."""
+    contained = contained_in_others(stored)
+    holders: dict[object, Location] = {}
+    for unit in sorted(stored, key=lambda unit: (unit.location in contained, place_of(unit))):
+        chunks = list(each_chunk_of(unit))
+        others = [holders[each] for each in chunks if each in holders]
+        if others:
+            yield unit, others[0], len(others) == len(chunks) and len({*others}) == 1
+        for chunk in chunks:
+            holders.setdefault(chunk, unit.location)
 
 
 def name_of(thing: ListedRow | ListedFile) -> str:

@@ -7,18 +7,14 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.model.difference import (
-    contained_in_others,
-    count_held,
-    cover,
-    difference,
-    doubles_in,
-)
+from consumer.model.copies import contained_in_others, doubles_in
+from consumer.model.difference import count_held, cover, cover_in_turn, difference
 from consumer.model.document import Chunk, ProcessedDocument
 from consumer.model.marker import StoredUnit, unit_of
 from consumer.model.names import Location
@@ -288,3 +284,76 @@ def test_of_packs_that_overlap_those_that_fit_together_are_kept() -> None:
     found = cover("abcd", [*late, *new])
 
     assert (found.kept, found.left) == (tuple(new), tuple(late))
+
+
+def _pack(at: str, digests: str, ids: str, day: int = 0) -> Row:
+    version = DocumentVersion(START + timedelta(days=day))
+    return Row(Location(at), tuple(digests), version, " ".join(ids))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "stored", "kept"),
+    [
+        ("abcdef", [("1", "abc", "012"), ("2", "def", "345"), ("3", "bcde", "1234")], "12"),
+        ("abcd", [("1", "bc", "12"), ("2", "ab", "01"), ("3", "cd", "23")], "23"),
+        ("xyxz", [("1", "xy", "01"), ("2", "xz", "23"), ("3", "yxz", "123")], "12"),
+        (
+            "abca",
+            [("1", "abc", "012"), ("2", "a", "3"), ("3", "bca", "123"), ("4", "a", "0")],
+            "12",
+        ),
+    ],
+)
+def test_of_packs_of_one_version_those_are_kept_that_fit_together(
+    wanted: str, stored: Sequence[tuple[str, str, str]], kept: str
+) -> None:
+    """A larger one that came late would take their place, and leave something missing."""
+    found = difference(wanted, [_pack(*each) for each in stored], NOW, ids="012345")
+
+    assert ([each.location for each in found.kept], found.missing) == (list(kept), ())
+
+
+def test_a_pack_that_has_to_go_lends_what_nothing_else_holds() -> None:
+    """Where a new chunk fails nothing goes, and what is lent would be there twice."""
+    found = cover("abc", _rows("ax", "a", "bxy"))
+
+    assert [row.digests for row in found.kept] == [("a",)]
+    assert [row.digests for row in found.lenders] == [("b", "x", "y")]
+    assert (found.covered, found.lent) == (Counter("a"), Counter("b"))
+    assert not cover("abc", _rows("bxy"), may_lend=lambda unit: False).lent
+
+
+def test_a_double_of_a_pack_lends_nothing() -> None:
+    """It goes as soon as anybody looks, whatever fails: a text of two would be lost."""
+    pack, double = _pack("1", "xo", "01"), _pack("2", "xo", "01")
+    other = _pack("3", "xp", "02")
+    ids = "06"
+
+    assert difference("xx", [pack, double], NOW, ids=ids).lent == (0,)
+    assert difference("xx", [pack, other], NOW, ids=ids).lent == (0,)
+    assert difference("xx", [pack, replace(other, chunk_ids="6 2")], NOW, ids=ids).lent == (0, 1)
+
+
+def test_what_is_lent_is_the_chunk_itself_where_it_is_there() -> None:
+    """Uploaded once more it would be a double of the pack, and one of the two would go for it."""
+    pack = _pack("1", "xo", "51")
+    found = difference("xx", [pack], NOW, ids="05")
+
+    assert (found.missing, found.lent) == ((0, 1), (1,))
+
+
+@given(wanted=_TEXTS, groups=st.lists(_STORES, max_size=3), there=_STORES)
+def test_what_stays_of_several_groups_holds_whatever_can_be_had(
+    wanted: str, groups: list[list[Row]], there: list[Row]
+) -> None:
+    """As often as it is wanted, or as often as all of them hold it."""
+    named = [
+        [replace(row, location=Location(f"{n}-{row.location}")) for row in group]
+        for n, group in enumerate(groups)
+    ]
+    stays, missing = cover_in_turn(wanted, named, there=there)
+    every = Counter(each for row in [*there, *chain.from_iterable(named)] for each in row.digests)
+    held = Counter(each for row in [*there, *stays] for each in row.digests)
+
+    assert missing == Counter(wanted) - every
+    assert Counter(wanted) - held == missing

@@ -10,7 +10,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from consumer.model.difference import ComparableUnit
+from consumer.model.copies import ComparableUnit
 from consumer.model.document import Chunk, ProcessedDocument
 from consumer.model.fault import Failure, Fault
 from consumer.model.identity import IdentityTemplate
@@ -116,11 +116,16 @@ class Upload:
     storage: Storage
     slug: str
     unit: Unit
+    check: Callable[[], None]
     attempts: int = 0
 
     async def attempt(self) -> StoredUnit | None:
         self.attempts += 1
         storage = self.storage
+        if self.unit.text in storage.in_doubt:
+            storage.calls.append(f"look for {self.unit.text}")
+            raise storage.in_doubt.pop(self.unit.text)
+        self.check()
         storage.calls.append(f"upload {self.unit.text}")
         storage.in_flight += 1
         storage.most_in_flight = max(storage.most_in_flight, storage.in_flight)
@@ -186,6 +191,7 @@ class Storage:
     probes_fail: list[Failure] = field(default_factory=list)
     distrusted: list[str] = field(default_factory=list)
     may_still_come: set[str] = field(default_factory=set)
+    in_doubt: dict[str, Failure] = field(default_factory=dict)
     not_found: set[str] = field(default_factory=set)
     rows_are_proof: bool = True
     proofs_fail: list[Failure] = field(default_factory=list)
@@ -328,7 +334,7 @@ class Storage:
         return [Slug(slug) for slug in self.slugs]
 
     def upload(self, slug: str, unit: Unit, *, trace_id: str, check: Callable[[], None]) -> Upload:
-        return Upload(self, slug, unit)
+        return Upload(self, slug, unit, check)
 
     async def tidy(self, slug: str, *, trace_id: str) -> None:
         self.calls.append(f"tidy {slug}")

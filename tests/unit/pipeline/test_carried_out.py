@@ -253,6 +253,42 @@ def test_what_a_partial_version_holds_by_a_former_versions_unit_stays() -> None:
     assert memory.known(DOCS, A).needed == ()
 
 
+def _pack(at: str, *units: StoredUnit) -> StoredUnit:
+    """Chunks of one version together."""
+    chunks = tuple(chunk for unit in units for chunk in unit.marker.chunks)
+    return StoredUnit(Location(at), replace(units[0].marker, chunks=chunks))
+
+
+def test_a_pack_that_lends_a_partial_version_a_text_stays() -> None:
+    """Its removal was refused, and a later version counts on it; the double lends nothing."""
+    former = [stored("a", text, 1) for text in ("kept", "lent", "other")]
+    pack, double, whole = _pack("1", *former), _pack("2", *former), stored("a", "kept", 2)
+    memory = _memory()
+    memory.document(DOCS, A, version(2), _digests(whole))
+    assert memory.known(DOCS, A).left_over([pack, whole]) == (pack,)
+
+    memory.partial(DOCS, A, version(3), _digests(whole, former[1]))
+    known = memory.known(DOCS, A)
+    assert known.left_over([pack, whole]) == ()
+    assert known.left_over([pack, double, whole]) == (double,)
+    own = replace(stored("a", "lent", 3), location=Location("own"))
+    assert known.left_over([pack, whole, own]) == (pack,)
+
+
+def test_of_two_cuts_the_one_that_is_whole_stays() -> None:
+    """Whatever came late: also of a text that stands in the document twice."""
+    chunks = [stored("a", text, 1) for text in "xyz"]
+    again = stored("a", "x", 1)
+    mark = replace(again.marker.chunks[0], id="another", index=3)
+    again = replace(again, marker=replace(again.marker, chunks=(mark,)))
+    first, second = _pack("1", *chunks[:2]), _pack("2", again, chunks[2])
+    late = _pack("3", chunks[1], again, chunks[2])
+    memory = _memory()
+    memory.document(DOCS, A, version(1), _digests(*chunks, again))
+
+    assert memory.known(DOCS, A).left_over([late, second, first]) == (late,)
+
+
 def test_of_copies_that_nobody_has_seen_the_one_that_was_carried_out_last_stays() -> None:
     """Who settled it has seen its own copies; a former version's may have no vectors."""
     former, own = (
@@ -295,3 +331,16 @@ def test_what_two_topics_tell_is_known_in_every_order() -> None:
             else:
                 memory.document(DOCS, A, each, ())
         assert memory.known(DOCS, A).document == version(1, offset=5), places
+
+
+def test_a_partial_version_that_is_no_news_wants_nothing() -> None:
+    """What a former owner had settled is told in order, and much of it is superseded by then."""
+    memory = _memory()
+    memory.document(DOCS, A, version(5, offset=2), ())
+    memory.partial(DOCS, A, version(4, offset=1), ["x"])
+    memory.tombstone(DOCS, B, version(9, offset=3))
+    memory.partial(DOCS, B, version(4, offset=1), ["x"])
+    assert memory.known(DOCS, A).needed == memory.known(DOCS, B).needed == ()
+
+    memory.partial(DOCS, A, version(6, offset=3), ["x"])
+    assert memory.known(DOCS, A).needed == ("x",)

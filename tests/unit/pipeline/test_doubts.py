@@ -367,6 +367,31 @@ def test_what_a_dead_owner_may_be_removing_holds_nothing_for_the_next_version() 
     assert scene.doubts.certain(body_of(event(3)), [unwanted]) == (unwanted,)
 
 
+@pytest.mark.parametrize(
+    ("texts", "certain"),
+    [
+        (["xx", "x"], []),
+        (["x", "x"], ["x", "x"]),
+        (["xy"], []),
+        (["x"], ["x"]),
+        (["xx", "y"], []),
+    ],
+)
+def test_a_copy_that_was_not_kept_for_a_pack_may_be_about_to_go(
+    texts: list[str], certain: list[str]
+) -> None:
+    """Both copies are of texts that the dead owner wanted, and it may have removed either."""
+    scene = Scene()
+    scene.doubts.received(Delivery(taken_over_at=scene.clock.now), event(2))  # it wants "x" alone
+    rows = [
+        replace(row(1, "x"), digests=tuple(d for text in pack for d in row(1, text).digests))
+        for pack in texts
+    ]
+    found = scene.doubts.certain(body_of(event(3)), rows)
+
+    assert [each.digests for each in found if each.digests] == [row(1, t).digests for t in certain]
+
+
 def test_what_lies_behind_an_event_has_removed_nothing_before_it() -> None:
     """The former owner carried out one after the other."""
     scene = Scene()

@@ -6,10 +6,11 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 
 import pytest
 
-from consumer.model.difference import content_of
+from consumer.model.copies import content_of
 from consumer.model.event import TombstoneEvent
 from consumer.model.fault import Failure, Fault
 from consumer.model.listing import FILE_STORE
@@ -56,7 +57,11 @@ class Scene:
         self.assignment = Fence("lost")
 
     async def erase(
-        self, *units: StoredUnit, slug: Slug = DOCS, like: Sequence[StoredUnit] = ()
+        self,
+        *units: StoredUnit,
+        slug: Slug = DOCS,
+        like: Sequence[StoredUnit] = (),
+        wanted: Sequence[str] = (),
     ) -> Erased:
         contents = {content_of(unit) for unit in (*units, *like)}
         ending = Ending(
@@ -67,6 +72,7 @@ class Scene:
             ["the title"],
             like,
             is_listed=not like,
+            wanted=wanted,
         )
         limit = InFlightLimit(InFlightBounds(1, 1_000), Metrics())
         place = await limit.place()
@@ -103,6 +109,24 @@ async def test_what_is_found_of_others_is_none_of_it(found: StoredUnit) -> None:
     scene.storage.vectors_kept = [found]
 
     assert await scene.erase(ONE) == Erased(1)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "named"), [([], "ab"), (["one"], "b"), (["one", "two"], "ab"), (["other"], "ab")]
+)
+@virtually
+async def test_a_pack_that_stays_is_told_for_what_is_not_wanted_of_it(
+    wanted: list[str], named: str
+) -> None:
+    """The others are stored as they should be; of a mere double something has to be told."""
+    marks = [replace(u.marker.chunks[0], id=id) for u, id in ((ONE, "a"), (TWO, "b"))]
+    pack = replace(ONE, marker=replace(ONE.marker, chunks=tuple(marks)))
+    scene = Scene(pack, clock=virtual_clock())
+    scene.storage.forbids = [pack]
+    digests = [digest for text in wanted for digest in stored("a", text).digests]
+    erased = await scene.erase(pack, wanted=digests)
+
+    assert [each.chunk_id for each in erased.kept] == list(named)
 
 
 @virtually

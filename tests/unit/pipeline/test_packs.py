@@ -110,7 +110,7 @@ def test_what_nobody_has_seen_of_a_pack_counts_as_stored_nowhere() -> None:
     """Its vectors may have been refused: its texts would count as stored where a new one fails."""
     old = _pack("one", "old")
     whole = document("a", "one", "new")
-    plan = make_plan(DOCS, whole, version(5), [old], is_proven=lambda location: False)
+    plan = make_plan(DOCS, whole, version(5), [old], may_lend=lambda unit: False)
 
     assert (_shown(plan.missing), plan.moved, plan.stale) == ([["one"], ["new"]], (), (old,))
 
@@ -290,6 +290,24 @@ async def test_a_pack_that_is_held_for_its_length_is_split_at_once() -> None:
     judged.pending.due = judged.clock.now
     assert await judged.giving_up.before(judged.pending, judged.work) is UnitStep.GIVE_UP
     assert judged.pending.given_up
+
+
+@virtually
+async def test_a_pack_in_doubt_is_looked_for_before_it_is_split() -> None:
+    """Its upload may still take effect, and its chunks would be there twice."""
+    storage = Storage()
+    uploader, plan = uploader_of(storage), _plan("one", "two")
+    (pack,) = (unit.text for unit in plan.missing)
+    storage.in_doubt[pack] = Failure("may come", ambiguous=True)
+    lengths: Lengths = uploader._giving_up._lengths
+    for _ in range(REFUSED):
+        lengths.control(len(pack), failed=True)
+    lengths.passed(10)
+    applied = await _carry_out(uploader, plan)
+
+    split = [f"abandon {pack}", "upload one", "upload two"]
+    assert storage.calls == [f"look for {pack}", *split]
+    assert applied.uploaded == ("a_0", "a_1")
 
 
 def test_shorter_texts_that_were_stored_before_show_nothing() -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from consumer.model.difference import doubles_in
+from consumer.model.copies import superfluous_in
 from consumer.model.names import Identity, Location, Slug
 from consumer.model.version import DocumentVersion
 from consumer.pipeline.carried_out import CarriedOut, Known
@@ -35,7 +35,7 @@ def _row(location: str, of: DocumentVersion, chunk: str, text: str) -> Row:
 def _stays(known: Known, rows: list[Row], is_proven: Callable[[Location], bool]) -> list[Row]:
     left = known.left_over(rows, is_proven)
     rest = [row for row in rows if row not in left]
-    doubles = doubles_in(rest, is_proven)
+    doubles = superfluous_in(rest, is_proven)
     return [row for row in rest if row.location not in doubles]
 
 
@@ -101,3 +101,38 @@ def test_what_stays_holds_as_much_of_what_is_wanted_as_was_there(seed: int) -> N
         wanted = Counter(known.digests)
         of_seen = [_held(row for row in some if row.location in seen) for some in (stays, rows)]
         assert wanted & of_seen[0] == wanted & of_seen[1]
+
+
+def _chunks(rows: Iterable[Row]) -> Counter[str]:
+    """How many chunks with each text are in units; one that is in several is one."""
+    held = {each for row in rows for each in zip(row.chunk_ids.split(), row.digests, strict=True)}
+    return Counter(text for _, text in held)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_stays_of_packs_holds_as_much_as_well(seed: int) -> None:
+    """Cut in many ways, of several versions, with texts that stand in them twice."""
+    rng = random.Random(seed)
+    for _ in range(200):
+        versions = [version(day, offset) for offset, day in enumerate((0, 0, 1))]
+        documents = [
+            [(f"a_{n}", rng.choice("wxyz")) for n in range(rng.randint(1, 6))] for _ in versions
+        ]
+        memory, last = CarriedOut(), rng.choice((1, 2))
+        memory.document(DOCS, A, versions[last], [text for _, text in documents[last]])
+        if last == 1:
+            held = [text for _, text in documents[2] if rng.random() < 0.7]
+            memory.partial(DOCS, A, versions[2], held)
+        rows = []
+        for n in range(rng.randint(1, 7)):
+            of = rng.randrange(3)
+            chunks = dict(reversed([(text, id) for id, text in documents[of]]))  # no text twice
+            some = rng.sample(sorted(chunks), rng.randint(1, len(chunks)))
+            ids = " ".join(chunks[text] for text in some)
+            rows.append(Row(Location(f"{rng.choice('abc')}{n}"), versions[of], tuple(some), ids))
+        known = memory.known(DOCS, A)
+        stays = _stays(known, rows, lambda _: True)
+
+        for wanted in (Counter(known.digests), Counter(known.needed)):
+            there = Counter(text for row in stays for text in row.digests)
+            assert (wanted & _chunks(rows)) <= there

@@ -359,6 +359,29 @@ def test_few_suspects_go_alone_at_once_and_many_after_a_second_death() -> None:
     assert not deaths.goes_alone("somebody else")
 
 
+@pytest.mark.parametrize(
+    ("deaths_of", "is_known", "expected"),
+    [
+        ([["p"]], True, False),
+        ([["p"], ["p"]], True, True),
+        ([["p", "a"], ["p"]], True, True),
+        ([["p", "a"], ["p", "a"]], True, False),
+        ([["p", "a"], ["p", "a"], ["p", "a"]], True, True),
+        ([["p"], ["p"]], False, False),
+        ([["p"], ["p"], ["p"]], False, True),
+        ([["a"], ["a"], ["a"]], True, False),
+    ],
+)
+def test_when_a_pack_breaks_up(deaths_of: list[list[str]], is_known: bool, expected: bool) -> None:
+    """An ordinary restart is one death, and splits nothing; a killer is not tried for ever."""
+    deaths = _deaths()
+    for n, names in enumerate(deaths_of):
+        deaths.passed(SIZE)
+        _die(deaths, 100.0 * n, *names, is_known=is_known)
+
+    assert deaths.breaks_up("p") is expected
+
+
 def test_one_control_serves_all_suspects_unless_the_server_dies_of_it() -> None:
     """Then each has to show it for its own length."""
     deaths = _deaths()

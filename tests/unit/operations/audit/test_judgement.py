@@ -109,6 +109,8 @@ def test_a_pack_that_holds_something_else_as_well_holds_what_is_wanted_of_it() -
     assert judge(of, pack) is DocumentState.INCOMPLETE
     found = judged(Case(of, False, False, None, (pack,), settled_before=NOW))
     assert (found.stored, found.total, found.surplus) == (2, 3, 1)
+    found = judged(Case(of, False, False, None, (pack,), NOW, lost=frozenset({pack.location})))
+    assert (found.holders, found.not_found) == ((pack,), 2)
 
 
 def test_what_is_there_too_often_is_judged_when_nothing_is_under_way() -> None:

@@ -100,6 +100,7 @@ def test_what_is_too_young_to_judge_is_counted() -> None:
 
 NEW = marker("9", day=2)
 PACK = replace(ONE, chunks=(*ONE.chunks, *TWO.chunks))
+LATE = replace(ONE, chunks=(*TWO.chunks, *THREE.chunks))
 
 
 @pytest.mark.parametrize(
@@ -128,8 +129,13 @@ PACK = replace(ONE, chunks=(*ONE.chunks, *TWO.chunks))
         ),
         pytest.param(
             [row(A, replace(PACK, chunks=(*PACK.chunks[:1], *THREE.chunks))), row(D, PACK)],
-            [],
+            [("possible-double", "d")],
             id="of two packs that share a chunk neither can go",
+        ),
+        pytest.param(
+            [row(A, PACK), row(B, replace(PACK, chunks=THREE.chunks)), row(C, LATE)],
+            [("possible-double", "c")],
+            id="a pack that came late is named, and not what would leave something missing",
         ),
         pytest.param(
             [row(A, ONE), row(B, ONE, age=500), row(C, TWO), row(D, THREE)],
