@@ -174,6 +174,8 @@ class _Generator:
             setup = replace(setup, partitions=scene.partitions, begins=0)
         if scene.restless:
             setup = replace(setup, restless=scene.restless)
+        if scene.max_age is not None:
+            setup = replace(setup, max_age=scene.max_age)
         history = (*scene.history, *self._history(scene))
         most = _EVENTS if not scene.history else _EVENTS // 2
         history = history[: len(scene.history) + rng.randint(0 if scene.history else 1, most)]

@@ -38,6 +38,7 @@ class Scene:
         partitions: where it matters how many there are.
         takes_long: whether a request of it takes more than two minutes.
         restless: where it matters how often partitions are dealt out anew (`Setup.restless`).
+        max_age: where it matters how long an index is believed (`Setup.max_age`).
     """
 
     history: tuple[Published, ...] = ()
@@ -46,6 +47,7 @@ class Scene:
     partitions: int | None = None
     takes_long: bool = False
     restless: float = 0
+    max_age: int | None = None
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,14 @@ def _doubt(of: Document, hand: _Hand) -> Scene:
     return Scene((of.first, Doc(of.id, of.again, 1, of.slug, newer, "s1")), (in_doubt,))
 
 
+def _recovers(of: Document, hand: _Hand) -> Scene:
+    """A text fails again and again while others pass, too seldom for a proof, and then passes."""
+    rng, kinds = hand.rng, ("status", "status", "embedder-fails")
+    about, times = rng.choice(of.whole), rng.choice((5, 6))
+    fails = Hit("upload", rng.choice(kinds), contains=about, times=times, status=500)
+    return Scene((of.first,), (fails,))
+
+
 def _refused(of: Document, hand: _Hand) -> Scene:
     """A proxy refuses connections while an upload is under way."""
     rng = hand.rng
@@ -144,11 +154,21 @@ def _restored(of: Document, hand: _Hand) -> Scene:
 
 def _there_and_back(of: Document, hand: _Hand) -> Scene:
     """One of two partitions goes to another member, and comes back."""
-    rng = hand.rng
-    back = Doc(of.id, of.again, rng.choice((1, 2)), of.slug, At(60.0), "s2")
-    comes, goes = At(rng.choice((20.0, 50.0))), At(rng.choice((75.0, 110.0)))
+    rng, of = hand.rng, replace(of, id="a")  # in the partition that a newcomer gets
+    texts = rng.choice((of.whole, of.again))
+    back = Doc(of.id, texts, rng.choice((1, 2)), of.slug, At(60.0), "s2")
+    # Between the looks of a start, which read everything anew: after 60 seconds and 600.
+    comes, goes = At(rng.choice((120.0, 150.0))), At(rng.choice((210.0, 220.0)))
     life = (Life("start", comes, "B"), Life("stop", goes, "B", 700.0))
-    return Scene((of.first, of.shorter(At(60.0)), back), life=life, partitions=2)
+    return Scene((of.first, of.shorter(At(200.0)), back), life=life, partitions=2, max_age=600)
+
+
+def _answered(of: Document, hand: _Hand) -> Scene:
+    """Its owner dies when it has answered, and not committed."""
+    rng = hand.rng
+    after = On("result.written", rng.randint(1, 2), rng.choice((0.0, 0.1)))
+    dies = Life("crash", after, seconds=rng.choice(SHORT))
+    return Scene((of.first, of.shorter(rng.choice((At(0.0), hand.settles())))), life=(dies,))
 
 
 def _stands_still(of: Document, hand: _Hand) -> Scene:
@@ -202,8 +222,8 @@ def _restless(of: Document, hand: _Hand) -> Scene:
 
 
 _SCENES = (
-    _removal, _taken_away, _burst, _doubt, _refused, _restored, _there_and_back, _stands_still,
-    _cut_off, _reading, _untidy, _restless,
+    _removal, _taken_away, _burst, _doubt, _recovers, _refused, _restored, _there_and_back,
+    _answered, _stands_still, _cut_off, _reading, _untidy, _restless,
 )  # fmt: skip
 
 
