@@ -175,6 +175,7 @@ class AdminServer:
         return _answer("degraded" if worries else "ready", worries, failed=False)
 
     async def _metrics(self, request: web.Request) -> web.Response:
+        self.metrics.ready.set(not self.health.ready())
         return web.Response(body=self.metrics.render(), headers={"Content-Type": CONTENT_TYPE})
 
 

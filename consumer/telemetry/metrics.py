@@ -151,6 +151,9 @@ class Metrics:
             "oldest_unsettled_seconds",
             "Age of the oldest record that was received and is not settled; the one to alert on.",
         )
+        self.ready = self._gauge(
+            "ready", "1 while work is done, as `/readyz` has it; degraded is ready as well."
+        )
         self.partitions_assigned = self._gauge("partitions_assigned", "Partitions we work on.")
         self.rebalances = self._counter(
             "rebalances", "Times the group took our partitions back to deal them out anew."

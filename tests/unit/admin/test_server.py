@@ -108,6 +108,20 @@ async def test_metrics_are_prometheus_text(server: AdminServer) -> None:
         assert "anythingllm_consumer_rebalances_total 1.0" in await answer.text()
 
 
+@pytest.mark.parametrize(
+    ("unready", "worries", "told"),
+    [([], [], b"1.0"), ([], ["the breaker is open"], b"1.0"), (["draining"], [], b"0.0")],
+)
+async def test_metrics_say_whether_it_is_ready(
+    server: AdminServer, health: Told, unready: list[str], worries: list[str], told: bytes
+) -> None:
+    """As the probe does at that moment: an alert must not depend on who asks the probe."""
+    health.unready, health.worries = unready, worries
+    _, body = await ask(server, "/metrics")
+
+    assert b"anythingllm_consumer_ready " + told in body.splitlines()
+
+
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics"])
 async def test_pages_are_read_only(server: AdminServer, path: str) -> None:
     """HEAD is answered like GET, everything else refused with what is allowed."""
