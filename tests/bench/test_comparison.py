@@ -18,6 +18,7 @@ from tests.bench.server import running_server
 needs_java = pytest.mark.skipif(shutil.which("java") is None, reason="its server is in Java")
 
 
+@pytest.mark.slow
 @pytest.mark.processes
 @needs_java
 async def test_every_contestant_does_the_same_work(kafka: LocalKafka) -> None:
@@ -37,6 +38,7 @@ async def test_every_contestant_does_the_same_work(kafka: LocalKafka) -> None:
     assert all(line.cpu_us_per_chunk > 0 for line in found.lines[1:])  # the bound's may be no tick
 
 
+@pytest.mark.slow
 @pytest.mark.processes
 @needs_java
 async def test_changes_and_erasures_remove_what_is_stale(kafka: LocalKafka) -> None:

@@ -64,6 +64,7 @@ def searched(**counts: object) -> Json:
 # -- the command -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_vectors_that_were_refused_for_a_while_are_missed(
     make_stage: MakeStage, commands: Commands
 ) -> None:

@@ -343,6 +343,7 @@ async def test_an_upload_that_lands_late_is_moved_too(servers: Servers) -> None:
     assert (held(servers.first, "docs"), held(servers.second, "docs")) == (0, 3)
 
 
+@pytest.mark.slow
 async def test_a_move_lists_as_often_for_many_documents_as_for_one(servers: Servers) -> None:
     async def listings() -> int:
         answered = servers.second.journal.of("request.answered", method="GET")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.virtual.loop import virtually
-from tests.virtual.world import HOUR, World, event, on_each_database, world
+from tests.virtual.world import HOUR, World, event, on_each_database_slowly, world
 
 TEXTS = [f"text {n} of a" for n in range(12)]
 LESS = TEXTS[:1]
@@ -21,7 +21,7 @@ async def _whole_page(w: World) -> None:
     assert w.copies() == {1: 13}
 
 
-@on_each_database
+@on_each_database_slowly
 @pytest.mark.parametrize(
     ("fault", "overtaken_after"),
     [
@@ -63,7 +63,7 @@ def test_an_overtaken_removal_takes_no_acknowledged_text_along(
     run()
 
 
-@on_each_database
+@on_each_database_slowly
 @pytest.mark.parametrize("late", [30.0, 200.0, 500.0])
 @pytest.mark.parametrize("removes", ["tombstone", "less"])
 def test_a_removal_that_the_server_finishes_late_takes_no_text_that_came_back(
@@ -89,7 +89,7 @@ def test_a_removal_that_the_server_finishes_late_takes_no_text_that_came_back(
     run()
 
 
-@on_each_database
+@on_each_database_slowly
 @virtually
 async def test_no_removal_begins_after_the_partition_went(vector_db: str) -> None:
     """A tombstone of 400 chunks is 40 requests: a revocation waits for the one under way."""
@@ -109,7 +109,7 @@ async def test_no_removal_begins_after_the_partition_went(vector_db: str) -> Non
         assert w.copies() == {1: 1}
 
 
-@on_each_database
+@on_each_database_slowly
 @pytest.mark.parametrize("way", ["rebalance", "crash"])
 def test_a_removal_that_was_broken_off_is_made_again(way: str, vector_db: str) -> None:
     """Its event was not settled, so it comes again, and what comes after it waits."""

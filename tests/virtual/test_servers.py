@@ -778,6 +778,7 @@ async def _seconds_for(*servers: str) -> float:
         return w.loop.now - begun
 
 
+@pytest.mark.slow
 @virtually
 async def test_two_servers_at_the_real_cost_are_nearly_twice_as_fast_as_one() -> None:
     one, two = await _seconds_for("a"), await _seconds_for("a", "b")

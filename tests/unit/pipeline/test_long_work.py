@@ -60,6 +60,7 @@ async def test_a_document_of_as_many_chunks_as_may_be_holds_the_loop_for_no_time
     assert max(longest) < FIGURE, longest
 
 
+@pytest.mark.slow
 async def test_a_document_whose_chunks_are_all_refused_holds_the_loop_for_no_time() -> None:
     """Its result is cut and its letter is whole, with a line about each chunk."""
     world = World(size=2**30, decode_apart=HeavyEvents(DecodeLimits()).decode)
