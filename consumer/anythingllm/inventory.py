@@ -39,7 +39,6 @@ from consumer.anythingllm.workspaces import Workspaces
 from consumer.model.listing import ListedFile, ListedRow, Listing
 from consumer.model.marker import decode_marker
 from consumer.model.names import Location, Slug, TraceId
-from consumer.model.server_marks import is_mark_slug
 from consumer.resilience.breaker import Breaker
 
 PAGE = 1_000  # files a request; the most that AnythingLLM 1.16 gives
@@ -96,9 +95,8 @@ class Inventory:
         )
 
     async def workspaces(self) -> tuple[Workspace, ...]:
-        """All workspaces, whatever their slugs look like, but for marks of servers."""
-        every = await self._api.workspaces(_errand(self._timeout))
-        return tuple(each for each in every if not is_mark_slug(each.slug))
+        """All workspaces, whatever their slugs look like, marks of servers among them."""
+        return tuple(await self._api.workspaces(_errand(self._timeout)))
 
     async def database(self) -> VectorDatabase:
         """What the vector database behind AnythingLLM is like."""

@@ -33,7 +33,6 @@ from consumer.model.listing import FILE_STORE, Listed
 from consumer.model.marker import Marker, StoredUnit, Unit
 from consumer.model.names import Location, Slug, TraceId
 from consumer.model.remains import Remains
-from consumer.model.server_marks import is_mark_slug
 from consumer.model.slug import is_slug
 
 log = structlog.get_logger(__name__)
@@ -215,11 +214,11 @@ class AnythingLLMStorage:
         return await self._ways.database(self._errand(self._timeout, trace_id))
 
     async def workspaces(self, *, trace_id: TraceId | None = None) -> Sequence[Slug]:
-        """The slugs of all workspaces, but for marks of servers."""
+        """The slugs of all workspaces, marks of servers among them: a text may lie in each."""
         errand = self._errand(self._timeout, trace_id)
         every = await self._api.workspaces(errand)
         self._sole.judge(every)
-        return [each.slug for each in every if not is_mark_slug(each.slug)]
+        return [each.slug for each in every]
 
     async def listing(
         self,

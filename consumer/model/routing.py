@@ -13,6 +13,7 @@ from fnmatch import fnmatchcase
 from consumer.model import template
 from consumer.model.document import ProcessedDocument
 from consumer.model.names import Slug
+from consumer.model.server_marks import is_mark_slug
 from consumer.model.slug import MAX_LENGTH, is_slug, slugify
 
 PLACEHOLDERS = ("technology",)
@@ -78,6 +79,9 @@ class Routing:
                 )
         else:
             slug = self.map.get(document.technology) or self._derived(document.technology)
+        if is_mark_slug(slug):
+            # Whoever may publish could stop a stream of several servers by one document.
+            raise Unroutable(f"workspace {_shown(slug)} is a mark of servers; nothing goes there")
         if not self.permits(slug):
             raise Unroutable(
                 f"workspace {_shown(slug)} matches no pattern of ROUTING_ALLOWED_WORKSPACES"
@@ -86,7 +90,9 @@ class Routing:
 
     def permits(self, slug: Slug) -> bool:
         """Whether a workspace may be written to at all; also for a tombstone's header."""
-        return is_slug(slug) and any(fnmatchcase(slug, pattern) for pattern in self.allowed)
+        if not is_slug(slug) or is_mark_slug(slug):
+            return False
+        return any(fnmatchcase(slug, pattern) for pattern in self.allowed)
 
     def _derived(self, technology: str) -> Slug:
         part = slugify(technology)

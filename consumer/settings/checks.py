@@ -182,6 +182,18 @@ def servers_are_listed(settings: Settings) -> Iterator[Broken]:
         )
 
 
+def several_servers_are_on_trial(settings: Settings) -> Iterator[Broken]:
+    """What is known to go wrong there loses texts: nobody is to meet it unasked."""
+    ours = settings.anythingllm
+    if ours.endpoints and not ours.endpoints_trial:
+        yield Broken(
+            ("ANYTHINGLLM_ENDPOINTS", "ANYTHINGLLM_ENDPOINTS_TRIAL"),
+            "several servers are on trial: they can lose texts or store them twice (README, Several"
+            " servers). Use ANYTHINGLLM_ENDPOINT; to try them where nothing can be lost, set"
+            " ANYTHINGLLM_ENDPOINTS_TRIAL=true",
+        )
+
+
 def packs_are_on_trial(settings: Settings) -> Iterator[Broken]:
     """What is known to go wrong with packs loses texts: nobody is to meet it unasked."""
     upload = settings.upload
@@ -195,6 +207,7 @@ def packs_are_on_trial(settings: Settings) -> Iterator[Broken]:
 
 RULES: tuple[Rule, ...] = (
     packs_are_on_trial,
+    several_servers_are_on_trial,
     servers_are_listed,
     topics_differ,
     sasl_is_whole,

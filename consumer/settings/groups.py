@@ -229,6 +229,12 @@ class AnythingLLMSettings:
         "Several AnythingLLMs instead of one (README, Several servers); each key is read from its"
         " file.",
     )
+    endpoints_trial: bool = setting(
+        "false",
+        flag(),
+        "Whether several servers may be used: that is on trial, and can lose texts or store them"
+        " twice (README, Several servers).",
+    )
     pins: Mapping[Slug, ServerName] | None = setting(
         None,
         pins(),

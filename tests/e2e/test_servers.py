@@ -62,6 +62,7 @@ async def test_a_service_with_two_servers_stores_moves_and_goes_on(
             "ANYTHINGLLM_ENDPOINTS": listed,
             "ANYTHINGLLM_AMBIGUITY_SECONDS": "5",  # the move waits for it
             "UPLOAD_TIMEOUT_SECONDS": "5",
+            "ANYTHINGLLM_ENDPOINTS_TRIAL": "true",
         }
         stage.settings.update(several, ANYTHINGLLM_PINS=pins)
         service = await stage.run()

@@ -60,6 +60,7 @@ class Servers:
             "ANYTHINGLLM_ENDPOINT": "",
             "ANYTHINGLLM_API_KEY": "",
             "ANYTHINGLLM_ENDPOINTS": self._listed,
+            "ANYTHINGLLM_ENDPOINTS_TRIAL": "true",
         }
 
     async def run(self, *words: str, **settings: str) -> Ended:

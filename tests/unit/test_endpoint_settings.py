@@ -64,6 +64,14 @@ def test_one_server_beside_several_is_a_contradiction(keys: Path) -> None:
     assert "CANARY" not in told
 
 
+def test_several_servers_are_refused_unless_they_are_to_be_tried(keys: Path) -> None:
+    """They can lose texts (README): nobody is to find that out in production."""
+    env = {"ANYTHINGLLM_ENDPOINTS": listed(keys, "a", "b")}
+    assert "several servers are on trial" in problem_with(env)
+    tried: Settings = load_settings({**env, "ANYTHINGLLM_ENDPOINTS_TRIAL": "true"})
+    assert len(tried.anythingllm.endpoints or ()) == 2
+
+
 def test_a_pin_is_read_by_its_workspace() -> None:
     assert pins().parse("docs=a, blog = b") == {"docs": "a", "blog": "b"}
 
@@ -74,9 +82,15 @@ def test_a_pin_that_says_two_things_or_none_is_refused(given: str) -> None:
         pins().parse(given)
 
 
-def test_pins_fit_the_list(keys: Path) -> None:
-    env = {"ANYTHINGLLM_ENDPOINTS": listed(keys, "a"), "ANYTHINGLLM_PINS": "docs=c"}
-    assert "are not in ANYTHINGLLM_ENDPOINTS: c" in problem_with(env)
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("ANYTHINGLLM_PINS", "docs=c", "are not in ANYTHINGLLM_ENDPOINTS: c"),
+    ],
+)
+def test_names_fit_the_list(keys: Path, name: str, value: str, words: str) -> None:
+    told = problem_with({"ANYTHINGLLM_ENDPOINTS": listed(keys, "a"), name: value})
+    assert words in told
 
 
 def test_nothing_is_said_of_names_where_there_is_one_server() -> None:

@@ -20,7 +20,9 @@ def service(tmp_path: Path) -> Service:
     key = tmp_path / "key"
     key.write_text("CANARY", encoding="utf-8")
     listed = ", ".join(f"{name} http://{name}.invalid:1 {key}" for name in ("a", "b"))
-    return Service(load_settings({"ANYTHINGLLM_ENDPOINTS": listed}))
+    return Service(
+        load_settings({"ANYTHINGLLM_ENDPOINTS": listed, "ANYTHINGLLM_ENDPOINTS_TRIAL": "true"})
+    )
 
 
 async def test_what_is_wrong_with_a_server_is_told_with_its_name(service: Service) -> None:

@@ -52,6 +52,7 @@ class ServersWorld(World):
             {
                 **environment,
                 "ANYTHINGLLM_ENDPOINTS": self._list(listed),
+                "ANYTHINGLLM_ENDPOINTS_TRIAL": "true",
             },
         )
 
@@ -210,4 +211,5 @@ async def intruder(w: ServersWorld, server: str) -> AsyncIterator[World]:
 def single(w: ServersWorld, server: str) -> dict[str, str]:
     """Settings that know a single one of the servers."""
     sim = w.sims[server]
-    return {"ANYTHINGLLM_ENDPOINT": sim.endpoint, "ANYTHINGLLM_API_KEY": sim.api_key}
+    one = {"ANYTHINGLLM_ENDPOINT": sim.endpoint, "ANYTHINGLLM_API_KEY": sim.api_key}
+    return one | {"ANYTHINGLLM_ENDPOINTS_TRIAL": "true"}

@@ -19,7 +19,7 @@ from tests.virtual.servers_world import (
     servers_world,
     single,
 )
-from tests.virtual.world import RECOVERY, World, event
+from tests.virtual.world import RECOVERY, World, event, world
 
 SLUGS = [f"t{n}" for n in range(8)]
 
@@ -759,6 +759,22 @@ async def test_one_server_that_becomes_one_of_several_answers_no_tombstone_of_an
 
         assert one.statuses() == {"succeeded": 1}
         assert w.at("b", on_b).total() == 2
+
+
+@pytest.mark.parametrize("status", [403, 500])
+@virtually
+async def test_who_knows_one_server_needs_no_list_of_its_workspaces(status: int) -> None:
+    """A proxy may not let it through: documents of a workspace that is there are stored."""
+    async with world() as w:
+        w.publish(event("first", ["text"]))
+        await w.settled()
+        await w.crash()
+        w.sim.faults.add("status", path="/api/v1/workspaces", status=status)
+        await w.start()
+        w.publish(event("second", ["another text"]))
+        await w.settled()
+
+        assert w.statuses() == {"succeeded": 2}
 
 
 async def _seconds_for(*servers: str) -> float:

@@ -8,6 +8,7 @@ import pytest
 from consumer.model.document import ProcessedDocument
 from consumer.model.names import Slug
 from consumer.model.routing import Collisions, Routing, Unroutable
+from consumer.model.server_marks import move_mark
 
 C = Slug("c")
 
@@ -34,6 +35,15 @@ def test_a_document_goes_where_its_technology_says(
 ) -> None:
     """The map first, else the template, slugified as AnythingLLM does."""
     assert routing.slug_for(document(technology)) == slug
+
+
+@pytest.mark.parametrize("workspace", [None, move_mark(C).slug("a group")])
+def test_nothing_goes_where_servers_keep_a_mark(workspace: str | None) -> None:
+    """Whoever may publish could make a mark with one document, or store where nobody looks."""
+    technology = move_mark(C).slug("a group")
+    assert not Routing().permits(Slug(technology))
+    with pytest.raises(Unroutable, match="a mark of servers"):
+        Routing().slug_for(document(technology, workspace))
 
 
 def test_the_events_own_workspace_overrides_routing() -> None:
