@@ -105,7 +105,9 @@ class Applier:
         match event.body:
             case DocumentEvent() as body if not carried_out:
                 digests = digests_of(body.document)
-                self._carried_out.partial(body.slug, body.identity, body.version, digests)
+                self._carried_out.partial(
+                    body.slug, body.identity, body.version, digests, is_certain=False
+                )
             case DocumentEvent() as body:
                 self._note_stored(body, digests_of(body.document))
             case TombstoneEvent() as body if carried_out:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from consumer.model.copies import ComparableUnit, UnitT, is_stored_if_listed
 from consumer.model.difference import cover_in_turn
@@ -36,6 +36,7 @@ class Known:
         tombstones: of this workspace and of every one.
         partial: a newer version that lacks refused chunks; units of former ones may be its.
         needed: the digests of what it holds.
+        is_held: whether a result has told that it holds something.
     """
 
     document: DocumentVersion | None = None
@@ -43,11 +44,14 @@ class Known:
     tombstones: tuple[DocumentVersion, ...] = ()
     partial: DocumentVersion | None = None
     needed: tuple[str, ...] = ()
+    is_held: bool = False
 
     def supersedes(self, version: DocumentVersion, stored: Iterable[ComparableUnit]) -> bool:
         """Whether a version is older than what is known, or than what is stored and not ended."""
         if self.has_ended(version) or (self.document and self.document.newer_than(version)):
             return True
+        if self.is_held and self.partial and self.partial.newer_than(version):
+            return True  # it may hold only units of former versions: no marker is its own
         newer = (unit.version for unit in stored if unit.version.newer_than(version))
         return not all(self.has_ended(each) for each in newer)
 
@@ -97,20 +101,26 @@ class Known:
         return any(Occurrence(each, removes=True).supersedes(new) for each in self.tombstones)
 
 
+@dataclass(frozen=True, slots=True)
+class _Partial:
+    version: DocumentVersion
+    digests: tuple[str, ...]
+    is_held: bool
+
+
 @dataclass(slots=True)
 class _Identity:
     """All that is known of one identity; documents with their digests, by workspace."""
 
     documents: dict[Slug, tuple[DocumentVersion, tuple[str, ...]]] = field(default_factory=dict)
-    partials: dict[Slug, tuple[DocumentVersion, tuple[str, ...]]] = field(default_factory=dict)
+    partials: dict[Slug, _Partial] = field(default_factory=dict)
     tombstones: dict[Slug | None, DocumentVersion] = field(default_factory=dict)
 
     @property
     def weight(self) -> int:
-        every = (*self.documents.values(), *self.partials.values())
-        return sum(len(digests) + _OVERHEAD for _, digests in every) + _OVERHEAD * len(
-            self.tombstones
-        )
+        digests = [digests for _, digests in self.documents.values()]
+        digests += [partial.digests for partial in self.partials.values()]
+        return sum(len(each) + _OVERHEAD for each in digests) + _OVERHEAD * len(self.tombstones)
 
 
 class CarriedOut:
@@ -148,27 +158,44 @@ class CarriedOut:
         self._put(identity, of)
 
     def partial(
-        self, slug: Slug, identity: Identity, version: DocumentVersion, digests: Iterable[str]
+        self,
+        slug: Slug,
+        identity: Identity,
+        version: DocumentVersion,
+        digests: Collection[str],
+        *,
+        is_certain: bool = True,
     ) -> None:
         """Note what is stored of a document of which chunks were refused.
 
         It is no state that is wanted, but a part of it may be a former version's unit. One that is
-        older than what was carried out, or ended, wants nothing any more.
+        older than what was carried out, than a partial one, or ended, wants nothing any more.
+
+        Args:
+            slug: of the workspace.
+            identity: of the document.
+            version: of it.
+            digests: of the chunks that are stored, or may be.
+            is_certain: whether they are; a former owner's event may have been an older one.
         """
         known = self.known(slug, identity)
-        if known.has_ended(version) or (known.document and known.document.newer_than(version)):
+        newer = [each for each in (known.document, known.partial) if each]
+        if known.has_ended(version) or any(each.newer_than(version) for each in newer):
             return
         of = self._take(identity)
-        of.partials[slug] = (version, tuple(digests))
+        is_held = is_certain and bool(digests)
+        of.partials[slug] = _Partial(version, tuple(digests), is_held)
         self._put(identity, of)
 
     def tombstone(self, slug: Slug | None, identity: Identity, version: DocumentVersion) -> None:
         """Note a tombstone that is carried out, in one workspace or in all (None)."""
         of, new = self._take(identity), Occurrence(version, removes=True)
-        for versions in (of.documents, of.partials):
-            for each, (known, _) in list(versions.items()):
-                if slug in (None, each) and not Occurrence(known).supersedes(new):
-                    del versions[each]
+        versions = {each: version for each, (version, _) in of.documents.items()}
+        partials = {each: partial.version for each, partial in of.partials.items()}
+        for known, kept in ((versions, of.documents), (partials, of.partials)):
+            for each, version_then in known.items():
+                if slug in (None, each) and not Occurrence(version_then).supersedes(new):
+                    del kept[each]
         before = of.tombstones.get(slug)
         if before is None or not before.newer_than(version):
             of.tombstones[slug] = version
@@ -180,10 +207,15 @@ class CarriedOut:
         if of is None:
             return Known()
         version, digests = of.documents.get(slug, (None, ()))
-        partial, needed = of.partials.get(slug, (None, ()))
+        partial = of.partials.get(slug)
         ended = (of.tombstones.get(slug), of.tombstones.get(None))
         tombstones = tuple(each for each in ended if each is not None)
-        return Known(version, digests, tombstones, partial, needed)
+        known = Known(version, digests, tombstones)
+        if partial is None:
+            return known
+        return replace(
+            known, partial=partial.version, needed=partial.digests, is_held=partial.is_held
+        )
 
     def forget(self) -> None:
         """Forget everything: others may own the partitions now."""

@@ -88,3 +88,18 @@ async def test_a_strangers_sick_workspace_holds_nobody(vector_db: str) -> None:
         await w.idle(HOUR)
 
         assert len(w.results) == 19
+
+
+@virtually
+async def test_an_older_version_takes_nothing_of_a_newer_one_that_lacks_a_chunk() -> None:
+    """The newer one stored nothing itself: all that it has was there, and one text is refused."""
+    async with world() as w:
+        w.sim.faults.add("status", path="*/raw-text", status=422, contains="POISON")
+        w.publish(event("doc", ["A", "B", "X"], day=1))
+        w.publish(event("doc", ["A", "B", "X", "POISON"], day=3))
+        await w.settled()
+        w.publish(event("doc", ["A", "B"], day=2))
+        await w.settled()
+
+        assert w.statuses() == {"succeeded": 1, "partial": 1, "superseded": 1}
+        assert w.texts() == ["A", "B", "X"]

@@ -344,3 +344,33 @@ def test_a_partial_version_that_is_no_news_wants_nothing() -> None:
 
     memory.partial(DOCS, A, version(6, offset=3), ["x"])
     assert memory.known(DOCS, A).needed == ("x",)
+
+
+def test_an_older_event_changes_nothing_of_a_partial_version() -> None:
+    """Events that an owner before us has superseded are told in the order of their offsets."""
+    memory = _memory()
+    former, whole = stored("a", "kept", 1), stored("a", "other", 2)
+    memory.document(DOCS, A, version(2), _digests(whole))
+    memory.partial(DOCS, A, version(4), _digests(former, whole))
+    memory.partial(DOCS, A, version(3, offset=9), _digests(whole), is_certain=False)
+
+    assert memory.known(DOCS, A).partial == version(4)
+    assert memory.known(DOCS, A).left_over([former, whole]) == ()
+
+
+@pytest.mark.parametrize(
+    ("holds", "is_certain", "superseded"),
+    [(True, True, True), (False, True, False), (True, False, False)],
+)
+def test_a_partial_version_that_holds_something_keeps_older_ones_out(
+    *, holds: bool, is_certain: bool, superseded: bool
+) -> None:
+    """Its result has told so, also where all that it holds are units of former versions."""
+    memory = _memory()
+    unit = stored("a", "kept", 1)
+    memory.document(DOCS, A, version(1), _digests(unit))
+    held = _digests(unit) if holds else []
+    memory.partial(DOCS, A, version(3), held, is_certain=is_certain)
+
+    assert memory.known(DOCS, A).supersedes(version(2), [unit]) is superseded
+    assert not memory.known(DOCS, A).supersedes(version(4), [unit])
