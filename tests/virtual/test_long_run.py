@@ -83,6 +83,7 @@ def _look(here: World) -> Held:
     """Count, and forget what the test itself keeps."""
     here.results.clear()
     here.letters.clear()
+    here.sent.clear()
     here.breaker.clear()
     here.sim.journal.clear()
     gc.collect()
