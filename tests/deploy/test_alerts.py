@@ -50,6 +50,10 @@ def test_an_alert_asks_for_what_there_is(rule: dict[str, Any]) -> None:
             'max_over_time(anythingllm_consumer_breaker_state{state="ajar"}[5m:1m]) unless up',
             "anythingllm_consumer_breaker_state has no state=ajar",
         ),
+        (
+            "sum by (state) (anythingllm_consumer_breaker_state and on (jobs) up)",
+            "up has no label jobs",
+        ),
     ],
 )
 def test_what_there_is_not_is_noticed(expression: str, found: str) -> None:
