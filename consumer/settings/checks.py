@@ -195,13 +195,14 @@ def several_servers_are_on_trial(settings: Settings) -> Iterator[Broken]:
 
 
 def packs_are_on_trial(settings: Settings) -> Iterator[Broken]:
-    """What is known to go wrong with packs loses texts: nobody is to meet it unasked."""
+    """Packs are not proven to store every text exactly once: nobody is to try them unasked."""
     upload = settings.upload
     if upload.chunks_per_pack != 1 and not upload.packs_trial:
         yield Broken(
             ("UPLOAD_CHUNKS_PER_PACK", "UPLOAD_PACKS_TRIAL"),
-            "packs are on trial: they may lose texts or store them twice (README, Packs). Leave it"
-            " at 1; to try them where nothing can be lost, set UPLOAD_PACKS_TRIAL=true",
+            "packs are on trial, and not proven to lose no text and to store none twice (README,"
+            " Packs). Leave it at 1; to try them where nothing can be lost, set"
+            " UPLOAD_PACKS_TRIAL=true",
         )
 
 

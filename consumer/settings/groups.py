@@ -327,8 +327,8 @@ class UploadSettings:
     packs_trial: bool = setting(
         "false",
         flag(),
-        "Whether chunks may be packed: that is on trial, and can lose texts or store them twice"
-        " (README, Packs).",
+        "Whether chunks may be packed: that is on trial, and not proven to lose no text and to"
+        " store none twice (README, Packs).",
     )
     attempts: int = setting(
         "3",

@@ -162,7 +162,7 @@ class Metrics:
         self.commit_failures = self._counter("commit_failures", "Offset commits that failed.")
         self.unreadable_records = self._counter(
             "unreadable_records",
-            "Tries to fetch a record that the Kafka client can't read; its partition waits.",
+            "Records that the Kafka client can't read; each is dead-lettered by its place.",
         )
         self.offsets_out_of_range = self._counter(
             "offsets_out_of_range",
@@ -181,7 +181,9 @@ class Metrics:
             "documents_waiting", "Documents in work that wait for AnythingLLM before a new try."
         )
         self.documents_aside = self._gauge(
-            "documents_aside", "Documents that stand aside until their paused workspace works."
+            "documents_aside",
+            "Documents that stand aside until their paused workspace works, or they have a home, a"
+            " new try or their turn.",
         )
         self.bytes_aside = self._gauge("bytes_aside", "Record bytes that stand aside.")
         self.workspaces_paused = self._gauge(

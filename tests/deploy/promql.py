@@ -7,7 +7,14 @@ from dataclasses import dataclass
 
 import promql_parser
 from prometheus_client.parser import text_string_to_metric_families
-from promql_parser import AggregateExpr, Expr, MatchOp, VectorSelector
+from promql_parser import (
+    AggregateExpr,
+    BinaryExpr,
+    Expr,
+    LabelModifierType,
+    MatchOp,
+    VectorSelector,
+)
 
 from consumer.model.names import ServerName
 from consumer.telemetry.metrics import Metrics
@@ -55,7 +62,17 @@ def _selectors(expression: Expr, grouped: frozenset[str]) -> Iterator[Asked]:
             {each.name: each.value for each in matchers if each.op == MatchOp.Equal},
         )
     for part in _parts(expression):
-        yield from _selectors(part, grouped)
+        yield from _selectors(part, _kept(expression, part, grouped))
+
+
+def _kept(expression: Expr, part: Expr, grouped: frozenset[str]) -> frozenset[str]:
+    """What a part needs of ``grouped``: the right side of ``and on`` has only what it names."""
+    if not (isinstance(expression, BinaryExpr) and part is expression.rhs):
+        return grouped
+    matching = expression.modifier and expression.modifier.matching
+    if matching and matching.type == LabelModifierType.Include:
+        return frozenset(matching.labels)
+    return grouped
 
 
 def _parts(expression: Expr) -> Iterator[Expr]:

@@ -161,7 +161,7 @@ async def test_alerts_see_what_they_are_for(stage: Stage, tmp_path: Path) -> Non
     The rules test makes its series up; here the service makes them.
     """
     silent, away = (
-        _within_seconds(f"AnythingLLMConsumer{name}") for name in ("SettlingNothing", "BreakerOpen")
+        _within_seconds(f"AnythingLLMConsumer{name}") for name in ("NotReady", "BreakerOpen")
     )
     documents = sample_documents(6, seed=3, technologies=("lanterns",), max_chunks=4)
     service = await stage.run(BREAKER_RECOVERY_SECONDS="1")

@@ -606,7 +606,7 @@ def test_work_that_only_speaks_to_kafka_runs_without_the_api_key() -> None:
 
 
 def test_packs_are_refused_unless_they_are_to_be_tried() -> None:
-    """They can lose texts (README): nobody is to find that out in production."""
+    """They are not proven (README): nobody is to try them in production unawares."""
     env = {"ANYTHINGLLM_API_KEY": "k", "UPLOAD_CHUNKS_PER_PACK": "10"}
     with pytest.raises(SettingsError, match="packs are on trial"):
         load_settings(env)
