@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 from importlib.metadata import PackageNotFoundError, version
 
-from consumer.settings import Settings
+from consumer.settings import Settings, collector_secrets
+from consumer.telemetry.logs import mask_also
 from consumer.telemetry.tracing import NO_TRACING, Tracing
 
 WHAT_TO_DO = "install anythingllm-consumer[otel], or set TRACING_ENABLED=false"
@@ -25,6 +26,9 @@ def tracing_of(settings: Settings) -> Tracing:
     """
     if not settings.tracing.enabled:
         return NO_TRACING
+    # First of all: OpenTelemetry's warning of a header in a wrong form repeats it.
+    for secret in collector_secrets():
+        mask_also(secret)
     try:
         made: Tracing = importlib.import_module(_OTEL).open_tracing(settings.kafka.group_id)
     except ImportError as error:
