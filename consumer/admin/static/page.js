@@ -5,6 +5,7 @@ const SVG = "http://www.w3.org/2000/svg";
 const POLL_SECONDS = 5;
 const STREAM_AGAIN_SECONDS = 60;
 const QUIET_SECONDS = 15; // without news: the figures are old, and that is said
+const DAY_MS = 86400000;
 
 const WAITS = {
   "earlier-event": "an earlier event of the same document",
@@ -100,8 +101,10 @@ function trial(seconds) {
   return seconds > 0 ? `in ${span(seconds)}` : "now";
 }
 
+// With its date where that is a day ago: such a time alone would look like today's.
 function clock(text) {
-  return new Date(text).toLocaleTimeString("en-GB");
+  const at = new Date(text), time = at.toLocaleTimeString("en-GB");
+  return Date.now() - at.getTime() < DAY_MS ? time : `${at.toLocaleDateString("en-CA")} ${time}`;
 }
 
 // The rates of the last minute, weighted by how long each was.
