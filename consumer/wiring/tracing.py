@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from importlib.metadata import PackageNotFoundError, version
 
-from consumer.settings import Settings, collector_secrets
+from consumer.settings import Settings, collector_address, collector_secrets
 from consumer.telemetry.logs import mask_also, masked
 from consumer.telemetry.tracing import NO_TRACING, Tracing
 
@@ -57,16 +57,29 @@ def tracing_of(settings: Settings) -> Tracing:
 
 
 async def look_at_tracing(settings: Settings) -> str:
-    """Which OpenTelemetry spans would go through.
+    """Which OpenTelemetry spans would go through, and where to; nobody is asked there.
 
     Raises:
-        TracingUnavailableError: as `tracing_of`.
+        TracingUnavailableError: as `tracing_of`; or spans would go nowhere.
     """
     await tracing_of(settings).close()
+    return f"{_release()}: spans go to {_where()}"
+
+
+def _release() -> str:
     try:
         return f"OpenTelemetry {version(_SDK)}"
     except PackageNotFoundError:
         return "OpenTelemetry"
+
+
+def _where() -> str:
+    if importlib.import_module(_OTEL).is_instrumented():
+        return "where those of the instrumentation go"
+    try:
+        return f"{collector_address()} by HTTP"
+    except ValueError as error:
+        raise TracingUnavailableError(str(error), _MEND) from None
 
 
 def _told_of(error: Exception) -> str:
