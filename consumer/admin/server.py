@@ -7,7 +7,7 @@ Rules:
 2. Small and quick: no request has a body that is read, every connection serves one request and
    ends after a few seconds (event streams after minutes, and there are few), and there is a limit
    to connections. Strangers who send a byte a second (or ten thousand of them) cost nothing but
-   these.
+   these. Where all are taken the oldest one ends: probes get through whoever holds the others.
 3. ``/livez`` fails only when a restart would help. An outage of Kafka or AnythingLLM is none.
 """
 
@@ -50,7 +50,7 @@ class Limits:
 
     Args:
         connection_seconds: a connection's whole life; scrapes and probes take milliseconds.
-        connections: open at once; more are closed before they have said anything.
+        connections: open at once; one more ends the oldest that is no event stream.
         head_bytes: request line or any one header.
     """
 
@@ -80,6 +80,8 @@ class AdminServer:
     page: StatusPage | None = None
     _runner: web.AppRunner | None = field(default=None, init=False, repr=False)
     _listener: asyncio.Server | None = field(default=None, init=False, repr=False)
+    # In the order in which they came.
+    _open: dict[_AdminConnection, None] = field(default_factory=dict, init=False, repr=False)
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -127,7 +129,7 @@ class AdminServer:
 
     def _connection(self, runner: web.AppRunner) -> asyncio.Protocol:
         server = runner.server
-        if server is None or len(server.connections) >= self.limits.connections:
+        if server is None or not self._has_room():
             return _RefusedConnection()
         loop = asyncio.get_running_loop()
         protocol = _AdminConnection(
@@ -138,16 +140,32 @@ class AdminServer:
             max_field_size=self.limits.head_bytes,
             lingering_time=0,
         )
+        self._open[protocol] = None
+        protocol.on_lost = lambda: self._open.pop(protocol, None)
         # aiohttp waits for ever for a request that never gets finished.
         loop.call_later(self.limits.connection_seconds, self._end, protocol)
         return protocol
 
-    def _end(self, protocol: web.RequestHandler) -> None:
-        if self.page is not None and self.page.streams.holds(protocol):
-            return  # it ends its connection itself
-        if (transport := protocol.transport) is not None:
-            # Not close(): that would wait for a reader who doesn't read.
-            transport.abort()
+    def _has_room(self) -> bool:
+        """Whether one more connection may come; where all are taken, the oldest one makes room.
+
+        Answers take milliseconds: who is the oldest has asked nothing yet, or does not read.
+        """
+        if len(self._open) < self.limits.connections:
+            return True
+        oldest = next((each for each in self._open if not self._is_stream(each)), None)
+        if oldest is None:
+            return False
+        del self._open[oldest]
+        oldest.end()
+        return True
+
+    def _is_stream(self, protocol: web.RequestHandler) -> bool:
+        return self.page is not None and self.page.streams.holds(protocol)
+
+    def _end(self, protocol: _AdminConnection) -> None:
+        if not self._is_stream(protocol):  # that ends its connection itself
+            protocol.end()
 
     def _application(self) -> web.Application:
         app = web.Application(middlewares=[_one_request, self._guard])
@@ -185,6 +203,27 @@ class _AdminConnection(web.RequestHandler):
     aiohttp would tell its version and Python's, repeat what it was sent, and write a traceback to
     the log for each: strangers could fill that.
     """
+
+    on_lost: Callable[[], object] = staticmethod(lambda: None)
+    _is_ended = False
+
+    def end(self) -> None:
+        """End it now, also one that the loop has accepted and not yet begun."""
+        self._is_ended = True
+        if (transport := self.transport) is not None:
+            # Not close(): that would wait for a reader who doesn't read.
+            transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Called by asyncio."""
+        super().connection_made(transport)
+        if self._is_ended:
+            self.end()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Called by asyncio."""
+        self.on_lost()
+        super().connection_lost(exc)
 
     def handle_error(
         self,

@@ -126,6 +126,24 @@ class PartitionStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class TotalsStatus:
+    """All partitions of ours together, also those that `Status.partitions` leaves out.
+
+    Args:
+        partitions: how many there are.
+        lag: null where that of one of them is not known yet; so is `stable_lag`.
+        oldest_seconds: of the oldest one.
+    """
+
+    partitions: int
+    lag: int | None
+    stable_lag: int | None
+    open: int
+    held_back: int
+    oldest_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class ChunksStatus:
     """How far a document's chunks are.
 
@@ -286,6 +304,7 @@ class Status:
         state: ``starting``, ``ready``, ``degraded``, ``not ready``, ``not alive`` or ``draining``.
         reasons: why it is not alive or not ready.
         worries: what is not as it should be though work goes on or waits by itself.
+        partitions: the first of them; `totals` has all.
     """
 
     at: datetime
@@ -295,6 +314,7 @@ class Status:
     worries: tuple[str, ...]
     servers: tuple[ServerStatus, ...]
     partitions: tuple[PartitionStatus, ...]
+    totals: TotalsStatus
     work: WorkStatus
     rates: tuple[RateStatus, ...]
     results: tuple[SettledStatus, ...]

@@ -40,7 +40,7 @@ from consumer.wiring.events import decode_limits
 from consumer.wiring.kafka import kafka_connection
 from consumer.wiring.source import source_config
 from consumer.wiring.topics import DEAD_LETTER_HEADROOM
-from consumer.wiring.tracing import WHAT_TO_DO, TracingUnavailableError, tracing_of
+from consumer.wiring.tracing import TracingUnavailableError, tracing_of
 
 log = structlog.get_logger(__name__)
 
@@ -56,7 +56,7 @@ class Service:
         fail_fast: raise instead of waiting when something needed is not there at start.
 
     Raises:
-        StartFailedError: something is not installed that the settings ask for.
+        StartFailedError: what traces need is not installed, or set to what can't be.
     """
 
     def __init__(
@@ -271,4 +271,4 @@ def _tracing_of(settings: Settings) -> Tracing:
     try:
         return tracing_of(settings)
     except TracingUnavailableError as error:
-        raise StartFailedError(f"{error}: {WHAT_TO_DO}") from error
+        raise StartFailedError(f"{error}: {error.what_to_do}") from error

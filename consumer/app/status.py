@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
-from itertools import islice
 
 from consumer import __version__
 from consumer.admin.status import (
@@ -19,6 +18,7 @@ from consumer.admin.status import (
     SettingStatus,
     SettledStatus,
     Status,
+    TotalsStatus,
     WorkspaceStatus,
 )
 from consumer.app.condition import ServerCondition
@@ -64,6 +64,7 @@ class StatusView:
         """What the service does now."""
         sources = self._sources
         report = sources.condition.report()
+        partitions = sources.partitions()
         return Status(
             at=self._now(),
             service=self._service(),
@@ -71,7 +72,8 @@ class StatusView:
             reasons=report.reasons,
             worries=report.worries,
             servers=tuple(map(_server, sources.servers)),
-            partitions=tuple(map(_partition, islice(sources.partitions(), _MOST_PARTITIONS))),
+            partitions=tuple(map(_partition, partitions[:_MOST_PARTITIONS])),
+            totals=_totals(partitions),
             work=work_status(sources, self._clock()),
             rates=tuple(_rates(sources.rates)),
             results=tuple(_results(sources.recent)),
@@ -125,6 +127,22 @@ def _partition(each: PartitionStanding) -> PartitionStatus:
         each.oldest_seconds,
         each.committed,
     )
+
+
+def _totals(partitions: Sequence[PartitionStanding]) -> TotalsStatus:
+    return TotalsStatus(
+        partitions=len(partitions),
+        lag=_sum(each.unsettled for each in partitions),
+        stable_lag=_sum(each.stable for each in partitions),
+        open=sum(each.open for each in partitions),
+        held_back=sum(each.held_back for each in partitions),
+        oldest_seconds=max((each.oldest_seconds for each in partitions), default=0.0),
+    )
+
+
+def _sum(counts: Iterable[int | None]) -> int | None:
+    known = list(counts)
+    return None if None in known else sum(filter(None, known))
 
 
 def _rates(rates: Rates) -> Iterator[RateStatus]:

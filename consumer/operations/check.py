@@ -84,7 +84,7 @@ async def look_at_traces(settings: Settings) -> list[CheckFinding]:
     try:
         return [CheckFinding(True, "traces", await tracing.look_at_tracing(settings))]
     except tracing.TracingUnavailableError as error:
-        return [CheckFinding(False, "traces", str(error), tracing.WHAT_TO_DO)]
+        return [CheckFinding(False, "traces", str(error), error.what_to_do)]
 
 
 async def look_at_kafka(settings: Settings, kafka: KafkaAccess) -> list[CheckFinding]:

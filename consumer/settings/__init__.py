@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from consumer.settings.collector import collector_address, collector_secrets
 from consumer.settings.load import from_environment, load_settings
 from consumer.settings.problems import SettingProblem, SettingsError
 from consumer.settings.table import Settings, settings_table
@@ -16,6 +17,8 @@ __all__ = [
     "SettingProblem",
     "Settings",
     "SettingsError",
+    "collector_address",
+    "collector_secrets",
     "from_environment",
     "load_settings",
     "settings_table",

@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Generic, TypeVar
 from urllib.parse import urlsplit
@@ -184,12 +185,20 @@ def host_names() -> SettingKind[tuple[str, ...]]:
     """Names of hosts as they stand in URLs, without port."""
 
     def parse(raw: str) -> tuple[str, ...]:
-        parts = tuple(part.lower() for part in items(raw))
+        parts = tuple(_bracketed(part.lower()) for part in items(raw))
         if not parts or not all(_HOST.fullmatch(part) for part in parts):
             raise ValueError
         return parts
 
     return SettingKind("host names or addresses without port, with commas between", parse)
+
+
+def _bracketed(host: str) -> str:
+    """An IPv6 address as it stands in URLs; anything else as it is."""
+    try:
+        return f"[{IPv6Address(host)}]"
+    except ValueError:
+        return host
 
 
 def slug_patterns() -> SettingKind[tuple[str, ...]]:

@@ -166,6 +166,11 @@ EACH_TOLD = frozenset(
         "replay.parked",
         "replay.published",
         "replay.skipped",
+        # What was lost or left out, and where: nothing else has the place.
+        "offset.out_of_range",
+        "partition.went_back",
+        "topic.begun_at_its_end",
+        "workspace.changed",
     }
 )
-"""One line a document, or a letter: whoever looks for one must find it."""
+"""One line a document, a letter, or a loss: whoever looks for one must find it."""

@@ -274,15 +274,19 @@ class _EventIds(IdGenerator):
         return given or self._others.generate_trace_id()
 
 
+def is_instrumented() -> bool:
+    """Whether ``opentelemetry-instrument``, or who else made us, says where spans go."""
+    return not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
+
+
 def open_tracing(group: str) -> OtelTracing:
     """Spans to where ``opentelemetry-instrument`` sends them, else by OTLP over HTTP.
 
     Raises:
         ImportError: the extra ``otel`` is not installed.
     """
-    instrumented = trace.get_tracer_provider()
-    if not isinstance(instrumented, trace.ProxyTracerProvider):
-        return OtelTracing(instrumented, group=group, closes=False)
+    if is_instrumented():
+        return OtelTracing(trace.get_tracer_provider(), group=group, closes=False)
     exporter = importlib.import_module(EXPORTER).OTLPSpanExporter()
     # Not at the interpreter's exit: that would wait for a collector that is away.
     provider = TracerProvider(resource=resource(), shutdown_on_exit=False)
@@ -336,4 +340,4 @@ _SILENT_HTTP: str = getattr(
 )
 """Under this key instrumentation of HTTP clients looks whether it is to be silent."""
 
-__all__ = ["EXPORTER", "OtelTracing", "open_tracing", "resource"]
+__all__ = ["EXPORTER", "OtelTracing", "is_instrumented", "open_tracing", "resource"]

@@ -108,6 +108,36 @@ async def test_all_of_it_is_seen_in_any_light_and_at_any_width(tab: Tab) -> None
     assert tab.complaints == []
 
 
+async def test_a_time_of_another_day_has_its_date(tab: Tab) -> None:
+    """A failure of last week must not look like one of this morning."""
+    async with served(sample_status()) as scene:
+        await tab.show(scene.url, width=1200, height=800)
+        await until_drawn(tab)
+        shown = [
+            await tab.value_of(f"clock(new Date(Date.now() - {hours} * 3600000).toISOString())")
+            for hours in (0, 23, 25, 24 * 400)
+        ]
+        of_a_year = await tab.value_of(
+            "(when => when.toLocaleDateString('en-CA'))(new Date(Date.now() - 400 * 86400000))"
+        )
+
+    assert [len(each) for each in shown] == [8, 8, 19, 19]
+    assert shown[3].startswith(of_a_year)
+
+
+async def test_figures_are_of_all_partitions(tab: Tab) -> None:
+    """And the list says how many it leaves out."""
+    status = sample_status()
+    totals = replace(status.totals, partitions=250, lag=7_654_321)
+    async with served(replace(status, totals=totals)) as scene:
+        await tab.show(scene.url, width=1200, height=800)
+        await until_drawn(tab)
+        assert "7,654,321" in await tab.value_of("document.getElementById('figures').innerText")
+        assert "and 246 more" in await tab.value_of(
+            "document.getElementById('partitions').innerText"
+        )
+
+
 async def test_it_updates_by_itself(tab: Tab) -> None:
     """Events come as long as it is looked at; what did not change is left alone."""
     async with served(sample_status()) as scene:

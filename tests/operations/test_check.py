@@ -54,7 +54,50 @@ async def test_check_says_what_traces_need(
     (found,) = wrong_findings(ended)
     assert ended.code == 3
     assert found["subject"] == "traces"
-    assert "anythingllm-consumer[otel]" in found["what_to_do"]
+    assert 'pip install ".[otel]"' in found["what_to_do"]
+    assert "PACKAGES=requirements-otel.lock" in found["what_to_do"]
+
+
+async def test_check_says_where_spans_go(operator: Operator) -> None:
+    """Nobody is asked there: a collector that is away holds up nothing."""
+    ended = await operator.run(
+        "check", TRACING_ENABLED="true", OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:1"
+    )
+
+    assert ended.code == 0
+    assert ": spans go to http://127.0.0.1:1/v1/traces by HTTP" in ended.out
+
+
+async def test_check_names_a_protocol_for_spans_that_is_not_there(operator: Operator) -> None:
+    """OpenTelemetry would not say so: it sends by HTTP to a port that speaks gRPC."""
+    ended = await operator.run(
+        "check", "--json", TRACING_ENABLED="true", OTEL_EXPORTER_OTLP_PROTOCOL="grpc"
+    )
+
+    (found,) = wrong_findings(ended)
+    assert found["finding"].startswith("OTEL_EXPORTER_OTLP_PROTOCOL asks for")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "99999"),
+        ("OTEL_BSP_SCHEDULE_DELAY", "-1"),
+        ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "abc"),
+        ("OTEL_PYTHON_TRACER_PROVIDER", "junk"),
+    ],
+)
+async def test_check_names_what_opentelemetry_can_not_use(
+    operator: Operator, name: str, value: str
+) -> None:
+    """Its variables are not ours to check, but a wrong one is no fault in the program."""
+    ended = await operator.run("check", "--json", TRACING_ENABLED="true", **{name: value})
+
+    (found,) = wrong_findings(ended)
+    assert ended.code == 3
+    assert found["subject"] == "traces"
+    assert found["finding"].startswith("OpenTelemetry can't be set up: ")
+    assert "OTEL_" in found["what_to_do"]
 
 
 @pytest.mark.parametrize(

@@ -204,6 +204,33 @@ def test_commands_tell_no_secret(commands: Commands, words: tuple[str, ...]) -> 
     assert [] == [form for each in ended for form in _told(each.out + each.err)]
 
 
+@pytest.mark.parametrize(
+    "name", ["OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"]
+)
+@pytest.mark.parametrize(
+    "headers",
+    [
+        f"Authorization: Bearer {CANARY}",
+        f"Authorization Bearer {CANARY}",
+        f"'x-key:{CANARY}',tenant=us",
+        f"tenant=us,{CANARY}",
+        f"x-key={CANARY}\N{LATIN SMALL LETTER E WITH ACUTE}",
+        quote(f"Authorization: Bearer {CANARY}"),
+    ],
+)
+def test_headers_for_a_collector_are_told_in_no_form(
+    commands: Commands, name: str, headers: str
+) -> None:
+    """OpenTelemetry repeats in a warning what it can't read."""
+    env = NOWHERE | {"ANYTHINGLLM_API_KEY": "k", "TRACING_ENABLED": "true", name: headers}
+    env["KAFKA_SECURITY_PROTOCOL"] = "PLAINTEXT"
+    ended = commands.run_here("check", settings=env)
+
+    assert ended.code == ExitCode.FOUND
+    assert "library.message" in ended.err
+    assert _told(ended.out + ended.err) == []
+
+
 CRASH = """
 import sys
 from consumer.app.service import Service

@@ -393,12 +393,22 @@ def test_no_secret_is_ever_shown(tmp_path: Path) -> None:
         ({"ROUTING_WORKSPACE": "docs", "ROUTING_ALLOWED_WORKSPACES": "x-*"}, "ROUTING_WORKSPACE"),
         ({"ROUTING_MAP": "a=b"}, "ROUTING_MAP"),
         ({"ADMIN_PORT": "65536"}, "ADMIN_PORT"),
+        ({"ADMIN_ALLOWED_HOSTS": "status.example:8080"}, "ADMIN_ALLOWED_HOSTS"),
+        ({"ADMIN_ALLOWED_HOSTS": "fe80::1%eth0"}, "ADMIN_ALLOWED_HOSTS"),
         ({"UPLOAD_ATTEMPTS": "9" * 5000}, "UPLOAD_ATTEMPTS"),
     ],
 )
 def test_what_can_not_work_is_refused_at_the_start(env: dict[str, str], name: str) -> None:
     """Each on its own gives exactly one problem, at the setting to change."""
     assert names_of(KEY | env) == [name]
+
+
+@pytest.mark.parametrize("given", ["::1", "[::1]", "0:0:0:0:0:0:0:1"])
+def test_an_ipv6_address_needs_no_brackets(given: str) -> None:
+    """The page compares it with what browsers send, which is short and has them."""
+    settings = load_settings(KEY | {"ADMIN_ALLOWED_HOSTS": f"status.example,{given}"})
+
+    assert settings.admin.allowed_hosts == ("status.example", "[::1]")
 
 
 def test_sasl_needs_user_and_password() -> None:

@@ -176,6 +176,25 @@ async def test_partitions_with_their_lag_and_age(service: Service) -> None:
     assert found["oldest_seconds"] == pytest.approx(30, abs=5)
 
 
+async def test_totals_are_of_all_partitions(service: Service) -> None:
+    """Also of those that are left out, for which a list of two hundred has no room."""
+    source = service._source
+    partitions = [TopicPartition("documents.processed", number) for number in range(250)]
+    source._assignments.assigned(partitions)
+    source._behind = {each: PartitionLag(20, 23, 5, 18) for each in partitions}
+    source._assignments.by_partition[partitions[-1]].ledger.receive(7, source._clock() - 30)
+    status = seen(service)
+
+    assert len(status["partitions"]) == 200
+    totals = status["totals"]
+    assert (totals["partitions"], totals["open"]) == (250, 1)
+    assert (totals["lag"], totals["stable_lag"]) == (250 * 23, 250 * 18)
+    assert totals["oldest_seconds"] == pytest.approx(30, abs=5)
+
+    del source._behind[partitions[-1]]
+    assert seen(service)["totals"]["lag"] is None
+
+
 async def test_results_and_open_causes(service: Service) -> None:
     """The latest first; a secret that a server repeated is masked there as well."""
     for identity in ("a", "b"):

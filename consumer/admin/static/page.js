@@ -5,6 +5,7 @@ const SVG = "http://www.w3.org/2000/svg";
 const POLL_SECONDS = 5;
 const STREAM_AGAIN_SECONDS = 60;
 const QUIET_SECONDS = 15; // without news: the figures are old, and that is said
+const DAY_MS = 86400000;
 
 const WAITS = {
   "earlier-event": "an earlier event of the same document",
@@ -100,8 +101,10 @@ function trial(seconds) {
   return seconds > 0 ? `in ${span(seconds)}` : "now";
 }
 
+// With its date where that is a day ago: such a time alone would look like today's.
 function clock(text) {
-  return new Date(text).toLocaleTimeString("en-GB");
+  const at = new Date(text), time = at.toLocaleTimeString("en-GB");
+  return Date.now() - at.getTime() < DAY_MS ? time : `${at.toLocaleDateString("en-CA")} ${time}`;
 }
 
 // The rates of the last minute, weighted by how long each was.
@@ -177,9 +180,7 @@ function runs(points) {
 // -- sections; each gets the status and gives nodes
 
 function figures(status) {
-  const lags = status.partitions.map((one) => one.lag);
-  const lag = lags.length && !lags.includes(null) ? lags.reduce((sum, one) => sum + one, 0) : null;
-  const oldest = Math.max(0, ...status.partitions.map((one) => one.oldest_seconds));
+  const { partitions, lag, oldest_seconds: oldest } = status.totals;
   const failures = lastMinute(status.rates, "failures");
   const figure = (value, name, kind) =>
     el("div", { class: "figure" }, el("b", { class: kind || "" }, value), el("span", name));
@@ -187,7 +188,7 @@ function figures(status) {
     figure(rate(lastMinute(status.rates, "documents")), "documents a second"),
     figure(rate(lastMinute(status.rates, "uploads")), "uploads a second"),
     figure(rate(failures), "failures a second", failures > 0 ? "warn" : ""),
-    figure(lags.length ? count(lag) : "–", "records of lag"),
+    figure(partitions ? count(lag) : "–", "records of lag"),
     figure(oldest > 0 ? span(oldest) : "–", "age of the oldest unsettled", oldest > 600 ? "warn" : ""),
     figure(`${count(status.work.documents - status.work.aside)} of ${status.work.places}`, "documents in work"),
     figure(count(status.work.aside), "aside"),
@@ -284,14 +285,16 @@ function documents(status) {
 
 function partitions(status) {
   if (!status.partitions.length) return [none("No partition is assigned to this instance.")];
-  return [table([
+  const more = status.totals.partitions - status.partitions.length;
+  const shown = table([
     ["partition", "", (row) => `${row.topic}-${row.partition}`],
     ["lag", "number", (row) => count(row.lag)],
     ["stable lag", "number", (row) => count(row.stable_lag)],
     ["in work", "number", (row) => count(row.open)],
     ["oldest", "number", (row) => (row.open ? span(row.oldest_seconds) : "–")],
     ["held back", "number", (row) => (row.held_back ? count(row.held_back) : "–")],
-  ], status.partitions)];
+  ], status.partitions);
+  return more > 0 ? [shown, none(`and ${count(more)} more`)] : [shown];
 }
 
 function letters(status) {

@@ -18,6 +18,7 @@ from consumer.admin.status import (
     SettingStatus,
     SettledStatus,
     Status,
+    TotalsStatus,
     WaitStatus,
     WorkspaceStatus,
     WorkStatus,
@@ -45,6 +46,9 @@ def sample_status(
         worries=(f"workspace {workspace} is paused: {title}: dimension 384, not 768",),
         servers=(_server(title, workspace),),
         partitions=tuple(_partition(number) for number in range(4)),
+        totals=TotalsStatus(
+            partitions=4, lag=5_002, stable_lag=4_960, open=32, held_back=2, oldest_seconds=312.0
+        ),
         work=_work(title, workspace),
         rates=tuple(_rate(number) for number in range(119, -1, -1)),
         results=tuple(_result(number, title, workspace) for number in range(8)),

@@ -160,18 +160,50 @@ async def test_a_connection_that_never_finishes_its_request_is_ended(server: Adm
     assert await exchange(server, b"GET /livez HTTP/1.1\r\nHost:") == b""
 
 
-async def test_connections_beyond_the_limit_are_ended_at_once(server: AdminServer) -> None:
-    """And once the idlers' time is over, probes are answered again."""
+async def test_a_connection_beyond_the_limit_ends_the_oldest(server: AdminServer) -> None:
+    """A probe is answered whoever holds the others; these stay until their time is over."""
     idlers = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(4)]
     request = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
 
-    assert await exchange(server, request) == b""
-    for reader, writer in idlers:
-        async with asyncio.timeout(5):
-            with_nothing = await reader.read()
-        writer.close()
-        assert with_nothing == b""
     assert b"200 OK" in await exchange(server, request)
+    ended = await _ended(idlers[0][0])
+    rest = [reader for reader, _ in idlers[1:]]
+    assert (ended, [reader.at_eof() for reader in rest]) == (b"", [False] * 3)
+    assert [await _ended(reader) for reader in rest] == [b""] * 3
+    for _, writer in idlers:
+        writer.close()
+
+
+async def _ended(reader: asyncio.StreamReader) -> bytes:
+    """All that came, once the server has ended the connection."""
+    try:
+        async with asyncio.timeout(5):
+            return await reader.read()
+    except ConnectionError:
+        return b""
+
+
+@pytest.mark.parametrize("said", [b"", b"GET /livez HTTP/1.1\r\nHost:", b"junk"])
+async def test_probes_are_answered_while_strangers_hold_connections(
+    health: Told, said: bytes
+) -> None:
+    """A hundred come and stay, more than there may be, and new ones come between the probes."""
+    request = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
+    writers = []
+    async with AdminServer("127.0.0.1", 0, health, Metrics()) as server:
+
+        async def stranger() -> None:
+            _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writers.append(writer)
+            writer.write(said)
+
+        await asyncio.gather(*(stranger() for _ in range(100)))
+        for _ in range(20):
+            await stranger()
+            assert b"200 OK" in await exchange(server, request)
+        assert len(server._open) <= server.limits.connections
+    for writer in writers:
+        writer.close()
 
 
 async def test_a_port_in_use_is_one_clear_line(server: AdminServer, health: Told) -> None:

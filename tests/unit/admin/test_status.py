@@ -13,8 +13,8 @@ from tests.unit.pipeline.doubles import document
 
 NAMES: dict[str, list[str]] = {
     "": [
-        "at", "service", "state", "reasons", "worries", "servers", "partitions", "work", "rates",
-        "results", "letters", "settings", "version",
+        "at", "service", "state", "reasons", "worries", "servers", "partitions", "totals", "work",
+        "rates", "results", "letters", "settings", "version",
     ],
     "service": ["release", "instance", "group", "started_at", "uptime_seconds"],
     "servers": ["name", "breaker", "fuse", "paused", "workspaces"],
@@ -27,6 +27,7 @@ NAMES: dict[str, list[str]] = {
         "topic", "partition", "lag", "stable_lag", "open", "held_back", "oldest_seconds",
         "committed",
     ],
+    "totals": ["partitions", "lag", "stable_lag", "open", "held_back", "oldest_seconds"],
     "work": ["documents", "places", "aside", "bytes", "waiting", "oldest"],
     "work.waiting": ["waits_for", "workspace", "server", "documents", "trial_in"],
     "work.oldest": [

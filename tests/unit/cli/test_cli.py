@@ -186,6 +186,21 @@ def test_wrong_settings_of_run_are_all_named_at_once(commands: Commands) -> None
     assert "did you mean UPLOAD_TIMEOUT_SECONDS?" in ended.err
 
 
+def test_run_ends_with_a_line_where_opentelemetry_can_not_be_set_up(commands: Commands) -> None:
+    """It reads its variables itself and raises what it likes; that is no fault in the program."""
+    wrong = {
+        "ANYTHINGLLM_API_KEY": CANARY,
+        "TRACING_ENABLED": "true",
+        "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "99999",
+    }
+    ended = commands.run_here("run", settings=wrong)
+
+    assert ended.code == 1
+    (line,) = ended.err.splitlines()
+    assert line.startswith("error: OpenTelemetry can't be set up: ValueError: ")
+    assert "see the OTEL_… variables" in line
+
+
 def test_run_ends_with_2_where_a_setting_is_wrong() -> None:
     """As a process, which is what an orchestrator sees."""
     ended = program("run", env={"PATH": os.environ["PATH"], "ADMIN_PORT": "x"})

@@ -330,13 +330,22 @@ def test_no_event_floods_the_log(name: str, sink: io.BytesIO) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(EACH_TOLD))
-def test_one_line_a_document_is_always_told(name: str, sink: io.BytesIO) -> None:
-    """Whoever looks for a document finds it, also in the middle of a thousand others."""
+def test_what_nothing_else_tells_is_told_each_time(name: str, sink: io.BytesIO) -> None:
+    """Whoever looks for a document or a loss finds it, also in the middle of a thousand others."""
     set_up_logging(sink=sink, clock=lambda: 0.0)
     for number in range(100):
         structlog.get_logger().info(name, identity=str(number))
 
     assert [each["identity"] for each in lines(sink)] == [str(n) for n in range(100)]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["offset.out_of_range", "partition.went_back", "topic.begun_at_its_end", "workspace.changed"],
+)
+def test_losses_are_told_each_time(name: str) -> None:
+    """Their lines are the only place with partition and count, or with the workspace."""
+    assert name in EACH_TOLD
 
 
 @pytest.mark.parametrize("level", ["info", "warning", "error"])

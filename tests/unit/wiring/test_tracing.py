@@ -49,7 +49,7 @@ def test_what_is_missing_is_told_at_start() -> None:
     """Not at the first event, and not as a traceback."""
     with pytest.raises(TracingUnavailableError, match="opentelemetry is not installed"):
         tracing_of(settings("true"))
-    with pytest.raises(StartFailedError, match=r"install anythingllm-consumer\[otel\]"):
+    with pytest.raises(StartFailedError, match=r"pip install \"\.\[otel\]\""):
         Service(settings("true"))
 
 
@@ -65,3 +65,14 @@ async def test_on_gives_spans(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(trace, "_TRACER_PROVIDER", TracerProvider(shutdown_on_exit=False))
     assert isinstance(tracing_of(settings("true")), OtelTracing)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("OTEL_BSP_SCHEDULE_DELAY", "-1"), ("OTEL_PYTHON_TRACER_PROVIDER", "junk")]
+)
+def test_what_opentelemetry_can_not_use_is_told_at_start(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(StartFailedError, match=r"^OpenTelemetry can't be set up: .*OTEL_"):
+        Service(settings("true"))
