@@ -28,7 +28,8 @@ def test_the_recorded_files_are_what_cdefe5a_writes(run_old: RunOld, tmp_path: P
         assert (folder / name).read_bytes() == (FOLDER / name).read_bytes(), name
 
 
-@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2])
 async def test_both_write_and_read_the_same_of_anything(
     run_old: RunOld, tmp_path: Path, seed: int
 ) -> None:

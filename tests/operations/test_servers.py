@@ -246,6 +246,7 @@ async def test_a_workspace_is_moved_and_the_service_finds_all_of_it_stored(
     assert audit.code == 0
 
 
+@pytest.mark.slow
 async def test_a_move_that_ended_in_the_middle_goes_on(servers: Servers) -> None:
     stage = servers.operator.stage
     await stage.worked(document("one", texts("one", 2)), document("two", texts("two", 2)))
@@ -266,6 +267,7 @@ async def test_a_move_that_ended_in_the_middle_goes_on(servers: Servers) -> None
     assert (held(servers.first, "docs"), held(servers.second, "docs")) == (0, 4)
 
 
+@pytest.mark.slow
 async def test_a_workspace_is_marked_until_its_move_has_ended(servers: Servers) -> None:
     """An instance that is started in the middle lets its documents wait."""
     stage, mark = servers.operator.stage, move_mark(Slug("docs"))

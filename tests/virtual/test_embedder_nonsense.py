@@ -9,7 +9,7 @@ from consumer.sandbox.simulator import Options
 from consumer.sandbox.simulator.embedder import Nonsense, embed
 from consumer.sandbox.simulator.model import Costs
 from tests.virtual.loop import virtually
-from tests.virtual.world import HOUR, World, event, on_each_database, world
+from tests.virtual.world import HOUR, World, event, on_each_database_slowly, world
 
 EVERY = [each.value for each in Nonsense]
 
@@ -26,7 +26,7 @@ def _senseless(w: World, slug: str = "docs") -> set[str]:
     return wrong
 
 
-@on_each_database
+@on_each_database_slowly
 @pytest.mark.parametrize("kind", EVERY)
 def test_nothing_is_said_to_be_stored_meanwhile(kind: str, vector_db: str) -> None:
     """36 documents in ten minutes; afterwards all of them are stored, with vectors of their own."""
@@ -64,7 +64,7 @@ def test_nothing_is_said_to_be_stored_meanwhile(kind: str, vector_db: str) -> No
     run()
 
 
-@on_each_database
+@on_each_database_slowly
 @pytest.mark.parametrize("kind", EVERY)
 def test_a_process_that_begins_meanwhile_stores_nothing(kind: str, vector_db: str) -> None:
     """What the one before it left is listed, and is not believed."""

@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from consumer.sandbox.simulator import Faults, VectorDb
 from tests.virtual.loop import virtually
-from tests.virtual.world import HOUR, World, event, on_each_database, world
+from tests.virtual.world import HOUR, World, event, on_each_database_slowly, world
 
 PHRASE = "select password from users"
 RAW_TEXT = "*/raw-text"
@@ -140,7 +140,7 @@ def test_a_text_that_hangs_behind_a_proxy_that_gives_up_is_settled(paths: str, s
     run()
 
 
-@on_each_database
+@on_each_database_slowly
 @virtually
 async def test_a_changed_document_that_is_blocked_leaves_what_is_stored(vector_db: str) -> None:
     """The new version is answered as partial; nothing stale goes before it is stored."""
@@ -321,7 +321,7 @@ async def test_a_firewall_that_blocks_everything_is_no_deleted_key() -> None:
     assert w.letters == []
 
 
-@on_each_database
+@on_each_database_slowly
 @pytest.mark.parametrize("status", [403, 404, 405, 406])
 def test_nothing_waits_for_paths_that_can_be_done_without(status: int, vector_db: str) -> None:
     """A firewall that does not let ``/openai`` through: the embedder, and the counts of rows."""

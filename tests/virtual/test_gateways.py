@@ -20,7 +20,7 @@ from consumer.sandbox.simulator import VectorDb
 from tests.client.support import document
 from tests.virtual.ingress import Ingress, ingress
 from tests.virtual.loop import soon, virtually
-from tests.virtual.world import HOUR, World, event, on_each_database, world
+from tests.virtual.world import HOUR, World, event, on_each_database_slowly, world
 
 AMBIGUITY = 600.0
 RAW_TEXT = "*/raw-text"
@@ -78,7 +78,7 @@ def _sentinels(w: World, slug: str = "docs") -> int:
     return sum(decode_marker(source) is None for source, _, _ in w.sim.chunks(slug))
 
 
-@on_each_database
+@on_each_database_slowly
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", ANSWERS)
 def test_an_upload_with_any_answer_is_stored_once(name: str, way: str, vector_db: str) -> None:
@@ -335,7 +335,7 @@ def test_a_workspace_is_created_once(name: str, way: str) -> None:
     run()
 
 
-@on_each_database
+@on_each_database_slowly
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", ["408", "500", "502", "503", "520", "524", "html 200"])
 def test_a_removal_is_done_whatever_answers(name: str, way: str, vector_db: str) -> None:
@@ -459,7 +459,7 @@ async def test_a_health_check_that_gives_up_on_a_busy_server_leaves_no_copy() ->
         assert w.copies() == {1: 4}
 
 
-@on_each_database
+@on_each_database_slowly
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", ["408", "500", "502", "503", "524", "html 200", "large header"])
 def test_a_test_document_with_any_answer_keeps_no_workspace_and_stays_nowhere(
@@ -484,7 +484,7 @@ def test_a_test_document_with_any_answer_keeps_no_workspace_and_stays_nowhere(
     run()
 
 
-@on_each_database
+@on_each_database_slowly
 @pytest.mark.parametrize("status", [502, 524, 500])
 @pytest.mark.parametrize("late", [0.0, 45.0])
 def test_a_proxy_that_answers_every_removal_itself_and_lets_it_go_on(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from tests.virtual.loop import virtually
-from tests.virtual.world import HOUR, event, on_each_database, on_each_database_slowly, world
+from tests.virtual.world import HOUR, event, on_each_database_slowly, world
 
 
-@on_each_database
+@on_each_database_slowly
 @virtually
 async def test_documents_that_fail_for_hours_do_not_hold_up_the_others(vector_db: str) -> None:
     """P2: chunks whose uploads may still come for ten minutes each, more than there are places."""
@@ -23,7 +23,7 @@ async def test_documents_that_fail_for_hours_do_not_hold_up_the_others(vector_db
         assert w.letters == []
 
 
-@on_each_database
+@on_each_database_slowly
 @virtually
 async def test_uploads_that_fail_nine_times_of_ten_dead_letter_nothing(vector_db: str) -> None:
     """P2: the embedder is well, so each text passes; what fails are the uploads, at random."""

@@ -6,7 +6,7 @@ import random
 from collections import Counter
 
 from tests.virtual.loop import virtually
-from tests.virtual.world import HOUR, RECOVERY, World, event, on_each_database, world
+from tests.virtual.world import HOUR, RECOVERY, World, event, on_each_database_slowly, world
 
 POISON = "a text that the embedder can't take"
 
@@ -26,7 +26,7 @@ def _reasons(w: World) -> set[str]:
     return {letter["dlq.reason"] for letter in w.letters}
 
 
-@on_each_database
+@on_each_database_slowly
 @virtually
 async def test_a_single_poison_document_on_an_idle_system_is_settled_within_five_minutes(
     vector_db: str,
@@ -66,7 +66,7 @@ async def test_one_percent_of_poison_slows_nobody_down_and_is_exactly_what_falls
     assert rates[1] >= 0.9 * rates[0]
 
 
-@on_each_database
+@on_each_database_slowly
 @virtually
 async def test_forty_poison_documents_in_a_row_stall_nothing(vector_db: str) -> None:
     """P2: each one is settled, and what comes behind them as well; the fuse stays whole."""
@@ -149,7 +149,7 @@ async def test_one_of_twenty_workspaces_whose_dimension_changed_is_paused_alone(
         assert w.pipeline.gates.pauses.paused == {}
 
 
-@on_each_database
+@on_each_database_slowly
 @virtually
 async def test_a_chunk_that_fails_though_its_text_passes_does_not_wait_for_ever(
     vector_db: str,

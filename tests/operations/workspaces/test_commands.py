@@ -273,6 +273,7 @@ async def test_a_server_that_does_not_answer(commands: Commands, server: Simulat
         assert ended.err.count("\n") == 1
 
 
+@pytest.mark.slow
 async def test_the_commands_of_the_readme_run(programs: Programs, server: Simulator) -> None:
     """Pasted one after the other, on a server with something to mend."""
     server.damage(Damage.VECTORS_LOST, "docs")
