@@ -52,8 +52,9 @@ def pytest_configure() -> None:
     settings.load_profile("unhurried")
 
 
-# Folders. With what is in `tests/simulation` as well they would take longer than all the rest does.
-_WORLDS = frozenset({"virtual", "between"})
+# Folders. With what is in `tests/simulation` as well they would take longer than all the rest does,
+# and without `tests/contract` shorter.
+_WORLDS = frozenset({"virtual", "between", "contract"})
 
 
 @pytest.hookimpl(tryfirst=True)
