@@ -79,12 +79,17 @@ def doubles_in(
 
 def superfluous_in(
     stored: Iterable[ComparableUnit], is_proven: Callable[[Location], bool] = is_stored_if_listed
-) -> frozenset[Location]:
-    """The locations of doubles, and of what others hold as well (rule 2); as `doubles_in`."""
+) -> tuple[frozenset[Location], bool]:
+    """The locations of doubles, and of what others hold as well (rule 2); as `doubles_in`.
+
+    Returns:
+        Them, and whether some stay only because nobody has seen what others hold.
+    """
     units = list(stored)
     doubles = doubles_in(units, is_proven)
-    once = (unit for unit in units if unit.location not in doubles)
-    return doubles | contained_in_others(once, is_proven)
+    once = [unit for unit in units if unit.location not in doubles]
+    contained = contained_in_others(once, is_proven)
+    return doubles | contained, not contained and bool(contained_in_others(once))
 
 
 def contained_in_others(

@@ -102,25 +102,25 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
-class _Partial:
+class _Noted:
     version: DocumentVersion
     digests: tuple[str, ...]
-    is_held: bool
+    is_held: bool = True
 
 
 @dataclass(slots=True)
 class _Identity:
     """All that is known of one identity; documents with their digests, by workspace."""
 
-    documents: dict[Slug, tuple[DocumentVersion, tuple[str, ...]]] = field(default_factory=dict)
-    partials: dict[Slug, _Partial] = field(default_factory=dict)
+    documents: dict[Slug, _Noted] = field(default_factory=dict)
+    partials: dict[Slug, _Noted] = field(default_factory=dict)
     tombstones: dict[Slug | None, DocumentVersion] = field(default_factory=dict)
 
     @property
     def weight(self) -> int:
-        digests = [digests for _, digests in self.documents.values()]
-        digests += [partial.digests for partial in self.partials.values()]
-        return sum(len(each) + _OVERHEAD for each in digests) + _OVERHEAD * len(self.tombstones)
+        every = (*self.documents.values(), *self.partials.values())
+        digests = sum(len(each.digests) + _OVERHEAD for each in every)
+        return digests + _OVERHEAD * len(self.tombstones)
 
 
 class CarriedOut:
@@ -152,8 +152,8 @@ class CarriedOut:
             return
         of = self._take(identity)
         known = of.documents.get(slug)
-        if known is None or not known[0].newer_than(version):
-            of.documents[slug] = (version, tuple(digests))
+        if known is None or not known.version.newer_than(version):
+            of.documents[slug] = _Noted(version, tuple(digests))
             of.partials.pop(slug, None)
         self._put(identity, of)
 
@@ -183,19 +183,16 @@ class CarriedOut:
         if known.has_ended(version) or any(each.newer_than(version) for each in newer):
             return
         of = self._take(identity)
-        is_held = is_certain and bool(digests)
-        of.partials[slug] = _Partial(version, tuple(digests), is_held)
+        of.partials[slug] = _Noted(version, tuple(digests), is_certain and bool(digests))
         self._put(identity, of)
 
     def tombstone(self, slug: Slug | None, identity: Identity, version: DocumentVersion) -> None:
         """Note a tombstone that is carried out, in one workspace or in all (None)."""
         of, new = self._take(identity), Occurrence(version, removes=True)
-        versions = {each: version for each, (version, _) in of.documents.items()}
-        partials = {each: partial.version for each, partial in of.partials.items()}
-        for known, kept in ((versions, of.documents), (partials, of.partials)):
-            for each, version_then in known.items():
-                if slug in (None, each) and not Occurrence(version_then).supersedes(new):
-                    del kept[each]
+        for noted in (of.documents, of.partials):
+            for each, known in list(noted.items()):
+                if slug in (None, each) and not Occurrence(known.version).supersedes(new):
+                    del noted[each]
         before = of.tombstones.get(slug)
         if before is None or not before.newer_than(version):
             of.tombstones[slug] = version
@@ -206,16 +203,15 @@ class CarriedOut:
         of = self._identities.get(identity)
         if of is None:
             return Known()
-        version, digests = of.documents.get(slug, (None, ()))
-        partial = of.partials.get(slug)
         ended = (of.tombstones.get(slug), of.tombstones.get(None))
-        tombstones = tuple(each for each in ended if each is not None)
-        known = Known(version, digests, tombstones)
-        if partial is None:
-            return known
-        return replace(
-            known, partial=partial.version, needed=partial.digests, is_held=partial.is_held
-        )
+        known = Known(tombstones=tuple(each for each in ended if each is not None))
+        if (whole := of.documents.get(slug)) is not None:
+            known = replace(known, document=whole.version, digests=whole.digests)
+        if (lacking := of.partials.get(slug)) is not None:
+            known = replace(
+                known, partial=lacking.version, needed=lacking.digests, is_held=lacking.is_held
+            )
+        return known
 
     def forget(self) -> None:
         """Forget everything: others may own the partitions now."""

@@ -34,7 +34,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from consumer.model.copies import chosen_blindly, contained_in_others, doubles_in
+from consumer.model.copies import chosen_blindly, superfluous_in
 from consumer.model.fault import Failure
 from consumer.model.names import Identity, Slug, TraceId
 from consumer.model.version import DocumentVersion
@@ -313,14 +313,10 @@ class Sweep:
         # Only then: the copy that stays must not be one that goes for another reason.
         goes = {unit.location for unit in left_over}
         rest = [unit for unit in stored if unit.location not in goes]
-        doubles = doubles_in(rest, is_proven)
-        once = [unit for unit in rest if unit.location not in doubles]
-        contained = contained_in_others(once, is_proven)
-        is_blind = not contained and bool(contained_in_others(once))
-        doubles |= contained
+        superfluous, is_blind = superfluous_in(rest, is_proven)
         surplus = [
             *left_over,
-            *(u for u in rest if u.location in doubles and self._is_ours(u.version.partition)),
+            *(u for u in rest if u.location in superfluous and self._is_ours(u.version.partition)),
         ]
         goes = {unit.location for unit in surplus}
         stays = [unit for unit in stored if unit.location not in goes]

@@ -19,7 +19,7 @@ import sys
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 from unittest.mock import patch
@@ -175,19 +175,6 @@ def _keeps_its_etag(original: Any) -> Any:
     return write
 
 
-def _sees_no_copies(original: Any) -> Any:
-    sweep = importlib.import_module("consumer.pipeline.sweep")
-
-    def surplus(*args: Any) -> Any:
-        none = _always(frozenset())
-        with ExitStack() as blind:
-            for rule in ("doubles_in", "contained_in_others"):
-                blind.enter_context(patch.object(sweep, rule, none(rule)))
-            return original(*args)
-
-    return surplus
-
-
 def _does_not_look(original: Any) -> Any:
     def may_come(self: Any, identity: Any, doubt: Any) -> None:
         with patch.object(self, "_looks"):
@@ -296,7 +283,11 @@ MUTANTS: Sequence[Mutant] = (
         "consumer.pipeline.due_looks.DueLooks.doubt",
         _doubts_no_workspace,
     ),
-    Mutant("takes doubles for none", "consumer.pipeline.sweep.Sweep._surplus", _sees_no_copies),
+    Mutant(
+        "takes doubles for none",
+        "consumer.pipeline.sweep.superfluous_in",
+        _always((frozenset(), False)),
+    ),
     Mutant(
         "takes what is newer for left over",
         "consumer.pipeline.carried_out.Known._is_older",

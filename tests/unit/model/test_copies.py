@@ -69,7 +69,7 @@ def test_late_packs_of_another_cut_go_and_nothing_else(
     """Each chunk is there once then, for who knows what is wanted and for who does not."""
     text, stored, late = cut
     every = random.Random(seed).sample([*stored, *late], len(stored) + len(late))
-    goes = superfluous_in(every)
+    goes, _ = superfluous_in(every)
 
     assert _chunks([pack for pack in every if pack.location not in goes]) == Counter(
         map(str, range(len(text)))
@@ -84,7 +84,7 @@ def test_whatever_is_superfluous_takes_no_chunk_with_it(every: list[list[int]], 
     packs = [_pack(str(n), "abcdefgh", positions) for n, positions in enumerate(every)]
     proven = {pack.location for n, pack in enumerate(packs) if known >> n & 1}
     for is_proven in (lambda at: True, proven.__contains__):
-        goes = superfluous_in(packs, is_proven)
+        goes, _ = superfluous_in(packs, is_proven)
         stays: list[ComparableUnit] = [pack for pack in packs if pack.location not in goes]
 
         assert {each for pack in stays for each in pack.chunk_ids.split()} == set(_chunks(packs))

@@ -35,7 +35,7 @@ def _row(location: str, of: DocumentVersion, chunk: str, text: str) -> Row:
 def _stays(known: Known, rows: list[Row], is_proven: Callable[[Location], bool]) -> list[Row]:
     left = known.left_over(rows, is_proven)
     rest = [row for row in rows if row not in left]
-    doubles = superfluous_in(rest, is_proven)
+    doubles, _ = superfluous_in(rest, is_proven)
     return [row for row in rest if row.location not in doubles]
 
 
