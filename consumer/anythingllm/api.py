@@ -7,7 +7,7 @@ would change the path.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -70,19 +70,26 @@ class Api:
         self._transport = transport
         self._is_probe = is_probe
         self._told_of: set[Slug] = set()  # workspaces whose odd hits were warned about
+        self._on_listed: list[Callable[[Iterable[Slug]], None]] = []
 
     def as_probe(self) -> Api:
         """The same, past the breaker; what one of them has told the other need not tell."""
         probe = Api(self._transport, is_probe=True)
-        probe._told_of = self._told_of
+        probe._told_of, probe._on_listed = self._told_of, self._on_listed
         return probe
+
+    def when_listed(self, listener: Callable[[Iterable[Slug]], None]) -> None:
+        """Have the listener called with the slugs of all workspaces whenever an answer has them."""
+        self._on_listed.append(listener)
 
     async def workspaces(self, errand: Errand) -> tuple[Workspace, ...]:
         """All workspaces."""
         call = Call("GET", "/v1/workspaces", expect=("workspaces",))
         fields = await self._call(errand, call)
         with _Shape(call):
-            return tuple(workspace_of(each) for each in need_list(fields["workspaces"]))
+            every = tuple(workspace_of(each) for each in need_list(fields["workspaces"]))
+        self._listed([each.slug for each in every])
+        return every
 
     async def workspace(self, errand: Errand, slug: Slug) -> WorkspaceListing | None:
         """One workspace with its documents; None where there is none (200 with an empty list).
@@ -281,10 +288,16 @@ class Api:
         call = Call("GET", "/v1/openai/vector_stores", expect=("data",))
         fields = await self._call(errand, call)
         with _Shape(call):
-            return {
+            counts = {
                 Slug(need_text(each["id"])): int(each["file_counts"]["total"])
                 for each in need_list(fields["data"])
             }
+        self._listed(counts)
+        return counts
+
+    def _listed(self, slugs: Iterable[Slug]) -> None:
+        for listener in self._on_listed:
+            listener(slugs)
 
     async def reranked(self, errand: Errand) -> frozenset[Slug]:
         """The slugs of workspaces whose searches are reranked: those look at 50 vectors at most."""

@@ -82,7 +82,7 @@ class Parts:
         )
         creations = CreationDoubts(self._restarts, ambiguity=config.ambiguity_seconds, clock=clock)
         self.creator = Workspaces(self.api, self.database, creations)
-        sole = SoleServer(self.api, group=config.group)
+        sole = SoleServer(self.api, group=config.group, errand=self.errand, timeout=config.timeout)
         self.workspaces = Workspaces(
             self.api,
             self.database,

@@ -81,7 +81,7 @@ class AnythingLLMServers:
         slug = checked_slug(workspace_slug)
         registers = {name: each.register(self._group) for name, each in self._clients.items()}
         answers = await asyncio.gather(*map(_survey, registers.values()))
-        views = ServerViews(dict(zip(registers, answers, strict=True)))
+        views = ServerViews(dict(zip(registers, answers, strict=True)), self._group)
         unproven = {name: why for name, why in views.unproven.items() if not views.is_new(name)}
         seen = {name: _presence(each, slug) for name, each in views.surveys.items()}
         seen.update(dict.fromkeys(unproven, Presence.SILENT))
@@ -92,8 +92,8 @@ class AnythingLLMServers:
                 pin=self._pins.get(slug),
                 missing=views.missing,
                 unproven=unproven,
-                is_moving=views.moves(slug),
-                was_split=bool(views.split_on(slug)),
+                moving=views.moves(slug),
+                split=views.split(slug),
             )
             if not isinstance(found, Undecided):
                 return _name(slug, found)

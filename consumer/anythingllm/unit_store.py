@@ -216,9 +216,21 @@ class AnythingLLMStorage:
     async def workspaces(self, *, trace_id: TraceId | None = None) -> Sequence[Slug]:
         """The slugs of all workspaces, marks of servers among them: a text may lie in each."""
         errand = self._errand(self._timeout, trace_id)
-        every = await self._api.workspaces(errand)
-        self._sole.judge(every)
-        return [each.slug for each in every]
+        every = [each.slug for each in await self._api.workspaces(errand)]
+        await self._sole.check(trace_id, lacks=False)  # it has seen these
+        return every
+
+    async def is_sole(self, *, lacks: bool, trace_id: TraceId | None = None) -> None:
+        """Return where no other server can have what this one lacks (`SoleServer`).
+
+        Args:
+            lacks: whether this one has nothing of what is looked for.
+            trace_id: of the event.
+
+        Raises:
+            AnythingLLMError: it is one of several, or can't be asked.
+        """
+        await self._sole.check(trace_id, lacks=lacks)
 
     async def listing(
         self,
@@ -248,11 +260,8 @@ class AnythingLLMStorage:
         unless: str | None = None,
         trace_id: TraceId | None = None,
     ) -> Listed | None:
-        """See `UnitListings.scan`; raises where another server may have what this one lacks."""
-        found = await self.listings.scan(slug, take, unless=unless, trace_id=trace_id)
-        is_absent = slug != FILE_STORE and found is not None and found.workspace_id is None
-        await self._sole.check(self._errand(self._timeout, trace_id), unless_known=not is_absent)
-        return found
+        """See `UnitListings.scan`."""
+        return await self.listings.scan(slug, take, unless=unless, trace_id=trace_id)
 
     async def found(
         self,

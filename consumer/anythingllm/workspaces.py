@@ -126,7 +126,7 @@ class Workspaces:
     async def _create(self, errand: Errand, slug: Slug, doubts: CreationDoubts) -> bool:
         """Create it; False when another creator was faster."""
         if self._sole is not None:
-            await self._sole.check(errand)
+            await self._sole.check(errand.trace_id, lacks=True)
         doubts.end(slug)
         try:
             made = await self._api.new_workspace(errand, slug)

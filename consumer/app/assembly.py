@@ -19,6 +19,7 @@ from consumer.model.routing import Routing
 from consumer.pipeline.apply import Applier
 from consumer.pipeline.backoff import Backoff
 from consumer.pipeline.carried_out import MOST_REMEMBERED, CarriedOut
+from consumer.pipeline.census import MayBegin, begins
 from consumer.pipeline.circuit import Circuit
 from consumer.pipeline.culprits import Culprits
 from consumer.pipeline.deathwatch import Deathwatch
@@ -83,6 +84,7 @@ class Rooms:
         clock: monotonic seconds.
         now: wall clock, aware.
         decode_apart: decodes heavy events without holding the loop.
+        may_begin: see `Census`; asked only where there are several servers.
         in_work: for whoever looks on; shared by all servers.
         recent: the same.
         tracing: notes the work on each record.
@@ -102,6 +104,7 @@ class Rooms:
     clock: Callable[[], float]
     now: Callable[[], datetime]
     decode_apart: DecodeApart
+    may_begin: MayBegin = begins
     in_work: DocumentsInWork = field(default_factory=DocumentsInWork)
     recent: Recent = field(default_factory=Recent)
     tracing: Tracing = NO_TRACING

@@ -50,7 +50,7 @@ class ServersPipeline:
         self.homes = Homes(
             registers,
             placement_rules(settings),
-            every=settings.breaker.recovery_seconds,
+            may_begin=self._rooms.may_begin,
             clock=self._rooms.clock,
             rng=self._rooms.rng,
             note=lambda name, failure: self.pipelines[name].gates.note(failure),
@@ -109,8 +109,11 @@ def placement_rules(settings: Settings) -> PlacementRules:
     """What the settings say about where workspaces live."""
     ours = settings.anythingllm
     return PlacementRules(
+        group=settings.kafka.group_id,
         pins=ours.pins or {},
         may_create=settings.routing.create_workspaces,
+        patience=ours.timeout_seconds / 3,  # the others wait for that long, for a silent one
+        every=settings.breaker.recovery_seconds,
     )
 
 

@@ -21,6 +21,7 @@ from consumer.admin.server import AdminServer
 from consumer.app.assembly import Pipeline, Rooms, publishing_by
 from consumer.app.condition import Condition
 from consumer.app.errors import StartFailedError
+from consumer.app.first_marks import FirstMarks
 from consumer.app.open_servers import client_of, homes_of, open_servers
 from consumer.app.servers import ServersPipeline
 from consumer.app.starting import Starting, cluster_id_of, topics_are_there
@@ -250,6 +251,7 @@ class Service:
             clock=time.monotonic,
             now=lambda: datetime.now(UTC),
             decode_apart=HeavyEvents(decode_limits(self._settings)).decode,
+            may_begin=FirstMarks(self._connection, self._settings.kafka.group_id),
             in_work=self._in_work,
             recent=self._recent,
             tracing=self._tracing,

@@ -143,6 +143,11 @@ COMMANDS: tuple[Command, ...] = (
         "Give up the name of one of several servers: says what, and does it with --yes.",
     ),
     Command(
+        "workspaces mark",
+        "consumer.cli.workspaces.mark:mark",
+        "Make again the removed mark of one of several servers: says what, does it with --yes.",
+    ),
+    Command(
         "schemas export",
         "consumer.cli.schemas:export",
         "Write JSON Schemas of all messages and the AsyncAPI document, made from the models.",

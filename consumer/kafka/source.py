@@ -76,6 +76,7 @@ class SourceConfig:
     Args:
         topics: input topics; the range assignor keeps equal partition numbers together.
         group_id: consumer group.
+        client_id: what the other members see of us; None: what every client of ours is called.
         auto_offset_reset: ``earliest`` or ``latest``; what that means is in `offset_reset.py`.
         session_timeout: seconds without heartbeat until the group takes our partitions away.
         drain_timeout: seconds that a revocation waits for requests in the middle.
@@ -90,6 +91,7 @@ class SourceConfig:
 
     topics: tuple[str, ...]
     group_id: str
+    client_id: str | None = None
     auto_offset_reset: str = "earliest"
     session_timeout: float = 45.0
     drain_timeout: float = 130.0
@@ -158,8 +160,9 @@ class KafkaSource:
         install(self._config.unfold_limit)
         self._assignments.cluster_id = cluster_id
         async with explained("joining the consumer group", self._connection):
+            options = self._connection.client_options()
             consumer = AIOKafkaConsumer(
-                **self._connection.client_options(),
+                **options | {"client_id": self._config.client_id or options["client_id"]},
                 group_id=self._config.group_id,
                 enable_auto_commit=False,
                 auto_offset_reset="none",

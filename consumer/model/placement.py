@@ -13,7 +13,7 @@ that is added takes only slugs that no server has.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
 from types import MappingProxyType
@@ -77,10 +77,10 @@ def place(
     seen: Mapping[ServerName, Presence],
     *,
     pin: ServerName | None = None,
-    missing: Collection[ServerName] = (),
+    missing: Mapping[ServerName, Slug] = MappingProxyType({}),
     unproven: Mapping[ServerName, str] = MappingProxyType({}),
-    is_moving: bool = False,
-    was_split: bool = False,
+    moving: Slug | None = None,
+    split: Slug | None = None,
     may_create: bool = True,
 ) -> Placement:
     """Where a workspace lives (module docstring).
@@ -89,25 +89,27 @@ def place(
         slug: the workspace.
         seen: what each server of the list has of it.
         pin: the server that the settings name for it.
-        missing: servers that were in the list of some instance, and are not in ours.
+        missing: servers that were in the list of some instance, and are not in ours; with the
+            marks that say so.
         unproven: servers that may be others than those that are listed, with why.
-        is_moving: whether it is being moved, or a move of it has not come to its end.
-        was_split: whether two servers had documents of ours in it. Then it has a home only while
+        moving: the mark that it is being moved, or that a move of it has not come to its end.
+        split: the mark that two servers had documents of ours in it. Then it has a home only while
             all servers answer, whoever remembers that.
         may_create: whether a workspace may be made that no server has.
     """
     there, ours = _those(seen, Presence.THERE), _those(seen, Presence.OURS)
     holders = (*there, *ours, *_those(seen, Presence.STRANGE))
-    if is_moving:
-        return _not_moved_yet(slug, ours)
+    if moving is not None:
+        return Homeless(why_moving(slug, moving), ours)
     is_silent = bool(_those(seen, Presence.SILENT))
-    is_plain = len(holders) == 1 and not is_silent and not missing and not was_split
+    is_plain = len(holders) == 1 and not is_silent and not missing and split is None
     if there and not (is_plain and pin in (None, *holders)):
         return Undecided(there)
-    if len(ours) > 1 or (ours and not was_split):
+    if len(ours) > 1 or (ours and split is None):
         return _where_ours_are(slug, ours, pin, unproven)
     if waits_for := _why_nobody_knows(seen, missing, unproven):
-        return replace(waits_for, servers=ours)
+        reason = waits_for.reason if split is None else waits_for.reason + _while_split(split)
+        return Homeless(reason, ours)
     if ours:
         return _where_ours_are(slug, ours, pin, unproven)
     home = Home(pin) if pin is not None else Home(nearest(slug, holders or seen))
@@ -147,7 +149,7 @@ def _where_ours_are(
 
 def _why_nobody_knows(
     seen: Mapping[ServerName, Presence],
-    missing: Collection[ServerName],
+    missing: Mapping[ServerName, Slug],
     unproven: Mapping[ServerName, str],
 ) -> Homeless | None:
     if unproven:
@@ -160,21 +162,26 @@ def _why_nobody_knows(
     return Homeless(why_missing(missing)) if missing else None
 
 
-def why_missing(missing: Collection[ServerName]) -> str:
+def why_missing(missing: Mapping[ServerName, Slug]) -> str:
     """Why nothing is made, and no tombstone is done, while these servers are not listed."""
     return (
         f"{_named(missing)} {_do(missing, 'is', 'are')} missing from ANYTHINGLLM_ENDPOINTS and may"
-        " have it: put it back, or give all instances the same list; once nothing is needed of it,"
-        f" run `workspaces forget {min(missing)}` while no instance runs"
+        f" have it (workspace {', '.join(sorted(missing.values()))} says so): put it back, or give"
+        " all instances the same list; once nothing is needed of it, run"
+        f" `workspaces forget {min(missing)}` while no instance runs"
     )
 
 
-def _not_moved_yet(slug: Slug, ours: tuple[ServerName, ...]) -> Homeless:
-    return Homeless(
-        f"it is being moved, or its move ended in the middle: run `workspaces move {slug}` again,"
-        " until it ends",
-        ours,
+def why_moving(slug: Slug, mark: Slug) -> str:
+    """Why nothing is stored in a workspace, nor removed from it for good, during its move."""
+    return (
+        f"it is being moved, or its move ended in the middle (workspace {mark} says so): run"
+        f" `workspaces move {slug} --to SERVER --yes` again, until it ends"
     )
+
+
+def _while_split(mark: Slug) -> str:
+    return f". Two servers had documents of ours in it when they were asked last ({mark})"
 
 
 def _two_have_it(slug: Slug, ours: tuple[ServerName, ...]) -> Homeless:

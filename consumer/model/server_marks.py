@@ -127,9 +127,11 @@ class ServerViews:
 
     Args:
         surveys: by the names in our list; None: it does not answer.
+        group: the consumer group whose marks they are.
     """
 
     surveys: Mapping[ServerName, ServerSurvey | None]
+    group: str
 
     @property
     def are_whole(self) -> bool:
@@ -142,11 +144,19 @@ class ServerViews:
         return frozenset(each.name for each in self._all(MarkKind.WITHOUT))
 
     @property
-    def missing(self) -> frozenset[ServerName]:
-        """Servers that somebody listed, and that are neither in our list nor given up."""
-        own = {each.name for name in self.surveys if (each := self.own(name)) is not None}
-        named = own | {each.name for each in self._all(MarkKind.KNOWS)}
-        return frozenset(map(ServerName, named - self.surveys.keys() - self.given_up))
+    def missing(self) -> Mapping[ServerName, Slug]:
+        """Servers that somebody listed, and that are neither in our list nor given up.
+
+        By their names; with each the workspace that says so.
+        """
+        own = [each for name in self.surveys if (each := self.own(name)) is not None]
+        known = sorted(self._all(MarkKind.KNOWS), key=lambda each: (each.name, each.token))
+        gone = self.surveys.keys() | self.given_up
+        return {
+            ServerName(each.name): each.slug(self.group)
+            for each in (*known, *own)
+            if each.name not in gone
+        }
 
     @property
     def unproven(self) -> dict[ServerName, str]:
@@ -154,9 +164,24 @@ class ServerViews:
         found = {name: self._why_unproven(name) for name in self.surveys}
         return {name: why for name, why in found.items() if why is not None}
 
-    def moves(self, slug: Slug) -> bool:
-        """Whether the move of a workspace has begun and not ended."""
-        return move_mark(slug) in self._all(MarkKind.MOVES)
+    @property
+    def is_begun(self) -> bool:
+        """Whether any of them knows of another one: whoever begins with one of them sees that."""
+        return bool(self._all(MarkKind.KNOWS))
+
+    @property
+    def moving(self) -> frozenset[Slug]:
+        """The marks of all workspaces whose move has begun and not ended."""
+        return frozenset(each.slug(self.group) for each in self._all(MarkKind.MOVES))
+
+    def moves(self, slug: Slug) -> Slug | None:
+        """The mark that the move of a workspace has begun, where it has not ended."""
+        mark = move_mark(slug).slug(self.group)
+        return mark if mark in self.moving else None
+
+    def split(self, slug: Slug) -> Slug | None:
+        """The mark that two servers had a workspace when they were asked last."""
+        return split_mark(slug).slug(self.group) if self.split_on(slug) else None
 
     def split_on(self, slug: Slug) -> frozenset[ServerName]:
         """The servers that keep the mark that two had a workspace when they were asked last."""
@@ -168,6 +193,13 @@ class ServerViews:
         survey = self.surveys[name]
         own = survey.of(MarkKind.IS) if survey is not None else ()
         return next((each for each in own if each.name not in self.given_up), None)
+
+    def lost(self, name: ServerName) -> Mark | None:
+        """The mark that a server lacks by which the others know it; None where that is unclear."""
+        if self.surveys[name] is None or self.own(name) is not None or name in self.given_up:
+            return None
+        known = [each for each in self._all(MarkKind.KNOWS) if each.name == name]
+        return Mark(MarkKind.IS, name, known[0].token) if len(known) == 1 else None
 
     def is_new(self, name: ServerName) -> bool:
         """Whether a server answers, and was in no list yet."""
@@ -232,14 +264,13 @@ class ServerViews:
             return None
         own = self.own(name)
         if name in self.given_up:
-            return f"the name {name} was given up (`workspaces forget`): give the server another"
-        if own is None and self._is_known(name):
+            mark = Mark(MarkKind.WITHOUT, name).slug(self.group)
             return (
-                f"server {name} lacks the mark of what it is, and the others know it: another"
-                " server answers there, or it has lost what it had. Correct ANYTHINGLLM_ENDPOINTS,"
-                " or bring its data back; if they are lost for good, leave it out, run"
-                f" `workspaces forget {name}`, and list it with a new name"
+                f"the name {name} was given up (`workspaces forget`; workspace {mark} says so):"
+                " give the server another"
             )
+        if own is None and self._is_known(name):
+            return self._lacks_its_mark(name)
         if own is None:
             return f"server {name} is new, and is taken in once all servers answer"
         if own.name != name:
@@ -252,8 +283,26 @@ class ServerViews:
             )
         return None
 
+    def _lacks_its_mark(self, name: ServerName) -> str:
+        lost = self.lost(name)
+        which = f", an empty workspace {lost.slug(self.group)}" if lost is not None else ""
+        again = (
+            f" If only this workspace was removed, `workspaces mark {name} --yes` makes it again."
+            if lost is not None
+            else ""
+        )
+        return (
+            f"server {name} lacks the mark of what it is{which}, and the others know it: another"
+            " server answers there, or it has lost what it had. Correct ANYTHINGLLM_ENDPOINTS,"
+            f" or bring its data back.{again} If its data are lost for good, leave it out, run"
+            f" `workspaces forget {name}`, and list it with a new name"
+        )
+
     def _is_another(self, name: ServerName, own: Mark) -> str:
-        what = f"what is listed as server {name} is server {own.name} by its own mark: "
+        what = (
+            f"what is listed as server {name} is server {own.name} by its own mark"
+            f" ({own.slug(self.group)}): "
+        )
         if own.name in self.surveys:
             return f"{what}correct ANYTHINGLLM_ENDPOINTS: each server once, by its own name"
         return (

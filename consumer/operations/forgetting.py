@@ -43,8 +43,9 @@ async def forget_server(
         for each, config in configs.items():
             client = await stack.enter_async_context(AnythingLLMClient(config))
             registers[each] = client.register(settings.kafka.group_id)
-        views = ServerViews({each: await found.survey() for each, found in registers.items()})
-        if name not in views.missing | views.given_up:
+        surveyed = {each: await found.survey() for each, found in registers.items()}
+        views = ServerViews(surveyed, settings.kafka.group_id)
+        if name not in views.missing and name not in views.given_up:
             raise ForgettingRefused(f"no server of ANYTHINGLLM_ENDPOINTS knows a server {name}")
         mark = Mark(MarkKind.WITHOUT, name)
         surveys = views.surveys.items()

@@ -35,7 +35,7 @@ async def look_at_homes(
             except AnythingLLMError as error:
                 text = f"not looked at: server {name}: {error.message}"
                 return [CheckFinding(True, _SUBJECT, text)]
-        views = ServerViews(surveys)
+        views = ServerViews(surveys, settings.kafka.group_id)
         return [
             *_lists(views),
             *await _homeless(settings, registers, surveys, views),
@@ -81,8 +81,8 @@ async def _homeless(
                     pin=(settings.anythingllm.pins or {}).get(slug),
                     missing=views.missing,
                     unproven=_unproven(views),
-                    is_moving=views.moves(slug),
-                    was_split=bool(views.split_on(slug)),
+                    moving=views.moves(slug),
+                    split=views.split(slug),
                 )
                 if isinstance(placement, Homeless):
                     text = f"workspace {slug} has no home"
@@ -99,7 +99,9 @@ def _doubtful(
     every = Counter(slug for each in surveys.values() for slug in each.slugs)
     pins = settings.anythingllm.pins or {}
     return sorted(
-        slug for slug, count in every.items() if count > 1 or slug in pins or views.moves(slug)
+        slug
+        for slug, count in every.items()
+        if count > 1 or slug in pins or views.moves(slug) or views.split(slug)
     )
 
 

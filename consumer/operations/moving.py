@@ -9,9 +9,11 @@ proven on the new server, then removed from the old one. What always holds:
 - A document is removed from where it was only when all chunks of its newest event are stored where
   it shall be. Stopped in the middle, every document is on one of the servers, and the command run
   again goes on.
+- A tombstone that comes meanwhile waits until the marks are gone. They go only while the group has
+  no members still: else one of them may have removed a text that was on its way here.
 - What is stored is never replaced by an older event: a document whose stored version is newer than
   all events that are left stays, and so does one without any event. So do documents of others. One
-  whose newest event is a tombstone is only removed.
+  whose newest event is a tombstone is only removed, also from where the workspace shall be.
 - An upload that the service had sent when it died may still land. So at the end the ambiguity time
   is waited for, and what came late is moved as well.
 - Where the newest event is not settled yet, the service finds its document stored, and answers it.
@@ -56,8 +58,9 @@ class MoveReport:
 
     Args:
         sources: the servers that had documents of ours in it.
-        documents: those that were to be moved.
-        moved: how many of them are on the new server now, and nowhere else.
+        documents: those that were to be moved, or removed.
+        moved: how many of them are on the new server now, and nowhere else; before it is done, how
+            many would be, as far as that can be seen.
         removed: how many were only removed, for a tombstone.
         left: documents that stay, with why.
     """
@@ -92,12 +95,12 @@ class _Moved:
         else:
             self.moved.add(identity)
 
-    def report(self, documents: int | None = None) -> MoveReport:
-        """As it is told; ``documents`` where none was tried."""
+    def report(self) -> MoveReport:
+        """As it is told."""
         tried = {*self.moved, *self.removed, *self.left}
         return MoveReport(
             self.sources,
-            len(tried) if documents is None else documents,
+            len(tried),
             len(self.moved),
             len(self.removed),
             tuple(self.left.items()),
@@ -149,10 +152,11 @@ class WorkspaceMove:
         was_begun = await self._refuse()
         held = await self._held()
         begun = _Moved(self._sources(held))
-        identities = _identities(held, begun.sources)
-        if not do or not (identities or was_begun):
-            return begun.report(len(identities))
-        return await self._move(begun)
+        if do and (begun.sources or was_begun):
+            return await self._move(begun)
+        if begun.sources:
+            await self._all(begun, held, do=False)
+        return begun.report()
 
     async def _move(self, moved: _Moved) -> MoveReport:
         mark = move_mark(self._slug)
@@ -160,12 +164,13 @@ class WorkspaceMove:
             await self._register(name).make_mark(mark)
         await self._refuse_beside_the_service()
         over = self._clock() + self._settings.anythingllm.ambiguity_seconds
-        await self._all(moved)
+        await self._all(moved, await self._held())
         if not moved.left:
             await self._wait_until(over)
             await self._refuse_beside_the_service()
-            await self._all(moved)
+            await self._all(moved, await self._held())
         if not moved.left:
+            await self._refuse_beside_the_service()  # a tombstone may have come since
             for name in self._clients:
                 await self._register(name).remove_mark(mark)
         return moved.report()
@@ -176,22 +181,28 @@ class WorkspaceMove:
             self._progress(_WAITING, int(seconds - left), int(seconds))
             await self._sleep(min(left, _WAIT_STEP_SECONDS))
 
-    async def _all(self, moved: _Moved) -> None:
-        """Move all that is not there yet; every server is listed once for it."""
-        held = await self._held()
-        identities = _identities(held, self._sources(held))
-        if not identities:
+    async def _all(self, moved: _Moved, held: _Held, *, do: bool = True) -> None:
+        """Move all that is not there yet, or say what of it stays."""
+        to_move = _identities(held, self._sources(held))
+        every = _identities(held, list(held))
+        if not every:
             return
-        await self._register(self._to).create(self._slug)
+        if do and to_move:
+            await self._register(self._to).create(self._slug)
         limit = self._settings.document.max_batch_bytes
         async with self._kafka.reader(unfold_limit=limit) as reader:
-            newest = await self._events.of(reader, self._slug, identities, progress=self._progress)
-            for number, identity in enumerate(sorted(identities)):
-                self._progress(_STAGE, number, len(identities))
-                await self._refuse_beside_the_service()
+            newest = await self._events.of(reader, self._slug, every, progress=self._progress)
+            ended = {each for each, event in newest.items() if event.read_at is None}
+            todo = sorted(to_move | ended)
+            for number, identity in enumerate(todo):
+                self._progress(_STAGE, number, len(todo))
+                if do:
+                    await self._refuse_beside_the_service()
                 there = {name: units.get(identity, ()) for name, units in held.items()}
-                await self._one(reader, identity, newest.get(identity), there, moved)
-        self._progress(_STAGE, len(identities), len(identities))
+                event = newest.get(identity)
+                if identity in to_move or _why_it_stays(event, there) is None:
+                    await self._one(reader, identity, event, there, moved, do=do)
+        self._progress(_STAGE, len(todo), len(todo))
 
     async def _refuse(self) -> bool:
         """Whether a move of it has begun before, and not ended."""
@@ -201,14 +212,14 @@ class WorkspaceMove:
                 f"ANYTHINGLLM_PINS keeps it on server {pin}: change that first, in all instances"
             )
         surveys = {name: await self._register(name).survey() for name in self._clients}
-        views = ServerViews(surveys)
+        views = ServerViews(surveys, self._settings.kafka.group_id)
         whys = [why for name, why in views.unproven.items() if not views.is_new(name)]
         if views.missing:
             whys.append(why_missing(views.missing))
         if whys:
             raise MoveRefused("; ".join(whys))
         await self._refuse_beside_the_service()
-        return views.moves(self._slug)
+        return views.moves(self._slug) is not None
 
     async def _refuse_beside_the_service(self) -> None:
         group = self._settings.kafka.group_id
@@ -239,17 +250,20 @@ class WorkspaceMove:
         event: NewestEvent | None,
         there: Mapping[ServerName, Sequence[StoredUnit]],
         moved: _Moved,
+        *,
+        do: bool,
     ) -> None:
         """Move a document, of which this is there on each server, or say why it stays."""
-        try:
-            why = _why_it_stays(event, there)
-            if why is None and event is not None and event.read_at is not None:
-                why = await self._store(reader, event.read_at, there[self._to])
-            if why is None:
-                await self._remove(identity, there)
-        except AnythingLLMError as error:
-            why = error.message
         is_removed = event is not None and event.read_at is None
+        why = _why_it_stays(event, there)
+        if do and why is None:
+            try:
+                if event is not None and event.read_at is not None:
+                    why = await self._store(reader, event.read_at, there[self._to])
+                if why is None:
+                    await self._remove(identity, there, but=None if is_removed else self._to)
+            except AnythingLLMError as error:
+                why = error.message
         moved.note(identity, why, is_removed=is_removed)
 
     async def _store(
@@ -265,10 +279,14 @@ class WorkspaceMove:
         return "; ".join(result.errors) or None
 
     async def _remove(
-        self, identity: Identity, there: Mapping[ServerName, Sequence[StoredUnit]]
+        self,
+        identity: Identity,
+        there: Mapping[ServerName, Sequence[StoredUnit]],
+        *,
+        but: ServerName | None,
     ) -> None:
         for name, units in there.items():
-            if units and name != self._to:
+            if units and name != but:
                 await self._clients[name].storage.erase(self._slug, units, texts=(identity,))
 
     def _register(self, name: ServerName) -> ServerRegister:

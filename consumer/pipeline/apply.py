@@ -120,6 +120,8 @@ class Applier:
 
         async def look() -> tuple[StoredRow, ...]:
             rows = await self._index.units(body.slug, body.identity, trace_id=trace_id)
+            is_empty = not self._index.holds_any(body.slug)
+            await self._storage.is_sole(lacks=is_empty, trace_id=trace_id)
             return await self._certain(body, rows, right, trace_id)
 
         async def prepare_and_look() -> tuple[StoredRow, ...]:
@@ -223,11 +225,13 @@ class Applier:
         looks = body.slug is not None or is_replay or self._doubts.begun_before(body)
         erased, newer = Erased(), False
         went: Sequence[AnyStored] = ()
+        is_found = False
         for slug in ours:
             look = partial(self._find, slug, body.identity, trace_id, by_files=by_files)
             where, stored = await self._backoff.retry(look, right)
             ending = replace(_ending(body, stored), like=went)
             newer = newer or len(ending.units) < len(stored)
+            is_found = is_found or bool(stored)
             if ending.units or looks:
                 erased += await self._eraser.erase(where, ending, right, trace_id=trace_id)
             if where == FILE_STORE:
@@ -236,6 +240,10 @@ class Applier:
                 if looks:
                     ending = replace(ending, units=(), like=went, is_listed=False)
                     erased += await self._eraser.erase(slug, ending, right, trace_id=trace_id)
+        lacks = body.slug is not None and not is_found  # else all workspaces were seen
+        await self._backoff.retry(
+            partial(self._storage.is_sole, lacks=lacks, trace_id=trace_id), right
+        )
         if newer and erased == Erased():
             return Superseded(body.slug, body.version)
         self._carried_out.tombstone(body.slug, body.identity, body.version)

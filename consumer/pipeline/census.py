@@ -5,6 +5,8 @@ What is always true:
   within a bound is silent.
 - Marks are made before anything else, and everything is asked anew after that. So of two instances
   whose lists differ, at least one sees in time that the other is there (`model.server_marks`).
+- The first mark by which one server tells of another is made only while nobody may be at work who
+  has listed a single one: what he remembers of it was asked before there were marks.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import asyncio
 import random
 import string
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 
 import structlog
 
@@ -25,9 +27,16 @@ from consumer.pipeline.ports import Server
 
 log = structlog.get_logger(__name__)
 
-_PATIENCE_SECONDS = 10.0  # for the answer of a server
 _SHORT_SECONDS = 1.0  # of one that had none within that time, until a while has passed
+_MORE_TIME = "a third of ANYTHINGLLM_TIMEOUT_SECONDS is waited"
 _MOST_STEPS = 24  # of making marks in a row: two for each server, and some for other instances
+
+MayBegin = Callable[[], Awaitable[str | None]]
+"""Says why the first marks of several servers may not be made now; None: they may."""
+
+
+async def begins() -> None:
+    """Where nobody else can be at work."""
 
 
 class Census:
@@ -35,7 +44,10 @@ class Census:
 
     Args:
         servers: all of the list.
+        group: the consumer group whose marks count.
+        patience: seconds for the answer of a server.
         every: seconds until a server that had no answer in time is waited for as long again.
+        may_begin: says why the first marks may not be made now, or None.
         clock: monotonic seconds.
         rng: makes tokens.
         note: hears of servers that do not answer well.
@@ -49,22 +61,28 @@ class Census:
         self,
         servers: Mapping[ServerName, Server],
         *,
+        group: str,
+        patience: float,
         every: float,
+        may_begin: MayBegin,
         clock: Callable[[], float],
         rng: random.Random,
         note: Callable[[ServerName, Failure], None],
     ) -> None:
         self._servers = servers
+        self._group = group
+        self._patience = patience
         self._every = every
+        self._may_begin = may_begin
         self._clock = clock
         self._rng = rng
         self._note = note
         self._impatient_until: dict[ServerName, float] = {}
         self._refusals: dict[ServerName, str] = {}
-        self.views = ServerViews(dict.fromkeys(servers))
+        self.views = ServerViews(dict.fromkeys(servers), group)
         self.stints: Counter[ServerName] = Counter()
         self.unproven: Mapping[ServerName, str] = {}
-        self.missing: frozenset[ServerName] = frozenset()
+        self.missing: Mapping[ServerName, Slug] = {}
 
     async def ask(self) -> bool:
         """Ask all servers, and have them keep what they lack; whether anything changed."""
@@ -76,7 +94,7 @@ class Census:
                 self._rng.choices(string.ascii_lowercase + string.digits, k=TOKEN_LENGTH)
             )
             to_make = self.views.to_make(token, but=self._refusals)
-            if not to_make:
+            if not to_make or await self._may_not_begin(to_make):
                 break
             await self._side_by_side(self._make(name, marks) for name, marks in to_make.items())
             await self._survey()
@@ -109,6 +127,17 @@ class Census:
         whys = "; ".join(f"{each}: {self._refusals.get(each, 'not yet')}" for each in strangers)
         return f"other servers do not keep a mark of server {name}, where it would be made ({whys})"
 
+    async def _may_not_begin(self, names: Iterable[ServerName]) -> bool:
+        if len(self._servers) == 1 or self.views.is_begun:
+            return False
+        why = await self._may_begin()
+        if why is None:
+            return False
+        self._refusals = dict.fromkeys(names, why)
+        new = {name: f"{each}: {why}" for name, each in self.unproven.items()}
+        self.unproven = new
+        return True
+
     async def _survey(self) -> None:
         surveys: dict[ServerName, ServerSurvey | None] = dict.fromkeys(self._servers)
 
@@ -116,14 +145,14 @@ class Census:
             surveys[name] = await self._answer(name)
 
         await self._side_by_side(ask(name) for name in self._servers)
-        self.views = ServerViews(surveys)
+        self.views = ServerViews(surveys, self._group)
         self.unproven = self.views.unproven
         self.missing = self.views.missing
         self.stints.update(self.unproven.keys())
 
     async def _answer(self, name: ServerName) -> ServerSurvey | None:
         is_impatient = self._clock() < self._impatient_until.get(name, 0.0)
-        patience = _SHORT_SECONDS if is_impatient else _PATIENCE_SECONDS
+        patience = min(_SHORT_SECONDS, self._patience) if is_impatient else self._patience
         try:
             async with asyncio.timeout(patience):
                 return await self._servers[name].survey()
@@ -137,14 +166,14 @@ class Census:
 
     async def _make(self, name: ServerName, marks: Iterable[Mark]) -> None:
         try:
-            async with asyncio.timeout(_PATIENCE_SECONDS):
+            async with asyncio.timeout(self._patience):
                 for mark in marks:
                     await self._servers[name].make_mark(mark)
         except Failure as failure:
             self._refusals[name] = failure.message
             self._note(name, failure)
         except TimeoutError:
-            self._refusals[name] = f"not made within {_PATIENCE_SECONDS:g} s"
+            self._refusals[name] = f"not made within {self._patience:g} s; {_MORE_TIME}"
 
     @staticmethod
     async def _side_by_side(calls: Iterable[Coroutine[object, object, None]]) -> None:
@@ -154,6 +183,7 @@ class Census:
 
 
 def _late(seconds: float) -> Failure:
-    failure = Failure(f"no list of its workspaces within {seconds:g} s", fault=Fault.THEIRS)
+    text = f"no list of its workspaces within {seconds:g} s; {_MORE_TIME}"
+    failure = Failure(text, fault=Fault.THEIRS)
     failure.unanswered = True
     return failure

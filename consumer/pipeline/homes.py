@@ -29,14 +29,15 @@ from consumer.model.fault import Failure
 from consumer.model.names import ServerName, Slug
 from consumer.model.placement import Home, Homeless, Placement, Presence, Undecided, place
 from consumer.model.server_marks import split_mark
-from consumer.pipeline.census import Census
+from consumer.pipeline.awaited_moves import AwaitedMoves
+from consumer.pipeline.census import Census, MayBegin
+from consumer.pipeline.namesakes import Namesakes
 from consumer.pipeline.ports import RightToWork, Server
 from consumer.resilience.fence import Fence
 
 log = structlog.get_logger(__name__)
 
 _SLICE = 500  # workspaces that are placed between two turns of the event loop
-_STRANGE_SECONDS = 600.0  # until a namesake of a workspace that has a home is looked into again
 _CALLS_AT_ONCE = 8  # to one server, each of which may take long
 
 
@@ -53,12 +54,18 @@ class PlacementRules:
     """What the settings say about several servers.
 
     Args:
+        group: the consumer group whose marks count.
         pins: the servers of single workspaces.
         may_create: whether missing workspaces are made.
+        patience: seconds for the answer of a server.
+        every: seconds between two rounds that nobody asked for.
     """
 
+    group: str
     pins: Mapping[Slug, ServerName]
     may_create: bool
+    patience: float
+    every: float
 
 
 class Homes:
@@ -66,7 +73,7 @@ class Homes:
 
     Args:
         servers: all of the list.
-        every: seconds between two rounds that nobody asked for.
+        may_begin: see `Census`.
         clock: monotonic seconds.
         rng: makes tokens of servers.
         note: hears of servers that do not answer well. That they do says little: a list of
@@ -80,7 +87,7 @@ class Homes:
         servers: Mapping[ServerName, Server],
         rules: PlacementRules,
         *,
-        every: float,
+        may_begin: MayBegin,
         clock: Callable[[], float],
         rng: random.Random,
         note: Callable[[ServerName, Failure], None],
@@ -88,11 +95,22 @@ class Homes:
     ) -> None:
         self._servers = servers
         self._rules = rules
-        self._every = every
+        self._every = rules.every
         self._clock = clock
         self._note = note
         self._forget = forget
-        self._census = Census(servers, every=every, clock=clock, rng=rng, note=note)
+        self._census = Census(
+            servers,
+            group=rules.group,
+            patience=rules.patience,
+            every=rules.every,
+            may_begin=may_begin,
+            clock=clock,
+            rng=rng,
+            note=note,
+        )
+        self._namesakes = Namesakes(clock)
+        self._moves = AwaitedMoves(self._census)
         self._calls = {name: asyncio.Semaphore(_CALLS_AT_ONCE) for name in servers}
         self._residences: dict[Slug, Residence] = {}
         self._homeless: dict[Slug, Homeless] = {}
@@ -101,7 +119,6 @@ class Homes:
         self._nowhere: dict[Slug, tuple[ServerName, int]] = {}
         self._wanted: Counter[Slug] = Counter()
         self._to_be_made: Counter[Slug] = Counter()
-        self._strange: dict[tuple[ServerName, Slug], float] = {}  # when that was seen
         self._looked: dict[Slug, float] = {}  # when all that was needed was looked at
         self._made: set[Slug] = set()  # and not seen yet
         self._under_way: dict[Slug, asyncio.Task[None]] = {}
@@ -118,8 +135,8 @@ class Homes:
 
     @property
     def trouble(self) -> str | None:
-        """What is wrong with the list of servers as a whole."""
-        return self._census.trouble
+        """What is wrong with the list of servers as a whole, and what keeps tombstones waiting."""
+        return "; ".join(filter(None, [self._census.trouble, self._moves.trouble])) or None
 
     def known(self, slug: Slug) -> Residence | None:
         """The home of a workspace where it is known now; nobody is asked."""
@@ -145,22 +162,38 @@ class Homes:
             await self._told_of(slug, right, makes=makes)
         return found
 
-    async def all_were_asked(self, right: RightToWork) -> None:
+    async def all_were_asked(self, slug: Slug | None, right: RightToWork) -> bool:
         """Return when no server can be there that was not asked, by what all say from now on.
 
         Only then may it be said that something is nowhere: a server that is missing from our list,
-        or that is another one than it is listed as, was not asked.
+        or that is another one than it is listed as, was not asked. While a workspace is moved, a
+        text that was removed from the old server may be on its way to the new one.
+
+        Args:
+            slug: the workspace that it is about; None: all of them.
+            right: how to wait; the document stands aside.
+
+        Returns:
+            Whether nothing was moved meanwhile. If not, all have to be asked once more.
 
         Raises:
             FenceClosedError: the right to go on ended.
         """
         self._demand.set()
-        is_first = True
-        while is_first or not self._census.is_complete:
-            is_first, after = False, self._begun
-            async with right.aside():
-                while self._ended <= after:
-                    await self._round_ended.wait()
+        await self._asked(right)
+        was_still = True
+        with self._moves.waiting(slug):
+            while (moves := self._moves.of(slug)) or not self._census.is_complete:
+                was_still = was_still and not moves
+                await self._asked(right)
+        return was_still
+
+    async def _asked(self, right: RightToWork) -> None:
+        """Return when a round has ended that begins from now on."""
+        after = self._begun
+        async with right.aside():
+            while self._ended <= after:
+                await self._round_ended.wait()
 
     def stint(self, name: ServerName) -> int:
         """Changes when a server was found to be another one than it is listed as."""
@@ -297,8 +330,11 @@ class Homes:
         """Look into all workspaces of the slug that it depends on, side by side."""
         looked: dict[ServerName, Presence] = {}
         while isinstance(placement := self._placed(slug, looked), Undecided):
+            split = self._census.views.split(slug)
             looks = (self._look(name, slug, looked) for name in placement.servers)
             await asyncio.gather(*looks)
+            if self._census.views.split(slug) != split:
+                looked.clear()  # another instance has seen more since these looks began
         self._looked[slug] = self._clock()
         del self._under_way[slug]
         self._act(tasks, slug, placement)
@@ -314,7 +350,7 @@ class Homes:
             return
         looked[name] = Presence.OURS if ours else Presence.STRANGE
         if not ours:
-            self._strange[name, slug] = begun
+            self._namesakes.note(name, slug, begun, is_again=slug in self._residences)
 
     async def _make(self, slug: Slug, server: ServerName) -> None:
         """Make a workspace; what all servers say in the next round is its home."""
@@ -336,8 +372,8 @@ class Homes:
             pin=self._rules.pins.get(slug),
             missing=census.missing,
             unproven=census.unproven,
-            is_moving=census.views.moves(slug),
-            was_split=bool(census.views.split_on(slug)),
+            moving=census.views.moves(slug),
+            split=census.views.split(slug),
             may_create=self._rules.may_create,
         )
 
@@ -348,14 +384,14 @@ class Homes:
             is_ours = is_home or name in self._ours.get(slug, ())
             return Presence.OURS if is_ours else Presence.SILENT
         if not has_it:
-            self._strange.pop((name, slug), None)
+            self._namesakes.drop(name, slug)
             return Presence.ABSENT
         if is_home:
             return Presence.OURS  # documents were sent there since anybody looked
         if looked is None and known is not None:
-            seen = self._strange.get((name, slug), float("-inf"))
-            is_strange = self._clock() - seen < _STRANGE_SECONDS
-            return Presence.STRANGE if is_strange else Presence.THERE
+            # Whoever marked it as split has seen more than we remember.
+            is_known = self._namesakes.is_known(name, slug) and not self._census.views.split(slug)
+            return Presence.STRANGE if is_known else Presence.THERE
         return looked or Presence.THERE
 
     def _settle(self, slug: Slug, placement: Home | Homeless) -> None:

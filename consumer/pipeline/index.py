@@ -178,6 +178,11 @@ class Index:
         """Whether a workspace is in memory. If not, `known` and `identities` say nothing of it."""
         return slug in self._workspaces
 
+    def holds_any(self, slug: Slug) -> bool:
+        """Whether a workspace is in memory, and has anything of ours."""
+        workspace = self._workspaces.get(slug)
+        return workspace is not None and bool(workspace.rows)
+
     def identities(self, slug: Slug) -> tuple[Identity, ...]:
         """All identities in memory of one workspace."""
         workspace = self._workspaces.get(slug)

@@ -146,6 +146,19 @@ class Storage(Protocol):
         """The slugs of all workspaces."""
         ...
 
+    async def is_sole(self, *, lacks: bool, trace_id: TraceId) -> None:
+        """Return where no other server can have what this one lacks.
+
+        Args:
+            lacks: whether this one has nothing of what is looked for; else hardly anything is
+                asked for it.
+            trace_id: of the event.
+
+        Raises:
+            Failure: it is one of several servers, and the settings do not say so; or nobody knows.
+        """
+        ...
+
     async def tidy(self, slug: Slug, *, trace_id: TraceId) -> float | None:
         """Remove test documents that nobody needs from the workspace, as the last `scan` saw it.
 

@@ -6,6 +6,7 @@ its sweep. What stands here makes them one for the journey:
 - A document goes to its workspace's home. Where that ends while it is in work, it goes to the next.
 - A tombstone goes to every server, those that answer first. It is done when all were asked, and
   when no server can be there that was not: one that is missing from our list may have its document.
+  While its workspace is moved, its text may be on its way: all are asked once more after that.
 - What may still come of a document is noted for all servers, because its home need not be known
   yet. It is committed when none of them holds it back.
 """
@@ -91,7 +92,8 @@ class ServersApplier:
             self._homes.read_anew(body.slug)
             await self._ask(left, asked, outcomes, event, right)
             structlog.contextvars.unbind_contextvars("server")  # it was for all of them
-            await self._homes.all_were_asked(right)
+            if not await self._homes.all_were_asked(body.slug, right):
+                asked.clear()
         return _together(body, outcomes)
 
     async def _ask(

@@ -52,6 +52,8 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "record.key_differs": "A record's key is not its identity; order is then per partition.",
         "lag.unknown": "Kafka did not say how far behind we are; the metric keeps its value.",
         # Several servers
+        "server.one_of_several": "The only server that the settings know is one of several.",
+        "server.not_listed": "A proxy did not tell whether a server is one of several.",
         "server.marked": "A server keeps a new mark of itself or of another one.",
         "workspace.homeless": "A workspace lives on no server for now; `error` has the cure.",
         "workspace.home_found": "A workspace that had no home lives on this server.",

@@ -58,7 +58,7 @@ def _config(settings: Settings, endpoint: str, api_key: SecretStr) -> AnythingLL
         retry=retry_policy(settings),
         ca_file=str(ours.cafile) if ours.cafile else None,
         create_workspaces=settings.routing.create_workspaces,
-        group=settings.kafka.group_id if ours.endpoints_trial else "",
+        group=settings.kafka.group_id,
         identity=settings.document.identity.text,
         ambiguity_seconds=ours.ambiguity_seconds,
         vector_db="" if ours.vector_db == "auto" else ours.vector_db,

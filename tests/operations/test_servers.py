@@ -219,7 +219,10 @@ async def test_a_move_says_what_it_would_do(servers: Servers) -> None:
     ended = await servers.run("workspaces", "move", "docs", "--to", "b")
 
     assert ended.code == 3
-    assert ended.lines == ["1 documents would be moved from a to b"]
+    assert ended.lines == [
+        "1 of 1 documents would be moved from a to b, 0 would be removed for their tombstones,"
+        " 0 would be left"
+    ]
     assert (held(servers.first, "docs"), held(servers.second, "docs")) == (before, 0)
 
 

@@ -29,6 +29,7 @@ from consumer.model.death_count import DeathCount
 from consumer.model.marker import decode_marker
 from consumer.model.packing import contents_of
 from consumer.model.record import Coordinates, Headers, Record
+from consumer.pipeline.census import MayBegin, begins
 from consumer.pipeline.ports import Publish, Release
 from consumer.resilience.fence import Fence
 from consumer.sandbox.simulator import Options, Simulator, VectorDb
@@ -181,6 +182,7 @@ class World:
         self.metrics = Metrics()
         self.taken_over_at: float | None = None  # as Kafka would say after a crash
         self.has_others = False  # instances that have partitions
+        self.may_begin: MayBegin = begins  # to make marks of several servers
         self.breaker: list[tuple[float, str]] = []
         self._seed = seed
         self._committed = 0
@@ -407,6 +409,7 @@ class World:
             clock=self.loop.time,
             now=lambda: EPOCH + timedelta(days=30, seconds=self.loop.now),
             decode_apart=decoding_here(decode_limits(self.settings)),
+            may_begin=self.may_begin,
             tracing=self.tracing,
         )
 

@@ -58,7 +58,7 @@ def move(
     """
     name, settings = check_slug(slug), settings_for(config, quiet_kafka=True)
     report = _moved(settings, kafka_for(context, settings), name, to, do=yes, as_json=as_json)
-    left = report.left if yes else ()
+    left = report.left
     if as_json:
         output.json_line(
             {
@@ -104,14 +104,13 @@ def _show(report: MoveReport, to: str, *, yes: bool) -> None:
     if not report.documents:
         output.line(f"nothing to move: {where} has documents of ours in it")
         return
-    if not yes:
-        output.line(f"{report.documents} documents would be moved from {where} to {to}")
-        output.note("nothing was changed; --yes does it")
-        return
+    done = "" if yes else "would be "
     output.line(
-        f"{report.moved} of {report.documents} documents moved from {where} to {to}, "
-        f"{report.removed} removed for their tombstones, {len(report.left)} left"
+        f"{report.moved} of {report.documents} documents {done}moved from {where} to {to}, "
+        f"{report.removed} {done}removed for their tombstones, {len(report.left)} {done}left"
     )
     if report.left:
         output.table(("document", "why it stays"), report.left[:_MAX_ROWS])
         output.note("they wait until it is on one server: mend them, or publish their tombstones")
+    if not yes:
+        output.note("nothing was changed; --yes does it")

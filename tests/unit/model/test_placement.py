@@ -22,11 +22,18 @@ LETTERS = {
 names = st.sampled_from([ServerName(f"server-{n}") for n in range(8)])
 slugs = st.from_regex(r"[a-z0-9]{1,12}", fullmatch=True).map(Slug)
 presences = st.sampled_from(Presence)
+lost = st.sampled_from([{}, {ServerName("lost"): Slug("knows-lost")}])
+MARK = Slug("anythingllm-server-moves-1234-abcdef")
 views = st.dictionaries(names, presences, min_size=1)
 
 
 def seen(letters: str) -> dict[ServerName, Presence]:
     return dict(zip((A, B, C), map(LETTERS.__getitem__, letters), strict=False))
+
+
+def known(missing: tuple[ServerName, ...]) -> dict[ServerName, Slug]:
+    """Missing servers, with the marks that say so."""
+    return {name: Slug(f"knows-{name}") for name in missing}
 
 
 @pytest.mark.parametrize(
@@ -66,7 +73,7 @@ def test_a_workspace_has_one_home(
     missing: tuple[ServerName, ...],
     placement: Placement,
 ) -> None:
-    assert place(DOCS, seen(letters), pin=pin, missing=missing) == placement
+    assert place(DOCS, seen(letters), pin=pin, missing=known(missing)) == placement
 
 
 @pytest.mark.parametrize(
@@ -82,7 +89,7 @@ def test_a_workspace_has_one_home(
         ("!s", None, (), (), ["server a does not answer"]),
         ("!!-", None, (), (), ["servers a, b do not answer"]),
         ("-!", B, (), (), ["server b does not answer"]),
-        ("--", None, (C,), (), ["server c is missing", "workspaces forget c"]),
+        ("--", None, (C,), (), ["server c is missing", "knows-c", "workspaces forget c"]),
         ("s-", None, (C,), (), ["server c is missing"]),
     ],
 )
@@ -93,7 +100,7 @@ def test_a_workspace_without_a_home_says_why(
     servers: tuple[ServerName, ...],
     words: list[str],
 ) -> None:
-    found = place(DOCS, seen(letters), pin=pin, missing=missing)
+    found = place(DOCS, seen(letters), pin=pin, missing=known(missing))
     assert isinstance(found, Homeless)
     assert found.servers == servers
     for each in words:
@@ -117,16 +124,24 @@ def test_what_lives_elsewhere_goes_on_beside_a_server_that_may_be_another_one() 
 
 @pytest.mark.parametrize("letters", ["--", "o-", "oo", "??", "!o"])
 def test_a_workspace_that_is_being_moved_has_no_home(letters: str) -> None:
-    found = place(DOCS, seen(letters), is_moving=True)
+    found = place(DOCS, seen(letters), moving=MARK)
     assert isinstance(found, Homeless)
-    assert "workspaces move docs" in found.reason
+    assert "workspaces move docs --to SERVER" in found.reason
+    assert MARK in found.reason
 
 
 @pytest.mark.parametrize(
     ("letters", "placement"),
     [
         # Nobody goes by one of them, while the other may have documents of ours still.
-        ("o!", Homeless("server b does not answer and may have it; it is asked again", (A,))),
+        (
+            "o!",
+            Homeless(
+                "server b does not answer and may have it; it is asked again. Two servers had"
+                f" documents of ours in it when they were asked last ({MARK})",
+                (A,),
+            ),
+        ),
         ("?!", Undecided((A,))),
         ("?-", Undecided((A,))),
         ("o-", Home(A)),
@@ -137,7 +152,7 @@ def test_a_workspace_that_is_being_moved_has_no_home(letters: str) -> None:
 def test_a_workspace_that_two_servers_had_has_a_home_when_all_have_said_what_they_have(
     letters: str, placement: Placement
 ) -> None:
-    assert place(DOCS, seen(letters), was_split=True) == placement
+    assert place(DOCS, seen(letters), split=MARK) == placement
 
 
 def test_nothing_is_made_where_that_is_not_allowed() -> None:
@@ -147,12 +162,12 @@ def test_nothing_is_made_where_that_is_not_allowed() -> None:
         assert "ROUTING_CREATE_WORKSPACES" in found.reason
 
 
-@given(slugs, views, st.none() | names, st.frozensets(st.just(ServerName("lost"))))
+@given(slugs, views, st.none() | names, lost)
 def test_nothing_is_made_while_documents_of_ours_may_be_elsewhere(
     slug: Slug,
     view: dict[ServerName, Presence],
     pin: ServerName | None,
-    missing: frozenset[ServerName],
+    missing: dict[ServerName, Slug],
 ) -> None:
     assume(pin is None or pin in view)
     found = place(slug, view, pin=pin, missing=missing)
@@ -164,9 +179,9 @@ def test_nothing_is_made_while_documents_of_ours_may_be_elsewhere(
         assert not missing
 
 
-@given(slugs, views, st.frozensets(st.just(ServerName("lost"))))
+@given(slugs, views, lost)
 def test_documents_of_ours_are_never_left_for_another_server(
-    slug: Slug, view: dict[ServerName, Presence], missing: frozenset[ServerName]
+    slug: Slug, view: dict[ServerName, Presence], missing: dict[ServerName, Slug]
 ) -> None:
     ours = [name for name, presence in view.items() if presence is Presence.OURS]
     found = place(slug, view, missing=missing)

@@ -43,7 +43,7 @@ def views(**has: str | None) -> ServerViews:
         else ServerSurvey(frozenset(), tuple(map(mark, filter(None, words.split(", ")))))
         for name, words in has.items()
     }
-    return ServerViews(surveys)
+    return ServerViews(surveys, "g")
 
 
 WHOLE = {"a": "is a, knows b", "b": "is b, knows a"}
@@ -148,6 +148,27 @@ def test_which_servers_are_not_believed(has: dict[str, str], unproven: dict[str,
 
 
 @pytest.mark.parametrize(
+    ("has", "lost"),
+    [
+        ({"a": "is a, knows b", "b": ""}, "is b"),
+        ({"a": "is a, knows b", "b": "knows a"}, "is b"),
+        ({"a": "is a, knows b", "b": "is b"}, None),
+        ({"a": "is a", "b": ""}, None),
+        ({"a": "is a, knows b", "b": None}, None),
+        ({"a": "is a, knows b, knows b/else", "b": ""}, None),
+        ({"a": "is a, knows b, without b", "b": ""}, None),
+    ],
+)
+def test_a_mark_that_was_removed_can_be_made_again_where_the_others_know_which(
+    has: dict[str, str | None], lost: str | None
+) -> None:
+    found = views(**has)
+    assert found.lost(B) == (mark(lost) if lost else None)
+    assert lost is None or mark(lost).slug("g") in found.unproven[B]
+    assert lost is None or "workspaces mark b" in found.unproven[B]
+
+
+@pytest.mark.parametrize(
     ("has", "missing"),
     [
         (WHOLE, set()),
@@ -161,7 +182,7 @@ def test_which_servers_are_not_believed(has: dict[str, str], unproven: dict[str,
 def test_what_somebody_else_lists_is_missing_from_ours(
     has: dict[str, str], missing: set[str]
 ) -> None:
-    assert views(**has).missing == missing
+    assert views(**has).missing.keys() == missing
 
 
 def test_a_server_is_made_use_of_when_all_others_know_it() -> None:
@@ -175,12 +196,16 @@ def test_a_server_is_made_use_of_when_all_others_know_it() -> None:
 
 def test_the_move_of_a_workspace_is_seen_on_whichever_server() -> None:
     moving = ServerSurvey(frozenset(), (move_mark(Slug("docs")),))
-    found = ServerViews({A: ServerSurvey(frozenset()), B: moving})
-    assert found.moves(Slug("docs"))
-    assert not found.moves(Slug("blog"))
+    found = ServerViews({A: ServerSurvey(frozenset()), B: moving}, "g")
+    assert found.moves(Slug("docs")) == move_mark(Slug("docs")).slug("g")
+    assert found.moves(Slug("blog")) is None
+    assert found.moving == {found.moves(Slug("docs"))}
     assert found.split_on(Slug("docs")) == frozenset()
     split = ServerSurvey(frozenset(), (split_mark(Slug("docs")),))
-    assert ServerViews({A: split, B: None}).split_on(Slug("docs")) == {A}
+    found = ServerViews({A: split, B: None}, "g")
+    assert found.split_on(Slug("docs")) == {A}
+    assert found.split(Slug("docs")) == split_mark(Slug("docs")).slug("g")
+    assert found.split(Slug("blog")) is None
 
 
 NAMES = st.sampled_from("abc").map(ServerName)
@@ -199,7 +224,7 @@ def test_whoever_comes_in_between_no_server_ever_has_two_names_that_count(
     for n, (_, order, writes) in enumerate(steps):
         listed = {ServerName(name): k for k, name in enumerate(order)}
         seen = ServerViews(
-            {name: ServerSurvey(frozenset(), servers[k]) for name, k in listed.items()}
+            {name: ServerSurvey(frozenset(), servers[k]) for name, k in listed.items()}, "g"
         )
         for name, k in listed.items():
             own = seen.own(name)

@@ -280,6 +280,9 @@ class Storage:
                 await asyncio.sleep(0)  # rows arrive in pieces
         return listed
 
+    async def is_sole(self, *, lacks: bool, trace_id: TraceId) -> None:
+        pass
+
     async def rows_prove(self, *, trace_id: TraceId) -> bool:
         return self.rows_are_proof
 
