@@ -226,6 +226,24 @@ async def test_a_move_says_what_it_would_do(servers: Servers) -> None:
     assert (held(servers.first, "docs"), held(servers.second, "docs")) == (before, 0)
 
 
+async def test_a_move_says_before_it_is_done_what_would_stay(servers: Servers) -> None:
+    stage = servers.operator.stage
+    await stage.worked(document("one", texts("one", 2)), document("two", texts("two", 1)))
+    async with client_for(servers.first, sentinel_pause=0.01) as client:
+        await client.upload_document("docs", uploadable("by hand", id="by-hand"))
+    await servers.store_on_both()
+    stage.publish(None, key="two")
+    shown = await servers.run("workspaces", "move", "docs", "--to", "b")
+    asked = await servers.run("workspaces", "move", "docs", "--to", "b", "--json")
+
+    assert (shown.code, asked.code) == (3, 3)
+    assert "0 of 3 documents would be moved from a to b, 1 would be removed" in shown.lines[0]
+    left = {each["identity"]: each["why"] for each in asked.json["left"]}
+    assert "newer than all its events" in left["one"]
+    assert "no event of it is left in Kafka" in left["by-hand"]
+    assert (held(servers.first, "docs"), held(servers.second, "docs")) == (4, 1)
+
+
 async def test_a_workspace_is_moved_and_the_service_finds_all_of_it_stored(
     servers: Servers,
 ) -> None:
@@ -462,3 +480,61 @@ async def test_no_name_is_given_up_beside_a_running_service(servers: Servers) ->
     assert ended.code == 1
     assert "stop all instances of the service" in ended.err
     assert not servers.keeps(servers.first, Mark(MarkKind.WITHOUT, "b"))
+
+
+# -- mark ------------------------------------------------------------------------------------------
+
+
+async def test_a_removed_mark_is_made_again(servers: Servers) -> None:
+    own = Mark(MarkKind.IS, "b", "tokb")
+    servers.mark(servers.first, Mark(MarkKind.IS, "a", "toka"))
+    servers.mark(servers.first, own.as_known())
+    servers.mark(servers.second, Mark(MarkKind.KNOWS, "a", "toka"))
+    check = await servers.run("check", "--json")
+    said = await servers.run("workspaces", "mark", "b")
+    changed = servers.keeps(servers.second, own)
+    ended = await servers.run("workspaces", "mark", "b", "--yes", "--json")
+    again = await servers.run("workspaces", "mark", "b", "--yes")
+    after = await servers.run("check", "--json")
+
+    told = next(found["what_to_do"] for found in lines(check) if not found["ok"])
+    assert own.slug(servers.group) in told
+    assert "workspaces mark b --yes" in told
+    assert (said.code, changed) == (3, False)
+    assert said.lines == [
+        f"server b: the empty workspace {own.slug(servers.group)} would be made",
+        "it has 1 workspaces; with documents of ours: blog",
+    ]
+    assert (ended.code, ended.json["made"], ended.json["ours"]) == (0, True, ["blog"])
+    assert servers.keeps(servers.second, own)
+    assert again.code == 1
+    assert "it has a mark of what it is" in again.err
+    assert after.code == 0
+
+
+async def test_a_mark_of_a_server_that_may_have_lost_all_is_warned_of(servers: Servers) -> None:
+    servers.mark(servers.first, Mark(MarkKind.IS, "a", "toka"))
+    servers.mark(servers.first, Mark(MarkKind.KNOWS, "b", "tokb"))
+    servers.second.state.workspaces.clear()
+    said = await servers.run("workspaces", "mark", "b")
+
+    assert said.lines[1] == "it has 0 workspaces; with documents of ours: none"
+    assert "it may be another server, or have lost what it had" in said.err
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("c", "lists no server c"), ("b", "no other server knows it")]
+)
+async def test_no_mark_is_made_that_nobody_knows(servers: Servers, name: str, words: str) -> None:
+    servers.mark(servers.first, Mark(MarkKind.IS, "a", "toka"))
+    ended = await servers.run("workspaces", "mark", name, "--yes")
+    assert ended.code == 1
+    assert words in ended.err
+
+
+async def test_no_mark_is_made_where_the_others_know_two(servers: Servers) -> None:
+    for token in ("tokb", "tokc"):
+        servers.mark(servers.first, Mark(MarkKind.KNOWS, "b", token))
+    ended = await servers.run("workspaces", "mark", "b", "--yes")
+    assert ended.code == 1
+    assert "server b lacks the mark of what it is, and the others know it" in ended.err
