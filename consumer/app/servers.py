@@ -93,6 +93,7 @@ class ServersPipeline:
 
     def forget(self) -> None:
         """See `Pipeline.forget`."""
+        self.homes.forget()
         for each in self.pipelines.values():
             each.forget()
 

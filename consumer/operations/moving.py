@@ -6,6 +6,9 @@ proven on the new server, then removed from the old one. What always holds:
 - Nothing of the service is at work meanwhile: the consumer group has no members, and every server
   keeps a mark that the workspace is being moved, from before the first step until after the last.
   An instance that is started lets its documents wait.
+- One move of a group is at work at a time: two in opposite directions would each remove what the
+  other takes for stored. What one that was killed has sent may still take effect: whoever goes on
+  waits for the ambiguity time first.
 - A document is removed from where it was only when all chunks of its newest event are stored where
   it shall be. Stopped in the middle, every document is on one of the servers, and the command run
   again goes on.
@@ -22,6 +25,7 @@ proven on the new server, then removed from the old one. What always holds:
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -29,6 +33,8 @@ from dataclasses import dataclass, field
 
 from consumer.anythingllm import AnythingLLMClient, AnythingLLMError
 from consumer.anythingllm.server_register import ServerRegister
+from consumer.kafka.group_lock import LockConfig, LockLostError, TakenError
+from consumer.kafka.groups import Member
 from consumer.model.marker import StoredUnit
 from consumer.model.names import Identity, ServerName, Slug
 from consumer.model.placement import why_missing
@@ -36,13 +42,14 @@ from consumer.model.precedence import Occurrence
 from consumer.model.record import Coordinates
 from consumer.model.server_marks import ServerViews, move_mark
 from consumer.operations.newest_events import NewestEvent, NewestEvents
-from consumer.operations.ports import KafkaAccess, RecordReader
+from consumer.operations.ports import HeldLock, KafkaAccess, RecordReader
 from consumer.operations.progress import StageProgress, silent
 from consumer.settings import Settings
 from consumer.wiring.anythingllm import server_configs
 
 _STAGE = "moving"
 _WAITING = "waiting for late uploads"
+_ANOTHER = "waiting for another move"
 _WAIT_STEP_SECONDS = 5.0
 
 _Held = dict[ServerName, dict[Identity, list[StoredUnit]]]
@@ -140,6 +147,7 @@ class WorkspaceMove:
         self._progress = progress
         self._events = NewestEvents(settings)
         self._identity = settings.document.identity
+        self._lock: HeldLock | None = None
 
     async def run(self, *, do: bool) -> MoveReport:
         """Move it, or (without ``do``) only say what would be moved.
@@ -149,21 +157,54 @@ class WorkspaceMove:
             KafkaUnavailableError: Kafka can't be reached or refuses.
             AnythingLLMError: a server can't be asked.
         """
+        if not do:
+            return await self._run(do=False)
+        async with self._alone():
+            return await self._run(do=True)
+
+    @asynccontextmanager
+    async def _alone(self) -> AsyncIterator[None]:
+        kafka = self._settings.kafka
+        config = LockConfig(
+            group=f"{kafka.group_id}-move",
+            topic=kafka.documents_topic,
+            client_id=f"workspaces-move.{self._slug}",
+            session_timeout=kafka.session_timeout_seconds,
+        )
+        try:
+            async with self._kafka.lock(config, waiting=self._tell_of, rng=random.Random()) as lock:
+                self._lock = lock
+                yield
+        except LockLostError as error:
+            raise MoveRefused(
+                f"{error}: run this again; what is moved by then stays moved"
+            ) from None
+        except TakenError as error:
+            raise MoveRefused(
+                f"another move is at work ({error}): wait for it, or stop it"
+            ) from None
+
+    def _tell_of(self, members: tuple[Member, ...]) -> None:
+        self._progress(_ANOTHER, 0, len(members))
+
+    async def _run(self, *, do: bool) -> MoveReport:
         was_begun = await self._refuse()
         held = await self._held()
         begun = _Moved(self._sources(held))
         if do and (begun.sources or was_begun):
-            return await self._move(begun)
+            return await self._move(begun, was_begun=was_begun)
         if begun.sources:
             await self._all(begun, held, do=False)
         return begun.report()
 
-    async def _move(self, moved: _Moved) -> MoveReport:
+    async def _move(self, moved: _Moved, *, was_begun: bool) -> MoveReport:
         mark = move_mark(self._slug)
         for name in self._clients:
             await self._register(name).make_mark(mark)
         await self._refuse_beside_the_service()
         over = self._clock() + self._settings.anythingllm.ambiguity_seconds
+        if was_begun:
+            await self._wait_until(over)
         await self._all(moved, await self._held())
         if not moved.left:
             await self._wait_until(over)
@@ -222,6 +263,8 @@ class WorkspaceMove:
         return views.moves(self._slug) is not None
 
     async def _refuse_beside_the_service(self) -> None:
+        if self._lock is not None:
+            await self._lock.confirm()
         group = self._settings.kafka.group_id
         async with self._kafka.admin() as admin:
             members = await admin.members(group)

@@ -124,6 +124,7 @@ class Homes:
         self._under_way: dict[Slug, asyncio.Task[None]] = {}
         self._told: defaultdict[Slug, asyncio.Event] = defaultdict(asyncio.Event)
         self._begun = self._ended = 0  # rounds
+        self._epoch = 0  # what was asked in a former one may have changed unseen
         self._round_ended = asyncio.Event()
         self._demand = asyncio.Event()
         self._demand.set()  # marks are made before the first document comes
@@ -210,6 +211,14 @@ class Homes:
                 if known is None or known.server != name:
                     self._forget(name, each)
 
+    def forget(self) -> None:
+        """Have every home found out anew: a workspace may have been moved while we had no part."""
+        for residence in self._residences.values():
+            residence.fence.close()
+        self._residences.clear()
+        self._nowhere.clear()
+        self._epoch += 1
+
     def doubt(self, slug: Slug) -> None:
         """A workspace does not work on its server: somebody may have moved or removed it."""
         if slug in self._residences:
@@ -251,8 +260,11 @@ class Homes:
         self._begun += 1
         if is_due:
             self._nowhere = {k: each for k, each in self._nowhere.items() if k in self._wanted}
-        stints = self._census.stints.copy()
+        stints, epoch = self._census.stints.copy(), self._epoch
         has_changed = await self._census.ask()
+        if epoch != self._epoch:
+            self._demand.set()
+            return
         for name in self._census.stints - stints:
             self._forget(name, None)
         slugs = set(self._wanted)
@@ -329,14 +341,18 @@ class Homes:
     async def _decide(self, tasks: asyncio.TaskGroup, slug: Slug) -> None:
         """Look into all workspaces of the slug that it depends on, side by side."""
         looked: dict[ServerName, Presence] = {}
+        epoch = self._epoch
         while isinstance(placement := self._placed(slug, looked), Undecided):
             split = self._census.views.split(slug)
             looks = (self._look(name, slug, looked) for name in placement.servers)
             await asyncio.gather(*looks)
             if self._census.views.split(slug) != split:
                 looked.clear()  # another instance has seen more since these looks began
-        self._looked[slug] = self._clock()
         del self._under_way[slug]
+        if epoch != self._epoch:
+            self._demand.set()
+            return
+        self._looked[slug] = self._clock()
         self._act(tasks, slug, placement)
 
     async def _look(self, name: ServerName, slug: Slug, looked: dict[ServerName, Presence]) -> None:

@@ -8,19 +8,24 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from typing import cast
+from weakref import WeakKeyDictionary
 
 from consumer.anythingllm import AnythingLLMClient
 from consumer.kafka.batches import UNFOLD_LIMIT
+from consumer.kafka.group_lock import LockConfig, TakenError
 from consumer.kafka.groups import Member
 from consumer.kafka.reader import FETCH_BYTES, OffsetRange, OffsetRanges, Records
 from consumer.model.names import ServerName, Slug
 from consumer.model.record import Coordinates, Record
 from consumer.operations.moving import MoveReport, WorkspaceMove
-from consumer.operations.ports import KafkaAccess
+from consumer.operations.ports import KafkaAccess, Waiting
 from consumer.operations.progress import StageProgress, silent
 from consumer.wiring.anythingllm import server_configs
+from tests.virtual.loop import VirtualLoop
 from tests.virtual.servers_world import ServersWorld
 from tests.virtual.world import TOPIC, World
+
+_LOCKS: WeakKeyDictionary[VirtualLoop, set[str]] = WeakKeyDictionary()
 
 
 class WorldsKafka:
@@ -28,11 +33,13 @@ class WorldsKafka:
 
     Args:
         running: how many members the group has.
+        held: locks.
     """
 
-    def __init__(self, worlds: Sequence[World], running: Callable[[], int]) -> None:
+    def __init__(self, worlds: Sequence[World], running: Callable[[], int], held: set[str]) -> None:
         self._worlds = worlds
         self._running = running
+        self.held = held
 
     @asynccontextmanager
     async def reader(
@@ -45,6 +52,21 @@ class WorldsKafka:
     async def admin(self) -> AsyncIterator[WorldsKafka]:
         await asyncio.sleep(0.01)
         yield self
+
+    @asynccontextmanager
+    async def lock(
+        self, config: LockConfig, *, waiting: Waiting, rng: random.Random
+    ) -> AsyncIterator[WorldsKafka]:
+        if config.group in self.held:
+            raise TakenError(())
+        self.held.add(config.group)
+        try:
+            yield self
+        finally:
+            self.held.remove(config.group)
+
+    async def confirm(self) -> None:
+        pass
 
     async def members(self, group: str) -> Sequence[Member]:
         return [Member("anythingllm-consumer-several", "here")] * self._running()
@@ -82,6 +104,7 @@ async def move(
         running: how many members the group has.
         progress: called now and then.
     """
+    held = _LOCKS.setdefault(worlds[0].loop, set())
     settings, loop = (listed or worlds[0]).settings, worlds[0].loop
     async with AsyncExitStack() as stack:
         clients = {
@@ -92,7 +115,7 @@ async def move(
         }
         moving = WorkspaceMove(
             settings,
-            cast(KafkaAccess, WorldsKafka(worlds, running)),
+            cast(KafkaAccess, WorldsKafka(worlds, running, held)),
             clients,
             Slug(slug),
             ServerName(to),

@@ -333,7 +333,8 @@ class Play:
         await self.worlds[0].idle(2 * AMBIGUITY)
         self.check()
         for id, (_, count) in self.newest.items():
-            assert self.found(id) == Counter({f"{id}_{n}": 1 for n in range(count)}), id
+            wanted, found = Counter({f"{id}_{n}": 1 for n in range(count)}), self.found(id)
+            assert found == wanted, f"{id}: {found} and not {wanted}"
         for id, slug in self.intruders.items():
             assert not any(f"{id}_0" in self.worlds[0].at(name, slug) for name in NAMES), id
         for world in self.worlds:

@@ -15,7 +15,7 @@ from tests.virtual.servers_kafka import move
 from tests.virtual.servers_world import ServersWorld, alone, servers_world, single
 from tests.virtual.world import RECOVERY, event
 
-AMBIGUITY = {"ANYTHINGLLM_AMBIGUITY_SECONDS": "120"}
+AMBIGUITY = 120.0
 
 
 def moves(w: ServersWorld, slug: str = "docs") -> list[str]:
@@ -35,7 +35,7 @@ async def stored(w: ServersWorld, *ids: str) -> tuple[str, str]:
 
 @virtually
 async def test_a_workspace_is_moved_and_gone_on_with() -> None:
-    async with servers_world("a", "b", **AMBIGUITY) as w:
+    async with servers_world("a", "b", ANYTHINGLLM_AMBIGUITY_SECONDS="120") as w:
         home, another = await stored(w, "d1", "d2")
         await w.crash()
         report = await move([w], "docs", another)
@@ -57,7 +57,7 @@ async def test_a_tombstone_waits_for_a_move_and_takes_what_was_on_its_way(names_
         home, another = await stored(w, "d1", "d2")
         for name in ("a", "b"):
             w.mark(name, move_mark(Slug("docs")))
-        w.publish(None, key="d1", **({"workspace": "docs"} if names_it else {}))
+        w.publish(None, key="d1", workspace="docs" if names_it else None)
         await w.idle(2 * RECOVERY)
 
         assert w.at(home) == {"d2_0": 1, "d2_1": 1}  # at once
@@ -102,7 +102,7 @@ async def test_an_instance_that_begins_in_a_move_has_its_tombstone_done_everywhe
     seconds: float,
 ) -> None:
     """Whenever it begins: the move ends only while nobody is there, and what it stored goes."""
-    async with servers_world("a", "b", **AMBIGUITY) as w:
+    async with servers_world("a", "b", ANYTHINGLLM_AMBIGUITY_SECONDS="120") as w:
         _, another = await stored(w, "d1", "d2", "d3")
         await w.crash()
         is_running = False
@@ -128,7 +128,7 @@ async def test_an_instance_that_begins_in_a_move_has_its_tombstone_done_everywhe
 
 @virtually
 async def test_a_move_removes_what_a_tombstone_ended_from_the_new_server_too() -> None:
-    async with servers_world("a", "b", **AMBIGUITY) as w:
+    async with servers_world("a", "b", ANYTHINGLLM_AMBIGUITY_SECONDS="120") as w:
         home, another = await stored(w, "d1", "d2")
         await w.crash()
         async with alone(w, {**single(w, another), "KAFKA_GROUP_ID": "others"}) as former:
@@ -145,7 +145,7 @@ async def test_a_move_removes_what_a_tombstone_ended_from_the_new_server_too() -
 @virtually
 async def test_what_only_the_new_server_has_of_an_ended_document_is_removed_as_well() -> None:
     """A move that went on after an instance had removed it from the old server."""
-    async with servers_world("a", "b", **AMBIGUITY) as w:
+    async with servers_world("a", "b", ANYTHINGLLM_AMBIGUITY_SECONDS="120") as w:
         home, _ = await stored(w, "d1", "d2")
         await w.crash()
         for name in ("a", "b"):
@@ -161,7 +161,7 @@ async def test_what_only_the_new_server_has_of_an_ended_document_is_removed_as_w
 @virtually
 async def test_a_move_does_not_end_while_somebody_is_there() -> None:
     """He began after the last document: what he removed may have been read before."""
-    async with servers_world("a", "b", **AMBIGUITY) as w:
+    async with servers_world("a", "b", ANYTHINGLLM_AMBIGUITY_SECONDS="120") as w:
         _, another = await stored(w, "d1")
         await w.crash()
         ended = 0
@@ -174,3 +174,52 @@ async def test_a_move_does_not_end_while_somebody_is_there() -> None:
             await move([w], "docs", another, running=lambda: ended, progress=progress)
         assert moves(w) == ["a", "b"]
         assert w.at(another).total() == 2
+
+
+@virtually
+async def test_who_had_no_part_for_a_while_finds_out_anew_where_workspaces_live() -> None:
+    """A process that was stopped and goes on: a workspace may have been moved meanwhile."""
+    async with servers_world("a", "b", ANYTHINGLLM_AMBIGUITY_SECONDS="120") as w:
+        await stored(w, "d1")
+        assert w.several.homes.known(Slug("docs")) is not None
+        await w.rebalance()
+        assert w.several.homes.known(Slug("docs")) is None
+        w.publish(event("d2", ["one"], technology="docs"))
+        await w.settled()
+
+
+@virtually
+async def test_two_moves_are_not_at_work_at_once() -> None:
+    """In opposite directions each would remove what the other takes for stored."""
+    async with servers_world("a", "b", ANYTHINGLLM_AMBIGUITY_SECONDS="120") as w:
+        home, another = await stored(w, "d1", "d2")
+        await w.crash()
+        first = asyncio.create_task(move([w], "docs", another))
+        await asyncio.sleep(0.1)
+        with pytest.raises(MoveRefused, match="another move is at work"):
+            await move([w], "docs", home)
+        await first
+        assert w.at(another).total() == 4
+
+
+@virtually
+async def test_a_move_back_waits_for_what_the_one_that_was_killed_had_sent() -> None:
+    """Its removal is under way still: what is listed there is taken for stored."""
+    async with servers_world("a", "b", ANYTHINGLLM_AMBIGUITY_SECONDS="120") as w:
+        home, another = await stored(w, "d1")
+        await w.crash()
+        w.sims[home].faults.add(
+            "reset", path="*/remove-documents", times=1, apply=True, late=AMBIGUITY / 2
+        )
+        killed = asyncio.create_task(move([w], "docs", another))
+        while not w.at(another):  # noqa: ASYNC110 - virtual time
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(1)
+        killed.cancel()
+        await asyncio.gather(killed, return_exceptions=True)
+        assert w.at(home).total() == 2
+        report = await move([w], "docs", home)
+
+        assert report.left == ()
+        assert w.at(home) == {"d1_0": 1, "d1_1": 1}
+        assert w.at(another) == Counter()
