@@ -217,6 +217,7 @@ class Applier:
                 return (body.slug,)
             return tuple(filter(is_slug, await self._storage.workspaces(trace_id=trace_id)))
 
+        await self._is_sole(right, trace_id, lacks=False)
         every = await self._backoff.retry(slugs, right)
         ours = [slug for slug in every if self._permits(slug)]
         # A file may be in workspaces of others as well, and those are none of ours.
@@ -241,13 +242,16 @@ class Applier:
                     ending = replace(ending, units=(), like=went, is_listed=False)
                     erased += await self._eraser.erase(slug, ending, right, trace_id=trace_id)
         lacks = body.slug is not None and not is_found  # else all workspaces were seen
-        await self._backoff.retry(
-            partial(self._storage.is_sole, lacks=lacks, trace_id=trace_id), right
-        )
+        await self._is_sole(right, trace_id, lacks=lacks)
         if newer and erased == Erased():
             return Superseded(body.slug, body.version)
         self._carried_out.tombstone(body.slug, body.identity, body.version)
         return Deleted(body.slug, erased.chunks, erased.kept)
+
+    async def _is_sole(self, right: RightToWork, trace_id: TraceId, *, lacks: bool) -> None:
+        await self._backoff.retry(
+            partial(self._storage.is_sole, lacks=lacks, trace_id=trace_id), right
+        )
 
     async def _find(
         self, slug: Slug, identity: Identity, trace_id: TraceId, *, by_files: bool

@@ -239,6 +239,7 @@ class Play:
         """An instance with a single server begins, and does nothing at all."""
         first = self.worlds[0]
         async with alone(first, single(first, self.chance.choice(self.listed))) as one:
+            await one.client.health_check()  # as at every start
             for n in self.chance.sample(range(20), 4):
                 slug, day = SLUGS[n % len(SLUGS)], first.loop.now / 86_400
                 if self.chance.random() < 0.5:
