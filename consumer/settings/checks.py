@@ -183,13 +183,13 @@ def servers_are_listed(settings: Settings) -> Iterator[Broken]:
 
 
 def several_servers_are_on_trial(settings: Settings) -> Iterator[Broken]:
-    """What is known to go wrong there loses texts: nobody is to meet it unasked."""
+    """What is known to go wrong there stores texts twice: nobody is to meet it unasked."""
     ours = settings.anythingllm
     if ours.endpoints and not ours.endpoints_trial:
         yield Broken(
             ("ANYTHINGLLM_ENDPOINTS", "ANYTHINGLLM_ENDPOINTS_TRIAL"),
-            "several servers are on trial: they can lose texts or store them twice (README, Several"
-            " servers). Use ANYTHINGLLM_ENDPOINT; to try them where nothing can be lost, set"
+            "several servers are on trial: they can store texts twice (README, Several servers). Use"
+            " ANYTHINGLLM_ENDPOINT; to try them where that does no harm, set"
             " ANYTHINGLLM_ENDPOINTS_TRIAL=true",
         )
 

@@ -232,8 +232,8 @@ class AnythingLLMSettings:
     endpoints_trial: bool = setting(
         "false",
         flag(),
-        "Whether several servers may be used: that is on trial, and can lose texts or store them"
-        " twice (README, Several servers).",
+        "Whether several servers may be used: that is on trial, and can store texts twice (README,"
+        " Several servers).",
     )
     pins: Mapping[Slug, ServerName] | None = setting(
         None,

@@ -21,7 +21,7 @@ CHANGED: Mapping[str, str] = MappingProxyType(
         "names.json: dead-letter-headers.schema.json": "dlq.traceparent, where sending was traced",
         "names.json: audit": "--search and --no-search say how much is searched for",
         "names.json: workspaces verify": "it says how much is too young to judge",
-        "names.json: workspaces": "move brings a workspace to another of several servers",
+        "names.json: workspaces": "move, forget and mark are for several servers",
         "names.json: workspaces list": "--server names one of several servers",
         "names.json: workspaces repair": "--server names one of several servers",
     }
