@@ -166,8 +166,11 @@ class ServerViews:
 
     @property
     def is_begun(self) -> bool:
-        """Whether any of them knows of another one: whoever begins with one of them sees that."""
-        return bool(self._all(MarkKind.KNOWS))
+        """Whether any of them knows of another one: whoever begins with one of them sees that.
+
+        One that was given up is none: who has the other one alone is right to use it.
+        """
+        return any(each.name not in self.given_up for each in self._all(MarkKind.KNOWS))
 
     @property
     def moving(self) -> frozenset[Slug]:

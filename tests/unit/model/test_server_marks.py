@@ -194,6 +194,23 @@ def test_a_server_is_made_use_of_when_all_others_know_it() -> None:
     assert views(a="is a, knows b", b=None).strangers_to(A) == (B,)
 
 
+@pytest.mark.parametrize(
+    ("has", "is_begun"),
+    [
+        (WHOLE, True),
+        ({"a": "is a, knows b", "b": "is b"}, True),
+        ({"a": "is a", "b": "is b"}, False),
+        ({"a": "", "b": None}, False),
+        ({"a": "is a, knows b, without b", "c": ""}, False),
+        ({"a": "is a, knows b, without b, knows c", "c": ""}, True),
+    ],
+)
+def test_servers_have_begun_when_one_of_them_knows_another(
+    has: dict[str, str | None], is_begun: bool
+) -> None:
+    assert views(**has).is_begun == is_begun
+
+
 def test_the_move_of_a_workspace_is_seen_on_whichever_server() -> None:
     moving = ServerSurvey(frozenset(), (move_mark(Slug("docs")),))
     found = ServerViews({A: ServerSurvey(frozenset()), B: moving}, "g")
