@@ -33,7 +33,7 @@ def mark(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make again the removed mark of one of several servers: does it with --yes.
+    """Make again the removed mark of one of several servers: says what, does it with --yes.
 
     Each server has an empty workspace that says what it is. Where somebody
     removed it, the server is not believed, because another one may answer
