@@ -188,8 +188,8 @@ def several_servers_are_on_trial(settings: Settings) -> Iterator[Broken]:
     if ours.endpoints and not ours.endpoints_trial:
         yield Broken(
             ("ANYTHINGLLM_ENDPOINTS", "ANYTHINGLLM_ENDPOINTS_TRIAL"),
-            "several servers are on trial: they can store texts twice (README, Several servers). Use"
-            " ANYTHINGLLM_ENDPOINT; to try them where that does no harm, set"
+            "several servers are on trial: they can store texts twice (README, Several servers)."
+            " Use ANYTHINGLLM_ENDPOINT; to try them where that does no harm, set"
             " ANYTHINGLLM_ENDPOINTS_TRIAL=true",
         )
 
