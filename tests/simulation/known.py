@@ -1082,4 +1082,17 @@ KNOWN: dict[str, Schedule] = {
             Life("cut-off", On("result.written", nth=2), who="B", seconds=0.5),
         ),
     ),
+    "a text is taken out and put in again while its document is not whole": Schedule(
+        670772546,
+        Setup(prepared=("other",), per_document=1, vector_db="pgvector"),
+        history=(
+            Doc("a", ("four", "five", "a 0", "a 1"), slug="other", name="e0"),
+            Doc("b", ("five",), slug="other", when=On("check", seconds=140.0), name="e2"),
+        ),
+        faults=(
+            Hit("upload", "delay", times=None, seconds=20.0),
+            Hit("upload", "html"),
+        ),
+        life=(Life("database-down", On("upload", nth=4, seconds=140.0), seconds=0.5),),
+    ),
 }
