@@ -1,14 +1,17 @@
 """Makes pydantic's JSON Schemas ones that others can build on for all of 1.x (schemas/README.md).
 
 What a model says of what we write is too narrow for who reads: a later 1.x adds fields, statuses
-and reasons, and models that generators make of a schema refuse whatever it closes. What may be null
-is said by ``type``, because Modelina takes ``anyOf`` for a union, in Java for one that does not
-compile. And classes are named by titles: what has none becomes ``AnonymousSchema119``.
+and reasons, and models that generators make of a schema refuse whatever it closes. Classes are
+named by titles: what has none becomes ``AnonymousSchema119``.
+
+What may be null is said by ``type``; for an object it can't be, because what Modelina 5.10.1 makes
+of that for TypeScript fails on null. There it is ``anyOf``, with a title of its own: Modelina makes
+a union of it, in Java an interface, which has to have another name than the class.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 Json = dict[str, Any]
@@ -30,9 +33,11 @@ def opened(schema: Json) -> Json:
     """
     definitions = schema.get(_DEFS, {})
     made: Json = _opened({k: each for k, each in schema.items() if k != _DEFS}, definitions)
-    named = {name: _object(name, definitions) for name in definitions}
-    wanted = {*_references(made), *(to for each in named.values() for to in _references(each))}
-    kept = {name: each for name, each in named.items() if name in wanted}
+    kept = {
+        name: {"title": name, **_opened(each, definitions)}
+        for name, each in definitions.items()
+        if "enum" not in each
+    }
     return made | ({_DEFS: kept} if kept else {})
 
 
@@ -54,10 +59,6 @@ def by_title(schema: Json) -> dict[str, Json]:
     return {name: _renamed(each, "components/schemas") for name, each in made.items()}
 
 
-def _object(name: str, definitions: Mapping[str, Json]) -> Json:
-    return {"title": name, **_opened(definitions[name], definitions)}
-
-
 def _opened(node: Any, definitions: Mapping[str, Json]) -> Any:
     if isinstance(node, list):
         return [_opened(each, definitions) for each in node]
@@ -65,9 +66,9 @@ def _opened(node: Any, definitions: Mapping[str, Json]) -> Any:
         return node
     match node:
         case {"anyOf": [first, {"type": "null"}]}:
-            kind = _inlined(first, definitions)
+            kind = _opened(first, definitions)
             rest = {name: each for name, each in node.items() if name != "anyOf"}
-            return {**kind, "type": [kind["type"], "null"], **_opened(rest, definitions)}
+            return _or_null(kind) | _opened(rest, definitions)
         case {"$ref": str(reference)} if "enum" in definitions[_name(reference)]:
             rest = {name: each for name, each in node.items() if name != "$ref"}
             return known(definitions[_name(reference)]["enum"]) | _opened(rest, definitions)
@@ -76,9 +77,10 @@ def _opened(node: Any, definitions: Mapping[str, Json]) -> Any:
     }
 
 
-def _inlined(node: Json, definitions: Mapping[str, Json]) -> Json:
-    made: Json = _opened(node, definitions)
-    return _object(_name(made["$ref"]), definitions) if "$ref" in made else made
+def _or_null(kind: Json) -> Json:
+    if "$ref" in kind:
+        return {"title": f"Optional{_name(kind['$ref'])}", "anyOf": [kind, {"type": "null"}]}
+    return kind | {"type": [kind["type"], "null"]}
 
 
 def _left_out(name: str, value: Any) -> bool:
@@ -92,17 +94,6 @@ def _left_out(name: str, value: Any) -> bool:
 
 def _name(reference: str) -> str:
     return reference.rpartition("/")[2]
-
-
-def _references(node: Any) -> Iterator[str]:
-    if isinstance(node, list):
-        for each in node:
-            yield from _references(each)
-    elif isinstance(node, dict):
-        if isinstance(reference := node.get("$ref"), str):
-            yield _name(reference)
-        for each in node.values():
-            yield from _references(each)
 
 
 def _renamed(node: Any, to: str) -> Any:

@@ -33,6 +33,9 @@ CHANGED: Mapping[str, str] = MappingProxyType(
 ADDED = frozenset({"chunks_not_found", "not_found", "searched", "chunks_too_young"})
 """Fields that JSON of commands has got beside the others."""
 
+ADDED_TO_RESULTS = frozenset({"schema_version", "failed_chunks", "content_hash", "started_at"})
+"""Fields of results that are read now and were left alone then."""
+
 
 def text_of_pack(text: str) -> str:
     """A pack's text as it would have been then, when nothing was packed but in these cases.
