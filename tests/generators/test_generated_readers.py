@@ -2,14 +2,16 @@
 
 They read what a run of the service published of every status, what commit cdefe5a published, and
 what a version 1.1 may publish (`tests.published.later`); documents, references and headers as well.
+Tools are called as schemas/README.md shows.
 """
 
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -53,6 +55,7 @@ REFERENCE_SHOWN = {
     "key_bytes": None, "key_sha256": None, "headers_kept": True, "preview_base64": None,
 }  # fmt: skip
 HEADERS_SHOWN = dict.fromkeys(ADDED_HEADERS, "7") | {"dlq.trace-id": "ab" * 16}
+_README = (SCHEMAS / "README.md").read_text()
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d.*(Z|[+-]\d\d:\d\d)")
 
 
@@ -109,6 +112,14 @@ async def messages(workshop: Workshop, make_stage: MakeStage) -> list[Json]:
     return [{"kind": kind, "value": value} for kind, values in found.items() for value in values]
 
 
+def shown(program: str, changes: Mapping[str, str | Path], having: str = "") -> list[str]:
+    """The words that the README shows after this program, some of them changed."""
+    lines = re.findall(rf"^(?:npx )?{program}(?:@\S+)? (.*)$", _README, re.MULTILINE)
+    (words,) = [shlex.split(line) for line in lines if having in line]
+    assert changes.keys() <= set(words)
+    return [str(changes.get(word, word)) for word in words]
+
+
 def read_by(
     reader: Callable[[bytes], bytes], messages: Iterable[Json], *, keeps_unknown: bool
 ) -> None:
@@ -149,6 +160,17 @@ def cut_to(form: Any, value: Any) -> Any:
     return value
 
 
+def test_modelina_as_the_readme_shows_it(workshop: Workshop) -> None:
+    """The program that is shown runs, and names are the contract's to the letter."""
+    (program,) = re.findall(r"^```js\n(.*?)^```$", _README, re.MULTILINE | re.DOTALL)
+    (workshop.node / "shown.mjs").write_text(program)
+    shutil.copytree(SCHEMAS / DRAFT_7, workshop.node / DRAFT_7)
+    run("node", "shown.mjs", cwd=workshop.node)
+    made = (workshop.node / "models" / "UploadResult.ts").read_text()
+    assert "'status': string;" in made
+    assert "'replay_of': ReplayOf | null;" in made
+
+
 def test_modelina_names_models_as_the_contract_does(by_modelina: dict[str, list[str]]) -> None:
     """No `AnonymousSchema119`, and no model that the contract does not know."""
     assert by_modelina.keys() == {"python", "typescript", "raw", "java"}
@@ -175,14 +197,12 @@ async def test_datamodel_code_generator(workshop: Workshop, messages: list[Json]
     installed = {"PYTHONPATH": str(pip(workshop.models.parent / "pip", DATAMODEL_CODEGEN))}
     for kind, name in KINDS.items():
         module = re.sub("(?<=[a-z])(?=[A-Z])", "_", kind).lower()
-        run(
-            *(sys.executable, "-W", "ignore", "-m", "datamodel_code_generator"),
-            *("--input", SCHEMAS / name, "--input-file-type", "jsonschema"),
-            *("--output-model-type", "pydantic_v2.BaseModel"),
-            *("--output", made / f"{module}.py"),
-            cwd=workshop.models,
-            env=installed,
-        )
+        places: dict[str, str | Path] = {
+            "upload-result.schema.json": SCHEMAS / name,
+            "upload_result.py": f"{module}.py",
+        }
+        command = (sys.executable, "-W", "ignore", "-m", "datamodel_code_generator")
+        run(*command, *shown("datamodel-codegen", places), cwd=made, env=installed)
     classes = re.findall(
         r"^class (\w+)", "".join(map(Path.read_text, made.iterdir())), re.MULTILINE
     )
@@ -199,9 +219,13 @@ async def test_modelina_and_quicktype_to_typescript(
     made.mkdir()
     tools = workshop.node / "node_modules" / ".bin"
     for kind, name in KINDS.items():
-        options = ("--src-lang", "schema", "--lang", "typescript", "--top-level", kind)
-        output = made / f"{kind}.ts"
-        run(tools / "quicktype", *options, "-o", output, SCHEMAS / name, cwd=workshop.node)
+        places: dict[str, str | Path] = {
+            "UploadResult": kind,
+            "UploadResult.ts": made / f"{kind}.ts",
+            "upload-result.schema.json": SCHEMAS / name,
+        }
+        words = shown("quicktype", places, "typescript")
+        run(tools / "quicktype", *words, cwd=workshop.node)
     shutil.copy(PROGRAMS / "read.ts", workshop.models)
     run(
         *(tools / "tsc", "--strict", "--target", "es2022", "--module", "commonjs"),
@@ -225,12 +249,12 @@ async def test_modelina_and_quicktype_to_java(workshop: Workshop, messages: list
     """
     made = workshop.models / "quick"
     made.mkdir()
-    options = ("--src-lang", "schema", "--lang", "java", "--package", "quick")
-    run(
-        *(workshop.node / "node_modules" / ".bin" / "quicktype", *options),
-        *("--top-level", "UploadResult", "-o", made / "Converter.java", SCHEMAS / RESULT),
-        cwd=workshop.node,
-    )
+    places = {
+        "upload-result.schema.json": SCHEMAS / RESULT,
+        "Converter.java": made / "Converter.java",
+    }
+    quicktype = workshop.node / "node_modules" / ".bin" / "quicktype"
+    run(quicktype, *shown("quicktype", places, "java"), cwd=workshop.models)
     jars = jackson(workshop.models.parent / "java")
     sources = [*made.glob("*.java"), *(workshop.models / "models").glob("*.java")]
     at = f"classes:{jars}/*"

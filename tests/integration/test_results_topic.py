@@ -212,5 +212,5 @@ async def test_what_can_not_be_is_said_at_once(
         (ValueError, {"topic": publish.topic, "group": "g", "until_end": True}),
     ):
         with pytest.raises(wrong):
-            async with open_results(servers, **options) as results:  # type: ignore[arg-type]
+            async with open_results(servers, **options) as results:
                 await take(results, 1)

@@ -21,6 +21,7 @@ from consumer.model.outcome import FailureReason
 from consumer.model.record import Coordinates, Record
 from consumer.pipeline.decode import DecodeLimits, Malformed, decode
 from consumer.sandbox.samples import sample_documents, sample_events
+from tests.generators.installs import DATAMODEL_CODEGEN, NPM
 from tests.published import (
     STATUSES,
     later,
@@ -333,6 +334,17 @@ def test_the_readme_names_every_header_field_and_reason() -> None:
         assert f"| `{reason.value}` |" in text
     for status in ("succeeded", "partial", "failed", "superseded", "deleted", "invalid"):
         assert f"| `{status}` |" in text
+
+
+def test_the_readme_names_the_tools_that_are_tried() -> None:
+    """In the versions of the tests, which show that they work."""
+    text = (SCHEMAS / "README.md").read_text()
+    for pinned in (DATAMODEL_CODEGEN, *NPM):
+        name, version = re.split(r"==|(?<=\w)@", pinned)
+        if f"`{name}`" in text:
+            assert f"`{name}` {version}" in text
+        if f"npx {name}" in text:
+            assert text.count(f"npx {name}") == text.count(f"npx {pinned} ")
 
 
 def test_asyncapi_covers_all_topics_and_points_at_what_exists() -> None:

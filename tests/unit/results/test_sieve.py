@@ -124,7 +124,7 @@ def test_results_of_every_status_and_of_a_later_version_are_read(recorded: bytes
     assert newer.model_extra == {"priority": {"level": 3, "by": ["somebody"]}}
     assert Wanted(statuses={"postponed"}).matches(newer)
     with pytest.raises(ValueError, match="frozen"):
-        newer.status = "succeeded"
+        newer.status = "succeeded"  # type: ignore[misc]
 
 
 def test_a_trial_is_nobodys_result() -> None:
