@@ -2,7 +2,7 @@
 # Modelina 5.10.1 (AsyncAPI's generator of models) and valid JSON Schemas in draft 7: three surprises.
 #
 # 1. Python: a required string with a `const` becomes a field whose default is in two pairs of single
-#    quotes, ''event'': the module can't be imported, because that is no Python.
+#    quotes, ''event'': the module can't be imported, because that is no Python (their issue 2474).
 # 2. Java: a field that is `anyOf` a `$ref` and null becomes an interface by the name of the field,
 #    which the referenced class implements. Where the field `next` refers to the class `Next`, both
 #    have one name and one file, and what is left reads "class Next implements Next": javac refuses
