@@ -15,6 +15,8 @@ from consumer.contract.trial import HEADERS, KEY, trial_result
 from consumer.kafka.connection import KafkaConnection
 from consumer.kafka.publisher import OutgoingRecord, Publisher
 from consumer.kafka.reader import read_topic
+from consumer.kafka.topic_spec import TopicSpec
+from consumer.kafka.topics import open_admin
 from consumer.model.origin import instant_of
 from consumer.results import FAILED, Wanted
 from consumer.results.topic import KafkaUnavailableError, Results, open_results
@@ -214,3 +216,31 @@ async def test_what_can_not_be_is_said_at_once(
         with pytest.raises(wrong):
             async with open_results(servers, **options) as results:
                 await take(results, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("group", ["readers", None])
+async def test_a_broker_that_dies_and_is_back_interrupts_nobody(
+    own_kafka: LocalKafka, group: str | None
+) -> None:
+    """The reader waits, goes on where it was, and its group commits again."""
+    connection = KafkaConnection(own_kafka.bootstrap_servers)
+    async with open_admin(connection) as admin:
+        await admin.create([TopicSpec("results", "a test", 1, {})], replication_factor=1)
+    publisher = Publisher(connection, max_record_bytes=2**20, delivery_timeout=60.0)
+    await publisher.start()
+    publish = Publishing(publisher, "results")
+    try:
+        await publish(1)
+        async with open_results(connection, topic="results", group=group) as results:
+            assert await take(results, 1) == [1]
+            following = asyncio.create_task(take(results, 3))
+            await own_kafka.stop(hard=True)
+            await own_kafka.start()
+            await publish(2, 3, 4)
+            assert await following == [2, 3, 4]
+        if group is not None:
+            async with open_results(connection, topic="results", group=group) as results:
+                assert await take(results, 1) == [4]
+    finally:
+        await publisher.stop()
