@@ -201,13 +201,12 @@ async def places_of(
 
 
 class _CommitsWhatGoes(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
-    def __init__(self) -> None:
-        self.tail: TopicTail | None = None
+    def __init__(self, tail: TopicTail) -> None:
+        self._tail = tail
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
-        if self.tail is not None:
-            await self.tail.commit()
-            self.tail.forget()
+        await self._tail.commit()
+        self._tail.forget()
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """Their places are found when they are polled: here a commit would wait for itself."""
@@ -238,35 +237,38 @@ async def open_tail(
     _has_zone(start)
     count = await count_partitions(connection, topic)
     install()
-    listener = _CommitsWhatGoes()
-    async with explained(f"reading {topic}", connection), asyncio.timeout(_ASK_SECONDS):
-        consumer = AIOKafkaConsumer(
-            **connection.client_options(),
-            group_id=group_id,
-            enable_auto_commit=False,
-            auto_offset_reset="none",
-            isolation_level="read_committed",
-            max_poll_interval_ms=_NO_POLL_LIMIT_MS,
-        )
-        try:
-            if group_id is not None:
-                consumer.subscribe([topic], listener=listener)
-            await consumer.start()
-            if group_id is None:
-                consumer.assign([TopicPartition(topic, number) for number in range(count)])
-            tail = TopicTail(
-                consumer, connection, topic, in_group=group_id is not None, start=start, clock=clock
-            )
-            await tail.find_places()
-        except BaseException:
-            await stop_reading(consumer)
-            raise
-    listener.tail = tail
+    consumer = AIOKafkaConsumer(
+        **connection.client_options(),
+        group_id=group_id,
+        enable_auto_commit=False,
+        auto_offset_reset="none",
+        isolation_level="read_committed",
+        max_poll_interval_ms=_NO_POLL_LIMIT_MS,
+    )
+    tail = TopicTail(
+        consumer, connection, topic, in_group=group_id is not None, start=start, clock=clock
+    )
     try:
-        yield tail
+        async with explained(f"reading {topic}", connection), asyncio.timeout(_ASK_SECONDS):
+            await _begin(consumer, topic, count, tail if group_id is not None else None)
+            await tail.find_places()
+        try:
+            yield tail
+        finally:
+            await tail.commit()
     finally:
-        await tail.commit()
         await stop_reading(consumer)
+
+
+async def _begin(
+    consumer: AIOKafkaConsumer, topic: str, count: int, member: TopicTail | None
+) -> None:
+    if member is not None:
+        consumer.subscribe([topic], listener=_CommitsWhatGoes(member))
+        await consumer.start()
+        return
+    await consumer.start()
+    consumer.assign([TopicPartition(topic, number) for number in range(count)])
 
 
 async def read_since(connection: KafkaConnection, topic: str, start: Start) -> Records:
