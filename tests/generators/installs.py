@@ -70,7 +70,7 @@ def npm(folder: Path, *packages: str) -> Path:
 def npm_package(folder: Path, package: str) -> Path:
     """What one package holds, without those that it depends on."""
     folder.mkdir()
-    _installed("npm", "pack", "--silent", package, cwd=folder)
+    _installed("npm", "pack", "--loglevel=error", package, cwd=folder)
     (archive,) = folder.glob("*.tgz")
     with tarfile.open(archive) as packed:
         packed.extractall(folder, filter="data")
