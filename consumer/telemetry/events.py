@@ -132,6 +132,9 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         # Settling
         "document.skipped": "A record that an earlier assignment had settled is not worked again.",
         "document.settled": "An event is done: what became of it, in one line.",
+        "result.skipped": "A record on the results topic is no result: a reader of it goes on.",
+        "tail.commit_failed": "What a reader's group has read is not committed: it comes again.",
+        "tail.out_of_range": "What a reader's group wanted to read next is gone from the topic.",
         "result.cut": "A result too large for its topic is published without its per-chunk lists.",
         "dead_letter.by_reference": "A record too large for its topic is dead-lettered without it.",
         "publish.failed": "Results or dead letters are not acknowledged: sent again.",
