@@ -153,6 +153,8 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "replay.parked": "A dead letter came back too often and is on the parked topic instead.",
         "replay.skipped": "A dead letter was left where it is; `because` says why.",
         "replay.ended": "A replay run is done.",
+        "republish.left": "A lost document is not published again; `because` says why.",
+        "republish.published": "The newest event of a lost document is on the replay topic.",
         # The log itself
         "library.message": "A library (aiokafka, aiohttp, asyncio) said something.",
         "log.kept_back": "So many lines (`count`) of the event `about` were not told: they repeat.",
@@ -166,6 +168,8 @@ EACH_TOLD = frozenset(
         "replay.parked",
         "replay.published",
         "replay.skipped",
+        "republish.left",
+        "republish.published",
         # What was lost or left out, and where: nothing else has the place.
         "offset.out_of_range",
         "partition.went_back",
