@@ -76,6 +76,7 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "workspace.created": "A missing workspace was created.",
         "workspace.in_doubt": "A workspace may have been created, or may still; it is looked for.",
         "workspace.changed": "Others emptied a workspace or made it anew; it is prepared again.",
+        "workspace.lost": "A workspace lost documents with what others did to it; their number.",
         "workspace.not_counted": "Whether others emptied a workspace is not known now; later.",
         "workspace.ready": "A fresh workspace was proven to keep concurrent uploads.",
         "workspace.sentinel_lost": "A fresh workspace lost a test document; another is tried.",
@@ -175,6 +176,7 @@ EACH_TOLD = frozenset(
         "partition.went_back",
         "topic.begun_at_its_end",
         "workspace.changed",
+        "workspace.lost",
     }
 )
 """One line a document, a letter, or a loss: whoever looks for one must find it."""
