@@ -55,11 +55,9 @@ async def _why(address: str, seconds: float, *, has_tls: bool) -> str | None:
     except (OSError, ValueError) as error:
         return str(error)
     try:
-        if has_tls:
-            return None  # what TLS says is heard by the client itself
         writer.write(_API_VERSIONS)
         async with asyncio.timeout(seconds):
-            return _who(await reader.read(8))
+            return _who(await reader.read(8), has_tls=has_tls)
     except TimeoutError:
         return (
             f"something takes connections there and says nothing for {seconds:g} s: is it"
@@ -73,12 +71,19 @@ async def _why(address: str, seconds: float, *, has_tls: bool) -> str | None:
             await writer.wait_closed()
 
 
-def _who(answer: bytes) -> str | None:
-    """What an answer to ApiVersions says of who gave it."""
+def _who(answer: bytes, *, has_tls: bool) -> str | None:
+    """What an answer to ApiVersions without TLS says of who gave it."""
+    is_kafka = answer[4:] == _CORRELATION.to_bytes(4)
+    if has_tls and is_kafka:
+        return (
+            "no TLS is spoken there: KAFKA_SECURITY_PROTOCOL has to be PLAINTEXT or SASL_PLAINTEXT"
+        )
     if answer.startswith(_TLS_ALERT):
-        return "TLS is spoken there: KAFKA_SECURITY_PROTOCOL has to be SSL or SASL_SSL"
+        # What it has against our TLS the client itself hears.
+        is_wrong = "TLS is spoken there: KAFKA_SECURITY_PROTOCOL has to be SSL or SASL_SSL"
+        return None if has_tls else is_wrong
     if answer.startswith(_HTTP):
         return "a web server listens there, and not Kafka: check the port"
-    if not answer or answer[4:] == _CORRELATION.to_bytes(4):
+    if not answer or is_kafka:
         return None
     return "what listens there does not speak Kafka's protocol: check the port"

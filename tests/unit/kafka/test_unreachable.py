@@ -65,9 +65,20 @@ async def test_of_what_may_be_kafka_nothing_is_said(answer: bytes) -> None:
         assert await why_unreachable(f"127.0.0.1:1,{address}", has_tls=False) is None
 
 
-async def test_who_speaks_tls_hears_the_rest_from_tls() -> None:
-    async with listening(HTTP) as address:
-        assert await why_unreachable(address, has_tls=True) is None
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (b"echo", "no TLS is spoken there: KAFKA_SECURITY_PROTOCOL has to be PLAINTEXT"),
+        (HTTP, "a web server listens there"),
+        (ALERT, None),  # what it has against our TLS the client itself hears
+        (b"", None),
+    ],
+)
+async def test_who_should_speak_tls(answer: bytes, said: str | None) -> None:
+    async with listening(answer) as address:
+        why = await why_unreachable(address, has_tls=True)
+
+    assert why is None if said is None else said in str(why)
 
 
 async def test_nobody_listens_and_no_such_name() -> None:
