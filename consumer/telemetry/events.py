@@ -76,6 +76,7 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "workspace.created": "A missing workspace was created.",
         "workspace.in_doubt": "A workspace may have been created, or may still; it is looked for.",
         "workspace.changed": "Others emptied a workspace or made it anew; it is prepared again.",
+        "workspace.lost": "A workspace lost documents with what others did to it; their number.",
         "workspace.not_counted": "Whether others emptied a workspace is not known now; later.",
         "workspace.ready": "A fresh workspace was proven to keep concurrent uploads.",
         "workspace.sentinel_lost": "A fresh workspace lost a test document; another is tried.",
@@ -156,6 +157,8 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "replay.parked": "A dead letter came back too often and is on the parked topic instead.",
         "replay.skipped": "A dead letter was left where it is; `because` says why.",
         "replay.ended": "A replay run is done.",
+        "republish.left": "A lost document is not published again; `because` says why.",
+        "republish.published": "The newest event of a lost document is on the replay topic.",
         # The log itself
         "library.message": "A library (aiokafka, aiohttp, asyncio) said something.",
         "log.kept_back": "So many lines (`count`) of the event `about` were not told: they repeat.",
@@ -169,11 +172,14 @@ EACH_TOLD = frozenset(
         "replay.parked",
         "replay.published",
         "replay.skipped",
+        "republish.left",
+        "republish.published",
         # What was lost or left out, and where: nothing else has the place.
         "offset.out_of_range",
         "partition.went_back",
         "topic.begun_at_its_end",
         "workspace.changed",
+        "workspace.lost",
     }
 )
 """One line a document, a letter, or a loss: whoever looks for one must find it."""

@@ -21,7 +21,7 @@ CHANGED: Mapping[str, str] = MappingProxyType(
         "names.json: dead-letter-headers.schema.json": "dlq.traceparent; open for later reasons",
         "names.json: dead-letter-reference.schema.json": "open for what a later 1.x adds",
         "names.json: asyncapi.json": "AsyncAPI 3.1, whole by itself",
-        "names.json: audit": "--search and --no-search say how much is searched for",
+        "names.json: audit": "--search says how much is searched for, --republish brings it back",
         "names.json: workspaces verify": "it says how much is too young to judge",
         "names.json: workspaces": "move brings a workspace to another of several servers",
         "names.json: workspaces list": "--server names one of several servers",
@@ -55,8 +55,22 @@ def is_added(line: str) -> bool:
     return not ADDED_SUBJECTS.isdisjoint(columns)
 
 
+REWORDED: Mapping[str, str] = MappingProxyType(
+    {
+        "`audit --republish --yes` takes its event from the topic again: the service uploads what"
+        " is missing, no more": "publish the document again: the service uploads what is missing,"
+        " no more",
+        "`audit --republish --yes` takes its event from the topic again: the service then removes"
+        " what is stale": "publish the document again: the service then removes what is stale",
+    }
+)
+"""What commands advise in other words, and what they said then."""
+
+
 def without_added(line: str) -> str:
     """A line of a command's output as it would have been then."""
+    for now, then in REWORDED.items():
+        line = line.replace(now, then)
     if not line.startswith("{"):
         return line
     fields = json.loads(line)
