@@ -146,7 +146,7 @@ class Pipeline:
         # People reset a workspace because it is sick, or without a reason that we see. What is
         # known of it is worthless then.
         self.gates.pauses.when_paused(self.index.forget)
-        rooms.storage.when_changed(self.index.forget)
+        rooms.storage.when_changed(self.index.changed)
         rooms.storage.when_sentinels_left(self._looks.doubt)
         self._backoff = Backoff(
             self.gates,

@@ -57,6 +57,10 @@ class ServerCondition:
         paused = self.gates.pauses.paused
         for slug, error in sorted(paused.items())[:_NAMED]:
             yield self._named(f"workspace {slug} is paused: {error}")
+        for slug, documents in sorted(self.index.lost.items())[:_NAMED]:
+            yield self._named(
+                f"workspace {slug} lost {documents} documents: `audit --republish` brings them back"
+            )
         for slug, error in sorted(self.index.unlisted.items())[:_NAMED]:
             if state == "closed" and slug not in paused:
                 yield self._named(f"workspace {slug} can't be listed: {error}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Coroutine
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -19,8 +19,10 @@ from consumer.cli.common import (
     end,
     kafka_for,
     settings_for,
+    wrong_usage,
 )
 from consumer.cli.progress import stages
+from consumer.cli.republish_shown import RepublishSeen, RepublishWish, republish_object, republished
 from consumer.operations.audit.states import DocumentState
 
 if TYPE_CHECKING:
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from consumer.operations.audit.findings import AuditFinding, AuditSummary
     from consumer.operations.ports import KafkaAccess
     from consumer.settings import Settings
+
+T = TypeVar("T")
 
 _MAX_LISTED = 20  # of one kind, towards people
 
@@ -47,6 +51,36 @@ SearchOption = Annotated[
         "--search/--no-search",
         help="Search for every chunk that is listed, or for none; without either, for up to 10 "
         "chunks of each of 20 documents, chosen at random from all workspaces in turn.",
+        show_default=False,
+    ),
+]
+
+RepublishOption = Annotated[
+    bool,
+    typer.Option(
+        "--republish",
+        help="Publish the newest event of each document that is missing, incomplete or stale "
+        "again, to the replay topic; without --yes only say which.",
+    ),
+]
+YesOption = Annotated[
+    bool, typer.Option("--yes", help="With --republish: do it, instead of only saying so.")
+]
+IncludeRemovedOption = Annotated[
+    bool,
+    typer.Option(
+        "--include-removed",
+        help="With --republish: also documents that are missing while their workspace stands. "
+        "Somebody may have removed them in AnythingLLM, and for a reason.",
+    ),
+]
+RateOption = Annotated[
+    float | None,
+    typer.Option(
+        "--rate",
+        metavar="N",
+        min=0.001,
+        help="With --republish: at most N events a second.",
         show_default=False,
     ),
 ]
@@ -73,6 +107,10 @@ def audit(
     context: typer.Context,
     workspace: WorkspaceOption = None,
     search: SearchOption = None,
+    republish: RepublishOption = False,
+    yes: YesOption = False,
+    include_removed: IncludeRemovedOption = False,
+    rate: RateOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -89,31 +127,53 @@ def audit(
     Changes nothing, and may run beside the service: what seems wrong is looked
     at twice.
 
+    --republish brings back what AnythingLLM lost, from the documents topic: where
+    it was emptied, restored from a backup or moved. Each event goes to the replay
+    topic as it is, and counts as old as it is; chunks that are stored are not
+    uploaded again. A document that was deleted stays deleted. What is no longer in
+    the topic is listed. It can be stopped at any moment: run again, it does the
+    rest. One run at a time, and none beside `dlq replay`.
+
     Memory is bounded; a temporary file (in TMPDIR) takes about 300 bytes a
     document and 300 a chunk, with --search 450.
 
     Exit 0: everything is explained. 3: something is not. 1: it failed, or the
     searches in a workspace told nothing, as while the vector database is down.
     With --json each finding is a line, and the last line has the totals.
+    With --republish --yes: 0 where all that was unexplained is published again.
 
     Example: anythingllm-consumer audit
+    Example: anythingllm-consumer audit --republish --workspace docs --yes
     """
+    if not republish and (yes or include_removed or rate is not None):
+        raise wrong_usage("--yes, --include-removed and --rate belong to --republish")
     slug = None if workspace is None else check_slug(workspace)
     settings = settings_for(config, quiet_kafka=True, only_errors=True)
-    work = _audit(settings, kafka_for(context, settings), slug, search=search, as_json=as_json)
-    summary = _audited(work)
+    wish = RepublishWish(yes, include_removed, rate) if republish else None
+    kafka = kafka_for(context, settings)
+    work = _audit(settings, kafka, slug, search=search, wish=wish, as_json=as_json)
+    summary, done = _audited(work)
     if as_json:
-        output.json_line(_totals(summary))
-    else:
+        output.json_line(_totals(summary) | (republish_object(done) if done else {}))
+    elif done is None:
         _show(summary)
-    failed = ExitCode.FAILED if summary.unsearchable else ExitCode.DONE
-    end(ExitCode.FOUND if summary.unexplained else failed)
+    end(_exit_code(summary, done))
 
 
-def _audited(work: Coroutine[Any, Any, AuditSummary]) -> AuditSummary:
+def _exit_code(summary: AuditSummary, done: RepublishSeen | None) -> ExitCode:
+    open_ = summary.unexplained
+    if done is not None:
+        open_ += len(done.look.forgotten) - done.published
+    if open_:
+        return ExitCode.FOUND
+    return ExitCode.FAILED if summary.unsearchable else ExitCode.DONE
+
+
+def _audited(work: Coroutine[Any, Any, T]) -> T:
     from consumer.anythingllm import AnythingLLMError
     from consumer.operations.audit.audit import UnknownWorkspace
     from consumer.operations.audit.register import RegisterFull
+    from consumer.operations.republish.republish import RepublishRefused, RepublishStopped
 
     try:
         return ask_kafka(work)
@@ -121,6 +181,10 @@ def _audited(work: Coroutine[Any, Any, AuditSummary]) -> AuditSummary:
         raise CommandFailed(f"AnythingLLM: {error.message}") from None
     except UnknownWorkspace as error:
         raise CommandFailed(f"{error}; `workspaces list` shows those it has") from None
+    except RepublishRefused as error:
+        raise CommandFailed(f"nothing was published: {error}") from None
+    except RepublishStopped as error:
+        raise CommandFailed(f"{error}; run it again: it does the rest") from None
     except RegisterFull as error:
         raise CommandFailed(
             f"the temporary file can't be written: {error}; TMPDIR names another folder for it"
@@ -133,13 +197,16 @@ async def _audit(
     workspace: Slug | None,
     *,
     search: bool | None,
+    wish: RepublishWish | None,
     as_json: bool,
-) -> AuditSummary:
+) -> tuple[AuditSummary, RepublishSeen | None]:
     import random
 
     from consumer.operations.audit.audit import open_audit
     from consumer.operations.audit.findings import AuditSummary
     from consumer.operations.audit.searching import SearchScope
+    from consumer.operations.republish.plan import lost_in
+    from consumer.operations.republish.republish import Republish
 
     chosen = SearchScope.ALL if search else SearchScope.NONE
     scope = SearchScope.SAMPLE if search is None else chosen
@@ -156,10 +223,22 @@ async def _audit(
         )
         async with opened as audit:
             await audit.look()
+            lost = []
             for found in audit.found(summary):
                 shown(found)
-    shown.end()
-    return summary
+                if wish is not None and (each := lost_in(found)) is not None:
+                    lost.append(each)
+            shown.end()
+            if wish is None:
+                return summary, None
+            if not as_json:
+                _show(summary)
+            republish = Republish(settings, kafka, audit, progress=progress)
+            look = await republish.look(
+                lost, summary, workspace=workspace, include_removed=wish.include_removed
+            )
+            progress.end()
+            return summary, await republished(republish, look, wish, as_json=as_json)
 
 
 class _ShownFindings:

@@ -160,6 +160,19 @@ def check_slug(text: str) -> Slug:
     return Slug(text)
 
 
+def operator_here() -> str:
+    """``name@host``: what others see of whoever calls a command."""
+    import getpass
+    import re
+    import socket
+
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):
+        user = "unknown"
+    return re.sub(r"[^A-Za-z0-9._@-]", "_", f"{user}@{socket.gethostname()}")[:100]
+
+
 def end(code: ExitCode) -> None:
     """End the command with an exit code; for 0 this simply returns.
 

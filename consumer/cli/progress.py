@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 from consumer.cli.output import printable
-from consumer.operations.progress import Advance, Progress, StageProgress, silent
+from consumer.operations.progress import Advance, Progress, silent
 
 _STEPS = 1_000  # of a bar whose end is known only later
 
@@ -42,16 +42,16 @@ def reading_bar(title: str = "reading", *, quiet: bool = False) -> Iterator[Prog
 
 
 @contextmanager
-def stages(*, quiet: bool) -> Iterator[StageProgress]:
+def stages(*, quiet: bool) -> Iterator[Stages]:
     """A bar for each stage of work, one after the other."""
-    shown = _Stages(quiet=quiet)
+    shown = Stages(quiet=quiet)
     try:
         yield shown
     finally:
         shown.end()
 
 
-class _Stages:
+class Stages:
     """Shows one bar at a time."""
 
     def __init__(self, *, quiet: bool) -> None:

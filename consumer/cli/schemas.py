@@ -24,8 +24,8 @@ def export(
         _check(folder, files())
         return
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         for name, content in files().items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes(content)
             output.line(str(folder / name))
     except OSError as error:

@@ -198,6 +198,11 @@ def _short(instant: datetime | None) -> str:
 
 # -- for scripts -----------------------------------------------------------------------------------
 
+_NOT_SHOWN = {
+    "uploaded_chunk_ids", "unchanged_chunk_ids", "failed_chunks", "content_hash", "schema_version",
+    "started_at",
+}  # fmt: skip
+
 
 def _json(story: Story) -> dict[str, Any]:
     from consumer.operations.where.story import verdict
@@ -209,7 +214,7 @@ def _json(story: Story) -> dict[str, Any]:
         "identities": story.identities,
         "events": [_event_json(story, event) for event in story.events],
         "results": [
-            result.model_dump(mode="json", exclude={"uploaded_chunk_ids", "unchanged_chunk_ids"})
+            result.model_dump(mode="json", exclude=_NOT_SHOWN | set(result.model_extra or ()))
             for result in story.results
         ],
         "dead_letters": [_letter_json(found) for found in story.letters],

@@ -1,28 +1,30 @@
 """The AsyncAPI 3 document over all topics; `consumer.contract.schemas` writes it with the rest.
 
-Checked against AsyncAPI's own JSON Schema of version 3.0.0. A change here must stay valid there.
+It is whole by itself: the payloads stand in it, in draft 7, which AsyncAPI takes a schema for
+that does not say otherwise. Tests hold it to AsyncAPI's own parser.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
-EVENT = "processed-document.schema.json"
-RESULT = "upload-result.schema.json"
-REFERENCE = "dead-letter-reference.schema.json"
-HEADERS = "dead-letter-headers.schema.json"
+from consumer.contract.open_schema import Json, by_title
+
 ASYNCAPI = "asyncapi.json"
 
 _INPUT_BYTES = 8 * 1024 * 1024
 _DEAD_LETTER_BYTES = _INPUT_BYTES + 64 * 1024
 
-Json = dict[str, Any]
 
+def asyncapi(schemas: Sequence[Json]) -> Json:
+    """All five topics with keys, headers and settings, as AsyncAPI 3.
 
-def asyncapi() -> Json:
-    """All five topics with keys, headers and settings, as AsyncAPI 3."""
+    Args:
+        schemas: of all messages.
+    """
+    definitions = {name: each for one in schemas for name, each in by_title(one).items()}
     return {
-        "asyncapi": "3.0.0",
+        "asyncapi": "3.1.0",
         "info": {
             "title": "AnythingLLM stream consumer",
             "version": "1.0.0",
@@ -33,7 +35,7 @@ def asyncapi() -> Json:
         "defaultContentType": "application/json",
         "channels": _channels(),
         "operations": _operations(),
-        "components": {"messages": _messages()},
+        "components": {"messages": _messages(), "schemas": definitions},
     }
 
 
@@ -112,47 +114,60 @@ def _messages() -> Json:
     return {
         "document": {
             "title": "ProcessedDocument",
-            "headers": _trace_headers(),
-            "payload": {"$ref": f"./{EVENT}"},
+            "headers": _trace_headers("DocumentHeaders"),
+            "payload": _schema("ProcessedDocument"),
             "bindings": _key(identity),
         },
         "tombstone": {
             "title": "Tombstone: the document is removed",
             "headers": _trace_headers(
-                {"workspace": {"type": "string", "description": "Only from this workspace."}}
+                "TombstoneHeaders",
+                {"workspace": {"type": "string", "description": "Only from this workspace."}},
             ),
-            "payload": {"type": "null"},
+            "payload": {"title": "NoValue", "type": "null"},
             "bindings": _key(identity),
         },
         "result": {
             "title": "UploadResult",
-            "headers": {"type": "object", "properties": {"trace_id": {"type": "string"}}},
-            "payload": {"$ref": f"./{RESULT}"},
+            "headers": {
+                "title": "ResultHeaders",
+                "type": "object",
+                "properties": {"trace_id": {"type": "string"}},
+            },
+            "payload": _schema("UploadResult"),
             "correlationId": {"location": "$message.payload#/trace_id"},
             "bindings": _key(identity),
         },
         "deadLetter": {
             "title": "Dead letter: the original key, value and headers, and why",
-            "headers": {"$ref": f"./{HEADERS}"},
-            "payload": {"description": "The original value, byte for byte; any bytes."},
+            "headers": _schema("DeadLetterHeaders"),
+            "payload": {
+                "title": "OriginalValue",
+                "description": "The original value, byte for byte; any bytes.",
+            },
             "contentType": "application/octet-stream",
             "correlationId": {"location": "$message.header#/dlq.trace-id"},
             "bindings": _key(original),
         },
         "deadLetterReference": {
             "title": "Dead letter by reference",
-            "headers": {"$ref": f"./{HEADERS}"},
-            "payload": {"$ref": f"./{REFERENCE}"},
+            "headers": _schema("DeadLetterHeaders"),
+            "payload": _schema("DeadLetterReference"),
             "correlationId": {"location": "$message.header#/dlq.trace-id"},
             "bindings": _key(original),
         },
     }
 
 
-def _trace_headers(more: Json | None = None) -> Json:
-    any_of = {name: {"type": "string"} for name in ("trace_id", "x-trace-id", "correlation-id")}
+def _schema(title: str) -> Json:
+    return {"$ref": f"#/components/schemas/{title}"}
+
+
+def _trace_headers(title: str, more: Json | None = None) -> Json:
+    others = {name: {"type": "string"} for name in ("trace_id", "x-trace-id", "correlation-id")}
     traceparent = {"type": "string", "description": "W3C Trace Context; comes first."}
-    return {"type": "object", "properties": {"traceparent": traceparent, **any_of, **(more or {})}}
+    properties = {"traceparent": traceparent, **others, **(more or {})}
+    return {"title": title, "type": "object", "properties": properties}
 
 
 def _key(schema: Json) -> Json:

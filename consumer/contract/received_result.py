@@ -25,7 +25,8 @@ Instant = Annotated[datetime, AfterValidator(_aware)]
 
 
 class _In(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    # What a later version adds is kept: `result.model_extra` has it.
+    model_config = ConfigDict(frozen=True, extra="allow")
 
 
 class ReceivedSource(_In):
@@ -38,12 +39,23 @@ class ReceivedSource(_In):
     event_id: str | None = None
 
 
+class ReceivedFailedChunk(_In):
+    """A chunk that is not stored. ``reason`` is plain text: later versions may have others."""
+
+    chunk_id: str
+    reason: str
+    message: str = ""
+    http_status: int | None = None
+    attempts: int = 0
+
+
 class ReceivedResult(_In):
     """A result as its readers see it: later versions may add fields and statuses.
 
     ``status`` is plain text on purpose: a reader leaves alone what it does not know.
     """
 
+    schema_version: str = "1.0"
     event_id: str
     trace_id: str | None = None
     identity: str | None = None
@@ -58,10 +70,13 @@ class ReceivedResult(_In):
     failed_chunk_ids: tuple[str, ...] = ()
     removed_chunks: int = 0
     errors: tuple[str, ...] = ()
+    failed_chunks: tuple[ReceivedFailedChunk, ...] = ()
+    content_hash: str | None = None
     document_version: Instant | None = None
     truncated: bool = False
     source: ReceivedSource
     replay_of: ReceivedSource | None = None
+    started_at: Instant | None = None
     completed_at: Instant | None = None
     duration_ms: int | None = None
 

@@ -1,24 +1,32 @@
 """The published schemas, generated from the models (schemas/README.md; ``schemas export``).
 
-Three JSON Schemas (2020-12) and one AsyncAPI 3 document. A test holds the committed files equal to
-what this module makes, so the models are the only place to change.
+Four JSON Schemas in 2020-12 and in draft 7, and an AsyncAPI document. A test holds the committed
+files equal to what this module makes, so the models are the only place to change.
+
+They are what every 1.x keeps: `consumer.contract.open_schema`. What only today's version keeps (no
+other fields, statuses or reasons; counters that fit the status) is in the models, which refuse to
+write anything else, and in the README's words.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import orjson
 from pydantic import BaseModel
 
-from consumer.contract.asyncapi import ASYNCAPI, EVENT, HEADERS, REFERENCE, RESULT, Json, asyncapi
+from consumer.contract.asyncapi import ASYNCAPI, asyncapi
 from consumer.contract.dead_letter import ADDED_HEADERS
+from consumer.contract.open_schema import DIALECT, VERSION, Json, in_draft_7, known, opened
 from consumer.contract.processed_document import ProcessedDocumentEvent
 from consumer.contract.reference import PREVIEW_BYTES
 from consumer.contract.upload_result import UploadResult
 from consumer.model.outcome import FailureReason
 
-DIALECT = "https://json-schema.org/draft/2020-12/schema"
+EVENT = "processed-document.schema.json"
+RESULT = "upload-result.schema.json"
+REFERENCE = "dead-letter-reference.schema.json"
+HEADERS = "dead-letter-headers.schema.json"
+DRAFT_7 = "draft-07"
+"""The folder of the same schemas in draft 7."""
 
 _HEADER_MEANINGS = {
     "__connect.errors.topic": "Topic of the original record.",
@@ -61,14 +69,15 @@ _ALWAYS = (
 
 
 def files() -> dict[str, bytes]:
-    """Every generated file: its name in ``schemas/`` and its content."""
-    made = {
+    """Every generated file: its name in ``schemas/``, by folder, and its content."""
+    schemas = {
         EVENT: event_schema(),
         RESULT: result_schema(),
         HEADERS: headers_schema(),
         REFERENCE: reference_schema(),
-        ASYNCAPI: asyncapi(),
     }
+    made = schemas | {f"{DRAFT_7}/{name}": in_draft_7(each) for name, each in schemas.items()}
+    made[ASYNCAPI] = asyncapi(list(schemas.values()))
     option = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
     return {name: orjson.dumps(content, option=option) for name, content in made.items()}
 
@@ -79,18 +88,10 @@ def event_schema() -> Json:
 
 
 def result_schema() -> Json:
-    """UploadResult, with the invariants that JSON Schema can express."""
+    """UploadResult as every 1.x writes it: each field is there, others may come beside them."""
     schema = _of_model(UploadResult, "upload-result", title="UploadResult")
-    zero = {"const": 0}
-    counters = ("total_chunks", "successful_uploads", "failed_uploads")
-    schema["allOf"] = [
-        _when(["superseded", "deleted", "invalid"], dict.fromkeys(counters, zero)),
-        _when(["succeeded"], {"failed_uploads": zero}),
-        _when(["failed"], {"successful_uploads": zero, "failed_uploads": {"minimum": 1}}),
-        _when(
-            ["partial"], {"successful_uploads": {"minimum": 1}, "failed_uploads": {"minimum": 1}}
-        ),
-    ]
+    schema["properties"]["schema_version"] |= VERSION
+    del schema["properties"]["schema_version"]["const"]
     return schema
 
 
@@ -102,11 +103,11 @@ def headers_schema() -> Json:
         if name in _NUMBERS:
             properties[name]["pattern"] = "^[0-9]+$"
     properties["dlq.original-timestamp"]["pattern"] = "^-?[0-9]+$"
-    properties["dlq.reason"]["enum"] = [reason.value for reason in FailureReason]
+    properties["dlq.reason"] |= known([reason.value for reason in FailureReason])
     properties["dlq.trace-id"]["pattern"] = "^[0-9a-f]{32}$"
     return _schema(
         "dead-letter-headers",
-        title="Headers of a dead letter",
+        title="DeadLetterHeaders",
         why="Added to the original headers. A header whose value is unknown is left out.",
         properties=properties,
         required=list(_ALWAYS),
@@ -115,15 +116,16 @@ def headers_schema() -> Json:
 
 def reference_schema() -> Json:
     """The value of a dead letter whose original is too large or could not be read from Kafka."""
-    count = {"type": ["integer", "null"], "minimum": 0}
+    count = {"type": ["integer", "null"], "format": "int64", "minimum": 0}
     digest = {"type": ["string", "null"], "pattern": "^[0-9a-f]{64}$"}
+    place = {"type": "integer", "minimum": 0}
     properties: dict[str, Json] = {
-        "schema_version": {"const": "1.0"},
-        "kind": {"const": "reference"},
+        "schema_version": dict(VERSION),
+        "kind": {"type": "string", "pattern": "^reference$", "examples": ["reference"]},
         "topic": {"type": "string"},
-        "partition": {"type": "integer", "minimum": 0},
-        "offset": {"type": "integer", "minimum": 0},
-        "timestamp_ms": {"type": ["integer", "null"]},
+        "partition": place,
+        "offset": place | {"format": "int64"},
+        "timestamp_ms": {"type": ["integer", "null"], "format": "int64"},
         "value_bytes": count,
         "value_sha256": digest,
         "key_bytes": count,
@@ -139,23 +141,16 @@ def reference_schema() -> Json:
     }
     return _schema(
         "dead-letter-reference",
-        title="Dead letter by reference",
+        title="DeadLetterReference",
         why="Stands for a record that no topic would take, or whose bytes can't be had.",
         properties=properties,
         required=list(properties),
     )
 
 
-def _when(statuses: list[str], then: Json) -> Json:
-    condition = {"properties": {"status": {"enum": statuses}}}
-    return {"if": condition, "then": {"properties": then}}
-
-
 def _of_model(model: type[BaseModel], name: str, *, title: str) -> Json:
-    # Serialisation mode lists every field of a result as required, as its readers may expect.
-    schema = model.model_json_schema()
-    _plain(schema)
-    return {"$schema": DIALECT, "$id": _id(name), **schema, "title": title}
+    schema = opened(model.model_json_schema())
+    return {"$schema": DIALECT, "$id": _id(name), "title": title, **schema}
 
 
 def _schema(name: str, *, title: str, why: str, properties: Json, required: list[str]) -> Json:
@@ -172,20 +167,3 @@ def _schema(name: str, *, title: str, why: str, properties: Json, required: list
 
 def _id(name: str) -> str:
     return f"urn:anythingllm-consumer:schema:{name}:1.0"
-
-
-def _plain(node: Any) -> None:
-    """Takes out what pydantic adds for itself: titles of fields, closed objects, null defaults."""
-    if isinstance(node, dict):
-        if isinstance(node.get("title"), str):
-            del node["title"]
-        if node.get("additionalProperties") is False:
-            # A closed schema would make every later 1.x field an error for its readers.
-            del node["additionalProperties"]
-        if "default" in node and node["default"] is None:
-            del node["default"]
-        for value in node.values():
-            _plain(value)
-    elif isinstance(node, list):
-        for value in node:
-            _plain(value)

@@ -13,6 +13,7 @@ a letter were added to its own.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 
 from consumer.contract.upload_result import ResultStatus, Source, UploadResult, event_id_of
@@ -30,7 +31,12 @@ _REPEATED = 40
 
 def is_trial(record: Record) -> bool:
     """Whether a record is a trial, which no reader need look at."""
-    return record.key == KEY and record.headers == HEADERS
+    return is_trial_result(record.key, record.headers)
+
+
+def is_trial_result(key: bytes | None, headers: Iterable[tuple[str, bytes | None]]) -> bool:
+    """The same of a record that another client has read, by its key and its headers."""
+    return key == KEY and tuple(headers) == HEADERS
 
 
 def trial_letter() -> bytes:

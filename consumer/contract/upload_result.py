@@ -41,6 +41,8 @@ _NAMESPACE = UUID("6f1d3c52-9f0e-5b51-9a57-2f8b1f3f7c11")
 _CUT = ("uploaded_chunk_ids", "unchanged_chunk_ids", "failed_chunk_ids", "failed_chunks", "errors")
 
 Count = Annotated[int, Field(ge=0)]
+# Told to who makes models of the schema: else an integer of theirs has 32 bits in Java.
+Long = Annotated[int, Field(json_schema_extra={"format": "int64"})]
 
 
 class ResultStatus(StrEnum):
@@ -74,7 +76,7 @@ class Source(_Out):
 
     topic: str
     partition: int
-    offset: int
+    offset: Long
     timestamp: datetime = Field(description="The record's timestamp, UTC.")
 
 
@@ -84,14 +86,16 @@ class ReplayOf(_Out):
     event_id: str | None = Field(description="Event id of the original's result, where known.")
     topic: str
     partition: int
-    offset: int
+    offset: Long
 
 
 class FailedChunkEntry(_Out):
     """A chunk that is not stored."""
 
     chunk_id: str
-    reason: FailureReason = Field(description="`rejected` (refused) or `exhausted` (attempts).")
+    reason: FailureReason = Field(
+        description="`rejected` (refused) or `exhausted` (attempts). Later 1.x may have others."
+    )
     message: str
     http_status: int | None
     attempts: Count
@@ -100,13 +104,19 @@ class FailedChunkEntry(_Out):
 class UploadResult(_Out):
     """What became of one ProcessedDocument event. Readers ignore unknown fields and statuses."""
 
-    schema_version: Literal["1.0"] = Field(description="1.x only adds.")
+    schema_version: Literal["1.0"] = Field(
+        description="1.x only adds: leave alone the fields, statuses and reasons you do not know."
+    )
     event_id: str = Field(description="The same if the result is repeated: keep the first.")
     trace_id: str = Field(pattern=r"^[0-9a-f]{32}$")
     identity: str | None = Field(description="Null where an invalid event does not show it.")
     document_id: str | None = Field(description="Null only for deletions that name no document id.")
     workspace_slug: str | None = Field(description="Null where unknown.")
-    status: ResultStatus
+    status: ResultStatus = Field(
+        description="`succeeded`: stored, or nothing to do. `partial`: some chunks are stored."
+        " `failed`: none is as it should be. `superseded`: something newer is known. `deleted`:"
+        " a tombstone was carried out. `invalid`: can't be carried out. Later 1.x may have others."
+    )
     total_chunks: Count = Field(description="0 unless succeeded, partial or failed.")
     successful_uploads: Count = Field(description="Chunks that are stored now: new or unchanged.")
     failed_uploads: Count
@@ -123,7 +133,7 @@ class UploadResult(_Out):
     replay_of: ReplayOf | None
     started_at: datetime
     completed_at: datetime
-    duration_ms: Count
+    duration_ms: Annotated[Long, Field(ge=0)]
 
     @model_validator(mode="after")
     def _counts_agree(self) -> Self:

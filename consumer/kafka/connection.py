@@ -21,6 +21,7 @@ from aiokafka.errors import (
 from consumer.kafka.oauth import TokenError, TokenProvider
 from consumer.kafka.oauth_refusal import refusal_of_token
 from consumer.kafka.tls_refusal import OwnCertificate, refusal_by_tls
+from consumer.kafka.unreachable import why_unreachable
 from consumer.model.certificate import distrust
 from consumer.telemetry.renewable_secret import RenewableSecret
 
@@ -140,6 +141,7 @@ class _LastError(logging.Handler):
         self._connection = connection
         self.line: str | None = None
         self.closed = False
+        self.is_unconnected = False
 
     def emit(self, record: logging.LogRecord) -> None:
         cause = record.args[-1] if isinstance(record.args, tuple) and record.args else None
@@ -149,7 +151,12 @@ class _LastError(logging.Handler):
         line = record.getMessage().splitlines()[0]
         if isinstance(cause, Exception):
             line = line.removesuffix(str(cause).splitlines()[0] if str(cause) else "")
-            line += _worded(cause, self._connection, is_first=len(record.args or ()) > 2)
+            is_first = len(record.args or ()) > 2
+            line += _worded(cause, self._connection, is_first=is_first)
+            is_plain = isinstance(cause, OSError | KafkaConnectionError)
+            self.is_unconnected = (
+                is_first and is_plain and not isinstance(cause, ssl.SSLCertVerificationError)
+            )
         self.line = line[:_LONGEST_LINE]
         self.closed = isinstance(cause, KafkaConnectionError)
 
@@ -217,6 +224,9 @@ async def explained(what: str, connection: KafkaConnection) -> AsyncIterator[Non
         yield
     except (TimeoutError, KafkaError, OSError, AssertionError) as error:
         cause = await _refusal(connection, error, closed=last.closed)
+        if cause is None and (last.is_unconnected or isinstance(error, TimeoutError)):
+            servers = connection.bootstrap_servers
+            cause = await why_unreachable(servers, has_tls=connection.has_tls)
         cause = cause or last.line or in_short(error)
         raise KafkaUnavailableError(
             f"{what} at {connection.bootstrap_servers} failed: {cause}"

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
+from datetime import datetime
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -81,6 +82,29 @@ class TopicReader:
         found = {each.partition: OffsetRange(begins[each], ends[each]) for each in partitions}
         self._topics[topic] = found
         return found
+
+    async def since(self, topic: str, ranges: OffsetRanges, instant: datetime) -> OffsetRanges:
+        """The same ranges from the first record on that has this timestamp or a later one.
+
+        Args:
+            topic: theirs.
+            ranges: what `offset_ranges` gave.
+            instant: aware.
+
+        Raises:
+            KafkaUnavailableError: Kafka can't be reached or does not let us.
+        """
+        asked = {TopicPartition(topic, n): int(instant.timestamp() * 1000) for n in ranges}
+        async with (
+            explained(f"looking at {topic}", self._connection),
+            asyncio.timeout(_ASK_SECONDS),
+        ):
+            found = await self._consumer.offsets_for_times(asked)
+        begins = {each.partition: at.offset for each, at in found.items() if at is not None}
+        return {
+            number: OffsetRange(begins.get(number, offsets.end), offsets.end)
+            for number, offsets in ranges.items()
+        }
 
     async def records(self, topic: str, ranges: OffsetRanges) -> Records:
         """Every record of these ranges, partition by partition, oldest first in each.
@@ -202,15 +226,15 @@ async def open_reader(
         try:
             await consumer.start()
         except BaseException:
-            await _stop(consumer)
+            await stop_reading(consumer)
             raise
     try:
         yield TopicReader(consumer, connection)
     finally:
-        await _stop(consumer)
+        await stop_reading(consumer)
 
 
-async def _stop(consumer: AIOKafkaConsumer) -> None:
+async def stop_reading(consumer: AIOKafkaConsumer) -> None:
     """Close the connection. What was read is read, so an error here does not matter."""
     try:
         async with asyncio.timeout(_STOP_SECONDS):
@@ -265,7 +289,7 @@ async def _follow(connection: KafkaConnection, topic: str) -> Records:
             consumer.assign(partitions)
             await consumer.seek_to_beginning(*partitions)
         except BaseException:
-            await _stop(consumer)
+            await stop_reading(consumer)
             raise
     try:
         while True:
@@ -276,4 +300,4 @@ async def _follow(connection: KafkaConnection, topic: str) -> Records:
                 for record in records:
                     yield to_record(record)
     finally:
-        await _stop(consumer)
+        await stop_reading(consumer)

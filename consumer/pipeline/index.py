@@ -36,6 +36,7 @@ from consumer.model.marker import StoredUnit
 from consumer.model.names import Identity, Location, Slug, TraceId
 from consumer.pipeline.index_rows import AnyStored, IndexedRows, StoredRow
 from consumer.pipeline.long_work import in_slices
+from consumer.pipeline.lost_documents import LostDocuments
 from consumer.pipeline.ports import Storage
 from consumer.telemetry.metrics import Metrics
 
@@ -108,6 +109,7 @@ class Index:
         self._bytes = 0
         self._warned = False
         self._large: set[Slug] = set()  # workspaces that were warned of
+        self._lost = LostDocuments(clock)
 
     async def units(
         self, slug: Slug, identity: Identity, *, trace_id: TraceId
@@ -131,6 +133,7 @@ class Index:
                 epoch = self.epoch(slug)
                 rows = await in_slices(workspace.rows.each(identity))
                 if epoch == self.epoch(slug):
+                    self._lost.worked(slug, identity)
                     return tuple(rows)
 
     async def read_anew(self, slug: Slug, *, trace_id: TraceId) -> None:
@@ -193,6 +196,11 @@ class Index:
         """Why each workspace can't be listed whose last listing failed."""
         return {slug: each.message for slug, each in self._failed.items() if slug != FILE_STORE}
 
+    @property
+    def lost(self) -> dict[Slug, int]:
+        """How many documents each workspace lost that others emptied or made anew."""
+        return self._lost.counts
+
     def sharing_source(self, slug: Slug, source_url: str, identity: Identity) -> Identity | None:
         """Another identity that a document of this source is stored under in this workspace.
 
@@ -228,6 +236,11 @@ class Index:
         self._epochs[slug] += 1
         for each in list(self._workspaces) if slug is None else [slug]:
             self._drop(each)
+
+    def changed(self, slug: Slug) -> None:
+        """Read the listing anew: others emptied the workspace, removed it, or made it anew."""
+        self._lost.suspect(slug, self.identities(slug))
+        self.forget(slug)
 
     def identity_of(self, unit: AnyStored) -> Identity:
         """Of which document a unit is."""
@@ -271,6 +284,8 @@ class Index:
                 continue  # it may be older than the reason to look anew
             is_another = listed is not None and _is_another(former, listed)
             self._epochs[slug] += is_another
+            if former is not None and is_another:
+                self._lost.suspect(slug, former.rows.identities)
             if listed is None:
                 if former is not None and self._workspaces.get(slug) is former:
                     return self._renew(slug, former, fresh)
@@ -296,8 +311,21 @@ class Index:
         fresh.etag = None if reading.writes else listed.etag
         self._drop(slug)
         self._workspaces[slug] = fresh
+        self._tell_lost(slug, fresh)
         self._grown(slug, fresh.rows.size)
         return fresh
+
+    def _tell_lost(self, slug: Slug, fresh: _ListedWorkspace) -> None:
+        if slug == FILE_STORE:
+            return
+        if documents := self._lost.listed(slug, fresh.rows.identities):
+            log.error(
+                "workspace.lost",
+                workspace=slug,
+                documents=documents,
+                consequence="they are found no more, and no event comes for them by itself",
+                what_to_do=f"`audit --republish --workspace {slug}` brings them back",
+            )
 
     def _warn_of_size(self, slug: Slug, listed: Listed) -> None:
         if listed.size <= LONGEST_LISTING // 2 or slug in self._large:

@@ -240,7 +240,7 @@ class Uploader:
             pause_for = to_wait_for(tried_again)
             await self._backoff.pause(rounds, pause_for, work.right, work.slug, due=due)
             if any(failure.workspace_gone for failure in failures):
-                self._index.forget(work.slug)
+                self._index.changed(work.slug)
                 # If only uploads say so, the workspace would be found and tried for ever.
                 self._storage.distrust(work.slug)
                 raise PlanOutdated(work.slug)

@@ -78,6 +78,7 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "workspace.created": "A missing workspace was created.",
         "workspace.in_doubt": "A workspace may have been created, or may still; it is looked for.",
         "workspace.changed": "Others emptied a workspace or made it anew; it is prepared again.",
+        "workspace.lost": "A workspace lost documents with what others did to it; their number.",
         "workspace.not_counted": "Whether others emptied a workspace is not known now; later.",
         "workspace.ready": "A fresh workspace was proven to keep concurrent uploads.",
         "workspace.sentinel_lost": "A fresh workspace lost a test document; another is tried.",
@@ -134,6 +135,9 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         # Settling
         "document.skipped": "A record that an earlier assignment had settled is not worked again.",
         "document.settled": "An event is done: what became of it, in one line.",
+        "result.skipped": "A record on the results topic is no result: a reader of it goes on.",
+        "tail.commit_failed": "What a reader's group has read is not committed: it comes again.",
+        "tail.out_of_range": "What a reader's group wanted to read next is gone from the topic.",
         "result.cut": "A result too large for its topic is published without its per-chunk lists.",
         "dead_letter.by_reference": "A record too large for its topic is dead-lettered without it.",
         "publish.failed": "Results or dead letters are not acknowledged: sent again.",
@@ -155,6 +159,8 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "replay.parked": "A dead letter came back too often and is on the parked topic instead.",
         "replay.skipped": "A dead letter was left where it is; `because` says why.",
         "replay.ended": "A replay run is done.",
+        "republish.left": "A lost document is not published again; `because` says why.",
+        "republish.published": "The newest event of a lost document is on the replay topic.",
         # The log itself
         "library.message": "A library (aiokafka, aiohttp, asyncio) said something.",
         "log.kept_back": "So many lines (`count`) of the event `about` were not told: they repeat.",
@@ -168,11 +174,14 @@ EACH_TOLD = frozenset(
         "replay.parked",
         "replay.published",
         "replay.skipped",
+        "republish.left",
+        "republish.published",
         # What was lost or left out, and where: nothing else has the place.
         "offset.out_of_range",
         "partition.went_back",
         "topic.begun_at_its_end",
         "workspace.changed",
+        "workspace.lost",
     }
 )
 """One line a document, a letter, or a loss: whoever looks for one must find it."""

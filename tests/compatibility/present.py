@@ -213,7 +213,10 @@ async def _sent(given: Json, address: Json) -> list[Sent]:
 
 def _read_back(sent: Sent, written_at: str) -> Json:
     if not any(name == "dlq.reason" for name, _ in sent.headers):
-        return in_short(read_result(sent.value or b"").model_dump(mode="json"))  # type: ignore[no-any-return]
+        read = read_result(sent.value or b"").model_dump(
+            mode="json", exclude=set(since.ADDED_TO_RESULTS)
+        )
+        return in_short(read)  # type: ignore[no-any-return]
     stamp = int(datetime.fromisoformat(written_at).timestamp() * 1000)
     at = Coordinates(sent.topic, 2, 7)
     return letter_read(Record(at, stamp, sent.key, sent.value, sent.headers))

@@ -12,7 +12,7 @@ from tests.house.modules import House, resolve
 ENVIRONMENT_OF_SANDBOX = re.compile(r"(ANYTHINGLLM_)?TEST_[A-Z_]+|XDG_CACHE_HOME")
 
 # Rooms that see records, and who may parse JSON there, of what.
-ROOMS_OF_RECORDS = ("contract", "pipeline", "operations", "cli")
+ROOMS_OF_RECORDS = ("contract", "pipeline", "results", "operations", "cli")
 PARSERS = {
     "consumer.contract.envelope": "events",
     "consumer.contract.exported_letter": "lines of exported files",

@@ -33,6 +33,7 @@ from consumer.sandbox.simulator import Simulator
 from consumer.settings import Settings, load_settings
 from consumer.wiring.kafka import kafka_clients, kafka_connection
 from consumer.wiring.topics import topic_specs
+from tests.published import validated
 from tests.staging import QUICK, SECONDS, Json, StoredView, first_by_event, lived_in
 from tests.staging import document as document
 from tests.staging import eventually as eventually
@@ -226,9 +227,9 @@ class Stage(StoredView):
 
     @property
     def results(self) -> list[Json]:
-        """All results so far, repeats included."""
+        """All results so far, repeats included; each has to fit what is published of results."""
         heard = self._heard[self.settings.kafka.results_topic].records
-        return [orjson.loads(record.value or b"null") for record in heard]
+        return [validated(record.value or b"null") for record in heard]
 
     @property
     def result_records(self) -> list[Record]:

@@ -134,7 +134,7 @@ REFUSALS = (
     ),
     Refusal(
         "tls-on-a-plain-port",
-        ("ConnectionResetError", "KAFKA_SECURITY_PROTOCOL"),
+        ("no TLS is spoken there", "KAFKA_SECURITY_PROTOCOL"),
         listener="bootstrap_servers",
     ),
     Refusal(
@@ -147,7 +147,7 @@ REFUSALS = (
     ),
     Refusal(
         "no-tls",
-        ("ended the connection", "KAFKA_SECURITY_PROTOCOL"),
+        ("TLS is spoken there", "KAFKA_SECURITY_PROTOCOL"),
         (
             ("KAFKA_SECURITY_PROTOCOL", "SASL_PLAINTEXT"),
             *((f"KAFKA_SSL_{name}", "") for name in ("CAFILE", "CERTFILE")),

@@ -177,7 +177,7 @@ async def test_each_damage_is_named(operator: Operator) -> None:
     assert of_holed["finding"] == "1 of 3 chunks are not stored"
     assert of_holed["event"]["topic"] == stage.documents
     assert shown.code == 3
-    assert "publish the document again" in shown.out
+    assert "audit --republish --yes" in shown.out
     assert shown.lines[-1].endswith("6 unexplained, 0 notes")
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 
 from consumer.anythingllm.sentinel import is_sentinel
 from consumer.model.marker import Marker, decode_marker
+from consumer.resilience.refusals import FOR_GOOD_SECONDS
 from consumer.sandbox.simulator import VectorDb
 from consumer.telemetry.metrics import PREFIX
 from tests.simulation.findings import Wrong
@@ -18,6 +19,7 @@ from tests.simulation.watch import Watch, told_kept
 
 _REFUSALS = (413, 422)
 _FORBIDDEN = 403
+_FIREWALL = (400, 404, 409)  # of what `generate` draws, those that say no more than "no"
 _LETTERED = frozenset({"invalid", "partial", "failed"})
 _LEVEL = (
     "documents_in_flight", "bytes_in_flight", "chunks_in_flight", "documents_waiting",
@@ -33,7 +35,7 @@ def judge(schedule: Schedule, watch: Watch) -> None:
     forgets = bool(schedule.setup.restless) or any(
         life.what in _CHANGES_HANDS for life in schedule.life
     )
-    forbids = _forbids(schedule.faults)
+    forbids = _forbids(watch, schedule.faults)
     by_identity: dict[str, list[Told]] = {}
     for told in watch.told.values():
         by_identity.setdefault(told.identity, []).append(told)
@@ -46,16 +48,33 @@ def judge(schedule: Schedule, watch: Watch) -> None:
         left = _given_up(live_first, refused, forbids=forbids)
         _judge_answers(watch, live_first, may, forbids=forbids)
         _judge_stored(watch, identity, may, live_first, left)
-    _judge_letters(watch, schedule.faults)
+    _judge_letters(watch, schedule.faults, forbids=forbids)
     _judge_commits(watch)
     _judge_workspaces(watch, schedule)
     _judge_orphans(watch, schedule)
     _judge_memory(watch)
 
 
-def _forbids(hits: Iterable[Hit]) -> bool:
-    """Whether removals were forbidden: what was to go then stays for good."""
+def _forbids(watch: Watch, hits: Iterable[Hit]) -> bool:
+    """Whether removals were forbidden: what was to go then stays for good.
+
+    AnythingLLM forbids them all, or a firewall some names, for so long that it is believed.
+    """
+    dislikes_names = any(
+        hit.kind == "status" and hit.on == "removal" and hit.contains and hit.status in _FIREWALL
+        for hit in hits
+    )
+    return _forbids_all(hits) or (dislikes_names and _lasted(watch) >= FOR_GOOD_SECONDS)
+
+
+def _forbids_all(hits: Iterable[Hit]) -> bool:
     return any(hit.status == _FORBIDDEN and hit.kind == "status" for hit in hits)
+
+
+def _lasted(watch: Watch) -> float:
+    """Seconds from the first removal that a fault met to the last one."""
+    fired = watch.stage.sim.journal.of("fault.fired", method="DELETE")
+    return fired[-1]["at"] - fired[0]["at"] if fired else 0.0
 
 
 def _refused(watch: Watch, told: Told) -> list[Counter[str]]:
@@ -165,7 +184,7 @@ def _excused(watch: Watch, slug: str, events: Iterable[Told]) -> bool:
     return max(carried_out, default=0.0) <= max(times) + believed
 
 
-def _judge_letters(watch: Watch, hits: Iterable[Hit]) -> None:
+def _judge_letters(watch: Watch, hits: Iterable[Hit], *, forbids: bool) -> None:
     lettered = set()
     for letter in watch.letters:
         at = tuple(letter[f"__connect.errors.{name}"] for name in ("topic", "partition", "offset"))
@@ -173,7 +192,7 @@ def _judge_letters(watch: Watch, hits: Iterable[Hit]) -> None:
         lettered.add(place)
         told = watch.told.get(place)
         is_kept = letter["__connect.errors.stage"] == "remove"
-        if is_kept and told is not None and (_forbids(hits) or _may_be_kept(watch, told)):
+        if is_kept and told is not None and (forbids or _may_be_kept(watch, told)):
             continue
         if told is None or not _deserved(told, letter["dlq.reason"], hits):
             watch.note(Wrong.LETTER, f"{letter['dlq.reason']} for {told and told.identity}")
@@ -214,7 +233,7 @@ def _judge_workspaces(watch: Watch, schedule: Schedule) -> None:
         found = {source for source, _, copies in sim.chunks(slug) if copies}
         for source, text, copies in sim.chunks(slug):
             if is_sentinel(source):
-                if not _forbids(schedule.faults):
+                if not _forbids_all(schedule.faults):
                     watch.note(Wrong.SENTINEL, slug)
             elif not copies and source in found:
                 watch.orphans.append("copy")

@@ -1067,4 +1067,32 @@ KNOWN: dict[str, Schedule] = {
         faults=(Hit("removal", "status", times=3),),
         life=(Life("vectors-kept", At(0), who="B", seconds=300.0, slug="other"),),
     ),
+    "a firewall refuses to remove some names until it is believed": Schedule(
+        3847464787,
+        history=(
+            Doc("b", ("six",), name="s0"),
+            Doc("b", (), day=1, name="s1"),
+            Doc("b", (), day=1, when=On("removal"), name="s2"),
+        ),
+        faults=(
+            Hit("removal", "status", contains="raw-the-title-of-", skip=1, times=None, status=409),
+        ),
+        life=(
+            Life("vectors-kept", At(0), seconds=20.0),
+            Life("cut-off", On("result.written", nth=2), who="B", seconds=0.5),
+        ),
+    ),
+    "a text is taken out and put in again while its document is not whole": Schedule(
+        670772546,
+        Setup(prepared=("other",), per_document=1, vector_db="pgvector"),
+        history=(
+            Doc("a", ("four", "five", "a 0", "a 1"), slug="other", name="e0"),
+            Doc("b", ("five",), slug="other", when=On("check", seconds=140.0), name="e2"),
+        ),
+        faults=(
+            Hit("upload", "delay", times=None, seconds=20.0),
+            Hit("upload", "html"),
+        ),
+        life=(Life("database-down", On("upload", nth=4, seconds=140.0), seconds=0.5),),
+    ),
 }

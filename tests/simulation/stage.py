@@ -205,6 +205,7 @@ class Stage:
         self.hands: dict[str, list[float]] = {}  # when people changed a workspace
         self.kept: dict[tuple[str, str], Kept] = {}  # by workspace and docSource
         self._removals: dict[str, tuple[float, bool]] = {}  # by location: when, and by an event
+        self._put_back: set[str] = set()  # locations that one request takes out and puts in
         self._deletes_fail_since = 0.0
         self._test_began = self._test_looked = 0.0  # of the last test document
         self._bells: dict[str, _Bell] = {}
@@ -264,6 +265,7 @@ class Stage:
             by_event = "traceparent" in request.headers
             for location in (*body.get("names", ()), *body.get("deletes", ())):
                 self._removals[location] = (self.loop.now, by_event)
+            self._put_back |= {*body.get("deletes", ())} & {*body.get("adds", ())}
         self.happened(endpoint)
 
     def _removed(self, slug: str, location: str, source: str, kept: int) -> None:
@@ -275,7 +277,10 @@ class Stage:
             tested = self._test_looked if self._test_began <= since else since
             at_once = sent - max(since, tested) <= REMOVES_SECONDS
             self.kept[slug, source] = Kept(by_event, at_once)
-        self.observer.removed(slug, source, kept)
+        if location in self._put_back:  # no search found it, and it is put in anew at once
+            self._put_back.discard(location)
+        else:
+            self.observer.removed(slug, source, kept)
 
     def _is_about_sentinels(self, endpoint: str, body: Json) -> bool:
         if endpoint == "upload":

@@ -15,6 +15,8 @@ from consumer.app.condition import Condition
 from consumer.app.service import Service
 from consumer.app.starting import Starting
 from consumer.model.fault import Fault
+from consumer.model.names import Slug
+from consumer.pipeline.index import Index
 from consumer.settings import load_settings
 
 POLL_LIMIT = 100.0
@@ -192,3 +194,14 @@ async def test_the_worst_is_the_word_for_all() -> None:
     assert report.state == "not alive"
     assert len(report.reasons) == 3
     assert "documents that wait for AnythingLLM: 7" in report.worries
+
+
+async def test_lost_documents_are_named_with_the_cure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ready and empty is what nobody notices at night."""
+    scene = Scene()
+    monkeypatch.setattr(Index, "lost", property(lambda self: {Slug("docs"): 27}))
+
+    assert scene.condition.ready() == []
+    assert scene.condition.degraded() == [
+        "workspace docs lost 27 documents: `audit --republish` brings them back"
+    ]

@@ -8,11 +8,12 @@ from typing import Any
 
 import orjson
 import pytest
-from jsonschema import Draft202012Validator
+from jsonschema import Draft7Validator, Draft202012Validator
 
 from consumer.contract.dead_letter import ADDED_HEADERS, Cause, DeadLetter
+from consumer.contract.open_schema import opened
 from consumer.contract.reference import Reference, reference_to
-from consumer.contract.schemas import files
+from consumer.contract.schemas import DRAFT_7, EVENT, HEADERS, REFERENCE, RESULT, files
 from consumer.contract.upload_result import UploadResult
 from consumer.model.names import TraceId
 from consumer.model.origin import instant_of, origin_of
@@ -20,6 +21,14 @@ from consumer.model.outcome import FailureReason
 from consumer.model.record import Coordinates, Record
 from consumer.pipeline.decode import DecodeLimits, Malformed, decode
 from consumer.sandbox.samples import sample_documents, sample_events
+from tests.generators.installs import DATAMODEL_CODEGEN, NPM
+from tests.published import (
+    STATUSES,
+    later,
+    recorded_results,
+    strict_result_schema,
+    validated,
+)
 
 SCHEMAS = Path(__file__).resolve().parents[2] / "schemas"
 Json = dict[str, Any]
@@ -48,7 +57,8 @@ def test_committed_schemas_are_those_of_the_models(name: str) -> None:
 
 def test_nothing_else_is_committed_beside_them() -> None:
     """A renamed schema must not leave its old file behind."""
-    assert {path.name for path in SCHEMAS.iterdir()} == {*files(), "README.md"}
+    there = {str(path.relative_to(SCHEMAS)) for path in SCHEMAS.rglob("*") if path.is_file()}
+    assert there == {*files(), "README.md"}
 
 
 @pytest.mark.parametrize("shape", ["A", "B", "mixed"])
@@ -164,10 +174,114 @@ def test_the_example_of_a_result_is_one() -> None:
         {"errors": None},
     ],
 )
-def test_the_result_schema_knows_the_invariants(wrong: Json) -> None:
-    """As far as JSON Schema can count."""
+def test_the_strict_schema_knows_the_invariants(wrong: Json) -> None:
+    """As far as JSON Schema can count; what tests find published is held to it."""
+    (raw,) = examples("result")
+    strict = Draft202012Validator(strict_result_schema())
+    strict.validate(raw)
+    assert not strict.is_valid(raw | wrong)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"schema_version": "2.0"}, {"schema_version": 1}, {"trace_id": "X"}, {"source": {}},
+     {"errors": None}, {"total_chunks": -1}, {"status": None}, {"duration_ms": "1"},
+     {"replay_of": {}}],
+)  # fmt: skip
+def test_the_published_schema_still_refuses_what_is_no_result(wrong: Json) -> None:
+    """Open for what is added, not for anything at all."""
     (raw,) = examples("result")
     assert not validator("upload-result").is_valid(raw | wrong)
+
+
+def test_results_of_every_status_fit_the_strict_schema_and_the_published_ones() -> None:
+    """What commit cdefe5a published, and what we publish today: the same bytes."""
+    found = [validated(value) for value in recorded_results()]
+    assert {result["status"] for result in found} == STATUSES
+    assert any(result["replay_of"] for result in found)
+
+
+@pytest.mark.parametrize("value", recorded_results())
+def test_a_result_of_a_later_version_fits_what_is_published(value: bytes) -> None:
+    """A reader who validates goes on when 1.1 comes; our own tests would see that it is another."""
+    result = later(orjson.loads(value))
+    validator("upload-result").validate(result)
+    Draft7Validator(orjson.loads(files()[f"{DRAFT_7}/{RESULT}"])).validate(result)
+    assert not Draft202012Validator(strict_result_schema()).is_valid(result)
+
+
+def test_a_dead_letter_of_a_later_version_fits_what_is_published() -> None:
+    """The headers with another reason, the reference with another field."""
+    (reference,) = examples("reference")
+    newer = reference | {"schema_version": "1.3", "broker": 4}
+    validator("dead-letter-reference").validate(newer)
+    assert not validator("dead-letter-reference").is_valid(newer | {"kind": "document"})
+    schema = orjson.loads(files()[HEADERS])
+    headers = dict.fromkeys(schema["required"], "1") | {"dlq.trace-id": "a" * 32}
+    validator("dead-letter-headers").validate(headers | {"dlq.reason": "quarantined"})
+
+
+@pytest.mark.parametrize("name", [EVENT, RESULT, HEADERS, REFERENCE])
+def test_a_schema_in_draft_7_says_the_same(name: str) -> None:
+    """Only the names of the dialect differ, and the id, because two schemas never share one."""
+    newer, older = orjson.loads(files()[name]), orjson.loads(files()[f"{DRAFT_7}/{name}"])
+    Draft7Validator.check_schema(older)
+    assert older.pop("$schema") == "http://json-schema.org/draft-07/schema#"
+    assert older.pop("$id") == f"{newer.pop('$id')}:draft-07"
+    del newer["$schema"]
+    assert orjson.loads(orjson.dumps(older).replace(b"definitions", b"$defs")) == newer
+
+
+@pytest.mark.parametrize("name", list(files()))
+def test_nothing_is_said_that_generators_stumble_over(name: str) -> None:
+    """Each object has a title or its models have no name, and nothing closes what is to grow.
+
+    `anyOf` is a union to Modelina, which needs a name of its own in Java; `const` of a string is a
+    default in two pairs of quotes.
+    """
+    document = orjson.loads(files()[name])
+    names: list[str] = []
+    for node in nodes(document):
+        assert not {"const", "enum", "if", "then", "allOf", "oneOf"} & node.keys()
+        assert node.get("additionalProperties") in (None, True) or "type" not in node
+        if "properties" in node or "anyOf" in node:
+            assert node["title"].isidentifier()
+            names.append(node["title"])
+    assert len(names) == len(set(names))
+
+
+def test_a_schema_is_opened_wherever_it_is_closed() -> None:
+    """Enums that may be null, in lists and alone; a field by the name of a word of JSON Schema."""
+    mood = {"enum": ["good", "bad"], "title": "Mood", "type": "string"}
+    inner = {"type": "object", "title": "Inner", "additionalProperties": False, "properties": {}}
+    made = opened(
+        {
+            "$defs": {"Mood": mood, "Inner": inner},
+            "title": "Outer",
+            "type": "object",
+            "additionalProperties": False,
+            "properties": {
+                "title": {"title": "Title", "type": "string"},
+                "mood": {"anyOf": [{"$ref": "#/$defs/Mood"}, {"type": "null"}], "default": None},
+                "moods": {"type": "array", "items": {"$ref": "#/$defs/Mood"}},
+                "inner": {"anyOf": [{"$ref": "#/$defs/Inner"}, {"type": "null"}]},
+            },
+        }
+    )
+    known = {"examples": ["good", "bad"]}
+    assert made == {
+        "$defs": {"Inner": {"title": "Inner", "type": "object", "properties": {}}},
+        "type": "object",
+        "properties": {
+            "title": {"type": "string"},
+            "mood": {"type": ["string", "null"], **known},
+            "moods": {"type": "array", "items": {"type": "string", **known}},
+            "inner": {
+                "title": "OptionalInner",
+                "anyOf": [{"$ref": "#/$defs/Inner"}, {"type": "null"}],
+            },
+        },
+    }
 
 
 def test_every_field_of_a_result_is_required_and_more_are_allowed() -> None:
@@ -222,34 +336,46 @@ def test_the_readme_names_every_header_field_and_reason() -> None:
         assert f"| `{status}` |" in text
 
 
+def test_the_readme_names_the_tools_that_are_tried() -> None:
+    """In the versions of the tests, which show that they work."""
+    text = (SCHEMAS / "README.md").read_text()
+    for pinned in (DATAMODEL_CODEGEN, *NPM):
+        name, version = re.split(r"==|(?<=\w)@", pinned)
+        if f"`{name}`" in text:
+            assert f"`{name}` {version}" in text
+        if f"npx {name}" in text:
+            assert text.count(f"npx {name}") == text.count(f"npx {pinned} ")
+
+
 def test_asyncapi_covers_all_topics_and_points_at_what_exists() -> None:
-    """Every reference leads to a component or to a schema file beside it."""
+    """Every reference leads to a component: the document is whole by itself."""
     document = orjson.loads(files()["asyncapi.json"])
-    assert document["asyncapi"] == "3.0.0"
+    assert document["asyncapi"] == "3.1.0"
     addresses = {channel["address"] for channel in document["channels"].values()}
     assert addresses == {
         "documents.processed", "documents.processed.replay", "documents.upload-results",
         "documents.processed.dlq", "documents.processed.parked",
     }  # fmt: skip
     for reference in references(document):
-        if reference.startswith("./"):
-            assert reference[2:] in files()
-        else:
-            node = document
-            for step in reference.removeprefix("#/").split("/"):
-                node = node[step]
+        node = document
+        for step in reference.removeprefix("#/").split("/"):
+            node = node[step]
     for channel in document["channels"].values():
         for message in channel["messages"].values():
             name = message["$ref"].rpartition("/")[2]
             assert "key" in document["components"]["messages"][name]["bindings"]["kafka"]
 
 
-def references(node: Any) -> Iterator[str]:
-    if isinstance(node, dict):
+def references(document: Json) -> Iterator[str]:
+    for node in nodes(document):
         if isinstance(node.get("$ref"), str):
             yield node["$ref"]
-        for inner in node.values():
-            yield from references(inner)
-    elif isinstance(node, list):
-        for inner in node:
-            yield from references(inner)
+
+
+def nodes(node: Any) -> Iterator[Json]:
+    """Every object of a document."""
+    if isinstance(node, dict):
+        yield node
+    if isinstance(node, dict | list):
+        for inner in node.values() if isinstance(node, dict) else node:
+            yield from nodes(inner)

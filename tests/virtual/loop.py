@@ -89,6 +89,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             if timer.cancelled():
                 self._timer_cancelled_count -= 1
             else:
+                # Who sleeps for less than the resolution, and looks again, would do so for ever.
+                self.now = max(self.now, timer.when())
                 ready.append(timer)
         self.turns += 1
         if self._most_turns and self.turns == self._most_turns:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
-import re
 import shutil
-import socket
 import sys
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
@@ -24,6 +21,7 @@ from consumer.cli.common import (
     ask_kafka,
     end,
     kafka_for,
+    operator_here,
     settings_for,
     wrong_usage,
 )
@@ -164,7 +162,7 @@ def _replay(
 
     with replay_view(settings, as_json=as_json) as view:
         work = start_replay(
-            settings, kafka, request, view.tell(), operator=_operator(), rng=random.Random()
+            settings, kafka, request, view.tell(), operator=operator_here(), rng=random.Random()
         )
         _finish(view.carry_out(lambda: _answered(work)), as_json=as_json)
 
@@ -182,7 +180,13 @@ def _resume(
             request = replace(request, lines=lines, path=path)
         with replay_view(settings, as_json=as_json) as view:
             work = resume_replay(
-                settings, kafka, id, request, view.tell(), operator=_operator(), rng=random.Random()
+                settings,
+                kafka,
+                id,
+                request,
+                view.tell(),
+                operator=operator_here(),
+                rng=random.Random(),
             )
             _finish(view.carry_out(lambda: _answered(work)), as_json=as_json)
 
@@ -253,11 +257,3 @@ def _lines_of(path: str | None) -> Iterator[tuple[Callable[[], Iterator[bytes]] 
         shutil.copyfileobj(sys.stdin.buffer, kept)
         kept.flush()
         yield (lambda: (each.value for each in read_events([kept.name]))), path
-
-
-def _operator() -> str:
-    try:
-        user = getpass.getuser()
-    except (OSError, KeyError):
-        user = "unknown"
-    return re.sub(r"[^A-Za-z0-9._@-]", "_", f"{user}@{socket.gethostname()}")[:100]

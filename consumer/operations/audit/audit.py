@@ -26,8 +26,9 @@ from consumer.kafka.topics import no_such_topic
 from consumer.model.names import Location, ServerName, Slug
 from consumer.model.record import Coordinates
 from consumer.model.slug import is_slug
-from consumer.operations.audit.findings import AuditFinding, AuditSummary
+from consumer.operations.audit.findings import AuditFinding, AuditSummary, WorkspaceStock
 from consumer.operations.audit.judgement import Case, Excuse, Judgement, KeptUnit, judge
+from consumer.operations.audit.newest_results import NewestResults
 from consumer.operations.audit.recording import EventRecorder, RowRecorder
 from consumer.operations.audit.register import Entry, Register, open_register
 from consumer.operations.audit.searching import Searching, SearchScope
@@ -148,6 +149,16 @@ class Audit:
         summary.unsearchable = tuple(sorted(self._searching.silent))
         summary.notices = (*self._notices(), *self._searching.notices())
 
+    @property
+    def topic_progress(self) -> Mapping[str, TopicProgress]:
+        """How far the topics with events were read, by their names."""
+        return self._topic_progress
+
+    @property
+    def newest_results(self) -> NewestResults:
+        """What results say; empty until somebody reads them into it."""
+        return self._register.newest_results
+
     # -- looking -----------------------------------------------------------------------------------
 
     async def _look_at_topics(self) -> None:
@@ -219,6 +230,9 @@ class Audit:
             summary.search.count(judgement.holders, sights)
             found = self._as_found(entry, judgement)
             summary.count(judgement.state, is_note=found.is_note)
+            if entry.wanted is not None and judgement.stored:
+                stock = summary.stock.get(entry.slug, WorkspaceStock())
+                summary.stock[entry.slug] = stock.with_document(entry.kept)
             if judgement.state in UNEXPLAINED | NOTES:
                 yield found
 
@@ -249,6 +263,7 @@ class Audit:
             identity=entry.identity,
             document_id=wanted.document_id if wanted else held,
             event=wanted.at if wanted else None,
+            read_at=wanted.read_at if wanted else None,
             stored=judgement.stored,
             total=judgement.total,
             surplus=judgement.surplus,

@@ -23,6 +23,7 @@ class AuditFinding:
         workspace: its slug, where known.
         event: where the event lies that says what should be; None where no event does.
         text: one line for people.
+        read_at: where that event was read: another record where it was a replay.
         stored: how many of the wanted chunks are stored.
         total: how many chunks are wanted.
         surplus: how many chunks are stored that are not wanted, or not that often.
@@ -36,6 +37,7 @@ class AuditFinding:
     document_id: str | None
     event: Coordinates | None
     text: str
+    read_at: Coordinates | None = None
     stored: int = 0
     total: int = 0
     surplus: int = 0
@@ -55,6 +57,29 @@ class AuditFinding:
         if self.not_found and self.state is not DocumentState.NOT_FOUND:
             what_to_do += f". For what is not found: {WHAT_TO_DO[DocumentState.NOT_FOUND]}"
         return what_to_do
+
+
+@dataclass(frozen=True, slots=True)
+class WorkspaceStock:
+    """What is there of the documents that a workspace should have.
+
+    Args:
+        documents: how many are stored, if only in part.
+        oldest: when the oldest of their chunks was stored, epoch seconds; None where unknown.
+    """
+
+    documents: int = 0
+    oldest: float | None = None
+
+    def with_document(self, units: Iterable[KeptUnit]) -> WorkspaceStock:
+        """One more document, of which these are stored."""
+        created = [unit.created for unit in units]
+        if self.documents:
+            created.append(self.oldest)
+        known = [each for each in created if each is not None]
+        return WorkspaceStock(
+            self.documents + 1, min(known) if len(known) == len(created) else None
+        )
 
 
 @dataclass(slots=True)
@@ -110,6 +135,7 @@ class AuditSummary:
         notices: what a person should know about how this was found.
         search: whether searches find what is stored.
         unsearchable: workspaces where no search could tell anything.
+        stock: what is there of the documents of each workspace.
     """
 
     events: int = 0
@@ -120,6 +146,7 @@ class AuditSummary:
     notices: tuple[str, ...] = ()
     search: SearchCounts = field(default_factory=SearchCounts)
     unsearchable: tuple[Slug, ...] = ()
+    stock: dict[Slug, WorkspaceStock] = field(default_factory=dict)
 
     def count(self, state: DocumentState, *, is_note: bool) -> None:
         """Count one more in this state."""

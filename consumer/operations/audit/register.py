@@ -23,6 +23,8 @@ from consumer.model.precedence import Occurrence
 from consumer.model.record import Coordinates
 from consumer.model.version import DocumentVersion
 from consumer.operations.audit.judgement import KeptUnit, WantedDocument
+from consumer.operations.audit.newest_results import SCHEMA as RESULTS_SCHEMA
+from consumer.operations.audit.newest_results import NewestResults
 from consumer.operations.audit.sampling import Pick
 from consumer.operations.audit.sights import SCHEMA, Sights
 
@@ -134,6 +136,8 @@ class Register:
         self._database = database
         self.sights = Sights(database)
         """What searches say of the stored units."""
+        self.newest_results = NewestResults(database)
+        """What results say, where somebody reads them."""
 
     # -- what the events say, in the order of their partitions -------------------------------------
 
@@ -332,7 +336,7 @@ def open_register() -> Iterator[Register]:
     # With an empty name SQLite makes a private database, in a file without a name.
     with closing(sqlite3.connect("", isolation_level=None)) as database:
         try:
-            database.executescript(_SETTINGS + SCHEMA + _SCHEMA)
+            database.executescript(_SETTINGS + SCHEMA + RESULTS_SCHEMA + _SCHEMA)
             yield Register(database)
         except sqlite3.OperationalError as error:
             raise RegisterFull(str(error)) from error

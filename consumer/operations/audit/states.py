@@ -39,11 +39,15 @@ UNEXPLAINED = frozenset(
 )
 NOTES = frozenset({DocumentState.NEWER})
 
-_PUBLISH = "publish the document again: the service uploads what is missing, no more"
+_PUBLISH = (
+    "`audit --republish --yes` takes its event from the topic again: the service uploads what is"
+    " missing, no more"
+)
 WHAT_TO_DO: Mapping[DocumentState, str] = {
     DocumentState.MISSING: _PUBLISH,
     DocumentState.INCOMPLETE: _PUBLISH,
-    DocumentState.STALE: "publish the document again: the service then removes what is stale",
+    DocumentState.STALE: "`audit --republish --yes` takes its event from the topic again:"
+    " the service then removes what is stale",
     DocumentState.DOUBLE: "`workspaces repair --yes` removes the second copy",
     DocumentState.NOT_REMOVED: "publish its tombstone again",
     DocumentState.NO_DEAD_LETTER: "its event is lost to the service: publish it again, mended",

@@ -23,6 +23,7 @@ from consumer.kafka.group_lock import LockLostError
 from consumer.kafka.groups import Member
 from consumer.kafka.publisher import OutgoingRecord, TooLargeForTopicError
 from consumer.model.record import Record
+from consumer.operations.pace import Pace
 from consumer.operations.ports import (
     ClusterAdmin,
     HeldLock,
@@ -43,10 +44,9 @@ from consumer.wiring.topics import DEAD_LETTER_HEADROOM
 
 _AT_ONCE = 64
 _BYTES_AT_ONCE = 8 * 1024 * 1024
-_PACES = 10  # a limited rate is kept this many times a second
 _COMMIT_EVERY_SECONDS = 0.5
 _LAST_COMMIT_SECONDS = 5.0
-_PATIENCE_SECONDS = 15.0  # with one publish: a person waits, and a run can be resumed
+PATIENCE_SECONDS = 15.0  # with one publish: a person waits, and a run can be resumed
 
 
 class ReplayStopped(Exception):
@@ -138,7 +138,8 @@ class RunningReplay:
         self._log = RunLog(run.id, operator=operator or run.operator)
         self._publisher: RecordPublisher  # opened by `carry_out`
         self._next: dict[int, int] = dict(progress.next)
-        self._committed_at = self._pace_at = time.monotonic()
+        self._committed_at = time.monotonic()
+        self._pace = Pace(request.rate)
         self._limit = 0
 
     async def carry_out(self, look: ReplayLook) -> RunOutcome:
@@ -209,8 +210,7 @@ class RunningReplay:
         return _Job(letter, verdict, outgoing)
 
     def _is_full(self, batch: list[_Job]) -> bool:
-        rate = self._request.rate
-        most = _AT_ONCE if rate is None else max(1, min(_AT_ONCE, int(rate / _PACES)))
+        most = self._pace.at_once(_AT_ONCE)
         sizes = [job.outgoing.size for job in batch]
         # A record that the topic may refuse goes alone: once refused, it would take the records
         # with it that are under way at the same time.
@@ -223,7 +223,7 @@ class RunningReplay:
             if alone and batch[0] is not alone[0]:
                 part = batch[: batch.index(alone[0])]
             batch = batch[len(part) :]
-            await self._pace(len(part))
+            await self._pace.keep(len(part))
             await self._room.lock.confirm()
             sent = await asyncio.gather(
                 *(self._publish(job) for job in part), return_exceptions=True
@@ -239,14 +239,6 @@ class RunningReplay:
 
     async def _publish(self, job: _Job) -> None:
         await self._publisher.publish(job.outgoing)
-
-    async def _pace(self, records: int) -> None:
-        if self._request.rate is None:
-            return
-        now = time.monotonic()
-        self._pace_at = max(self._pace_at, now)
-        await asyncio.sleep(self._pace_at - now)
-        self._pace_at += records / self._request.rate
 
     def _count(self, job: _Job) -> None:
         progress = self._progress
@@ -310,5 +302,5 @@ def _publisher(
 ) -> AbstractAsyncContextManager[RecordPublisher]:
     return kafka.publisher(
         max_record_bytes=settings.document.max_bytes + DEAD_LETTER_HEADROOM,
-        delivery_timeout=min(settings.kafka.delivery_timeout_seconds, _PATIENCE_SECONDS),
+        delivery_timeout=min(settings.kafka.delivery_timeout_seconds, PATIENCE_SECONDS),
     )

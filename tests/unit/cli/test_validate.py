@@ -181,7 +181,8 @@ def test_schemas_are_exported_and_checked(
     assert run_line(["schemas", "export", "--check", str(folder)]) == 3
     assert not folder.exists()
     assert run_line(["schemas", "export", str(folder)]) == 0
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == schema_files()
+    written = [path for path in folder.rglob("*") if path.is_file()]
+    assert {str(path.relative_to(folder)): path.read_bytes() for path in written} == schema_files()
     assert run_line(["schemas", "export", "--check", str(folder)]) == 0
     (folder / "asyncapi.json").write_text("{}")
     assert run_line(["schemas", "export", "--check", str(folder)]) == 3

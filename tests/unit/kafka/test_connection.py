@@ -14,6 +14,7 @@ from aiokafka.errors import (
     UnsupportedSaslMechanismError,
 )
 
+from consumer.kafka import connection
 from consumer.kafka.connection import (
     KafkaConnection,
     KafkaUnavailableError,
@@ -22,6 +23,18 @@ from consumer.kafka.connection import (
 )
 from consumer.kafka.tls_refusal import OwnCertificate, has_expired
 from tests.certificates import Certificates
+
+
+@pytest.fixture(autouse=True)
+def looked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The addresses that were looked at once more, of which nothing more was found out."""
+    asked: list[str] = []
+
+    async def nothing_more(servers: str, *, has_tls: bool) -> None:
+        asked.append(servers)
+
+    monkeypatch.setattr(connection, "why_unreachable", nothing_more)
+    return asked
 
 
 @pytest.mark.parametrize(
@@ -69,18 +82,22 @@ def _distrusted(code: int) -> ssl.SSLCertVerificationError:
     ],
 )
 async def test_what_only_the_client_s_log_knows_is_told_with_what_to_do(
-    error: Exception, told: str
+    error: Exception, told: str, looked: list[str]
 ) -> None:
     """Its exception says "Unable to bootstrap" of a wrong password and a wrong CA alike."""
-    connection = KafkaConnection("k:9092", sasl_mechanism="PLAIN")
+    broker = KafkaConnection("k:9092", sasl_mechanism="PLAIN")
 
     async def connect() -> None:
-        async with explained("connecting", connection):
+        async with explained("connecting", broker):
             logging.getLogger("aiokafka").error('Unable connect to "%s:%s": %s', "k", 9092, error)
             raise KafkaConnectionError("Unable to bootstrap from k:9092")
 
     with pytest.raises(KafkaUnavailableError, match=told):
         await connect()
+    plain = isinstance(error, OSError | KafkaConnectionError) and not isinstance(
+        error, ssl.SSLError
+    )
+    assert looked == (["k:9092"] if plain else [])
 
 
 async def test_a_lost_connection_of_later_is_no_hint_at_settings() -> None:

@@ -1,0 +1,93 @@
+"""The results topic as an iterator: each event's first result, if it is wanted.
+
+Its Kafka client is aiokafka; `consumer.results` does without.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+
+import structlog
+
+from consumer.contract.received_result import ReceivedResult
+from consumer.kafka.connection import KafkaConnection
+from consumer.kafka.connection import KafkaUnavailableError as KafkaUnavailableError
+from consumer.kafka.reader import Records
+from consumer.kafka.tail import Start, open_tail, read_since
+from consumer.results.sieve import EVERYTHING, REMEMBERED, Sieve, Wanted
+
+log = structlog.get_logger(__name__)
+
+RESULTS_TOPIC = "documents.upload-results"
+
+Results = AsyncGenerator[ReceivedResult, None]
+
+
+@asynccontextmanager
+async def open_results(
+    kafka: str | KafkaConnection,
+    *,
+    group: str | None = None,
+    topic: str = RESULTS_TOPIC,
+    start: Start = "beginning",
+    wanted: Wanted = EVERYTHING,
+    until_end: bool = False,
+    remembered: int = REMEMBERED,
+) -> AsyncIterator[Results]:
+    """Results as they come, oldest first within a partition; for one task at a time.
+
+    With a group, its members share the partitions, and who comes back goes on where the group was.
+    A result counts as read once the next one is asked for. That is committed about every second,
+    when partitions go to another member and at the end of the block. So after a crash of yours
+    some results come again: where a second effect would hurt, keep ``event_id`` beside the effect.
+
+    Without a group everything from ``start`` on comes, each time. Partitions that a topic gets
+    later are seen by groups alone.
+
+    What is on the topic and no result is skipped, with a line in the log.
+
+    Args:
+        kafka: ``host:port``, comma separated; a `KafkaConnection` for TLS and passwords.
+        group: consumer group; None: alone.
+        topic: where the service publishes its results.
+        start: ``beginning``, ``now``, or from when (aware, by the records' timestamps). With a
+            group only for what it has committed nothing of.
+        wanted: which results.
+        until_end: end at what is there now, partition by partition, instead of waiting for more;
+            without a group.
+        remembered: of how many events repeats are known, about 150 bytes each.
+
+    Raises:
+        KafkaUnavailableError: Kafka can't be reached or refuses, or there is no such topic; also
+            while results are read.
+        ValueError: ``start`` has no time zone, or a group is to stop at the end.
+    """
+    if until_end and group is not None:
+        raise ValueError("a group has no end that it could stop at: until_end is without a group")
+    connection = KafkaConnection(kafka) if isinstance(kafka, str) else kafka
+    sieve = Sieve(wanted, remembered=remembered)
+    if until_end:
+        async with (
+            aclosing(read_since(connection, topic, start)) as records,
+            aclosing(_through(sieve, records)) as results,
+        ):
+            yield results
+        return
+    async with (
+        open_tail(connection, topic, group_id=group, start=start) as tail,
+        aclosing(tail.records()) as records,
+        aclosing(_through(sieve, records)) as results,
+    ):
+        yield results
+
+
+async def _through(sieve: Sieve, records: Records) -> Results:
+    async for record in records:
+        try:
+            result = sieve.take(record.value, record.key, record.headers)
+        except ValueError as error:
+            log.warning("result.skipped", record=str(record.at), problem=str(error))
+            continue
+        if result is not None:
+            yield result
