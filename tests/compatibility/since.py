@@ -14,6 +14,8 @@ from consumer.model.packing import JOINT
 CHANGED: Mapping[str, str] = MappingProxyType(
     {
         "settings.json: KAFKA_SASL_MECHANISM": "OAUTHBEARER is one more of them",
+        "settled.json: by reference: an event that can't be decoded": "a Schema Registry's frame "
+        "in front of it is named",
         "names.json: check": "--try-writing writes a record to each output topic",
         "names.json: simulate": "--vector-db names the vector database that is simulated",
         "names.json: processed-document.schema.json": "blank is what JavaScript trims",
