@@ -16,6 +16,8 @@ CHANGED: Mapping[str, str] = MappingProxyType(
         "settings.json: KAFKA_SASL_MECHANISM": "OAUTHBEARER is one more of them",
         "settled.json: by reference: an event that can't be decoded": "a Schema Registry's frame "
         "in front of it is named",
+        "names.json: publish": "--envelope, --key-envelope and --schema-id",
+        "names.json: validate": "events in envelopes are taken, too",
         "names.json: check": "--try-writing writes a record to each output topic",
         "names.json: simulate": "--vector-db names the vector database that is simulated",
         "names.json: processed-document.schema.json": "blank is what JavaScript trims",

@@ -11,6 +11,7 @@ from consumer.contract.envelope.reading import (
     EventFields,
     NoEventError,
     as_json,
+    document_in,
     fields_in,
     hides_values,
     read_fields,
@@ -22,17 +23,21 @@ from consumer.contract.envelope.wrapping import (
     Wrapping,
     wrapping_of,
 )
+from consumer.contract.envelope.writing import STRUCTURED, Envelope, wrapped_key, wrapped_value
 
 __all__ = [
     "NOTHING_SAID",
+    "STRUCTURED",
     "UNOPENED",
     "WITHOUT_HEADERS",
+    "Envelope",
     "EventFields",
     "InnerValuesError",
     "KeyEnvelopeError",
     "NoEventError",
     "Wrapping",
     "as_json",
+    "document_in",
     "fields_in",
     "has_surrogate",
     "hides_values",
@@ -41,5 +46,7 @@ __all__ = [
     "openings",
     "read_fields",
     "values_in",
+    "wrapped_key",
+    "wrapped_value",
     "wrapping_of",
 ]
