@@ -21,6 +21,7 @@ from consumer.operations.publish import PublishingRules, checked
 from consumer.pipeline.decode import DecodeLimits, decode
 from consumer.publishing import (
     ContractError,
+    ContractProblem,
     DocumentDraft,
     Envelope,
     EventRecord,
@@ -79,7 +80,8 @@ def test_what_it_encodes_is_never_refused(
 ) -> None:
     """Whatever is wrong with a draft is told before it is published."""
     made = draft(id=id, title=title, trace_id=trace_id).add_chunk(content)
-    event, problems = None, ()
+    event: bytes | None = None
+    problems: tuple[ContractProblem, ...] = ()
     try:
         event = made.encode()
     except ContractError as error:
