@@ -18,6 +18,18 @@ _DEAD_LETTER_BYTES = _INPUT_BYTES + 64 * 1024
 
 Json = dict[str, Any]
 
+_ENVELOPE_HEADERS: Json = {
+    "content-type": {
+        "type": "string",
+        "description": "`application/cloudevents+json`: a CloudEvent in structured mode. "
+        "Envelopes: schemas/README.md.",
+    },
+    "ce_specversion": {"type": "string", "description": "A CloudEvent in binary mode."},
+    "ce_time": {"type": "string", "description": "Stands where the record's timestamp would."},
+    "__value_schema_id": {"type": "string", "description": "Of a Schema Registry."},
+    "__key_schema_id": {"type": "string", "description": "Of a Schema Registry."},
+}
+
 
 def asyncapi() -> Json:
     """All five topics with keys, headers and settings, as AsyncAPI 3."""
@@ -152,7 +164,8 @@ def _messages() -> Json:
 def _trace_headers(more: Json | None = None) -> Json:
     any_of = {name: {"type": "string"} for name in ("trace_id", "x-trace-id", "correlation-id")}
     traceparent = {"type": "string", "description": "W3C Trace Context; comes first."}
-    return {"type": "object", "properties": {"traceparent": traceparent, **any_of, **(more or {})}}
+    properties = {"traceparent": traceparent, **any_of, **_ENVELOPE_HEADERS, **(more or {})}
+    return {"type": "object", "properties": properties}
 
 
 def _key(schema: Json) -> Json:

@@ -6,6 +6,7 @@ import random
 import subprocess
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, get_args
 
 import orjson
@@ -159,6 +160,17 @@ def test_events_of_files_stay_in_their_envelope_or_get_another(envelope: Envelop
 def test_the_command_knows_every_envelope() -> None:
     """Its names are spelled out there."""
     assert get_args(EnvelopeName) == tuple(each.value for each in Envelope)
+
+
+def test_the_example_of_the_page_works() -> None:
+    """schemas/README.md."""
+    page = (Path(__file__).resolve().parents[3] / "schemas" / "README.md").read_text()
+    code = page.split("<!-- example: kit -->\n```python\n", 1)[1].split("```", 1)[0]
+    names: dict[str, Any] = {}
+    exec(compile(code, "example", "exec"), names)  # noqa: S102 (of our own page)
+
+    assert isinstance(read(names["stored"]), DocumentEvent)
+    assert isinstance(read(names["removed"]), TombstoneEvent)
 
 
 def test_it_needs_no_kafka() -> None:
