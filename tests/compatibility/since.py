@@ -18,6 +18,7 @@ CHANGED: Mapping[str, str] = MappingProxyType(
         "in front of it is named",
         "names.json: publish": "--envelope, --key-envelope and --schema-id",
         "names.json: validate": "events in envelopes are taken, too",
+        "names.json: asyncapi.json": "headers that say what an event is wrapped in",
         "names.json: check": "--try-writing writes a record to each output topic",
         "names.json: simulate": "--vector-db names the vector database that is simulated",
         "names.json: processed-document.schema.json": "blank is what JavaScript trims",
