@@ -6,9 +6,13 @@ recorded event, and what publishers' samples are, is read with and without envel
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import gzip
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from itertools import islice
+from pathlib import Path
 
+from consumer.contract.envelope import fields_in
 from consumer.model.event import DocumentEvent
 from consumer.model.outcome import Refused
 from consumer.model.record import Coordinates, Record
@@ -32,16 +36,34 @@ def _records() -> Iterator[Record]:
         yield Record(Coordinates("documents.processed", 1, offset), 1_795_000_000_000, key, None)
 
 
-def test_recorded_events_have_the_same_identity_version_and_place() -> None:
-    """The event id is made of the place; all of an event is compared, problems too."""
+def _same(records: Iterable[Record]) -> int:
+    """Every record is read alike with envelopes and without; how many are documents."""
     reader = event_reader(load_settings(SETTINGS))
     before = event_reader(load_settings(SETTINGS | {"DOCUMENT_ENVELOPES": "false"}))
     documents = 0
-    for record in _records():
+    for record in records:
         now, then = reader.read(record), before.read(record)
         documents += isinstance(now.body, DocumentEvent)
         if isinstance(then.body, Refused) and (record.value or b"").startswith(b"\0"):
             assert isinstance(now.body, Refused)  # what is behind it is told in other words
             then = replace(then, body=replace(then.body, problems=now.body.problems))
         assert now == replace(then, received_at=now.received_at)
-    assert documents > 70
+    return documents
+
+
+def test_recorded_events_have_the_same_identity_version_and_place() -> None:
+    """The event id is made of the place; all of an event is compared, problems too."""
+    assert _same(_records()) > 70
+
+
+def test_real_documents_have_the_same_identity_version_and_place(corpus_path: Path) -> None:
+    """Two hundred of them, keyed by their ids."""
+    with gzip.open(corpus_path / "processed-documents.ndjson.gz") as lines:
+        values = [line.strip() for line in islice(lines, 200)]
+    topic, timestamp = "documents.processed", 1_796_000_000_000
+    assert _same(
+        Record(
+            Coordinates(topic, 0, offset), timestamp, fields_in(value).fields["id"].encode(), value
+        )
+        for offset, value in enumerate(values)
+    ) == len(values)

@@ -5,6 +5,7 @@ No schema is registered anywhere: the number in a frame is whatever it is told t
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 from datetime import datetime
 from enum import StrEnum
@@ -118,9 +119,10 @@ def _connect(schema: bytes, payload: bytes) -> bytes:
 
 def _attributes(document: bytes, source: str, time: datetime | None) -> dict[str, str]:
     """Of a CloudEvent; the same event gets the same id, so that publishing it twice is seen."""
+    digest = hashlib.sha256(document).hexdigest()
     found = {
         "specversion": "1.0",
-        "id": str(uuid.uuid5(uuid.NAMESPACE_URL, f"{source} {document.hex()}")),
+        "id": str(uuid.uuid5(uuid.NAMESPACE_URL, f"{source} {digest}")),
         "source": source,
         "type": CLOUD_EVENT_TYPE,
         "datacontenttype": "application/json",
