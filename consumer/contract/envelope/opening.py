@@ -73,15 +73,17 @@ class NotJsonError(Exception):
         value: the bytes, without a frame.
         why: what the parser says.
         schema_id: of the frame in front of them.
-        pointer: where in the record they stand; "" where they are all of it.
+        hidden_at: a pointer to the text that holds them; None where they are the value itself.
     """
 
-    def __init__(self, value: bytes, why: str, schema_id: int | None, pointer: str) -> None:
+    def __init__(
+        self, value: bytes, why: str, *, schema_id: int | None = None, hidden_at: str | None = None
+    ) -> None:
         super().__init__(why)
         self.value = value
         self.why = why
         self.schema_id = schema_id
-        self.pointer = pointer
+        self.hidden_at = hidden_at
 
 
 @dataclass(slots=True)
@@ -149,7 +151,7 @@ class Opening:
         try:
             found = self.parse(value)
         except UNREADABLE as error:
-            raise NotJsonError(value, str(error), schema_id, pointer(self.path)) from None
+            raise NotJsonError(value, str(error), schema_id=schema_id) from None
         self.parsed.append((self.path, found))
         return found
 
@@ -162,7 +164,7 @@ class Opening:
         try:
             return self._json(value)
         except NotJsonError as error:
-            raise self._error("", f"holds text that is not JSON: {error.why}") from None
+            raise NotJsonError(value, error.why, hidden_at=pointer(self.path)) from None
 
     def _in_text(self, text: str) -> object:
         self._enter("JSON in a JSON string")

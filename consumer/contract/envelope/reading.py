@@ -179,7 +179,7 @@ def _strictly_read(value: bytes, wrapping: Wrapping, most_values: int | None) ->
     try:
         found = strictly(value)
     except UNREADABLE as error:
-        raise NotJsonError(value, str(error), None, "") from None
+        raise NotJsonError(value, str(error)) from None
     # Nearly all events end here, so nothing is made for them.
     if isinstance(found, dict) and wrapping.is_plain and _HINTS.isdisjoint(found):
         return EventFields(found)
@@ -218,6 +218,11 @@ def _unspeakable(opening: Opening) -> Iterator[ContractProblem]:
 
 def _not_json(error: NotJsonError, wrapping: Wrapping) -> NoEventError:
     value = error.value
+    if error.hidden_at is not None:
+        problem = ContractProblem(
+            error.hidden_at, f"holds text that is not JSON: {error.why}"[:300]
+        )
+        return NoEventError((problem,), is_json=True)
     if error.schema_id is not None and not _begins_json(value):
         message = (
             f"is no JSON behind a Schema Registry frame (schema {error.schema_id}): a payload in "

@@ -211,6 +211,20 @@ def test_numbers_that_are_none_are_found_in_an_envelope() -> None:
     assert caught.value.fields.fields["id"] == "d"
 
 
+def test_numbers_that_are_none_are_found_in_a_text() -> None:
+    """Python writes NaN, and its publishers serialize twice."""
+    value = connect('{"id":"d","quality_score":NaN}')
+    with pytest.raises(NoEventError) as caught:
+        read_fields(value)
+
+    assert [str(each) for each in caught.value.problems] == [
+        "/payload/quality_score: is no JSON number (NaN or infinite)"
+    ]
+    assert caught.value.is_json
+    assert caught.value.fields is not None
+    assert caught.value.fields.fields["id"] == "d"
+
+
 def test_the_time_of_a_cloud_event() -> None:
     """In binary mode it is a header, and in structured mode a field; what is no date is noted."""
     structured = wrapping_of(STRUCTURED)
