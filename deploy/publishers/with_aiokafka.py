@@ -1,6 +1,7 @@
 """Publish a document with aiokafka and this project's kit, and remove another one.
 
-pip install aiokafka
+In an environment that has this project, and so aiokafka:
+
 python with_aiokafka.py localhost:9092 documents.processed
 """
 
