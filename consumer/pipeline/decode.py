@@ -22,7 +22,6 @@ from consumer.contract.envelope import (
     Wrapping,
     fields_in,
     has_surrogate,
-    hides_values,
     read_fields,
     values_in,
 )
@@ -112,8 +111,16 @@ class Malformed(Exception):
         return self.readable.document_id
 
 
+class HeavyInside(Exception):
+    """An envelope hides an event that is heavy: it looked light, because a text is one value."""
+
+
 def decode(
-    value: bytes, limits: DecodeLimits, wrapping: Wrapping = NOTHING_SAID
+    value: bytes,
+    limits: DecodeLimits,
+    wrapping: Wrapping = NOTHING_SAID,
+    *,
+    only_light: bool = False,
 ) -> ProcessedDocument:
     """Read an event.
 
@@ -121,33 +128,38 @@ def decode(
         value: the record's value; a tombstone (null) is not an event and must not come here.
         limits: what an event may hold.
         wrapping: what the record's headers say of the value.
+        only_light: whether what is heavy inside an envelope is left for another process.
 
     Raises:
-        Malformed: for any bytes that are no valid event. No other exception.
+        Malformed: for any bytes that are no valid event.
+        HeavyInside: only where `only_light` asks for it.
+        No other exception.
     """
     if len(value) > limits.max_bytes:
         raise _oversized(value, limits, wrapping)
     if (values := values_in(value, enough=limits.max_values)) > limits.max_values:
         raise _too_many_values(value, values, limits, wrapping)
     try:
-        event = read_fields(value, wrapping, most_values=limits.max_values)
+        most = min(_LIGHT_VALUES, limits.max_values) if only_light else limits.max_values
+        event = read_fields(value, wrapping, most_values=most)
     except NoEventError as error:
         raise _no_event(error, limits) from None
     except InnerValuesError as error:
+        if error.values <= limits.max_values:
+            raise HeavyInside from None
         problem = _values_problem(error.pointer, error.values, limits)
         raise Malformed(FailureReason.OVERSIZED, (problem,)) from None
     return _document(event, limits)
 
 
-def is_heavy(value: bytes, limits: DecodeLimits, wrapping: Wrapping = NOTHING_SAID) -> bool:
-    """Whether `decode` could hold a loop for longer than its other tasks should wait."""
+def is_heavy(value: bytes, limits: DecodeLimits) -> bool:
+    """Whether `decode` could hold a loop for longer than its other tasks should wait.
+
+    What an envelope hides is seen only when it is opened: `HeavyInside`.
+    """
     if len(value) > limits.max_bytes * _ID_IS_READ_UP_TO:
         return False  # it is not read at all
-    return (
-        len(value) > _LIGHT_BYTES
-        or values_in(value, enough=_LIGHT_VALUES) > _LIGHT_VALUES
-        or hides_values(value, wrapping) > _LIGHT_VALUES
-    )
+    return len(value) > _LIGHT_BYTES or values_in(value, enough=_LIGHT_VALUES) > _LIGHT_VALUES
 
 
 def _document(event: EventFields, limits: DecodeLimits) -> ProcessedDocument:

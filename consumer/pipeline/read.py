@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 
 import structlog
@@ -29,7 +30,7 @@ from consumer.model.outcome import FailureReason, Refused
 from consumer.model.record import Record
 from consumer.model.routing import Collisions, Routing, Unroutable
 from consumer.model.version import version_of
-from consumer.pipeline.decode import DecodeLimits, Malformed, decode, is_heavy
+from consumer.pipeline.decode import DecodeLimits, HeavyInside, Malformed, decode, is_heavy
 from consumer.pipeline.ports import DecodeApart
 from consumer.telemetry.metrics import Metrics
 from consumer.telemetry.trace import trace_id_of
@@ -73,14 +74,15 @@ class Reader:
         """The event in a record, or why there is none."""
         return self._read(record, self._wrapping(record))
 
-    def _read(self, record: Record, wrapping: Wrapping) -> Event:
+    def _read(self, record: Record, wrapping: Wrapping, *, only_light: bool = False) -> Event:
         if record.unreadable is not None:
             why = record.unreadable
             return self._event(record, Refused(why.reason, (why.problem,), None), None)
         if record.value is None:
             return self._tombstone(record, wrapping)
         try:
-            return self._document(record, decode(record.value, self._limits, wrapping))
+            document = decode(record.value, self._limits, wrapping, only_light=only_light)
+            return self._document(record, document)
         except Malformed as malformed:
             return self._malformed(record, malformed)
 
@@ -93,8 +95,11 @@ class Reader:
         """
         value = None if record.unreadable is not None else record.value
         wrapping = self._wrapping(record)
-        if value is None or not is_heavy(value, self._limits, wrapping):
+        if value is None:
             return self._read(record, wrapping)
+        if not is_heavy(value, self._limits):
+            with suppress(HeavyInside):
+                return self._read(record, wrapping, only_light=True)
         at = record.at
         place = {"topic": at.topic, "partition": at.partition, "offset": at.offset}
         try:

@@ -1,4 +1,4 @@
-"""Publish a document with confluent-kafka, and remove another one. Nothing of this project's.
+"""Publish a document with confluent-kafka, and remove another one. It needs nothing of ours.
 
     pip install confluent-kafka
     python with_confluent_kafka.py localhost:9092 documents.processed

@@ -1,4 +1,4 @@
-"""Publish a document with FastStream, and remove another one. Nothing of this project's.
+"""Publish a document with FastStream, and remove another one. It needs nothing of ours.
 
 pip install "faststream[kafka]"
 python with_faststream.py localhost:9092 documents.processed

@@ -4,7 +4,7 @@ This is the only place that reads an event's bytes, or the identity in a key (sc
 "Envelopes"). What looks like an envelope and isn't stays what it is.
 """
 
-from consumer.contract.envelope.json_text import has_surrogate, openings, values_in
+from consumer.contract.envelope.json_text import has_surrogate, values_in
 from consumer.contract.envelope.keys import KeyEnvelopeError, identity_bytes, opened_key
 from consumer.contract.envelope.opening import InnerValuesError
 from consumer.contract.envelope.reading import (
@@ -13,7 +13,6 @@ from consumer.contract.envelope.reading import (
     as_json,
     document_in,
     fields_in,
-    hides_values,
     read_fields,
 )
 from consumer.contract.envelope.wrapping import (
@@ -40,10 +39,8 @@ __all__ = [
     "document_in",
     "fields_in",
     "has_surrogate",
-    "hides_values",
     "identity_bytes",
     "opened_key",
-    "openings",
     "read_fields",
     "values_in",
     "wrapped_key",

@@ -53,7 +53,7 @@ def values_in(value: bytes, *, enough: int = 0) -> int:
     """
     most = len(value) + 1  # there are never more
     if most > enough:
-        most = 1 + openings(value)
+        most = 1 + _openings(value)
     if most <= enough:
         return most
     if b"\\" in value:  # a quote behind a backslash ends no text
@@ -69,12 +69,12 @@ def _outside_texts(value: bytes) -> int:
     found, inside = 0, 0
     for start in range(0, len(value), _PIECE_BYTES):
         parts = value[start : start + _PIECE_BYTES].split(b'"')
-        found += openings(b"".join(parts[inside::2]))
+        found += _openings(b"".join(parts[inside::2]))
         inside = (inside + len(parts) - 1) % 2
     return found
 
 
-def openings(value: bytes) -> int:
+def _openings(value: bytes) -> int:
     """What opens or separates values, in texts as well."""
     return value.count(b",") + value.count(b"[") + value.count(b"{")
 

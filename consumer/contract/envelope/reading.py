@@ -24,7 +24,6 @@ import orjson
 from consumer.contract.envelope.json_text import (
     UNREADABLE,
     leniently,
-    openings,
     strictly,
     unspeakable,
 )
@@ -42,7 +41,6 @@ from consumer.contract.envelope.wrapping import NOTHING_SAID, Wrapping
 from consumer.contract.processed_document import MAX_PROBLEMS, ContractProblem, instant_in
 
 _SHOWN = 80
-_BASE64_PER_VALUE = 16  # a guess: what base64 hides is not looked into for that
 _HINTS = frozenset({SCHEMA, SPECVERSION})  # without them an object is in no envelope
 _ODD_TIME = "the time of the CloudEvent is no date: the record's timestamp counts"
 
@@ -136,20 +134,6 @@ def fields_in(
         return _strictly_read(value, wrapping, most_values)
     except (EnvelopeError, InnerValuesError, NotJsonError):
         return none
-
-
-def hides_values(value: bytes, wrapping: Wrapping) -> int:
-    """How many JSON values an envelope may hide in a text of it, at most.
-
-    Only where the first bytes or the headers show such an envelope: counted in every text, prose
-    would make every event look heavy.
-    """
-    begins = value.startswith((FRAME, b'"', b'{"schema"'))
-    if not wrapping.opens or not (begins or wrapping.structured):
-        return 0
-    if b'"data_base64"' in value:
-        return len(value) // _BASE64_PER_VALUE
-    return openings(value)
 
 
 def document_in(value: bytes, event: EventFields) -> bytes:

@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.contract.envelope import (
-    NOTHING_SAID,
     UNOPENED,
     WITHOUT_HEADERS,
     EventFields,
@@ -21,7 +20,6 @@ from consumer.contract.envelope import (
     Wrapping,
     as_json,
     fields_in,
-    hides_values,
     read_fields,
     wrapping_of,
 )
@@ -272,18 +270,6 @@ def test_a_hidden_text_is_counted_before_it_is_parsed() -> None:
 
     assert (caught.value.values, caught.value.pointer) == (5_002, "/payload")
     assert fields_in(value, most_values=100).fields == {}
-
-
-def test_only_what_shows_an_envelope_is_looked_through_for_hidden_values() -> None:
-    """Commas of prose would make every event look heavy."""
-    prose = orjson.dumps({"id": "," * 500})
-
-    assert hides_values(prose, NOTHING_SAID) == 0
-    assert hides_values(quoted(prose), NOTHING_SAID) > 400
-    assert hides_values(quoted(prose), UNOPENED) == 0
-    assert hides_values(cloud_event(data=prose.decode()), wrapping_of(STRUCTURED)) > 400
-    encoded = cloud_event(data_base64="e" * 1_600)
-    assert hides_values(encoded, wrapping_of(STRUCTURED)) > 100
 
 
 def test_a_person_sees_what_is_behind_a_frame() -> None:

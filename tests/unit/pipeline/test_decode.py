@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.contract.envelope import UNOPENED, values_in, wrapping_of
+from consumer.contract.envelope import values_in, wrapping_of
 from consumer.contract.processed_document import MAX_PROBLEMS
 from consumer.model.outcome import FailureReason
-from consumer.pipeline.decode import DecodeLimits, Malformed, decode, is_heavy
+from consumer.pipeline.decode import DecodeLimits, HeavyInside, Malformed, decode, is_heavy
 from consumer.sandbox.samples import sample_events
 
 LIMITS = DecodeLimits()
@@ -544,13 +544,17 @@ def test_limits_hold_for_what_an_envelope_hides() -> None:
     assert refused(hidden, DecodeLimits(max_bytes=10)).reason is FailureReason.OVERSIZED
 
 
-def test_hidden_values_make_an_event_heavy() -> None:
-    """Else it would hold the loop: outside there is one value."""
+def test_what_is_heavy_inside_an_envelope_is_left_where_that_is_asked_for() -> None:
+    """Outside there is one value: it shows only when it is opened, and before it is parsed."""
     value = orjson.dumps("[" + "0," * 20_000 + "0]")
 
-    assert is_heavy(value, LIMITS)
-    assert not is_heavy(value, LIMITS, UNOPENED)
-    assert not is_heavy(orjson.dumps(orjson.dumps(event()).decode()), LIMITS)
+    assert not is_heavy(value, LIMITS)
+    with pytest.raises(HeavyInside):
+        decode(value, LIMITS, only_light=True)
+    assert refused(value).reason is FailureReason.INVALID
+    small = orjson.dumps(orjson.dumps(event(title="," * 20_000 + "x")).decode())
+    with pytest.raises(Malformed):  # the title is too long; its commas are no values
+        decode(small, LIMITS, only_light=True)
 
 
 def test_the_time_of_a_cloud_event_comes_with_the_document() -> None:

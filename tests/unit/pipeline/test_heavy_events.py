@@ -92,7 +92,7 @@ async def test_the_process_is_told_what_the_headers_say() -> None:
     wrapping = wrapping_of((("content-type", b"application/cloudevents+json"),))
     here = decode(value, LIMITS, wrapping)
 
-    assert is_heavy(value, LIMITS, wrapping)
+    assert is_heavy(value, LIMITS)
     assert here.event_time is not None
     assert await HeavyEvents(LIMITS).decode(value, wrapping) == here
 

@@ -267,7 +267,8 @@ async def test_a_heavy_event_is_read_apart_with_what_its_headers_say() -> None:
         given.append(wrapping)
         return decode(value, DecodeLimits(), wrapping)
 
-    value = orjson.dumps(_value(chunks=[{"id": "c", "content": "," * 20_000}]).decode())
+    chunks = [{"id": str(number), "content": "text"} for number in range(6_000)]
+    value = orjson.dumps(_value(chunks=chunks).decode())  # one value, seen from outside
     record = Record(Coordinates("in", 0, 0), 1, b"guide", value, CLOUD_EVENT)
     event = await _reader().read_apart(record, decode_apart)
 
