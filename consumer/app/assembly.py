@@ -375,6 +375,7 @@ def _reader(settings: Settings, rooms: Rooms, routing: Routing) -> Reader:
         replay_topic=settings.kafka.replay_topic,
         metrics=rooms.metrics,
         now=rooms.now,
+        envelopes=settings.document.envelopes,
     )
 
 

@@ -3,7 +3,9 @@
 A file holds one event a line (NDJSON), or one JSON value over many lines: an event or a list of
 events. ``.ndjson`` and ``.jsonl`` are always read by lines. Any other file, and standard input
 (``-``), is read whole where its first line opens a list or an object that it does not close.
-Gzip is recognised by its first bytes, whatever the name says. Blank lines are skipped.
+Gzip is recognised by its first bytes, whatever the name says. Blank lines are skipped. A file that
+begins with a Schema Registry frame (the byte 0) is one event, unless its name says that it is read
+by lines: any byte of a frame may be a line break.
 
 An event's bytes are handed on as they are in the file. Files of lines are streamed, so their size
 does not matter; a file that has to be read whole may have `MAX_WHOLE_BYTES`.
@@ -28,6 +30,7 @@ MAX_WHOLE_BYTES = 256 * 1024 * 1024
 _BY_LINES = (".ndjson", ".jsonl")
 _GZIP = b"\x1f\x8b"
 _BOM = b"\xef\xbb\xbf"
+_FRAME = b"\x00"
 _BLANK = b" \t\r\n"
 
 
@@ -112,7 +115,7 @@ def _is_by_lines(path: str) -> bool:
 
 def _opens(line: bytes) -> bool:
     """Whether the first line begins a value that goes on, or a list."""
-    return line.startswith(b"[") or (line.startswith(b"{") and not line.endswith(b"}"))
+    return line.startswith((b"[", _FRAME)) or (line.startswith(b"{") and not line.endswith(b"}"))
 
 
 def _lines(path: str, file: io.BufferedIOBase) -> Iterator[EventLine]:
@@ -123,7 +126,9 @@ def _lines(path: str, file: io.BufferedIOBase) -> Iterator[EventLine]:
         while not rest.endswith(b"\n") and (rest := file.readline(MAX_LINE_BYTES)):
             pass  # The rest of a line that is too long.
         value = line.removeprefix(_BOM) if number == 1 else line
-        if value.strip(_BLANK):
+        if value.startswith(_FRAME):
+            yield EventLine(path, number, value.removesuffix(b"\n"))
+        elif value.strip(_BLANK):
             yield EventLine(path, number, value.strip(_BLANK))
 
 
@@ -132,7 +137,11 @@ def _whole(path: str, first: EventLine, file: io.BufferedIOBase) -> Iterator[Eve
     if file.read(1):
         limit = MAX_WHOLE_BYTES // (1024 * 1024)
         raise UnreadableError(f"{path}: is larger than {limit} MiB; use one event a line (NDJSON)")
-    value = (first.value + b"\n" + rest).strip(_BLANK)
+    value = first.value + b"\n" + rest
+    if value.startswith(_FRAME):
+        yield EventLine(path, first.line, value)
+        return
+    value = value.strip(_BLANK)
     if value.startswith(b"["):
         yield from _elements(path, first.line, value)
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -23,9 +23,21 @@ from consumer.cli.progress import bar
 from consumer.operations.progress import Advance, silent
 
 if TYPE_CHECKING:
-    from consumer.operations.publish import Publishable
+    from consumer.operations.publish import PublishingRules
     from consumer.pipeline.decode import Malformed
+    from consumer.publishing import EventRecord
     from consumer.settings import Settings
+
+# Spelled out, because importing those of the contract takes time that `--help` has not.
+EnvelopeName = Literal[
+    "plain",
+    "schema-registry",
+    "schema-registry-header",
+    "cloudevents",
+    "cloudevents-structured",
+    "connect",
+    "json-string",
+]
 
 _MAX_LISTED = 20
 _PATIENCE_SECONDS = 30.0  # a person waits in front of it
@@ -42,26 +54,38 @@ def publish(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check only; publish nothing, need no Kafka.")
     ] = False,
+    envelope: Annotated[
+        EnvelopeName | None,
+        typer.Option(help="Put every event into this one. Without it each stays as it is."),
+    ] = None,
+    key_envelope: Annotated[
+        EnvelopeName, typer.Option(help="Frame the keys, as whoever else publishes them does.")
+    ] = "plain",
+    schema_id: Annotated[
+        int, typer.Option(min=0, max=2**31 - 1, help="In frames: of a Schema Registry.")
+    ] = 1,
     as_json: JsonOption = False,
 ) -> None:
     """Publish ProcessedDocument events, each with its identity as the record key.
 
     All are checked first. When one is invalid nothing is published (exit 3).
+    Events in envelopes are taken, too (schemas/README.md, "Envelopes").
     Publishing the same events again is safe: nothing is stored twice.
     Of the settings only those of Kafka are needed (KAFKA_BOOTSTRAP_SERVERS).
 
     Example: anythingllm-consumer publish documents.ndjson.gz
     """
     settings = settings_for(config, needs_anythingllm=False, quiet_kafka=True)
+    rules = _rules(settings, envelope, key_envelope, schema_id)
     try:
         events = _Events(files)
-        valid, invalid = _count(events, settings)
+        valid, invalid = _count(events, rules)
     except UnreadableError as error:
         raise wrong_usage(str(error)) from None
     blocked = bool(invalid) and not skip_invalid
     published = 0
     if valid and not dry_run and not blocked:
-        published = _publish(events, settings, valid)
+        published = _publish(events, settings, rules, valid)
     summary = {"valid": valid, "invalid": invalid, "published": published, "dry_run": dry_run}
     if as_json:
         output.json_line(summary)
@@ -84,20 +108,34 @@ class _Events:
             yield from self._kept.get(name) or read_events([name])
 
 
-def _checked(events: _Events, settings: Settings) -> Iterator[Publishable | Malformed]:
-    from consumer.operations.publish import checked
+def _rules(
+    settings: Settings, envelope: EnvelopeName | None, key_envelope: EnvelopeName, schema_id: int
+) -> PublishingRules:
+    from consumer.operations.publish import PublishingRules
+    from consumer.publishing import Envelope, RecordMaker
     from consumer.wiring.events import decode_limits
 
-    values = (event.value for event in events)
-    return checked(values, decode_limits(settings), settings.document.identity)
+    maker = RecordMaker(
+        identity=settings.document.identity.text,
+        envelope=Envelope(envelope or "plain"),
+        key_envelope=Envelope(key_envelope),
+        schema_id=schema_id,
+    )
+    return PublishingRules(decode_limits(settings), maker, rewrap=envelope is not None)
 
 
-def _count(events: _Events, settings: Settings) -> tuple[int, int]:
-    from consumer.operations.publish import Publishable
+def _checked(events: _Events, rules: PublishingRules) -> Iterator[EventRecord | Malformed]:
+    from consumer.operations.publish import checked
+
+    return checked((event.value for event in events), rules)
+
+
+def _count(events: _Events, rules: PublishingRules) -> tuple[int, int]:
+    from consumer.publishing import EventRecord
 
     valid = invalid = 0
-    for event, outcome in zip(events, _checked(events, settings), strict=True):
-        if isinstance(outcome, Publishable):
+    for event, outcome in zip(events, _checked(events, rules), strict=True):
+        if isinstance(outcome, EventRecord):
             valid += 1
             continue
         invalid += 1
@@ -109,15 +147,15 @@ def _count(events: _Events, settings: Settings) -> tuple[int, int]:
     return valid, invalid
 
 
-def _publish(events: _Events, settings: Settings, total: int) -> int:
+def _publish(events: _Events, settings: Settings, rules: PublishingRules, total: int) -> int:
     import asyncio
 
     from consumer.kafka.connection import KafkaUnavailableError
     from consumer.kafka.publisher import TooLargeForTopicError
-    from consumer.operations.publish import Publishable
+    from consumer.publishing import EventRecord
 
     counted = _Published()
-    valid = (one for one in _checked(events, settings) if isinstance(one, Publishable))
+    valid = (one for one in _checked(events, rules) if isinstance(one, EventRecord))
     try:
         with bar("publishing", total) as show:
             counted.show = show
@@ -132,7 +170,7 @@ def _publish(events: _Events, settings: Settings, total: int) -> int:
         raise CommandFailed(message) from None
 
 
-async def _send(events: Iterable[Publishable], settings: Settings, counted: _Published) -> int:
+async def _send(events: Iterable[EventRecord], settings: Settings, counted: _Published) -> int:
     from consumer.kafka.publisher import OutgoingRecord, Publisher
     from consumer.kafka.topics import partitions_of
     from consumer.operations.publish import publish_all
@@ -149,8 +187,10 @@ async def _send(events: Iterable[Publishable], settings: Settings, counted: _Pub
         give_up=True,
     )
 
-    async def one_by_key(key: bytes, value: bytes) -> None:
-        await publisher.publish(OutgoingRecord(topic, key, value, open=True))
+    async def one_by_key(event: EventRecord) -> None:
+        await publisher.publish(
+            OutgoingRecord(topic, event.key, event.value, event.headers, open=True)
+        )
 
     await publisher.start()
     try:

@@ -56,7 +56,8 @@ def validate(files: FilesArgument, as_json: JsonOption = False) -> None:
     """Check files of events against the contract (schemas/README.md).
 
     Every problem is one line, `file:line: /pointer: problem`. A file holds one event a line, or one
-    event, or a list of events. Exit code 3: an event is invalid. 2: a file can't be read.
+    event, or a list of events; in envelopes, too. Exit code 3: an event is invalid. 2: a file can't
+    be read.
     """
     findings = ValidationFindings()
     for name in files:
@@ -74,10 +75,11 @@ def validate(files: FilesArgument, as_json: JsonOption = False) -> None:
 
 
 def _examine(event: EventLine, findings: ValidationFindings, *, quiet: bool) -> None:
+    from consumer.contract.envelope import WITHOUT_HEADERS
     from consumer.pipeline.decode import DecodeLimits, Malformed, decode
 
     try:
-        document = decode(event.value, DecodeLimits())
+        document = decode(event.value, DecodeLimits(), WITHOUT_HEADERS)
     except Malformed as malformed:
         findings.invalid += 1
         _report(event, malformed, findings, quiet=quiet)

@@ -16,6 +16,19 @@ _INPUT_BYTES = 8 * 1024 * 1024
 _DEAD_LETTER_BYTES = _INPUT_BYTES + 64 * 1024
 
 
+_ENVELOPE_HEADERS: Json = {
+    "content-type": {
+        "type": "string",
+        "description": "`application/cloudevents+json`: a CloudEvent in structured mode. "
+        "Envelopes: schemas/README.md.",
+    },
+    "ce_specversion": {"type": "string", "description": "A CloudEvent in binary mode."},
+    "ce_time": {"type": "string", "description": "Stands where the record's timestamp would."},
+    "__value_schema_id": {"type": "string", "description": "Of a Schema Registry."},
+    "__key_schema_id": {"type": "string", "description": "Of a Schema Registry."},
+}
+
+
 def asyncapi(schemas: Sequence[Json]) -> Json:
     """All five topics with keys, headers and settings, as AsyncAPI 3.
 
@@ -166,7 +179,7 @@ def _schema(title: str) -> Json:
 def _trace_headers(title: str, more: Json | None = None) -> Json:
     others = {name: {"type": "string"} for name in ("trace_id", "x-trace-id", "correlation-id")}
     traceparent = {"type": "string", "description": "W3C Trace Context; comes first."}
-    properties = {"traceparent": traceparent, **others, **(more or {})}
+    properties = {"traceparent": traceparent, **others, **_ENVELOPE_HEADERS, **(more or {})}
     return {"title": title, "type": "object", "properties": properties}
 
 

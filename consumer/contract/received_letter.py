@@ -15,19 +15,18 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import orjson
 
 from consumer.contract import dead_letter as ours
-from consumer.contract.envelope import fields_in
+from consumer.contract.envelope import EventFields, fields_in, wrapping_of
 from consumer.contract.processed_document import instant_in
 from consumer.contract.reference import ReceivedReference, decode_reference
 from consumer.model.fields import aware_instant_in, count_of, text_of, whole_in
 from consumer.model.names import Identity, Slug, TraceId
 from consumer.model.origin import Origin, instant_of, origin_of
 from consumer.model.record import Coordinates, Record
-from consumer.model.version import capped
+from consumer.model.version import believed
 
 FOREIGN = "foreign"
 
@@ -115,7 +114,7 @@ def letter_of(record: Record) -> Letter:
     """The letter in a record of the dead-letter or parked topic. Nothing is raised."""
     headers = _texts(record)
     origin = origin_of(record, is_replay=True)
-    fields = fields_in(record.value, at_most=_LARGEST_PARSED)
+    event = fields_in(record.value, wrapping_of(record.headers), at_most=_LARGEST_PARSED)
     reason = headers.get(ours.REASON)
     identity, trace_id = headers.get(ours.IDENTITY), headers.get(ours.TRACE_ID)
     is_ours = _is_ours(record, origin, reason)
@@ -134,7 +133,7 @@ def letter_of(record: Record) -> Letter:
         identity=None if identity is None else Identity(identity),
         document_id=headers.get(ours.DOCUMENT_ID),
         workspace=None if workspace is None else Slug(workspace),
-        technology=_shared(text_of(fields.get("technology")) or None),
+        technology=_shared(text_of(event.fields.get("technology")) or None),
         attempts=whole_in(headers.get(ours.ATTEMPTS)) or 0,
         failed_chunks=count,
         failed_chunk_ids=ids,
@@ -146,7 +145,7 @@ def letter_of(record: Record) -> Letter:
         by_reference=referred is not None,
         size=record.size,
         referred=referred,
-        version=_version(fields, origin) if is_ours and referred is None else None,
+        version=_version(event, origin) if is_ours and referred is None else None,
         tombstone=record.value is None and record.unreadable is None,
         digest=None if is_ours else _digest(record),
         unreadable=record.unreadable.problem if record.unreadable else None,
@@ -175,12 +174,12 @@ def _message(record: Record, headers: Mapping[str, str]) -> str:
     return (headers.get(ours.EXCEPTION_MESSAGE) or "")[:_LONGEST_SHOWN]
 
 
-def _version(fields: Mapping[str, Any], origin: Origin) -> datetime | None:
+def _version(event: EventFields, origin: Origin) -> datetime | None:
     """The same as `consumer.model.version.version_of`, of a payload that need not be valid."""
+    fields = event.fields
     claimed = instant_in(fields.get("updated_at")) or instant_in(fields.get("created_at"))
-    if claimed is None or origin.timestamp_ms <= 0:
-        return claimed
-    return capped(claimed, origin.timestamp)[0]
+    claimed = claimed or event.time
+    return None if claimed is None else believed(claimed, origin)[0]
 
 
 def _digest(record: Record) -> str | None:

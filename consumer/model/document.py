@@ -42,6 +42,8 @@ class ProcessedDocument:
         updated_at: aware, UTC.
         workspace: the slug that the event asks for; overrides routing.
         trace_id: as the event's body has it, unchecked.
+        event_time: aware, UTC; when the event happened, as its envelope says. It stands where the
+            record's timestamp would.
         notes: oddities that were accepted, one line each, for the log (index gaps, totals that
             disagree).
     """
@@ -56,6 +58,7 @@ class ProcessedDocument:
     updated_at: datetime | None = None
     workspace: str | None = None
     trace_id: str | None = None
+    event_time: datetime | None = None
     notes: tuple[str, ...] = field(default=(), compare=False)
 
     @property

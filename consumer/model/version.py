@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from consumer.model.document import ProcessedDocument
-from consumer.model.origin import origin_of
+from consumer.model.origin import Origin, origin_of
 from consumer.model.record import Record
 
 MAX_AHEAD = timedelta(days=1)
@@ -58,25 +58,36 @@ def capped(claimed: datetime, record_time: datetime) -> tuple[datetime, bool]:
 
 
 def version_of(
-    document: ProcessedDocument | None, record: Record, *, is_replay: bool = False
+    document: ProcessedDocument | None,
+    record: Record,
+    *,
+    is_replay: bool = False,
+    event_time: datetime | None = None,
 ) -> tuple[DocumentVersion, bool]:
     """The version of an event, and whether its own claim was capped.
 
-    ``updated_at``, else ``created_at``, else the original record's timestamp; equal instants are
-    told apart by the original's offset (schemas/README.md, "Version").
+    ``updated_at``, else ``created_at``, else the time of its CloudEvent, else the original record's
+    timestamp; equal instants are told apart by the original's offset (schemas/README.md,
+    "Version").
 
     Args:
-        document: None for a tombstone, which has only its record's timestamp.
+        document: None for a tombstone, which has no dates.
         record: as it came.
         is_replay: whether it came from the replay topic: only then are its headers believed.
+        event_time: of a tombstone that is a CloudEvent; a document has its own.
     """
     origin = origin_of(record, is_replay=is_replay)
-    claimed = (document.updated_at or document.created_at) if document is not None else None
-    if claimed is None:
-        instant, was_capped = origin.timestamp, False
-    elif origin.timestamp_ms <= 0:
-        # A record without a timestamp says nothing about what lies in its future.
-        instant, was_capped = claimed, False
-    else:
-        instant, was_capped = capped(claimed, origin.timestamp)
+    if document is not None:
+        event_time = document.updated_at or document.created_at or document.event_time
+    instant, was_capped = believed(event_time, origin)
     return DocumentVersion(instant, origin.at.partition, origin.at.offset), was_capped
+
+
+def believed(claimed: datetime | None, origin: Origin) -> tuple[datetime, bool]:
+    """The instant of an event that claims one, or none, and whether the claim was capped."""
+    if claimed is None:
+        return origin.timestamp, False
+    if origin.timestamp_ms <= 0:
+        # A record without a timestamp says nothing about what lies in its future.
+        return claimed, False
+    return capped(claimed, origin.timestamp)

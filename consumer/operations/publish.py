@@ -1,4 +1,4 @@
-"""Publishing events as the Content Processor does: checked first, keyed by their identity."""
+"""Publishing events of files: checked first, keyed by their identity, in the envelope asked for."""
 
 from __future__ import annotations
 
@@ -6,36 +6,45 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from consumer.model.identity import IdentityTemplate
-from consumer.model.names import Identity
+from consumer.contract.envelope import WITHOUT_HEADERS
 from consumer.operations.progress import Advance, silent
 from consumer.pipeline.decode import DecodeLimits, Malformed, decode
+from consumer.publishing import EventRecord, RecordMaker
 
 _IN_FLIGHT = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Publishable:
-    """A valid event: its bytes as they are, and the identity that becomes the record key."""
+class PublishingRules:
+    """How events are published.
 
-    identity: Identity
-    value: bytes
+    Args:
+        limits: what one event may hold.
+        maker: makes the records.
+        rewrap: whether every event gets the maker's envelope; else it stays in the one it is in.
+    """
+
+    limits: DecodeLimits
+    maker: RecordMaker
+    rewrap: bool = False
 
 
-def checked(
-    values: Iterable[bytes], limits: DecodeLimits, identity: IdentityTemplate
-) -> Iterator[Publishable | Malformed]:
-    """Each event as it would be published, or what is wrong with it, in order."""
+def checked(values: Iterable[bytes], rules: PublishingRules) -> Iterator[EventRecord | Malformed]:
+    """Each event as it would be published, or what is wrong with it, in order.
+
+    Files have no headers: an event's envelope is known by its content.
+    """
+    record_of = rules.maker.rewrapped if rules.rewrap else rules.maker.as_it_is
     for value in values:
         try:
-            yield Publishable(identity.of(decode(value, limits)), value)
+            yield record_of(value, decode(value, rules.limits, WITHOUT_HEADERS))
         except Malformed as malformed:
             yield malformed
 
 
 async def publish_all(
-    events: Iterable[Publishable],
-    send: Callable[[bytes, bytes], Awaitable[None]],
+    events: Iterable[EventRecord],
+    send: Callable[[EventRecord], Awaitable[None]],
     *,
     done: Advance = silent,
 ) -> int:
@@ -46,14 +55,14 @@ async def publish_all(
 
     Args:
         events: what to publish.
-        send: publishes a key and a value and returns when that is acknowledged; what it raises
-            ends the publishing, after those in flight.
+        send: publishes a record and returns when that is acknowledged; what it raises ends the
+            publishing, after those in flight.
         done: takes how many more were published.
     """
     published = 0
     for window in _windows(events):
         outcomes = await asyncio.gather(
-            *(send(event.identity.encode(), event.value) for event in window),
+            *map(send, window),
             return_exceptions=True,
         )
         for outcome in outcomes:
@@ -64,10 +73,10 @@ async def publish_all(
     return published
 
 
-def _windows(events: Iterable[Publishable]) -> Iterator[list[Publishable]]:
-    window: list[Publishable] = []
+def _windows(events: Iterable[EventRecord]) -> Iterator[list[EventRecord]]:
+    window: list[EventRecord] = []
     for event in events:
-        if len(window) >= _IN_FLIGHT or any(event.identity == one.identity for one in window):
+        if len(window) >= _IN_FLIGHT or any(event.key == one.key for one in window):
             yield window
             window = []
         window.append(event)

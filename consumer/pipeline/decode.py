@@ -2,6 +2,7 @@
 
 - `consumer.contract.envelope` reads the value: what is JSON only to Python's parser is `invalid`
   with a pointer and an id, so that its publisher gets an answer; what is no JSON is `undecodable`.
+- Pointers go into the record as its publisher sees it, through its envelopes.
 - Limits are checked before anything is built that is larger than the value itself.
 - `is_heavy` says which values take so long that they are decoded in another process
   (`consumer.pipeline.heavy_events`).
@@ -10,11 +11,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from consumer.contract.envelope import (
+    NOTHING_SAID,
+    EventFields,
+    InnerValuesError,
     NoEventError,
+    Wrapping,
     fields_in,
     has_surrogate,
     read_fields,
@@ -26,6 +31,7 @@ from consumer.contract.processed_document import (
     ContractError,
     ContractProblem,
     bounded,
+    pointer,
     read_event,
     text_problem,
 )
@@ -105,35 +111,83 @@ class Malformed(Exception):
         return self.readable.document_id
 
 
-def decode(value: bytes, limits: DecodeLimits) -> ProcessedDocument:
+class HeavyInside(Exception):
+    """An envelope hides an event that is heavy: it looked light, because a text is one value."""
+
+
+def decode(
+    value: bytes,
+    limits: DecodeLimits,
+    wrapping: Wrapping = NOTHING_SAID,
+    *,
+    only_light: bool = False,
+) -> ProcessedDocument:
     """Read an event.
 
     Args:
         value: the record's value; a tombstone (null) is not an event and must not come here.
         limits: what an event may hold.
+        wrapping: what the record's headers say of the value.
+        only_light: whether what is heavy inside an envelope is left for another process.
 
     Raises:
-        Malformed: for any bytes that are no valid event. No other exception.
+        Malformed: for any bytes that are no valid event.
+        HeavyInside: only where `only_light` asks for it.
+        No other exception.
     """
     if len(value) > limits.max_bytes:
-        raise _oversized(value, limits)
+        raise _oversized(value, limits, wrapping)
     if (values := values_in(value, enough=limits.max_values)) > limits.max_values:
-        raise _too_many_values(value, values, limits)
+        raise _too_many_values(value, values, limits, wrapping)
     try:
-        fields = read_fields(value)
+        most = min(_LIGHT_VALUES, limits.max_values) if only_light else limits.max_values
+        event = read_fields(value, wrapping, most_values=most)
     except NoEventError as error:
         raise _no_event(error, limits) from None
-    return _document(fields, limits)
+    except InnerValuesError as error:
+        if error.values <= limits.max_values:
+            raise HeavyInside from None
+        problem = _values_problem(error.pointer, error.values, limits)
+        raise Malformed(FailureReason.OVERSIZED, (problem,)) from None
+    return _document(event, limits)
 
 
 def is_heavy(value: bytes, limits: DecodeLimits) -> bool:
-    """Whether `decode` could hold a loop for longer than its other tasks should wait."""
+    """Whether `decode` could hold a loop for longer than its other tasks should wait.
+
+    What an envelope hides is seen only when it is opened: `HeavyInside`.
+    """
     if len(value) > limits.max_bytes * _ID_IS_READ_UP_TO:
         return False  # it is not read at all
     return len(value) > _LIGHT_BYTES or values_in(value, enough=_LIGHT_VALUES) > _LIGHT_VALUES
 
 
-def _document(fields: dict[str, Any], limits: DecodeLimits) -> ProcessedDocument:
+def _document(event: EventFields, limits: DecodeLimits) -> ProcessedDocument:
+    try:
+        document = _in_contract(event.fields, limits)
+    except Malformed as malformed:
+        raise _from_the_record(malformed, event.path) from None
+    if event.time is None and not event.notes:
+        return document
+    return replace(document, event_time=event.time, notes=document.notes + event.notes)
+
+
+def _from_the_record(malformed: Malformed, path: tuple[str, ...]) -> Malformed:
+    """The same, with pointers that begin where the record does."""
+    problems = _within(path, malformed.problems)
+    return Malformed(malformed.reason, problems, malformed.readable)
+
+
+def _within(
+    path: tuple[str, ...], problems: tuple[ContractProblem, ...]
+) -> tuple[ContractProblem, ...]:
+    if not path:
+        return problems
+    begin = pointer(path)
+    return tuple(ContractProblem(begin + each.pointer, each.message) for each in problems)
+
+
+def _in_contract(fields: Mapping[str, Any], limits: DecodeLimits) -> ProcessedDocument:
     readable = _readable(fields)
     chunks = fields.get("chunks")
     if isinstance(chunks, list) and not _countable(chunks, limits):
@@ -163,7 +217,7 @@ def _oversized_chunks(chunks: object, limits: DecodeLimits) -> Iterator[Contract
             yield ContractProblem(f"/chunks/{number}/content", f"has {size:,} bytes, {allowed}")
 
 
-def _oversized(value: bytes, limits: DecodeLimits) -> Malformed:
+def _oversized(value: bytes, limits: DecodeLimits, wrapping: Wrapping) -> Malformed:
     problem = ContractProblem(
         "", f"has {len(value):,} bytes, at most {limits.max_bytes:,} are allowed"
     )
@@ -171,24 +225,34 @@ def _oversized(value: bytes, limits: DecodeLimits) -> Malformed:
     # Larger ones come here within the loop: not even their values are counted (`is_heavy`).
     if len(value) <= limits.max_bytes * _ID_IS_READ_UP_TO:
         few = limits.max_values * _ID_IS_READ_UP_TO
-        fields = fields_in(value) if values_in(value, enough=few) <= few else {}
+        if values_in(value, enough=few) <= few:
+            fields = fields_in(value, wrapping, most_values=few).fields
     return Malformed(FailureReason.OVERSIZED, (problem,), _readable(fields))
 
 
-def _too_many_values(value: bytes, values: int, limits: DecodeLimits) -> Malformed:
+def _too_many_values(
+    value: bytes, values: int, limits: DecodeLimits, wrapping: Wrapping
+) -> Malformed:
+    problem = _values_problem("", values, limits)
+    few = limits.max_values * _ID_IS_READ_UP_TO
+    fields = fields_in(value, wrapping, most_values=few).fields if values <= few else {}
+    return Malformed(FailureReason.OVERSIZED, (problem,), _readable(fields))
+
+
+def _values_problem(at: str, values: int, limits: DecodeLimits) -> ContractProblem:
     allowed = f"at most {limits.max_values:,} are allowed (50 for each of DOCUMENT_MAX_CHUNKS)"
-    problem = ContractProblem("", f"holds {values:,} JSON values, {allowed}")
-    fields = fields_in(value) if values <= limits.max_values * _ID_IS_READ_UP_TO else {}
-    return Malformed(FailureReason.OVERSIZED, (problem,), _readable(fields))
+    return ContractProblem(at, f"holds {values:,} JSON values, {allowed}")
 
 
 def _no_event(error: NoEventError, limits: DecodeLimits) -> Malformed:
     if not error.is_json:
         return Malformed(FailureReason.UNDECODABLE, error.problems)
-    problems, fields = list(error.problems), error.fields or {}
+    problems, event = list(error.problems), error.fields or EventFields({})
+    fields = event.fields
     if fields and _countable(fields.get("chunks"), limits):
         seen = {problem.pointer for problem in problems}
-        problems += [problem for problem in _broken(fields) if problem.pointer not in seen]
+        broken = _within(event.path, _broken(fields))
+        problems += [problem for problem in broken if problem.pointer not in seen]
     return Malformed(FailureReason.INVALID, bounded(problems), _readable(fields))
 
 

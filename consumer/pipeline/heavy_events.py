@@ -28,6 +28,7 @@ from typing import Any
 
 import structlog
 
+from consumer.contract.envelope import NOTHING_SAID, Wrapping
 from consumer.contract.processed_document import ContractProblem
 from consumer.model.document import Chunk, ProcessedDocument
 from consumer.model.outcome import FailureReason
@@ -76,7 +77,7 @@ class HeavyEvents:
         self._program = tuple(program or (sys.executable, "-I", "-c", path))
         self._pause = pause
 
-    async def decode(self, value: bytes) -> ProcessedDocument:
+    async def decode(self, value: bytes, wrapping: Wrapping = NOTHING_SAID) -> ProcessedDocument:
         """As `consumer.pipeline.decode.decode`.
 
         Raises:
@@ -84,7 +85,7 @@ class HeavyEvents:
         """
         for tried in range(1, _TRIES + 1):
             try:
-                return await self._in_process(value)
+                return await self._in_process(value, wrapping)
             except _ProcessDied as died:
                 _log_death(value, died, tried)
                 if tried < _TRIES:
@@ -97,10 +98,10 @@ class HeavyEvents:
                     consequence="heartbeats wait for the second or two that it takes",
                     what_to_do="let the service begin Python processes: see its limits",
                 )
-                return decode(value, self._limits)
+                return decode(value, self._limits, wrapping)
         raise _too_heavy(value)
 
-    async def _in_process(self, value: bytes) -> ProcessedDocument:
+    async def _in_process(self, value: bytes, wrapping: Wrapping) -> ProcessedDocument:
         """Begin the process, ask it, and leave nothing of it behind.
 
         Raises:
@@ -116,7 +117,7 @@ class HeavyEvents:
             start_new_session=True,  # a Ctrl-C is for us to handle
         )
         try:
-            return await self._asked(process, value)
+            return await self._asked(process, value, wrapping)
         except Malformed:
             raise
         except BaseException:
@@ -130,12 +131,12 @@ class HeavyEvents:
                 await process.stdout.read()  # some Pythons count it as ended only after that
             await process.wait()
 
-    async def _asked(self, process: Process, value: bytes) -> ProcessedDocument:
+    async def _asked(self, process: Process, value: bytes, wrapping: Wrapping) -> ProcessedDocument:
         question, answer = process.stdin, process.stdout
         if question is None or answer is None:
             raise RuntimeError("a process without pipes")
         try:
-            question.write(pickle.dumps(self._limits) + value)
+            question.write(pickle.dumps((self._limits, wrapping)) + value)
             question.close()
             document, malformed = await _piece(answer)
             chunks: list[Chunk] = []

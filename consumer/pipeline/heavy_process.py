@@ -1,8 +1,8 @@
 """The process that decodes one heavy event: `consumer.pipeline.heavy_events` begins it.
 
-In come the limits and the event's value; out go pieces, each behind its size: the document without
-its chunks, or what is wrong; the chunks, some at a time; an empty piece. It lives in a moment: no
-garbage is collected, which would double the time.
+In come the limits with what the record's headers say of its value, and the value. Out go pieces,
+each behind its size: the document without its chunks, or what is wrong; the chunks, some at a time;
+an empty piece. It lives in a moment: no garbage is collected, which would double the time.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
+from consumer.contract.envelope import Wrapping
 from consumer.model.document import Chunk, ProcessedDocument
 from consumer.pipeline.decode import DecodeLimits, Malformed, decode
 
@@ -40,11 +41,12 @@ def main() -> None:
 def answer(question: BinaryIO, out: BinaryIO) -> None:
     """Decode the value and write what came of it (module docstring)."""
     asked = io.BytesIO(question.read())
-    limits: DecodeLimits = pickle.load(asked)  # noqa: S301 (the service asks)
+    asked_by: tuple[DecodeLimits, Wrapping] = pickle.load(asked)  # noqa: S301 (the service asks)
+    limits, wrapping = asked_by
     value = asked.read()
     del asked
     try:
-        document = decode(value, limits)
+        document = decode(value, limits, wrapping)
     except Malformed as malformed:
         _write(out, (None, (malformed.reason, malformed.problems, malformed.readable)))
     else:

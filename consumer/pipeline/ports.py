@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
+from consumer.contract.envelope import Wrapping
 from consumer.model.copies import ComparableUnit
 from consumer.model.death_count import DeathCount
 from consumer.model.document import ProcessedDocument
@@ -437,7 +438,7 @@ Poll = Callable[[float], Awaitable[Delivery | None]]
 Permits = Callable[[Slug], bool]
 """Whether a workspace may be touched, by its slug."""
 
-DecodeApart = Callable[[bytes], Awaitable[ProcessedDocument]]
+DecodeApart = Callable[[bytes, Wrapping], Awaitable[ProcessedDocument]]
 """Decodes a heavy event's value as `consumer.pipeline.decode.decode`, without holding the loop."""
 
 IsAssigned = Callable[[], bool]

@@ -8,10 +8,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 
 import structlog
 
+from consumer.contract.envelope import (
+    UNOPENED,
+    KeyEnvelopeError,
+    Wrapping,
+    identity_bytes,
+    opened_key,
+    wrapping_of,
+)
 from consumer.model.document import ProcessedDocument
 from consumer.model.event import DocumentEvent, Event, TombstoneEvent
 from consumer.model.identity import IdentityTemplate
@@ -21,7 +30,7 @@ from consumer.model.outcome import FailureReason, Refused
 from consumer.model.record import Record
 from consumer.model.routing import Collisions, Routing, Unroutable
 from consumer.model.version import version_of
-from consumer.pipeline.decode import DecodeLimits, Malformed, decode, is_heavy
+from consumer.pipeline.decode import DecodeLimits, HeavyInside, Malformed, decode, is_heavy
 from consumer.pipeline.ports import DecodeApart
 from consumer.telemetry.metrics import Metrics
 from consumer.telemetry.trace import trace_id_of
@@ -38,6 +47,7 @@ class Reader:
         limits: what is too large.
         replay_topic: the only topic whose records may name original coordinates in headers.
         now: wall clock, aware.
+        envelopes: whether envelopes are opened (DOCUMENT_ENVELOPES).
     """
 
     def __init__(
@@ -49,6 +59,7 @@ class Reader:
         replay_topic: str,
         metrics: Metrics,
         now: Callable[[], datetime],
+        envelopes: bool = True,
     ) -> None:
         self._limits = limits
         self._identity = identity
@@ -56,17 +67,22 @@ class Reader:
         self._replay_topic = replay_topic
         self._metrics = metrics
         self._now = now
+        self._envelopes = envelopes
         self._collisions = Collisions()
 
     def read(self, record: Record) -> Event:
         """The event in a record, or why there is none."""
+        return self._read(record, self._wrapping(record))
+
+    def _read(self, record: Record, wrapping: Wrapping, *, only_light: bool = False) -> Event:
         if record.unreadable is not None:
             why = record.unreadable
             return self._event(record, Refused(why.reason, (why.problem,), None), None)
         if record.value is None:
-            return self._tombstone(record)
+            return self._tombstone(record, wrapping)
         try:
-            return self._document(record, decode(record.value, self._limits))
+            document = decode(record.value, self._limits, wrapping, only_light=only_light)
+            return self._document(record, document)
         except Malformed as malformed:
             return self._malformed(record, malformed)
 
@@ -78,13 +94,17 @@ class Reader:
             decode_apart: as `decode`, for a heavy value, elsewhere.
         """
         value = None if record.unreadable is not None else record.value
-        if value is None or not is_heavy(value, self._limits):
-            return self.read(record)
+        wrapping = self._wrapping(record)
+        if value is None:
+            return self._read(record, wrapping)
+        if not is_heavy(value, self._limits):
+            with suppress(HeavyInside):
+                return self._read(record, wrapping, only_light=True)
         at = record.at
         place = {"topic": at.topic, "partition": at.partition, "offset": at.offset}
         try:
             with structlog.contextvars.bound_contextvars(**place):
-                document = await decode_apart(value)
+                document = await decode_apart(value, wrapping)
             return self._document(record, document)
         except Malformed as malformed:
             return self._malformed(record, malformed)
@@ -123,8 +143,12 @@ class Reader:
             )
         return DocumentEvent(document, slug, identity, version)
 
-    def _tombstone(self, record: Record) -> Event:
-        identity = Identity(_text(record.key))
+    def _tombstone(self, record: Record, wrapping: Wrapping) -> Event:
+        try:
+            identity = Identity(_text(opened_key(record.key or b"", wrapping)))
+        except KeyEnvelopeError as error:
+            problem = f"a tombstone needs the identity as its key; the key {error}"
+            return self._event(record, Refused(FailureReason.INVALID, (problem,), None), None)
         if not identity:
             problem = "a tombstone needs the identity as its UTF-8 key"
             return self._event(record, Refused(FailureReason.INVALID, (problem,), None), None)
@@ -135,9 +159,14 @@ class Reader:
             problem = "a tombstone's workspace header must be the slug of an allowed workspace"
             refused = Refused(FailureReason.UNROUTABLE, (problem,), None)
             return self._event(record, refused, None, identity=identity)
-        version, _ = version_of(None, record, is_replay=self._is_replay(record))
+        version, _ = version_of(
+            None, record, is_replay=self._is_replay(record), event_time=wrapping.time
+        )
         body = TombstoneEvent(slug, identity, version)
         return self._event(record, body, None, identity=identity)
+
+    def _wrapping(self, record: Record) -> Wrapping:
+        return wrapping_of(record.headers) if self._envelopes else UNOPENED
 
     def _is_replay(self, record: Record) -> bool:
         return record.at.topic == self._replay_topic
@@ -156,7 +185,9 @@ class Reader:
         return Event(record, trace_id, origin, document, identity, body, self._now())
 
     def _note(self, record: Record, document: ProcessedDocument, identity: Identity) -> None:
-        if record.key != identity.encode():
+        if record.key != (expected := identity.encode()) and expected != identity_bytes(
+            record.key, self._wrapping(record)
+        ):
             self._metrics.differing_keys.inc()
             log.info(
                 "record.key_differs",

@@ -29,8 +29,9 @@ from consumer.kafka.reader import read_topic
 from consumer.kafka.topics import open_admin
 from consumer.model.document import ProcessedDocument
 from consumer.model.fault import Failure
-from consumer.operations.publish import Publishable, publish_all
+from consumer.operations.publish import publish_all
 from consumer.pipeline.decode import decode
+from consumer.publishing import EventRecord, RecordMaker
 from consumer.sandbox.demo_replay import replay_all
 from consumer.sandbox.errors import SandboxError
 from consumer.sandbox.kafka import Mode, local_kafka
@@ -130,7 +131,7 @@ class _Stage:
     settings: Settings
     environment: dict[str, str]
     mend: Callable[[], None] | None = None  # None where nothing is refused
-    events: list[Publishable] = field(default_factory=list)
+    events: list[EventRecord] = field(default_factory=list)
     documents: list[ProcessedDocument] = field(default_factory=list)
 
 
@@ -228,21 +229,22 @@ def _fill(stage: _Stage, prefix: str, *, refused: bool) -> None:
     if refused:
         largest = max(samples, key=lambda sample: len(sample["chunks"]))
         largest["chunks"][0]["content"] = f"{prefix}: {REFUSED_TEXT}"
+    limits = decode_limits(stage.settings)
+    maker = RecordMaker(identity=stage.settings.document.identity.text)
     for sample in samples:
         value = orjson.dumps(sample)
-        document = decode(value, decode_limits(stage.settings))
+        document = decode(value, limits)
         stage.documents.append(document)
-        identity = stage.settings.document.identity.of(document)
-        stage.events.append(Publishable(identity, value))
+        stage.events.append(maker.of_document(value, document))
 
 
 async def _publish(stage: _Stage) -> int:
     publisher = Publisher(kafka_connection(stage.settings), give_up=True)
     await publisher.start()
 
-    async def send(key: bytes, value: bytes) -> None:
+    async def send(event: EventRecord) -> None:
         topic = stage.settings.kafka.documents_topic
-        await publisher.publish(OutgoingRecord(topic, key, value))
+        await publisher.publish(OutgoingRecord(topic, event.key, event.value, event.headers))
 
     try:
         return await publish_all(stage.events, send)

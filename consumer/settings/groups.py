@@ -430,6 +430,12 @@ class DocumentSettings:
         size(KIB, GIB),
         "Larger records are dead-lettered as `oversized`; larger: more memory in the worst case.",
     )
+    envelopes: bool = setting(
+        "true",
+        flag(),
+        "Whether events and keys in envelopes are read (CloudEvents, Schema Registry, Kafka"
+        " Connect, JSON in a string); false: only plain JSON is, as before this setting was there.",
+    )
 
     @property
     def max_batch_bytes(self) -> int:

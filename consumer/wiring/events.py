@@ -29,4 +29,5 @@ def event_reader(settings: Settings) -> Reader:
         replay_topic=settings.kafka.replay_topic,
         metrics=Metrics(),
         now=lambda: datetime.now(UTC),
+        envelopes=settings.document.envelopes,
     )

@@ -14,13 +14,17 @@ from consumer.model.packing import JOINT
 CHANGED: Mapping[str, str] = MappingProxyType(
     {
         "settings.json: KAFKA_SASL_MECHANISM": "OAUTHBEARER is one more of them",
+        "settled.json: by reference: an event that can't be decoded": "a Schema Registry's frame "
+        "in front of it is named",
+        "names.json: publish": "--envelope, --key-envelope and --schema-id",
+        "names.json: validate": "events in envelopes are taken, too",
+        "names.json: asyncapi.json": "AsyncAPI 3.1, whole by itself; headers of envelopes",
         "names.json: check": "--try-writing writes a record to each output topic",
         "names.json: simulate": "--vector-db names the vector database that is simulated",
         "names.json: processed-document.schema.json": "blank is as in JavaScript; null is a type",
         "names.json: upload-result.schema.json": "open for what a later 1.x adds",
         "names.json: dead-letter-headers.schema.json": "dlq.traceparent; open for later reasons",
         "names.json: dead-letter-reference.schema.json": "open for what a later 1.x adds",
-        "names.json: asyncapi.json": "AsyncAPI 3.1, whole by itself",
         "names.json: audit": "--search says how much is searched for, --republish brings it back",
         "names.json: workspaces verify": "it says how much is too young to judge",
         "names.json: workspaces": "move, forget and mark are for several servers",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from consumer.contract.envelope import Wrapping
 from consumer.model.document import ProcessedDocument
 from consumer.pipeline.decode import DecodeLimits, decode
 from consumer.pipeline.ports import DecodeApart
@@ -10,7 +11,7 @@ from consumer.pipeline.ports import DecodeApart
 def decoding_here(limits: DecodeLimits) -> DecodeApart:
     """Decodes within the loop."""
 
-    async def decode_here(value: bytes) -> ProcessedDocument:
-        return decode(value, limits)
+    async def decode_here(value: bytes, wrapping: Wrapping) -> ProcessedDocument:
+        return decode(value, limits, wrapping)
 
     return decode_here

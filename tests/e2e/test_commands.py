@@ -21,7 +21,7 @@ import pytest
 from consumer.kafka.publisher import OutgoingRecord, Publisher
 from consumer.kafka.reader import read_topic
 from consumer.kafka.topics import open_admin
-from consumer.sandbox.samples import sample_documents
+from consumer.sandbox.samples import sample_documents, sample_events
 from tests.e2e.support import (
     PATIENCE,
     Json,
@@ -149,6 +149,30 @@ async def test_published_events_carry_their_identity(stage: Stage, tmp_path: Pat
     assert await keys(stage) == sorted(
         (document["source_url"], line) for document, line in zip(documents, lines, strict=True)
     )
+
+
+async def test_events_get_the_envelope_that_is_asked_for(stage: Stage, tmp_path: Path) -> None:
+    """Value, key and headers, as the tools of others write them; else they stay as they are."""
+    (line,) = sample_events(1)
+    topic = stage.settings["KAFKA_DOCUMENTS_TOPIC"]
+    events = write_events(tmp_path / "events.ndjson", [line])
+    wrapped = ("--envelope", "cloudevents-structured", "--key-envelope", "connect")
+    written = await stage.command("publish", "--json", *wrapped, str(events))
+    records = [record async for record in read_topic(stage.connection, topic)]
+    again = write_events(tmp_path / "again.ndjson", [record.value or b"" for record in records])
+    kept = await stage.command("publish", "--json", str(again))
+    records = [record async for record in read_topic(stage.connection, topic)]
+
+    assert (written.json["published"], kept.json["published"]) == (1, 1)
+    identity = json.loads(line)["id"]
+    keys_there = sorted(record.key or b"" for record in records)
+    payload = b'{"schema":{"type":"string","optional":false},"payload":"%b"}' % identity.encode()
+    assert keys_there == sorted([identity.encode(), payload])
+    assert {record.value for record in records} == {records[0].value}
+    assert {record.headers for record in records} == {
+        (("content-type", b"application/cloudevents+json"),)
+    }
+    assert line in (records[0].value or b"")
 
 
 async def test_files_may_be_packed_and_come_through_a_pipe(

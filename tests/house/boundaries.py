@@ -14,7 +14,7 @@ ENVIRONMENT_OF_SANDBOX = re.compile(r"(ANYTHINGLLM_)?TEST_[A-Z_]+|XDG_CACHE_HOME
 # Rooms that see records, and who may parse JSON there, of what.
 ROOMS_OF_RECORDS = ("contract", "pipeline", "results", "operations", "cli")
 PARSERS = {
-    "consumer.contract.envelope": "events",
+    "consumer.contract.envelope.json_text": "events",
     "consumer.contract.exported_letter": "lines of exported files",
     "consumer.contract.received_letter": "the header of failed chunks",
     "consumer.contract.received_result": "results",

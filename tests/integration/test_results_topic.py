@@ -140,11 +140,15 @@ async def test_a_group_goes_on_where_it_was(
 
     async with open_results(servers, topic=topic, group=group) as results:
         assert await take(results, 2) == [1, 2]
-    with pytest.raises(ZeroDivisionError):
+
+    async def fail_in_the_middle() -> None:
         async with open_results(servers, topic=topic, group=group) as results:
             async for each in results:
                 assert each.source.offset == 2
                 raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await fail_in_the_middle()
     async with open_results(servers, topic=topic, group=group) as results:
         assert await take(results, 3) == [2, 3, 4]
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from consumer.contract.envelope import fields_in
+from consumer.contract.envelope import fields_in, identity_bytes, wrapping_of
 from consumer.contract.received_letter import Letter
 from consumer.contract.received_result import ReceivedResult, names_in
 from consumer.model.fields import text_of
@@ -61,8 +61,12 @@ class Names:
         return self._template.of_marker(marker)
 
     def is_key(self, record: Record) -> bool:
-        """Whether a record's key is one of the identities."""
-        return record.key is not None and record.key.decode(errors="replace") in self._identities
+        """Whether a record's key is one of the identities, as it stands or in an envelope."""
+        if record.key is None:
+            return False
+        if record.key.decode(errors="replace") in self._identities:
+            return True
+        return key_text(record) in self._identities
 
     def may_be_about(self, record: Record) -> bool:
         """Whether an event is worth being read in full. This is quick, and never wrongly False.
@@ -71,7 +75,7 @@ class Names:
         """
         if self.is_key(record):
             return True
-        fields = fields_in(record.value)
+        fields = fields_in(record.value, wrapping_of(record.headers)).fields
         id_, url, technology = (text_of(fields.get(k)) for k in ("id", "source_url", "technology"))
         return self.is_meant(
             id_, self._template.of_readable(document_id=id_, source_url=url, technology=technology)
@@ -80,6 +84,12 @@ class Names:
     def may_be_answered_by(self, record: Record) -> bool:
         """The same for a result."""
         return self.is_meant(*names_in(record.value))
+
+
+def key_text(record: Record) -> str | None:
+    """A record's key for a person, out of its envelope."""
+    key = identity_bytes(record.key, wrapping_of(record.headers))
+    return None if key is None else key.decode(errors="replace")
 
 
 class EventProgress(StrEnum):
@@ -99,7 +109,7 @@ class StoryEvent:
         workspace: the slug of where it belongs; None where that is not known, and for a tombstone
             that speaks of every workspace.
         chunks: how many; None for anything but a document.
-        key: of the record, as text.
+        key: of the record, as text, out of its envelope.
         original: the record that it is a replay of.
         committed: whether the group is done with it.
         in_front: how many records of its partition, at most, the group has before it.

@@ -37,6 +37,7 @@ from consumer.operations.where.story import (
     Story,
     StoryEvent,
     StoryLetter,
+    key_text,
 )
 from consumer.settings import Settings
 from consumer.wiring.events import event_reader
@@ -238,7 +239,7 @@ class _StoryReader:
             workspace=workspace,
             version=version,
             chunks=chunks,
-            key=None if record.key is None else record.key.decode(errors="replace"),
+            key=key_text(record),
             original=event.origin.at if event.is_replay else None,
             committed=progress.is_committed(record.at),
             in_front=progress.in_front_of(record.at),

@@ -11,7 +11,9 @@ import pytest
 
 from consumer.cli.files import EventLine, UnreadableError, read_events
 from consumer.cli.main import run_line
+from consumer.contract.envelope import Envelope
 from consumer.contract.schemas import files as schema_files
+from consumer.publishing import RecordMaker
 from consumer.sandbox.samples import sample_documents, sample_events
 
 GOOD = list(sample_events(3))
@@ -188,3 +190,18 @@ def test_schemas_are_exported_and_checked(
     assert run_line(["schemas", "export", "--check", str(folder)]) == 3
     assert "asyncapi.json" in capsys.readouterr().err
     assert run_line(["schemas", "export", str(folder / "asyncapi.json" / "x")]) == 1
+
+
+def test_events_in_envelopes_are_valid(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file has no headers: each says by itself what it is in."""
+    made = [RecordMaker(envelope=envelope).document(GOOD[0]).value or b"" for envelope in Envelope]
+    pretty = orjson.dumps(orjson.loads(GOOD[0]), option=orjson.OPT_INDENT_2)
+    framed = b"\0\0\0\0\n" + pretty  # the number of the schema is a line break
+    by_line = written(tmp_path / "a.ndjson", *made)
+    alone = written(tmp_path / "record.bin", framed)
+    bad = written(tmp_path / "bad.json", orjson.dumps({"schema": None, "payload": {"id": "x"}}))
+
+    assert run_line(["validate", str(by_line), str(alone)]) == 0
+    assert capsys.readouterr().out == f"{len(made) + 1} events: {len(made) + 1} valid, 0 invalid\n"
+    assert run_line(["validate", str(bad)]) == 3
+    assert "bad.json:1: /payload/title: is required" in capsys.readouterr().out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import orjson
 import pytest
@@ -204,6 +205,31 @@ def test_a_date_far_in_the_future_counts_as_the_record_s() -> None:
     original = document_record(value={"updated_at": "2099-01-01"})
 
     assert letter(original).version == at(0)
+
+
+NOON = datetime(2026, 2, 28, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("value", "header", "version"),
+    [
+        (b'\x00\x00\x00\x00\x07{"technology":"river"}', ("ce_specversion", b"1.0"), NOON),
+        (
+            b'{"specversion":"1.0","type":"t","source":"s","data":{"technology":"river"}}',
+            ("content-type", b"application/cloudevents+json"),
+            None,
+        ),
+        (b'{"schema":null,"payload":{"technology":"river"}}', ("ce_specversion", b"1.0"), NOON),
+    ],
+)
+def test_a_payload_in_an_envelope_is_found(
+    value: bytes, header: tuple[str, bytes], version: datetime | None
+) -> None:
+    """By the original's headers, which every letter keeps."""
+    time = ("ce_time", b"2026-02-28T12:00:00Z")
+    read = letter(document_record(value=value, headers=(header, time)))
+
+    assert (read.technology, read.version) == ("river", version)
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.contract.envelope import values_in
+from consumer.contract.envelope import values_in, wrapping_of
 from consumer.contract.processed_document import MAX_PROBLEMS
 from consumer.model.outcome import FailureReason
-from consumer.pipeline.decode import DecodeLimits, Malformed, decode, is_heavy
+from consumer.pipeline.decode import DecodeLimits, HeavyInside, Malformed, decode, is_heavy
 from consumer.sandbox.samples import sample_events
 
 LIMITS = DecodeLimits()
@@ -253,7 +253,8 @@ def test_messages_hold_no_text_of_the_document() -> None:
         (b'{"id":"a\nb"}', FailureReason.UNDECODABLE),
         (b"{'id':1}", FailureReason.UNDECODABLE),
         (b"\x1f\x8b\x08", FailureReason.UNDECODABLE),
-        (b"\x00\x00\x00\x00\x01{}", FailureReason.UNDECODABLE),
+        (b"\x00\x00\x00\x00\x01{", FailureReason.UNDECODABLE),
+        (b"\x00\x00\x00\x00\x01{}", FailureReason.INVALID),
         (b'{"id":' + b"9" * 4_301 + b',"x":NaN}', FailureReason.UNDECODABLE),
         (b"null", FailureReason.INVALID),
         (b"[]", FailureReason.INVALID),
@@ -504,3 +505,63 @@ def test_commas_in_texts_are_no_values() -> None:
     """A document of tables is none with too many values."""
     table = [{"id": f"c{n}", "content": ",[{" * 100_000} for n in range(10)]
     assert len(decode(orjson.dumps(event(chunks=table)), LIMITS).chunks) == 10
+
+
+STRUCTURED = wrapping_of((("content-type", b"application/cloudevents+json"),))
+
+
+def test_problems_in_an_envelope_are_told_where_the_publisher_sees_them() -> None:
+    """He has no document with that pointer, only the record that he sent."""
+    broken = event(chunks=[{"id": "c", "content": " "}], quality_score="x")
+    malformed = refused(orjson.dumps({"schema": None, "payload": broken}))
+
+    assert malformed.reason is FailureReason.INVALID
+    assert pointers(malformed) == ["/payload/chunks/0/content", "/payload/quality_score"]
+    assert malformed.document_id == "d"
+
+
+def test_what_only_python_reads_in_an_envelope_is_told_once_and_in_its_place() -> None:
+    """With all else that is wrong there."""
+    value = b'{"schema":null,"payload":{"id":"d","title":NaN,"chunks":[]}}'
+    malformed = refused(value)
+
+    assert pointers(malformed)[0] == "/payload/title"
+    assert set(pointers(malformed)) == {
+        "/payload/title", "/payload/technology", "/payload/source_url"
+    }  # fmt: skip
+    assert malformed.document_id == "d"
+
+
+def test_limits_hold_for_what_an_envelope_hides() -> None:
+    """A text counts as one value, whatever it holds."""
+    hidden = orjson.dumps("[" + "0," * LIMITS.max_values + "0]")
+    small = DecodeLimits(max_chunks=2)
+    malformed = refused(hidden)
+
+    assert (malformed.reason, pointers(malformed)) == (FailureReason.OVERSIZED, [""])
+    too_many = refused(orjson.dumps({"schema": 1, "payload": event()}), small)
+    assert (too_many.reason, pointers(too_many)) == (FailureReason.OVERSIZED, ["/payload/chunks"])
+    assert refused(hidden, DecodeLimits(max_bytes=10)).reason is FailureReason.OVERSIZED
+
+
+def test_what_is_heavy_inside_an_envelope_is_left_where_that_is_asked_for() -> None:
+    """Outside there is one value: it shows only when it is opened, and before it is parsed."""
+    value = orjson.dumps("[" + "0," * 20_000 + "0]")
+
+    assert not is_heavy(value, LIMITS)
+    with pytest.raises(HeavyInside):
+        decode(value, LIMITS, only_light=True)
+    assert refused(value).reason is FailureReason.INVALID
+    small = orjson.dumps(orjson.dumps(event(title="," * 20_000 + "x")).decode())
+    with pytest.raises(Malformed):  # the title is too long; its commas are no values
+        decode(small, LIMITS, only_light=True)
+
+
+def test_the_time_of_a_cloud_event_comes_with_the_document() -> None:
+    """What it is good for is for the version to say."""
+    attributes = {"specversion": "1.0", "type": "t", "source": "s", "id": "1", "data": event()}
+    value = orjson.dumps(attributes | {"time": "2026-11-22T10:00:00Z"})
+    odd = decode(orjson.dumps(attributes | {"time": "soon"}), LIMITS, STRUCTURED)
+
+    assert decode(value, LIMITS, STRUCTURED).event_time == datetime(2026, 11, 22, 10, tzinfo=UTC)
+    assert (odd.event_time, len(odd.notes)) == (None, 1)

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 import pytest
 
-from consumer.contract.envelope import values_in
+from consumer.contract.envelope import values_in, wrapping_of
 from consumer.model.outcome import FailureReason
 from consumer.pipeline.decode import DecodeLimits, Malformed, decode, is_heavy
 from consumer.pipeline.heavy_events import HeavyEvents
@@ -83,6 +83,18 @@ async def test_a_heavy_event_is_decoded_as_any_other_and_holds_the_loop_for_no_t
     except Malformed as malformed:
         here = malformed.reason, malformed.problems, malformed.readable
     assert there == here
+
+
+async def test_the_process_is_told_what_the_headers_say() -> None:
+    """Else a large CloudEvent would be no event there."""
+    attributes = b'"specversion":"1.0","type":"t","source":"s","time":"2026-11-22T10:00:00Z"'
+    value = b"{" + attributes + b',"data":' + _chunks(2_000, 800) + b"}"
+    wrapping = wrapping_of((("content-type", b"application/cloudevents+json"),))
+    here = decode(value, LIMITS, wrapping)
+
+    assert is_heavy(value, LIMITS)
+    assert here.event_time is not None
+    assert await HeavyEvents(LIMITS).decode(value, wrapping) == here
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import pytest
 from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
+from consumer.contract.envelope import Wrapping
 from consumer.model.death_count import DeathCount
 from consumer.model.document import ProcessedDocument
 from consumer.model.fault import Failure, Fault
@@ -520,7 +521,7 @@ class _Apart:
         self.decoding = Gate()
         self.ended = 0
 
-    async def decode(self, value: bytes) -> ProcessedDocument:
+    async def decode(self, value: bytes, wrapping: Wrapping) -> ProcessedDocument:
         self.begun.release()
         try:
             await self.decoding.passed()

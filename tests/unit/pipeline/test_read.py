@@ -10,12 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from consumer.contract.envelope import Wrapping
+from consumer.model.document import ProcessedDocument
 from consumer.model.event import DocumentEvent, Event, TombstoneEvent
 from consumer.model.identity import IdentityTemplate
 from consumer.model.outcome import FailureReason, Refused
 from consumer.model.record import Coordinates, Headers, Record
 from consumer.model.routing import Routing
-from consumer.pipeline.decode import DecodeLimits
+from consumer.pipeline.decode import DecodeLimits, decode
 from consumer.pipeline.read import Reader
 from consumer.telemetry.metrics import Metrics
 from tests.unit.pipeline.doubles import DAY, record
@@ -191,3 +193,103 @@ def test_a_version_is_never_without_a_date() -> None:
     assert _document(_reader().read(timeless)).version.instant.tzinfo is not None
     version = _document(_reader().read(dated)).version
     assert version.instant - DAY == timedelta(days=1)
+
+
+FRAME = b"\x00\x00\x00\x00\x07"
+CLOUD_EVENT: Headers = (("ce_specversion", b"1.0"), ("ce_time", b"2026-02-28T12:00:00Z"))
+CE_TIME = datetime(2026, 2, 28, 12, tzinfo=UTC)
+KEYS = [
+    b"guide", b'"guide"', FRAME + b'"guide"',
+    b'{"schema":{"type":"string","optional":false},"payload":"guide"}',
+]  # fmt: skip
+
+
+def _read(value: bytes | None, key: bytes | None = b"guide", headers: Headers = ()) -> Event:
+    timestamp = int(DAY.timestamp() * 1000)
+    return _reader().read(Record(Coordinates("in", 0, 0), timestamp, key, value, headers))
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_a_key_names_the_same_document_however_it_is_framed(key: bytes) -> None:
+    """A tombstone removes it, and a document's key is no other one."""
+    reader = _reader()
+    at = Coordinates("in", 0, 0)
+    differing = reader._metrics.differing_keys
+
+    assert _tombstone(reader.read(Record(at, 1, key, None))).identity == "guide"
+    assert _document(reader.read(Record(at, 1, key, _value()))).identity == "guide"
+    assert differing._value.get() == 0
+    reader.read(Record(at, 1, b'"other"', _value()))
+    assert differing._value.get() == 1
+
+
+@pytest.mark.parametrize("key", [FRAME, FRAME + b"\x0aguide", b'{"schema":null,"payload":null}'])
+def test_a_tombstone_whose_key_holds_no_identity_is_invalid(key: bytes) -> None:
+    """Nothing else is removed in its place."""
+    event = _read(None, key)
+
+    assert _refused(event).reason is FailureReason.INVALID
+    assert "a tombstone needs the identity as its key; the key" in _refused(event).problems[0]
+    assert event.identity is None
+
+
+@pytest.mark.parametrize(
+    "value", [b'{"schema":{},"payload":null}', b"null", FRAME + b"null", b'"null"', FRAME]
+)
+def test_an_empty_envelope_is_neither_a_tombstone_nor_an_empty_document(value: bytes) -> None:
+    """Kafka Connect writes one where it is given null with an optional schema."""
+    assert isinstance(_read(value).body, Refused)
+
+
+def test_the_time_of_a_cloud_event_stands_where_the_records_would() -> None:
+    """Never over a date of the document."""
+    dated = _value(created_at="2026-02-01")
+
+    assert _document(_read(_value(), headers=CLOUD_EVENT)).version.instant == CE_TIME
+    assert _tombstone(_read(None, headers=CLOUD_EVENT)).version.instant == CE_TIME
+    created = _document(_read(dated, headers=CLOUD_EVENT)).version.instant
+    assert created == datetime(2026, 2, 1, tzinfo=UTC)
+
+
+def test_a_cloud_event_from_far_ahead_is_not_believed() -> None:
+    """As any date of the document."""
+    ahead: Headers = (CLOUD_EVENT[0], ("ce_time", b"2030-01-01T00:00:00Z"))
+
+    assert _document(_read(_value(), headers=ahead)).version.instant == DAY
+    assert _tombstone(_read(None, headers=ahead)).version.instant == DAY
+
+
+async def test_a_heavy_event_is_read_apart_with_what_its_headers_say() -> None:
+    """The other process sees no record."""
+    given: list[Wrapping] = []
+
+    async def decode_apart(value: bytes, wrapping: Wrapping) -> ProcessedDocument:
+        given.append(wrapping)
+        return decode(value, DecodeLimits(), wrapping)
+
+    chunks = [{"id": str(number), "content": "text"} for number in range(6_000)]
+    value = orjson.dumps(_value(chunks=chunks).decode())  # one value, seen from outside
+    record = Record(Coordinates("in", 0, 0), 1, b"guide", value, CLOUD_EVENT)
+    event = await _reader().read_apart(record, decode_apart)
+
+    assert _document(event).version.instant == datetime.fromtimestamp(0.001, UTC)
+    assert [each.time for each in given] == [CE_TIME]
+
+
+def test_switched_off_a_record_is_what_it_was_before() -> None:
+    """DOCUMENT_ENVELOPES=false."""
+    reader = Reader(
+        limits=DecodeLimits(),
+        identity=IdentityTemplate.parse("{id}"),
+        routing=Routing(),
+        replay_topic="replay",
+        metrics=Metrics(),
+        now=lambda: DAY,
+        envelopes=False,
+    )
+    at = Coordinates("in", 0, 0)
+
+    assert _tombstone(reader.read(Record(at, 1, b'"guide"', None))).identity == '"guide"'
+    assert isinstance(reader.read(Record(at, 1, b"guide", FRAME + _value())).body, Refused)
+    timed = reader.read(Record(at, 1_700_000_000_000, b"guide", _value(), CLOUD_EVENT))
+    assert _document(timed).version.instant == datetime.fromtimestamp(1_700_000_000, UTC)

@@ -76,6 +76,13 @@ def result(offset: int) -> ReceivedResult:
         (record(None, b"one"), True),
         (record(None, b"\xff"), False),
         (record(None, None), False),
+        (record(None, b'"one"'), True),
+        (record(None, b'\0\0\0\0\x07"one"'), True),
+        (record(None, b'{"schema":null,"payload":"one"}'), True),
+        (record(None, b'"two"'), False),
+        (record(b'{"schema":null,"payload":{"id":"one"}}'), True),
+        (record(b'\0\0\0\0\x07{"id":"one"}'), True),
+        (record(b'{"schema":null,"payload":{"id":"two"}}'), False),
     ],
 )
 def test_which_events_may_be_about_it(given: Record, expected: bool) -> None:

@@ -1,0 +1,192 @@
+"""The publisher's kit: what it makes is what the service reads."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, get_args
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from consumer.cli.publish import EnvelopeName
+from consumer.contract.envelope import WITHOUT_HEADERS, wrapping_of
+from consumer.model.event import DocumentEvent, TombstoneEvent
+from consumer.model.record import Coordinates, Record
+from consumer.operations.publish import PublishingRules, checked
+from consumer.pipeline.decode import DecodeLimits, decode
+from consumer.publishing import (
+    ContractError,
+    ContractProblem,
+    DocumentDraft,
+    Envelope,
+    EventRecord,
+    RecordMaker,
+    stable_id,
+    trace_headers,
+)
+from consumer.settings import load_settings
+from consumer.wiring.events import event_reader
+
+NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
+READER = event_reader(load_settings({"ANYTHINGLLM_API_KEY": "k"}))
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+
+
+def draft(**changes: Any) -> DocumentDraft:
+    fields: dict[str, Any] = {
+        "id": 'guide "1"', "title": "灯台", "source_url": "https://docs.example/1",
+        "technology": "lanterns", "updated_at": NOON,
+    }  # fmt: skip
+    return DocumentDraft(**fields | changes)
+
+
+def read(record: EventRecord) -> DocumentEvent | TombstoneEvent:
+    at = Coordinates("documents.processed", 0, 0)
+    body = READER.read(Record(at, 1_796_000_000_000, record.key, record.value, record.headers)).body
+    assert isinstance(body, DocumentEvent | TombstoneEvent)
+    return body
+
+
+@pytest.mark.parametrize("envelope", Envelope)
+@pytest.mark.parametrize("key_envelope", Envelope)
+def test_a_draft_is_read_as_it_was_meant(envelope: Envelope, key_envelope: Envelope) -> None:
+    """In every envelope the same document, and the tombstone of it removes that one."""
+    made = draft().add_chunk("First.").add_chunk("Then.", id="other")
+    maker = RecordMaker(envelope=envelope, key_envelope=key_envelope, schema_id=2**31 - 1)
+    body = read(maker.document(made.encode(), headers=trace_headers()))
+
+    assert isinstance(body, DocumentEvent)
+    assert (body.identity, body.version.instant) == ('guide "1"', NOON)
+    assert [(chunk.id, chunk.content) for chunk in body.document.chunks] == [
+        ('guide "1"_chunk_0', "First."), ("other", "Then.")
+    ]  # fmt: skip
+    assert body.document.notes == ()
+    tombstone = read(maker.tombstone('guide "1"', workspace="lanterns"))
+    assert isinstance(tombstone, TombstoneEvent)
+    assert (tombstone.identity, tombstone.slug) == ('guide "1"', "lanterns")
+
+
+@given(
+    id=st.text(max_size=20), title=st.text(max_size=20), content=st.text(max_size=20),
+    trace_id=st.none() | st.text(max_size=10),
+)  # fmt: skip
+def test_what_it_encodes_is_never_refused(
+    id: str, title: str, content: str, trace_id: str | None
+) -> None:
+    """Whatever is wrong with a draft is told before it is published."""
+    made = draft(id=id, title=title, trace_id=trace_id).add_chunk(content)
+    event: bytes | None = None
+    problems: tuple[ContractProblem, ...] = ()
+    try:
+        event = made.encode()
+    except ContractError as error:
+        problems = error.problems
+
+    assert (event is None) == bool(problems)
+    assert event is None or decode(event, DecodeLimits()).id == id
+
+
+def test_a_date_without_a_zone_is_nobodys() -> None:
+    """It would be taken for UTC, and an older event could win."""
+    with pytest.raises(ContractError, match="/updated_at: has no time zone"):
+        draft(updated_at=datetime(2026, 1, 1)).encode()
+
+
+def test_an_event_of_ones_own_is_checked() -> None:
+    """As the service does it, with the place."""
+    with pytest.raises(ContractError, match="/title: is required"):
+        RecordMaker().document(b'{"id": "x"}')
+    with pytest.raises(ContractError, match="not JSON"):
+        RecordMaker().document(b"{")
+
+
+def test_keys_are_the_identity_that_is_asked_for() -> None:
+    """DOCUMENT_IDENTITY of the service."""
+    maker = RecordMaker(identity="{source_url}")
+
+    assert maker.document(draft().encode()).key == b"https://docs.example/1"
+    with pytest.raises(ValueError, match=r"\{id\} or \{source_url\}"):
+        RecordMaker(identity="{technology}")
+    with pytest.raises(ValueError, match="identity of a document"):
+        maker.tombstone("")
+
+
+def test_an_id_is_stable() -> None:
+    """For ever: this one is written down here."""
+    assert stable_id("https://docs.example/1") == "6a69aa67-c677-5a42-9943-134e4c591185"
+    assert len({stable_id("a", "b"), stable_id("ab"), stable_id("b", "a"), stable_id("a,b")}) == 4
+    for wrong in ((), ("",), ("a", "")):
+        with pytest.raises(ValueError, match="one text at least"):
+            stable_id(*wrong)
+
+
+def test_a_trace_goes_on() -> None:
+    """The service takes it from the header."""
+    at = Coordinates("documents.processed", 0, 0)
+    event = READER.read(Record(at, 1, b"x", None, trace_headers(TRACE)))
+
+    assert event.trace_id == TRACE
+    rng = random.Random(1)
+    assert trace_headers(rng=rng) != trace_headers(rng=rng)
+    with pytest.raises(ValueError, match="a trace id is"):
+        trace_headers("\n")
+
+
+@pytest.mark.parametrize("envelope", Envelope)
+def test_events_of_files_stay_in_their_envelope_or_get_another(envelope: Envelope) -> None:
+    """Files have no headers: what only a header can say is added."""
+    event = draft(id="a").add_chunk("Text.").encode()
+    value = RecordMaker(envelope=envelope).document(event).value or b""
+    limits = DecodeLimits()
+    (kept,) = checked([value], PublishingRules(limits, RecordMaker()))
+    maker = RecordMaker(envelope=Envelope.CONNECT)
+    (changed,) = checked([value], PublishingRules(limits, maker, rewrap=True))
+
+    assert isinstance(kept, EventRecord)
+    assert isinstance(changed, EventRecord)
+    assert (kept.key, kept.value) == (b"a", value)
+    wanted = decode(event, limits)
+    assert decode(value, limits, wrapping_of(kept.headers)).chunks == wanted.chunks
+    assert changed.value == b'{"schema":null,"payload":' + event + b"}"
+    assert decode(value, limits, WITHOUT_HEADERS).id == "a"
+
+
+def test_the_command_knows_every_envelope() -> None:
+    """Its names are spelled out there."""
+    assert get_args(EnvelopeName) == tuple(each.value for each in Envelope)
+
+
+def test_the_example_of_the_page_works() -> None:
+    """schemas/README.md."""
+    page = (Path(__file__).resolve().parents[3] / "schemas" / "README.md").read_text()
+    code = page.split("<!-- example: kit -->\n```python\n", 1)[1].split("```", 1)[0]
+    names: dict[str, Any] = {}
+    exec(compile(code, "example", "exec"), names)  # noqa: S102 (of our own page)
+
+    assert isinstance(read(names["stored"]), DocumentEvent)
+    assert isinstance(read(names["removed"]), TombstoneEvent)
+
+
+def test_it_needs_no_kafka() -> None:
+    """Whoever publishes brings a client of his own."""
+    code = (
+        "import sys; sys.modules['aiokafka'] = sys.modules['aiohttp'] = None;"
+        "import consumer.publishing as kit; kit.RecordMaker().tombstone('x')"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_frames_number_is_that_of_the_registry() -> None:
+    """Four bytes, the first one first."""
+    record = RecordMaker(envelope=Envelope.SCHEMA_REGISTRY, schema_id=258).document(
+        draft().encode()
+    )
+
+    assert (record.value or b"")[:6] == b"\0\0\0\1\2{"
+    assert orjson.loads((record.value or b"")[5:])["title"] == "灯台"
