@@ -23,7 +23,7 @@ REPLAYS = "dlq.replays"
 RUN = "dlq.run"  # on replayed records: the run that published it
 LETTER = "dlq.letter"  # on replayed records: the letter it was made of
 
-_READ = frozenset({TOPIC, PARTITION, OFFSET, TIMESTAMP, EVENT_ID, FIRST_FAILED_AT, REPLAYS})
+_READ = frozenset({TOPIC, PARTITION, OFFSET, TIMESTAMP, EVENT_ID, FIRST_FAILED_AT, REPLAYS, RUN})
 _LONGEST_HEADER = 512  # bytes of a header that is believed
 _MIN_INSTANT = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_INSTANT = datetime(9999, 12, 31, tzinfo=UTC)
@@ -40,6 +40,7 @@ class Origin:
         replays: how often it has been replayed.
         event_id: the event id of its first result, where the record was replayed.
         first_failed_at: when it became a dead letter first, where the record was replayed.
+        run: the id of the run that replayed it.
     """
 
     at: Coordinates
@@ -47,6 +48,7 @@ class Origin:
     replays: int = 0
     event_id: str | None = None
     first_failed_at: datetime | None = None
+    run: str | None = None
 
     @property
     def timestamp(self) -> datetime:
@@ -78,6 +80,7 @@ def origin_of(record: Record, *, is_replay: bool = False) -> Origin:
         replays=whole_in(headers.get(REPLAYS)) or 0,
         event_id=uuid_in(headers.get(EVENT_ID)),
         first_failed_at=aware_instant_in(headers.get(FIRST_FAILED_AT)),
+        run=headers.get(RUN),
     )
 
 

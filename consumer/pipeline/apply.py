@@ -24,6 +24,7 @@ from consumer.pipeline.culprits import Culprits
 from consumer.pipeline.doubts import Doubts
 from consumer.pipeline.due_looks import DueLooks
 from consumer.pipeline.erasure import Ending, Erased, Eraser
+from consumer.pipeline.first_of_runs import FirstOfRuns
 from consumer.pipeline.gates import Gates
 from consumer.pipeline.index import Index
 from consumer.pipeline.index_rows import AnyStored, StoredRow
@@ -81,6 +82,7 @@ class Applier:
         self._permits = permits
         self._culprits = culprits or Culprits()
         self._pack_size = pack_size
+        self._first_of_runs = FirstOfRuns()
 
     async def apply(self, event: Event, right: RightToWork) -> Outcome:
         """What became of the event.
@@ -119,6 +121,7 @@ class Applier:
         trace_id = event.trace_id
 
         async def look() -> tuple[StoredRow, ...]:
+            await self._look_for_run(event, body.slug)
             rows = await self._index.units(body.slug, body.identity, trace_id=trace_id)
             is_empty = not self._index.holds_any(body.slug)
             await self._storage.is_sole(lacks=is_empty, trace_id=trace_id)
@@ -180,6 +183,12 @@ class Applier:
             else:
                 self._note_stored(body, plan.digests)
             return _with_former(applied, uploaded, erased)
+
+    async def _look_for_run(self, event: Event, slug: Slug) -> None:
+        run = event.origin.run
+        if run is not None and self._first_of_runs.is_first(slug, run):
+            await self._index.read_anew(slug, trace_id=event.trace_id)
+            self._first_of_runs.looked(slug, run)
 
     async def _certain(
         self,

@@ -248,3 +248,27 @@ async def test_its_options_need_it(operator: Operator, word: str) -> None:
     ended = await operator.run("audit", word, **SECOND)
 
     assert (ended.code, "belong to --republish" in ended.err) == (2, True)
+
+
+@pytest.mark.parametrize("how", ["made anew", "by hand"])
+async def test_a_service_that_runs_meanwhile_looks_before_it_believes_itself(
+    operator: Operator, how: str
+) -> None:
+    """Its picture of the workspace is minutes old and says that everything is stored."""
+    stage = operator.stage
+    stage.start()
+    stage.publish_all(document(f"d{n}", texts(f"d{n}", 2)) for n in range(3))
+    await stage.settled()
+    if how == "made anew":
+        emptied(stage)
+    else:
+        for number in range(3):
+            await remove_by_hand(stage, f"d{number}")
+
+    code, done = await republish(operator, "--yes")
+    await stage.settled()
+    await stage.stop()
+
+    assert (code, done["republish"]["published"]) == (0, 3)
+    assert all(files_of(stage, f"d{n}") for n in range(3))
+    assert await is_clean(operator)
