@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 
@@ -37,6 +38,12 @@ async def remove_by_hand(
     """Somebody removes a document, or some of its chunks, in AnythingLLM's pages."""
     for file in files_of(stage, document_id)[:chunks]:
         await stage.simulator.model.remove(file.location)
+
+
+@pytest.fixture(autouse=True)
+def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between an audit's two looks: no service is at work on what they look at here."""
+    monkeypatch.setattr("consumer.operations.audit.audit.PAUSE", 0.0)
 
 
 async def republish(operator: Operator, *words: str, **settings: str) -> tuple[int, Json]:
@@ -118,6 +125,56 @@ async def test_killed_in_the_middle_and_run_again(operator: Operator, call: int)
 
     origins = sorted(of.origin_of(record, is_replay=True).at for record in replays(stage))
     assert origins == sorted(record.at for record in stage.everything(stage.documents))
+
+
+async def test_a_run_that_was_stopped_beyond_its_half_is_done_to_its_end(
+    operator: Operator,
+) -> None:
+    """The service has worked what was published; the rest was not removed by hand."""
+    stage = operator.stage
+    await stage.worked(*(document(f"d{n}", ["text"]) for n in range(3)))
+    emptied(stage)
+
+    operator.next_process().line.break_at(3, "publish")
+    stopped = await operator.run(
+        "audit", "--republish", "--yes", "--rate", "10", "--no-search", **SECOND
+    )
+    await stage.worked()
+    code, done = await republish(operator, "--yes")
+    await stage.worked()
+
+    assert (stopped.code, "2 of 3 were published: Kafka: " in stopped.err) == (1, True)
+    assert (code, done["republish"]["published"], done["republish"]["left"]) == (0, 1, {})
+    assert await is_clean(operator)
+
+
+async def test_workspaces_that_are_no_longer_ours_are_not_told_of(operator: Operator) -> None:
+    """Their documents were not looked at: they may well be there."""
+    stage = operator.stage
+    await stage.worked(document("one", ["a"]))
+    stage.empty(stage.documents)
+
+    _, ours = await republish(operator)
+    emptied(stage)
+    _, lost = await republish(operator)
+    _, others = await republish(
+        operator, ROUTING_WORKSPACE="next", ROUTING_ALLOWED_WORKSPACES="next"
+    )
+
+    counts = [len(each["republish"]["forgotten"]) for each in (ours, lost, others)]
+    assert counts == [0, 1, 0]
+
+
+async def test_nothing_is_waited_for_after_the_last_one(operator: Operator) -> None:
+    """At one event in 1,000 seconds the last of them would end a quarter of an hour late."""
+    stage = operator.stage
+    await stage.worked(document("one", ["a"]))
+    emptied(stage)
+
+    async with asyncio.timeout(60):
+        code, done = await republish(operator, "--yes", "--rate", "0.001")
+
+    assert (code, done["republish"]["published"]) == (0, 1)
 
 
 async def test_what_was_perhaps_removed_by_hand_is_asked_for(operator: Operator) -> None:

@@ -232,7 +232,7 @@ class Audit:
             summary.count(judgement.state, is_note=found.is_note)
             if entry.wanted is not None and judgement.stored:
                 stock = summary.stock.get(entry.slug, WorkspaceStock())
-                summary.stock[entry.slug] = stock.with_document(entry.kept)
+                summary.stock[entry.slug] = stock.with_document(entry.kept, entry.wanted.run)
             if judgement.state in UNEXPLAINED | NOTES:
                 yield found
 
@@ -269,6 +269,7 @@ class Audit:
             surplus=judgement.surplus,
             not_found=judgement.not_found,
             text=judgement.text,
+            run=wanted.run if wanted else "",
         )
 
     def _unanswered(self) -> Iterator[AuditFinding]:

@@ -28,6 +28,7 @@ class AuditFinding:
         total: how many chunks are wanted.
         surplus: how many chunks are stored that are not wanted, or not that often.
         not_found: how many of the stored ones searches did not find.
+        run: the run of ``audit --republish`` that published that event again; empty: none did.
     """
 
     state: DocumentState
@@ -42,6 +43,7 @@ class AuditFinding:
     total: int = 0
     surplus: int = 0
     not_found: int = 0
+    run: str = ""
 
     @property
     def name(self) -> str:
@@ -66,19 +68,24 @@ class WorkspaceStock:
     Args:
         documents: how many are stored, if only in part.
         oldest: when the oldest of their chunks was stored, epoch seconds; None where unknown.
+        brought_back: how many of them each run of ``audit --republish`` published last.
     """
 
     documents: int = 0
     oldest: float | None = None
+    brought_back: Mapping[str, int] = field(default_factory=dict)
 
-    def with_document(self, units: Iterable[KeptUnit]) -> WorkspaceStock:
-        """One more document, of which these are stored."""
+    def with_document(self, units: Iterable[KeptUnit], run: str = "") -> WorkspaceStock:
+        """One more document, of which these are stored, and which this run published again."""
+        back = self.brought_back
         created = [unit.created for unit in units]
         if self.documents:
             created.append(self.oldest)
         known = [each for each in created if each is not None]
         return WorkspaceStock(
-            self.documents + 1, min(known) if len(known) == len(created) else None
+            self.documents + 1,
+            min(known) if len(known) == len(created) else None,
+            {**back, run: back.get(run, 0) + 1} if run else back,
         )
 
 

@@ -43,6 +43,7 @@ class WantedDocument:
         at: the event's original record.
         digests: of its chunks, in order; none where the document has no content.
         read_at: the record that was read: another one where it was a replay.
+        run: the run of ``audit --republish`` that published it again; empty where none did.
     """
 
     document_id: str
@@ -50,6 +51,7 @@ class WantedDocument:
     version: DocumentVersion
     digests: tuple[str, ...]
     read_at: Coordinates
+    run: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from consumer.anythingllm.models import DocumentRow
-from consumer.model.event import DocumentEvent, TombstoneEvent
+from consumer.model.event import DocumentEvent, Event, TombstoneEvent
 from consumer.model.identity import IdentityTemplate
 from consumer.model.marker import decode_marker, digests_of, hash_of_ids
 from consumer.model.names import Slug
+from consumer.model.origin import LETTER
 from consumer.model.outcome import Refused
-from consumer.model.record import Coordinates, Record
+from consumer.model.record import Record
 from consumer.operations.audit.judgement import KeptUnit, WantedDocument
 from consumer.operations.audit.register import Refusal, Register
 from consumer.operations.audit.sights import hash_of_source
@@ -44,8 +45,7 @@ class EventRecorder:
                 self._register.refused(refusal)
             case DocumentEvent() as body:
                 if self._workspace in (None, body.slug):
-                    wanted = _wanted(body, event.origin.at, record.at)
-                    self._register.document(body.slug, body.identity, wanted)
+                    self._register.document(body.slug, body.identity, _wanted(event, body))
             case TombstoneEvent() as body:
                 if self._workspace is None or body.slug in (None, self._workspace):
                     self._register.tombstone(body.slug, body.identity, body.version)
@@ -85,6 +85,14 @@ class RowRecorder:
         self._register.stored(self._slug, self._identity.of_marker(marker), unit)
 
 
-def _wanted(body: DocumentEvent, at: Coordinates, read_at: Coordinates) -> WantedDocument:
-    document = body.document
-    return WantedDocument(document.id, at, body.version, digests_of(document), read_at)
+def _wanted(event: Event, body: DocumentEvent) -> WantedDocument:
+    document, record = body.document, event.record
+    is_of_a_letter = record.header(LETTER) is not None
+    return WantedDocument(
+        document.id,
+        event.origin.at,
+        body.version,
+        digests_of(document),
+        record.at,
+        run="" if is_of_a_letter else event.origin.run or "",
+    )

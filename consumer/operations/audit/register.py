@@ -44,7 +44,7 @@ _SCHEMA = """
 CREATE TABLE wanted (
     identity TEXT, slug TEXT, document_id TEXT, topic TEXT, at_partition INT, at_offset INT,
     instant INT, partition INT, offset INT, digests BLOB,
-    read_topic TEXT, read_partition INT, read_offset INT, PRIMARY KEY (identity, slug)
+    read_topic TEXT, read_partition INT, read_offset INT, run TEXT, PRIMARY KEY (identity, slug)
 ) WITHOUT ROWID;
 CREATE TABLE tombstones (
     identity TEXT, slug TEXT, partition INT, instant INT, offset INT,
@@ -150,13 +150,14 @@ class Register:
         if any(each.supersedes(Occurrence(version)) for each in before):
             return
         self._database.execute(
-            "INSERT OR REPLACE INTO wanted VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO wanted VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 *(identity, slug, wanted.document_id),
                 *_place(wanted.at),
                 *_numbers(version),
                 orjson.dumps(wanted.digests),
                 *_place(wanted.read_at),
+                wanted.run,
             ),
         )
 
@@ -286,7 +287,7 @@ class Register:
     def _wanted(self, slug: Slug, identity: Identity) -> WantedDocument | None:
         row = self._database.execute(
             "SELECT document_id, topic, at_partition, at_offset, instant, partition, offset, "
-            "digests, read_topic, read_partition, read_offset "
+            "digests, read_topic, read_partition, read_offset, run "
             "FROM wanted WHERE identity = ? AND slug = ?",
             (identity, slug),
         ).fetchone()
@@ -294,8 +295,11 @@ class Register:
             return None
         document_id, *at, instant, partition, offset, digests = row[:8]
         version = _version(instant, partition, offset)
-        digests, read_at = tuple(orjson.loads(digests)), Coordinates(*row[8:])
-        return WantedDocument(document_id, Coordinates(*at), version, digests, read_at)
+        *read_at, run = row[8:]
+        digests = tuple(orjson.loads(digests))
+        return WantedDocument(
+            document_id, Coordinates(*at), version, digests, Coordinates(*read_at), run
+        )
 
     def _tombstones(self, slug: Slug, identity: Identity) -> list[DocumentVersion]:
         found = self._database.execute(

@@ -6,7 +6,8 @@
   reason. Publishing it again would bring back what somebody wanted to be gone, so that is asked
   for by name. A workspace stands unless its loss is that of one moment: nothing is left in it, or
   at least as much is missing as is there, and all that is there came after the last that is
-  missing.
+  missing. What a run of ours has brought back since counts with what is missing: else a run that
+  was stopped beyond its half would find a workspace that stands, and never do the rest.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ class LostDocument:
         state: one of `LOST`.
         at: the event's original record.
         read_at: where the event was read: another record where it was a replay.
+        run: the run that published it again before; empty where none did.
     """
 
     slug: Slug
@@ -56,6 +58,7 @@ class LostDocument:
     state: DocumentState
     at: Coordinates
     read_at: Coordinates
+    run: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,7 @@ class _Missing:
     documents: int = 0
     newest: float = field(default=float("-inf"))
     is_known: bool = True
+    last_run: str = ""
 
 
 def lost_in(found: AuditFinding) -> LostDocument | None:
@@ -96,6 +100,7 @@ def lost_in(found: AuditFinding) -> LostDocument | None:
         found.state,
         found.event,
         found.read_at or found.event,
+        found.run,
     )
 
 
@@ -148,6 +153,7 @@ def _standing(
             newest = results[each.slug, each.identity]
             of.documents += 1
             of.is_known &= newest is not None
+            of.last_run = max(of.last_run, each.run)
             of.newest = max(of.newest, newest.completed if newest is not None else of.newest)
     return frozenset(
         slug for slug, of in missing.items() if _stands(of, stock.get(slug, WorkspaceStock()))
@@ -157,6 +163,10 @@ def _standing(
 def _stands(missing: _Missing, there: WorkspaceStock) -> bool:
     if not there.documents:
         return False
-    if missing.documents < there.documents or not missing.is_known or there.oldest is None:
+    # Ids of runs sort by time. What came back before the loss is as good as what never went.
+    back = sum(count for run, count in there.brought_back.items() if run > missing.last_run)
+    if missing.documents + back < there.documents - back:
+        return True
+    if not missing.is_known or there.oldest is None:
         return True
     return there.oldest <= missing.newest

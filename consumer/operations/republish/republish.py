@@ -25,6 +25,7 @@ from datetime import UTC, datetime
 import structlog
 
 from consumer.contract.received_result import read_result
+from consumer.kafka.connection import KafkaUnavailableError
 from consumer.kafka.group_lock import LockConfig, LockLostError, TakenError
 from consumer.kafka.groups import Member
 from consumer.kafka.publisher import OutgoingRecord, TooLargeForTopicError
@@ -176,7 +177,10 @@ class Republish:
             include_removed=include_removed,
         )
         refused = tuple(self._refusals(plan, len(ranges)))
-        return RepublishLook(plan, tuple(results.forgotten(workspace)), members, refused)
+        permits = self._settings.routing.rules().permits
+        # What we may not write to any more was not looked at.
+        forgotten = tuple(each for each in results.forgotten(workspace) if permits(each.slug))
+        return RepublishLook(plan, forgotten, members, refused)
 
     async def carry_out(
         self,
@@ -199,20 +203,25 @@ class Republish:
         Raises:
             RepublishRefused: another run is at work, or this one would do harm.
             RepublishStopped: it ended before its end.
-            KafkaUnavailableError: Kafka can't be reached.
+            KafkaUnavailableError: Kafka can't be reached, before anything was published.
         """
         if look.refused:
             raise RepublishRefused("; ".join(look.refused))
-        run = run_id(datetime.now(UTC), rng.getrandbits(16))
+        run, planned = run_id(datetime.now(UTC), rng.getrandbits(16)), len(look.plan.published)
         running = _Running(self._settings, Pace(rate), tell.done)
         async with self._room(run, operator, tell, rng) as room:
             try:
                 await running.all(room, look.plan.published)
             except LockLostError:
                 raise RepublishStopped(
-                    "the lock was lost: Kafka did not hear from us for"
-                    " KAFKA_SESSION_TIMEOUT_SECONDS, or did not answer; nothing more was published"
+                    f"{running.published:,} of {planned:,} were published: the lock was lost, for"
+                    " Kafka did not hear from us for KAFKA_SESSION_TIMEOUT_SECONDS, or did not"
+                    " answer"
                 ) from None
+            except KafkaUnavailableError as error:
+                raise RepublishStopped(
+                    f"{running.published:,} of {planned:,} were published: Kafka: {error}"
+                ) from error
         return RepublishOutcome(run, running.published, tuple(running.left))
 
     async def _read_results(self, reader: RecordReader) -> None:
@@ -225,7 +234,7 @@ class Republish:
             if done % _PROGRESS_EVERY == 0:
                 self._progress(_STAGE, done, total)
             try:
-                self._audit.newest_results.take(read_result(record.value or b""))
+                self._audit.newest_results.take(read_result(record.value or b""), record)
             except ValueError:
                 continue  # a record of others; `results` and `check` tell of them
         self._progress(_STAGE, total, total)
@@ -301,7 +310,8 @@ class _Running:
             if len(batch) >= self._pace.at_once(_AT_ONCE) or size >= _BYTES_AT_ONCE:
                 await self._send(room, batch)
                 batch = []
-        await self._send(room, batch)
+        if batch:
+            await self._send(room, batch)
 
     async def _outgoing(self, room: _Room, lost: LostDocument) -> OutgoingRecord | NotPublished:
         record = await room.reader.record(lost.read_at)
@@ -328,15 +338,18 @@ class _Running:
         outcomes = await asyncio.gather(
             *(room.publisher.publish(record) for _, record in current), return_exceptions=True
         )
+        failed: BaseException | None = None
         for (lost, _), outcome in zip(current, outcomes, strict=True):
             if isinstance(outcome, TooLargeForTopicError):
                 self._leave(room, lost, NotPublished.TOO_LARGE)
             elif isinstance(outcome, BaseException):
-                raise outcome
+                failed = failed or outcome
             else:
                 self.published += 1
                 self._done(1)
                 log.info("republish.published", **_facts(room, lost))
+        if failed is not None:
+            raise failed  # after all of them: what else went out is told
 
     def _leave(self, room: _Room, lost: LostDocument, why: NotPublished) -> None:
         self.left.append((lost, why))

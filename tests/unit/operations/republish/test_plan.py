@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from consumer.model.names import Identity, Slug
@@ -61,6 +63,10 @@ def test_the_order_is_that_of_the_topic() -> None:
         (WorkspaceStock(3, 50.0), {"a": 10.0, "b": 20.0}, True),  # more is there than missing
         (WorkspaceStock(2, None), {"a": 10.0, "b": 20.0}, True),  # nobody knows since when
         (WorkspaceStock(2, 50.0), {"a": 10.0}, True),  # nobody knows until when
+        (WorkspaceStock(9, 50.0, {"1": 9}), {"a": 10.0, "b": 20.0}, False),  # a run was stopped
+        (WorkspaceStock(9, 50.0, {"1": 4, "2": 3}), {"a": 10.0, "b": 20.0}, False),  # two were
+        (WorkspaceStock(9, 15.0, {"1": 9}), {"a": 10.0, "b": 20.0}, True),  # not all came later
+        (WorkspaceStock(9, 50.0, {"1": 3}), {"a": 10.0, "b": 20.0}, True),  # others are more
     ],
 )
 def test_what_somebody_may_have_removed(
@@ -74,6 +80,17 @@ def test_what_somebody_may_have_removed(
     assert bool(usual.published) is not stands
     assert usual.counts == ({NotPublished.PERHAPS_REMOVED: 2} if stands else {})
     assert len(asked_for.published) == 2
+
+
+def test_what_was_brought_back_before_the_loss_stands_like_the_rest() -> None:
+    """The missing one was brought back by the same run, and somebody removed it since."""
+    stock = WorkspaceStock(9, 50.0, {"1": 9})
+    removed = planned(replace(lost("a", 1), run="1"), stock=stock, stored_at={"a": 10.0})
+    again = WorkspaceStock(9, 50.0, {"2": 9})
+    stopped = planned(replace(lost("a", 1), run="1"), stock=again, stored_at={"a": 10.0})
+
+    assert removed.counts == {NotPublished.PERHAPS_REMOVED: 1}
+    assert len(stopped.published) == 1
 
 
 def test_what_is_there_in_part_was_not_removed() -> None:
