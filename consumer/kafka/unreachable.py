@@ -3,16 +3,21 @@
 aiokafka 0.14 says "Unable to bootstrap" for all of it, and its log has what the operating system
 said, or nothing. So each address is looked at by a plain connection with the smallest request that
 Kafka knows (ApiVersions, Kafka protocol guide), and what comes back says who listens there.
+
+A name may stand for several addresses, as ``localhost`` does for IPv4 and IPv6. They are tried in
+turn, as the client does; what all of them say is told.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import struct
 from contextlib import suppress
 
 _SECONDS = 3.0
+_DEFAULT_PORT = 9092  # where aiokafka looks if none is named
 _MOST = 5  # addresses that are looked at, side by side
 _CORRELATION = 0x616C6B31
 # Its length; key 18 in version 0, a number that comes back, no client id.
@@ -27,7 +32,7 @@ async def why_unreachable(servers: str, *, has_tls: bool, seconds: float = _SECO
     Args:
         servers: ``host:port``, comma separated.
         has_tls: whether we speak TLS.
-        seconds: for each of two steps; a person waits.
+        seconds: for each of three steps; a person waits.
     """
     addresses = [each.strip() for each in servers.split(",") if each.strip()][:_MOST]
     found = await asyncio.gather(*(_why(each, seconds, has_tls=has_tls) for each in addresses))
@@ -39,12 +44,17 @@ async def why_unreachable(servers: str, *, has_tls: bool, seconds: float = _SECO
 
 
 async def _why(address: str, seconds: float, *, has_tls: bool) -> str | None:
-    host, _, port = address.rpartition(":")
+    host, port = _host_and_port(address)
     try:
         async with asyncio.timeout(seconds):
-            reader, writer = await asyncio.open_connection(host.strip("[]"), int(port))
-    except socket.gaierror:
+            places = await _places(host, port)
+    except TimeoutError:
+        return f"no DNS says within {seconds:g} s what the name {host} stands for: is it up?"
+    except (socket.gaierror, UnicodeError):
         return f"the name {host} is not known here: check KAFKA_BOOTSTRAP_SERVERS and the DNS"
+    try:
+        async with asyncio.timeout(seconds):
+            reader, writer = await _connected(places)
     except ConnectionRefusedError:
         return "nothing listens there (connection refused): is Kafka up, and is the port right?"
     except TimeoutError:
@@ -52,8 +62,9 @@ async def _why(address: str, seconds: float, *, has_tls: bool) -> str | None:
             f"nobody answers within {seconds:g} s: is the host up, and does a firewall let us"
             " through?"
         )
-    except (OSError, ValueError) as error:
-        return str(error)
+    except OSError as error:
+        said = os.strerror(error.errno) if error.errno else str(error)
+        return f"no connection can be made: {said}"
     try:
         writer.write(_API_VERSIONS)
         async with asyncio.timeout(seconds):
@@ -69,6 +80,37 @@ async def _why(address: str, seconds: float, *, has_tls: bool) -> str | None:
         writer.close()
         with suppress(OSError):
             await writer.wait_closed()
+
+
+def _host_and_port(address: str) -> tuple[str, int]:
+    host, _, port = address.rpartition(":")
+    if not (host and port.isdecimal()):
+        host, port = address, str(_DEFAULT_PORT)
+    return host.strip("[]"), int(port)
+
+
+async def _places(host: str, port: int) -> list[tuple[str, int]]:
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [(str(each[0]), port) for *_, each in found]
+
+
+async def _connected(
+    places: list[tuple[str, int]],
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A connection to the first of these that takes one.
+
+    Raises:
+        OSError: none does; of several errors one that is no refusal, because it says more.
+    """
+    failed: OSError = ConnectionRefusedError()
+    for host, port in places:
+        try:
+            return await asyncio.open_connection(host, port)
+        except OSError as error:
+            if isinstance(failed, ConnectionRefusedError):
+                failed = error
+    raise failed
 
 
 def _who(answer: bytes, *, has_tls: bool) -> str | None:

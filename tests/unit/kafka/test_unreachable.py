@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from consumer.kafka import unreachable
 from consumer.kafka.unreachable import why_unreachable
 
 HTTP = b"HTTP/1.1 400 Bad Request\r\n\r\n"
@@ -90,3 +91,58 @@ async def test_nobody_listens_and_no_such_name() -> None:
         " right?; kafka.invalid:9092: the name kafka.invalid is not known here: check"
         " KAFKA_BOOTSTRAP_SERVERS and the DNS"
     )
+
+
+def means(monkeypatch: pytest.MonkeyPatch, **hosts: list[str] | None) -> None:
+    """Have names stand for these addresses; None: the DNS never answers."""
+
+    async def places(host: str, port: int) -> list[tuple[str, int]]:
+        if (found := hosts[host]) is None:
+            await asyncio.Event().wait()
+        return [(each, port) for each in found or ()]
+
+    monkeypatch.setattr(unreachable, "_places", places)
+
+
+async def test_a_name_with_two_addresses_at_which_nobody_listens(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As `localhost` has on most machines: asyncio only says "Multiple exceptions" there."""
+    means(monkeypatch, both=["127.0.0.1", "127.0.0.2"])
+
+    assert "nothing listens there" in str(await why_unreachable("both:1", has_tls=False))
+
+
+async def test_the_second_address_of_a_name_is_kafka(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with listening(b"echo") as address:
+        means(monkeypatch, both=["127.0.0.2", "127.0.0.1"])
+        port = address.rpartition(":")[2]
+
+        assert await why_unreachable(f"both:{port}", has_tls=False) is None
+
+
+async def test_a_dns_that_is_silent_is_no_firewall(monkeypatch: pytest.MonkeyPatch) -> None:
+    means(monkeypatch, kafka=None)
+    why = await why_unreachable("kafka:9092", has_tls=False, seconds=0.05)
+
+    assert why == "no DNS says within 0.05 s what the name kafka stands for: is it up?"
+
+
+@pytest.mark.parametrize(
+    ("address", "host"),
+    [("kafka", "kafka"), ("[::1]:9092", "::1"), ("[::1]", "::1"), ("kafka:9092", "kafka")],
+)
+async def test_what_the_client_takes_for_an_address_is_one(
+    monkeypatch: pytest.MonkeyPatch, address: str, host: str
+) -> None:
+    """Without a port it is 9092; an IPv6 address stands in brackets."""
+    asked: list[tuple[str, int]] = []
+
+    async def places(host: str, port: int) -> list[tuple[str, int]]:
+        asked.append((host, port))
+        return [("127.0.0.1", 1)]
+
+    monkeypatch.setattr(unreachable, "_places", places)
+
+    assert "nothing listens there" in str(await why_unreachable(address, has_tls=False))
+    assert asked == [(host, 9092)]
