@@ -142,6 +142,7 @@ class Pipeline:
             max_bytes=settings.index.max_bytes // servers,
             clock=rooms.clock,
             metrics=rooms.metrics,
+            is_ours=rooms.is_ours,
         )
         # People reset a workspace because it is sick, or without a reason that we see. What is
         # known of it is worthless then.

@@ -37,7 +37,7 @@ from consumer.model.names import Identity, Location, Slug, TraceId
 from consumer.pipeline.index_rows import AnyStored, IndexedRows, StoredRow
 from consumer.pipeline.long_work import in_slices
 from consumer.pipeline.lost_documents import LostDocuments
-from consumer.pipeline.ports import Storage
+from consumer.pipeline.ports import IsOurs, Storage
 from consumer.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)
@@ -81,6 +81,7 @@ class Index:
         max_age: seconds for which a listing is believed.
         max_bytes: memory for all workspaces, as estimated by `IndexedRows.size`.
         clock: monotonic seconds.
+        is_ours: of the documents of others nobody here knows whether they were removed rightly.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class Index:
         max_bytes: int,
         clock: Callable[[], float],
         metrics: Metrics,
+        is_ours: IsOurs = lambda _: True,
     ) -> None:
         self._storage = storage
         self._identity = identity
@@ -99,6 +101,7 @@ class Index:
         self._max_bytes = max_bytes
         self._clock = clock
         self._metrics = metrics
+        self._is_ours = is_ours
         # The longest unused first.
         self._workspaces: OrderedDict[Slug, _ListedWorkspace] = OrderedDict()
         self._readings: dict[Slug, _ListingRead] = {}
@@ -198,7 +201,7 @@ class Index:
 
     @property
     def lost(self) -> dict[Slug, int]:
-        """How many documents each workspace lost that others emptied or made anew."""
+        """How many documents of ours each workspace lost that others emptied or made anew."""
         return self._lost.counts
 
     def sharing_source(self, slug: Slug, source_url: str, identity: Identity) -> Identity | None:
@@ -239,7 +242,8 @@ class Index:
 
     def changed(self, slug: Slug) -> None:
         """Read the listing anew: others emptied the workspace, removed it, or made it anew."""
-        self._lost.suspect(slug, self.identities(slug))
+        if (workspace := self._workspaces.get(slug)) is not None:
+            self._lost.suspect(slug, self._ours_in(workspace))
         self.forget(slug)
 
     def identity_of(self, unit: AnyStored) -> Identity:
@@ -247,6 +251,11 @@ class Index:
         if isinstance(unit, StoredRow):
             return unit.identity
         return self._identity.of_marker(unit.marker)
+
+    def _ours_in(self, workspace: _ListedWorkspace) -> list[Identity]:
+        partitions = workspace.rows.partitions
+        ours = {each for each in set(partitions.values()) if each is None or self._is_ours(each)}
+        return [identity for identity, each in partitions.items() if each in ours]
 
     def _lock(self, slug: Slug) -> asyncio.Lock:
         # Weak: a lock lives while a task holds or awaits it, not as long as the process.
@@ -285,7 +294,7 @@ class Index:
             is_another = listed is not None and _is_another(former, listed)
             self._epochs[slug] += is_another
             if former is not None and is_another:
-                self._lost.suspect(slug, former.rows.identities)
+                self._lost.suspect(slug, self._ours_in(former))
             if listed is None:
                 if former is not None and self._workspaces.get(slug) is former:
                     return self._renew(slug, former, fresh)

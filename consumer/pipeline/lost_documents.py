@@ -2,7 +2,8 @@
 
 A workspace that is emptied, deleted, restored or made anew in AnythingLLM loses what this service
 had stored there, and no event will come for it by itself. So people have to be told how much that
-is: what was listed before and is not any more.
+is: what was listed before and is not any more. Each instance tells of the documents of its own
+partitions: of those it knows that no event removed them.
 
 A document is lost no longer once an event about it was worked, or a listing shows it again. Nobody
 is told for ever: some documents are in no topic any more.

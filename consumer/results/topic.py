@@ -5,6 +5,7 @@ Its Kafka client is aiokafka; `consumer.results` does without.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 
@@ -21,7 +22,47 @@ log = structlog.get_logger(__name__)
 
 RESULTS_TOPIC = "documents.upload-results"
 
-Results = AsyncGenerator[ReceivedResult, None]
+
+class Results(AsyncIterator[ReceivedResult]):
+    """The results of `open_results`, for one task at a time.
+
+    Waiting for the next one may be cancelled, as by `asyncio.timeout`: nothing is lost, and whoever
+    asks again waits on. A generator would end there, and look as if no more came.
+
+    Args:
+        source: where they come from.
+    """
+
+    def __init__(self, source: AsyncIterator[ReceivedResult]) -> None:
+        self._source = source
+        self._asked: asyncio.Task[ReceivedResult | None] | None = None
+
+    async def __anext__(self) -> ReceivedResult:
+        """The next one.
+
+        Raises:
+            KafkaUnavailableError: see `open_results`.
+            StopAsyncIteration: that was all, with ``until_end``.
+        """
+        if self._asked is None:
+            self._asked = asyncio.create_task(self._next(), name="next result")
+        await asyncio.wait({self._asked})
+        asked, self._asked = self._asked, None
+        result = asked.result()
+        if result is None:
+            raise StopAsyncIteration
+        return result
+
+    async def aclose(self) -> None:
+        """Ask for nothing more. `open_results` calls it at the end of its block."""
+        if (asked := self._asked) is not None:
+            asked.cancel()
+            await asyncio.wait({asked})
+            if not asked.cancelled() and (error := asked.exception()) is not None:
+                log.debug("result.unasked", error=str(error))  # nobody waits for it any more
+
+    async def _next(self) -> ReceivedResult | None:
+        return await anext(self._source, None)
 
 
 @asynccontextmanager
@@ -41,6 +82,8 @@ async def open_results(
     A result counts as read once the next one is asked for. That is committed about every second,
     when partitions go to another member and at the end of the block. So after a crash of yours
     some results come again: where a second effect would hurt, keep ``event_id`` beside the effect.
+
+    A wait for the next result may be cancelled, as by `asyncio.timeout`, and asked for again.
 
     Without a group everything from ``start`` on comes, each time. Partitions that a topic gets
     later are seen by groups alone.
@@ -70,19 +113,21 @@ async def open_results(
     if until_end:
         async with (
             aclosing(read_since(connection, topic, start)) as records,
-            aclosing(_through(sieve, records)) as results,
+            aclosing(_through(sieve, records)) as source,
+            aclosing(Results(source)) as results,
         ):
             yield results
         return
     async with (
         open_tail(connection, topic, group_id=group, start=start) as tail,
         aclosing(tail.records()) as records,
-        aclosing(_through(sieve, records)) as results,
+        aclosing(_through(sieve, records)) as source,
+        aclosing(Results(source)) as results,
     ):
         yield results
 
 
-async def _through(sieve: Sieve, records: Records) -> Results:
+async def _through(sieve: Sieve, records: Records) -> AsyncGenerator[ReceivedResult, None]:
     async for record in records:
         try:
             result = sieve.take(record.value, record.key, record.headers)

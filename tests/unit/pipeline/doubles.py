@@ -386,6 +386,7 @@ def index_of(
     identity: str = "{id}",
     max_bytes: int = 2**30,
     metrics: Metrics | None = None,
+    is_ours: Callable[[int | None], bool] = lambda _: True,
 ) -> Index:
     return Index(
         storage,
@@ -394,6 +395,7 @@ def index_of(
         max_bytes=max_bytes,
         clock=clock or Clock(),
         metrics=metrics or Metrics(),
+        is_ours=is_ours,
     )
 
 

@@ -182,3 +182,11 @@ def test_identities_that_follow_the_source_never_share_one() -> None:
     rows.put(_unit("old", Location("at-1"), "x", url="https://page"))
 
     assert rows.sharing("https://page", Identity("other/https://page")) is None
+
+
+@given(TEXTS, VERSIONS)
+def test_which_partition_a_document_came_from(location: str, version: DocumentVersion) -> None:
+    rows = _rows()
+    rows.put(_unit("one", Location(location), "d", version=version))
+
+    assert rows.partitions == {"one": version.partition}

@@ -96,3 +96,15 @@ async def test_a_listing_that_is_only_forgotten_is_no_loss() -> None:
     await index.units(DOCS, B, trace_id=TRACE)
 
     assert index.lost == {}
+
+
+async def test_what_another_instance_may_have_removed_is_not_lost() -> None:
+    """Its tombstone took the last document: the workspace looks as if somebody had emptied it."""
+    clock, storage = Clock(), Storage(units=[stored("a", "one"), stored("b", "two")])
+    index = index_of(storage, clock, max_age=60, is_ours=lambda partition: False)
+    await index.units(DOCS, A, trace_id=TRACE)
+    storage.units.clear()
+    clock.now += 61
+    await index.units(DOCS, A, trace_id=TRACE)
+
+    assert index.lost == {}
