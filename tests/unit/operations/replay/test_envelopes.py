@@ -57,4 +57,7 @@ def test_a_replay_is_read_as_the_original_was(name: str) -> None:
     assert restored(lies.headers) == restored(replayed.headers) == made.headers
     assert isinstance(now.body, DocumentEvent | TombstoneEvent)
     assert now.body == then.body
-    assert replace(now.origin, replays=0, event_id=None, first_failed_at=None) == then.origin
+    assert (
+        replace(now.origin, replays=0, event_id=None, first_failed_at=None, run=None) == then.origin
+    )
+    assert now.origin.run == "run-1"

@@ -160,7 +160,7 @@ def test_a_replay_is_the_original_and_says_where_it_came_from() -> None:
 
     assert (made.key, made.value, made.partition) == (ORIGINAL.key, ORIGINAL.value, 3)
     assert made.headers[:2] == (("a", b"1"), ("a", b"\x00"))
-    assert origin == Origin(ORIGINAL.at, ORIGINAL.timestamp_ms, 2, EVENT_ID, NOW)
+    assert origin == Origin(ORIGINAL.at, ORIGINAL.timestamp_ms, 2, EVENT_ID, NOW, "run-1")
     assert seen is not None
     assert (seen.run, seen.letter, seen.event_id) == ("run-1", "letters-0@7", EVENT_ID)
     names = [name for name, _ in made.headers]
@@ -173,7 +173,7 @@ def test_a_foreign_letter_begins_where_it_lies() -> None:
     made = replay_of(letter, lies, "run-1")
     back = Record(Coordinates("replay", 0, 0), 9, made.key, made.value, made.headers)
 
-    assert origin_of(back, is_replay=True) == Origin(lies.at, lies.timestamp_ms, 1)
+    assert origin_of(back, is_replay=True) == Origin(lies.at, lies.timestamp_ms, 1, run="run-1")
     assert made.headers[0] == ("own", b"1")
     assert (made.partition, partition_of(letter)) == (None, None)
 
