@@ -15,6 +15,7 @@ from consumer.operations.audit.audit import open_audit
 from consumer.operations.audit.findings import AuditSummary
 from consumer.operations.audit.searching import SearchScope
 from consumer.operations.replay.run_store import lock_group
+from consumer.operations.republish.outgoing import republished
 from consumer.operations.republish.plan import NotPublished, lost_in
 from consumer.operations.republish.republish import Republish, RepublishTell
 from tests.doubles.kafka_clients import Killed
@@ -267,6 +268,29 @@ async def test_a_newer_event_that_comes_meanwhile_wins(stage: MemoryStage) -> No
 
     assert outcome.published == 1
     assert [(each.identity, why) for each, why in outcome.left] == [("one", NotPublished.NEWER)]
+
+
+async def test_a_deletion_while_its_event_waits_is_told_where_a_restart_forgets_it(
+    operator: Operator,
+) -> None:
+    """What a tombstone did leaves no trace in AnythingLLM; its event in the topic still tells."""
+    stage = operator.stage
+    await stage.worked(document("one", ["a"]))
+    (event,) = stage.everything(stage.documents)
+    emptied(stage)
+    stage.publish(None, key="one")
+    await stage.worked()
+    replay = stage.settings.kafka.replay_topic
+    stage.kafka.append(republished(event, replay_topic=replay, run="run", cluster_id="c"))
+    await stage.worked()
+    age(stage)
+
+    code, totals = await republish(operator, "--yes")
+    stage.publish(None, key="one")
+    await stage.worked()
+
+    assert (code, totals["not_removed"], totals["republish"]["published"]) == (3, 1, 0)
+    assert await is_clean(operator)
 
 
 async def test_one_run_at_a_time(operator: Operator) -> None:
