@@ -243,7 +243,7 @@ class Index:
     def changed(self, slug: Slug) -> None:
         """Read the listing anew: others emptied the workspace, removed it, or made it anew."""
         if (workspace := self._workspaces.get(slug)) is not None:
-            self._lost.suspect(slug, self._ours_in(workspace))
+            self._suspect(slug, workspace)
         self.forget(slug)
 
     def identity_of(self, unit: AnyStored) -> Identity:
@@ -252,10 +252,12 @@ class Index:
             return unit.identity
         return self._identity.of_marker(unit.marker)
 
-    def _ours_in(self, workspace: _ListedWorkspace) -> list[Identity]:
-        partitions = workspace.rows.partitions
+    def _suspect(self, slug: Slug, former: _ListedWorkspace) -> None:
+        if slug == FILE_STORE:
+            return  # of what was there each workspace tells itself
+        partitions = former.rows.partitions
         ours = {each for each in set(partitions.values()) if each is None or self._is_ours(each)}
-        return [identity for identity, each in partitions.items() if each in ours]
+        self._lost.suspect(slug, (name for name, each in partitions.items() if each in ours))
 
     def _lock(self, slug: Slug) -> asyncio.Lock:
         # Weak: a lock lives while a task holds or awaits it, not as long as the process.
@@ -294,7 +296,7 @@ class Index:
             is_another = listed is not None and _is_another(former, listed)
             self._epochs[slug] += is_another
             if former is not None and is_another:
-                self._lost.suspect(slug, self._ours_in(former))
+                self._suspect(slug, former)
             if listed is None:
                 if former is not None and self._workspaces.get(slug) is former:
                     return self._renew(slug, former, fresh)
@@ -325,8 +327,6 @@ class Index:
         return fresh
 
     def _tell_lost(self, slug: Slug, fresh: _ListedWorkspace) -> None:
-        if slug == FILE_STORE:
-            return
         if documents := self._lost.listed(slug, fresh.rows.identities):
             log.error(
                 "workspace.lost",

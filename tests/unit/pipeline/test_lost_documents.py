@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from consumer.model.listing import FILE_STORE
 from consumer.model.names import Identity, Slug
 from consumer.pipeline.lost_documents import TOLD_SECONDS, LostDocuments
 from tests.unit.pipeline.doubles import TRACE, Clock, Storage, index_of, stored
@@ -106,5 +107,17 @@ async def test_what_another_instance_may_have_removed_is_not_lost() -> None:
     storage.units.clear()
     clock.now += 61
     await index.units(DOCS, A, trace_id=TRACE)
+
+    assert index.lost == {}
+
+
+async def test_of_the_list_of_files_nothing_is_told_or_kept() -> None:
+    """It is no workspace that could be brought back."""
+    clock, storage = Clock(), Storage(units=[stored("a", "one"), stored("b", "two")])
+    index = index_of(storage, clock, max_age=60)
+    await index.units(FILE_STORE, A, trace_id=TRACE)
+    storage.units.clear()
+    clock.now += 61
+    await index.units(FILE_STORE, A, trace_id=TRACE)
 
     assert index.lost == {}
