@@ -79,8 +79,8 @@ metrics-table: $(STAMP) ## write the table of metrics into README.md
 
 lock: $(STAMP) ## resolve the newest versions that pyproject.toml allows
 	$(COMPILE) --upgrade --extra dev --output-file requirements-dev.lock pyproject.toml
-	$(COMPILE) --constraint requirements-dev.lock --output-file requirements.lock pyproject.toml
-	$(COMPILE) --constraint requirements-dev.lock --extra otel --output-file requirements-otel.lock pyproject.toml
+	$(COMPILE) --constraint requirements-dev.lock --extra service --output-file requirements.lock pyproject.toml
+	$(COMPILE) --constraint requirements-dev.lock --extra service --extra otel --output-file requirements-otel.lock pyproject.toml
 	echo hatchling | $(COMPILE) --constraint requirements-dev.lock \
 		--output-file requirements-build.lock -
 
