@@ -15,7 +15,7 @@ COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-ha
 # How often `make test-kafka` runs them.
 REPEAT := 10
 
-.PHONY: help setup demo test test-kafka test-slow test-all soak check simulation bench image audit sbom settings-table metrics-table lock clean
+.PHONY: help setup demo test test-kafka test-slow test-all soak check simulation bench image dist docs audit sbom settings-table metrics-table lock clean
 
 help: ## what can be made
 	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1\t\2/p' Makefile | expand -t 18
@@ -52,6 +52,15 @@ simulation: $(STAMP) ## SEEDS=1000 schedules at random in virtual time, from FIR
 	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1000)) \
 		$(if $(FIRST),--first $(FIRST)) $(if $(WRONG),--wrong $(WRONG)) \
 		$(if $(PACKING),--packing $(PACKING))
+
+dist: $(STAMP) ## build wheel and sdist into dist/, and look at them as PyPI would
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation .
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist/*.whl
+
+docs: $(STAMP) ## the reference of the client as a library, from docstrings: build/docs; published nowhere
+	$(BIN)/python -m sphinx -q -W --keep-going -E -d build/docs-cache docs build/docs
 
 check: $(STAMP) ## format, lint, types, architecture; changes nothing
 	$(BIN)/ruff format --check .
