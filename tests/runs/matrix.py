@@ -67,7 +67,7 @@ def lowest(source: Path, folder: Path, python: str) -> Path:
     options = ["--resolution", "lowest-direct", "--python", python, "--no-annotate", "--no-header"]
     wanted = ["--extra", "service", "--extra", "otel", source / "pyproject.toml"]
     lines = _run(_UV, "pip", "compile", "--quiet", *options, *wanted).splitlines()
-    pins = folder.with_suffix(".txt")
+    pins = folder.parent / f"{folder.name}.txt"
     pins.write_text("".join(f"{line}\n" for line in lines if line.partition("==")[0] in names))
     return pins
 
@@ -95,7 +95,7 @@ def main(versions: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         source = unpacked_sdist(folder)
-        for version in versions:
+        for number, version in enumerate(versions):
             python = python_found(version)
             if python is None:
                 print(f"Python {version}: none here", flush=True)
@@ -104,9 +104,8 @@ def main(versions: Sequence[str]) -> int:
                 began = time.monotonic()
                 title = f"Python {version}, {resolution}"
                 try:
-                    own = environment(
-                        source, folder / f"{version}-{resolution}", python, resolution
-                    )
+                    place = folder / f"{number}-{resolution}"
+                    own = environment(source, place, python, resolution)
                     said = figures(_run(own, "-m", "pytest", *TESTS, cwd=source))
                     print(f"{title}: {said}, {time.monotonic() - began:.0f} s", flush=True)
                 except Failed as error:
