@@ -90,7 +90,7 @@ def figures(said: str) -> str:
 
 
 def main(versions: Sequence[str]) -> int:
-    """One line for each of them; 1 where one is red."""
+    """One line for each of them; 1 where one is red, or not here."""
     red = 0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -98,7 +98,8 @@ def main(versions: Sequence[str]) -> int:
         for number, version in enumerate(versions):
             python = python_found(version)
             if python is None:
-                print(f"Python {version}: none here", flush=True)
+                red = 1
+                print(f"Python {version}: none here; give its path", flush=True)
                 continue
             for resolution in RESOLUTIONS:
                 began = time.monotonic()
