@@ -15,7 +15,7 @@ COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-ha
 # How often `make test-kafka` runs them.
 REPEAT := 10
 
-.PHONY: help setup demo test test-kafka test-slow test-all soak check simulation bench image dist docs audit sbom settings-table metrics-table lock clean
+.PHONY: help setup demo test test-kafka test-slow test-all soak check simulation bench image matrix kafka-matrix dist docs audit sbom settings-table metrics-table lock clean
 
 help: ## what can be made
 	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1\t\2/p' Makefile | expand -t 18
@@ -52,6 +52,12 @@ simulation: $(STAMP) ## SEEDS=1000 schedules at random in virtual time, from FIR
 	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1000)) \
 		$(if $(FIRST),--first $(FIRST)) $(if $(WRONG),--wrong $(WRONG)) \
 		$(if $(PACKING),--packing $(PACKING))
+
+matrix: $(STAMP) ## PYTHONS="3.11 3.13": the unit tests with newest and with lowest packages on each
+	@$(BIN)/python -m tests.runs.matrix $(or $(PYTHONS),3.11 3.13)
+
+kafka-matrix: $(STAMP) ## VERSIONS="3.9.2 4.1.2 4.4.0": the core of the tests on Kafka on each
+	@$(BIN)/python -m tests.runs.kafka_versions $(or $(VERSIONS),3.9.2 4.1.2 4.4.0)
 
 dist: $(STAMP) ## build wheel and sdist into dist/, and look at them as PyPI would
 	rm -rf dist
