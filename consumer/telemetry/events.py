@@ -27,6 +27,7 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "admin.failed": "A fault in an admin page: it is answered with 500; work goes on.",
         "service.started": "Everything needed at start answered; records are being worked on.",
         "start.waiting": "Something needed at start does not answer yet; it is tried again.",
+        "start.group_unknown": "Kafka did not say of what kind our group is; the start goes on.",
         "anythingllm.reached": "AnythingLLM answered at start.",
         "anythingllm.away": "A proxy answers pings that nobody is there: AnythingLLM restarts.",
         "anythingllm.died": "AnythingLLM ended while these chunks were being uploaded.",

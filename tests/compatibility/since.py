@@ -34,7 +34,7 @@ CHANGED: Mapping[str, str] = MappingProxyType(
 )
 """``file: case`` as the tests name it, with the reason; whoever changes a contract adds to it."""
 
-ADDED = frozenset({"chunks_not_found", "not_found", "searched", "chunks_too_young"})
+ADDED = frozenset({"chunks_not_found", "not_found", "searched", "chunks_too_young", "other"})
 """Fields that JSON of commands has got beside the others."""
 
 ADDED_TO_RESULTS = frozenset({"schema_version", "failed_chunks", "content_hash", "started_at"})
