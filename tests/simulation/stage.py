@@ -332,7 +332,7 @@ class Stage:
         self.observer.published(record, value)
         self.happened("published")
 
-    def replay(self, name: str) -> None:
+    def replay(self, name: str, *, repack: bool = False) -> None:
         """An event once more, on the replay topic, with its origin in headers."""
         original = self.events.get(name)
         if original is None:
@@ -343,6 +343,7 @@ class Stage:
             (of.PARTITION, str(at.partition)),
             (of.OFFSET, str(at.offset)),
             (of.TIMESTAMP, str(original.timestamp_ms)),
+            *(((of.REPACK, "true"),) if repack else ()),
         )
         headers = (*original.headers, *((name, text.encode()) for name, text in origin))
         record = self.kafka.append(

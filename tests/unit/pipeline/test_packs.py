@@ -115,6 +115,44 @@ def test_what_nobody_has_seen_of_a_pack_counts_as_stored_nowhere() -> None:
     assert (_shown(plan.missing), plan.moved, plan.stale) == ([["one"], ["new"]], (), (old,))
 
 
+def _anew(*texts: str, already: Sequence[StoredUnit], most: int = 10) -> Plan:
+    of = document("a", *texts)
+    return make_plan(DOCS, of, version(5), already, packing=Packing(most), is_repack=True)
+
+
+async def test_what_is_packed_anew_goes_when_all_that_it_held_is_stored() -> None:
+    """In today's packs; nothing is said to be stored twice, and nothing failed."""
+    old = [_pack("one", whole=("one", "two")), _pack("two", whole=("one", "two"))]
+    plan = _anew("one", "two", already=old)
+    storage = Storage()
+    applied = await _carry_out(uploader_of(storage), plan)
+
+    both = pack_text(["one", "two"])
+    assert storage.calls == [f"upload {both}", "remove 2"]
+    assert (applied.uploaded, applied.unchanged, applied.failed) == (("a_0", "a_1"), (), ())
+
+
+async def test_where_packing_anew_fails_all_stays_and_no_chunk_fails() -> None:
+    """Each text is stored in its old unit: a dead letter would say that one is not."""
+    old = [_pack(each, whole=("one", "two", "three")) for each in ("one", "two", "three")]
+    plan = _anew("one", "two", "three", already=old)
+    storage, culprits = Storage(_refusing("two")), Culprits()
+    applied = await _carry_out(uploader_of(storage, culprits=culprits), plan)
+
+    assert not [call for call in storage.calls if call.startswith("remove")]
+    assert (applied.failed, applied.removed_chunks, applied.unchanged) == ((), 0, ("a_1",))
+    assert "two" in culprits
+
+
+def test_what_is_not_all_stored_is_not_packed_anew() -> None:
+    """The next event decides; it is carried out as any other one."""
+    plan = _anew("one", "two", "new", already=[_pack("one"), _pack("two")])
+
+    assert (_shown(plan.missing), plan.moved, plan.stale, plan.is_repack) == (
+        [["new"]], (), (), False,
+    )  # fmt: skip
+
+
 async def test_a_pack_is_one_request_and_as_many_chunks() -> None:
     """In the result, and in the gauge of what is in flight."""
     metrics = Metrics()
