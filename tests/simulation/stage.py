@@ -138,8 +138,7 @@ class WatchedSimulator(Simulator):
 
 
 @functools.lru_cache(maxsize=256)
-def _settings(setup: Setup, endpoint: str, key: str, starts: int) -> Settings:
-    packing = packing_or(setup.packing).split(",")
+def _settings(setup: Setup, endpoint: str, key: str, packing: str) -> Settings:
     return load_settings(
         {
             "ANYTHINGLLM_ENDPOINT": endpoint,
@@ -152,7 +151,7 @@ def _settings(setup: Setup, endpoint: str, key: str, starts: int) -> Settings:
             "KAFKA_COMMIT_INTERVAL_SECONDS": str(setup.commit_every),
             "INTAKE_MAX_DOCUMENTS_IN_FLIGHT": str(setup.in_flight),
             "UPLOAD_MAX_CHUNKS_PER_DOCUMENT": str(setup.per_document),
-            "UPLOAD_CHUNKS_PER_PACK": packing[starts % len(packing)],
+            "UPLOAD_CHUNKS_PER_PACK": packing,
             "UPLOAD_PACKS_TRIAL": "true",
             "SHUTDOWN_DRAIN_SECONDS": str(setup.drain),
         }
@@ -362,9 +361,11 @@ class Stage:
         self.seed += 1
         starts = len(self.dead) + len(self.members)
         owner = f"{name}{starts}"
+        packing = packing_or(self.setup.packing).split(",")
+        packs = packing[starts % len(packing)]
         around = Surroundings(
             self.loop,
-            _settings(self.setup, self.sim.endpoint, self.sim.api_key, starts),
+            _settings(self.setup, self.sim.endpoint, self.sim.api_key, packs),
             self.kafka,
             lambda: START + timedelta(seconds=self.loop.now),
             self.publish,

@@ -91,7 +91,7 @@ class RepackPlan:
 
 
 @dataclass(slots=True)
-class _Found:
+class _LookedAt:
     """A document as it is stored, and what its newest event so far says of it."""
 
     units: Sequence[StoredUnit]
@@ -99,7 +99,7 @@ class _Found:
     says: Recut | str | None = field(default=_NO_EVENT)
 
 
-_Stored = Mapping[Slug, Mapping[Identity, _Found]]
+_Stored = Mapping[Slug, Mapping[Identity, _LookedAt]]
 
 
 class RepackPlanner:
@@ -152,15 +152,17 @@ class RepackPlanner:
                 f"AnythingLLM has no workspace {', '.join(missing)};"
                 " `workspaces list` shows those it has"
             )
-        found: defaultdict[Slug, dict[Identity, _Found]] = defaultdict(dict)
+        found: defaultdict[Slug, dict[Identity, _LookedAt]] = defaultdict(dict)
         for slug in filter(is_slug, dict.fromkeys(slugs or there)):
             listing = await self._inventory.listing(slug)
             for name, rows in by_identity(listing.rows if listing else (), self._identity).items():
                 units = [StoredUnit(row.location, row.marker) for row in rows if row.marker]
-                found[slug][name] = _Found(units)
+                found[slug][name] = _LookedAt(units)
         return found
 
-    def _take(self, found: _Found, body: DocumentEvent | TombstoneEvent, at: Coordinates) -> None:
+    def _take(
+        self, found: _LookedAt, body: DocumentEvent | TombstoneEvent, at: Coordinates
+    ) -> None:
         """Note what an event says of a document, unless a newer one was read before."""
         removes = isinstance(body, TombstoneEvent)
         event = Occurrence(body.version, removes=removes)
@@ -191,7 +193,7 @@ class RepackPlanner:
         return Recut(body.slug, body.identity, at, uploads, len(anew.missing), len(anew.stale))
 
 
-def _about(body: DocumentEvent | TombstoneEvent, stored: _Stored) -> Iterator[_Found]:
+def _about(body: DocumentEvent | TombstoneEvent, stored: _Stored) -> Iterator[_LookedAt]:
     """The stored documents that an event is about: in its workspace, or in all of them."""
     for slug in stored if body.slug is None else (body.slug,):
         found = stored.get(slug, {}).get(body.identity)

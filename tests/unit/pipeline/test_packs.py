@@ -13,9 +13,12 @@ from consumer.model.marker import StoredUnit, Unit, unit_of
 from consumer.model.names import Identity, Location, Slug
 from consumer.model.outcome import Applied
 from consumer.model.packing import AUTO_CHUNKS, JOINT, Packing, pack_text
+from consumer.pipeline import apply
+from consumer.pipeline.carried_out import Known
 from consumer.pipeline.control_text import kind_of
 from consumer.pipeline.culprits import Culprits
 from consumer.pipeline.giving_up import UnitStep
+from consumer.pipeline.index_rows import StoredRow
 from consumer.pipeline.pack_size import PackSize, packs_now
 from consumer.pipeline.plan import Plan, make_plan
 from consumer.pipeline.poison_probe import PoisonProbe, Suspect
@@ -54,6 +57,10 @@ def _pack(*texts: str, day: float = 0, whole: Sequence[str] = ()) -> StoredUnit:
     chunks = tuple(chunk for chunk in of.chunks if chunk.content in texts)
     unit = unit_of(chunks, of, version(day))
     return StoredUnit(Location(f"custom-documents/{'+'.join(texts)}.json"), unit.marker)
+
+
+def _row(unit: StoredUnit) -> StoredRow:
+    return StoredRow(unit.location, unit.version, unit.digests, A, unit.chunk_ids)
 
 
 def _plan(*texts: str, already: Sequence[StoredUnit] = (), most: int = 10) -> Plan:
@@ -118,6 +125,16 @@ def test_what_nobody_has_seen_of_a_pack_counts_as_stored_nowhere() -> None:
 def _anew(*texts: str, already: Sequence[StoredUnit], most: int = 10) -> Plan:
     of = document("a", *texts)
     return make_plan(DOCS, of, version(5), already, packing=Packing(most), is_repack=True)
+
+
+def test_only_what_was_seen_and_is_not_about_to_go_lends() -> None:
+    """The sweep may take what is left over, and the vectors of what nobody saw may be refused."""
+    unseen, ended, lends = _pack("one", "old"), _pack("two", "old"), _pack("new", "old", day=2)
+    known = Known(tombstones=(version(1, partition=1),))
+    rows = [_row(each) for each in (unseen, ended, lends)]
+    may_lend = apply._lending(known, rows, lambda at: at != unseen.location)
+
+    assert [may_lend(each) for each in rows] == [False, False, True]
 
 
 async def test_what_is_packed_anew_goes_when_all_that_it_held_is_stored() -> None:
