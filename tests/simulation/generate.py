@@ -47,6 +47,9 @@ _MOMENTS = (
 # A 403 to a removal is none of them: AnythingLLM forbids it, and what was to go stays for good.
 _STATUSES = (400, 404, 408, 409, 429, 500, 500, 502, 503, 504, 504, 520, 524)
 _REFUSALS = (413, 422)
+# What was answered so has taken effect by then, or never does (`consumer.anythingllm.effects`). A
+# removal is believed to be refused, after one look: what it was to take stays for the next version.
+_OVER = (400, 404, 409, 429)
 
 
 _DOCUMENTS, _EVENTS, _FAULTS, _LIVES = 4, 12, 4, 4  # at most
@@ -359,6 +362,9 @@ class _Generator:
             status = rng.choice(_REFUSALS)
         applies = kind in ("status", "reset", "html") and status not in _REFUSALS
         apply = applies and self._happens(0.5)
+        late = self._seconds() if apply and self._happens(0.5) else 0.0
+        if kind == "status" and status in _OVER and on in ("removal", "embed", "any"):
+            late = 0.0
         return Hit(
             on,
             kind,
@@ -367,7 +373,7 @@ class _Generator:
             status=status,
             seconds=self._seconds() if kind == "delay" else 1.0 if kind == "drip" else 0.0,
             apply=apply,
-            late=self._seconds() if apply and self._happens(0.5) else 0.0,
+            late=late,
             retry_after=rng.choice((1, 20)) if status == 429 else None,
         )
 

@@ -962,6 +962,54 @@ KNOWN: dict[str, Schedule] = {
         faults=(Hit("upload", "delay", contains="a 3", seconds=200.0),),
         life=(Life("crash", On("upload", seconds=1.0), seconds=0.5),),
     ),
+    "packed anew, and the process dies while the former units are removed": Schedule(
+        5,
+        Setup(packing="1,10"),
+        history=(
+            Doc("a", ("a 0", "a 1", "a 2", "a 1", "a 3"), name="e0"),
+            Replay("e0", At(30.0), repack=True),
+        ),
+        life=(
+            Life("crash", On("result.written", seconds=2.0), seconds=0.5),
+            Life("crash", On("removal"), seconds=0.5),
+        ),
+    ),
+    "packed anew, and a pack comes late when the next process cuts otherwise": Schedule(
+        6,
+        Setup(packing="1,10,3"),
+        history=(
+            Doc("a", tuple(f"a {n}" for n in range(12)), name="e0"),
+            Replay("e0", At(30.0), repack=True),
+        ),
+        faults=(Hit("upload", "delay", contains="a 3", skip=1, seconds=200.0),),
+        life=(
+            Life("crash", On("result.written", seconds=2.0), seconds=0.5),
+            Life("crash", On("upload", nth=14, seconds=1.0), seconds=0.5),
+        ),
+    ),
+    "a newer version and a tombstone come while packs are cut apart": Schedule(
+        7,
+        Setup(packing="10,1", per_document=1),
+        history=(
+            Doc("a", ("a 0", "a 1", "a 2", "a 3"), name="e0"),
+            Doc("b", ("b 0", "b 1", "b 2"), name="e1"),
+            Replay("e0", At(30.0), repack=True),
+            Replay("e1", At(0.0), repack=True),
+            Doc("a", ("a 0", "a 2", "new"), day=1, when=On("upload", nth=4)),
+            Tomb("b", "docs", when=At(0.05)),
+        ),
+        life=(Life("crash", On("result.written", nth=2, seconds=2.0), seconds=0.5),),
+    ),
+    "packed anew, and a text is refused in its new pack": Schedule(
+        8,
+        Setup(packing="1,10"),
+        history=(
+            Doc("a", ("a 0", "bad", "a 2"), name="e0"),
+            Replay("e0", At(30.0), repack=True),
+        ),
+        faults=(Hit("upload", "status", contains="bad", skip=1, times=None, status=422),),
+        life=(Life("crash", On("result.written", seconds=2.0), seconds=0.5),),
+    ),
     "searches that take too long in one workspace": Schedule(
         1363449450,
         Setup(prepared=("other",), vector_db="pgvector"),
