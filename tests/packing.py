@@ -50,6 +50,7 @@ UNPACKED: Mapping[str, str] = MappingProxyType(
         "test_what_a_proxy_answers_between_two_kills_clears_nobody": _DEATHS,
         "test_a_killer_is_found_while_the_embedder_refuses_what_is_long": _DEATHS,
         "test_two_killers_excuse_each_other_for_nothing": _DEATHS,
+        "test_while_two_share_the_partitions_nothing_falls": _DEATHS,
         "test_deaths_count_for_nothing_while_others_have_partitions": _DEATHS,
         "test_others_do_not_notice_a_blocked_document": _LONGER,
         "test_signs_that_a_firewall_dislikes_are_no_outage": _LONGER,
