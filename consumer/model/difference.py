@@ -135,18 +135,38 @@ def _fitting(
 def _covering(
     wanted: Counter[str], units: Sequence[UnitT], known: Collection[object]
 ) -> set[Location]:
-    """The locations of those that hold each text once; of units that overlap."""
-    chunks = {chunk for unit in units for chunk in each_chunk_of(unit)}
+    """The locations of those that hold each text once; of units that overlap.
+
+    What is in others as well is left out first, as whoever does not know what is wanted would do.
+    Where that leaves something uncovered it may be the others that are to go: a pack that came late
+    has a text as well that stays in another pack, for another chunk.
+    """
     contained = contained_in_others(units)
-    fitting = [unit for unit in units if unit.location not in contained]
+    chosen = _fitting_together(
+        wanted, [unit for unit in units if unit.location not in contained], known
+    )
+    if contained and _texts_in(chosen) < (wanted & _texts_in(units)):
+        every = _fitting_together(wanted, units, known)
+        chosen = max(chosen, every, key=lambda some: _texts_in(some).total())
+    return {unit.location for unit in chosen}
+
+
+def _texts_in(units: Iterable[ComparableUnit]) -> Counter[str]:
+    return Counter(digest for unit in units for digest in unit.digests)
+
+
+def _fitting_together(
+    wanted: Counter[str], units: Sequence[UnitT], known: Collection[object]
+) -> list[UnitT]:
+    chunks = {chunk for unit in units for chunk in each_chunk_of(unit)}
     # Of equal chunks only one counts, so no more texts can be had than there are different ones.
-    unnamed = Counter(digest for unit in fitting if not unit.chunk_ids for digest in unit.digests)
+    unnamed = Counter(digest for unit in units if not unit.chunk_ids for digest in unit.digests)
     need = wanted & (Counter(chunk[1] for chunk in chunks if chunk not in known) + unnamed)
     room = Counter[Hashable](wanted)
     room.update(chunk for chunk in chunks if chunk not in known)
-    items = [Counter[Hashable]((*unit.digests, *each_chunk_of(unit))) for unit in fitting]
+    items = [Counter[Hashable]((*unit.digests, *each_chunk_of(unit))) for unit in units]
     taken = exact_cover(items, room, Counter[Hashable](need))
-    return {unit.location for unit, is_taken in zip(fitting, taken, strict=True) if is_taken}
+    return [unit for unit, is_taken in zip(units, taken, strict=True) if is_taken]
 
 
 def _alike(

@@ -962,6 +962,17 @@ KNOWN: dict[str, Schedule] = {
         faults=(Hit("upload", "delay", contains="a 3", seconds=200.0),),
         life=(Life("crash", On("upload", seconds=1.0), seconds=0.5),),
     ),
+    "a former pack comes late, and another one has one of its texts for another chunk": Schedule(
+        4210936859,
+        Setup(packing="10,3,1"),
+        history=(
+            Doc("a", (*(f"a {n}" for n in range(13)), "a 4"), slug="other", name="s0"),
+            Doc("c", ("c 0",), when=On("commit", seconds=3.0), name="e2"),
+            Doc("a", tuple(f"a {n}" for n in range(13)), day=1, slug="other", name="e3"),
+        ),
+        faults=(Hit("upload", "status", contains="a 4", apply=True, late=125.0),),
+        life=(Life("stop", On("check"), seconds=0.5, slug="other"),),
+    ),
     "packed anew, and the process dies while the former units are removed": Schedule(
         5,
         Setup(packing="1,10"),

@@ -314,6 +314,16 @@ def test_of_packs_of_one_version_those_are_kept_that_fit_together(
     assert ([each.location for each in found.kept], found.missing) == (list(kept), ())
 
 
+def test_a_late_pack_takes_no_place_that_leaves_something_to_other_packs() -> None:
+    """What is in it as well was left out first; it stayed beside a pack with one of its texts."""
+    late, other = _pack("1", "abc", "012"), _pack("2", "db", "34")
+    own = [_pack("3", "a", "0"), _pack("4", "c", "2")]
+    found = difference("abcd", [late, other, *own], NOW, ids="0123")
+
+    assert ([each.location for each in found.kept], found.missing) == (["2", "3", "4"], ())
+    assert found.stale == (late,)
+
+
 def test_a_pack_that_has_to_go_lends_what_nothing_else_holds() -> None:
     """Where a new chunk fails nothing goes, and what is lent would be there twice."""
     found = cover("abc", _rows("ax", "a", "bxy"))
