@@ -29,6 +29,7 @@ UNPACKED: Mapping[str, str] = MappingProxyType(
         "test_five_restarts_in_ten_minutes_keep_no_chunk_for_longer_than_one_ambiguity_time": (
             "a pack that is split waits for its own upload in doubt, its chunks for theirs"
         ),
+        "test_one_trace_leads_from_the_publisher_to_the_result": "a pack is one request",
         "test_nothing_is_said_to_be_stored_meanwhile": _FILES,
         "test_a_large_document_is_not_uploaded_whole_before_anybody_looks": (
             "the bound is of requests, and each has ten chunks"

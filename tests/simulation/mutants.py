@@ -526,7 +526,7 @@ MUTANTS: Sequence[Mutant] = (
     ),
     Mutant(
         "keeps of overlapping packs the first ones",
-        "consumer.model.difference.exact_cover",
+        "consumer.model.fitting.exact_cover",
         _takes_what_fits,
         held_by="tests/unit/model/test_difference.py::"
         "test_of_packs_that_overlap_those_that_fit_together_are_kept",

@@ -368,7 +368,7 @@ def test_what_is_simple_is_chosen_as_whatever_overlaps(
         for n, (texts, ids) in enumerate(stored)
     ]
     simply = cover(wanted, rows)
-    with patch("consumer.model.difference._alike", lambda wanted, units, shared: ([], units)):
+    with patch("consumer.model.fitting._alike", lambda wanted, units, shared: ([], units)):
         assert cover(wanted, rows) == simply
 
 
