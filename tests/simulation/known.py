@@ -973,6 +973,26 @@ KNOWN: dict[str, Schedule] = {
         faults=(Hit("upload", "status", contains="a 4", apply=True, late=125.0),),
         life=(Life("stop", On("check"), seconds=0.5, slug="other"),),
     ),
+    "what was overtaken has no vectors, and a chunk of the newest version is refused": Schedule(
+        7,
+        Setup(prepared=("docs",), vector_db="pgvector"),
+        history=(
+            Doc("p", ("p 2", "p 3"), name="p0"),
+            Doc("p", ("p 2", "p 4"), day=1, when=On("result", seconds=1.0), name="p1"),
+            Doc(
+                "p",
+                ("p 2", "p 5", "p refused"),
+                day=2,
+                when=On("upload", nth=3, seconds=60.0),
+                name="p2",
+            ),
+        ),
+        faults=(
+            Hit("upload", "status", contains="p refused", times=None, status=422),
+            Hit("upload", "delay", contains="p 4", seconds=50.0),
+        ),
+        life=(Life("dimension", On("upload", nth=3, seconds=10.0), seconds=300.0),),
+    ),
     "packed anew, and the process dies while the former units are removed": Schedule(
         5,
         Setup(packing="1,10"),
