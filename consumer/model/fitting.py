@@ -106,7 +106,7 @@ def _first_of(alike: Iterable[UnitT], wanted: Counter[str]) -> Iterable[UnitT]:
     """
     taken = Counter[str]()
     for unit in alike:
-        text = unit.digests[0]  # the others are there as often
+        text = min(unit.digests)  # in whatever order; the others are there as often
         if taken[text] < wanted[text]:
             taken[text] += 1
             yield unit

@@ -973,6 +973,15 @@ KNOWN: dict[str, Schedule] = {
         faults=(Hit("upload", "status", contains="a 4", apply=True, late=125.0),),
         life=(Life("stop", On("check"), seconds=0.5, slug="other"),),
     ),
+    "a pack comes late, and the newer version has the same texts in another order": Schedule(
+        3527045912,
+        Setup(packing="10"),
+        history=(
+            Doc("a", ("six", "four", "three", "five"), name="s0"),
+            Doc("a", ("three", "five", "four", "six"), day=1, name="e0"),
+        ),
+        faults=(Hit("upload", "status", contains="six", apply=True),),
+    ),
     "what was overtaken has no vectors, and a chunk of the newest version is refused": Schedule(
         7,
         Setup(prepared=("docs",), vector_db="pgvector"),

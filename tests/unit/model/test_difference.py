@@ -11,7 +11,7 @@ from itertools import chain
 from unittest.mock import patch
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from consumer.model.copies import contained_in_others, doubles_in
@@ -354,10 +354,15 @@ def test_what_is_lent_is_the_chunk_itself_where_it_is_there() -> None:
 
 
 _NAMED = st.lists(
-    st.tuples(st.text("abcd", min_size=1, max_size=3), st.text("12345", max_size=3)), max_size=8
+    st.tuples(
+        st.one_of(st.text("abcd", min_size=1, max_size=3), st.permutations("abc").map("".join)),
+        st.text("12345", max_size=3),
+    ),
+    max_size=8,
 )
 
 
+@example(wanted="abc", stored=[("abc", "123"), ("cab", "145"), ("bca", "")])
 @given(wanted=_TEXTS, stored=_NAMED)
 def test_what_is_simple_is_chosen_as_whatever_overlaps(
     wanted: str, stored: list[tuple[str, str]]
