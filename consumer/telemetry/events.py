@@ -112,6 +112,7 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "embedder.makes_sense_again": "The embedder gives vectors again that a search can use.",
         "chunk.judged": "A failing chunk is compared with controls; `verdict` says whose fault.",
         "pack.split": "A pack is at fault; each of its chunks is uploaded on its own.",
+        "repack.left": "A text was refused when packed anew; its document stays as it was.",
         "chunk.control_failed": "A test document as long as a suspect did not get through; later.",
         "chunk.kills_server": "It is proven that AnythingLLM dies of this chunk; dead-lettered.",
         "chunk.file_left": "The file of a chunk that was given up stays; see `workspaces repair`.",

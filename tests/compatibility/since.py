@@ -29,7 +29,7 @@ CHANGED: Mapping[str, str] = MappingProxyType(
         "names.json: workspaces verify": "it says how much is too young to judge",
         "names.json: workspaces": "move, forget and mark are for several servers",
         "names.json: workspaces list": "--server names one of several servers",
-        "names.json: workspaces repair": "--server names one of several servers",
+        "names.json: workspaces repair": "--server names one of several servers; --repack",
     }
 )
 """``file: case`` as the tests name it, with the reason; whoever changes a contract adds to it."""

@@ -13,7 +13,7 @@ import pytest
 from tests.library.conftest import Built, run, tool
 
 # Documented modules. What is not in the reference can't be found by those who install the package.
-REFERENCE = ("consumer.anythingllm",)
+REFERENCE = ("consumer.anythingllm", "consumer.publishing", "consumer.results")
 
 # Tests that look at each kind of file in the sdist; `make matrix` runs all of tests/unit from it.
 FROM_SDIST = (

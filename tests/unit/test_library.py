@@ -29,6 +29,8 @@ ALONE = {
     "consumer.contract.processed_document": "ProcessedDocument",
     "consumer.contract.received_result": "ReceivedResult",
     "consumer.contract.schemas": "event_schema",
+    "consumer.publishing": "RecordMaker",
+    "consumer.results": "Sieve",
     "consumer.sandbox.simulator": "simulator",
     "consumer.telemetry.logs": "set_up_logging",
 }
