@@ -55,7 +55,8 @@ class DocumentDraft:
     workspace: str | None = None
     content_hash: str | None = None
     trace_id: str | None = None
-    _chunks: list[dict[str, Any]] = field(default_factory=list)
+    # Not shown: who logs a draft does not mean to log its text.
+    _chunks: list[dict[str, Any]] = field(default_factory=list, init=False, repr=False)
 
     def add_chunk(self, content: str, *, id: str | None = None) -> DocumentDraft:
         """Add the next chunk.

@@ -542,6 +542,10 @@ def test_limits_hold_for_what_an_envelope_hides() -> None:
     too_many = refused(orjson.dumps({"schema": 1, "payload": event()}), small)
     assert (too_many.reason, pointers(too_many)) == (FailureReason.OVERSIZED, ["/payload/chunks"])
     assert refused(hidden, DecodeLimits(max_bytes=10)).reason is FailureReason.OVERSIZED
+    named = orjson.dumps({"schema": 1, "payload": event(unknown=[0] * LIMITS.max_values)})
+    text = orjson.dumps({"schema": 1, "payload": orjson.dumps(event(unknown=[0] * 10**6)).decode()})
+    assert [refused(value).document_id for value in (named, text)] == ["d", "d"]
+    assert pointers(refused(text)) == ["/payload"]
 
 
 def test_what_is_heavy_inside_an_envelope_is_left_where_that_is_asked_for() -> None:
@@ -549,8 +553,9 @@ def test_what_is_heavy_inside_an_envelope_is_left_where_that_is_asked_for() -> N
     value = orjson.dumps("[" + "0," * 20_000 + "0]")
 
     assert not is_heavy(value, LIMITS)
-    with pytest.raises(HeavyInside):
-        decode(value, LIMITS, only_light=True)
+    for limits in (LIMITS, DecodeLimits(max_chunks=100)):
+        with pytest.raises(HeavyInside):
+            decode(value, limits, only_light=True)
     assert refused(value).reason is FailureReason.INVALID
     small = orjson.dumps(orjson.dumps(event(title="," * 20_000 + "x")).decode())
     with pytest.raises(Malformed):  # the title is too long; its commas are no values
