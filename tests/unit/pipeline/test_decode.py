@@ -553,9 +553,9 @@ def test_what_is_heavy_inside_an_envelope_is_left_where_that_is_asked_for() -> N
     value = orjson.dumps("[" + "0," * 20_000 + "0]")
 
     assert not is_heavy(value, LIMITS)
-    for limits in (LIMITS, DecodeLimits(max_chunks=100)):
+    for hidden in (value, orjson.dumps("[" * (LIMITS.max_values + 1))):  # to be counted is heavy, too
         with pytest.raises(HeavyInside):
-            decode(value, limits, only_light=True)
+            decode(hidden, LIMITS, only_light=True)
     assert refused(value).reason is FailureReason.INVALID
     small = orjson.dumps(orjson.dumps(event(title="," * 20_000 + "x")).decode())
     with pytest.raises(Malformed):  # the title is too long; its commas are no values
