@@ -90,9 +90,10 @@ class DocumentDraft:
     def _checked(self) -> dict[str, Any]:
         dates = {"updated_at": self.updated_at, "created_at": self.created_at}
         for name, date in dates.items():
-            if date is not None and date.tzinfo is None:
+            if date is not None and getattr(date, "tzinfo", None) is None:
                 # The service would take it for UTC, whatever the publisher's clock shows.
-                raise ContractError((ContractProblem(f"/{name}", "has no time zone"),))
+                problem = "must be a datetime that has a time zone"
+                raise ContractError((ContractProblem(f"/{name}", problem),))
         fields: dict[str, Any] = {
             "id": self.id,
             "title": self.title,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from consumer.contract.envelope import (
@@ -23,6 +24,7 @@ from consumer.model.record import Headers
 from consumer.model.slug import is_slug
 from consumer.telemetry.trace import new_span_id, new_trace_id, normalised, traceparent
 
+Header = tuple[str, bytes]
 SOURCE = "/anythingllm-consumer/publishing"
 
 
@@ -33,7 +35,7 @@ class EventRecord:
     Args:
         key: decides the partition: all events of one document need the same.
         value: None is a tombstone.
-        headers: names and values, in order.
+        headers: names and values, in order. Clients want them as a list.
     """
 
     key: bytes
@@ -76,7 +78,7 @@ class RecordMaker:
         self._schema_id = schema_id
         self._source = source
 
-    def document(self, event: bytes, *, headers: Headers = ()) -> EventRecord:
+    def document(self, event: bytes, *, headers: Iterable[Header] = ()) -> EventRecord:
         """The record of an event.
 
         Args:
@@ -95,7 +97,7 @@ class RecordMaker:
         return self.of_document(document_in(event, found), document, headers=headers)
 
     def of_document(
-        self, event: bytes, document: ProcessedDocument, *, headers: Headers = ()
+        self, event: bytes, document: ProcessedDocument, *, headers: Iterable[Header] = ()
     ) -> EventRecord:
         """The same, of an event that has been read already and is in no envelope."""
         value, said = wrapped_value(
@@ -106,7 +108,7 @@ class RecordMaker:
             schema_id=self._schema_id,
         )
         key, of_key = self._key(self._identity.of(document))
-        return EventRecord(key, value, said + of_key + headers)
+        return EventRecord(key, value, (*said, *of_key, *headers))
 
     def as_it_is(self, event: bytes, document: ProcessedDocument) -> EventRecord:
         """The record of an event that may be in an envelope already, and stays in it.
@@ -123,7 +125,7 @@ class RecordMaker:
         return self.of_document(document_in(event, read_fields(event, WITHOUT_HEADERS)), document)
 
     def tombstone(
-        self, identity: str, *, workspace: str | None = None, headers: Headers = ()
+        self, identity: str, *, workspace: str | None = None, headers: Iterable[Header] = ()
     ) -> EventRecord:
         """The record that removes a document.
 
@@ -141,7 +143,7 @@ class RecordMaker:
             raise ValueError(f"a workspace is named by its slug, which {workspace!r} is not")
         key, of_key = self._key(Identity(identity))
         where = () if workspace is None else (("workspace", workspace.encode()),)
-        return EventRecord(key, None, of_key + where + headers)
+        return EventRecord(key, None, (*of_key, *where, *headers))
 
     def _key(self, identity: Identity) -> tuple[bytes, Headers]:
         return wrapped_key(identity.encode(), self._key_envelope, schema_id=self._schema_id)

@@ -1,4 +1,4 @@
-"""Installers' words (uv 0.13, pip 26, npm 11, Maven 3.8), as they were when they could not install."""
+"""Words of installers that could not install (uv 0.13, pip 26, npm 11, Maven 3.8)."""
 
 from __future__ import annotations
 

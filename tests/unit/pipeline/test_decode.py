@@ -553,13 +553,27 @@ def test_what_is_heavy_inside_an_envelope_is_left_where_that_is_asked_for() -> N
     value = orjson.dumps("[" + "0," * 20_000 + "0]")
 
     assert not is_heavy(value, LIMITS)
-    for hidden in (value, orjson.dumps("[" * (LIMITS.max_values + 1))):  # to be counted is heavy, too
+    for hidden in (
+        value,
+        orjson.dumps("[" * (LIMITS.max_values + 1)),
+    ):  # to be counted is heavy, too
         with pytest.raises(HeavyInside):
             decode(hidden, LIMITS, only_light=True)
     assert refused(value).reason is FailureReason.INVALID
     small = orjson.dumps(orjson.dumps(event(title="," * 20_000 + "x")).decode())
     with pytest.raises(Malformed):  # the title is too long; its commas are no values
         decode(small, LIMITS, only_light=True)
+
+
+def test_what_is_no_cloud_event_is_answered_whatever_its_header_says() -> None:
+    """An event without chunks has its id all the same: its publisher is told what is missing."""
+    value = orjson.dumps({name: each for name, each in event().items() if name != "chunks"})
+    wrapping = wrapping_of((("content-type", b"application/cloudevents+json"),))
+    with pytest.raises(Malformed) as caught:
+        decode(value, LIMITS, wrapping)
+
+    assert pointers(caught.value) == ["/chunks"]
+    assert caught.value.document_id == "d"
 
 
 def test_the_time_of_a_cloud_event_comes_with_the_document() -> None:
