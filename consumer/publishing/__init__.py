@@ -1,6 +1,6 @@
 """A kit for publishers: valid events, stable ids, keys, tombstones, trace headers.
 
-It makes records, and leaves the sending to whatever Kafka client you have; none is imported.
+It makes records, and leaves the sending to whatever Kafka client you have; none is imported::
 
     from consumer.publishing import DocumentDraft, RecordMaker, stable_id
 
