@@ -85,16 +85,8 @@ def test_it_is_typed_for_pyright(client_alone: Path, tmp_path: Path) -> None:
     """Pyright, too, which infers nothing of a package that is not typed."""
     if shutil.which("npm") is None:
         pytest.skip("no npm here (Debian's package npm has it)")
-    install = [
-        "npm",
-        "install",
-        "--loglevel=error",
-        "--no-audit",
-        "--no-fund",
-        "--prefix",
-        tmp_path,
-    ]
-    installed = run([*install, PYRIGHT], cwd=tmp_path, code=None)
+    options = ["--loglevel=error", "--no-audit", "--no-fund", "--prefix", tmp_path]
+    installed = run(["npm", "install", *options, PYRIGHT], cwd=tmp_path, code=None)
     if installed.returncode:
         skip_or_fail(PYRIGHT, installed.stderr)
     shutil.copytree(EXAMPLE, tmp_path / "example")
