@@ -20,6 +20,7 @@ from consumer.operations.letters.payloads import Payloads
 from consumer.sandbox.kafka.jars import jars_dir, kafka_version
 from tests.integration.test_group_kinds import ShareKafka
 from tests.integration.test_group_kinds import sharing as sharing
+from tests.registries import skip_or_fail
 from tests.unit.contract.other_letters import share_headers
 
 # The broker writes to topics of this prefix only, unless it is told otherwise.
@@ -59,7 +60,7 @@ async def tools(tmp_path: Path) -> Path:
     )
     said, _ = await maven.communicate()
     if maven.returncode:
-        pytest.skip(f"Maven can't fetch kafka-tools {kafka_version()}: {said.decode()[-300:]}")
+        skip_or_fail(f"kafka-tools {kafka_version()}", said.decode(errors="replace"))
     return tmp_path / "lib"
 
 

@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.registries import skip_or_fail
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 _SECONDS = 100.0
-# uv's words for a package index that can't be reached.
-_NO_INDEX = ("error sending request", "Failed to fetch", "dns error")
 
 
 class Built(NamedTuple):
@@ -59,9 +59,8 @@ def environment_of(folder: Path, *wanted: str | Path, python: str = sys.executab
     path = folder / "bin" / "python"
     options = ["--quiet", "--python", path, "--constraint", REPOSITORY / "requirements.lock"]
     ended = run([tool("uv"), "pip", "install", *options, *wanted], code=None)
-    if any(words in ended.stderr for words in _NO_INDEX):
-        pytest.skip("no package index answers")
-    assert ended.returncode == 0, ended.stderr
+    if ended.returncode:
+        skip_or_fail(" ".join(map(str, wanted)), ended.stderr)
     return path
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from consumer.sandbox.simulator import simulator
 from tests.library.conftest import REPOSITORY, run, tool
+from tests.registries import skip_or_fail
 from tests.unit.test_library import ALONE
 
 EXAMPLE = REPOSITORY / "tests" / "library" / "example"
@@ -84,9 +85,10 @@ def test_it_is_typed_for_pyright(client_alone: Path, tmp_path: Path) -> None:
     """Pyright, too, which infers nothing of a package that is not typed."""
     if shutil.which("npm") is None:
         pytest.skip("no npm here (Debian's package npm has it)")
-    install = ["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", tmp_path]
-    if run([*install, PYRIGHT], cwd=tmp_path, code=None).returncode:
-        pytest.skip(f"{PYRIGHT} is not to be had here")
+    options = ["--loglevel=error", "--no-audit", "--no-fund", "--prefix", tmp_path]
+    installed = run(["npm", "install", *options, PYRIGHT], cwd=tmp_path, code=None)
+    if installed.returncode:
+        skip_or_fail(PYRIGHT, installed.stderr)
     shutil.copytree(EXAMPLE, tmp_path / "example")
     settings = {"include": ["example"], "typeCheckingMode": "strict", "pythonPlatform": "Linux"}
     (tmp_path / "pyrightconfig.json").write_text(json.dumps(settings))
