@@ -15,7 +15,7 @@ COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-ha
 # How often `make test-kafka` runs them.
 REPEAT := 10
 
-.PHONY: help setup demo test test-kafka test-slow test-all soak check simulation bench image audit sbom settings-table metrics-table lock clean
+.PHONY: help setup demo test test-kafka test-slow test-all soak check simulation bench image matrix kafka-matrix dist docs audit sbom settings-table metrics-table lock clean
 
 help: ## what can be made
 	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1\t\2/p' Makefile | expand -t 18
@@ -53,6 +53,21 @@ simulation: $(STAMP) ## SEEDS=1000 schedules at random in virtual time, from FIR
 		$(if $(FIRST),--first $(FIRST)) $(if $(WRONG),--wrong $(WRONG)) \
 		$(if $(PACKING),--packing $(PACKING))
 
+matrix: $(STAMP) ## PYTHONS="3.11 3.13": the unit tests with newest and with lowest packages on each
+	@$(BIN)/python -m tests.runs.matrix $(or $(PYTHONS),3.11 3.13)
+
+kafka-matrix: $(STAMP) ## VERSIONS="3.9.2 4.1.2 4.4.0": the core of the tests on Kafka on each
+	@$(BIN)/python -m tests.runs.kafka_versions $(or $(VERSIONS),3.9.2 4.1.2 4.4.0)
+
+dist: $(STAMP) ## build wheel and sdist into dist/, and look at them as PyPI would
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation .
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist/*.whl
+
+docs: $(STAMP) ## the reference of the client as a library, from docstrings: build/docs; published nowhere
+	$(BIN)/python -m sphinx -q -W --keep-going -E -d build/docs-cache docs build/docs
+
 check: $(STAMP) ## format, lint, types, architecture; changes nothing
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -79,8 +94,8 @@ metrics-table: $(STAMP) ## write the table of metrics into README.md
 
 lock: $(STAMP) ## resolve the newest versions that pyproject.toml allows
 	$(COMPILE) --upgrade --extra dev --output-file requirements-dev.lock pyproject.toml
-	$(COMPILE) --constraint requirements-dev.lock --output-file requirements.lock pyproject.toml
-	$(COMPILE) --constraint requirements-dev.lock --extra otel --output-file requirements-otel.lock pyproject.toml
+	$(COMPILE) --constraint requirements-dev.lock --extra service --output-file requirements.lock pyproject.toml
+	$(COMPILE) --constraint requirements-dev.lock --extra service --extra otel --output-file requirements-otel.lock pyproject.toml
 	echo hatchling | $(COMPILE) --constraint requirements-dev.lock \
 		--output-file requirements-build.lock -
 

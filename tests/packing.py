@@ -29,6 +29,7 @@ UNPACKED: Mapping[str, str] = MappingProxyType(
         "test_five_restarts_in_ten_minutes_keep_no_chunk_for_longer_than_one_ambiguity_time": (
             "a pack that is split waits for its own upload in doubt, its chunks for theirs"
         ),
+        "test_one_trace_leads_from_the_publisher_to_the_result": "a pack is one request",
         "test_nothing_is_said_to_be_stored_meanwhile": _FILES,
         "test_a_large_document_is_not_uploaded_whole_before_anybody_looks": (
             "the bound is of requests, and each has ten chunks"
@@ -50,6 +51,7 @@ UNPACKED: Mapping[str, str] = MappingProxyType(
         "test_what_a_proxy_answers_between_two_kills_clears_nobody": _DEATHS,
         "test_a_killer_is_found_while_the_embedder_refuses_what_is_long": _DEATHS,
         "test_two_killers_excuse_each_other_for_nothing": _DEATHS,
+        "test_while_two_share_the_partitions_nothing_falls": _DEATHS,
         "test_deaths_count_for_nothing_while_others_have_partitions": _DEATHS,
         "test_others_do_not_notice_a_blocked_document": _LONGER,
         "test_signs_that_a_firewall_dislikes_are_no_outage": _LONGER,

@@ -2,6 +2,7 @@
 
 from consumer.anythingllm.client import AnythingLLMClient
 from consumer.anythingllm.config import AnythingLLMConfig, CircuitBreakerConfig
+from consumer.anythingllm.document_removal import RemovalRefusedError
 from consumer.anythingllm.errors import (
     AnythingLLMAuthenticationError,
     AnythingLLMConnectionError,
@@ -27,6 +28,10 @@ from consumer.anythingllm.models import (
 )
 from consumer.anythingllm.servers import AnythingLLMServers
 from consumer.anythingllm.unit_store import AnythingLLMStorage
+from consumer.model.document import Chunk, ProcessedDocument
+from consumer.model.outcome import FailedChunk
+from consumer.model.version import DocumentVersion
+from consumer.resilience.retry import RetryPolicy
 
 __all__ = [
     "AnythingLLMAuthenticationError",
@@ -44,10 +49,16 @@ __all__ = [
     "AnythingLLMServers",
     "AnythingLLMStorage",
     "AnythingLLMTimeoutError",
+    "Chunk",
     "CircuitBreakerConfig",
     "CircuitOpenError",
     "DocumentUploadResult",
+    "DocumentVersion",
+    "FailedChunk",
     "NoWorkspaceError",
+    "ProcessedDocument",
+    "RemovalRefusedError",
+    "RetryPolicy",
     "SearchHit",
     "StillFoundError",
     "StoredChunk",

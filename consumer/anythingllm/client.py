@@ -193,6 +193,7 @@ class AnythingLLMClient:
         """How AnythingLLM is; never raises.
 
         Returns:
+            What was found, by name.
             ``status`` (``healthy``, ``degraded``: no embedder, collector or vector database, or the
             breaker is not closed, ``unhealthy``: no server or no access), ``error`` (one line when
             not healthy), ``endpoint``, ``version`` where known, ``components`` (``server``,

@@ -488,8 +488,8 @@ class AnythingLLMStorage:
         """Remove sentinels that are abandoned from a workspace, as `scan` saw it last.
 
         Returns:
-            Seconds until it is worth trying again: all that are left count as abandoned by then.
-            None where none are left.
+            Seconds until it is worth trying again, None where none are left.
+            All that are left count as abandoned by then.
         """
         left = self.listings.sentinels(slug)
         is_refused = False

@@ -219,6 +219,7 @@ class Pipeline:
 
     def _new_applier(self, taken: Callable[[], float]) -> Applier:
         culprits = Culprits()
+        pack_size = PackSize(self._settings.upload.chunks_per_pack, taken)
         return Applier(
             self._rooms.storage,
             self.index,
@@ -232,7 +233,8 @@ class Pipeline:
             self._doubts,
             permits=self._routing.permits,
             culprits=culprits,
-            pack_size=PackSize(self._settings.upload.chunks_per_pack, taken).now,
+            pack_size=pack_size.now,
+            repack_size=pack_size.at_rest,
         )
 
     def _uploader(self, culprits: Culprits) -> Uploader:

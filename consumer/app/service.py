@@ -24,7 +24,7 @@ from consumer.app.errors import StartFailedError
 from consumer.app.first_marks import FirstMarks
 from consumer.app.open_servers import client_of, homes_of, open_servers
 from consumer.app.servers import ServersPipeline
-from consumer.app.starting import Starting, cluster_id_of, topics_are_there
+from consumer.app.starting import Starting, cluster_id_of, group_is_for_us, topics_are_there
 from consumer.app.status_page import status_page
 from consumer.app.status_work import Sources
 from consumer.kafka.connection import KafkaUnavailableError
@@ -137,6 +137,8 @@ class Service:
             await start.unless_stopped(self._servers.look(fail_fast=self._fail_fast))
             cluster_id = await start.until_done(lambda: cluster_id_of(self._connection))
             await start.until_done(lambda: topics_are_there(self._connection, self._topics()))
+            group = self._settings.kafka.group_id
+            await start.until_done(lambda: group_is_for_us(self._connection, group))
             open_rooms.push_async_callback(publisher.stop)
             await start.until_done(publisher.start)
             open_rooms.push_async_callback(source.stop)

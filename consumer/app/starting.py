@@ -11,6 +11,7 @@ import structlog
 
 from consumer.app.errors import StartFailedError
 from consumer.kafka.connection import KafkaConnection, KafkaUnavailableError, without_aiokafka_log
+from consumer.kafka.group_kinds import ANOTHER_GROUP
 from consumer.kafka.topics import open_admin
 from consumer.resilience.retry import RetryPolicy
 
@@ -96,6 +97,27 @@ async def topics_are_there(connection: KafkaConnection, needed: Sequence[str]) -
         raise KafkaUnavailableError(
             f"no such topic: {', '.join(missing)}; create what is missing with: topics create"
         )
+
+
+async def group_is_for_us(connection: KafkaConnection, group: str) -> None:
+    """Return when we can be in the consumer group, or where nobody says whether we can.
+
+    Joining fails in Kafka's own words otherwise, or goes well beside members of the new protocol.
+
+    Raises:
+        StartFailedError: it is a share group, which it stays for ever.
+        KafkaUnavailableError: it has members of another kind, which may leave.
+    """
+    async with open_admin(connection) as admin:
+        try:
+            kind = await admin.group_kind(group)
+        except KafkaUnavailableError as error:
+            log.info("start.group_unknown", group=group, error=str(error))
+            return
+    if kind is None or kind.obstacle is None:
+        return
+    told = f"consumer group {group} {kind.obstacle}; {ANOTHER_GROUP}"
+    raise StartFailedError(told) if kind.is_share else KafkaUnavailableError(told)
 
 
 async def cluster_id_of(connection: KafkaConnection) -> str:

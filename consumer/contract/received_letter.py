@@ -2,7 +2,8 @@
 
 Anybody can write to a topic, so nothing is taken for granted. A record is a *foreign* letter where
 our headers are not complete, make no sense, or stand there twice. It is shown and can be parked.
-Its claims are not believed, so it is replayed only where an operator insists.
+Its claims are not believed, so it is replayed only where an operator insists. What a foreign letter
+says by a convention of others is told beside that (`consumer.contract.other_letter`).
 
 A foreign letter has no event id. It is named by its content instead, so that a copy on the parked
 topic is known to be the same letter.
@@ -20,6 +21,7 @@ import orjson
 
 from consumer.contract import dead_letter as ours
 from consumer.contract.envelope import EventFields, fields_in, wrapping_of
+from consumer.contract.other_letter import Convention, OtherLetter, other_letter_of
 from consumer.contract.processed_document import instant_in
 from consumer.contract.reference import ReceivedReference, decode_reference
 from consumer.model.fields import aware_instant_in, count_of, text_of, whole_in
@@ -59,12 +61,14 @@ class Letter:
         first_failed_at: when the event first became a dead letter.
         last_failed_at: when this letter was written.
         group: the consumer group that gave up.
-        by_reference: whether the payload is only a reference to the original.
+        by_reference: whether the payload is only a reference to the original, or was left out by
+            others who name its place.
         size: bytes of key, value and headers.
         referred: the reference, where the payload is one.
         version: the date of the document in the payload, where one can be read.
         tombstone: whether it has no value: the event was a removal.
         digest: names the content of a foreign letter.
+        other: what a foreign letter says by a known convention.
         unreadable: why Kafka's client can't read the record. Only its place is known then, so it
             can't be parked, exported or replayed.
     """
@@ -95,6 +99,7 @@ class Letter:
     version: datetime | None = None
     tombstone: bool = False
     digest: str | None = None
+    other: OtherLetter | None = None
     unreadable: str | None = None
 
     @property
@@ -121,6 +126,8 @@ def letter_of(record: Record) -> Letter:
     workspace = _shared(headers.get(ours.WORKSPACE))
     count, ids = _chunks(headers.get(ours.FAILED_CHUNKS))
     referred = decode_reference(record.value) if is_ours else None
+    other = None if is_ours else other_letter_of(record)
+    by_reference = referred is not None or (other is not None and not other.has_payload)
     return Letter(
         at=record.at,
         timestamp_ms=record.timestamp_ms,
@@ -128,7 +135,7 @@ def letter_of(record: Record) -> Letter:
         origin=origin if is_ours else Origin(record.at, record.timestamp_ms),
         event_id=origin.event_id if is_ours else None,
         reason=_shared(reason) or FOREIGN if is_ours else FOREIGN,
-        message=_message(record, headers),
+        message=_message(record, headers, other),
         stage=_shared(headers.get(ours.STAGE)),
         identity=None if identity is None else Identity(identity),
         document_id=headers.get(ours.DOCUMENT_ID),
@@ -141,13 +148,14 @@ def letter_of(record: Record) -> Letter:
         first_failed_at=origin.first_failed_at,
         last_failed_at=aware_instant_in(headers.get(ours.LAST_FAILED_AT)),
         trace_id=None if trace_id is None else TraceId(trace_id),
-        group=_shared(headers.get(ours.GROUP)),
-        by_reference=referred is not None,
+        group=_shared(headers.get(ours.GROUP) or _group(other)),
+        by_reference=by_reference,
         size=record.size,
         referred=referred,
         version=_version(event, origin) if is_ours and referred is None else None,
-        tombstone=record.value is None and record.unreadable is None,
+        tombstone=record.value is None and record.unreadable is None and not by_reference,
         digest=None if is_ours else _digest(record),
+        other=other,
         unreadable=record.unreadable.problem if record.unreadable else None,
     )
 
@@ -168,10 +176,16 @@ def _texts(record: Record) -> dict[str, str]:
     return found
 
 
-def _message(record: Record, headers: Mapping[str, str]) -> str:
+def _group(other: OtherLetter | None) -> str | None:
+    """The consumer group that gave up, where others name one."""
+    return None if other is None or other.convention is Convention.CONNECT else other.owner or None
+
+
+def _message(record: Record, headers: Mapping[str, str], other: OtherLetter | None) -> str:
     if record.unreadable is not None:
         return f"Kafka's client can't read the record: {record.unreadable.problem}"
-    return (headers.get(ours.EXCEPTION_MESSAGE) or "")[:_LONGEST_SHOWN]
+    told = headers.get(ours.EXCEPTION_MESSAGE) or (other.message if other else "")
+    return told[:_LONGEST_SHOWN]
 
 
 def _version(event: EventFields, origin: Origin) -> datetime | None:

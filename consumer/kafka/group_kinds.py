@@ -18,6 +18,7 @@ from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import CompactArray, CompactString, Int16, Int32, Schema, TaggedFields
 
 _API_KEY = 16
+ANOTHER_GROUP = "set KAFKA_GROUP_ID to a name that nobody else uses"
 _OURS = "consumer"  # as a protocol type, which members of every consumer group have
 
 
@@ -36,10 +37,15 @@ class GroupKind:
     state: str
 
     @property
+    def is_share(self) -> bool:
+        """Whether it is a share group, and stays one also without members."""
+        return self.kind == "share"
+
+    @property
     def obstacle(self) -> str | None:
         """Why we can't be in it, as the end of a sentence about the group; None: we can."""
         empty = self.state.lower() in {"empty", "dead"}
-        if self.kind == "share":
+        if self.is_share:
             return "is a share group: its members get records in no order and commit each alone"
         if self.kind == "consumer" and not empty:
             return (

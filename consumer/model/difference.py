@@ -7,7 +7,7 @@ It is the one rule for everybody who uploads, removes, or judges:
    stand in a document more than once.
 2. A stored unit is kept when all its chunks are wanted and none of them is covered already. Where
    packs overlap, those are kept that hold each text once, if there are any
-   (`consumer.model.exact_cover`).
+   (`consumer.model.fitting`).
 3. A pack that can't be kept counts as not stored: its wanted chunks are uploaded on their own
    before it is removed. While something is missing, it *lends* what nothing else holds, and stays.
    So what is stored is never said to be stored where it is about to go.
@@ -25,7 +25,7 @@ It is the one rule for everybody who uploads, removes, or judges:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic
 
@@ -33,12 +33,11 @@ from consumer.model.copies import (
     ComparableUnit,
     UnitT,
     chunks_of,
-    contained_in_others,
     doubles_in,
     each_chunk_of,
     place_of,
 )
-from consumer.model.exact_cover import exact_cover
+from consumer.model.fitting import fitting
 from consumer.model.version import DocumentVersion
 
 
@@ -106,40 +105,13 @@ def cover(
     doubles, copied = doubles_in(units), {chunks_of(unit) for unit in stays if unit.chunk_ids}
     once = [u for u in units if u.location not in doubles and chunks_of(u) not in copied]
     known = {chunk for unit in stays for chunk in each_chunk_of(unit)}
-    kept = _fitting(wanting, once, known)
+    kept = fitting(wanting, once, known)
     covered = Counter(digest for unit in kept for digest in unit.digests)
     is_kept = {unit.location for unit in kept}
     others = [unit for unit in once if unit.location not in is_kept]
     lenders, lent = _lenders(wanting - covered, others, (*stays, *kept), may_lend)
     left = (unit for unit in units if unit.location not in is_kept)
     return Cover(covered, _by_location(kept), _by_location(left), _by_location(lenders), lent)
-
-
-def _fitting(
-    wanted: Counter[str], units: Iterable[UnitT], known: Collection[object]
-) -> list[UnitT]:
-    """The units that are kept (rule 2)."""
-    fitting = [unit for unit in units if unit.digests and _is_within(unit.digests, wanted)]
-    there = Counter(digest for unit in fitting for digest in unit.digests)
-    chunks = Counter(chunk for unit in fitting for chunk in each_chunk_of(unit))
-    if there <= wanted and not any(chunk in known or chunks[chunk] > 1 for chunk in chunks):
-        return fitting  # as a rule
-    contained = contained_in_others(fitting)
-    fitting = [unit for unit in fitting if unit.location not in contained]
-    # Of equal chunks only one counts, so no more texts can be had than there are different ones.
-    unnamed = Counter(digest for unit in fitting if not unit.chunk_ids for digest in unit.digests)
-    need = wanted & (Counter(chunk[1] for chunk in chunks if chunk not in known) + unnamed)
-    room = Counter[Hashable](wanted)
-    room.update(chunk for chunk in chunks if chunk not in known)
-    items = [Counter[Hashable]((*unit.digests, *each_chunk_of(unit))) for unit in fitting]
-    taken = exact_cover(items, room, Counter[Hashable](need))
-    return [unit for unit, is_taken in zip(fitting, taken, strict=True) if is_taken]
-
-
-def _is_within(digests: Sequence[str], wanted: Counter[str]) -> bool:
-    if len(digests) == 1:
-        return wanted[digests[0]] > 0
-    return all(wanted[digest] >= count for digest, count in Counter(digests).items())
 
 
 def _lenders(

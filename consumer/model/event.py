@@ -7,7 +7,7 @@ from datetime import datetime
 
 from consumer.model.document import ProcessedDocument
 from consumer.model.names import Identity, Slug, TraceId
-from consumer.model.origin import Origin
+from consumer.model.origin import REPACK, Origin
 from consumer.model.outcome import Refused
 from consumer.model.record import Record
 from consumer.model.version import DocumentVersion
@@ -58,3 +58,8 @@ class Event:
     def is_replay(self) -> bool:
         """Whether the record is a replay of another one."""
         return self.origin.at != self.record.at
+
+    @property
+    def is_repack(self) -> bool:
+        """Whether what is stored is to be packed anew; believed of replays only, as all of it."""
+        return self.is_replay and self.record.header(REPACK) is not None

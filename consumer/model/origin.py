@@ -22,6 +22,7 @@ FIRST_FAILED_AT = "dlq.first-failed-at"
 REPLAYS = "dlq.replays"
 RUN = "dlq.run"  # on replayed records: the run that published it
 LETTER = "dlq.letter"  # on replayed records: the letter it was made of
+REPACK = "workspaces.repack"  # on replayed records: what is stored is to be packed as is set now
 
 _READ = frozenset({TOPIC, PARTITION, OFFSET, TIMESTAMP, EVENT_ID, FIRST_FAILED_AT, REPLAYS, RUN})
 _LONGEST_HEADER = 512  # bytes of a header that is believed

@@ -21,6 +21,7 @@ from consumer.anythingllm.removal_way import WHAT_TO_DO, WHAT_TO_DO_FORBIDDEN
 from consumer.anythingllm.unit_listings import MOST_ROWS
 from consumer.anythingllm.vector_databases import UNKNOWN, sharing
 from consumer.kafka.connection import KafkaUnavailableError
+from consumer.kafka.group_kinds import ANOTHER_GROUP
 from consumer.kafka.topics import CheckFinding, findings
 from consumer.model.identity import IdentityTemplate
 from consumer.model.names import Slug
@@ -123,8 +124,7 @@ async def look_at_group(group: str, admin: ClusterAdmin) -> list[CheckFinding]:
         return [CheckFinding(True, subject, f"not looked at: {error}")]
     if kind is None or kind.obstacle is None:
         return []
-    what_to_do = "set KAFKA_GROUP_ID to a name that nobody else uses"
-    return [CheckFinding(False, subject, f"{group} {kind.obstacle}", what_to_do)]
+    return [CheckFinding(False, subject, f"{group} {kind.obstacle}", ANOTHER_GROUP)]
 
 
 async def look_at_anythingllm(settings: Settings) -> list[CheckFinding]:

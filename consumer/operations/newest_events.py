@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass
 
 from consumer.model.event import DocumentEvent, TombstoneEvent
 from consumer.model.names import Identity, Slug
 from consumer.model.precedence import Occurrence
-from consumer.model.record import Coordinates
+from consumer.model.record import Coordinates, Record
 from consumer.operations.ports import RecordReader
 from consumer.operations.progress import StageProgress
 from consumer.settings import Settings
@@ -45,8 +45,26 @@ class NewestEvents:
         progress: StageProgress,
     ) -> dict[Identity, NewestEvent]:
         """Of these documents, those of which an event is left; all records are read for it."""
-        kafka = self._settings.kafka
         newest: dict[Identity, NewestEvent] = {}
+        async for record, body in self.each(reader, {slug: identities}, progress=progress):
+            _take(newest, body, record.at)
+        return newest
+
+    async def each(
+        self,
+        reader: RecordReader,
+        wanted: Mapping[Slug, Collection[Identity]],
+        *,
+        progress: StageProgress,
+    ) -> AsyncIterator[tuple[Record, DocumentEvent | TombstoneEvent]]:
+        """Every event about one of these documents, topic by topic; all records are read for it.
+
+        Args:
+            reader: reads the topics.
+            wanted: documents, by workspace.
+            progress: called now and then.
+        """
+        kafka = self._settings.kafka
         for topic in (kafka.documents_topic, kafka.replay_topic):
             ranges = await reader.offset_ranges(topic)
             total = sum(each.end - each.start for each in (ranges or {}).values())
@@ -56,11 +74,8 @@ class NewestEvents:
                 if done % _PROGRESS_EVERY == 0:
                     progress(f"reading {topic}", done, total)
                 body = self._events.read(record).body
-                if isinstance(body, DocumentEvent | TombstoneEvent) and (
-                    body.identity in identities and _is_about(body, slug)
-                ):
-                    _take(newest, body, record.at)
-        return newest
+                if isinstance(body, DocumentEvent | TombstoneEvent) and _is_wanted(body, wanted):
+                    yield record, body
 
     async def document(self, reader: RecordReader, at: Coordinates) -> DocumentEvent | None:
         """The event at a place; None where it is gone meanwhile."""
@@ -69,8 +84,12 @@ class NewestEvents:
         return body if isinstance(body, DocumentEvent) else None
 
 
-def _is_about(body: DocumentEvent | TombstoneEvent, slug: Slug) -> bool:
-    return body.slug == slug or (isinstance(body, TombstoneEvent) and body.slug is None)
+def _is_wanted(
+    body: DocumentEvent | TombstoneEvent, wanted: Mapping[Slug, Collection[Identity]]
+) -> bool:
+    if body.slug is None:
+        return any(body.identity in identities for identities in wanted.values())
+    return body.identity in wanted.get(body.slug, ())
 
 
 def _take(

@@ -49,6 +49,7 @@ class Applier:
         doubts: know what a former owner's removals may still take.
         culprits: know which chunks are not packed.
         pack_size: how many chunks are packed.
+        repack_size: how many where what is stored is packed anew.
         permits: asked before a tombstone looks into a workspace that it does not name.
     """
 
@@ -68,6 +69,7 @@ class Applier:
         permits: Permits,
         culprits: Culprits | None = None,
         pack_size: Callable[[], int] = lambda: 1,
+        repack_size: int = 1,
     ) -> None:
         self._storage = storage
         self._index = index
@@ -83,6 +85,7 @@ class Applier:
         self._culprits = culprits or Culprits()
         self._pack_size = pack_size
         self._first_of_runs = FirstOfRuns()
+        self._repack_size = repack_size
 
     async def apply(self, event: Event, right: RightToWork) -> Outcome:
         """What became of the event.
@@ -157,7 +160,11 @@ class Applier:
                 body.version,
                 stored,
                 epoch=epoch,
-                packing=Packing(self._pack_size(), self._culprits.__contains__),
+                packing=Packing(
+                    self._repack_size if event.is_repack else self._pack_size(),
+                    self._culprits.__contains__,
+                ),
+                is_repack=event.is_repack,
                 may_lend=_lending(known, stored, self._storage.is_proven),
             )
             plan = await beside(make, len(body.document.chunks) + len(stored))
@@ -175,6 +182,9 @@ class Applier:
                 uploaded.update(outdated.uploaded)
                 erased += outdated.erased
                 continue
+            if plan.is_repack and plan.stale and not applied.removed_chunks:
+                # It stays as it was, so what was stored once more for it is to go.
+                self._looks.after(body.slug, _AFTER_FAILURE_SECONDS)
             if applied.failed:
                 refused = {each.chunk_id for each in applied.failed}
                 chunks = zip(body.document.chunks, plan.digests, strict=True)

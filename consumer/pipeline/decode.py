@@ -145,10 +145,9 @@ def decode(
     except NoEventError as error:
         raise _no_event(error, limits) from None
     except InnerValuesError as error:
-        if error.values <= limits.max_values:
+        if only_light:
             raise HeavyInside from None
-        problem = _values_problem(error.pointer, error.values, limits)
-        raise Malformed(FailureReason.OVERSIZED, (problem,)) from None
+        raise _too_many_values(value, error.values, limits, wrapping, at=error.pointer) from None
     return _document(event, limits)
 
 
@@ -231,17 +230,13 @@ def _oversized(value: bytes, limits: DecodeLimits, wrapping: Wrapping) -> Malfor
 
 
 def _too_many_values(
-    value: bytes, values: int, limits: DecodeLimits, wrapping: Wrapping
+    value: bytes, values: int, limits: DecodeLimits, wrapping: Wrapping, *, at: str = ""
 ) -> Malformed:
-    problem = _values_problem("", values, limits)
+    allowed = f"at most {limits.max_values:,} are allowed (50 for each of DOCUMENT_MAX_CHUNKS)"
+    problem = ContractProblem(at, f"holds {values:,} JSON values, {allowed}")
     few = limits.max_values * _ID_IS_READ_UP_TO
     fields = fields_in(value, wrapping, most_values=few).fields if values <= few else {}
     return Malformed(FailureReason.OVERSIZED, (problem,), _readable(fields))
-
-
-def _values_problem(at: str, values: int, limits: DecodeLimits) -> ContractProblem:
-    allowed = f"at most {limits.max_values:,} are allowed (50 for each of DOCUMENT_MAX_CHUNKS)"
-    return ContractProblem(at, f"holds {values:,} JSON values, {allowed}")
 
 
 def _no_event(error: NoEventError, limits: DecodeLimits) -> Malformed:

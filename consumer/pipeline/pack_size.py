@@ -43,3 +43,8 @@ class PackSize:
             return self._fixed
         self._packs = packs_now(self._taken(), packed_before=self._packs)
         return AUTO_CHUNKS if self._packs else 1
+
+    @property
+    def at_rest(self) -> int:
+        """Chunks of a pack where all that is stored is packed anew: as in a backlog, if not set."""
+        return AUTO_CHUNKS if self._fixed is None else self._fixed

@@ -13,6 +13,7 @@ from consumer.model.document import ProcessedDocument
 from consumer.model.marker import Unit, digests_of, hash_of_ids, unit_of
 from consumer.model.names import Slug
 from consumer.model.packing import ONE_BY_ONE, Packing, packs
+from consumer.model.repacking import repacked
 from consumer.model.version import DocumentVersion
 from consumer.pipeline.index_rows import AnyStored
 
@@ -30,6 +31,8 @@ class Plan:
         stale: units to remove once nothing is missing any more.
         digests: of all its chunks.
         epoch: of the index of its workspace when it was made (`Index.epoch`).
+        is_repack: whether `moved` are stored already, in units that are packed in another way:
+            where one of them fails, all stays as it is.
     """
 
     slug: Slug
@@ -41,6 +44,7 @@ class Plan:
     digests: tuple[str, ...]
     epoch: int = 0
     moved: tuple[Unit, ...] = ()
+    is_repack: bool = False
 
 
 def make_plan(
@@ -51,12 +55,13 @@ def make_plan(
     *,
     epoch: int = 0,
     packing: Packing = ONE_BY_ONE,
+    is_repack: bool = False,
     may_lend: Callable[[AnyStored], bool] = anybody,
 ) -> Plan:
     """Compare the wanted chunks with the stored units of the same identity in that workspace.
 
     How things are packed changes only how they are uploaded: a stored unit of whatever size is kept
-    where all that it holds is wanted.
+    where all that it holds is wanted, unless packing anew is what is asked for.
 
     Args:
         slug: the workspace.
@@ -65,6 +70,8 @@ def make_plan(
         stored: what is listed of its identity; what is not stored has no digests.
         epoch: of the index of the workspace.
         packing: how missing chunks are packed.
+        is_repack: whether what is stored is packed anew, where it is packed in another way
+            (`consumer.model.repacking`).
         may_lend: whether a pack that has to go stays for what only it holds, while a missing chunk
             fails. Of others the texts count as stored nowhere.
     """
@@ -72,6 +79,10 @@ def make_plan(
     ids = [hash_of_ids((chunk.id,)) for chunk in document.chunks]
     found = difference(digests, stored, version, ids=ids, may_lend=may_lend)
     contents = [chunk.content for chunk in document.chunks]
+    is_repack = is_repack and not found.missing
+    if is_repack:
+        today = packs(contents, digests, range(len(digests)), packing)
+        found = repacked(found, today, version, wanted=digests, ids=ids)
     lent = frozenset(found.lent)
 
     def units(positions: Sequence[int]) -> tuple[Unit, ...]:
@@ -90,4 +101,5 @@ def make_plan(
         digests=digests,
         epoch=epoch,
         moved=units(found.lent),
+        is_repack=is_repack,
     )

@@ -11,6 +11,7 @@ What is always true:
 - A pack that is given up is split: from then on each of its chunks is a unit of its own, and is
   judged as such. Its last upload can't take effect any more by then, as that of any other unit.
 - What a stale pack still holds is uploaded once more only when all that is stored nowhere is there.
+- Where all is stored and only packed anew, a failure is nobody's: everything stays as it was.
 """
 
 from __future__ import annotations
@@ -164,6 +165,8 @@ class Uploader:
             if going := [location for upload in uploads for location in upload.going]:
                 self._doubts.note_removal(plan.slug, identity, going)
         self._check(work)
+        if plan.is_repack and work.failed:
+            return _as_it_was(work)
         erased = _NOTHING
         leaves_something = self._eraser.leaves_something(plan.slug, identity)
         again = is_replay or was_begun or leaves_something
@@ -482,6 +485,22 @@ def _unchanged(work: UploadState) -> tuple[str, ...]:
     done = {*work.uploaded, *(each.chunk_id for each in work.failed)}
     moved = (chunk.id for unit in work.plan.moved for chunk in unit.chunks)
     return (*work.plan.unchanged, *(each for each in moved if each not in done))
+
+
+def _as_it_was(work: UploadState) -> Applied:
+    """A text was refused in its new pack: it is stored in its old one, with all the others."""
+    plan = work.plan
+    log.warning(
+        "repack.left",
+        workspace=work.slug,
+        document_id=plan.document.id,
+        chunk_ids=[each.chunk_id for each in work.failed],
+        error=work.failed[0].message,
+        consequence="it stays packed as it was; what was stored once more meanwhile is removed",
+    )
+    work.failed.clear()
+    uploaded = tuple(work.uploaded)
+    return Applied(plan.slug, plan.version, uploaded, _unchanged(work), failed=(), removed_chunks=0)
 
 
 def _stale(plan: Plan, identity: Identity, *, again: bool) -> Ending:

@@ -1,6 +1,6 @@
 """A kit for publishers: valid events, stable ids, keys, tombstones, trace headers.
 
-It makes records, and leaves the sending to whatever Kafka client you have; none is imported.
+It makes records, and leaves the sending to whatever Kafka client you have; none is imported::
 
     from consumer.publishing import DocumentDraft, RecordMaker, stable_id
 
@@ -11,7 +11,7 @@ It makes records, and leaves the sending to whatever Kafka client you have; none
     )
     draft.add_chunk("First, untie the boat.")
     record = RecordMaker().document(draft.encode())
-    producer.send(topic, key=record.key, value=record.value, headers=record.headers)
+    producer.send(topic, key=record.key, value=record.value, headers=list(record.headers))
 
 What the fields mean is in schemas/README.md, "Documents".
 """

@@ -55,7 +55,8 @@ class DocumentDraft:
     workspace: str | None = None
     content_hash: str | None = None
     trace_id: str | None = None
-    _chunks: list[dict[str, Any]] = field(default_factory=list)
+    # Not shown: who logs a draft does not mean to log its text.
+    _chunks: list[dict[str, Any]] = field(default_factory=list, init=False, repr=False)
 
     def add_chunk(self, content: str, *, id: str | None = None) -> DocumentDraft:
         """Add the next chunk.
@@ -89,9 +90,10 @@ class DocumentDraft:
     def _checked(self) -> dict[str, Any]:
         dates = {"updated_at": self.updated_at, "created_at": self.created_at}
         for name, date in dates.items():
-            if date is not None and date.tzinfo is None:
+            if date is not None and getattr(date, "tzinfo", None) is None:
                 # The service would take it for UTC, whatever the publisher's clock shows.
-                raise ContractError((ContractProblem(f"/{name}", "has no time zone"),))
+                problem = "must be a datetime that has a time zone"
+                raise ContractError((ContractProblem(f"/{name}", problem),))
         fields: dict[str, Any] = {
             "id": self.id,
             "title": self.title,

@@ -321,8 +321,8 @@ class UploadSettings:
         "1",
         count_or_auto(1, MOST_CHUNKS, "chunks"),
         "Chunks of a document that share one AnythingLLM document; `auto`: 10 while there is a"
-        " backlog, else 1. It changes only what is uploaded next. Above 1 only with"
-        " `UPLOAD_PACKS_TRIAL`.",
+        " backlog, else 1. It changes only what is uploaded next; `workspaces repair --repack`"
+        " packs the rest anew. Above 1 only with `UPLOAD_PACKS_TRIAL`.",
     )
     packs_trial: bool = setting(
         "false",

@@ -10,8 +10,8 @@ from consumer.telemetry.logs import mask_also, masked
 from consumer.telemetry.tracing import NO_TRACING, Tracing
 
 _INSTALL = (
-    'install the extra otel (from a checkout: pip install ".[otel]"; in the image: build it with'
-    " --build-arg PACKAGES=requirements-otel.lock), or set TRACING_ENABLED=false"
+    'install the extra otel (from a checkout: pip install ".[service,otel]"; in the image: build it'
+    " with --build-arg PACKAGES=requirements-otel.lock), or set TRACING_ENABLED=false"
 )
 _MEND = "see the OTEL_… variables, or set TRACING_ENABLED=false"
 _OTEL = "consumer.telemetry.otel"

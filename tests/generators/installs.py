@@ -1,6 +1,6 @@
 """What makes models of our schemas, in pinned versions, installed into a folder of the tests.
 
-A tool that can't be had here is no fault of the schemas: its tests are skipped with the reason.
+A registry that can't be reached is no fault of the schemas: the tests are skipped with the reason.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+
+from tests.registries import skip_or_fail
 
 PROGRAMS = Path(__file__).parent / "programs"
 DATAMODEL_CODEGEN = "datamodel-code-generator==0.89.0"
@@ -55,7 +57,7 @@ def _installed(*command: str | Path, cwd: Path) -> None:
     try:
         run(*command, cwd=cwd)
     except (AssertionError, subprocess.TimeoutExpired) as error:
-        pytest.skip(f"{program} could not install it: {str(error)[-300:]}")
+        skip_or_fail(f"what {program} should install", str(error))
 
 
 def npm(folder: Path, *packages: str) -> Path:

@@ -15,7 +15,9 @@ from aiokafka.errors import CoordinatorNotAvailableError, NotCoordinatorForGroup
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import CompactArray, CompactString, Int16, Int32, Schema, TaggedFields
 
-from consumer.kafka.connection import KafkaConnection
+from consumer.app import StartFailedError
+from consumer.app.starting import group_is_for_us
+from consumer.kafka.connection import KafkaConnection, KafkaUnavailableError
 from consumer.kafka.group_kinds import GroupKind
 from consumer.kafka.topics import open_admin
 from consumer.sandbox.kafka import LocalKafka
@@ -130,6 +132,9 @@ async def test_members_of_the_new_protocol_are_seen(
     assert kind is not None
     assert kind.kind == "consumer"
     assert "new consumer protocol" in (kind.obstacle or "")
+    with pytest.raises(KafkaUnavailableError, match=f"{group} has members.*KAFKA_GROUP_ID"):
+        await group_is_for_us(connection, group)  # which `run` waits for: they may leave
+    await group_is_for_us(connection, unique_name("group"))
 
 
 class ShareKafka(JavaKafka):
@@ -167,3 +172,5 @@ async def test_a_share_group_is_seen(sharing: ShareKafka) -> None:
     assert kind is not None
     assert kind.kind == "share"
     assert "share group" in (kind.obstacle or "")
+    with pytest.raises(StartFailedError, match=r"test-sharing is a share group.*KAFKA_GROUP_ID"):
+        await group_is_for_us(connection, "test-sharing")

@@ -1,7 +1,7 @@
 """deploy/publishers: each example run as it stands there, against a real Kafka.
 
-What an example needs is installed for it from the package index or by Maven; where that can't be
-had, its test is skipped.
+What an example needs is installed for it from the package index or by Maven; where these can't be
+reached, its test is skipped.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import pytest
 
 from consumer.publishing import stable_id
 from tests.integration.service_fixtures import MakeStage, Stage
+from tests.registries import skip_or_fail
 from tests.staging import document
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "deploy" / "publishers"
@@ -38,7 +39,7 @@ async def _ended(*command: str | Path, folder: Path) -> tuple[int, str]:
     except TimeoutError:
         process.kill()
         await process.wait()
-        return -1, f"it took longer than {_SECONDS:.0f} s"
+        return -1, f"timed out after {_SECONDS:.0f} s"
     return process.returncode or 0, said.decode(errors="replace")
 
 
@@ -50,7 +51,7 @@ async def _python_with(package: str, folder: Path) -> Path:
     if code == 0:
         code, said = await _ended(*uv, "pip", "install", "--python", python, package, folder=folder)
     if code:
-        pytest.skip(f"{package} can't be installed here: {said.strip()[-300:]}")
+        skip_or_fail(package, said)
     return python
 
 
@@ -117,7 +118,7 @@ async def test_with_java(make_stage: MakeStage, tmp_path: Path) -> None:
     copy = ("--batch-mode", "--quiet", "dependency:copy-dependencies", "-DoutputDirectory=lib")
     code, said = await _ended(maven, *copy, folder=tmp_path)
     if code:
-        pytest.skip(f"Kafka's client can't be fetched: {said.strip()[-300:]}")
+        skip_or_fail("Kafka's client", said)
     await _published_by(
         await make_stage(), tmp_path, java, "-cp", "lib/*", "Publisher.java",
         id="guide-java", gone="gone-java",

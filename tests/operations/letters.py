@@ -21,7 +21,7 @@ FIELDS = {
     "event", "standing", "at", "foreign", "reason", "message", "stage", "identity", "document_id",
     "workspace", "technology", "attempts", "failed_chunks", "failed_chunk_ids", "http_status",
     "first_failed_at", "failed_at", "original", "replays", "replayed", "last_status", "trace_id",
-    "group", "tombstone", "by_reference", "bytes",
+    "group", "tombstone", "by_reference", "bytes", "other",
 }  # fmt: skip
 STEERING = b"\x1b[2J\x1b]0;title\x07"  # what takes over a terminal
 

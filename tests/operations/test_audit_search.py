@@ -213,7 +213,7 @@ async def test_what_is_wrong_besides_keeps_its_name(make_stage: MakeStage) -> No
 
     assert (found.state, found.stored, found.not_found) == (DocumentState.INCOMPLETE, 2, 1)
     assert found.text == ("1 of 3 chunks are not stored; 1 chunk is listed, and no search finds it")
-    assert "publish the document again" in found.what_to_do
+    assert "audit --republish --yes" in found.what_to_do
     assert "`workspaces repair --yes`" in found.what_to_do
 
 

@@ -54,7 +54,7 @@ async def test_check_says_what_traces_need(
     (found,) = wrong_findings(ended)
     assert ended.code == 3
     assert found["subject"] == "traces"
-    assert 'pip install ".[otel]"' in found["what_to_do"]
+    assert 'pip install ".[service,otel]"' in found["what_to_do"]
     assert "PACKAGES=requirements-otel.lock" in found["what_to_do"]
 
 

@@ -12,6 +12,8 @@ from tests.operations.conftest import MakeStage, Operator
 from tests.operations.letters import FIELDS, failing, foreign, refused
 from tests.operations.replaying import replay
 from tests.staging import document
+from tests.unit.contract.letters import document_record
+from tests.unit.contract.other_letters import connect_record, share_record, spring_record
 
 # -- letters that the service wrote ----------------------------------------------------------------
 
@@ -199,6 +201,34 @@ async def test_without_parked_and_replay_topic_letters_are_listed(
     assert "taken as nothing was replayed" in listed.err
     assert parking.code == 1
     assert f"there is no topic {stage.settings.kafka.parked_topic}" in parking.err
+
+
+async def test_letters_of_others_are_recognised(operator: Operator) -> None:
+    """By Kafka Connect's, Spring's and the broker's own headers: who, why, about which record."""
+    original = document_record(41, partition=2)
+    for each in (connect_record(original), spring_record(original), share_record(original)):
+        topic = operator.stage.settings.kafka.dead_letters_topic
+        operator.stage.publish(each.value, key=each.key, headers=each.headers, topic=topic)
+    listed = {one["other"]["convention"]: one for one in await operator.listed()}
+    people = await operator.dlq("list")
+    shared = listed["share group"]
+    shown = await operator.dlq("show", f"{shared['at']['partition']}@{shared['at']['offset']}")
+
+    assert set(listed) == {"Kafka Connect", "Spring Kafka", "share group"}
+    assert all(set(one) == FIELDS for one in listed.values())
+    assert {one["reason"] for one in listed.values()} == {"foreign"}
+    assert {(one["other"]["original"]["offset"], one["foreign"]) for one in listed.values()} == {
+        (41, True)
+    }
+    assert (shared["by_reference"], shared["tombstone"], shared["group"]) == (
+        True, False, "sharers",
+    )  # fmt: skip
+    assert listed["Kafka Connect"]["other"]["owner"] == "pages-sink"
+    assert "IllegalStateException: Listener failed" in people.out
+    assert "share group (sharers)" in shown.out
+    assert "docs-2@41" in shown.out
+    assert "--force" in shown.out
+    assert "its original is not there any more" in shown.err
 
 
 async def test_results_that_reach_back_less_are_told(operator: Operator) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
+from dataclasses import replace
 
 import orjson
 import pytest
 
 from consumer.contract.received_letter import letter_of
 from consumer.kafka.connection import KafkaUnavailableError
+from consumer.model.record import Record
 from consumer.operations.letters.payloads import payload_of
 from consumer.operations.letters.selection import Selection
 from consumer.operations.replay.replay import ReplayRefused
@@ -22,6 +24,7 @@ from tests.operations.conftest import MakeStage
 from tests.operations.letters import by_reference, refuse, refused
 from tests.operations.replaying import exported, original_headers, parked, plan, replay, replays
 from tests.staging import Json, document, header, statuses, texts
+from tests.unit.contract.other_letters import connect_record, share_record, spring_record
 
 # -- causes, what is uploaded, how often -----------------------------------------------------------
 
@@ -335,6 +338,55 @@ async def test_foreign_letters_need_force(stage: MemoryStage) -> None:
     assert original_headers((await replays(stage))[0]) in ([("theirs", b"1")], [])
     assert last.plan.counts[ReplayVerdict.RESOLVED] == 1
     assert last.plan.reasons == {"undecodable": 1}
+
+
+async def test_letters_of_others_replay_their_originals(stage: MemoryStage) -> None:
+    """With its headers and on its partition: also where the letter has no payload at all."""
+    for id in ("shared", "sprung", "connected"):
+        stage.publish(document(id, ["a text"]), headers=(("kind", id.encode()),), partition=2)
+    shared, sprung, connected = stage.everything(stage.documents)
+    put(stage, share_record(shared), spring_record(sprung, value=b"anew"))
+    put(stage, connect_record(connected))
+    without = await plan(stage)
+    looked = await plan(stage, force=True)
+    done = await replay(stage, force=True)
+    published = await replays(stage)
+
+    assert without.plan.counts == {ReplayVerdict.FOREIGN: 3}
+    assert (looked.plan.by_reference, looked.plan.originals_there) == (1, 1)
+    assert done.progress.published == 3
+    assert {each.key: (each.value, each.at.partition) for each in published} == {
+        each.key: (each.value, 2) for each in (shared, sprung, connected)
+    }
+    assert {each.key: original_headers(each) for each in published} == {
+        each.key: [("kind", each.key)] for each in (shared, sprung, connected)
+    }
+
+
+async def test_an_original_of_others_that_is_gone_or_elsewhere(stage: MemoryStage) -> None:
+    """What has no payload is left, and told why; what has one is replayed as it is."""
+    stage.publish(document("shared", ["a text"]))
+    (original,) = stage.everything(stage.documents)
+    elsewhere = replace(original, at=replace(original.at, topic=stage.settings.kafka.results_topic))
+    put(stage, share_record(elsewhere), share_record(original), spring_record(original))
+    stage.empty(stage.documents)
+    shown = await payload_of(stage.clients, letter_of(share_record(elsewhere)))
+    done = await replay(stage, force=True)
+
+    assert shown is None
+    assert done.progress.skipped == {
+        "without payload, and the original is on a topic that has no events": 1,
+        "by reference, and the original is not there any more": 1,
+    }
+    (published,) = await replays(stage)
+    assert (published.key, published.value) == (original.key, original.value)
+
+
+def put(stage: MemoryStage, *letters: Record) -> None:
+    """Dead letters of others, on the stage's topic."""
+    for each in letters:
+        topic = stage.settings.kafka.dead_letters_topic
+        stage.publish(each.value, key=each.key, headers=each.headers, topic=topic)
 
 
 async def test_results_that_do_not_reach_back_stop_a_run(stage: MemoryStage) -> None:

@@ -11,6 +11,7 @@ import pytest
 from consumer.kafka.group_lock import LockConfig
 from consumer.model import origin as of
 from consumer.model.record import Record
+from consumer.operations.audit import audit
 from consumer.operations.audit.audit import open_audit
 from consumer.operations.audit.findings import AuditSummary
 from consumer.operations.audit.searching import SearchScope
@@ -24,6 +25,12 @@ from tests.operations.auditing import SECOND, at_once
 from tests.operations.conftest import Operator
 from tests.operations.test_audit import age, files_of, store_again
 from tests.staging import Json, document, texts
+
+
+@pytest.fixture(autouse=True)
+def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody is at work that could need the time between the two looks."""
+    monkeypatch.setattr(audit, "PAUSE", 0.0)
 
 
 def emptied(stage: MemoryStage, slug: str = "docs") -> None:
@@ -256,10 +263,10 @@ async def test_a_newer_event_that_comes_meanwhile_wins(stage: MemoryStage) -> No
     settings, rng = stage.with_settings(**SECOND), random.Random(1)
     opened = open_audit(settings, stage.clients, rng=rng, scope=SearchScope.NONE, sleep=at_once)
     summary = AuditSummary()
-    async with opened as audit:
-        await audit.look()
-        lost = [each for found in audit.found(summary) if (each := lost_in(found)) is not None]
-        republish = Republish(settings, stage.clients, audit)
+    async with opened as looking:
+        await looking.look()
+        lost = [each for found in looking.found(summary) if (each := lost_in(found)) is not None]
+        republish = Republish(settings, stage.clients, looking)
         look = await republish.look(lost, summary, workspace=None, include_removed=False)
         stage.publish(None, key="one")
         outcome = await republish.carry_out(

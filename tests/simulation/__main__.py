@@ -27,7 +27,7 @@ def main(arguments: list[str]) -> int:
         help="what to shrink for, such as lost; with --seed",
     )
     parser.add_argument(
-        "--packing", help="UPLOAD_CHUNKS_PER_PACK of each start, such as 10 or 10,3,1"
+        "--packing", help="UPLOAD_CHUNKS_PER_PACK of each start, such as 10; auto; or 10,3,1"
     )
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--stop-at", type=int, default=0, help="end with so many failing seeds")

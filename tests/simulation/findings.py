@@ -45,7 +45,7 @@ class Wrong(StrEnum):
     LOST          acknowledged text of the newest state is not stored.
     DOUBLE        it is stored more often than wanted.
     LEFT          text is stored that is not wanted (any more).
-    UNSEARCHABLE  it is listed and can't be found.
+    UNSEARCHABLE  it is listed and can't be found; not of a version before one that lacks a chunk.
     ORPHAN        it is found and nothing lists it: no call can remove it any more.
     UNTOLD        the same, by an event that was answered as if it were gone.
     FOREIGN       something of others was touched.

@@ -47,6 +47,9 @@ _MOMENTS = (
 # A 403 to a removal is none of them: AnythingLLM forbids it, and what was to go stays for good.
 _STATUSES = (400, 404, 408, 409, 429, 500, 500, 502, 503, 504, 504, 520, 524)
 _REFUSALS = (413, 422)
+# What was answered so has taken effect by then, or never does (`consumer.anythingllm.effects`). A
+# removal is believed to be refused, after one look: what it was to take stays for the next version.
+_OVER = (400, 404, 409, 429)
 
 
 _DOCUMENTS, _EVENTS, _FAULTS, _LIVES = 4, 12, 4, 4  # at most
@@ -95,11 +98,18 @@ def generate(seed: int) -> Schedule:
     """The schedule of a seed; the same one every time.
 
     Where chunks are packed, it has more of what packs suffer from: removals that AnythingLLM
-    forbids, refused texts, documents of several packs, texts that stand in them twice.
+    forbids, refused texts, documents of several packs, texts that stand in them twice, and packing
+    anew.
     """
     if packing_or("1") == "1":
         return _Generator(seed).schedule()
-    return _of_packs(_Generator(seed, long=0.5).schedule(), random.Random(f"packs {seed}"))
+    schedule = _of_packs(_Generator(seed, long=0.5).schedule(), random.Random(f"packs {seed}"))
+    schedule = _packed_anew(schedule, random.Random(f"anew {seed}"))
+    if "auto" in packing_or("1").split(","):
+        # A backlog comes and goes with so few places; with one place each document is one.
+        few = random.Random(f"auto {seed}").choice((1, 2, 3, 3, 4))
+        schedule = replace(schedule, setup=replace(schedule.setup, in_flight=few))
+    return schedule
 
 
 def _of_packs(schedule: Schedule, rng: random.Random) -> Schedule:
@@ -143,6 +153,26 @@ def _late(schedule: Schedule, rng: random.Random) -> Schedule:
         faults=(late, *schedule.faults),
         life=(life, *schedule.life),
     )
+
+
+def _packed_anew(schedule: Schedule, rng: random.Random) -> Schedule:
+    """What is stored is packed anew; somebody dies of it, or a newer event comes meanwhile."""
+    docs = [event for event in schedule.history if isinstance(event, Doc) and event.name]
+    if not docs or rng.random() < 0.6:
+        return schedule
+    doc = rng.choice(docs)
+    when = At(rng.choice((0.0, 1.0, 30.0, 700.0)))
+    anew: list[Published] = [Replay(doc.name, when, repack=True)]
+    if rng.random() < 0.3:
+        texts = tuple(doc.texts[1:]) or ("p new",)
+        newer = (Tomb(doc.id), Tomb(doc.id, doc.slug), replace(doc, texts=texts, name="newer"))
+        anew.append(replace(rng.choice(newer), when=At(rng.choice((0.0, 0.05, 0.3)))))
+    life = schedule.life
+    if rng.random() < 0.4:
+        what = rng.choice(("upload", "upload", "removal"))
+        dies = On(what, rng.randint(1, 8), seconds=rng.choice((0.0, 0.01, 1.0)))
+        life = (*life, Life("stop" if rng.random() < 0.3 else "crash", dies, seconds=0.5))
+    return replace(schedule, history=(*schedule.history, *anew), life=life)
 
 
 def _refused(text: str) -> Hit:
@@ -332,6 +362,9 @@ class _Generator:
             status = rng.choice(_REFUSALS)
         applies = kind in ("status", "reset", "html") and status not in _REFUSALS
         apply = applies and self._happens(0.5)
+        late = self._seconds() if apply and self._happens(0.5) else 0.0
+        if kind == "status" and status in _OVER and on in ("removal", "embed", "any"):
+            late = 0.0
         return Hit(
             on,
             kind,
@@ -340,7 +373,7 @@ class _Generator:
             status=status,
             seconds=self._seconds() if kind == "delay" else 1.0 if kind == "drip" else 0.0,
             apply=apply,
-            late=self._seconds() if apply and self._happens(0.5) else 0.0,
+            late=late,
             retry_after=rng.choice((1, 20)) if status == 429 else None,
         )
 

@@ -237,12 +237,31 @@ def _judge_workspaces(watch: Watch, schedule: Schedule) -> None:
                     watch.note(Wrong.SENTINEL, slug)
             elif not copies and source in found:
                 watch.orphans.append("copy")
+            elif not copies and _is_before_a_partial_one(watch, source):
+                watch.orphans.append("overtaken")
             elif not copies and slug not in watch.stage.hands:
                 watch.note(Wrong.UNSEARCHABLE, f"{text!r} in {slug}")
     for slug in schedule.setup.prepared:
         strange = [text for _, text, _ in sim.chunks(slug) if text == STRANGE + slug]
         if slug not in watch.stage.hands and len(strange) != 1:
             watch.note(Wrong.FOREIGN, slug)
+
+
+def _is_before_a_partial_one(watch: Watch, source: str) -> bool:
+    """Whether a unit is of an older version than one of which a chunk was refused.
+
+    Nothing of former versions goes then, before the dead letter is replayed; what is wanted of it
+    and can't be found is looked for elsewhere (`_judge_stored`).
+    """
+    marker = decode_marker(source)
+    if marker is None:
+        return False
+    version = int(marker.version.instant.timestamp() * 1000), marker.version.offset or 0
+    return any(
+        told.identity == marker.document_id and told.version > version
+        for told in watch.told.values()
+        if any(answer["status"] == "partial" for answer in watch.answers.get(told.place, ()))
+    )
 
 
 def _judge_orphans(watch: Watch, schedule: Schedule) -> None:

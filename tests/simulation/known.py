@@ -962,6 +962,94 @@ KNOWN: dict[str, Schedule] = {
         faults=(Hit("upload", "delay", contains="a 3", seconds=200.0),),
         life=(Life("crash", On("upload", seconds=1.0), seconds=0.5),),
     ),
+    "a former pack comes late, and another one has one of its texts for another chunk": Schedule(
+        4210936859,
+        Setup(packing="10,3,1"),
+        history=(
+            Doc("a", (*(f"a {n}" for n in range(13)), "a 4"), slug="other", name="s0"),
+            Doc("c", ("c 0",), when=On("commit", seconds=3.0), name="e2"),
+            Doc("a", tuple(f"a {n}" for n in range(13)), day=1, slug="other", name="e3"),
+        ),
+        faults=(Hit("upload", "status", contains="a 4", apply=True, late=125.0),),
+        life=(Life("stop", On("check"), seconds=0.5, slug="other"),),
+    ),
+    "a pack comes late, and the newer version has the same texts in another order": Schedule(
+        3527045912,
+        Setup(packing="10"),
+        history=(
+            Doc("a", ("six", "four", "three", "five"), name="s0"),
+            Doc("a", ("three", "five", "four", "six"), day=1, name="e0"),
+        ),
+        faults=(Hit("upload", "status", contains="six", apply=True),),
+    ),
+    "what was overtaken has no vectors, and a chunk of the newest version is refused": Schedule(
+        7,
+        Setup(prepared=("docs",), vector_db="pgvector"),
+        history=(
+            Doc("p", ("p 2", "p 3"), name="p0"),
+            Doc("p", ("p 2", "p 4"), day=1, when=On("result", seconds=1.0), name="p1"),
+            Doc(
+                "p",
+                ("p 2", "p 5", "p refused"),
+                day=2,
+                when=On("upload", nth=3, seconds=60.0),
+                name="p2",
+            ),
+        ),
+        faults=(
+            Hit("upload", "status", contains="p refused", times=None, status=422),
+            Hit("upload", "delay", contains="p 4", seconds=50.0),
+        ),
+        life=(Life("dimension", On("upload", nth=3, seconds=10.0), seconds=300.0),),
+    ),
+    "packed anew, and the process dies while the former units are removed": Schedule(
+        5,
+        Setup(packing="1,10"),
+        history=(
+            Doc("a", ("a 0", "a 1", "a 2", "a 1", "a 3"), name="e0"),
+            Replay("e0", At(30.0), repack=True),
+        ),
+        life=(
+            Life("crash", On("result.written", seconds=2.0), seconds=0.5),
+            Life("crash", On("removal"), seconds=0.5),
+        ),
+    ),
+    "packed anew, and a pack comes late when the next process cuts otherwise": Schedule(
+        6,
+        Setup(packing="1,10,3"),
+        history=(
+            Doc("a", tuple(f"a {n}" for n in range(12)), name="e0"),
+            Replay("e0", At(30.0), repack=True),
+        ),
+        faults=(Hit("upload", "delay", contains="a 3", skip=1, seconds=200.0),),
+        life=(
+            Life("crash", On("result.written", seconds=2.0), seconds=0.5),
+            Life("crash", On("upload", nth=14, seconds=1.0), seconds=0.5),
+        ),
+    ),
+    "a newer version and a tombstone come while packs are cut apart": Schedule(
+        7,
+        Setup(packing="10,1", per_document=1),
+        history=(
+            Doc("a", ("a 0", "a 1", "a 2", "a 3"), name="e0"),
+            Doc("b", ("b 0", "b 1", "b 2"), name="e1"),
+            Replay("e0", At(30.0), repack=True),
+            Replay("e1", At(0.0), repack=True),
+            Doc("a", ("a 0", "a 2", "new"), day=1, when=On("upload", nth=4)),
+            Tomb("b", "docs", when=At(0.05)),
+        ),
+        life=(Life("crash", On("result.written", nth=2, seconds=2.0), seconds=0.5),),
+    ),
+    "packed anew, and a text is refused in its new pack": Schedule(
+        8,
+        Setup(packing="1,10"),
+        history=(
+            Doc("a", ("a 0", "bad", "a 2"), name="e0"),
+            Replay("e0", At(30.0), repack=True),
+        ),
+        faults=(Hit("upload", "status", contains="bad", skip=1, times=None, status=422),),
+        life=(Life("crash", On("result.written", seconds=2.0), seconds=0.5),),
+    ),
     "searches that take too long in one workspace": Schedule(
         1363449450,
         Setup(prepared=("other",), vector_db="pgvector"),

@@ -26,6 +26,7 @@ from unittest.mock import patch
 
 import pytest
 
+from tests.packing import PACKING
 from tests.simulation.findings import Wrong, kinds
 from tests.simulation.generate import generate
 from tests.simulation.run import run
@@ -47,12 +48,14 @@ class Mutant:
         change: see `Change`.
         held_by: the test that fails with it, where the search can't find it: another guard makes up
             for what is missing, and the schedule ends well all the same.
+        packing: UPLOAD_CHUNKS_PER_PACK of each start, of a fault that is about packs.
     """
 
     name: str
     place: str
     change: Change
     held_by: str = ""
+    packing: str = ""
 
     def target(self) -> tuple[Any, str]:
         """Whose attribute is changed, and which.
@@ -214,6 +217,46 @@ def _doubts_no_workspace(original: Any) -> Any:
 
 def _random_id(_: Any) -> Any:
     return lambda record, cluster_id: str(uuid.uuid4())
+
+
+def _lends_nothing(_: Any) -> Any:
+    return lambda *args, **named: ([], Counter())
+
+
+def _takes_what_fits(_: Any) -> Any:
+    def in_turn(units: Any, room: Any, need: Any) -> list[bool]:
+        left, taken = Counter(room), []
+        for unit in units:
+            taken.append(all(left[item] >= count for item, count in unit.items()))
+            if taken[-1]:
+                left.subtract(unit)
+        return taken
+
+    return in_turn
+
+
+def _splits_at_once(original: Any) -> Any:
+    async def give_up(self: Any, pending: Any, work: Any, failed: Any) -> None:
+        if pending.is_pack:
+            self._split(pending, work, failed[0].message)
+        else:
+            await original(self, pending, work, failed)
+
+    return give_up
+
+
+def _splits_unseen(original: Any) -> Any:
+    async def attempts(self: Any, pending: Any, work: Any) -> bool:
+        if pending.is_pack and (await self._step(pending, work)).name == "GIVE_UP":
+            await self._give_up(pending, work, pending.given_up)
+            return True
+        return bool(await original(self, pending, work))
+
+    return attempts
+
+
+def _whatever_its_ids(_: Any) -> Any:
+    return lambda unit, often: frozenset((digest, "") for digest in unit.digests)
 
 
 def _other_way_round(original: Any) -> Any:
@@ -464,6 +507,111 @@ MUTANTS: Sequence[Mutant] = (
         "consumer.kafka.resumption.Resumption.settled_before",
         _always(None),
     ),
+    # What is true of packs
+    Mutant(
+        "takes what lends for left over",
+        "consumer.model.difference._lenders",
+        _lends_nothing,
+        held_by="tests/unit/pipeline/test_carried_out.py::"
+        "test_a_pack_that_lends_a_partial_version_a_text_stays",
+        packing="10",
+    ),
+    Mutant(
+        "believes that packs lend what nobody has seen",
+        "consumer.pipeline.apply._lending",
+        _always(lambda unit: True),
+        held_by="tests/unit/pipeline/test_packs.py::"
+        "test_only_what_was_seen_and_is_not_about_to_go_lends",
+        packing="10",
+    ),
+    Mutant(
+        "keeps of overlapping packs the first ones",
+        "consumer.model.fitting.exact_cover",
+        _takes_what_fits,
+        held_by="tests/unit/model/test_difference.py::"
+        "test_of_packs_that_overlap_those_that_fit_together_are_kept",
+        packing="10,3",
+    ),
+    Mutant(
+        "leaves of late packs the first ones",
+        "consumer.model.copies.exact_cover",
+        _takes_what_fits,
+        held_by="tests/unit/model/test_copies.py::"
+        "test_late_packs_of_another_cut_go_and_nothing_else",
+        packing="10,3",
+    ),
+    Mutant(
+        "takes what is in a pack as well for no copy",
+        "consumer.pipeline.sweep.superfluous_in",
+        lambda _: (
+            lambda stored, is_proven: (
+                importlib.import_module("consumer.model.copies").doubles_in(stored, is_proven),
+                False,
+            )
+        ),
+        packing="10,1",
+    ),
+    Mutant(
+        "takes no pack back that it splits",
+        "consumer.pipeline.upload.Uploader._give_up",
+        _splits_at_once,
+        held_by="tests/unit/pipeline/test_packs.py::"
+        "test_a_refused_pack_is_split_and_only_the_culprit_fails",
+        packing="10",
+    ),
+    Mutant(
+        "looks for no pack that it splits",
+        "consumer.pipeline.upload.Uploader._attempts",
+        _splits_unseen,
+        held_by="tests/unit/pipeline/test_packs.py::"
+        "test_a_pack_in_doubt_is_looked_for_before_it_is_split",
+        packing="10",
+    ),
+    Mutant(
+        "splits a pack by chance",
+        "consumer.pipeline.giving_up.is_to_be_split",
+        _always(True),
+        held_by="tests/unit/pipeline/test_packs.py::test_a_pack_is_not_split_where_nothing_passes",
+        packing="10",
+    ),
+    Mutant(
+        "packs culprits again",
+        "consumer.pipeline.culprits.Culprits.__contains__",
+        _always(False),
+        held_by="tests/virtual/test_packs.py::test_a_culprit_is_known_under_another_title",
+        packing="10",
+    ),
+    Mutant(
+        "packs a text twice",
+        "consumer.model.packing.parts",
+        lambda _: (
+            lambda contents, digests, most: [
+                range(at, min(at + most, len(digests)))
+                for at in range(0, len(digests), max(1, most))
+            ]
+        ),
+        held_by="tests/unit/model/test_packing.py::test_what_is_packed_with_what",
+        packing="10",
+    ),
+    Mutant(
+        "packs anew around copies of other chunks",
+        "consumer.model.repacking._held_by",
+        _whatever_its_ids,
+        held_by="tests/unit/model/test_repacking.py::test_what_goes_and_what_is_uploaded_for_it",
+        packing="10,1",
+    ),
+    Mutant(
+        "takes what was packed anew in vain for packed anew",
+        "consumer.pipeline.upload._as_it_was",
+        lambda _: (
+            lambda work: importlib.import_module("consumer.model.outcome").Applied(
+                work.slug, work.plan.version, tuple(work.uploaded), (), tuple(work.failed), 0
+            )
+        ),
+        held_by="tests/unit/pipeline/test_packs.py::"
+        "test_where_packing_anew_fails_all_stays_and_no_chunk_fails",
+        packing="10,1",
+    ),
 )
 
 
@@ -471,22 +619,25 @@ class Hunt:
     """Counts seeds until mutants are caught; what a seed finds anyway is looked up once."""
 
     def __init__(self) -> None:
-        self._anyway: dict[int, frozenset[Wrong]] = {}
+        self._anyway: dict[tuple[str, int], frozenset[Wrong]] = {}
 
     def seeds_until_caught(self, mutant: Mutant, first: int, most: int) -> int | None:
         """How many it takes; None where that many are not enough."""
-        for tried, seed in enumerate(range(first, first + most), 1):
-            schedule = generate(seed)
-            with mutant.planted():
-                found = kinds(run(schedule).found)
-            if found and found - self._without(seed):
-                return tried
+        packed = {PACKING: mutant.packing} if mutant.packing else {}
+        with patch.dict(os.environ, packed):
+            for tried, seed in enumerate(range(first, first + most), 1):
+                schedule = generate(seed)
+                with mutant.planted():
+                    found = kinds(run(schedule).found)
+                if found and found - self._without(seed):
+                    return tried
         return None
 
     def _without(self, seed: int) -> frozenset[Wrong]:
-        if seed not in self._anyway:
-            self._anyway[seed] = kinds(run(generate(seed)).found)
-        return self._anyway[seed]
+        place = os.environ.get(PACKING, ""), seed
+        if place not in self._anyway:
+            self._anyway[place] = kinds(run(generate(seed)).found)
+        return self._anyway[place]
 
 
 def is_held(mutant: Mutant) -> bool:

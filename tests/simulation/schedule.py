@@ -96,10 +96,17 @@ class Tomb(_Shown):
 
 @dataclass(frozen=True, repr=False)
 class Replay(_Shown):
-    """The event of that name again, as `dlq replay` publishes it."""
+    """The event of that name again, as `dlq replay` publishes it.
+
+    Args:
+        of: the event.
+        when: see `When`.
+        repack: as `workspaces repair --repack` publishes it: what is stored is packed anew.
+    """
 
     of: str
     when: When = At(0)
+    repack: bool = False
 
 
 @dataclass(frozen=True, repr=False)

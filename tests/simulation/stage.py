@@ -138,8 +138,7 @@ class WatchedSimulator(Simulator):
 
 
 @functools.lru_cache(maxsize=256)
-def _settings(setup: Setup, endpoint: str, key: str, starts: int) -> Settings:
-    packing = packing_or(setup.packing).split(",")
+def _settings(setup: Setup, endpoint: str, key: str, packing: str) -> Settings:
     return load_settings(
         {
             "ANYTHINGLLM_ENDPOINT": endpoint,
@@ -152,7 +151,7 @@ def _settings(setup: Setup, endpoint: str, key: str, starts: int) -> Settings:
             "KAFKA_COMMIT_INTERVAL_SECONDS": str(setup.commit_every),
             "INTAKE_MAX_DOCUMENTS_IN_FLIGHT": str(setup.in_flight),
             "UPLOAD_MAX_CHUNKS_PER_DOCUMENT": str(setup.per_document),
-            "UPLOAD_CHUNKS_PER_PACK": packing[starts % len(packing)],
+            "UPLOAD_CHUNKS_PER_PACK": packing,
             "UPLOAD_PACKS_TRIAL": "true",
             "SHUTDOWN_DRAIN_SECONDS": str(setup.drain),
         }
@@ -337,7 +336,7 @@ class Stage:
         self.observer.published(record, value)
         self.happened("published")
 
-    def replay(self, name: str) -> None:
+    def replay(self, name: str, *, repack: bool = False) -> None:
         """An event once more, on the replay topic, with its origin in headers."""
         original = self.events.get(name)
         if original is None:
@@ -348,6 +347,7 @@ class Stage:
             (of.PARTITION, str(at.partition)),
             (of.OFFSET, str(at.offset)),
             (of.TIMESTAMP, str(original.timestamp_ms)),
+            *(((of.REPACK, "true"),) if repack else ()),
         )
         headers = (*original.headers, *((name, text.encode()) for name, text in origin))
         record = self.kafka.append(
@@ -366,9 +366,11 @@ class Stage:
         self.seed += 1
         starts = len(self.dead) + len(self.members)
         owner = f"{name}{starts}"
+        packing = packing_or(self.setup.packing).split(",")
+        packs = packing[starts % len(packing)]
         around = Surroundings(
             self.loop,
-            _settings(self.setup, self.sim.endpoint, self.sim.api_key, starts),
+            _settings(self.setup, self.sim.endpoint, self.sim.api_key, packs),
             self.kafka,
             lambda: START + timedelta(seconds=self.loop.now),
             self.publish,

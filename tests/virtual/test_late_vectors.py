@@ -14,6 +14,7 @@ from consumer.anythingllm.sentinel import is_sentinel
 from consumer.model.names import Slug
 from consumer.model.packing import contents_of
 from consumer.sandbox.simulator import Damage, Options
+from tests.packing import packing_or
 from tests.virtual.loop import virtually
 from tests.virtual.world import World, event, world
 
@@ -71,8 +72,10 @@ def test_a_fresh_workspace_gets_ready_with_one_test_document(
             await w.idle(TWO_HOURS)
             assert w.statuses() == {"succeeded": 20}
             assert w.copies() == {1: 60}
-            # Where a chunk is missed by some searches only, one more tells whether all are.
-            assert _written(w) <= (1 if every == 1 else 3)
+            # Where a chunk is missed by some searches only, one more tells whether all are. Whole
+            # documents in a pack are missed more often: nothing is found beside them.
+            some = 3 if packing_or("1") == "1" else 6
+            assert _written(w) <= (1 if every == 1 else some)
             assert (_left(w), w.letters) == (0, [])
 
     run()

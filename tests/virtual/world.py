@@ -120,7 +120,8 @@ class Delivery:
         return False
 
     def settled(self, *, carried_out: bool = False) -> None:
-        assert not self.fence.closed, "settled for a former assignment"
+        # Not when its fence is closed: what is in the middle of its answer then is waited for.
+        assert self._ledger is self._world.ledger, "settled for a former assignment"
         self._ledger.settle(self.record.at.offset, carried_out=carried_out)
         self._world.changed.set()
 
@@ -129,7 +130,7 @@ class Delivery:
         self._world.changed.set()
 
         def release() -> None:
-            if not self.fence.closed:
+            if self._ledger is self._world.ledger:
                 self.settled(carried_out=carried_out)
 
         return release
@@ -268,6 +269,11 @@ class World:
     def open(self) -> int:
         """Records received and not settled."""
         return self._ledger.open_count
+
+    @property
+    def ledger(self) -> Ledger:
+        """Of the assignment that lasts."""
+        return self._ledger
 
     def fuse_blown(self) -> bool:
         """Whether nobody is given up now."""

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 from consumer.cli import output
 from consumer.cli.times import when
+from consumer.model.origin import instant_of
 
 if TYPE_CHECKING:
+    from consumer.contract.other_letter import OtherLetter
     from consumer.contract.received_letter import Letter
     from consumer.operations.letters.reading import Letters
 
@@ -54,7 +56,22 @@ def as_object(letter: Letter, letters: Letters) -> dict[str, object]:
         "group": letter.group,
         "tombstone": letter.tombstone,
         "by_reference": letter.by_reference,
+        "other": None if letter.other is None else _other(letter.other),
         "bytes": letter.size,
+    }
+
+
+def _other(other: OtherLetter) -> dict[str, object]:
+    """What a letter of others says of itself."""
+    at = other.timestamp_ms
+    return {
+        "convention": other.convention,
+        "owner": other.owner or None,
+        "original": {
+            **asdict(other.original),
+            "timestamp": None if at is None else when(instant_of(at)),
+        },
+        "has_payload": other.has_payload,
     }
 
 
@@ -70,7 +87,7 @@ def show_table(chosen: Sequence[Letter], letters: Letters) -> None:
             each.document_id or each.identity or "-",
             each.origin.replays,
             letters.of(each),
-            each.message or "-",
+            _cause(each),
         )
         for each in chosen
     ]
@@ -86,6 +103,12 @@ def show_table(chosen: Sequence[Letter], letters: Letters) -> None:
     output.table(
         [_COLUMNS[number] for number in kept], [[row[number] for number in kept] for row in rows]
     )
+
+
+def _cause(letter: Letter) -> str:
+    """Why, and of letters of others who says so."""
+    parts = (letter.other.writer if letter.other else "", letter.message)
+    return ": ".join(filter(None, parts)) or "-"
 
 
 def _says_nothing(rows: Sequence[Sequence[object]], number: int) -> bool:

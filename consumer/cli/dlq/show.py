@@ -102,13 +102,14 @@ def _found(name: str, letters: Letters) -> list[Letter]:
 async def _look(
     settings: Settings, kafka: KafkaAccess, letter: Letter, payload: bool
 ) -> tuple[StoredNow, Record | None]:
+    from consumer.operations.letters.original import event_topics
     from consumer.operations.letters.payloads import payload_of
     from consumer.operations.letters.stored_now import stored_now
 
     stored = await stored_now(settings, letter)
     # Of a by-reference letter it has to be known whether its original is still there.
     wanted = payload or letter.by_reference
-    return stored, await payload_of(kafka, letter) if wanted else None
+    return stored, await payload_of(kafka, letter, event_topics(settings)) if wanted else None
 
 
 # -- for scripts -----------------------------------------------------------------------------------
@@ -192,6 +193,8 @@ def _show(settings: Settings, letter: Letter, letters: Letters, stored: StoredNo
         ("letter", f"{letter.at}, {letter.size:,} bytes{_kind(letter)}"),
         ("trace", letter.trace_id),
         ("group", letter.group),
+        ("written by", None if letter.other is None else letter.other.writer),
+        ("about", None if letter.other is None else letter.other.original),
     ]
     output.table(("what", "value"), [(name, value) for name, value in facts if value is not None])
     _show_replays(letter, letters)

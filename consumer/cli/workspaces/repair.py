@@ -9,6 +9,7 @@ import typer
 from consumer.cli import output
 from consumer.cli.common import CommandFailed, ConfigOption, ExitCode, JsonOption, end, settings_for
 from consumer.cli.progress import bar
+from consumer.cli.workspaces.anew import repack_all
 from consumer.cli.workspaces.looking import (
     ServerOption,
     SlugsArgument,
@@ -27,11 +28,20 @@ if TYPE_CHECKING:
 
 
 def repair(
+    context: typer.Context,
     slugs: SlugsArgument = None,
     server: ServerOption = None,
     config: ConfigOption = None,
     yes: Annotated[
         bool, typer.Option("--yes", help="Do it; without this only say what would be done.")
+    ] = False,
+    repack: Annotated[
+        bool,
+        typer.Option(
+            "--repack",
+            help="Instead: have the service pack anew what is packed otherwise than "
+            "UPLOAD_CHUNKS_PER_PACK says. Needs the newest events in Kafka.",
+        ),
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -45,12 +55,20 @@ def repair(
     So files in no workspace go after a wait of ANYTHINGLLM_AMBIGUITY_SECONDS.
     May be interrupted and run again.
 
+    With --repack the running service does the work: each document's newest
+    event is published to the replay topic once more, a few at a time. What is
+    packed otherwise goes only when all that it held is stored anew.
+
     Exit 0: nothing is wrong (any more). 3: something is left. 1: it failed.
     With --json each finding is a line, and the last line has the totals.
 
     Example: anythingllm-consumer workspaces repair --yes
     """
     names, settings = checked_slugs(slugs), settings_for(config, quiet_kafka=True)
+    if repack:
+        is_left = repack_all(context, settings, server, names, do=yes, as_json=as_json)
+        end(ExitCode.FOUND if is_left else ExitCode.DONE)
+        return
     has_faults = False
     for each in servers_meant(settings, server, names):
         outcome = ask_anythingllm(_repair(settings, each, names, yes=yes, as_json=as_json))

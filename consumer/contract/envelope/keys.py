@@ -3,15 +3,23 @@
 The same envelopes as round values: a Schema Registry frame, a JSON string, Kafka Connect's JSON
 with schema. One text is taken out, once: an identity that has quotation marks of its own keeps
 them. A key that only looks like an envelope is the identity as it stands.
+
+A frame, and a header that has the key's schema, say for certain that a serializer was at work: what
+is behind them has to be JSON.
 """
 
 from __future__ import annotations
+
+from typing import Any, TypeGuard
 
 from consumer.contract.envelope.json_text import UNREADABLE, kind_of, strictly
 from consumer.contract.envelope.opening import FRAME, FRAME_BYTES, PAYLOAD, SCHEMA
 from consumer.contract.envelope.wrapping import Wrapping
 
 _BEGINS = (b'"', b"{")
+# No identity that a marker could name is as long in any envelope. Nobody counts the values of a
+# key: one of 8 MiB could hold the loop for a second.
+_LONGEST = 128 * 1024
 
 
 class KeyEnvelopeError(Exception):
@@ -21,22 +29,20 @@ class KeyEnvelopeError(Exception):
 def opened_key(key: bytes, wrapping: Wrapping) -> bytes:
     """The identity in a key; it need not be UTF-8 where the key is in no envelope.
 
+    A key of more than 128 KiB is taken as it stands.
+
     Raises:
         KeyEnvelopeError: an envelope that holds no text.
     """
-    if not wrapping.opens or not key:
+    if not wrapping.opens or not key or len(key) > _LONGEST:
         return key
     if key.startswith(FRAME):
         return _framed(key[FRAME_BYTES:])
-    if key.startswith(_BEGINS):
-        found = _parsed(key)
-        if isinstance(found, str):
-            return found.encode()
-        if isinstance(found, dict) and found.keys() == {SCHEMA, PAYLOAD}:
-            return _text(found[PAYLOAD], "its payload")
-        return key
     if wrapping.key_schema:
-        raise KeyEnvelopeError(f"has its schema in a header, and {_UNREAD}")
+        return _serialized(key, "has its schema in a header, and", "it")
+    found = _parsed(key) if key.startswith(_BEGINS) else None
+    if isinstance(found, str) or _is_connect(found):
+        return _text(found, "it")
     return key
 
 
@@ -51,15 +57,25 @@ def identity_bytes(key: bytes | None, wrapping: Wrapping) -> bytes | None:
 def _framed(inside: bytes) -> bytes:
     if not inside:
         raise KeyEnvelopeError("is cut short: a Schema Registry frame with nothing behind it")
-    found = _parsed(inside)
-    if isinstance(found, dict) and found.keys() == {SCHEMA, PAYLOAD}:
-        return _text(found[PAYLOAD], "its payload")
-    if found is None and inside.strip() != b"null":
-        raise KeyEnvelopeError(f"has a Schema Registry frame, and what is behind it {_UNREAD}")
-    return _text(found, "what is behind its frame")
+    begin = "has a Schema Registry frame, and what is behind it"
+    return _serialized(inside, begin, "what is behind its frame")
+
+
+def _serialized(key: bytes, begin: str, what: str) -> bytes:
+    """The identity in what has to be JSON; the other two are for the error."""
+    found = _parsed(key)
+    if found is None and key.strip() != b"null":
+        raise KeyEnvelopeError(f"{begin} {_UNREAD}")
+    return _text(found, what)
+
+
+def _is_connect(found: object) -> TypeGuard[dict[str, Any]]:
+    return isinstance(found, dict) and found.keys() == {SCHEMA, PAYLOAD}
 
 
 def _text(found: object, what: str) -> bytes:
+    if _is_connect(found):
+        found, what = found[PAYLOAD], "its payload"
     if not isinstance(found, str):
         raise KeyEnvelopeError(f"must be text, but {what} is {_named(found)}")
     return found.encode()

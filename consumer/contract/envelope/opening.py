@@ -31,6 +31,7 @@ SCHEMA, PAYLOAD = "schema", "payload"
 SPECVERSION = "specversion"
 
 _CONNECT = frozenset({SCHEMA, PAYLOAD})
+_CLOUD_EVENT = frozenset({SPECVERSION, "data", "data_base64"})
 _REQUIRED = (SPECVERSION, "type", "source")
 _JSON_BEGINS = ("{", "[", '"')
 _SHOWN = 80
@@ -180,7 +181,8 @@ class Opening:
 
     def _is_cloud_event(self, found: Mapping[str, Any]) -> bool:
         if self.wrapping.structured and not self._layers:
-            return not isinstance(found.get("chunks"), list)
+            is_ours = isinstance(found.get("chunks"), list) or _CLOUD_EVENT.isdisjoint(found)
+            return not is_ours
         return self.wrapping.structured is not False and _looks_like_cloud_event(found)
 
     def _in_cloud_event(self, found: Mapping[str, Any]) -> object:

@@ -12,11 +12,13 @@ from enum import StrEnum
 
 import orjson
 
+from consumer.contract.envelope.keys import KeyEnvelopeError, opened_key
 from consumer.contract.envelope.opening import FRAME, PAYLOAD, SCHEMA
 from consumer.contract.envelope.wrapping import (
     CLOUD_EVENTS,
     CONTENT_TYPE,
     KEY_SCHEMA_ID,
+    NOTHING_SAID,
     VALUE_SCHEMA_ID,
 )
 from consumer.model.record import Headers
@@ -83,6 +85,9 @@ def wrapped_key(
 ) -> tuple[bytes, Headers]:
     """A key and the headers that say what it is. CloudEvents leave keys as they are.
 
+    An identity that looks like an envelope itself is always quoted: as it stands, a tombstone's
+    would be read as another one, and that one's document be removed.
+
     Args:
         identity: in UTF-8.
         envelope: which one.
@@ -90,7 +95,7 @@ def wrapped_key(
     """
     match envelope:
         case Envelope.PLAIN | Envelope.CLOUD_EVENTS | Envelope.CLOUD_EVENTS_STRUCTURED:
-            return identity, ()
+            return identity if _stands(identity) else _quoted(identity), ()
         case Envelope.SCHEMA_REGISTRY:
             return _frame(schema_id) + _quoted(identity), ()
         case Envelope.SCHEMA_REGISTRY_HEADER:
@@ -99,6 +104,14 @@ def wrapped_key(
             return _connect(_CONNECT_TEXT, _quoted(identity)), ()
         case Envelope.JSON_STRING:
             return _quoted(identity), ()
+
+
+def _stands(identity: bytes) -> bool:
+    """Whether a key without an envelope is read as this identity."""
+    try:
+        return opened_key(identity, NOTHING_SAID) == identity
+    except KeyEnvelopeError:
+        return False
 
 
 def _quoted(identity: bytes) -> bytes:

@@ -43,6 +43,11 @@ def next_step(letter: Letter, standing: Standing, *, max_replays: int) -> str:
         return "find out who wrote it; it can be neither replayed nor parked"
     if standing is Standing.PARKED:
         return f"bring it back with: dlq replay {name} --from parked --yes"
+    if letter.other is not None:
+        return (
+            f"{letter.other.writer} wrote it, not this service: mend what its cause names; "
+            f"dlq replay {name} --force --yes publishes the original, or dlq park {name} --yes"
+        )
     if not letter.is_ours:
         return f"find out who wrote it; dlq replay {name} --force --yes, or dlq park {name} --yes"
     step = _BY_REASON.get(FailureReason(letter.reason)) if _is_known(letter.reason) else None

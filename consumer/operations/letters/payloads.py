@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable
 from contextlib import asynccontextmanager
 
 from consumer.contract.received_letter import Letter
@@ -25,13 +25,18 @@ class Payloads:
         """The letter's own record, or None when it is not there any more."""
         return await self._reader.record(letter.at)
 
-    async def original_of(self, letter: Letter) -> Record | NoOriginal:
-        """The record that a by-reference letter stands for, or why it can't be had.
+    async def original_of(self, letter: Letter, topics: Collection[str]) -> Record | NoOriginal:
+        """The record that a letter stands for, or why it can't be had.
 
         See `consumer.operations.letters.original` for how it is recognised.
+
+        Args:
+            letter: by reference, or of others.
+            topics: of events.
         """
-        why = NoOriginal.GONE
-        for place in places_of(letter):
+        places = places_of(letter, topics)
+        why = NoOriginal.GONE if places else NoOriginal.ELSEWHERE
+        for place in places:
             found = judged(letter, place, await self._reader.record(place.at))
             if isinstance(found, Record):
                 return found
@@ -51,15 +56,22 @@ async def open_payloads(kafka: KafkaAccess) -> AsyncIterator[Payloads]:
         yield Payloads(reader)
 
 
-async def payload_of(kafka: KafkaAccess, letter: Letter) -> Record | None:
+async def payload_of(
+    kafka: KafkaAccess, letter: Letter, topics: Collection[str] = ()
+) -> Record | None:
     """The record of one letter; for a by-reference letter the original that it stands for.
 
     None when it can't be had (any more). For many letters see `open_payloads`.
+
+    Args:
+        kafka: opened for reading.
+        letter: which one.
+        topics: of events, which letters of others are followed to.
     """
     async with open_payloads(kafka) as payloads:
         if not letter.by_reference:
             return await payloads.of(letter)
-        original = await payloads.original_of(letter)
+        original = await payloads.original_of(letter, topics)
         return None if isinstance(original, NoOriginal) else original
 
 

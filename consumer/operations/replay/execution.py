@@ -23,6 +23,7 @@ from consumer.kafka.group_lock import LockLostError
 from consumer.kafka.groups import Member
 from consumer.kafka.publisher import OutgoingRecord, TooLargeForTopicError
 from consumer.model.record import Record
+from consumer.operations.letters.original import event_topics
 from consumer.operations.pace import Pace
 from consumer.operations.ports import (
     ClusterAdmin,
@@ -199,15 +200,24 @@ class RunningReplay:
         if verdict is ReplayVerdict.PARK:
             parked = OutgoingRecord(kafka.parked_topic, record.key, record.value, record.headers)
             return _Job(letter, verdict, parked)
-        original = await original_for(self._room.reader, letter, record)
+        original = await original_for(
+            self._room.reader, letter, record, event_topics(self._settings)
+        )
         if isinstance(original, Skipped):
             return original
         made = replay_of(letter, original, self._run.id)
         partition = made.partition
-        if partition is None and made.key is None:
-            partition = letter.at.partition % len(self._run.replay_ends)
+        if partition is None:
+            partition = self._partition_for(letter, original)
         outgoing = OutgoingRecord(kafka.replay_topic, made.key, made.value, made.headers, partition)
         return _Job(letter, verdict, outgoing)
+
+    def _partition_for(self, letter: Letter, original: Record) -> int | None:
+        """The partition for what others gave up; None where the key decides."""
+        number, count = original.at.partition, len(self._run.replay_ends)
+        if original.at != letter.at and number < count:
+            return number  # fetched from there: in order with its document's other events
+        return number % count if original.key is None else None
 
     def _is_full(self, batch: list[_Job]) -> bool:
         most = self._pace.at_once(_AT_ONCE)

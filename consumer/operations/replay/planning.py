@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from consumer.kafka.topics import no_such_topic
 from consumer.model.record import Coordinates
-from consumer.operations.letters.original import places_of
+from consumer.operations.letters.original import event_topics, places_of
 from consumer.operations.letters.reading import Letters, read_letters
 from consumer.operations.letters.selection import Selection
 from consumer.operations.ports import ClusterAdmin, KafkaAccess, RecordReader
@@ -145,7 +145,8 @@ class ReplayPlanner:
         that lies there is the original is found out when it is replayed
         (`consumer.operations.replay.sources.original_for`).
         """
-        places = [places_of(letter) for letter in plan.replayed if letter.by_reference]
+        followed = event_topics(self._settings)
+        places = [places_of(letter, followed) for letter in plan.replayed if letter.by_reference]
         topics = {place.at.topic for several in places for place in several}
         ranges = {topic: await self._reader.offset_ranges(topic) or {} for topic in topics}
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 
 from consumer.contract.exported_letter import decode_exported
 from consumer.contract.received_letter import Letter, letter_of
 from consumer.model.record import Coordinates, Record
-from consumer.operations.letters.original import NoOriginal
+from consumer.operations.letters.original import NoOriginal, chosen
 from consumer.operations.letters.payloads import Payloads
 from consumer.operations.ports import RecordReader
 from consumer.operations.replay.verdict import ReplayVerdict, Skipped
@@ -64,21 +64,27 @@ _SKIPPED = {
     NoOriginal.GONE: Skipped.ORIGINAL_GONE,
     NoOriginal.DIFFERS: Skipped.ORIGINAL_DIFFERS,
     NoOriginal.UNREADABLE: Skipped.ORIGINAL_UNREADABLE,
+    NoOriginal.ELSEWHERE: Skipped.ORIGINAL_ELSEWHERE,
 }
 
 
-async def original_for(reader: RecordReader, letter: Letter, record: Record) -> Record | Skipped:
+async def original_for(
+    reader: RecordReader, letter: Letter, record: Record, topics: Collection[str]
+) -> Record | Skipped:
     """The record to publish again: the letter's own bytes, or the original it refers to.
 
     Args:
         reader: of Kafka's topics.
         letter: the letter to replay.
         record: the letter's own record.
+        topics: of events, which letters of others are followed to.
 
     Raises:
         KafkaUnavailableError: Kafka can't be reached.
     """
-    if not letter.by_reference:
+    if not letter.by_reference and letter.other is None:
         return record
-    found = await Payloads(reader).original_of(letter)
+    found = await Payloads(reader).original_of(letter, topics)
+    if not letter.by_reference:
+        return chosen(letter, record, found)
     return _SKIPPED[found] if isinstance(found, NoOriginal) else found

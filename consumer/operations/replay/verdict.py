@@ -57,6 +57,7 @@ class Skipped(StrEnum):
     ORIGINAL_GONE = "by reference, and the original is not there any more"
     ORIGINAL_DIFFERS = "by reference, and another record lies where the original did"
     ORIGINAL_UNREADABLE = "by reference, and the original can't be read"
+    ORIGINAL_ELSEWHERE = "without payload, and the original is on a topic that has no events"
     TOO_LARGE = "too large for its topic"
     SETTLED = "not open any more when the run came to it"
 

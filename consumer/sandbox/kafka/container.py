@@ -17,7 +17,7 @@ from typing import Any
 
 from consumer.sandbox.errors import SandboxError, SandboxUnavailable
 from consumer.sandbox.kafka.broker import BROKER_SETTINGS, LocalKafka, free_ports
-from consumer.sandbox.kafka.jars import KAFKA_VERSION
+from consumer.sandbox.kafka.jars import kafka_version
 
 _ENGINE_SECONDS = 3
 _STOP_SECONDS = 20
@@ -106,7 +106,7 @@ class DockerKafka(LocalKafka):
     def _new_container(self) -> Any:
         # By name, because a plain installation has no testcontainers and the other modes work.
         docker_container = import_module("testcontainers.core.container").DockerContainer
-        container = docker_container(f"apache/kafka:{KAFKA_VERSION}")
+        container = docker_container(f"apache/kafka:{kafka_version()}")
         host = container.get_docker_client().host()
         self.bootstrap_servers = f"{'127.0.0.1' if host == 'localhost' else host}:{self._port}"
         for name, value in self._settings().items():

@@ -1,9 +1,9 @@
 """Apache Kafka's jars: from Maven's repository into a cache of this user, once.
 
-Kafka 4.1.0, because the sandbox shall be what a new cluster runs today. aiokafka 0.14 was tried
-side by side with 3.9.1 and 4.1.0 (admin, groups of two, idempotent and transactional producers,
-all codecs, records of 7 MB, hard restarts): no difference. Its own tests stop at Kafka 2.8, so our
-integration tests are what holds this pair together; change the version only with them.
+Kafka 4.4.0, because the sandbox shall be what a new cluster runs today. aiokafka's own tests stop
+at Kafka 2.8, so our integration tests are what holds this pair together; change the version only
+with them. ``TEST_KAFKA_VERSION`` names another one: `make kafka-matrix` runs the core of them on
+several.
 
 Maven, because it is the one distribution of Kafka that comes as a package (Debian: ``maven``),
 needs no unpacking of archives found by address, and checks what it downloads.
@@ -22,19 +22,19 @@ from pathlib import Path
 
 from consumer.sandbox.errors import SandboxError, SandboxUnavailable
 
-KAFKA_VERSION = "4.1.0"
+KAFKA_VERSION = "4.4.0"
 _COPY_DEPENDENCIES = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
 _MAVEN_SECONDS = 600.0  # 10 s on a good line; a bad one shall not look like a hang for ever
 _JAVA_MAJOR = 17  # Kafka 4 brokers do not start on less
 
-_POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0">
+_POM = """<project xmlns="http://maven.apache.org/POM/4.0.0">
   <modelVersion>4.0.0</modelVersion>
   <groupId>sandbox</groupId><artifactId>kafka</artifactId><version>1</version>
   <packaging>pom</packaging>
   <dependencies>
     <dependency>
       <groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId>
-      <version>{KAFKA_VERSION}</version>
+      <version>%s</version>
     </dependency>
     <dependency>
       <groupId>org.slf4j</groupId><artifactId>slf4j-simple</artifactId><version>1.7.36</version>
@@ -44,10 +44,15 @@ _POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0">
 """
 
 
+def kafka_version() -> str:
+    """The version that is run here."""
+    return os.environ.get("TEST_KAFKA_VERSION") or KAFKA_VERSION
+
+
 def jars_dir() -> Path:
     """Where the jars are, or will be: one folder per version, whole or absent."""
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "anythingllm-consumer" / f"kafka-{KAFKA_VERSION}"
+    return Path(cache) / "anythingllm-consumer" / f"kafka-{kafka_version()}"
 
 
 def missing_for_java() -> str | None:
@@ -93,12 +98,13 @@ async def ensure_jars() -> Path:
 def _fetch(final: Path) -> None:
     final.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{final.name}-", dir=final.parent))
+    version = kafka_version()
     try:
-        (work / "pom.xml").write_text(_POM)
+        (work / "pom.xml").write_text(_POM % version)
         _run_maven(work)
         # Maven may end well with nothing copied; an empty folder moved into place would stay.
-        if not (work / "lib" / f"kafka_2.13-{KAFKA_VERSION}.jar").is_file():
-            raise SandboxError(f"Maven reported success but did not deliver Kafka {KAFKA_VERSION}")
+        if not (work / "lib" / f"kafka_2.13-{version}.jar").is_file():
+            raise SandboxError(f"Maven reported success but did not deliver Kafka {version}")
         _move_into_place(work / "lib", final)
     finally:
         shutil.rmtree(work, ignore_errors=True)
@@ -126,8 +132,8 @@ def _run_maven(work: Path) -> None:
     if done.returncode != 0:
         tail = "\n".join(done.stdout.strip().splitlines()[-8:])
         raise SandboxError(
-            f"Maven could not fetch Kafka {KAFKA_VERSION}; is its repository reachable from here, "
-            f"and is a proxy needed (~/.m2/settings.xml)? Its last lines:\n{tail}"
+            f"Maven could not fetch Kafka {kafka_version()}; is its repository reachable from "
+            f"here, and is a proxy needed (~/.m2/settings.xml)? Its last lines:\n{tail}"
         )
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.contract.envelope import (
     UNOPENED,
+    Envelope,
     KeyEnvelopeError,
     Wrapping,
     identity_bytes,
     opened_key,
+    wrapped_key,
     wrapping_of,
 )
 
@@ -60,6 +63,10 @@ def test_a_schema_in_the_header_leaves_json_as_it_is() -> None:
         (FRAME[:2], Wrapping(), "is cut short"),
         (FRAME + b"\x0eguide-1", Wrapping(), "a key in Avro or Protobuf is not read"),
         (b"\x0eguide-1", SCHEMA_IN_HEADER, "a key in Avro or Protobuf is not read"),
+        # Avro's length of 17 characters is a quotation mark.
+        (b'"a-guide-to-rivers', SCHEMA_IN_HEADER, "a key in Avro or Protobuf is not read"),
+        (b"7", SCHEMA_IN_HEADER, "must be text, but it is a number"),
+        (b'{"id":"x"}', SCHEMA_IN_HEADER, "must be text, but it is an object"),
         (FRAME + b"null", Wrapping(), "must be text, but what is behind its frame is null"),
         (FRAME + b"7", Wrapping(), "must be text, but what is behind its frame is a number"),
         (FRAME + b'{"id":"x"}', Wrapping(), "behind its frame is an object"),
@@ -73,6 +80,26 @@ def test_an_envelope_without_an_identity_says_so(key: bytes, wrapping: Wrapping,
         opened_key(key, wrapping)
     assert identity_bytes(key, wrapping) == key
     assert identity_bytes(None, wrapping) is None
+
+
+def test_a_huge_key_is_not_parsed() -> None:
+    """Of 8 MiB it could hold the loop for a second; no identity is as long."""
+    key = b'{"schema":[' + b"[]," * 50_000 + b'[]],"payload":"guide-1"}'
+
+    assert opened_key(key, Wrapping()) == key
+    longest = ("\x01" * 20_000).encode()  # six times as long where it is escaped
+    assert opened_key(orjson.dumps(longest.decode()), Wrapping()) == longest
+
+
+@pytest.mark.parametrize("identity", [b'"guide-1"', CONNECT, b'{"schema":null,"payload":7}', b'""'])
+@pytest.mark.parametrize("envelope", Envelope)
+def test_an_identity_that_looks_like_an_envelope_is_written_in_one(
+    identity: bytes, envelope: Envelope
+) -> None:
+    """Else its tombstone would remove another document."""
+    key, headers = wrapped_key(identity, envelope)
+
+    assert opened_key(key, wrapping_of(headers)) == identity
 
 
 @given(st.binary(max_size=30))

@@ -542,6 +542,10 @@ def test_limits_hold_for_what_an_envelope_hides() -> None:
     too_many = refused(orjson.dumps({"schema": 1, "payload": event()}), small)
     assert (too_many.reason, pointers(too_many)) == (FailureReason.OVERSIZED, ["/payload/chunks"])
     assert refused(hidden, DecodeLimits(max_bytes=10)).reason is FailureReason.OVERSIZED
+    named = orjson.dumps({"schema": 1, "payload": event(unknown=[0] * LIMITS.max_values)})
+    text = orjson.dumps({"schema": 1, "payload": orjson.dumps(event(unknown=[0] * 10**6)).decode()})
+    assert [refused(value).document_id for value in (named, text)] == ["d", "d"]
+    assert pointers(refused(text)) == ["/payload"]
 
 
 def test_what_is_heavy_inside_an_envelope_is_left_where_that_is_asked_for() -> None:
@@ -549,12 +553,27 @@ def test_what_is_heavy_inside_an_envelope_is_left_where_that_is_asked_for() -> N
     value = orjson.dumps("[" + "0," * 20_000 + "0]")
 
     assert not is_heavy(value, LIMITS)
-    with pytest.raises(HeavyInside):
-        decode(value, LIMITS, only_light=True)
+    for hidden in (
+        value,
+        orjson.dumps("[" * (LIMITS.max_values + 1)),
+    ):  # to be counted is heavy, too
+        with pytest.raises(HeavyInside):
+            decode(hidden, LIMITS, only_light=True)
     assert refused(value).reason is FailureReason.INVALID
     small = orjson.dumps(orjson.dumps(event(title="," * 20_000 + "x")).decode())
     with pytest.raises(Malformed):  # the title is too long; its commas are no values
         decode(small, LIMITS, only_light=True)
+
+
+def test_what_is_no_cloud_event_is_answered_whatever_its_header_says() -> None:
+    """An event without chunks has its id all the same: its publisher is told what is missing."""
+    value = orjson.dumps({name: each for name, each in event().items() if name != "chunks"})
+    wrapping = wrapping_of((("content-type", b"application/cloudevents+json"),))
+    with pytest.raises(Malformed) as caught:
+        decode(value, LIMITS, wrapping)
+
+    assert pointers(caught.value) == ["/chunks"]
+    assert caught.value.document_id == "d"
 
 
 def test_the_time_of_a_cloud_event_comes_with_the_document() -> None:

@@ -13,9 +13,12 @@ from consumer.model.marker import StoredUnit, Unit, unit_of
 from consumer.model.names import Identity, Location, Slug
 from consumer.model.outcome import Applied
 from consumer.model.packing import AUTO_CHUNKS, JOINT, Packing, pack_text
+from consumer.pipeline import apply
+from consumer.pipeline.carried_out import Known
 from consumer.pipeline.control_text import kind_of
 from consumer.pipeline.culprits import Culprits
 from consumer.pipeline.giving_up import UnitStep
+from consumer.pipeline.index_rows import StoredRow
 from consumer.pipeline.pack_size import PackSize, packs_now
 from consumer.pipeline.plan import Plan, make_plan
 from consumer.pipeline.poison_probe import PoisonProbe, Suspect
@@ -54,6 +57,10 @@ def _pack(*texts: str, day: float = 0, whole: Sequence[str] = ()) -> StoredUnit:
     chunks = tuple(chunk for chunk in of.chunks if chunk.content in texts)
     unit = unit_of(chunks, of, version(day))
     return StoredUnit(Location(f"custom-documents/{'+'.join(texts)}.json"), unit.marker)
+
+
+def _row(unit: StoredUnit) -> StoredRow:
+    return StoredRow(unit.location, unit.version, unit.digests, A, unit.chunk_ids)
 
 
 def _plan(*texts: str, already: Sequence[StoredUnit] = (), most: int = 10) -> Plan:
@@ -113,6 +120,54 @@ def test_what_nobody_has_seen_of_a_pack_counts_as_stored_nowhere() -> None:
     plan = make_plan(DOCS, whole, version(5), [old], may_lend=lambda unit: False)
 
     assert (_shown(plan.missing), plan.moved, plan.stale) == ([["one"], ["new"]], (), (old,))
+
+
+def _anew(*texts: str, already: Sequence[StoredUnit], most: int = 10) -> Plan:
+    of = document("a", *texts)
+    return make_plan(DOCS, of, version(5), already, packing=Packing(most), is_repack=True)
+
+
+def test_only_what_was_seen_and_is_not_about_to_go_lends() -> None:
+    """The sweep may take what is left over, and the vectors of what nobody saw may be refused."""
+    unseen, ended, lends = _pack("one", "old"), _pack("two", "old"), _pack("new", "old", day=2)
+    known = Known(tombstones=(version(1, partition=1),))
+    rows = [_row(each) for each in (unseen, ended, lends)]
+    may_lend = apply._lending(known, rows, lambda at: at != unseen.location)
+
+    assert [may_lend(each) for each in rows] == [False, False, True]
+
+
+async def test_what_is_packed_anew_goes_when_all_that_it_held_is_stored() -> None:
+    """In today's packs; nothing is said to be stored twice, and nothing failed."""
+    old = [_pack("one", whole=("one", "two")), _pack("two", whole=("one", "two"))]
+    plan = _anew("one", "two", already=old)
+    storage = Storage()
+    applied = await _carry_out(uploader_of(storage), plan)
+
+    both = pack_text(["one", "two"])
+    assert storage.calls == [f"upload {both}", "remove 2"]
+    assert (applied.uploaded, applied.unchanged, applied.failed) == (("a_0", "a_1"), (), ())
+
+
+async def test_where_packing_anew_fails_all_stays_and_no_chunk_fails() -> None:
+    """Each text is stored in its old unit: a dead letter would say that one is not."""
+    old = [_pack(each, whole=("one", "two", "three")) for each in ("one", "two", "three")]
+    plan = _anew("one", "two", "three", already=old)
+    storage, culprits = Storage(_refusing("two")), Culprits()
+    applied = await _carry_out(uploader_of(storage, culprits=culprits), plan)
+
+    assert not [call for call in storage.calls if call.startswith("remove")]
+    assert (applied.failed, applied.removed_chunks, applied.unchanged) == ((), 0, ("a_1",))
+    assert "two" in culprits
+
+
+def test_what_is_not_all_stored_is_not_packed_anew() -> None:
+    """The next event decides; it is carried out as any other one."""
+    plan = _anew("one", "two", "new", already=[_pack("one"), _pack("two")])
+
+    assert (_shown(plan.missing), plan.moved, plan.stale, plan.is_repack) == (
+        [["new"]], (), (), False,
+    )  # fmt: skip
 
 
 async def test_a_pack_is_one_request_and_as_many_chunks() -> None:

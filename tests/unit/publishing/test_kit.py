@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, get_args
@@ -94,8 +95,9 @@ def test_what_it_encodes_is_never_refused(
 
 def test_a_date_without_a_zone_is_nobodys() -> None:
     """It would be taken for UTC, and an older event could win."""
-    with pytest.raises(ContractError, match="/updated_at: has no time zone"):
-        draft(updated_at=datetime(2026, 1, 1)).encode()
+    for date in (datetime(2026, 1, 1), "2026-01-01T00:00:00Z"):
+        with pytest.raises(ContractError, match="/updated_at: must be a datetime that has a time"):
+            draft(updated_at=date).encode()
 
 
 def test_an_event_of_ones_own_is_checked() -> None:
@@ -115,6 +117,37 @@ def test_keys_are_the_identity_that_is_asked_for() -> None:
         RecordMaker(identity="{technology}")
     with pytest.raises(ValueError, match="identity of a document"):
         maker.tombstone("")
+    with pytest.raises(ValueError, match="named by its slug, which 'River Pilot' is not"):
+        maker.tombstone("x", workspace="River Pilot")
+    with pytest.raises(ValueError, match="a schema's id is 0 to"):
+        RecordMaker(schema_id=-1)
+    with pytest.raises(ValueError, match="'avro' is not a valid Envelope"):
+        RecordMaker(envelope="avro")  # type: ignore[arg-type]
+
+
+def test_a_tombstone_removes_the_document_that_it_names() -> None:
+    """Also one whose id is in quotation marks, and has a namesake without them."""
+    maker = RecordMaker()
+    body = read(maker.tombstone('"guide"'))
+
+    assert body.identity == '"guide"'
+    assert maker.document(draft(id='"guide"').encode()).key == maker.tombstone('"guide"').key
+
+
+@pytest.mark.parametrize("inner", Envelope)
+@pytest.mark.parametrize("outer", Envelope)
+def test_an_event_in_an_envelope_is_not_put_into_another(inner: Envelope, outer: Envelope) -> None:
+    """Two of them would be opened, three are refused: none of them are made."""
+    event = draft(id="a").encode()
+    value = RecordMaker(envelope=inner).document(event).value or b""
+    again = RecordMaker(envelope=outer).document(value)
+
+    assert again == RecordMaker(envelope=outer).document(event)
+
+
+def test_a_draft_does_not_show_its_text() -> None:
+    """It ends in somebody's log."""
+    assert "Secret." not in repr(draft().add_chunk("Secret."))
 
 
 def test_an_id_is_stable() -> None:
@@ -132,6 +165,8 @@ def test_a_trace_goes_on() -> None:
     event = READER.read(Record(at, 1, b"x", None, trace_headers(TRACE)))
 
     assert event.trace_id == TRACE
+    listed = RecordMaker().tombstone("x", workspace="docs", headers=[*trace_headers(TRACE)])
+    assert [name for name, _ in listed.headers] == ["workspace", "traceparent"]
     rng = random.Random(1)
     assert trace_headers(rng=rng) != trace_headers(rng=rng)
     with pytest.raises(ValueError, match="a trace id is"):
@@ -155,6 +190,44 @@ def test_events_of_files_stay_in_their_envelope_or_get_another(envelope: Envelop
     assert decode(value, limits, wrapping_of(kept.headers)).chunks == wanted.chunks
     assert changed.value == b'{"schema":null,"payload":' + event + b"}"
     assert decode(value, limits, WITHOUT_HEADERS).id == "a"
+
+
+def _cloud_event(event: bytes) -> bytes:
+    maker = RecordMaker(envelope=Envelope.CLOUD_EVENTS_STRUCTURED)
+    return maker.document(event).value or b""
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        lambda value: orjson.dumps(value.decode()),
+        lambda value: b'{"schema":null,"payload":' + value + b"}",
+        lambda value: value.replace(b'"specversion"', rb'"spec\u0076ersion"'),
+        lambda value: b"\0\0\0\0\1" + value,
+    ],
+)
+def test_a_cloud_event_of_a_file_is_said_to_be_one_wherever_it_stands(
+    hidden: Callable[[bytes], bytes],
+) -> None:
+    """Without the header the service would refuse what was found valid."""
+    limits = DecodeLimits()
+    value = hidden(_cloud_event(draft(id="a").encode()))
+    (kept,) = checked([value], PublishingRules(limits, RecordMaker()))
+
+    assert isinstance(kept, EventRecord)
+    assert decode(kept.value or b"", limits, wrapping_of(kept.headers)).id == "a"
+
+
+def test_the_time_of_a_cloud_event_stays_with_it() -> None:
+    """It is the version of a document without dates."""
+    value = _cloud_event(draft(updated_at=None).encode())
+    timed = value.replace(b'"data":', b'"time":"2026-11-22T12:00:00Z","data":')
+    maker = RecordMaker(envelope=Envelope.CLOUD_EVENTS)
+    (changed,) = checked([timed], PublishingRules(DecodeLimits(), maker, rewrap=True))
+
+    for record in (changed, maker.document(timed)):
+        assert isinstance(record, EventRecord)
+        assert read(record).version.instant == NOON
 
 
 def test_the_command_knows_every_envelope() -> None:

@@ -49,7 +49,7 @@ def test_what_is_missing_is_told_at_start() -> None:
     """Not at the first event, and not as a traceback."""
     with pytest.raises(TracingUnavailableError, match="opentelemetry is not installed"):
         tracing_of(settings("true"))
-    with pytest.raises(StartFailedError, match=r"pip install \"\.\[otel\]\""):
+    with pytest.raises(StartFailedError, match=r"pip install \"\.\[service,otel\]\""):
         Service(settings("true"))
 
 

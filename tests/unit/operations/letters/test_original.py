@@ -11,10 +11,18 @@ from consumer.contract.received_letter import Letter, letter_of
 from consumer.model.origin import Origin
 from consumer.model.outcome import FailureReason
 from consumer.model.record import Coordinates, Record, Unreadable
-from consumer.operations.letters.original import NoOriginal, OriginalPlace, judged, places_of
-from tests.unit.contract.letters import document_record, letter, letter_record
+from consumer.operations.letters.original import (
+    NoOriginal,
+    OriginalPlace,
+    chosen,
+    judged,
+    places_of,
+)
+from tests.unit.contract.letters import DOCUMENTS, REPLAY, document_record, letter, letter_record
+from tests.unit.contract.other_letters import connect_record, share_record, spring_record
 
 ORIGINAL = document_record(41, partition=3, value=b"x" * 1000, key=b"\xff key")
+TOPICS = frozenset({DOCUMENTS, REPLAY})
 PLACE = OriginalPlace(ORIGINAL.at, ORIGINAL.timestamp_ms)
 UNREADABLE = Unreadable(FailureReason.UNDECODABLE, "damaged")
 
@@ -32,12 +40,12 @@ def test_the_original_is_looked_for_where_the_event_first_lay() -> None:
     again = replace(ORIGINAL, at=Coordinates("docs.replay", 3, 5), timestamp_ms=17)
     origin = Origin(ORIGINAL.at, ORIGINAL.timestamp_ms, replays=1)
 
-    assert places_of(letter(ORIGINAL, by_reference=True)) == (PLACE,)
-    assert places_of(letter(again, by_reference=True, origin=origin)) == (
+    assert places_of(letter(ORIGINAL, by_reference=True), TOPICS) == (PLACE,)
+    assert places_of(letter(again, by_reference=True, origin=origin), TOPICS) == (
         PLACE,
         OriginalPlace(again.at, 17),
     )
-    assert places_of(letter(ORIGINAL)) == (), "it is its own original"
+    assert places_of(letter(ORIGINAL), TOPICS) == (), "it is its own original"
 
 
 @pytest.mark.parametrize(
@@ -80,3 +88,50 @@ def test_another_record_at_the_same_place_is_noticed(
 def test_a_letter_with_a_payload_has_no_other_original() -> None:
     """Nothing may be published in its place."""
     assert judged(letter(ORIGINAL), PLACE, ORIGINAL) is NoOriginal.DIFFERS
+
+
+# -- letters of others -----------------------------------------------------------------------------
+
+
+def test_others_are_followed_to_topics_of_events_only() -> None:
+    """Whoever forges such a letter can't have a record of another topic published."""
+    for record in (share_record(ORIGINAL), spring_record(ORIGINAL), connect_record(ORIGINAL)):
+        (place,) = places_of(letter_of(record), TOPICS)
+
+        assert place.at == ORIGINAL.at
+        assert places_of(letter_of(record), {"payroll"}) == ()
+
+
+def test_an_undated_original_is_no_newer_than_its_letter() -> None:
+    """A topic that was made anew counts from 0: what lies there now was never given up."""
+    theirs = letter_of(share_record(ORIGINAL))
+    place = OriginalPlace(ORIGINAL.at, None)
+    within = replace(ORIGINAL, timestamp_ms=theirs.timestamp_ms + 60_000)
+    anew = replace(ORIGINAL, timestamp_ms=theirs.timestamp_ms + 3_600_000)
+
+    assert judged(theirs, place, ORIGINAL) is ORIGINAL
+    assert judged(theirs, place, within) is within, "a publisher's clock may be ahead"
+    assert judged(theirs, place, anew) is NoOriginal.DIFFERS
+    assert judged(theirs, place, None) is NoOriginal.GONE
+    assert judged(theirs, place, replace(ORIGINAL, unreadable=UNREADABLE)) is NoOriginal.UNREADABLE
+
+
+def test_a_dated_original_has_its_time() -> None:
+    """Spring tells when the original was written."""
+    theirs = letter_of(spring_record(ORIGINAL))
+    (place,) = places_of(theirs, TOPICS)
+
+    assert judged(theirs, place, ORIGINAL) is ORIGINAL
+    assert judged(theirs, place, replace(ORIGINAL, timestamp_ms=1)) is NoOriginal.DIFFERS
+
+
+def test_what_others_wrote_gives_way_to_a_certain_original() -> None:
+    """Bytes that a serializer changed are replaced, a record that may be another is not taken."""
+    again = spring_record(ORIGINAL, value=b"serialized anew")
+    assert chosen(letter_of(again), again, ORIGINAL) is ORIGINAL
+    assert chosen(letter_of(again), again, NoOriginal.GONE) is again
+
+    same = connect_record(ORIGINAL)
+    assert chosen(letter_of(same), same, ORIGINAL) is ORIGINAL
+    other = replace(ORIGINAL, value=b"of another document")
+    assert chosen(letter_of(same), same, other) is same
