@@ -48,12 +48,6 @@ async def remove_by_hand(
         await stage.simulator.model.remove(file.location)
 
 
-@pytest.fixture(autouse=True)
-def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between an audit's two looks: no service is at work on what they look at here."""
-    monkeypatch.setattr("consumer.operations.audit.audit.PAUSE", 0.0)
-
-
 async def republish(operator: Operator, *words: str, **settings: str) -> tuple[int, Json]:
     """The command with ``--json``: its exit code and its totals."""
     ended = await operator.run(
