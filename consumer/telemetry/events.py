@@ -138,6 +138,7 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "document.skipped": "A record that an earlier assignment had settled is not worked again.",
         "document.settled": "An event is done: what became of it, in one line.",
         "result.skipped": "A record on the results topic is no result: a reader of it goes on.",
+        "result.unasked": "A reader of results ended while it asked for the next one, in vain.",
         "tail.commit_failed": "What a reader's group has read is not committed: it comes again.",
         "tail.out_of_range": "What a reader's group wanted to read next is gone from the topic.",
         "result.cut": "A result too large for its topic is published without its per-chunk lists.",

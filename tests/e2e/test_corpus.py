@@ -19,7 +19,7 @@ DOCUMENTS, CHUNKS, WORKSPACES = 300, 4252, 21
 MEMORY = 200 * 1000 * 1000
 SECONDS = 150.0  # 4 on an idle machine
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.timeout(600), pytest.mark.slow]
 
 
 async def test_the_corpus_is_stored_whole(

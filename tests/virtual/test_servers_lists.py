@@ -7,7 +7,7 @@ import pytest
 from tests.virtual.loop import virtually
 from tests.virtual.servers_play import play
 
-_QUICK = 3
+_QUICK = 1
 SEEDS = 40  # `make test` plays some of them
 
 
