@@ -100,7 +100,7 @@ class Proxy:
         for task in list(self._pipes):
             task.cancel()
         await asyncio.gather(*self._pipes, return_exceptions=True)
-        for writer in self._writers:
+        for writer in list(self._writers):
             writer.close()
             with suppress(OSError):
                 await writer.wait_closed()

@@ -419,8 +419,8 @@ MUTANTS: Sequence[Mutant] = (
         "tells the next owner of no doubt",
         "consumer.kafka.assignment.KafkaDelivery.left_in_doubt",
         _always(False),
-        held_by="tests/simulation/test_simulation.py::test_what_went_wrong_once_goes_well"
-        "[committed in doubt, overtaken under the next owner, and rebalances]",
+        held_by="tests/unit/kafka/test_source.py::"
+        "test_a_delivery_knows_what_a_former_owner_left_in_doubt",
     ),
     Mutant(
         "carries out what waits behind a dropped event",

@@ -14,9 +14,10 @@ from aiokafka.errors import GroupAuthorizationFailedError
 from aiokafka.protocol.fetch import FetchRequest
 from structlog.testing import capture_logs
 
-from consumer.kafka.assignment import Assignment, KafkaDelivery
+from consumer.kafka.assignment import Assignment, FormerDoubts, KafkaDelivery
 from consumer.kafka.batches import install
 from consumer.kafka.connection import KafkaConnection
+from consumer.kafka.settled_metadata import name_of
 from consumer.kafka.source import KafkaSource, SourceConfig
 from consumer.model.record import Coordinates, Record
 from consumer.telemetry.metrics import Metrics
@@ -255,6 +256,18 @@ def test_only_the_first_records_may_have_been_begun_by_a_dead_owner() -> None:
     taken = [KafkaDelivery(record, assignment).taken_over_at for _ in range(1_001)]
 
     assert taken == [7.0] * 1_000 + [None]
+
+
+def test_a_delivery_knows_what_a_former_owner_left_in_doubt() -> None:
+    """By its name, in whichever topic it was; of anything else nothing is known to be in doubt."""
+    assignment = Assignment("documents.replay-0")
+    record = Record(Coordinates("documents.replay", 0, 1), 1, b"k", b"v", ())
+    before = KafkaDelivery(record, assignment)
+    assignment.former_doubts = FormerDoubts(frozenset({name_of("one")}), until=9.0)
+    delivery = KafkaDelivery(record, assignment)
+
+    assert [delivery.left_in_doubt(each) for each in ("one", "two")] == [True, False]
+    assert (before.left_in_doubt("one"), before.held_until, delivery.held_until) == (False, 0, 9)
 
 
 async def test_all_is_ours_when_every_partition_of_every_input_topic_is() -> None:
