@@ -154,8 +154,9 @@ def _more(count: int) -> None:
 
 
 def _waiting(members: tuple[Member, ...]) -> None:
-    who = "; ".join(f"{each.client_id}, from {each.host}" for each in members) or "somebody"
+    from consumer.operations.replay.replay import holders_of
+
     output.note(
-        f"another run, or a replay, is at work: {who}; if it was killed, Kafka notices within "
-        "KAFKA_SESSION_TIMEOUT_SECONDS: waiting that long"
+        f"another run, or a replay, is at work: {holders_of(members)}; if it was killed, Kafka "
+        "notices within KAFKA_SESSION_TIMEOUT_SECONDS: waiting that long"
     )

@@ -13,7 +13,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -205,6 +205,29 @@ class DeadLetter:
 def restored(headers: Headers) -> Headers:
     """The original headers of a dead letter: what replay publishes again."""
     return tuple((name, value) for name, value in headers if name not in _ADDED)
+
+
+def published_again(
+    headers: Headers, origin: of.Origin, added: Mapping[str, str | None]
+) -> Headers:
+    """The headers with which an event goes to the replay topic: its own, its place, and more.
+
+    Without its place it would be a new event, newer than everything.
+
+    Args:
+        headers: of the event's record, or of its dead letter.
+        origin: where the event first came from.
+        added: more of ours, by name; None is left out.
+    """
+    place = {
+        of.TOPIC: origin.at.topic,
+        of.PARTITION: str(origin.at.partition),
+        of.OFFSET: str(origin.at.offset),
+        of.TIMESTAMP: str(origin.timestamp_ms),
+    }
+    told = (*place.items(), *added.items())
+    ours = tuple((name, text.encode()) for name, text in told if text is not None)
+    return restored(headers) + ours
 
 
 def stacktrace_of(error: BaseException) -> str:

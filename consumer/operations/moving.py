@@ -41,7 +41,12 @@ from consumer.model.placement import why_missing
 from consumer.model.precedence import Occurrence
 from consumer.model.record import Coordinates
 from consumer.model.server_marks import ServerViews, move_mark
-from consumer.operations.newest_events import NewestEvent, NewestEvents
+from consumer.operations.newest_events import (
+    NO_EVENT_LEFT,
+    STORED_IS_NEWER,
+    NewestEvent,
+    NewestEvents,
+)
 from consumer.operations.ports import HeldLock, KafkaAccess, RecordReader
 from consumer.operations.progress import StageProgress, silent
 from consumer.settings import Settings
@@ -376,8 +381,8 @@ def _why_it_stays(
 ) -> str | None:
     """Why a document can't be moved by its newest event; None where it can."""
     if event is None:
-        return "no event of it is left in Kafka, and AnythingLLM gives no texts back"
+        return NO_EVENT_LEFT
     stored = [Occurrence(unit.version) for units in there.values() for unit in units]
     if any(each.supersedes(event.occurrence) for each in stored):
-        return "what is stored of it is newer than all its events that are left in Kafka"
+        return STORED_IS_NEWER
     return None

@@ -14,6 +14,9 @@ from consumer.operations.progress import StageProgress
 from consumer.settings import Settings
 from consumer.wiring.events import event_reader
 
+NO_EVENT_LEFT = "no event of it is left in Kafka, and AnythingLLM gives no texts back"
+STORED_IS_NEWER = "what is stored of it is newer than all its events that are left in Kafka"
+
 _PROGRESS_EVERY = 200  # records between two reports of progress
 
 

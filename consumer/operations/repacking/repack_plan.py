@@ -21,7 +21,7 @@ from consumer.model.precedence import Occurrence
 from consumer.model.record import Coordinates
 from consumer.model.repacking import repacked
 from consumer.model.slug import is_slug
-from consumer.operations.newest_events import NewestEvents
+from consumer.operations.newest_events import NO_EVENT_LEFT, STORED_IS_NEWER, NewestEvents
 from consumer.operations.ports import RecordReader
 from consumer.operations.progress import StageProgress
 from consumer.settings import Settings
@@ -30,9 +30,7 @@ from consumer.settings import Settings
 _SECONDS_AN_UPLOAD = 0.08
 _SECONDS_A_CHUNK = 0.0013
 
-_NO_EVENT = "no event of it is left in Kafka, and AnythingLLM gives no texts back"
 _DELETED = "its newest event is a tombstone, which is not carried out yet"
-_NEWER = "what is stored of it is newer than all its events that are left in Kafka"
 _INCOMPLETE = "not all of it is stored: it is in work, or some of it was given up (`dlq list`)"
 
 
@@ -96,7 +94,7 @@ class _LookedAt:
 
     units: Sequence[StoredUnit]
     newest: Occurrence | None = None
-    says: Recut | str | None = field(default=_NO_EVENT)
+    says: Recut | str | None = field(default=NO_EVENT_LEFT)
 
 
 _Stored = Mapping[Slug, Mapping[Identity, _LookedAt]]
@@ -178,7 +176,7 @@ class RepackPlanner:
         """What is to be done about it; a text: why nothing can be, None: it is as it would be."""
         event = Occurrence(body.version)
         if any(Occurrence(unit.version).supersedes(event) for unit in stored):
-            return _NEWER
+            return STORED_IS_NEWER
         wanted = digests_of(body.document)
         ids = [hash_of_ids((chunk.id,)) for chunk in body.document.chunks]
         found = difference(wanted, stored, body.version, ids=ids)

@@ -19,14 +19,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from consumer.anythingllm import AnythingLLMConnectionError, AnythingLLMError
 from consumer.anythingllm.inventory import Inventory, open_inventory
-from consumer.contract.dead_letter import restored
+from consumer.contract.dead_letter import published_again
 from consumer.contract.upload_result import event_id_of
-from consumer.kafka.groups import GroupOffset
 from consumer.kafka.publisher import OutgoingRecord
 from consumer.kafka.reader import OffsetRanges
 from consumer.model import origin as of
@@ -41,14 +40,14 @@ from consumer.operations.repacking.repack_plan import (
     RepackPlanner,
     RepackRefused,
 )
+from consumer.operations.replay_topic import replay_publisher
+from consumer.operations.topic_progress import TopicProgress
 from consumer.settings import Settings
 from consumer.wiring.anythingllm import anythingllm_config, server_configs
-from consumer.wiring.topics import DEAD_LETTER_HEADROOM
 
 _UPLOADS_AT_ONCE = 50  # of documents that were published and are not settled
 _POLL_SECONDS = 0.5
 _TELL_AFTER_SECONDS = 60.0  # without progress
-_PATIENCE_SECONDS = 15.0  # with one publish: a person waits, and it can be run again
 _STAGE = "packing anew"
 
 
@@ -104,7 +103,7 @@ class Repacking:
         async with (
             self._kafka.admin() as admin,
             self._reader() as reader,
-            self._publisher() as publisher,
+            replay_publisher(self._settings, self._kafka) as publisher,
         ):
             cluster, partitions = await self._checked(admin)
             recuts = await self._removable(plan.recuts)
@@ -162,7 +161,7 @@ class Repacking:
         kafka = self._settings.kafka
         ranges = await reader.offset_ranges(kafka.replay_topic) or {}
         before, since = 0, self._clock()
-        while lag := _lag(await admin.places(kafka.group_id), kafka.replay_topic, ranges):
+        while lag := await self._lag(admin, ranges):
             if lag != before:
                 before, since = lag, self._clock()
             elif self._clock() - since >= _TELL_AFTER_SECONDS:
@@ -174,15 +173,18 @@ class Repacking:
                 )
             await self._sleep(_POLL_SECONDS)
 
+    async def _lag(self, admin: ClusterAdmin, ranges: OffsetRanges) -> int:
+        """How much of these ranges of the replay topic is not committed."""
+        kafka = self._settings.kafka
+        committed = {
+            number: place.offset
+            for (topic, number), place in (await admin.places(kafka.group_id)).items()
+            if topic == kafka.replay_topic
+        }
+        return TopicProgress(kafka.replay_topic, ranges, committed).unsettled
+
     def _reader(self) -> AbstractAsyncContextManager[RecordReader]:
         return self._kafka.reader(unfold_limit=self._settings.document.max_batch_bytes)
-
-    def _publisher(self) -> AbstractAsyncContextManager[RecordPublisher]:
-        seconds = self._settings.kafka.delivery_timeout_seconds
-        return self._kafka.publisher(
-            max_record_bytes=self._settings.document.max_bytes + DEAD_LETTER_HEADROOM,
-            delivery_timeout=min(seconds, _PATIENCE_SECONDS),
-        )
 
 
 def batches(recuts: Sequence[Recut]) -> list[list[Recut]]:
@@ -210,26 +212,13 @@ def asking_for_it(record: Record, topic: str, cluster: str, partitions: int) -> 
     """
     origin = origin_of(record, is_replay=record.at.topic == topic)
     added = {
-        of.TOPIC: origin.at.topic,
-        of.PARTITION: str(origin.at.partition),
-        of.OFFSET: str(origin.at.offset),
-        of.TIMESTAMP: str(origin.timestamp_ms),
         of.EVENT_ID: origin.event_id or event_id_of(record, cluster),
         of.REPLAYS: str(origin.replays),
         of.REPACK: "true",
     }
-    headers = (*restored(record.headers), *((name, text.encode()) for name, text in added.items()))
+    headers = published_again(record.headers, origin, added)
     partition = origin.at.partition % partitions
     return OutgoingRecord(topic, record.key, record.value, headers, partition)
-
-
-def _lag(places: Mapping[tuple[str, int], GroupOffset], topic: str, ranges: OffsetRanges) -> int:
-    """How much of these ranges of a topic is not committed."""
-    lag = 0
-    for number, there in ranges.items():
-        place = places.get((topic, number))
-        lag += max(0, there.end - max(there.start, place.offset if place else 0))
-    return lag
 
 
 @asynccontextmanager

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
 
 from consumer.contract.received_letter import Letter
@@ -40,14 +40,13 @@ from consumer.operations.replay.run_log import RunLog
 from consumer.operations.replay.run_store import RunStore
 from consumer.operations.replay.sources import original_for, records_for
 from consumer.operations.replay.verdict import ReplayVerdict, Skipped, replay_of
+from consumer.operations.replay_topic import replay_publisher
 from consumer.settings import Settings
-from consumer.wiring.topics import DEAD_LETTER_HEADROOM
 
 _AT_ONCE = 64
 _BYTES_AT_ONCE = 8 * 1024 * 1024
 _COMMIT_EVERY_SECONDS = 0.5
 _LAST_COMMIT_SECONDS = 5.0
-PATIENCE_SECONDS = 15.0  # with one publish: a person waits, and a run can be resumed
 
 
 class ReplayStopped(Exception):
@@ -153,7 +152,7 @@ class RunningReplay:
         self._log.left(look.plan)
         async with AsyncExitStack() as opened:
             try:
-                publisher = _publisher(self._settings, self._room.kafka)
+                publisher = replay_publisher(self._settings, self._room.kafka)
                 self._publisher = await opened.enter_async_context(publisher)
                 self._limit = await self._largest()
                 await self._all(look.plan)
@@ -305,12 +304,3 @@ def _finished(run: ReplayRun, progress: RunProgress) -> RunProgress:
     for _ in range(rest):
         progress = progress.left(Skipped.SETTLED.value)
     return replace(progress, next=dict(run.ends), done=True)
-
-
-def _publisher(
-    settings: Settings, kafka: KafkaAccess
-) -> AbstractAsyncContextManager[RecordPublisher]:
-    return kafka.publisher(
-        max_record_bytes=settings.document.max_bytes + DEAD_LETTER_HEADROOM,
-        delivery_timeout=min(settings.kafka.delivery_timeout_seconds, PATIENCE_SECONDS),
-    )

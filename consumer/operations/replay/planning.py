@@ -15,6 +15,7 @@ from consumer.operations.progress import Progress
 from consumer.operations.replay.plan import ReplayPlan, plan_of
 from consumer.operations.replay.sources import Lines, read_exported
 from consumer.operations.replay.verdict import ReplayRules
+from consumer.operations.replay_topic import why_too_few_partitions
 from consumer.settings import Settings
 
 
@@ -160,14 +161,11 @@ class ReplayPlanner:
         self, plan: ReplayPlan, letters: Letters, partitions: int, request: ReplayRequest
     ) -> Iterable[str]:
         kafka = self._settings.kafka
-        if plan.highest_partition >= partitions:
-            needed = plan.highest_partition + 1
-            yield (
-                f"{kafka.replay_topic} has {partitions} partitions, but letters came from "
-                f"partition {plan.highest_partition}: on another one a replay would lose its order "
-                f"to live events. Give it as many as {kafka.documents_topic}: kafka-topics --alter "
-                f"--topic {kafka.replay_topic} --partitions {needed}"
-            )
+        too_few = why_too_few_partitions(
+            self._settings, partitions, plan.highest_partition, what="letters came from"
+        )
+        if too_few is not None:
+            yield too_few
         if plan.unanswered and letters.reach.cut and not request.despite_missing_results:
             yield (
                 f"{kafka.results_topic} does not reach back to the results of {plan.unanswered} of "

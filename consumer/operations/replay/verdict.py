@@ -6,7 +6,7 @@
 - A letter that came back too often is parked instead: sent round and round, it would only hide the
   others. A letter that is brought back from there has been looked at, so it is let through.
 - The replayed record is the original once more, and its headers say where the original lay
-  (`consumer.model.origin`). Without them it would be a new event, newer than everything.
+  (`consumer.model.origin`, `consumer.contract.dead_letter.published_again`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from consumer.contract.dead_letter import restored, rfc3339
+from consumer.contract.dead_letter import published_again, rfc3339
 from consumer.contract.received_letter import Letter
 from consumer.model import origin as of
 from consumer.model.record import Headers, Record
@@ -126,22 +126,17 @@ def replay_of(letter: Letter, original: Record, run: str) -> Replay:
         run: the run's id.
     """
     origin = letter.origin
-    added: dict[str, str | None] = {
-        of.TOPIC: origin.at.topic,
-        of.PARTITION: str(origin.at.partition),
-        of.OFFSET: str(origin.at.offset),
-        of.TIMESTAMP: str(origin.timestamp_ms),
+    added = {
         of.EVENT_ID: letter.event_id,
         of.FIRST_FAILED_AT: rfc3339(letter.first_failed_at) if letter.first_failed_at else None,
         of.REPLAYS: str(origin.replays + 1 if letter.is_ours else 1),
         of.RUN: run,
         of.LETTER: str(letter.at),
     }
-    headers = tuple((name, text.encode()) for name, text in added.items() if text is not None)
     return Replay(
         key=original.key,
         value=original.value,
-        headers=restored(original.headers) + headers,
+        headers=published_again(original.headers, origin, added),
         partition=partition_of(letter),
     )
 

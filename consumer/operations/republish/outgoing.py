@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from consumer.contract.dead_letter import restored, rfc3339
+from consumer.contract.dead_letter import published_again, rfc3339
 from consumer.contract.upload_result import event_id_of
 from consumer.kafka.publisher import OutgoingRecord
 from consumer.model import origin as of
@@ -22,22 +22,16 @@ def republished(record: Record, *, replay_topic: str, run: str, cluster_id: str)
     is_original = origin.at == record.at
     event_id = event_id_of(record, cluster_id) if is_original else origin.event_id
     first = origin.first_failed_at
-    # Without its place it would be a new event, newer than everything.
     added = {
-        of.TOPIC: origin.at.topic,
-        of.PARTITION: str(origin.at.partition),
-        of.OFFSET: str(origin.at.offset),
-        of.TIMESTAMP: str(origin.timestamp_ms),
         of.EVENT_ID: event_id,
         of.FIRST_FAILED_AT: rfc3339(first) if first is not None else None,
         of.REPLAYS: str(origin.replays) if origin.replays else None,
         of.RUN: run,
     }
-    headers = tuple((name, text.encode()) for name, text in added.items() if text is not None)
     return OutgoingRecord(
         replay_topic,
         record.key,
         record.value,
-        restored(record.headers) + headers,
+        published_again(record.headers, origin, added),
         origin.at.partition,
     )

@@ -38,9 +38,9 @@ from consumer.operations.audit.newest_results import Forgotten
 from consumer.operations.pace import Pace
 from consumer.operations.ports import HeldLock, KafkaAccess, RecordPublisher, RecordReader
 from consumer.operations.progress import Advance, StageProgress, silent
-from consumer.operations.replay.execution import PATIENCE_SECONDS
 from consumer.operations.replay.run import run_id
 from consumer.operations.replay.run_store import lock_group
+from consumer.operations.replay_topic import replay_publisher, why_too_few_partitions
 from consumer.operations.republish.newer import NewerEvents
 from consumer.operations.republish.outgoing import republished
 from consumer.operations.republish.plan import (
@@ -50,7 +50,6 @@ from consumer.operations.republish.plan import (
     plan_of,
 )
 from consumer.settings import Settings
-from consumer.wiring.topics import DEAD_LETTER_HEADROOM
 
 log = structlog.get_logger(__name__)
 
@@ -176,11 +175,13 @@ class Republish:
             self._is_there,
             include_removed=include_removed,
         )
-        refused = tuple(self._refusals(plan, len(ranges)))
+        too_few = why_too_few_partitions(
+            self._settings, len(ranges), plan.highest_partition, what="events lie in"
+        )
         permits = self._settings.routing.rules().permits
         # What we may not write to any more was not looked at.
         forgotten = tuple(each for each in results.forgotten(workspace) if permits(each.slug))
-        return RepublishLook(plan, forgotten, members, refused)
+        return RepublishLook(plan, forgotten, members, () if too_few is None else (too_few,))
 
     async def carry_out(
         self,
@@ -243,17 +244,6 @@ class Republish:
         progress = self._audit.topic_progress.get(at.topic)
         return progress is not None and progress.holds(at)
 
-    def _refusals(self, plan: RepublishPlan, partitions: int) -> Iterable[str]:
-        kafka = self._settings.kafka
-        if plan.highest_partition >= partitions:
-            needed = plan.highest_partition + 1
-            yield (
-                f"{kafka.replay_topic} has {partitions} partitions, but events lie in partition"
-                f" {plan.highest_partition}: on another one they would lose their order to live"
-                f" events. Give it as many as {kafka.documents_topic}: kafka-topics --alter"
-                f" --topic {kafka.replay_topic} --partitions {needed}"
-            )
-
     @asynccontextmanager
     async def _room(
         self, run: str, operator: str, tell: RepublishTell, rng: random.Random
@@ -265,21 +255,17 @@ class Republish:
             client_id=f"republish.{run}.{operator}",
             session_timeout=kafka.session_timeout_seconds,
         )
-        publisher = self._kafka.publisher(
-            max_record_bytes=settings.document.max_bytes + DEAD_LETTER_HEADROOM,
-            delivery_timeout=min(kafka.delivery_timeout_seconds, PATIENCE_SECONDS),
-        )
         limit = settings.document.max_batch_bytes
         try:
             async with (
                 self._kafka.lock(config, waiting=tell.waiting, rng=rng) as lock,
                 self._kafka.reader(unfold_limit=limit) as reader,
                 self._kafka.admin() as admin,
-                publisher as opened,
+                replay_publisher(settings, self._kafka) as publisher,
             ):
                 newer = NewerEvents(settings, reader, self._audit.topic_progress, run)
                 cluster_id = await admin.cluster_id()
-                yield _Room(run, operator, cluster_id, lock, reader, opened, newer)
+                yield _Room(run, operator, cluster_id, lock, reader, publisher, newer)
         except TakenError:
             raise RepublishRefused(
                 "another run, or a replay of dead letters, is at work: wait for it or stop it"
