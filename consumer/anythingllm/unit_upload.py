@@ -5,6 +5,7 @@
 1. A unit is stored when its own file proves it, or a listing of the workspace (`proof`). On vector
    databases that refuse vectors without a word a search has to find it as well (rule 4).
 2. A file that is there but not embedded is only embedded again; uploading it again would double it.
+   Where that request is refused and others are stored, it is removed and uploaded anew.
 3. After an answer that does not say that nothing happened (`effects`) the unit is looked for. It is
    not sent again before something ends the doubt (`upload_doubt`). Where that was wrong, the sweep
    finds the double (`may_still_come`). A file is not embedded again because AnythingLLM was away:
@@ -80,6 +81,12 @@ _NEXT = {
 }
 
 _NO_SUCH_PATH = 404  # of a workspace that is not there AnythingLLM says 400, or nothing
+
+
+def _is_refused(error: AnythingLLMError) -> bool:
+    """Whether just this request is disliked: none of an outage, and nothing of it is under way."""
+    is_refusal = 400 <= (error.http_status or 0) < 500
+    return is_refusal and error.fault.is_counted and not error.ambiguous
 
 
 class RawTextUpload:
@@ -421,9 +428,14 @@ class RawTextUpload:
         errand = self._ways.errand(self._ways.upload_timeout, self._trace_id)
         if mending is _Mending.PUT_IN_AGAIN:
             self._was_taken_out = True
-            with self._taking_out(location):
-                adds = deletes = [location]
-                await self._ways.api.relist(errand, self._slug, adds=adds, deletes=deletes)
+            try:
+                with self._taking_out(location):
+                    adds = deletes = [location]
+                    await self._ways.api.relist(errand, self._slug, adds=adds, deletes=deletes)
+            except AnythingLLMError as error:
+                if _is_refused(error):
+                    self._mending, self._was_taken_out = _NEXT[mending], False
+                raise
         elif mending is _Mending.UPLOAD_ANEW:
             await self._remove(location, self._check)
         else:
@@ -485,9 +497,14 @@ class RawTextUpload:
             return location
         self._check()
         log.info("chunk.embedding_again", workspace=self._slug, location=location)
-        with self._watching():
-            errand = self._ways.errand(self._ways.upload_timeout, self._trace_id)
-            await self._ways.api.embed(errand, self._slug, [location])
+        try:
+            with self._watching():
+                errand = self._ways.errand(self._ways.upload_timeout, self._trace_id)
+                await self._ways.api.embed(errand, self._slug, [location])
+        except AnythingLLMError as error:
+            if _is_refused(error):
+                await self._leave_to_an_upload(location)
+            raise
         if await self._is_embedded(location):
             return location
         await self._give_blanks(location)
@@ -495,6 +512,21 @@ class RawTextUpload:
             f"{self._name}: the text is stored but AnythingLLM could not embed it; "
             "a further try embeds it and uploads nothing"
         )
+
+    async def _leave_to_an_upload(self, location: Location) -> None:
+        """Remove its file, where that may not be embedded again; the next attempt uploads it anew.
+
+        Others are uploaded and stored meanwhile. It would be blamed for a request that only what
+        was stored half has to send, and that a firewall may refuse for ever.
+
+        Raises:
+            AnythingLLMError: others are not stored either.
+        """
+        await self._ways.control.passes(self._slug, self._sent_at, self._trace_id, self._check)
+        if await self._is_embedded(location):
+            return  # in spite of that answer; the next attempt finds it
+        self._check()
+        await self._remove(location, self._check)
 
     async def _give_blanks(self, location: Location) -> None:
         """Have a text uploaded anew that may not be embedded because AnythingLLM cuts it badly.

@@ -173,6 +173,39 @@ async def test_a_file_is_not_embedded_again_while_that_may_still_come(simulator:
     )
 
 
+@pytest.mark.parametrize("status", [409, 422])
+async def test_what_may_never_be_embedded_again_is_uploaded_anew(
+    simulator: Simulator, client: AnythingLLMClient, status: int
+) -> None:
+    """A firewall that refuses one path for ever is no fault of a text that others do not share."""
+    await client.storage.prepare(DOCS)
+    simulator.faults.add("embedder-fails", path="*/raw-text", times=1)
+    simulator.faults.add("status", path="*/update-embeddings", status=status)
+    upload = client.storage.upload(DOCS, unit(document("half stored")))
+    with pytest.raises(AnythingLLMError) as refused:
+        await upload.attempt()
+    assert (refused.value.http_status, refused.value.fault.is_counted) == (status, True)
+
+    await stored_by(upload)
+
+    assert texts_of(simulator, "docs") == ["half stored"]
+
+
+async def test_where_nothing_else_is_stored_a_file_waits_to_be_embedded_again(
+    simulator: Simulator, client: AnythingLLMClient
+) -> None:
+    """In an outage it stays, and nobody is blamed."""
+    await client.storage.prepare(DOCS)
+    simulator.faults.add("embedder-fails", path="*/raw-text")
+    simulator.faults.add("status", path="*/update-embeddings", status=409)
+    upload = client.storage.upload(DOCS, unit(document("half stored")))
+    with pytest.raises(AnythingLLMError) as refused:
+        await upload.attempt()
+
+    assert refused.value.fault is Fault.THEIRS
+    assert "half stored" in [file.text for file in simulator.state.files.values()]
+
+
 async def test_while_an_upload_may_still_finish_it_is_only_looked_for(simulator: Simulator) -> None:
     """Pending: theirs, so that nobody counts it; sent again only when the time is over."""
     async with client_for(simulator, ambiguity_seconds=0.6) as client:

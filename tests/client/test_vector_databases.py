@@ -154,6 +154,23 @@ async def test_what_can_t_be_found_is_put_in_again_from_the_cache() -> None:
     assert (found(server)["after"], len(uploads)) == (1, 1)
 
 
+async def test_what_can_t_be_found_is_uploaded_anew_where_it_may_not_be_put_in_again() -> None:
+    """A firewall refuses that one path, while uploads get through."""
+    async with at("pgvector") as (server, client):
+        await client.upload_document("docs", document("before", id="first"))
+        server.faults.vectors_refused = True
+        server.faults.add("status", path="*/update-embeddings", status=409)
+        rule = server.faults.add("hold", path="*/vector-search", times=1)
+        uploading = asyncio.create_task(client.upload_document("docs", document("after")))
+        await server.journal.wait_for("request.held")
+        server.faults.vectors_refused = False
+        rule.released = True
+        result = await uploading
+
+    assert result.status == "succeeded"
+    assert found(server) == {"before": 1, "after": 1}
+
+
 async def test_where_the_cached_vectors_are_the_trouble_it_is_uploaded_anew() -> None:
     """They have the width that the embedder had for a while, and are refused again."""
     async with at("pgvector") as (server, client):

@@ -1183,4 +1183,10 @@ KNOWN: dict[str, Schedule] = {
         ),
         life=(Life("database-down", On("upload", nth=4, seconds=140.0), seconds=0.5),),
     ),
+    "a firewall refuses for ever to have a file embedded again": Schedule(
+        1365885722,
+        history=(Doc("b", ("three",), name="e0"),),
+        faults=(Hit("embed", "status", times=None, status=409),),
+        life=(Life("vectors-refused", On("upload"), seconds=0.5),),
+    ),
 }
