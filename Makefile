@@ -40,10 +40,13 @@ test: $(STAMP) ## all but the slow tests, the journey on a real Kafka among them
 test-kafka: $(STAMP) ## REPEAT=10 runs of the tests on Kafka, with a busy loop on each core
 	@$(BIN)/python -m tests.runs.under_load $(REPEAT)
 
-test-slow: $(STAMP) ## what `make test` leaves out
+test-rest: $(STAMP) ## what `make test-all` has beyond `make test`
 	@$(BIN)/python -m tests.runs.side_by_side slow
 
-test-all: test test-slow ## every test
+test-all: test test-rest ## all but what `make test-slow` runs
+
+test-slow: $(STAMP) ## before a release: kills by the dozen, long runs, every combination
+	@$(BIN)/python -m tests.runs.side_by_side release
 
 soak: $(STAMP) ## MINUTES=30 of traffic on a real Kafka: memory, files and threads have to stay flat
 	SOAK_MINUTES=$(or $(MINUTES),30) $(PYTEST) -q -s tests/e2e/test_soak.py

@@ -20,6 +20,7 @@ from consumer.kafka.topic_spec import TopicSpec
 from consumer.kafka.topics import open_admin
 from consumer.sandbox.kafka import LocalKafka, SandboxUnavailable, choose_kafka
 from tests.commands import Commands, logging_kept
+from tests.runs.side_by_side import KAFKA_FOLDERS
 from tests.simulator_fixtures import simulator as simulator
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -52,20 +53,25 @@ def pytest_configure() -> None:
     settings.load_profile("unhurried")
 
 
-# Folders. With what is in `tests/simulation` as well they would take longer than all the rest does,
-# and without `tests/contract` shorter.
-_WORLDS = frozenset({"virtual", "between", "contract"})
-
-
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests by what they use, before anything is chosen by markers."""
+    """Mark tests by what they use, before anything is chosen by markers.
+
+    Raises:
+        pytest.UsageError: a test on Kafka is where no session on Kafka looks.
+    """
     for item in items:
         for name, fixtures in _MARKED.items():
             if not fixtures.isdisjoint(getattr(item, "fixturenames", ())):
                 item.add_marker(name)
-        if not _WORLDS.isdisjoint(item.path.parts):
-            item.add_marker("worlds")
+        if item.get_closest_marker("release"):
+            item.add_marker("slow")
+        if item.get_closest_marker("kafka") and not _is_looked_for_on_kafka(item.path):
+            raise pytest.UsageError(f"{item.nodeid}: put it into one of {', '.join(KAFKA_FOLDERS)}")
+
+
+def _is_looked_for_on_kafka(path: Path) -> bool:
+    return any(path.is_relative_to(REPOSITORY / folder) for folder in KAFKA_FOLDERS)
 
 
 @pytest.fixture(autouse=True)

@@ -24,7 +24,7 @@ SAMPLE = re.compile(
     r"|blocks-phrase-(200|403)|refuses-delete-405|drops-.*|resets-(answer|request)"
     r"|spoils-cut-short|restarts-(refused|502)|server-restarts-502"
 )
-"""The behaviours that `make test` plays: of each way the ones that are told apart somewhere."""
+"""The behaviours that `make test-all` plays: of each way those that are told apart somewhere."""
 
 
 def cells() -> Iterator[Cell]:
@@ -36,8 +36,13 @@ def cells() -> Iterator[Cell]:
 
 
 def in_sample(cell: Cell) -> bool:
-    """Whether `make test` plays it."""
+    """Whether `make test-all` plays it."""
     return SAMPLE.fullmatch(cell.behaviour) is not None
+
+
+def is_quick(cell: Cell) -> bool:
+    """Whether `make test` plays it: what lasts costs as much as all the rest."""
+    return in_sample(cell) and (not cell.lasts or cell.operation == "upload")
 
 
 def play(cell: Cell) -> Figures:

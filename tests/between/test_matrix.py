@@ -14,7 +14,7 @@ import pytest
 import structlog
 
 from tests.between.cell import Cell, Figures
-from tests.between.matrix import cells, in_sample, play, table
+from tests.between.matrix import cells, in_sample, is_quick, play, table
 from tests.packing import UNPACKED_CELLS, packing_or
 
 Rows = list[tuple[Cell, Figures]]
@@ -36,7 +36,9 @@ def quiet() -> None:
 
 def _parameters() -> Iterator[Any]:
     for cell in cells():
-        marks = [] if in_sample(cell) else [pytest.mark.slow]
+        marks = (
+            [] if is_quick(cell) else [pytest.mark.slow if in_sample(cell) else pytest.mark.release]
+        )
         if packing_or("1") != "1" and (reason := UNPACKED_CELLS.get(str(cell))) is not None:
             marks.append(pytest.mark.skip(reason=f"with packs: {reason}"))
         yield pytest.param(cell, marks=marks, id=str(cell))

@@ -13,6 +13,7 @@ import structlog
 from tests.between.behaviours import BEHAVIOURS, LATE, PATIENCE, Restarts
 from tests.between.cell import WINDOW, Cell
 from tests.between.matrix import play
+from tests.tiers import quick_first
 
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text()
 OPERATIONS = ("upload", "removal", "listing", "proof", "readiness", "creation")
@@ -69,7 +70,7 @@ def test_what_a_restart_in_between_costs() -> None:
         assert settled(name, OPERATIONS) - away <= most
 
 
-@pytest.mark.parametrize("behaviour", ["answers-502", "says-html", "resets-answer"])
+@pytest.mark.parametrize("behaviour", quick_first(["resets-answer", "answers-502", "says-html"]))
 def test_what_wrong_answers_cost(behaviour: str) -> None:
     """For as long as the row says, one kind of request at a time."""
     text = row("what stands in between answers one kind of request wrongly")

@@ -34,6 +34,7 @@ from tests.client.support import (
     texts_of,
     unit,
 )
+from tests.tiers import quick_first
 
 DOCS = Slug("docs")
 
@@ -100,7 +101,8 @@ async def test_refused_chunks_are_named_and_only_they_are_uploaded_later(
 
 @pytest.mark.network("memory", "kernel")
 @pytest.mark.parametrize(
-    "fault", ["reset", "fin", "reset-after", "fin-after", "half-body", "truncated"]
+    "fault",
+    quick_first(["reset", "fin-after", "half-body", "fin", "reset-after", "truncated"], quick=3),
 )
 async def test_after_a_lost_answer_every_chunk_is_stored_once(
     simulator: Simulator, client: AnythingLLMClient, fault: str

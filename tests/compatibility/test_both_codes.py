@@ -20,6 +20,7 @@ CASES = 150
 FILES = sorted({path.name for path in FOLDER.glob("*.json")} - {"printed.json"})
 
 
+@pytest.mark.slow
 def test_the_recorded_files_are_what_cdefe5a_writes(run_old: RunOld, tmp_path: Path) -> None:
     """Nobody has mended them by hand."""
     folder = shutil.copytree(FOLDER, tmp_path / "again")

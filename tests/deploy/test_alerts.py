@@ -116,6 +116,7 @@ def test_rules_are_sound() -> None:
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
+@pytest.mark.slow
 def test_each_alert_fires_and_clears() -> None:
     """By Prometheus's own clock and evaluation, over made-up series."""
     ended = _promtool("test", "rules", TESTS.name)

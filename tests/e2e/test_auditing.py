@@ -37,7 +37,7 @@ async def clean_audit(stage: Stage) -> dict[str, Any]:
             return totals
 
 
-@pytest.mark.slow
+@pytest.mark.release
 async def test_killed_again_and_again_nothing_is_unexplained(stage: Stage, tmp_path: Path) -> None:
     """After each kill everything is explained, at the end everything is stored, once."""
     documents = sample_documents(80, seed=11, technologies=("lanterns", "looms"), max_chunks=4)

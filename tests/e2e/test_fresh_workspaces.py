@@ -35,7 +35,7 @@ from tests.e2e.support import (
 )
 from tests.staging import document, texts
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.release, pytest.mark.timeout(240)]
 
 PROCESSES, CHUNKS = 4, 6
 SLUGS = [f"fresh-{number:02}" for number in range(20)]

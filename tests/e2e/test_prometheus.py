@@ -154,7 +154,7 @@ def _within_seconds(alert: str) -> str:
     return re.sub(r"\[\w+\]", "[5s]", rule["expr"])
 
 
-@pytest.mark.slow
+@pytest.mark.release
 async def test_alerts_see_what_they_are_for(stage: Stage, tmp_path: Path) -> None:
     """Kafka that takes no results, and AnythingLLM that is away: each its own alert's state.
 

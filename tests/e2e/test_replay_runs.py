@@ -95,7 +95,7 @@ async def test_exported_packed_and_replayed(stage: Stage, tmp_path: Path) -> Non
     assert "letter 5 of the file" in damaged.err
 
 
-@pytest.mark.slow
+@pytest.mark.release
 @pytest.mark.timeout(300)
 async def test_kafka_down_in_the_middle(
     own_stage: Stage, own_kafka: LocalKafka, tmp_path: Path
@@ -120,7 +120,7 @@ async def test_kafka_down_in_the_middle(
     assert Counter(Counter(r.key for r in await replays(stage)).values()) == {1: 12}
 
 
-@pytest.mark.slow
+@pytest.mark.release
 @pytest.mark.timeout(600)
 async def test_killed_twenty_times_each_record_has_effect_once(
     stage: Stage, tmp_path: Path

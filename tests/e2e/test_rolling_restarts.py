@@ -11,7 +11,7 @@ import pytest
 
 from tests.e2e.support import Json, Process, Stage, write_events
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.release, pytest.mark.timeout(400)]
 
 RESTARTS, DOCUMENTS, SLOW_EVERY = 20, 400, 25
 SETTINGS = {"UPLOAD_TIMEOUT_SECONDS": "8", "SHUTDOWN_DRAIN_SECONDS": "1"}

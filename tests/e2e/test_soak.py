@@ -24,7 +24,7 @@ from tests.e2e.support import Json, Process, Stage, stored, until
 
 MINUTES = float(os.environ.get("SOAK_MINUTES", "1"))
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(MINUTES * 60 + 240)]
+pytestmark = [pytest.mark.release, pytest.mark.timeout(MINUTES * 60 + 240)]
 
 DOCUMENTS, CHUNKS = 100, 2
 A_TURN = 5  # events

@@ -160,7 +160,7 @@ async def test_nothing_is_lost_by_a_kill(stage: Stage, documents: list[Json]) ->
     assert all(copy.searchable for copy in stored(stage.simulator))
 
 
-@pytest.mark.slow
+@pytest.mark.release
 async def test_nothing_is_lost_by_many_kills(stage: Stage, tmp_path: Path) -> None:
     """Two instances, one of them killed and started again five times while both work."""
     documents = sample_documents(150, seed=11, max_chunks=8)

@@ -32,7 +32,7 @@ from tests.e2e.support import (
     uploads,
 )
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.release, pytest.mark.timeout(240)]
 
 MIB = 2**20
 WORKSPACES = ("lanterns", "looms", "bells")

@@ -28,7 +28,7 @@ from tests.integration import index_load
 from tests.integration.service_fixtures import MakeStage, Stage
 from tests.staging import document
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.release, pytest.mark.timeout(300)]
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DOCUMENTS = 50_000

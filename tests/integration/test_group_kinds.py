@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import CoordinatorNotAvailableError, NotCoordinatorForGroupError, for_code
+from aiokafka.errors import for_code
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import CompactArray, CompactString, Int16, Int32, Schema, TaggedFields
 
@@ -19,6 +19,7 @@ from consumer.app import StartFailedError
 from consumer.app.starting import group_is_for_us
 from consumer.kafka.connection import KafkaConnection, KafkaUnavailableError
 from consumer.kafka.group_kinds import GroupKind
+from consumer.kafka.groups import patiently
 from consumer.kafka.topics import open_admin
 from consumer.sandbox.kafka import LocalKafka
 from consumer.sandbox.kafka.jars import missing_for_java
@@ -27,7 +28,6 @@ from tests.conftest import MakeTopic
 from tests.integration.kafka_support import create
 
 TEXT, TEXTS = CompactString("utf-8"), CompactArray(CompactString("utf-8"))
-NOT_NOW = (CoordinatorNotAvailableError, NotCoordinatorForGroupError)
 
 
 class _Joined(Response):  # type: ignore[misc]  # aiokafka has no types
@@ -100,17 +100,16 @@ async def _join(connection: KafkaConnection, group: str, request: Any) -> None:
     await client.start()
     try:
         async with asyncio.timeout(30):
-            while True:
-                try:
-                    coordinator = await client.find_coordinator(group)
-                    response = await client._send_request_to_node(coordinator, request)
-                    if response.error_code:
-                        raise for_code(response.error_code)(response.error_message)
-                    return
-                except NOT_NOW:
-                    await asyncio.sleep(0.1)
+            await patiently(lambda: _beat(client, group, request))
     finally:
         await client.close()
+
+
+async def _beat(client: AIOKafkaAdminClient, group: str, request: Any) -> None:
+    coordinator = await client.find_coordinator(group)
+    response = await client._send_request_to_node(coordinator, request)
+    if response.error_code:
+        raise for_code(response.error_code)(response.error_message)
 
 
 async def _kind(connection: KafkaConnection, group: str) -> GroupKind | None:

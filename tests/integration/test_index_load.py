@@ -50,6 +50,7 @@ def fill(server: Simulator, slug: str, rows: int) -> None:
 
 
 @pytest.mark.skipif(not index_load.STATUS.exists(), reason="memory is read from /proc")
+@pytest.mark.slow
 async def test_twenty_thousand_markers_load_quickly_in_little_memory(simulator: Simulator) -> None:
     """20,000 markers in 2 s, under 60 MB above idle at the peak, never 20 ms without a pause.
 

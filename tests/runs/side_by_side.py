@@ -1,8 +1,8 @@
 """Runs pytest sessions side by side, and shows each line under the name of its session.
 
 ``python -m tests.runs.side_by_side quick`` is ``make test``: three sessions that mostly wait, each
-for a Kafka of its own, beside two that compute. ``slow`` is ``make test-slow``. Further
-words are options for pytest.
+for a Kafka of its own, beside two that compute. ``slow`` is the rest of ``make test-all``, and
+``release`` is ``make test-slow``: what does not fit in there. Further words are options for pytest.
 """
 
 from __future__ import annotations
@@ -13,23 +13,55 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+# Each session collects in these folders alone: all of the tests would be read five times.
+# `tests/conftest.py` refuses a test on Kafka that is elsewhere.
+KAFKA_FOLDERS = (
+    *("tests/integration", "tests/e2e", "tests/operations", "tests/compatibility"),
+    *("tests/generators", "tests/bench"),
+)
+WORLDS_FOLDERS = ("tests/virtual", "tests/between", "tests/contract")
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Which tests one pytest session runs.
+
+    Args:
+        marks: an expression over their marks.
+        folders: where they are; none: everywhere.
+        without: where they are not.
+    """
+
+    marks: str
+    folders: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+
 
 ON_KAFKA = {
-    "kafka": "kafka and not service and not processes and not slow",
-    "service": "kafka and service and not processes and not slow",
-    "processes": "kafka and processes and not slow",
+    "kafka": Session("kafka and not service and not processes and not slow", KAFKA_FOLDERS),
+    "service": Session("kafka and service and not processes and not slow", KAFKA_FOLDERS),
+    "processes": Session("kafka and processes and not slow", KAFKA_FOLDERS),
 }
+
+
+def _slow(chosen: str) -> dict[str, Session]:
+    return {
+        "kafka": Session(f"{chosen} and kafka and not processes", KAFKA_FOLDERS),
+        "processes": Session(f"{chosen} and kafka and processes", KAFKA_FOLDERS),
+        "rest": Session(f"{chosen} and not kafka"),
+    }
+
+
 SESSIONS = {
     "quick": {
         **ON_KAFKA,
-        "worlds": "worlds and not kafka and not slow",
-        "rest": "not worlds and not kafka and not slow",
+        "worlds": Session("not kafka and not slow", WORLDS_FOLDERS),
+        "rest": Session("not kafka and not slow", without=WORLDS_FOLDERS),
     },
-    "slow": {
-        "kafka": "slow and kafka and not processes",
-        "processes": "slow and kafka and processes",
-        "rest": "slow and not kafka",
-    },
+    "slow": _slow("slow and not release"),
+    "release": _slow("release"),
 }
 # What failed and why, to be said once more at the end: a log that keeps only its last lines would
 # say that a session was red, and not what.
@@ -42,12 +74,14 @@ class Interrupted(Exception):
     """Somebody has ended the sessions."""
 
 
-def pytest_command(expression: str, *options: str) -> list[str]:
-    """Runs the tests that these markers choose; unbuffered, or a pipe holds back what it says."""
+def pytest_command(session: Session, *options: str) -> list[str]:
+    """Runs the tests of a session; unbuffered, or a pipe holds back what it says."""
     return [
         *(sys.executable, "-u", "-m", "pytest", "-q", "-p", "tests.runs.at_once"),
-        *("-p", "no:cacheprovider", "--durations=15", "--durations-min=1", "-m", expression),
+        *("-p", "no:cacheprovider", "--durations=15", "--durations-min=1", "-m", session.marks),
+        *(f"--ignore={folder}" for folder in session.without),
         *options,
+        *session.folders,
     ]
 
 

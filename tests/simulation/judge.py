@@ -19,7 +19,8 @@ from tests.simulation.watch import Watch, told_kept
 
 _REFUSALS = (413, 422)
 _FORBIDDEN = 403
-_FIREWALL = (400, 404, 409)  # of what `generate` draws, those that say no more than "no"
+# Of what `generate` draws, what a firewall may say at once to some names, and to no others.
+_FIREWALL = (400, 404, 409, 502, 503, 504, 520)
 _LETTERED = frozenset({"invalid", "partial", "failed"})
 _LEVEL = (
     "documents_in_flight", "bytes_in_flight", "chunks_in_flight", "documents_waiting",

@@ -1189,4 +1189,12 @@ KNOWN: dict[str, Schedule] = {
         faults=(Hit("embed", "status", times=None, status=409),),
         life=(Life("vectors-refused", On("upload"), seconds=0.5),),
     ),
+    "a firewall says for ever that nobody is there, to some names": Schedule(
+        3043405747,
+        history=(
+            Doc("b", ("b 0",), day=1, slug="other", name="s2"),
+            Tomb("b", slug="other"),
+        ),
+        faults=(Hit("removal", "status", contains="raw-the-title-of-", times=None),),
+    ),
 }

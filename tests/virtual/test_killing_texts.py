@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.tiers import quick_first
 from tests.virtual.loop import soon, virtually
 from tests.virtual.world import HOUR, World, event, world
 
@@ -23,7 +24,7 @@ FRONTS: dict[str, dict[str, Any]] = {
 }
 """What a client sees of a dead server: broken and refused connections, or a proxy's word."""
 
-at_each_front = pytest.mark.parametrize("front", FRONTS)
+at_each_front = pytest.mark.parametrize("front", quick_first(FRONTS))
 
 
 def _texts(id: str, *, chunks: int = 4, killer: int | None = None) -> list[str]:
@@ -164,7 +165,7 @@ def test_a_killer_among_many_is_found_and_the_others_are_stored_meanwhile(front:
     run()
 
 
-@pytest.mark.parametrize("front", ["bare", "behind 502"])
+@pytest.mark.parametrize("front", quick_first(["bare", "behind 502"]))
 @pytest.mark.parametrize("seconds", [30, 150])
 def test_a_chunk_that_kills_late_is_found_too(front: str, seconds: float) -> None:
     """While others come and go, or when our upload has long been given up (after 120 s).
@@ -288,7 +289,7 @@ NEVER_ANSWERED: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("restarts", [1, 2])
+@pytest.mark.parametrize("restarts", quick_first([1, 2]))
 @pytest.mark.parametrize("answer", NEVER_ANSWERED)
 def test_a_text_that_is_never_answered_and_met_restarts_does_not_wait_for_ever(
     answer: str, restarts: int

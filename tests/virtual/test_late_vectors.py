@@ -15,6 +15,7 @@ from consumer.model.names import Slug
 from consumer.model.packing import contents_of
 from consumer.sandbox.simulator import Damage, Options
 from tests.packing import packing_or
+from tests.tiers import quick_first
 from tests.virtual.loop import virtually
 from tests.virtual.world import World, event, world
 
@@ -56,7 +57,7 @@ async def _in_use(w: World) -> None:
 
 
 @on_late_databases
-@pytest.mark.parametrize("name", DATABASES)
+@pytest.mark.parametrize("name", quick_first(DATABASES, quick=2))
 def test_a_fresh_workspace_gets_ready_with_one_test_document(
     name: str, late: float, every: int
 ) -> None:
@@ -101,7 +102,7 @@ def test_a_test_document_of_an_earlier_try_counts(name: str) -> None:
     run()
 
 
-@pytest.mark.parametrize("name", ["lancedb", "pgvector"])
+@pytest.mark.parametrize("name", quick_first(["pgvector", "lancedb"]))
 def test_where_nothing_is_ever_shown_there_is_no_heap_of_test_documents(name: str) -> None:
     """About one a minute is written, three are there at a time, and it is said what waits."""
 
@@ -149,7 +150,7 @@ def test_documents_for_others_go_on_while_a_fresh_workspace_waits() -> None:
 
 
 @on_late_databases
-@pytest.mark.parametrize("name", ["pgvector", "chroma", "milvus"])
+@pytest.mark.parametrize("name", quick_first(["pgvector", "chroma", "milvus"]))
 def test_an_odd_chunk_does_not_pause_its_workspace(name: str, late: float, every: int) -> None:
     """No database takes its text. It is judged by itself; what comes meanwhile is stored.
 
@@ -181,7 +182,7 @@ def test_an_odd_chunk_does_not_pause_its_workspace(name: str, late: float, every
 
 
 @on_late_databases
-@pytest.mark.parametrize("name", ["pgvector", "milvus"])
+@pytest.mark.parametrize("name", quick_first(["pgvector", "milvus"]))
 def test_a_chunk_that_is_listed_and_never_found_is_mended_by_itself(
     name: str, late: float, every: int
 ) -> None:

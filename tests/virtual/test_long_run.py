@@ -12,7 +12,7 @@ import pytest
 from tests.virtual.loop import virtually
 from tests.virtual.world import HOUR, World, event, world
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.release
 
 HOURS, SETTLING_HOURS = 24, 6
 DOCUMENTS, CHUNKS = 40, 3

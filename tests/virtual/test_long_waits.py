@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.virtual.loop import virtually
 from tests.virtual.world import HOUR, event, on_each_database_slowly, world
 
@@ -44,6 +46,7 @@ async def test_uploads_that_fail_nine_times_of_ten_dead_letter_nothing(vector_db
         assert w.copies() == {1: 31}
 
 
+@pytest.mark.slow
 @on_each_database_slowly
 @virtually
 async def test_a_missing_endpoint_is_asked_ever_less_often(vector_db: str) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from consumer.sandbox.simulator import Simulator
+from tests.tiers import quick_first
 from tests.virtual.loop import virtually
 from tests.virtual.world import (
     HOUR,
@@ -68,7 +69,7 @@ def _publish(w: World, name: str, count: int, chunks: int = 3) -> None:
 
 
 @on_each_database_slowly
-@pytest.mark.parametrize("name", OUTAGES)
+@pytest.mark.parametrize("name", quick_first(OUTAGES, quick=3))
 def test_an_outage_of_two_hours_costs_nothing_but_time(name: str, vector_db: str) -> None:
     """P2: 0 dead letters, at most one probe a recovery period, and work resumes by itself.
 

@@ -9,6 +9,7 @@ import pytest
 from consumer.anythingllm.sentinel import is_sentinel
 from consumer.model.packing import contents_of
 from consumer.sandbox.simulator import Options
+from tests.tiers import quick_first
 from tests.virtual.loop import virtually
 from tests.virtual.world import World, event, world
 
@@ -49,7 +50,7 @@ async def _before(w: World) -> None:
 
 
 @pytest.mark.parametrize("fault", ["vectors_refused", "database_down", "embedder_dimension"])
-@pytest.mark.parametrize("name", ["pgvector", "chroma", "milvus", "lancedb"])
+@pytest.mark.parametrize("name", quick_first(["pgvector", "lancedb", "chroma", "milvus"], quick=2))
 def test_an_outage_of_the_vector_database_loses_nothing(name: str, fault: str) -> None:
     """36 documents in ten minutes: none is said to be stored, and afterwards all of them are."""
 

@@ -201,6 +201,7 @@ async def test_what_nobody_can_repair_is_exit_3(commands: Commands, server: Simu
     assert (totals["planned"], totals["done"], totals["found"]) == (0, 0, 1)
 
 
+@pytest.mark.slow
 async def test_repair_may_be_interrupted(programs: Programs, server: Simulator) -> None:
     """Ctrl-C while it waits for files to be old enough: exit 130, and they are all there."""
     left = await orphan(server)

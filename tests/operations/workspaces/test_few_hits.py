@@ -13,6 +13,7 @@ from consumer.sandbox.simulator import simulator as running_simulator
 from consumer.sandbox.simulator.shapes import shown_metadata
 from tests.client.support import document, unit
 from tests.operations.workspaces.place import SETTLED, Clock, Place, kinds
+from tests.tiers import quick_first
 
 MILVUS, PINECONE = 16_384, 10_000  # the vendors' limits of `topN`
 SMALL = 20
@@ -43,7 +44,7 @@ async def _fill(place: Place, slug: str, rows: int) -> None:
 @pytest.mark.parametrize(
     ("most", "rows", "seen"),
     [
-        (PINECONE, PINECONE + 500, False),
+        pytest.param(PINECONE, PINECONE + 500, False, marks=pytest.mark.slow),
         pytest.param(MILVUS, PINECONE + 500, True, marks=pytest.mark.slow),
         pytest.param(MILVUS, MILVUS + 100, False, marks=pytest.mark.slow),
         pytest.param(0, MILVUS + 100, True, marks=pytest.mark.slow),
@@ -67,7 +68,7 @@ async def test_a_healthy_workspace_is_never_called_unsearchable(
     assert all("`audit --search`" in each.text for each in report.findings)
 
 
-@pytest.mark.parametrize("most", [100, 1_000, PINECONE])
+@pytest.mark.parametrize("most", quick_first([1_000, 100, PINECONE]))
 async def test_what_is_lost_in_a_small_workspace_is_seen_all_the_same(
     place: Place, most: int
 ) -> None:

@@ -40,6 +40,7 @@ def _large(day: int, count: int = CHUNKS, word: str = "") -> bytes:
     return orjson.dumps(head | {"created_at": f"2026-02-{day:02}", "chunks": chunks})
 
 
+@pytest.mark.slow
 async def test_a_document_of_as_many_chunks_as_may_be_holds_the_loop_for_no_time() -> None:
     """Stored, the same once more, all of it replaced, skipped after a restart, and removed."""
     limits = DecodeLimits()

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import REPOSITORY
-from tests.runs.side_by_side import SESSIONS, Interrupted, side_by_side
+from tests.runs.side_by_side import KAFKA_FOLDERS, SESSIONS, Interrupted, side_by_side
 from tests.runs.side_by_side import run as run_sessions
 from tests.runs.under_load import Run, busy_loop, report, run
 
@@ -121,14 +121,27 @@ def test_a_failure_is_shown_when_it_happens(tmp_path: Path) -> None:
     assert "1 failed, 1 passed" in later
 
 
-def test_every_quick_test_is_in_one_session_and_no_more() -> None:
-    """However a test is marked."""
-    names = ("kafka", "service", "processes", "worlds")
-    for each_mark in product((True, False), repeat=len(names)):
-        marks = dict(zip(names, each_mark, strict=True)) | {"slow": False}
-        chosen = [each for each in SESSIONS["quick"].values() if eval(each, {}, marks)]  # noqa: S307
-        assert len(chosen) == 1
-        assert not eval(chosen[0], {}, marks | {"slow": True})  # noqa: S307
+_MARKS = ("kafka", "service", "processes", "slow", "release")
+_FOLDERS = ("tests/virtual", "tests/unit", "tests/e2e")
+
+
+@pytest.mark.parametrize("folder", _FOLDERS)
+def test_every_test_is_in_one_session_and_no_more(folder: str) -> None:
+    """However a test is marked; what needs Kafka is in a folder of those."""
+    for each_mark in product((True, False), repeat=len(_MARKS)):
+        marks = dict(zip(_MARKS, each_mark, strict=True))
+        if (marks["release"] and not marks["slow"]) or marks["kafka"] > (folder in KAFKA_FOLDERS):
+            continue  # which tests/conftest.py does not let be
+        chosen = [
+            (which, name)
+            for which, sessions in SESSIONS.items()
+            for name, session in sessions.items()
+            if (not session.folders or folder in session.folders)
+            and folder not in session.without
+            and eval(session.marks, {}, marks)  # noqa: S307
+        ]
+        tier = "release" if marks["release"] else "slow" if marks["slow"] else "quick"
+        assert [which for which, _ in chosen] == [tier], (marks, chosen)
 
 
 def test_red_runs_are_counted_and_named(capsys: pytest.CaptureFixture[str]) -> None:
