@@ -6,15 +6,12 @@ Whoever is woken by it has to know from one line which it is and which setting t
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 import random
-from asyncio.sslproto import SSLProtocol
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -32,24 +29,6 @@ from tests.staging import document, texts
 pytestmark = pytest.mark.kafka
 
 WRONG = "OTHER-kafka-password"
-
-
-@pytest.fixture(autouse=True)
-async def all_closed() -> AsyncIterator[None]:
-    """For aiokafka 0.14, which closes a TLS connection and does not wait until it is closed.
-
-    A loop that ends before warns of it whenever that is collected, in whichever test comes next.
-    """
-    yield
-    loop = asyncio.get_running_loop()
-    async with asyncio.timeout(30):
-        while any(_is_open(each, loop) for each in gc.get_objects()):  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
-
-
-def _is_open(thing: Any, loop: asyncio.AbstractEventLoop) -> bool:
-    is_ours = isinstance(thing, SSLProtocol) and thing._loop is loop
-    return is_ours and thing._transport is not None
 
 
 @pytest.fixture(scope="module")

@@ -21,6 +21,7 @@ _REFUSALS = (413, 422)
 _FORBIDDEN = 403
 # Of what `generate` draws, what a firewall may say at once to some names, and to no others.
 _FIREWALL = (400, 404, 409, 502, 503, 504, 520)
+_LOSING = frozenset({"dimension", "vectors-refused", "database-down"})  # on some databases
 _LETTERED = frozenset({"invalid", "partial", "failed"})
 _LEVEL = (
     "documents_in_flight", "bytes_in_flight", "chunks_in_flight", "documents_waiting",
@@ -49,7 +50,7 @@ def judge(schedule: Schedule, watch: Watch) -> None:
         left = _given_up(live_first, refused, forbids=forbids)
         _judge_answers(watch, live_first, may, forbids=forbids)
         _judge_stored(watch, identity, may, live_first, left)
-    _judge_letters(watch, schedule.faults, forbids=forbids)
+    _judge_letters(watch, schedule, forbids=forbids)
     _judge_commits(watch)
     _judge_workspaces(watch, schedule)
     _judge_orphans(watch, schedule)
@@ -185,7 +186,7 @@ def _excused(watch: Watch, slug: str, events: Iterable[Told]) -> bool:
     return max(carried_out, default=0.0) <= max(times) + believed
 
 
-def _judge_letters(watch: Watch, hits: Iterable[Hit], *, forbids: bool) -> None:
+def _judge_letters(watch: Watch, schedule: Schedule, *, forbids: bool) -> None:
     lettered = set()
     for letter in watch.letters:
         at = tuple(letter[f"__connect.errors.{name}"] for name in ("topic", "partition", "offset"))
@@ -195,7 +196,9 @@ def _judge_letters(watch: Watch, hits: Iterable[Hit], *, forbids: bool) -> None:
         is_kept = letter["__connect.errors.stage"] == "remove"
         if is_kept and told is not None and (forbids or _may_be_kept(watch, told)):
             continue
-        if told is None or not _deserved(told, letter["dlq.reason"], hits):
+        if told is not None and _loses_vectors(schedule):
+            continue
+        if told is None or not _deserved(told, letter["dlq.reason"], schedule.faults):
             watch.note(Wrong.LETTER, f"{letter['dlq.reason']} for {told and told.identity}")
 
     for told in watch.told.values():
@@ -240,12 +243,24 @@ def _judge_workspaces(watch: Watch, schedule: Schedule) -> None:
                 watch.orphans.append("copy")
             elif not copies and _is_before_a_partial_one(watch, source):
                 watch.orphans.append("overtaken")
+            elif not copies and _loses_vectors(schedule) and _is_lettered(watch, source):
+                watch.orphans.append("told")
             elif not copies and slug not in watch.stage.hands:
                 watch.note(Wrong.UNSEARCHABLE, f"{text!r} in {slug}")
     for slug in schedule.setup.prepared:
         strange = [text for _, text, _ in sim.chunks(slug) if text == STRANGE + slug]
         if slug not in watch.stage.hands and len(strange) != 1:
             watch.note(Wrong.FOREIGN, slug)
+
+
+def _loses_vectors(schedule: Schedule) -> bool:
+    """Whether what is listed may not be found, and removals are forbidden, which would mend it."""
+    return _forbids_all(schedule.faults) and any(life.what in _LOSING for life in schedule.life)
+
+
+def _is_lettered(watch: Watch, source: str) -> bool:
+    """Whether a dead letter tells of the document that the unit is of."""
+    return any(letter["dlq.identity"] == _identity(source) for letter in watch.letters)
 
 
 def _is_before_a_partial_one(watch: Watch, source: str) -> bool:

@@ -1197,4 +1197,14 @@ KNOWN: dict[str, Schedule] = {
         ),
         faults=(Hit("removal", "status", contains="raw-the-title-of-", times=None),),
     ),
+    "vectors are refused for a moment, and removals for ever": Schedule(
+        2019146405,
+        Setup(vector_db="pgvector"),
+        history=(
+            Doc("p", ("p 0",), name="p0"),
+            Doc("p", ("p 5",), day=1, when=On("result"), name="p1"),
+        ),
+        faults=(Hit("removal", "status", times=None, status=403),),
+        life=(Life("dimension", On("upload"), seconds=0.5, slug="other"),),
+    ),
 }
