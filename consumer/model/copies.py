@@ -101,7 +101,11 @@ def contained_in_others(
         stored: the units of one identity in one workspace, without doubles.
         is_proven: as in `doubles_in`.
     """
-    units = [(unit, frozenset(each_chunk_of(unit))) for unit in sorted(stored, key=place_of)]
+    numbers: dict[object, int] = {}  # of chunks: to look one up a hundred times has to be cheap
+    units = [
+        (unit, frozenset(numbers.setdefault(each, len(numbers)) for each in each_chunk_of(unit)))
+        for unit in sorted(stored, key=place_of)
+    ]
     there = Counter(chunk for _, chunks in units for chunk in chunks)
     if all(count == 1 for count in there.values()):
         return frozenset()  # as a rule
