@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
+
+from consumer.cli.manner import manner
 
 if TYPE_CHECKING:
     from consumer.model.names import Slug
@@ -104,7 +106,7 @@ def settings_for(
     from consumer.settings import from_environment
     from consumer.telemetry.logs import set_up_logging, standard_stream
 
-    settings = from_environment(config, needs_anythingllm=needs_anythingllm)
+    settings = _as_wished(from_environment(config, needs_anythingllm=needs_anythingllm))
     level = settings.log.level
     set_up_logging(
         level="error" if only_errors and level != "debug" else level,
@@ -116,6 +118,16 @@ def settings_for(
     )
     for warning in settings.warnings:
         structlog.get_logger(__name__).warning("settings.warning", message=warning)
+    return settings
+
+
+def _as_wished(settings: Settings) -> Settings:
+    """The settings with the level of the log that ``--verbose`` or ``--quiet`` asks for."""
+    how = manner()
+    if how.verbose:
+        return replace(settings, log=replace(settings.log, level="debug"))
+    if how.quiet:
+        return replace(settings, log=replace(settings.log, level="error"))
     return settings
 
 

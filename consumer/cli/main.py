@@ -11,7 +11,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -20,6 +20,8 @@ from consumer import __version__
 from consumer.cli import output
 from consumer.cli.commands import COMMANDS, GROUPS, Command
 from consumer.cli.common import CommandFailed, ExitCode, Invocation
+from consumer.cli.manner import Manner, speak
+from consumer.cli.manner_options import manner_options
 
 if TYPE_CHECKING:
     from consumer.operations.ports import KafkaAccess
@@ -60,7 +62,9 @@ class LateCommand(TyperCommand):
         module, _, function = self._command.target.partition(":")
         app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
         app.command(self._command.name)(getattr(import_module(module), function))
-        return typer.main.get_command(app)
+        command = typer.main.get_command(app)
+        command.params += manner_options()
+        return command
 
 
 def build(commands: Sequence[Command] = COMMANDS) -> TyperGroup:
@@ -69,21 +73,23 @@ def build(commands: Sequence[Command] = COMMANDS) -> TyperGroup:
         name=PROGRAM,
         help=_HELP,
         no_args_is_help=True,
-        add_completion=False,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_options)
-    program = typer.main.get_group(app)
+    program: Any = typer.main.get_command(app)  # with the options of completion
+    program.params += manner_options()
     groups = {
-        name: TyperGroup(name=name, help=GROUPS[name], no_args_is_help=True)
+        name: TyperGroup(
+            name=name, help=GROUPS[name], no_args_is_help=True, params=manner_options()
+        )
         for name in dict.fromkeys(command.group for command in commands if command.group)
     }
     for command in commands:
         groups.get(command.group, program).add_command(LateCommand(command))
     for group in groups.values():
         program.add_command(group)
-    return program
+    return cast(TyperGroup, program)
 
 
 def run_line(
@@ -101,12 +107,15 @@ def run_line(
             real one.
     """
     invocation = Invocation(kafka=kafka)
+    speak(Manner())
     try:
         build(commands)(list(args), prog_name=PROGRAM, obj=invocation)
     except SystemExit as ended:
+        output.say_what_was_cut()
         # typer ends this way always: with 2 for wrong usage, 130 for Ctrl-C.
         return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     except Exception as error:
+        output.say_what_was_cut()
         return _reported(error, invocation)
     return ExitCode.DONE
 

@@ -11,10 +11,11 @@ from collections.abc import Iterable, Sequence
 
 import orjson
 
-from consumer.telemetry.scrub import Scrubber
+from consumer.cli.tables.column import Column, column_of, whole_cell
+from consumer.cli.manner import manner
+from consumer.cli.printable import MAX_LINE
+from consumer.cli.printable import printable as printable
 
-_MAX_CELL = 400
-_MAX_LINE = 2_000
 _LONGEST_ESCAPE = 10  # characters of a control character that is shown escaped
 
 
@@ -26,7 +27,7 @@ def json_line(value: object) -> None:
 
 def line(text: str) -> None:
     """One line of standard output."""
-    sys.stdout.write(printable(text, _MAX_LINE) + "\n")
+    sys.stdout.write(printable(text, MAX_LINE) + "\n")
 
 
 def whole(text: str) -> None:
@@ -42,40 +43,58 @@ def columns(cells: Iterable[str]) -> None:
 
 
 def note(text: str) -> None:
-    """A remark beside the output, on standard error."""
-    sys.stderr.write(printable(text, _MAX_LINE) + "\n")
+    """A remark beside the output, on standard error; not with ``--quiet``."""
+    if not manner().quiet:
+        sys.stderr.write(printable(text, MAX_LINE) + "\n")
 
 
 def error(text: str) -> None:
     """What went wrong, on standard error; may have several lines."""
-    shown = "\n".join(printable(part, _MAX_LINE) for part in text.split("\n"))
+    shown = "\n".join(printable(part, MAX_LINE) for part in text.split("\n"))
     sys.stderr.write(f"error: {shown}\n")
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "") -> None:
-    """A table: drawn on a terminal, tab-separated lines with a heading elsewhere."""
-    cells = [[printable("" if cell is None else str(cell)) for cell in row] for row in rows]
-    if sys.stdout.isatty():
-        _draw(columns, cells, title)
+def is_drawn() -> bool:
+    """Whether tables are drawn for somebody at a terminal."""
+    return sys.stdout.isatty()
+
+
+def table(
+    columns: Sequence[str | Column], rows: Iterable[Sequence[object]], *, title: str = ""
+) -> None:
+    """A table: drawn on a terminal, tab-separated lines with a heading elsewhere.
+
+    Args:
+        columns: what each is; a heading alone stands for a text, and such columns are the less
+            important the further they are to the right.
+        rows: their cells.
+        title: what it is about, where a command shows several.
+    """
+    every = [column_of(each, position) for position, each in enumerate(columns)]
+    if is_drawn():
+        _draw(every, list(rows), title)
         return
-    for row in [columns, *cells]:
-        sys.stdout.write("\t".join(row) + "\n")
+    if title:
+        sys.stdout.write(f"{printable(title)}:\n")
+    sys.stdout.write("\t".join(each.name for each in every) + "\n")
+    for row in rows:
+        cells = (whole_cell(column, cell) for column, cell in zip(every, row, strict=True))
+        sys.stdout.write("\t".join(cells) + "\n")
 
 
-def printable(text: str, limit: int = _MAX_CELL) -> str:
-    """A text as one short line without control characters."""
-    plain = text.replace("\r", "\\r").replace("\n", "\\n").replace("\t", "\\t")
-    return Scrubber().text(plain, limit)
+def say_what_was_cut() -> None:
+    """Say how to see the rest, where a table of this call did not have room for all of it."""
+    if manner().has_cut:
+        note("not all of it fits; --wide shows every column and whole texts")
 
 
-def _draw(columns: Sequence[str], cells: Sequence[Sequence[str]], title: str) -> None:
+def _draw(columns: Sequence[Column], rows: Sequence[Sequence[object]], title: str) -> None:
+    # Only where a table is drawn: it would be a third of the time of a short command.
     from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
 
-    drawn = Table(title=title or None)
-    for column in columns:
-        drawn.add_column(column, overflow="fold")
-    for row in cells:
-        drawn.add_row(*(Text(cell) for cell in row))
-    Console().print(drawn)
+    from consumer.cli.tables.drawing import draw
+
+    how = manner()
+    sys.stdout.flush()
+    cut = draw(columns, rows, title=printable(title), console=Console(), manner=how)
+    how.has_cut = how.has_cut or cut

@@ -6,7 +6,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 
-from consumer.cli.output import printable
+from consumer.cli.manner import manner
+from consumer.cli.printable import printable
 from consumer.operations.progress import Advance, Progress, silent
 
 _STEPS = 1_000  # of a bar whose end is known only later
@@ -14,8 +15,8 @@ _STEPS = 1_000  # of a bar whose end is known only later
 
 @contextmanager
 def bar(title: str, total: int, *, quiet: bool = False) -> Iterator[Advance]:
-    """A bar of so many steps; nothing is shown if `quiet`, or where nobody looks."""
-    if quiet or not sys.stderr.isatty():
+    """A bar of so many steps; nothing is shown if `quiet`, or where nobody looks or wants one."""
+    if quiet or manner().quiet or not sys.stderr.isatty():
         yield silent
         return
     from rich.console import Console

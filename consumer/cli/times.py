@@ -1,4 +1,4 @@
-"""Times as people write them in options, and as commands show them."""
+"""Times as people write them in options."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from datetime import UTC, datetime, timedelta
 
 from consumer.cli.common import wrong_usage
+from consumer.cli.instants import when as when
 
 _AGO = re.compile(r"([0-9]{1,6}) ?([smhdw])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -33,8 +34,3 @@ def moment(option: str, *, text: str | None, now: datetime) -> datetime | None:
         raise wrong_usage(
             f"{option} {text!r} is no time: say 45m, 2h, 3d, 2026-11-22 or 2026-11-22T10:00:00Z"
         ) from None
-
-
-def when(instant: datetime) -> str:
-    """An instant as all our output writes it."""
-    return instant.isoformat(timespec="seconds").replace("+00:00", "Z")

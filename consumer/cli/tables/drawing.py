@@ -1,0 +1,176 @@
+"""Draws tables on a terminal: one line a row, names whole, states in colour.
+
+What a column is decides how its cells may be shown (`consumer.cli.tables.column`), and `layout` which
+columns there is room for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from rich.cells import cell_len, set_cell_size
+from rich.console import Console
+from rich.text import Text
+
+from consumer.cli.tables.colours import style_of
+from consumer.cli.tables.column import Column, Meaning, text_of, whole_cell
+from consumer.cli.instants import Instant, forms
+from consumer.cli.tables.layout import GAP, Extent, laid_out, width_of_names
+from consumer.cli.manner import Manner
+from consumer.cli.printable import MAX_LINE, printable
+
+_LEAST_TEXT = 24  # cells of a text below which it says nothing
+_NOTHING = frozenset({"", "-"})
+_CUT = frozenset({Meaning.TEXT, Meaning.UNTOLD})
+
+
+@dataclass(frozen=True, slots=True)
+class _Cell:
+    """What a cell shows, in full and where that does not fit."""
+
+    full: str
+    short: str
+    full_width: int
+    short_width: int
+
+
+def draw(
+    columns: Sequence[Column],
+    rows: Sequence[Sequence[object]],
+    *,
+    title: str,
+    console: Console,
+    manner: Manner,
+) -> bool:
+    """Draw a table.
+
+    Args:
+        columns: of the table.
+        rows: their cells; an `Instant` or a datetime is shown by the reader's clock.
+        title: a line above it; "" for none.
+        console: where to.
+        manner: how.
+
+    Returns:
+        Whether something was left out or cut.
+    """
+    room = None if manner.wide else console.width
+    at = [number for number, each in enumerate(columns) if _is_drawn(each, rows, number, manner)]
+    drawn = [columns[number] for number in at]
+    cells = [[_cell(columns[number], row[number], manner) for number in at] for row in rows]
+    heading = [_Cell(*(each.name,) * 2, *(cell_len(each.name),) * 2) for each in drawn]
+    extents = [
+        _extent(column, [heading[n], *(row[n] for row in cells)], room)
+        for n, column in enumerate(drawn)
+    ]
+    widths = laid_out(extents, room)
+    ellipsis = "..." if console.options.ascii_only else "…"
+    lines = [Text(title, "bold")] if title else []
+    lines.append(_line(drawn, heading, widths, ellipsis, is_heading=True))
+    lines += [_line(drawn, row, widths, ellipsis) for row in cells]
+    if not manner.wide:
+        lines += _advice(columns, rows, console)
+    # Neither wrapped nor cropped: a line that is too long is the terminal's to break.
+    console.print(Text("\n").join(lines), soft_wrap=True)
+    return None in widths or _is_cut(drawn, cells, widths)
+
+
+def _is_drawn(
+    column: Column, rows: Sequence[Sequence[object]], number: int, manner: Manner
+) -> bool:
+    """Whether it is drawn as a column, if there is room."""
+    if manner.wide:
+        return True
+    if column.meaning is Meaning.ADVICE:
+        return False
+    return number == 0 or any(text_of(row[number]) not in _NOTHING for row in rows)
+
+
+def _cell(column: Column, value: object, manner: Manner) -> _Cell:
+    at = value.at if isinstance(value, Instant) else value
+    if isinstance(at, datetime):
+        full, short = forms(at, manner.clock(), manner.zone)
+    else:
+        full = short = whole_cell(column, value)
+    return _Cell(full, short, cell_len(full), cell_len(short))
+
+
+def _extent(column: Column, cells: Sequence[_Cell], room: int | None) -> Extent:
+    """How wide a column would be; the first of the cells is its heading."""
+    heading, *others = cells
+    full = max(each.full_width for each in cells)
+    least = max(each.short_width for each in cells)
+    if column.meaning is Meaning.NAME:
+        full = max(width_of_names((each.full_width for each in others), room), heading.full_width)
+        return Extent(column.importance, full, full)
+    if column.meaning in _CUT:
+        least = max(heading.full_width, min(full, _LEAST_TEXT))
+        if column.meaning is Meaning.UNTOLD:
+            # A text without a blank may be a name.
+            least = max([least, *(each.full_width for each in others if " " not in each.full)])
+        return Extent(column.importance, full, least, gradual=True)
+    return Extent(column.importance, full, least)
+
+
+def _line(
+    columns: Sequence[Column],
+    cells: Sequence[_Cell],
+    widths: Sequence[int | None],
+    ellipsis: str,
+    *,
+    is_heading: bool = False,
+) -> Text:
+    line = Text()
+    behind = 0  # blanks that are owed: none at the end of a line
+    for column, cell, width in zip(columns, cells, widths, strict=True):
+        if width is None:
+            continue
+        shown = _fitted(column, cell, width, ellipsis)
+        blanks = max(width - cell_len(shown), 0)
+        before, after = (blanks, 0) if column.meaning is Meaning.NUMBER else (0, blanks)
+        style = style_of(shown) if column.meaning is Meaning.STATE else ""
+        line.append(" " * (behind + before))
+        line.append(shown, "bold" if is_heading else style)
+        behind = after + GAP
+    return line
+
+
+def _fitted(column: Column, cell: _Cell, width: int, ellipsis: str) -> str:
+    if cell.full_width <= width or column.meaning is Meaning.NAME:
+        return cell.full
+    if cell.short_width <= width:
+        return cell.short
+    return set_cell_size(cell.full, width - len(ellipsis)).rstrip() + ellipsis
+
+
+def _is_cut(
+    columns: Sequence[Column], cells: Sequence[Sequence[_Cell]], widths: Sequence[int | None]
+) -> bool:
+    texts = [(n, w) for n, w in enumerate(widths) if w and columns[n].meaning in _CUT]
+    return any(row[number].full_width > width for row in cells for number, width in texts)
+
+
+def _advice(
+    columns: Sequence[Column], rows: Sequence[Sequence[object]], console: Console
+) -> Iterator[Text]:
+    """What can be done, each thing once, with what it is for."""
+    names = [each.name for each in columns]
+    for number, column in enumerate(columns):
+        if column.meaning is not Meaning.ADVICE:
+            continue
+        meant: dict[str, list[str]] = {}
+        for row in rows:
+            if advice := text_of(row[number]):
+                told = f"{text_of(row[names.index(column.after)])}: " if column.after else ""
+                subjects = meant.setdefault(told + advice, [])
+                if (subject := text_of(row[names.index(column.by)])) not in subjects:
+                    subjects.append(subject)
+        if meant:
+            yield Text(f"{column.name}:", "bold")
+        for advice, subjects in meant.items():
+            text = printable(f"{', '.join(subjects)}: {advice}", MAX_LINE)
+            for n, part in enumerate(Text(text).wrap(console, max(console.width - 4, 20))):
+                part.rstrip()
+                yield Text("  " if n == 0 else "    ") + part
