@@ -2,8 +2,8 @@
 
 A command meets nothing of the tester's: its environment is what the test gives it, its output is
 caught, its working folder and its temporary files are the test's. What it does to the process
-(logging, streams, variables) is taken back when it ends. Nobody looks at it: no stream is a
-terminal, and it is 80 columns wide.
+(logging, streams, variables) is taken back when it ends. Nobody looks at it, and it is
+80 columns wide; a test that gives `columns` has it write to a terminal of so many.
 
 Signals, terminals, closed pipes and the start of a process are not to be had here; those tests use
 `tests.e2e.support.Programs`, whose `run` has the same form.
@@ -97,15 +97,30 @@ class Commands:
         settings: Mapping[str, str],
         stdin: bytes = b"",
         seconds: float = PATIENCE,
+        columns: int | None = None,
     ) -> Ended:
-        """Run a command to its end, on a thread and a loop of its own; the test's loop goes on."""
-        ended = await _on_a_thread(lambda: self._run(words, settings, stdin), seconds)
+        """Run a command to its end, on a thread and a loop of its own; the test's loop goes on.
+
+        Args:
+            words: of the command.
+            settings: all that its environment has.
+            stdin: what it may read.
+            seconds: how long it may take.
+            columns: of the terminal that its output goes to; None for no terminal.
+        """
+        ended = await _on_a_thread(lambda: self._run(words, settings, stdin, columns), seconds)
         self.said += [ended.out, ended.err]
         return ended
 
-    def run_here(self, *words: str, settings: Mapping[str, str], stdin: bytes = b"") -> Ended:
+    def run_here(
+        self,
+        *words: str,
+        settings: Mapping[str, str],
+        stdin: bytes = b"",
+        columns: int | None = None,
+    ) -> Ended:
         """`run` for tests without a loop."""
-        ended = self._run(words, settings, stdin)
+        ended = self._run(words, settings, stdin, columns)
         self.said += [ended.out, ended.err]
         return ended
 
@@ -113,13 +128,21 @@ class Commands:
         """See that nobody has told the API key."""
         assert not any(CANARY in text for text in self.said), "the API key was shown"
 
-    def _run(self, words: tuple[str, ...], settings: Mapping[str, str], stdin: bytes) -> Ended:
-        environment = clean_environment(self.folder, {**_WIDTH, **settings})
+    def _run(
+        self,
+        words: tuple[str, ...],
+        settings: Mapping[str, str],
+        stdin: bytes,
+        columns: int | None,
+    ) -> Ended:
+        width = _WIDTH if columns is None else {"COLUMNS": f"{columns}"}
+        environment = clean_environment(self.folder, {**width, **settings})
         out, err = io.BytesIO(), io.BytesIO()
+        voices = _Voices(out, err, is_terminal=columns is not None)
         with _PROCESS, _process_of_its_own(environment, self.folder, stdin), _caught():
             began = time.monotonic()
             # An empty context: no variable of the test's reaches the command.
-            code = contextvars.Context().run(_speaking, _Voices(out, err), words, self.kafka)
+            code = contextvars.Context().run(_speaking, voices, words, self.kafka)
             taken = time.monotonic() - began
         return Ended(code, out.getvalue().decode(), err.getvalue().decode(), taken)
 
@@ -186,10 +209,17 @@ def _process_of_its_own(
 
 @dataclass(frozen=True, slots=True)
 class _Voices:
-    """Where a command's output goes."""
+    """Where a command's output goes.
+
+    Args:
+        stdout: its standard output.
+        stderr: its standard error.
+        is_terminal: whether the command may take standard output for a terminal.
+    """
 
     stdout: io.BytesIO
     stderr: io.BytesIO
+    is_terminal: bool
 
 
 _voices: contextvars.ContextVar[_Voices] = contextvars.ContextVar("voices")
@@ -249,6 +279,10 @@ class _Stream(io.BufferedIOBase):
 
     def writable(self) -> bool:
         return True
+
+    def isatty(self) -> bool:
+        voices = _voices.get(None)
+        return voices is not None and voices.is_terminal and self.name == "stdout"
 
     def write(self, data: Any, /) -> int:
         voices = _voices.get(None)

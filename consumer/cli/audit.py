@@ -23,6 +23,7 @@ from consumer.cli.common import (
 )
 from consumer.cli.progress import stages
 from consumer.cli.republish_shown import RepublishSeen, RepublishWish, republish_object, republished
+from consumer.cli.tables.column import Column, Meaning
 from consumer.operations.audit.states import DocumentState
 
 if TYPE_CHECKING:
@@ -32,6 +33,19 @@ if TYPE_CHECKING:
     from consumer.settings import Settings
 
 T = TypeVar("T")
+
+_FINDINGS = (
+    Column("what", Meaning.STATE, 9),
+    Column("workspace", Meaning.NAME, 5),
+    Column("document", Meaning.NAME, 8),
+    Column("finding", Meaning.TEXT, 6),
+    Column("what to do", Meaning.ADVICE, by="what"),
+)
+_TOTALS = (
+    Column("what", Meaning.STATE, 9),
+    Column("count", Meaning.NUMBER, 8),
+    Column("meaning", Meaning.TEXT, 7),
+)
 
 _MAX_LISTED = 20  # of one kind, towards people
 
@@ -263,8 +277,7 @@ class _ShownFindings:
     def end(self) -> None:
         """Show the table; nothing more comes."""
         if self._rows:
-            columns = ("what", "workspace", "document", "finding", "what to do")
-            output.table(columns, sorted(self._rows))
+            output.table(_FINDINGS, sorted(self._rows), title="findings")
         for state, count in self._counts.items():
             if count > _MAX_LISTED:
                 output.note(f"{count - _MAX_LISTED} more {state}; --json names all")
@@ -278,7 +291,7 @@ def _show(summary: AuditSummary) -> None:
         for state, meaning in _MEANINGS.items()
         if summary.states[state] or state is DocumentState.STORED
     ]
-    output.table(("what", "count", "meaning"), rows)
+    output.table(_TOTALS, rows, title="totals")
     search = summary.search
     output.line(
         f"searched for chunks of {search.documents} documents: {search.found} found, "

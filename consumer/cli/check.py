@@ -8,9 +8,17 @@ import typer
 
 from consumer.cli import output
 from consumer.cli.common import ConfigOption, ExitCode, JsonOption, end, kafka_for, settings_for
+from consumer.cli.tables.column import Column, Meaning
 
 if TYPE_CHECKING:
     from consumer.kafka.topics import CheckFinding
+
+_COLUMNS = (
+    Column("", Meaning.STATE, 9),
+    Column("what", Meaning.NAME, 8),
+    Column("finding", Meaning.TEXT, 7),
+    Column("what to do", Meaning.ADVICE, by="what", after="finding"),
+)
 
 
 def check(
@@ -46,7 +54,7 @@ def check(
                 }
             )
     else:
-        output.table(("", "what", "finding", "what to do"), [_row(one) for one in findings])
+        output.table(_COLUMNS, [_row(one) for one in findings])
     end(ExitCode.DONE if all(finding.ok for finding in findings) else ExitCode.FOUND)
 
 

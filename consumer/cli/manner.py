@@ -22,6 +22,7 @@ class Manner:
         wide: tables with all columns, and texts whole.
         clock: aware; what "3m ago" is counted from.
         zone: of the reader; None is that of this machine.
+        has_drawn: whether a table was drawn so far.
         has_cut: whether something of a table was left out so far.
     """
 
@@ -30,6 +31,7 @@ class Manner:
     wide: bool = False
     clock: Callable[[], datetime] = _now
     zone: tzinfo | None = None
+    has_drawn: bool = False
     has_cut: bool = False
 
 

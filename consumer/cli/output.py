@@ -11,10 +11,10 @@ from collections.abc import Iterable, Sequence
 
 import orjson
 
-from consumer.cli.tables.column import Column, column_of, whole_cell
 from consumer.cli.manner import manner
 from consumer.cli.printable import MAX_LINE
 from consumer.cli.printable import printable as printable
+from consumer.cli.tables.column import Column, column_of, whole_cell
 
 _LONGEST_ESCAPE = 10  # characters of a control character that is shown escaped
 
@@ -95,6 +95,9 @@ def _draw(columns: Sequence[Column], rows: Sequence[Sequence[object]], title: st
     from consumer.cli.tables.drawing import draw
 
     how = manner()
+    if title or how.has_drawn:
+        sys.stdout.write("\n")  # sections stand apart
+    how.has_drawn = True
     sys.stdout.flush()
     cut = draw(columns, rows, title=printable(title), console=Console(), manner=how)
     how.has_cut = how.has_cut or cut

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from consumer.cli import output
 from consumer.cli.common import operator_here
 from consumer.cli.progress import bar
+from consumer.cli.tables.column import Column, Meaning
 
 if TYPE_CHECKING:
     from consumer.kafka.groups import Member
@@ -16,6 +17,14 @@ if TYPE_CHECKING:
     from consumer.operations.republish.republish import Republish, RepublishLook, RepublishOutcome
 
 _MAX_LISTED = 20
+
+_WORKSPACES = (
+    Column("workspace", Meaning.NAME, 9),
+    Column("to publish again", Meaning.NUMBER, 8),
+    Column("left", Meaning.NUMBER, 7),
+)
+_DOCUMENTS = (Column("workspace", Meaning.NAME, 7), Column("document", Meaning.NAME, 9))
+_WHY = Column("left because", Meaning.TEXT, 8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,19 +135,19 @@ def _show_plan(look: RepublishLook) -> None:
     to_publish = Counter(each.slug for each in plan.published)
     left = Counter(lost.slug for lost, _ in plan.left)
     rows = [(slug, to_publish[slug], left[slug]) for slug in slugs]
-    output.table(("workspace", "to publish again", "left"), rows, title="lost documents")
+    output.table(_WORKSPACES, rows, title="lost documents")
     _show_left(plan.left)
     if look.forgotten:
         title = "stored once, and their events are no longer in the topic: publish them anew"
         named = [(each.slug, each.identity) for each in look.forgotten[:_MAX_LISTED]]
-        output.table(("workspace", "document"), named, title=title)
+        output.table(_DOCUMENTS, named, title=title)
         _more(len(look.forgotten))
 
 
 def _show_left(left: tuple[tuple[LostDocument, NotPublished], ...]) -> None:
     if left:
         rows = [(lost.slug, lost.identity, why.value) for lost, why in left[:_MAX_LISTED]]
-        output.table(("workspace", "document", "left because"), rows)
+        output.table((*_DOCUMENTS, _WHY), rows, title="left as they are")
         _more(len(left))
 
 

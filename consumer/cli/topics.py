@@ -8,6 +8,9 @@ import typer
 
 from consumer.cli import output
 from consumer.cli.common import CommandFailed, ConfigOption, JsonOption, ask_kafka, settings_for
+from consumer.cli.tables.column import Column, Meaning
+
+_COLUMNS = (Column("topic", Meaning.NAME, 9), Column("outcome", Meaning.STATE, 8))
 
 
 def create(
@@ -50,7 +53,9 @@ def create(
     else:
         rows = [(t, why or "created") for t, why in outcomes.items()]
         rows += [(t, f"REFUSED: {why}") for t, why in refused.items()]
-        output.table(("topic", "outcome"), rows)
+        output.table(_COLUMNS, rows)
+        for topic, why in refused.items() if output.is_drawn() else ():
+            output.line(f"{topic}: {why}")  # whole, which a row has no room for
     if refused:
         count = f"{len(refused)} topic{'s' * (len(refused) != 1)}"
         raise CommandFailed(f"{count} could not be created: {creation.advice}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -20,7 +19,9 @@ from consumer.cli.common import (
     settings_for,
     wrong_usage,
 )
+from consumer.cli.instants import spaced
 from consumer.cli.progress import stages
+from consumer.cli.tables.column import Column, Meaning
 
 if TYPE_CHECKING:
     from consumer.contract.received_result import ReceivedResult
@@ -122,18 +123,51 @@ def _show(story: Story) -> None:
         output.note(f"not known: {part.what}: {part.why}")
 
 
-_EVENTS = ("event", "at", "time", "version", "chunks", "progress", "result")
-_RESULTS = ("completed", "status", "event", "stored", "ms", "trace", "errors")
-_LETTERS = ("dead letter", "failed", "standing", "reason", "chunks failed", "replays", "why")
-_HELD = ("workspace", "chunks", "of", "surplus", "version", "versions", "found by search")
+_EVENTS = (
+    Column("event", Meaning.TEXT, 7),
+    Column("at", Meaning.NAME, 9),
+    Column("time", Meaning.TIME, 5),
+    Column("version", Meaning.TIME, 4),
+    Column("chunks", Meaning.NUMBER, 3),
+    Column("progress", Meaning.STATE, 6),
+    Column("result", Meaning.STATE, 8),
+)
+_RESULTS = (
+    Column("completed", Meaning.TIME, 7),
+    Column("status", Meaning.STATE, 9),
+    Column("event", Meaning.NAME, 5),
+    Column("stored", Meaning.NUMBER, 8),
+    Column("ms", Meaning.NUMBER, 2),
+    Column("trace", Meaning.NAME, 4),
+    Column("errors", Meaning.TEXT, 6),
+)
+_LETTERS = (
+    Column("dead letter", Meaning.NAME, 9),
+    Column("failed", Meaning.TIME, 5),
+    Column("standing", Meaning.STATE, 8),
+    Column("reason", Meaning.TEXT, 7),
+    Column("chunks failed", Meaning.NUMBER, 3),
+    Column("replays", Meaning.TEXT, 4),
+    Column("why", Meaning.TEXT, 6),
+)
+_HELD = (
+    Column("workspace", Meaning.NAME, 9),
+    Column("chunks", Meaning.NUMBER, 8),
+    Column("of", Meaning.NUMBER, 7),
+    Column("surplus", Meaning.NUMBER, 5),
+    Column("version", Meaning.TIME, 4),
+    Column("versions", Meaning.NUMBER, 3),
+    Column("found by search", Meaning.TEXT, 6),
+)
 
 
-def _table(title: str, columns: tuple[str, ...], rows: list[tuple[object, ...]]) -> None:
+def _table(title: str, columns: tuple[Column, ...], rows: list[tuple[object, ...]]) -> None:
     if not rows:
         return
     if len(rows) > _MAX_ROWS:
         output.note(f"the newest {_MAX_ROWS} of {len(rows)} {title}; --json tells all")
-    output.line("")
+    if not output.is_drawn():
+        output.line("")
     output.table(columns, rows[-_MAX_ROWS:], title=title)
 
 
@@ -143,8 +177,8 @@ def _event_row(story: Story, event: StoryEvent) -> tuple[object, ...]:
     return (
         f"{kind} (its key is not its identity)" if event.key_differs else kind,
         event.at,
-        _short(event.timestamp),
-        _short(event.version.instant) if event.version else "-",
+        spaced(event.timestamp),
+        spaced(event.version.instant) if event.version else "-",
         "-" if event.chunks is None else event.chunks,
         story.where_of(event),
         result.status if result else "-",
@@ -154,7 +188,7 @@ def _event_row(story: Story, event: StoryEvent) -> tuple[object, ...]:
 def _result_row(result: ReceivedResult) -> tuple[object, ...]:
     source = result.source
     return (
-        _short(result.completed_at),
+        spaced(result.completed_at),
         result.status if result.replay_of is None else f"{result.status}, replayed",
         f"{source.topic}-{source.partition}@{source.offset}",
         f"{result.successful_uploads}/{result.total_chunks}",
@@ -169,7 +203,7 @@ def _letter_row(found: StoryLetter) -> tuple[object, ...]:
     replays = ", ".join(f"{at}: {status or 'no result yet'}" for at, status in replayed)
     return (
         letter.event,
-        _short(letter.failed_at),
+        spaced(letter.failed_at),
         found.standing,
         letter.reason,
         letter.failed_chunks or "-",
@@ -186,14 +220,10 @@ def _held_row(held: Held) -> tuple[object, ...]:
         held.stored,
         held.total,
         held.surplus,
-        _short(held.version.instant) if held.version else "-",
+        spaced(held.version.instant) if held.version else "-",
         held.versions,
         found,
     )
-
-
-def _short(instant: datetime | None) -> str:
-    return instant.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ") if instant else "-"
 
 
 # -- for scripts -----------------------------------------------------------------------------------

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from consumer.cli import output
+from consumer.cli.manner import manner
+from consumer.cli.tables.column import Column, Meaning
 from consumer.cli.times import when
 from consumer.model.origin import instant_of
 
@@ -17,9 +18,16 @@ if TYPE_CHECKING:
     from consumer.operations.letters.reading import Letters
 
 _COLUMNS = (
-    "event", "place", "failed", "reason", "workspace", "document", "replays", "standing", "cause"
-)  # fmt: skip
-_NOT_DRAWN = {"event"}
+    Column("event", Meaning.NAME, 1),
+    Column("place", Meaning.NAME, 9),
+    Column("failed", Meaning.TIME, 5),
+    Column("reason", Meaning.TEXT, 7),
+    Column("workspace", Meaning.NAME, 3),
+    Column("document", Meaning.NAME, 8),
+    Column("replays", Meaning.NUMBER, 2),
+    Column("standing", Meaning.STATE, 4),
+    Column("cause", Meaning.TEXT, 6),
+)
 
 DRAWN_AT_MOST = 50  # letters on a terminal
 
@@ -77,38 +85,38 @@ def _other(other: OtherLetter) -> dict[str, object]:
 
 def show_table(chosen: Sequence[Letter], letters: Letters) -> None:
     """Letters for people; nothing where there are none."""
+    narrow = output.is_drawn() and not manner().wide
     rows = [
         (
             each.event,
             f"{each.at.partition}@{each.at.offset}",
-            when(each.failed_at),
+            each.failed_at,
             each.reason,
             each.workspace or "-",
             each.document_id or each.identity or "-",
             each.origin.replays,
             letters.of(each),
-            _cause(each),
+            _cause(each, narrow=narrow),
         )
         for each in chosen
     ]
     if not rows:
         return
     # On a terminal only the columns that differ: nine columns fit nowhere.
-    drawn = sys.stdout.isatty()
     kept = [
-        number
-        for number, name in enumerate(_COLUMNS)
-        if not drawn or (name not in _NOT_DRAWN and not _says_nothing(rows, number))
+        number for number in range(len(_COLUMNS)) if not (narrow and _says_nothing(rows, number))
     ]
     output.table(
         [_COLUMNS[number] for number in kept], [[row[number] for number in kept] for row in rows]
     )
 
 
-def _cause(letter: Letter) -> str:
+def _cause(letter: Letter, *, narrow: bool) -> str:
     """Why, and of letters of others who says so."""
     parts = (letter.other.writer if letter.other else "", letter.message)
-    return ": ".join(filter(None, parts)) or "-"
+    cause = ": ".join(filter(None, parts)) or "-"
+    # The ids of its chunks begin with the document's, which has a column of its own.
+    return cause.replace(f"{letter.document_id}_", "") if narrow else cause
 
 
 def _says_nothing(rows: Sequence[Sequence[object]], number: int) -> bool:

@@ -6,11 +6,19 @@ import typer
 
 from consumer.cli import output
 from consumer.cli.common import ConfigOption, JsonOption, ask_kafka, kafka_for, settings_for
-from consumer.cli.times import when
+from consumer.cli.tables.column import Column, Meaning
 
 _COLUMNS = (
-    "run", "started", "by", "state", "selected", "published", "parked", "skipped", "results"
-)  # fmt: skip
+    Column("run", Meaning.NAME, 9),
+    Column("started", Meaning.TIME, 4),
+    Column("by", Meaning.NAME, 2),
+    Column("state", Meaning.STATE, 8),
+    Column("selected", Meaning.NUMBER, 3),
+    Column("published", Meaning.NUMBER, 6),
+    Column("parked", Meaning.NUMBER, 5),
+    Column("skipped", Meaning.NUMBER, 5),
+    Column("results", Meaning.TEXT, 7),
+)
 
 
 def runs(context: typer.Context, config: ConfigOption = None, as_json: JsonOption = False) -> None:
@@ -35,7 +43,7 @@ def runs(context: typer.Context, config: ConfigOption = None, as_json: JsonOptio
     rows = [
         (
             report.run.id,
-            when(report.run.started_at),
+            report.run.started_at,
             report.run.operator,
             report.state,
             report.run.selected,

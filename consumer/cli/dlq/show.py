@@ -19,6 +19,7 @@ from consumer.cli.common import (
 )
 from consumer.cli.dlq.letters_shown import as_object, show_table
 from consumer.cli.dlq.reading import read
+from consumer.cli.tables.column import FACTS
 from consumer.cli.times import when
 
 if TYPE_CHECKING:
@@ -196,7 +197,7 @@ def _show(settings: Settings, letter: Letter, letters: Letters, stored: StoredNo
         ("written by", None if letter.other is None else letter.other.writer),
         ("about", None if letter.other is None else letter.other.original),
     ]
-    output.table(("what", "value"), [(name, value) for name, value in facts if value is not None])
+    output.table(FACTS, [(name, value) for name, value in facts if value is not None])
     _show_replays(letter, letters)
     _show_history(letters.standings.letters_of(letter), letters)
 

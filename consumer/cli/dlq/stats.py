@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,6 +10,7 @@ from consumer.cli import output
 from consumer.cli.common import ConfigOption, JsonOption, kafka_for, settings_for
 from consumer.cli.dlq.options import AllOption, Filters, ParkedOption, filtered
 from consumer.cli.dlq.reading import read, selected
+from consumer.cli.tables.column import Column, Meaning
 from consumer.cli.times import when
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _DAYS = 30
 _BAR = 50
+_DAY, _BARS = Column("day", Meaning.NAME, 9), Column("", Meaning.TEXT, 7)
+_LETTERS = Column("letters", Meaning.NUMBER, 9)
 _KINDS = ("reason", "cause", "workspace", "technology", "standing")
 
 
@@ -77,7 +79,9 @@ def _table(counted: LetterStats, kind: str, top: int) -> None:
     shown = counts[: top or None]
     if not shown or (kind == "standing" and len(counts) == 1):
         return
-    output.table((kind, "letters"), [(name, f"{count}") for name, count in shown])
+    output.table(
+        (Column(kind, Meaning.TEXT, 8), _LETTERS), [(name, f"{count}") for name, count in shown]
+    )
     if len(counts) > len(shown):
         output.note(f"{len(counts) - len(shown):,} more of {kind}; --top 0 shows all")
 
@@ -87,17 +91,10 @@ def _plot(counted: LetterStats) -> None:
     days = counted.days(_DAYS)
     if not days:
         return
-    if not sys.stdout.isatty():
+    if not output.is_drawn():
         output.table(("day", "letters"), days)
         return
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
     most = max(count for _, count in days) or 1
-    drawn = Table("day", "letters", "", box=None)
-    for day, count in days:
-        # Never nothing for something: a single letter among thousands is worth a look.
-        length = max(round(_BAR * count / most), 1) if count else 0
-        drawn.add_row(day, Text(f"{count:,}", justify="right"), Text("█" * length, style="red"))
-    Console().print(drawn)
+    # Never nothing for something: a single letter among thousands is worth a look.
+    rows = [(day, f"{n:,}", "█" * max(round(_BAR * n / most), n > 0)) for day, n in days]
+    output.table((_DAY, _LETTERS, _BARS), rows)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 GOOD = frozenset(
     {
-        "created", "deleted", "done", "exists", "ok", "resolved", "stored", "succeeded",
+        "answered", "created", "deleted", "done", "exists", "ok", "resolved", "stored", "succeeded",
         "superseded",
     }
 )  # fmt: skip
@@ -16,15 +16,23 @@ DOUBTFUL = frozenset(
 )  # fmt: skip
 BAD = frozenset(
     {
-        "double", "failed", "incomplete", "invalid", "missing", "no-dead-letter", "not-found",
-        "not-removed", "open", "refused", "unexpected", "wrong",
+        "double", "failed", "incomplete", "invalid", "listed-twice", "missing", "moved",
+        "no-dead-letter", "not-found", "not-removed", "old-sentinel", "open", "orphaned-file",
+        "refused", "shared-collection", "short-listing", "unexpected", "unsearchable",
+        "vectors-gone", "vectors-without-row", "wrong",
     }
 )  # fmt: skip
 
 
 def style_of(text: str) -> str:
-    """The style that a state is shown in; "" for one without a colour."""
-    word = text.strip("( ").lower().partition(" ")[0].rstrip(",:)")
+    """The style that a state is shown in; "" for one without a colour.
+
+    Its first word decides. What stands in brackets is a note: worth knowing, and perhaps as it
+    should be.
+    """
+    if text.startswith("("):
+        return "yellow"
+    word = text.lower().partition(" ")[0].rstrip(",:")
     for style, words in (("green", GOOD), ("yellow", DOUBTFUL), ("red", BAD)):
         if word in words:
             return style

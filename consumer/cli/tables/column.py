@@ -17,8 +17,9 @@ class Meaning(Enum):
     NAME = auto()  # copied by people: never cut
     NUMBER = auto()  # to the right, never cut
     TIME = auto()  # by the clock of the reader; where that does not fit, how long ago
-    STATE = auto()  # coloured: good, doubtful or bad
+    STATE = auto()  # a text whose colour says whether it is good, doubtful or bad
     ADVICE = auto()  # no column: each different text is told once, below the table
+    FACT = auto()  # folded into as many lines as it takes: for tables of names and values
     UNTOLD = auto()  # nobody said: cut like a text, but not where it could be a name
 
 
@@ -39,6 +40,10 @@ class Column:
     importance: int = 5
     by: str = ""
     after: str = ""
+
+
+FACTS = (Column("what", Meaning.NAME, 9), Column("value", Meaning.FACT, 8))
+"""A table of names and values, as of one thing that is looked at."""
 
 
 def column_of(given: str | Column, position: int) -> Column:

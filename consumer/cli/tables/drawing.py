@@ -1,7 +1,7 @@
 """Draws tables on a terminal: one line a row, names whole, states in colour.
 
-What a column is decides how its cells may be shown (`consumer.cli.tables.column`), and `layout` which
-columns there is room for.
+What a column is decides how its cells may be shown (`column.py`), and `layout.py` which columns
+there is room for.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
-from consumer.cli.tables.colours import style_of
-from consumer.cli.tables.column import Column, Meaning, text_of, whole_cell
 from consumer.cli.instants import Instant, forms
-from consumer.cli.tables.layout import GAP, Extent, laid_out, width_of_names
 from consumer.cli.manner import Manner
 from consumer.cli.printable import MAX_LINE, printable
+from consumer.cli.tables.colours import style_of
+from consumer.cli.tables.column import Column, Meaning, text_of, whole_cell
+from consumer.cli.tables.layout import GAP, Extent, laid_out, width_of_names
 
 _LEAST_TEXT = 24  # cells of a text below which it says nothing
 _NOTHING = frozenset({"", "-"})
-_CUT = frozenset({Meaning.TEXT, Meaning.UNTOLD})
+_CUT = frozenset({Meaning.STATE, Meaning.TEXT, Meaning.UNTOLD})
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,9 @@ class _Cell:
     short: str
     full_width: int
     short_width: int
+
+
+_EMPTY = _Cell("", "", 0, 0)
 
 
 def draw(
@@ -69,7 +72,8 @@ def draw(
     ellipsis = "..." if console.options.ascii_only else "…"
     lines = [Text(title, "bold")] if title else []
     lines.append(_line(drawn, heading, widths, ellipsis, is_heading=True))
-    lines += [_line(drawn, row, widths, ellipsis) for row in cells]
+    for row in cells:
+        lines += _lines(drawn, row, widths, ellipsis, console)
     if not manner.wide:
         lines += _advice(columns, rows, console)
     # Neither wrapped nor cropped: a line that is too long is the terminal's to break.
@@ -111,7 +115,29 @@ def _extent(column: Column, cells: Sequence[_Cell], room: int | None) -> Extent:
             # A text without a blank may be a name.
             least = max([least, *(each.full_width for each in others if " " not in each.full)])
         return Extent(column.importance, full, least, gradual=True)
+    if column.meaning is Meaning.FACT:
+        least = max(heading.full_width, min(full, _LEAST_TEXT))
+        return Extent(column.importance, full, least, gradual=True)
     return Extent(column.importance, full, least)
+
+
+def _lines(
+    columns: Sequence[Column],
+    cells: Sequence[_Cell],
+    widths: Sequence[int | None],
+    ellipsis: str,
+    console: Console,
+) -> Iterator[Text]:
+    """A row: one line, unless its last column holds facts, which are folded."""
+    last, width = cells[-1], widths[-1]
+    if columns[-1].meaning is not Meaning.FACT or width is None or last.full_width <= width:
+        yield _line(columns, cells, widths, ellipsis)
+        return
+    for n, part in enumerate(Text(last.full).wrap(console, width)):
+        part.rstrip()
+        before = cells[:-1] if n == 0 else [_EMPTY] * (len(cells) - 1)
+        folded = _Cell(part.plain, part.plain, width, width)
+        yield _line(columns, [*before, folded], widths, ellipsis)
 
 
 def _line(

@@ -2,8 +2,8 @@
 
 Rules:
 
-1. A row is one line. Where even the narrowest form of all columns is too wide, the least important
-   column goes, of equals the one furthest to the right; the most important one always stays.
+1. A row is one line. The columns come in by their importance, of equals the one furthest to the
+   left first, each if its narrowest form still fits; the most important one is always there.
 2. Names that people copy are never cut: such a column is whole or it is not there.
 3. What is left of the line goes to the columns in the order of their importance.
 """
@@ -22,7 +22,7 @@ class Extent:
     """How wide a column would be, in cells of a terminal.
 
     Args:
-        importance: columns of a small one go first.
+        importance: columns of a great one come first.
         full: for everything in it, its heading as well.
         least: in its narrowest form that still says something; `full` where there is no other.
         gradual: every width from `least` on is of use; otherwise only these two.
@@ -49,7 +49,7 @@ def laid_out(extents: Sequence[Extent], room: int | None) -> tuple[int | None, .
     kept = _kept(extents, room)
     widths = {number: extents[number].least for number in kept}
     spare = room - _width(widths.values())
-    for number in sorted(kept, key=lambda each: (-extents[each].importance, each)):
+    for number in kept:
         wanted = extents[number].full - widths[number]
         given = min(wanted, max(spare, 0)) if extents[number].gradual else wanted
         if given <= spare:
@@ -59,11 +59,17 @@ def laid_out(extents: Sequence[Extent], room: int | None) -> tuple[int | None, .
 
 
 def _kept(extents: Sequence[Extent], room: int) -> list[int]:
-    """The columns that stay, from left to right."""
-    kept = list(range(len(extents)))
-    while len(kept) > 1 and _width(extents[each].least for each in kept) > room:
-        kept.remove(min(kept, key=lambda each: (extents[each].importance, -each)))
+    """The columns that there is room for, the most important one first."""
+    kept: list[int] = []
+    for number in _by_importance(extents):
+        widths = (extents[each].least for each in (*kept, number))
+        if not kept or _width(widths) <= room:
+            kept.append(number)
     return kept
+
+
+def _by_importance(extents: Sequence[Extent]) -> list[int]:
+    return sorted(range(len(extents)), key=lambda number: (-extents[number].importance, number))
 
 
 def _width(widths: Iterable[int]) -> int:

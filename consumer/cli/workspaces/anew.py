@@ -9,6 +9,7 @@ import typer
 from consumer.cli import output
 from consumer.cli.common import CommandFailed, ask_kafka, kafka_for
 from consumer.cli.progress import stages
+from consumer.cli.tables.column import Column, Meaning
 from consumer.cli.workspaces.looking import servers_meant
 from consumer.cli.workspaces.shown import of_server, title
 
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
     from consumer.settings import Settings
 
 _MOST_LISTED = 20  # documents, towards people
+_LEFT = (
+    Column("workspace", Meaning.NAME, 7),
+    Column("document", Meaning.NAME, 9),
+    Column("why it is left as it is", Meaning.TEXT, 8),
+)
 
 
 def repack_all(
@@ -125,9 +131,7 @@ def _tell_people(before: RepackPlan, after: RepackPlan, *, do: bool) -> None:
         " removals"
     )
     if after.left:
-        output.table(
-            ("workspace", "document", "why it is left as it is"), after.left[:_MOST_LISTED]
-        )
+        output.table(_LEFT, after.left[:_MOST_LISTED])
     if not planned:
         return
     if not do:

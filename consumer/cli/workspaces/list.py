@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from consumer.cli import output
 from consumer.cli.common import ConfigOption, JsonOption, settings_for
 from consumer.cli.progress import bar
+from consumer.cli.tables.column import Column, Meaning
 from consumer.cli.workspaces.looking import ServerOption, ask_anythingllm, opened, servers_meant
 
 if TYPE_CHECKING:
@@ -14,7 +15,15 @@ if TYPE_CHECKING:
     from consumer.operations.workspaces.holding import Contents
     from consumer.settings import Settings
 
-_COLUMNS = ("workspace", "name", "documents", "chunks", "foreign", "test documents")
+_COLUMNS = (
+    Column("workspace", Meaning.NAME, 9),
+    Column("name", Meaning.TEXT, 3),
+    Column("documents", Meaning.NUMBER, 8),
+    Column("chunks", Meaning.NUMBER, 7),
+    Column("foreign", Meaning.NUMBER, 5),
+    Column("test documents", Meaning.NUMBER, 4),
+)
+_SERVER = Column("server", Meaning.NAME, 6)
 
 
 def list_(
@@ -32,7 +41,7 @@ def list_(
         row for each in servers for row in ask_anythingllm(_list(settings, each, as_json=as_json))
     ]
     if not as_json:
-        output.table(_COLUMNS if servers == [None] else ("server", *_COLUMNS), rows)
+        output.table(_COLUMNS if servers == [None] else (_SERVER, *_COLUMNS), rows)
 
 
 async def _list(

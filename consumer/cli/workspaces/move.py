@@ -19,6 +19,7 @@ from consumer.cli.common import (
     settings_for,
 )
 from consumer.cli.progress import stages
+from consumer.cli.tables.column import Column, Meaning
 
 if TYPE_CHECKING:
     from consumer.model.names import Slug
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from consumer.settings import Settings
 
 _MAX_ROWS = 20  # documents that stay, towards people
+_STAYING = (Column("document", Meaning.NAME, 9), Column("why it stays", Meaning.TEXT, 8))
 
 
 def move(
@@ -110,7 +112,7 @@ def _show(report: MoveReport, to: str, *, yes: bool) -> None:
         f"{report.removed} {done}removed for their tombstones, {len(report.left)} {done}left"
     )
     if report.left:
-        output.table(("document", "why it stays"), report.left[:_MAX_ROWS])
+        output.table(_STAYING, report.left[:_MAX_ROWS])
         output.note("they wait until it is on one server: mend them, or publish their tombstones")
     if not yes:
         output.note("nothing was changed; --yes does it")

@@ -7,12 +7,22 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from consumer.cli import output
+from consumer.cli.tables.column import Column, Meaning
 
 if TYPE_CHECKING:
     from consumer.operations.workspaces.finding import WorkspaceFinding
     from consumer.operations.workspaces.verify import WorkspacesReport
 
 _MAX_LISTED = 50  # of one kind in one workspace, towards people
+
+_COLUMNS = (
+    Column("what", Meaning.STATE, 9),
+    Column("workspace", Meaning.NAME, 6),
+    Column("finding", Meaning.TEXT, 7),
+    Column("what to do", Meaning.ADVICE, by="what"),
+)
+# Whole, where there is no room for the whole finding that names it.
+_DOCUMENT = Column("document", Meaning.NAME, 8)
 
 
 def as_object(finding: WorkspaceFinding) -> dict[str, object]:
@@ -58,7 +68,7 @@ def title(server: str | None) -> None:
 def show(findings: Iterable[WorkspaceFinding], *, as_json: bool, server: str | None = None) -> None:
     """Show findings: to scripts each as a line, to people in a table."""
     shown: Counter[tuple[str, str | None]] = Counter()
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for each in findings:
         if as_json:
             output.json_line({**of_server(server), **as_object(each)})
@@ -66,9 +76,12 @@ def show(findings: Iterable[WorkspaceFinding], *, as_json: bool, server: str | N
         shown[each.kind, each.workspace] += 1
         if shown[each.kind, each.workspace] <= _MAX_LISTED:
             kind = f"({each.kind})" if each.is_note else str(each.kind)
-            rows.append((kind, each.workspace or "-", each.text, each.what_to_do))
+            where = (each.document_id or "-",) if output.is_drawn() else ()
+            rows.append((kind, each.workspace or "-", *where, each.text, each.what_to_do))
     if rows:
-        output.table(("what", "workspace", "finding", "what to do"), rows)
+        output.table(
+            (*_COLUMNS[:2], _DOCUMENT, *_COLUMNS[2:]) if output.is_drawn() else _COLUMNS, rows
+        )
     for (kind, workspace), count in shown.items():
         if count > _MAX_LISTED:
             more = f"{count - _MAX_LISTED} more {kind} in {workspace or 'no workspace'}"
