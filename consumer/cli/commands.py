@@ -118,6 +118,16 @@ COMMANDS: tuple[Command, ...] = (
         "Create the topics that are missing; those that exist are left as they are.",
     ),
     Command(
+        "settings show",
+        "consumer.cli.settings:show",
+        "Show the settings as they are in force, and where each comes from.",
+    ),
+    Command(
+        "settings example",
+        "consumer.cli.settings:example",
+        "Write a file for --config that has every setting, its default and its meaning.",
+    ),
+    Command(
         "workspaces list",
         "consumer.cli.workspaces.list:list_",
         "Show every workspace: documents and chunks of ours, documents of others, test documents.",
@@ -161,6 +171,7 @@ COMMANDS: tuple[Command, ...] = (
 
 GROUPS = {
     "dlq": "Dead letters: what could not be stored, why, and what can be done about it.",
+    "settings": "The settings: what is in force, and what there is.",
     "topics": "The Kafka topics the service needs.",
     "workspaces": "What AnythingLLM holds: looking, finding faults, mending them.",
     "schemas": "The JSON Schemas of all messages.",

@@ -86,6 +86,7 @@ def settings_for(
     needs_anythingllm: bool = True,
     quiet_kafka: bool = False,
     only_errors: bool = False,
+    json_log: bool = False,
 ) -> Settings:
     """Read the settings and send the log where the command wants it.
 
@@ -97,6 +98,7 @@ def settings_for(
             aiokafka would say the same a second time, or four hundred times.
         only_errors: True for commands that read events as the service does: the service has logged
             what is odd about each.
+        json_log: the log is JSON, whatever the settings say.
 
     Raises:
         SettingsError: shown by `consumer.cli.main`, exit code 2.
@@ -106,7 +108,9 @@ def settings_for(
     from consumer.settings import from_environment
     from consumer.telemetry.logs import set_up_logging, standard_stream
 
-    settings = _as_wished(from_environment(config, needs_anythingllm=needs_anythingllm))
+    settings = _as_wished(
+        from_environment(config, needs_anythingllm=needs_anythingllm), json_log=json_log
+    )
     level = settings.log.level
     set_up_logging(
         level="error" if only_errors and level != "debug" else level,
@@ -121,14 +125,17 @@ def settings_for(
     return settings
 
 
-def _as_wished(settings: Settings) -> Settings:
-    """The settings with the level of the log that ``--verbose`` or ``--quiet`` asks for."""
+def _as_wished(settings: Settings, *, json_log: bool) -> Settings:
+    """The settings with what options of this call say about the log."""
+    log, given_as = settings.log, dict(settings.given_as)
     how = manner()
-    if how.verbose:
-        return replace(settings, log=replace(settings.log, level="debug"))
-    if how.quiet:
-        return replace(settings, log=replace(settings.log, level="error"))
-    return settings
+    if how.verbose or how.quiet:
+        log = replace(log, level="debug" if how.verbose else "error")
+        given_as["LOG_LEVEL"] = "--verbose" if how.verbose else "--quiet"
+    if json_log:
+        log = replace(log, format="json")
+        given_as["LOG_FORMAT"] = "--json"
+    return replace(settings, log=log, given_as=given_as)
 
 
 def kafka_for(context: typer.Context, settings: Settings) -> KafkaAccess:

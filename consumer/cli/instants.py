@@ -66,4 +66,4 @@ def forms(instant: datetime, now: datetime, zone: tzinfo | None) -> tuple[str, s
         local = instant.astimezone(zone)
     except (OverflowError, ValueError):
         local = instant  # the years 1 and 9999 can't be told in every zone
-    return f"{local.strftime(_FORM)} ({short})", short
+    return f"{local.replace(tzinfo=None).isoformat(' ', 'seconds')} ({short})", short

@@ -59,6 +59,11 @@ def is_drawn() -> bool:
     return sys.stdout.isatty()
 
 
+def has_to_fit() -> bool:
+    """Whether tables have the room that a terminal has, and no more."""
+    return is_drawn() and not manner().wide
+
+
 def table(
     columns: Sequence[str | Column], rows: Iterable[Sequence[object]], *, title: str = ""
 ) -> None:

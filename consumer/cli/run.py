@@ -17,6 +17,9 @@ def run(
             "--fail-fast", help="End with 1 instead of waiting when Kafka or AnythingLLM is away."
         ),
     ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Log JSON lines, as LOG_FORMAT=json does.")
+    ] = False,
 ) -> None:
     """Consume documents and store them until SIGTERM or Ctrl-C.
 
@@ -34,7 +37,7 @@ def run(
     from consumer.admin.server import AdminError
     from consumer.app import ServiceDiedError, StartFailedError, serve
 
-    settings = settings_for(config, logs="stdout")
+    settings = settings_for(config, logs="stdout", json_log=as_json)
     try:
         asyncio.run(serve(settings, fail_fast=fail_fast))
     except (AdminError, StartFailedError) as error:

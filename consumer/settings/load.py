@@ -110,7 +110,13 @@ def load_settings(
         settings,
         warnings=(*warnings, *doubts(settings)),
         secret_files=MappingProxyType(files),
+        given_as=MappingProxyType(_labels(given, settings)),
     )
+
+
+def _labels(given: Mapping[str, Given], settings: Settings) -> dict[str, str]:
+    labels = {name: each.label for name, each in given.items()}
+    return labels | ({MAP_NAME: "[routing.map]"} if settings.routing.map else {})
 
 
 def _refuse_one_beside_several(given: Mapping[str, Given], findings: SettingFindings) -> None:

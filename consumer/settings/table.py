@@ -41,6 +41,8 @@ class Settings:
     Args:
         warnings: things that are allowed but probably not meant, one line each, for the log.
         secret_files: which secrets came from a file, by their name without ``_FILE``.
+        given_as: how each setting that somebody gave was given: ``KAFKA_GROUP_ID`` or
+            ``[kafka] group_id``, by its name.
     """
 
     anythingllm: AnythingLLMSettings
@@ -60,6 +62,7 @@ class Settings:
     tracing: TracingSettings = field(default_factory=TracingSettings)
     warnings: tuple[str, ...] = ()
     secret_files: Mapping[str, Path] = field(default_factory=lambda: MappingProxyType({}))
+    given_as: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), compare=False)
 
     @property
     def revocation_seconds(self) -> float:

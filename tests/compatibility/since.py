@@ -30,6 +30,10 @@ CHANGED: Mapping[str, str] = MappingProxyType(
         "names.json: workspaces": "move, forget and mark are for several servers",
         "names.json: workspaces list": "--server names one of several servers",
         "names.json: workspaces repair": "--server names one of several servers; --repack",
+        "names.json: ": "completion, `settings`",
+        "names.json: run": "--json logs JSON",
+        "names.json: schemas export": "--json says what was written",
+        "names.json: dlq export": "--json says how many were written",
     }
 )
 """``file: case`` as the tests name it, with the reason; whoever changes a contract adds to it."""
@@ -53,8 +57,23 @@ ADDED_SUBJECTS = frozenset({"AnythingLLM vector database", "admin address", "gro
 """Lines of `check` about what it did not look at then."""
 
 
+ADDED_OPTIONS = (
+    " Common options --verbose -v <bool> Log everything, as LOG_LEVEL=debug does."
+    " --quiet -q <bool> Log only errors; neither notes nor progress bars."
+    " --wide <bool> Tables with all columns and whole texts, however long the lines are."
+)
+"""What the help of every command has got: options of how it is to speak."""
+
+ADDED_TITLES = frozenset(
+    ("events:", "results:", "dead letters:", "stored now:", "findings:", "totals:")
+)
+"""Titles of sections, which stood on a terminal only."""
+
+
 def is_added(line: str) -> bool:
-    """Whether a line of a command's output is about something that was not looked at then."""
+    """Whether a line of a command's output is about something that was not told then."""
+    if line in ADDED_TITLES:
+        return True
     columns = [json.loads(line).get("subject")] if line.startswith("{") else line.split("\t")
     return not ADDED_SUBJECTS.isdisjoint(columns)
 

@@ -99,7 +99,8 @@ async def test_a_normal_run_audits_clean(operator: Operator) -> None:
 
     shown = await audit(operator)
     assert (shown.code, shown.err) == (0, "")
-    assert shown.lines[1].split("\t") == ["stored", "9", "stored completely, once"]
+    assert shown.lines[0] == "totals:"
+    assert shown.lines[2].split("\t") == ["stored", "9", "stored completely, once"]
     assert shown.lines[-2] == (
         "searched for chunks of 8 documents: 22 found, 0 not found, 0 could not be told, "
         "0 not looked at"

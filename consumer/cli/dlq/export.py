@@ -51,6 +51,10 @@ def export(
         ),
     ] = "-",
     config: ConfigOption = None,
+    as_json: Annotated[
+        bool,
+        typer.Option("--json", help="Say as JSON how many were written, where they go to a file."),
+    ] = False,
 ) -> None:
     """Write open dead letters to a file, one JSON object a line. Changes nothing.
 
@@ -76,7 +80,10 @@ def export(
         if target == "-":
             raise  # the reader of the pipe has gone; `main` ends the command for that
         raise CommandFailed(f"{target}: {error.strerror or error}") from None
-    output.note(f"{written:,} dead letters{'' if target == '-' else f' in {target}'}")
+    if as_json and target != "-":
+        output.json_line({"written": written, "chosen": len(chosen), "file": target})
+    else:
+        output.note(f"{written:,} dead letters{'' if target == '-' else f' in {target}'}")
     if missing := missing_names(names, letters):
         raise CommandFailed(f"there is no dead letter {', '.join(missing)}; see `dlq list --all`")
     if written < len(chosen):

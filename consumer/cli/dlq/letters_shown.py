@@ -7,7 +7,6 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from consumer.cli import output
-from consumer.cli.manner import manner
 from consumer.cli.tables.column import Column, Meaning
 from consumer.cli.times import when
 from consumer.model.origin import instant_of
@@ -85,7 +84,7 @@ def _other(other: OtherLetter) -> dict[str, object]:
 
 def show_table(chosen: Sequence[Letter], letters: Letters) -> None:
     """Letters for people; nothing where there are none."""
-    narrow = output.is_drawn() and not manner().wide
+    narrow = output.has_to_fit()
     rows = [
         (
             each.event,
