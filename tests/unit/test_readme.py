@@ -46,7 +46,7 @@ def test_every_setting_that_is_named_exists() -> None:
 def _commands() -> list[list[str]]:
     text = "\n".join([*_blocks("sh"), *re.findall(r"`(anythingllm-consumer [^`]+)`", README)])
     lines = [line for line in text.splitlines() if line.startswith("anythingllm-consumer")]
-    return [shlex.split(line)[1:] for line in lines]
+    return [shlex.split(line.partition(" > ")[0])[1:] for line in lines]
 
 
 @pytest.mark.parametrize("words", _commands(), ids=" ".join)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from datetime import UTC, datetime, timedelta, timezone
+from typing import get_args
 
 import pytest
 from rich.cells import cell_len
@@ -124,7 +125,7 @@ def test_every_state_has_a_colour() -> None:
     """A new one without a colour would look as if it meant nothing."""
     states = [*ResultStatus, *DocumentState, *Standing, *FindingKind]
     states = [each for each in states if each not in NOTES and each is not DocumentState.GONE]
-    runs = RunState.__args__ if hasattr(RunState, "__args__") else tuple(RunState)
+    runs = get_args(RunState)
 
     assert [str(each) for each in (*states, *runs) if not style_of(str(each))] == []
     assert style_of("WRONG") == style_of("REFUSED: too large") == "red"
