@@ -1,11 +1,10 @@
-"""What an audit of 50,000 documents costs: measured in a process of its own, on a real Kafka."""
+"""An audit of 50,000 documents at a terminal: what it shows and costs, on a real Kafka."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
-import sys
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 import orjson
 import pytest
 from aiokafka import AIOKafkaProducer
+from rich.cells import cell_len
 
 from consumer.kafka.groups import GroupOffset
 from consumer.kafka.topics import open_admin
@@ -23,17 +23,17 @@ from consumer.model.version import DocumentVersion
 from consumer.operations.audit.searching import SAMPLE_DOCUMENTS
 from consumer.pipeline.decode import DecodeLimits, decode
 from consumer.sandbox.simulator import Simulator
-from tests.e2e.support import clean_environment
 from tests.integration import index_load
 from tests.integration.service_fixtures import MakeStage, Stage
 from tests.staging import document
+from tests.terminals import Screen, at_terminal
 
 pytestmark = [pytest.mark.release, pytest.mark.timeout(300)]
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 DOCUMENTS = 50_000
 LOST = 7  # of a thousand, this one is not stored
 MB = 1_000_000
+NAME = "https_docs_example_com_en_latest_page-"
 
 
 async def publish(stage: Stage, events: int) -> dict[int, int]:
@@ -57,8 +57,7 @@ async def publish(stage: Stage, events: int) -> dict[int, int]:
 
 
 def event(number: int) -> dict[str, Any]:
-    name = f"https_docs_example_com_en_latest_page-{number}"
-    return document(name, [f"text {number}"])
+    return document(f"{NAME}{number}", [f"text {number}"])
 
 
 def store(server: Simulator, documents: int, wanted: Callable[[int], bool]) -> None:
@@ -76,7 +75,7 @@ def store(server: Simulator, documents: int, wanted: Callable[[int], bool]) -> N
 
 @pytest.mark.skipif(not index_load.STATUS.exists(), reason="memory is read from /proc")
 async def test_fifty_thousand_documents(make_stage: MakeStage, tmp_path: Path) -> None:
-    """50,000 documents, some of them lost, in 40 MB above idle; each lost one is named.
+    """50,000 documents, some of them lost, at a terminal of 80 columns, and one of these.
 
     The rows were put there without vectors, so the sample that is searched for is not found.
     """
@@ -88,24 +87,40 @@ async def test_fifty_thousand_documents(make_stage: MakeStage, tmp_path: Path) -
     async with open_admin(stage.connection) as admin:
         places = {(stage.documents, n): GroupOffset(end) for n, end in ends.items()}
         await admin.commit(stage.settings.kafka.group_id, places)
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.integration.audit_load"),
-        cwd=REPOSITORY,
-        env=clean_environment(tmp_path, stage.env),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    output, problems = await process.communicate()
-    assert process.returncode == 0, problems.decode()[-2_000:]
-    cost = json.loads(output)
-    print(f" [audit of {DOCUMENTS} documents at {datetime.now(UTC):%H:%M}: {cost}]")
+    audit = await at_terminal(tmp_path, stage.env, "audit")
+    where = await at_terminal(tmp_path, stage.env, "where", event(LOST)["id"])
+    for screen in (audit, where):
+        print(f" [at {datetime.now(UTC):%H:%M}: {screen.seconds} s, {screen.cpu:.0f} s of a"
+              f" processor, {screen.peak_bytes / MB:.0f} MB]")  # fmt: skip
+        print("\n".join(screen.lines), screen.notes[-300:], sep="\n")
+    assert (audit.code, where.code) == (3, 0)
+    _looked_through(audit)
+    _on_one_screen(where)
 
-    assert cost["documents"] == DOCUMENTS
+
+def _looked_through(audit: Screen) -> None:
+    """A line for each of the first of a kind, ids whole, the others counted, the advice once."""
     lost = DOCUMENTS // 1_000
-    assert cost["states"] == {
-        "stored": DOCUMENTS - lost - SAMPLE_DOCUMENTS,
-        "missing": lost,
-        "not-found": SAMPLE_DOCUMENTS,
+    totals = dict(line.split()[:2] for line in audit.lines[audit.lines.index("totals") + 2 :][:3])
+    assert totals == {
+        "stored": f"{DOCUMENTS - lost - SAMPLE_DOCUMENTS}",
+        "missing": f"{lost}",
+        "not-found": f"{SAMPLE_DOCUMENTS}",
     }
-    assert cost["found"] == lost + SAMPLE_DOCUMENTS
-    assert cost["peak_bytes"] < 40 * MB, cost
+    named = [line for line in audit.lines if line.startswith("missing ") and NAME in line]
+    assert len(named) == 20
+    assert all(re.search(rf"{NAME}\d*00{LOST}( |$)", line) for line in named)
+    assert all(cell_len(line) <= 80 for line in named)
+    assert f"{lost - 20} more missing; --json names all" in audit.notes
+    assert sum(line.startswith("  missing: `audit --republish") for line in audit.lines) == 1
+    assert len(audit.lines) < 60
+    assert audit.peak_bytes < 110 * MB, "40 MB above what any command takes"
+
+
+def _on_one_screen(where: Screen) -> None:
+    """The one document among all of them."""
+    assert where.lines[0] == "docs: 0 of 1 chunks stored"
+    assert any(line.startswith("document  ") and "273d ago" in line for line in where.lines)
+    assert all(cell_len(line) <= 80 for line in where.lines)
+    assert len(where.lines) < 24
+    assert where.peak_bytes < 110 * MB

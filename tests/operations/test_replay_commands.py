@@ -92,7 +92,7 @@ async def test_exported_packed_and_replayed(operator: Operator, tmp_path: Path) 
     stage = operator.stage
     await dead_lettered(stage, 5)
     path = tmp_path / "letters.ndjson.gz"
-    exported = await operator.dlq("export", "--output", str(path))
+    exported = await operator.dlq("export", "--output", str(path), "--json")
     lines = gzip.decompress(path.read_bytes())
     operator.next_process().line.break_at(3, "publishing")
     ended = await operator.dlq("replay", "--from-file", str(path), "--yes")
@@ -104,6 +104,7 @@ async def test_exported_packed_and_replayed(operator: Operator, tmp_path: Path) 
     missing = await operator.dlq("replay", "--from-file", str(tmp_path / "none"))
 
     assert exported.code == 0
+    assert exported.json == {"written": 5, "chosen": 5, "file": str(path)}
     assert ended.code == 1
     assert (resumed.code, resumed.json["published"]) == (0, 5), resumed.err
     assert Counter(Counter(letters_of(await replays(stage))).values()) == {1: 5}

@@ -83,6 +83,31 @@ def test_quiet_keeps_the_log_of_warnings_back(commands: Commands) -> None:
     assert quiet.out.replace("error\toption, --quiet", "info\tdefault") == told.out
 
 
+def test_run_logs_json_where_that_is_asked_for(commands: Commands) -> None:
+    """Whatever LOG_FORMAT says; here it ends at once, after a warning about a setting."""
+    ends_at_once = {"TRACING_ENABLED": "true", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "99999"}
+    doubtful = {"ANYTHINGLLM_ENDPOINT": "http://allm.example:3001", "LOG_FORMAT": "console"}
+    plain = commands.run_here("run", settings={**KEY, **ends_at_once, **doubtful})
+    ended = commands.run_here("run", "--json", settings={**KEY, **ends_at_once, **doubtful})
+
+    assert (plain.code, ended.code) == (1, 1)
+    assert not plain.lines[0].startswith("{")
+    assert json.loads(ended.lines[0])["event"] == "settings.warning"
+
+
+def test_schemas_say_to_scripts_what_was_written(commands: Commands) -> None:
+    """And which differ from the models."""
+    written = commands.run_here("schemas", "export", "new", "--json", settings={})
+    (commands.folder / "new" / "asyncapi.json").write_text("{}")
+    checked = commands.run_here("schemas", "export", "new", "--check", "--json", settings={})
+
+    assert written.json["folder"] == "new"
+    assert {"asyncapi.json", "upload-result.schema.json"} <= set(written.json["written"])
+    assert checked.code == 3
+    assert checked.json["differing"] == ["asyncapi.json"]
+    assert checked.json["files"] == len(written.json["written"])
+
+
 def test_one_call_s_manner_is_not_the_next_one_s() -> None:
     """Each begins anew."""
     assert run_line(["--wide", "--version"]) == 0
