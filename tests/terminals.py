@@ -18,6 +18,7 @@ from pathlib import Path
 
 from tests.commands import clean_environment
 
+REPOSITORY = Path(__file__).resolve().parent.parent
 _STYLE = re.compile(r"\x1b\[[0-9;]*m")
 _ROWS = 24
 # Not getrusage's memory: that of who started the process counts in it.
@@ -69,7 +70,9 @@ def _run(folder: Path, settings: Mapping[str, str], words: tuple[str, ...], colu
     err, their_errors = os.openpty()
     for terminal in (theirs, their_errors):
         fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", _ROWS, columns, 0, 0))
-    environment = clean_environment(folder, settings) | {"TERM": "xterm-256color"}
+    # This checkout, and not another one that may be installed.
+    ours = {"TERM": "xterm-256color", "PYTHONPATH": str(REPOSITORY)}
+    environment = clean_environment(folder, settings) | ours
     process = subprocess.Popen(
         [sys.executable, "-c", _MEASURED, str(cost), *words],
         stdin=subprocess.DEVNULL, stdout=theirs, stderr=their_errors, cwd=folder, env=environment,

@@ -24,6 +24,7 @@ from consumer.cli.tables.layout import GAP, Extent, laid_out, width_of_names
 _LEAST_TEXT = 24  # cells of a text below which it says nothing
 _NOTHING = frozenset({"", "-"})
 _CUT = frozenset({Meaning.STATE, Meaning.TEXT, Meaning.UNTOLD})
+_GRADUAL = _CUT | {Meaning.FACT}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +35,6 @@ class _Cell:
     short: str
     full_width: int
     short_width: int
-
-
-_EMPTY = _Cell("", "", 0, 0)
 
 
 def draw(
@@ -63,15 +61,10 @@ def draw(
     at = [number for number, each in enumerate(columns) if _is_drawn(each, rows, number, manner)]
     drawn = [columns[number] for number in at]
     cells = [[_cell(columns[number], row[number], manner) for number in at] for row in rows]
-    heading = [_Cell(*(each.name,) * 2, *(cell_len(each.name),) * 2) for each in drawn]
-    extents = [
-        _extent(column, [heading[n], *(row[n] for row in cells)], room)
-        for n, column in enumerate(drawn)
-    ]
-    widths = laid_out(extents, room)
+    widths = laid_out([_extent(each, n, cells, room) for n, each in enumerate(drawn)], room)
     ellipsis = "..." if console.options.ascii_only else "…"
     lines = [Text(title, "bold")] if title else []
-    lines.append(_line(drawn, heading, widths, ellipsis, is_heading=True))
+    lines.append(_line(drawn, [_whole(each.name) for each in drawn], widths, ellipsis, "bold"))
     for row in cells:
         lines += _lines(drawn, row, widths, ellipsis, console)
     if not manner.wide:
@@ -92,33 +85,35 @@ def _is_drawn(
     return number == 0 or any(text_of(row[number]) not in _NOTHING for row in rows)
 
 
+def _whole(text: str) -> _Cell:
+    return _Cell(text, text, cell_len(text), cell_len(text))
+
+
 def _cell(column: Column, value: object, manner: Manner) -> _Cell:
     at = value.at if isinstance(value, Instant) else value
-    if isinstance(at, datetime):
-        full, short = forms(at, manner.clock(), manner.zone)
-    else:
-        full = short = whole_cell(column, value)
+    if not isinstance(at, datetime):
+        return _whole(whole_cell(column, value))
+    full, short = forms(at, manner.clock(), manner.zone)
     return _Cell(full, short, cell_len(full), cell_len(short))
 
 
-def _extent(column: Column, cells: Sequence[_Cell], room: int | None) -> Extent:
-    """How wide a column would be; the first of the cells is its heading."""
-    heading, *others = cells
-    full = max(each.full_width for each in cells)
-    least = max(each.short_width for each in cells)
+def _extent(
+    column: Column, number: int, rows: Sequence[Sequence[_Cell]], room: int | None
+) -> Extent:
+    """How wide a column would be, and how narrow it may become."""
+    heading, cells = cell_len(column.name), [row[number] for row in rows]
+    wide = [each.full_width for each in cells]
     if column.meaning is Meaning.NAME:
-        full = max(width_of_names((each.full_width for each in others), room), heading.full_width)
+        full = max(width_of_names(wide, room), heading)
         return Extent(column.importance, full, full)
-    if column.meaning in _CUT:
-        least = max(heading.full_width, min(full, _LEAST_TEXT))
-        if column.meaning is Meaning.UNTOLD:
-            # A text without a blank may be a name.
-            least = max([least, *(each.full_width for each in others if " " not in each.full)])
-        return Extent(column.importance, full, least, gradual=True)
-    if column.meaning is Meaning.FACT:
-        least = max(heading.full_width, min(full, _LEAST_TEXT))
-        return Extent(column.importance, full, least, gradual=True)
-    return Extent(column.importance, full, least)
+    full = max([heading, *wide])
+    if column.meaning not in _GRADUAL:
+        return Extent(column.importance, full, max([heading, *(c.short_width for c in cells)]))
+    least = max(heading, min(full, _LEAST_TEXT))
+    if column.meaning is Meaning.UNTOLD:
+        # A text without a blank may be a name.
+        least = max([least, *(each.full_width for each in cells if " " not in each.full)])
+    return Extent(column.importance, full, least, gradual=True)
 
 
 def _lines(
@@ -135,7 +130,7 @@ def _lines(
         return
     for n, part in enumerate(Text(last.full).wrap(console, width)):
         part.rstrip()
-        before = cells[:-1] if n == 0 else [_EMPTY] * (len(cells) - 1)
+        before = cells[:-1] if n == 0 else [_whole("")] * (len(cells) - 1)
         folded = _Cell(part.plain, part.plain, width, width)
         yield _line(columns, [*before, folded], widths, ellipsis)
 
@@ -145,9 +140,9 @@ def _line(
     cells: Sequence[_Cell],
     widths: Sequence[int | None],
     ellipsis: str,
-    *,
-    is_heading: bool = False,
+    heading: str = "",
 ) -> Text:
+    """A line of cells; a heading has a style of its own."""
     line = Text()
     behind = 0  # blanks that are owed: none at the end of a line
     for column, cell, width in zip(columns, cells, widths, strict=True):
@@ -158,7 +153,7 @@ def _line(
         before, after = (blanks, 0) if column.meaning is Meaning.NUMBER else (0, blanks)
         style = style_of(shown) if column.meaning is Meaning.STATE else ""
         line.append(" " * (behind + before))
-        line.append(shown, "bold" if is_heading else style)
+        line.append(shown, heading or style)
         behind = after + GAP
     return line
 
