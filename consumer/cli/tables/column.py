@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, auto
+from types import MappingProxyType
 
 from consumer.cli.instants import when
 from consumer.cli.printable import MAX_CELL, MAX_LINE, printable
@@ -46,11 +47,33 @@ FACTS = (Column("what", Meaning.NAME, 9), Column("value", Meaning.FACT, 8))
 """A table of names and values, as of one thing that is looked at."""
 
 
+# What a heading means where nothing else is said: one word for one thing, in tables as well.
+_USUAL = MappingProxyType(
+    {
+        each.name: each
+        for each in (
+            Column("document", Meaning.NAME, 8),
+            Column("identity", Meaning.NAME, 8),
+            Column("run", Meaning.NAME, 8),
+            Column("topic", Meaning.NAME, 8),
+            Column("status", Meaning.STATE, 9),
+            Column("standing", Meaning.STATE, 7),
+            Column("state", Meaning.STATE, 8),
+            Column("number", Meaning.NUMBER, 8),
+            Column("stored", Meaning.NUMBER, 6),
+            Column("workspace", Meaning.NAME, 4),
+            Column("server", Meaning.NAME, 4),
+            Column("trace", Meaning.NAME, 2),
+        )
+    }
+)
+
+
 def column_of(given: str | Column, position: int) -> Column:
-    """A column by its heading alone is the less important the further it is to the right."""
+    """What a column is; by its heading alone the less important the further it is to the right."""
     if isinstance(given, Column):
         return given
-    return Column(given, Meaning.UNTOLD, max(9 - position, 1))
+    return _USUAL.get(given) or Column(given, Meaning.UNTOLD, max(7 - position, 1))
 
 
 def text_of(value: object) -> str:
