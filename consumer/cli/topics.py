@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 
 import typer
@@ -51,11 +52,16 @@ def create(
         }
         output.json_line(found | ({"refused": refused} if refused else {}))
     else:
-        rows = [(t, why or "created") for t, why in outcomes.items()]
-        rows += [(t, f"REFUSED: {why}") for t, why in refused.items()]
-        output.table(_COLUMNS, rows)
-        for topic, why in refused.items() if output.is_drawn() else ():
-            output.line(f"{topic}: {why}")  # whole, which a row has no room for
+        show(outcomes, refused)
     if refused:
         count = f"{len(refused)} topic{'s' * (len(refused) != 1)}"
         raise CommandFailed(f"{count} could not be created: {creation.advice}")
+
+
+def show(outcomes: Mapping[str, str | None], refused: Mapping[str, str]) -> None:
+    """Show what became of each topic: why it was left as it is, or None where it was created."""
+    rows = [(topic, why or "created") for topic, why in outcomes.items()]
+    rows += [(topic, f"REFUSED: {why}") for topic, why in refused.items()]
+    output.table(_COLUMNS, rows)
+    for topic, why in refused.items() if output.has_to_fit() else ():
+        output.line(f"{topic}: {why}")  # whole, for which a row has no room

@@ -16,6 +16,7 @@ from consumer.cli.manner import Manner
 from consumer.cli.tables.colours import BAD, DOUBTFUL, GOOD, style_of
 from consumer.cli.tables.column import FACTS, Column, Meaning, column_of
 from consumer.cli.tables.drawing import draw
+from consumer.cli.topics import show
 from consumer.contract.upload_result import ResultStatus
 from consumer.operations.audit.states import DocumentState
 from consumer.operations.letters.standing import Standing
@@ -199,6 +200,23 @@ def test_elsewhere_a_table_is_whole_and_its_times_are_utc(
         "a text",
         "again",
     ]
+
+
+def test_why_a_topic_was_refused_is_told_whole(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Below the table on a terminal, in it elsewhere."""
+    why = "max.message.bytes is more than the broker takes: " + "a long story " * 10
+    show({"documents": None, "results": "exists already"}, {"dlq": why})
+    piped = capsys.readouterr().out
+    monkeypatch.setattr(output, "is_drawn", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    show({"documents": None, "results": "exists already"}, {"dlq": why})
+    drawn = capsys.readouterr().out.splitlines()
+
+    assert f"dlq\tREFUSED: {why}\n" in piped
+    assert drawn[-2].endswith("…")
+    assert drawn[-1] == f"dlq: {why}"
 
 
 @pytest.mark.parametrize(
