@@ -18,7 +18,7 @@ from consumer.cli.instants import Instant, forms
 from consumer.cli.manner import Manner
 from consumer.cli.printable import MAX_LINE, printable
 from consumer.cli.tables.colours import style_of
-from consumer.cli.tables.column import Column, Meaning, text_of, whole_cell
+from consumer.cli.tables.column import Column, Meaning, text_of
 from consumer.cli.tables.layout import GAP, Extent, laid_out, width_of_names
 
 _LEAST_TEXT = 24  # cells of a text below which it says nothing
@@ -60,7 +60,7 @@ def draw(
     room = None if manner.wide else console.width
     at = [number for number, each in enumerate(columns) if _is_drawn(each, rows, number, manner)]
     drawn = [columns[number] for number in at]
-    cells = [[_cell(columns[number], row[number], manner) for number in at] for row in rows]
+    cells = [[_cell(row[number], manner) for number in at] for row in rows]
     widths = laid_out([_extent(each, n, cells, room) for n, each in enumerate(drawn)], room)
     ellipsis = "..." if console.options.ascii_only else "…"
     lines = [Text(title, "bold")] if title else []
@@ -89,10 +89,10 @@ def _whole(text: str) -> _Cell:
     return _Cell(text, text, cell_len(text), cell_len(text))
 
 
-def _cell(column: Column, value: object, manner: Manner) -> _Cell:
+def _cell(value: object, manner: Manner) -> _Cell:
     at = value.at if isinstance(value, Instant) else value
     if not isinstance(at, datetime):
-        return _whole(whole_cell(column, value))
+        return _whole(printable(text_of(value), MAX_LINE))
     full, short = forms(at, manner.clock(), manner.zone)
     return _Cell(full, short, cell_len(full), cell_len(short))
 
@@ -155,6 +155,7 @@ def _line(
         line.append(" " * (behind + before))
         line.append(shown, heading or style)
         behind = after + GAP
+    line.rstrip()
     return line
 
 
@@ -181,17 +182,23 @@ def _advice(
     for number, column in enumerate(columns):
         if column.meaning is not Meaning.ADVICE:
             continue
-        meant: dict[str, list[str]] = {}
+        told: dict[tuple[str, str], dict[str, None]] = {}
         for row in rows:
             if advice := text_of(row[number]):
-                told = f"{text_of(row[names.index(column.after)])}: " if column.after else ""
-                subjects = meant.setdefault(told + advice, [])
-                if (subject := text_of(row[names.index(column.by)])) not in subjects:
-                    subjects.append(subject)
-        if meant:
+                before = text_of(row[names.index(column.after)]) if column.after else ""
+                told.setdefault((before, advice), {})[text_of(row[names.index(column.by)])] = None
+        if told:
             yield Text(f"{column.name}:", "bold")
-        for advice, subjects in meant.items():
-            text = printable(f"{', '.join(subjects)}: {advice}", MAX_LINE)
-            for n, part in enumerate(Text(text).wrap(console, max(console.width - 4, 20))):
-                part.rstrip()
-                yield Text("  " if n == 0 else "    ") + part
+        for (before, advice), subjects in told.items():
+            first, *more = filter(None, (before, advice))
+            yield from _paragraph(f"{', '.join(subjects)}: {first}", "  ", console)
+            for text in more:
+                yield from _paragraph(text, "    ", console)
+
+
+def _paragraph(text: str, indent: str, console: Console) -> Iterator[Text]:
+    """A text on as many lines as it takes; those after the first stand further in."""
+    for part in Text(printable(text, MAX_LINE)).wrap(console, max(console.width - 4, 20)):
+        part.rstrip()
+        yield Text(indent) + part
+        indent = "    "
