@@ -4,20 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from consumer.pipeline.decode import DecodeLimits
 from consumer.pipeline.read import Reader
 from consumer.settings import Settings
 from consumer.telemetry.metrics import Metrics
-
-
-def decode_limits(settings: Settings) -> DecodeLimits:
-    """What is too large for an event."""
-    document = settings.document
-    return DecodeLimits(
-        max_chunks=document.max_chunks,
-        max_chunk_bytes=document.max_chunk_bytes,
-        max_bytes=document.max_bytes,
-    )
+from consumer.wiring.event_rules import decode_limits
 
 
 def event_reader(settings: Settings) -> Reader:

@@ -17,7 +17,9 @@ CHANGED: Mapping[str, str] = MappingProxyType(
         "settled.json: by reference: an event that can't be decoded": "a Schema Registry's frame "
         "in front of it is named",
         "names.json: publish": "--envelope, --key-envelope and --schema-id",
-        "names.json: validate": "events in envelopes are taken, too",
+        "names.json: validate": "events in envelopes; routing and limits by the settings; --limit",
+        "printed.json: validate --json @FILES@/events.ndjson": "columns, and notes",
+        "printed.json: validate @FILES@/events.ndjson": "columns, and how many notes there are",
         "names.json: asyncapi.json": "AsyncAPI 3.1, whole by itself; headers of envelopes",
         "names.json: check": "--try-writing writes a record to each output topic",
         "names.json: simulate": "--vector-db names the vector database that is simulated",

@@ -229,7 +229,7 @@ def test_a_reader_that_has_gone_is_no_traceback(unbuffered: str) -> None:
 # Rooms that a list of commands, the help of a command, and `validate` may load anything of.
 _FOR_A_LIST = {"cli", "telemetry"}
 _FOR_HELP = _FOR_A_LIST | {"model", "operations"}
-_FOR_VALIDATE = _FOR_HELP | {"contract", "pipeline"}
+_FOR_VALIDATE = _FOR_HELP | {"contract", "pipeline", "settings", "wiring"}
 # Of the libraries in pyproject.toml; not asyncio either, which takes as long to import as typer.
 _FOR_ALL = {"orjson", "pydantic", "rich", "typer"}
 _LOOKS_AT_IMPORTS = """
