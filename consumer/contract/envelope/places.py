@@ -64,6 +64,7 @@ class Places:
         return self._place(0)
 
     def _place(self, at: int) -> TextPlace:
+        at = min(at, len(self._text))
         before = self._text.rfind("\n", 0, at)
         return TextPlace(self._text.count("\n", 0, at) + 1, at - before)
 
