@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import errno
 import gc
 import io
 import json
@@ -97,15 +98,25 @@ class Commands:
         settings: Mapping[str, str],
         stdin: bytes = b"",
         seconds: float = PATIENCE,
+        read: int | None = None,
     ) -> Ended:
-        """Run a command to its end, on a thread and a loop of its own; the test's loop goes on."""
-        ended = await _on_a_thread(lambda: self._run(words, settings, stdin), seconds)
+        """Run a command to its end, on a thread and a loop of its own; the test's loop goes on.
+
+        Args:
+            words: the command line.
+            settings: its environment.
+            stdin: what comes from there.
+            seconds: until it counts as hung.
+            read: bytes after which the reader of its output goes away, as `head` does.
+        """
+        out = io.BytesIO() if read is None else _Leaving(read)
+        ended = await _on_a_thread(lambda: self._run(words, settings, stdin, out), seconds)
         self.said += [ended.out, ended.err]
         return ended
 
     def run_here(self, *words: str, settings: Mapping[str, str], stdin: bytes = b"") -> Ended:
         """`run` for tests without a loop."""
-        ended = self._run(words, settings, stdin)
+        ended = self._run(words, settings, stdin, io.BytesIO())
         self.said += [ended.out, ended.err]
         return ended
 
@@ -113,9 +124,11 @@ class Commands:
         """See that nobody has told the API key."""
         assert not any(CANARY in text for text in self.said), "the API key was shown"
 
-    def _run(self, words: tuple[str, ...], settings: Mapping[str, str], stdin: bytes) -> Ended:
+    def _run(
+        self, words: tuple[str, ...], settings: Mapping[str, str], stdin: bytes, out: io.BytesIO
+    ) -> Ended:
         environment = clean_environment(self.folder, {**_WIDTH, **settings})
-        out, err = io.BytesIO(), io.BytesIO()
+        err = io.BytesIO()
         with _PROCESS, _process_of_its_own(environment, self.folder, stdin), _caught():
             began = time.monotonic()
             # An empty context: no variable of the test's reaches the command.
@@ -182,6 +195,19 @@ def _process_of_its_own(
 
 
 # -- output ----------------------------------------------------------------------------------------
+
+
+class _Leaving(io.BytesIO):
+    """A pipe whose reader goes away after so many bytes."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self._most = most
+
+    def write(self, data: Any, /) -> int:
+        if self.tell() + len(data) > self._most:
+            raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+        return super().write(data)
 
 
 @dataclass(frozen=True, slots=True)
