@@ -10,8 +10,13 @@ from consumer.telemetry.metrics import Metrics
 from consumer.wiring.event_rules import decode_limits
 
 
-def event_reader(settings: Settings) -> Reader:
-    """A reader by the service's settings, whose counts nobody sees."""
+def event_reader(settings: Settings, *, quiet: bool = False) -> Reader:
+    """A reader by the service's settings, whose counts nobody sees.
+
+    Args:
+        settings: of the service.
+        quiet: whether it logs nothing of what is odd.
+    """
     return Reader(
         limits=decode_limits(settings),
         identity=settings.document.identity,
@@ -20,4 +25,5 @@ def event_reader(settings: Settings) -> Reader:
         metrics=Metrics(),
         now=lambda: datetime.now(UTC),
         envelopes=settings.document.envelopes,
+        quiet=quiet,
     )

@@ -18,6 +18,11 @@ CHANGED: Mapping[str, str] = MappingProxyType(
         "in front of it is named",
         "names.json: publish": "--envelope, --key-envelope and --schema-id",
         "names.json: validate": "events in envelopes; routing and limits by the settings; --limit",
+        "names.json: dlq replay": "--include-hopeless; what exit 3 says",
+        "names.json: dlq runs": "what failed again",
+        "names.json: dlq show": "key, headers and a preview",
+        "printed.json: dlq replay": "what can't help is split off",
+        "printed.json: dlq replay --json": "what can't help is split off",
         "printed.json: validate --json @FILES@/events.ndjson": "columns, and notes",
         "printed.json: validate @FILES@/events.ndjson": "columns, and how many notes there are",
         "names.json: asyncapi.json": "AsyncAPI 3.1, whole by itself; headers of envelopes",
@@ -36,7 +41,9 @@ CHANGED: Mapping[str, str] = MappingProxyType(
 )
 """``file: case`` as the tests name it, with the reason; whoever changes a contract adds to it."""
 
-ADDED = frozenset({"chunks_not_found", "not_found", "searched", "chunks_too_young", "other"})
+ADDED = frozenset(
+    {"failed_again", "chunks_not_found", "not_found", "searched", "chunks_too_young", "other"}
+)
 """Fields that JSON of commands has got beside the others."""
 
 ADDED_TO_RESULTS = frozenset({"schema_version", "failed_chunks", "content_hash", "started_at"})
