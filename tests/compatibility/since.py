@@ -21,6 +21,15 @@ CHANGED: Mapping[str, str] = MappingProxyType(
         "names.json: dlq replay": "--include-hopeless; what exit 3 says",
         "names.json: dlq runs": "what failed again",
         "names.json: dlq show": "key, headers and a preview",
+        **dict.fromkeys(
+            (
+                "printed.json: dlq show refused --json --payload",
+                "printed.json: dlq show 0@2 --json",
+                "printed.json: dlq show 2@0 --json",
+                "printed.json: dlq show guide-44 --json --payload",
+            ),
+            "key and headers",
+        ),
         "printed.json: dlq replay": "what can't help is split off",
         "printed.json: dlq replay --json": "what can't help is split off",
         "printed.json: validate --json @FILES@/events.ndjson": "columns, and notes",
@@ -42,7 +51,14 @@ CHANGED: Mapping[str, str] = MappingProxyType(
 """``file: case`` as the tests name it, with the reason; whoever changes a contract adds to it."""
 
 ADDED = frozenset(
-    {"failed_again", "chunks_not_found", "not_found", "searched", "chunks_too_young", "other"}
+    {
+        "failed_again",
+        "chunks_not_found",
+        "not_found",
+        "searched",
+        "chunks_too_young",
+        "other",
+    }
 )
 """Fields that JSON of commands has got beside the others."""
 

@@ -15,7 +15,6 @@ from consumer.kafka.connection import KafkaUnavailableError
 from consumer.model.reason import FailureReason
 from consumer.model.record import Record
 from consumer.model.remedy import REMEDIES
-from consumer.operations.letters.payloads import payload_of
 from consumer.operations.letters.selection import Selection
 from consumer.operations.replay.prospects import GONE
 from consumer.operations.replay.replay import ReplayRefused
@@ -25,7 +24,15 @@ from consumer.operations.replay.verdict import ReplayVerdict
 from tests.doubles.stage import MemoryStage
 from tests.operations.conftest import MakeStage
 from tests.operations.letters import by_reference, refuse, refused
-from tests.operations.replaying import exported, original_headers, parked, plan, replay, replays
+from tests.operations.replaying import (
+    exported,
+    original_headers,
+    parked,
+    payload_of,
+    plan,
+    replay,
+    replays,
+)
 from tests.staging import Json, document, header, statuses, texts
 from tests.unit.contract.other_letters import connect_record, share_record, spring_record
 
