@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from typing import Any
 
 import pytest
 
@@ -88,7 +89,7 @@ async def test_show_gives_the_payload_only_when_asked(operator: Operator) -> Non
 async def test_show_lets_no_letter_take_over_a_terminal(operator: Operator) -> None:
     """Key, headers and the begin of the event: escaped, short, and secrets by name masked."""
     stage = operator.stage
-    headers = (
+    headers: Any = (
         ("source", b"a\x1b[31m\n" + b"x" * 5_000),
         ("Authorization", b"Bearer hush"),
         ("binary", b"\xff\x00"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable
 from contextlib import asynccontextmanager
 
 from consumer.contract.received_letter import Letter
@@ -58,7 +58,7 @@ async def open_payloads(kafka: KafkaAccess) -> AsyncIterator[Payloads]:
 
 async def records_of(
     kafka: KafkaAccess, letters: Iterable[Letter], *, progress: Progress = silent
-) -> AsyncIterator[tuple[Letter, Record]]:
+) -> AsyncGenerator[tuple[Letter, Record], None]:
     """The records of many letters, place by place; records that are gone are left out.
 
     Args:
