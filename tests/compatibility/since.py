@@ -33,6 +33,7 @@ CHANGED: Mapping[str, str] = MappingProxyType(
         "printed.json: dlq replay": "what can't help is split off",
         "printed.json: dlq replay --json": "what can't help is split off",
         "printed.json: validate --json @FILES@/events.ndjson": "columns, and notes",
+        "printed.json: validate --json @FILES@/none.ndjson": "notes",
         "printed.json: validate @FILES@/events.ndjson": "columns, and how many notes there are",
         "names.json: asyncapi.json": "AsyncAPI 3.1, whole by itself; headers of envelopes",
         "names.json: check": "--try-writing writes a record to each output topic",

@@ -38,7 +38,7 @@ async def test_a_reader_that_goes_away_ends_a_command_in_silence(
 ) -> None:
     """At the first byte, and after some: exit 1, and not a word about a fault."""
     for number, words in enumerate(lines):
-        read = number % 3 * 20
+        read = number % 2 * 20
         ended = await operator.commands.run(*words.split(), settings=filled.env, read=read)
         told = [line for line in ended.err.splitlines() if "error" in line.casefold()]
         assert (ended.code, told) == (1, []), words
