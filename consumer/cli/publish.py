@@ -144,7 +144,8 @@ def _count(events: _Events, settings: Settings, *, notes: bool) -> tuple[int, in
     from consumer.operations.validation import Examiner
     from consumer.wiring.event_rules import event_rules
 
-    examiner = Examiner(event_rules(settings), settings.document.identity, datetime.now(UTC))
+    identity, now = settings.document.identity, datetime.now(UTC)
+    examiner = Examiner(event_rules(settings), identity, now, doubts=notes)
     findings = FileFindings(output.note, with_notes=notes)
     for name, of_file in events.by_file():
         findings.examine(name, of_file, examiner)

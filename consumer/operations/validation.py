@@ -47,12 +47,15 @@ class Examiner:
         rules: what the service takes.
         identity: which document an event speaks of.
         now: aware; what is later lies in the future.
+        doubts: whether to look for what is only doubtful, which takes as long as all the rest.
     """
 
-    def __init__(self, rules: EventRules, identity: IdentityTemplate, now: datetime) -> None:
+    def __init__(
+        self, rules: EventRules, identity: IdentityTemplate, now: datetime, *, doubts: bool = True
+    ) -> None:
         self._rules = rules
         self._identity = identity
-        self._doubtful = DoubtFinder(now)
+        self._doubtful = DoubtFinder(now) if doubts else None
         self._seen: dict[bytes, str] = {}
 
     def examine(self, value: bytes, place: str) -> Examined:
@@ -68,11 +71,15 @@ class Examiner:
             large = malformed.reason is FailureReason.OVERSIZED
             doubts = () if large else self._doubts(value)
             return Examined(malformed, doubts, malformed.document_id)
+        if self._doubtful is None:
+            return Examined(None, (), document.id)
         odd = tuple(ContractProblem("", note) for note in document.notes)
         repeated = self._repeated(document, place)
         return Examined(None, odd + self._doubts(value) + repeated, document.id)
 
     def _doubts(self, value: bytes) -> tuple[ContractProblem, ...]:
+        if self._doubtful is None:
+            return ()
         limits = self._rules.limits
         event: EventFields = fields_in(
             value, self._rules.wrapping, at_most=limits.max_bytes, most_values=limits.max_values

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import cached_property
 from typing import NamedTuple
 
 from consumer.contract.envelope.json_text import strictly
@@ -34,9 +35,13 @@ class Places:
 
     def __init__(self, value: bytes) -> None:
         self._value = value
-        self._text = "" if value.startswith(FRAME) else value.decode("utf-8", "replace")
         self._decoder = json.JSONDecoder(strict=False)
         self._inner: dict[int, dict[str, int]] = {}
+
+    @cached_property
+    def _text(self) -> str:
+        """Made only where a place is asked for: most events have nothing to be told."""
+        return "" if self._value.startswith(FRAME) else self._value.decode("utf-8", "replace")
 
     def of(self, pointer: str) -> TextPlace:
         """Where the value of a pointer begins.

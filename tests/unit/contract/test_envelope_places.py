@@ -51,15 +51,14 @@ def test_a_pointer_leads_to_the_begin_of_its_value(
         ('{"a": [1, oops, {"b": 1}]}', "/a/2/b", (1, 7)),  # broken before it
         ('{"a"', "/a", (1, 5)),  # where it should begin
         ("", "/a", (1, 1)),
-        ("[" * 3_000, "/0" * 3_000, (1, 1)),
+        ("[" * 3_000, "/0/0", (1, 3)),  # deeper than any parser goes
     ],
 )
 def test_what_is_not_there_is_where_it_should_be(
     text: str, at: str, expected: tuple[int, int]
 ) -> None:
     """As near as it can be told; nothing is raised."""
-    found = Places(text.encode()).of(at)
-    assert found == expected if len(text) < 3_000 else found.line == 1
+    assert Places(text.encode()).of(at) == expected
 
 
 @pytest.mark.parametrize(

@@ -109,6 +109,16 @@ def test_an_event_of_ones_own_is_checked() -> None:
         RecordMaker().document(b"{")
 
 
+@pytest.mark.parametrize("workspace", ["Docs", "a--b", "docs-", "", "x" * 256])
+def test_a_workspace_that_can_not_be_is_refused_before_it_leaves(workspace: str) -> None:
+    """The service would call it unroutable, whatever its routing; events made elsewhere as well."""
+    with pytest.raises(ContractError, match="/workspace: is no slug"):
+        draft(workspace=workspace).encode()
+    event = orjson.loads(draft().encode()) | {"workspace": workspace}
+    with pytest.raises(ContractError, match="/workspace: is no slug"):
+        RecordMaker().document(orjson.dumps(event))
+
+
 def test_keys_are_the_identity_that_is_asked_for() -> None:
     """DOCUMENT_IDENTITY of the service."""
     maker = RecordMaker(identity="{source_url}")
