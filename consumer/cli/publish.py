@@ -71,11 +71,13 @@ def publish(
 ) -> None:
     """Publish ProcessedDocument events, each with its identity as the record key.
 
-    All are checked first, as by `validate`. When one is invalid nothing is published (exit 3).
+    All are checked first, as by `validate`.
+    When one is invalid nothing is published (exit 3).
     Events in envelopes are taken, too (schemas/README.md, "Envelopes").
     Publishing the same events again is safe: nothing is stored twice.
-    Of the settings only those of Kafka are needed (KAFKA_BOOTSTRAP_SERVERS); where the service has
-    other limits or another routing than the defaults, also these.
+    Of the settings only those of Kafka are needed (KAFKA_BOOTSTRAP_SERVERS).
+    Where the service has other limits or another routing than the defaults,
+    these as well: events are checked by them.
 
     Example: anythingllm-consumer publish documents.ndjson.gz
     """

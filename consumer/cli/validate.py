@@ -30,14 +30,16 @@ def validate(
 ) -> None:
     """Check files of events against the contract (schemas/README.md).
 
-    Refused is what the service would refuse without asking anybody: also what is too large, or
-    goes to no workspace. Limits and routing are those of the settings: give it the service's.
+    Refused is what the service would refuse without asking anybody: also what
+    is too large, or goes to no workspace. Limits and routing are those of the
+    settings: give it the service's.
 
-    Every problem is one line, `file:line:column: /pointer: problem`. Notes are about what is taken
-    and may be a mistake: unknown fields, dates in the future, the same document twice.
+    Every problem is one line, `file:line:column: /pointer: problem`. Notes are
+    about what is taken and may be a mistake: unknown fields, dates in the
+    future, the same document twice.
 
-    A file holds one event a line, or one event, or a list of events; in envelopes, too. Exit code
-    3: an event is invalid. 2: a file can't be read.
+    A file holds one event a line, or one event, or a list of events; in
+    envelopes, too. Exit code 3: an event is invalid. 2: a file can't be read.
     """
     from consumer.operations.validation import Examiner
     from consumer.settings import from_environment

@@ -96,21 +96,24 @@ def replay(
 ) -> None:
     """Replay open dead letters: says what it would do, and does it with --yes.
 
-    The original is published again, to the replay topic; the service works it like any other
-    event, and chunks that are stored already are not uploaded again. Left alone are letters that
-    are resolved, stale (a newer version is stored or deleted), in flight (replayed, no result
-    yet) or parked. One that came back REPLAY_MAX_REPLAYS times is parked instead.
+    The original is published again, to the replay topic. The service works it
+    like any other event; chunks that are stored are not uploaded again.
 
-    Left as well is what replaying can't help: events that would be refused again without asking
-    anybody, by the settings here (they have to be the service's), and letters by reference whose
-    original has expired or is too large for the replay topic. The plan says of each why.
+    Left alone are letters that are resolved, stale (a newer version is stored
+    or deleted), in flight (replayed, no result yet) or parked. One that came
+    back REPLAY_MAX_REPLAYS times is parked instead.
 
-    A run can be stopped at any moment, and goes on with --resume RUN. One run at a time.
-    Each record is a line of the log on standard error.
+    Left as well is what replaying can't help, with the reason: events that
+    would be refused again without asking anybody, by the settings given here
+    (they have to be the service's), and letters by reference whose original
+    has expired or is too large for the replay topic.
 
-    Exit 0: replayed; without --yes, nothing is there to replay. 3: nothing was replayed, or,
-    without --yes, open letters are there. 1: it failed. 130: interrupted. Where a run ended early
-    it says how to resume.
+    A run can be stopped at any moment, and goes on with --resume RUN. One run
+    at a time. Each record is a line of the log on standard error.
+
+    Exit 0: replayed; without --yes: no letter is open. 3: nothing was
+    replayed; without --yes: letters are open. 1: it failed. 130: interrupted.
+    Where a run ended early it says how to resume.
 
     Example: anythingllm-consumer dlq replay --reason rejected --workspace docs --yes
     """

@@ -51,9 +51,10 @@ def show(
 ) -> None:
     """Show everything about one dead letter. Changes nothing.
 
-    How it stands and what can be done, why it failed, its key, its headers and how the event
-    begins, its replays and their results, its earlier letters, and what of its document
-    AnythingLLM holds now (where ANYTHINGLLM_API_KEY is set).
+    How it stands and what can be done, why it failed, its key, its headers and
+    how the event begins, its replays and their results, its earlier letters,
+    and what of its document AnythingLLM holds now (where ANYTHINGLLM_API_KEY
+    is set).
 
     Of a document with several letters all are listed; with --json each of them is a line.
 

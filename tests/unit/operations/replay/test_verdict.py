@@ -268,6 +268,7 @@ RUN = ReplayRun(
     replay_ends={0: 5, 1: 0},
     selection=Selection(reasons=frozenset({"rejected", "foreign"}), since=NOW, partition=0),
     from_parked=True,
+    leaves_hopeless=True,
     rate=2.5,
     selected=9,
     file=RunFile("/a/file", "ab"),
