@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import errno
 import gc
 import io
 import json
@@ -98,17 +99,22 @@ class Commands:
         stdin: bytes = b"",
         seconds: float = PATIENCE,
         columns: int | None = None,
+        read: int | None = None,
     ) -> Ended:
         """Run a command to its end, on a thread and a loop of its own; the test's loop goes on.
 
         Args:
-            words: of the command.
+            words: the command line.
             settings: all that its environment has.
             stdin: what it may read.
-            seconds: how long it may take.
+            seconds: until it counts as hung.
             columns: of the terminal that its output goes to; None for no terminal.
+            read: bytes after which the reader of its output goes away, as `head` does.
         """
-        ended = await _on_a_thread(lambda: self._run(words, settings, stdin, columns), seconds)
+        out = io.BytesIO() if read is None else _Leaving(read)
+        ended = await _on_a_thread(
+            lambda: self._run(words, settings, stdin, out, columns), seconds
+        )
         self.said += [ended.out, ended.err]
         return ended
 
@@ -120,7 +126,7 @@ class Commands:
         columns: int | None = None,
     ) -> Ended:
         """`run` for tests without a loop."""
-        ended = self._run(words, settings, stdin, columns)
+        ended = self._run(words, settings, stdin, io.BytesIO(), columns)
         self.said += [ended.out, ended.err]
         return ended
 
@@ -133,11 +139,12 @@ class Commands:
         words: tuple[str, ...],
         settings: Mapping[str, str],
         stdin: bytes,
+        out: io.BytesIO,
         columns: int | None,
     ) -> Ended:
         width = _WIDTH if columns is None else {"COLUMNS": f"{columns}"}
         environment = clean_environment(self.folder, {**width, **settings})
-        out, err = io.BytesIO(), io.BytesIO()
+        err = io.BytesIO()
         voices = _Voices(out, err, is_terminal=columns is not None)
         with _PROCESS, _process_of_its_own(environment, self.folder, stdin), _caught():
             began = time.monotonic()
@@ -205,6 +212,19 @@ def _process_of_its_own(
 
 
 # -- output ----------------------------------------------------------------------------------------
+
+
+class _Leaving(io.BytesIO):
+    """A pipe whose reader goes away after so many bytes."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self._most = most
+
+    def write(self, data: Any, /) -> int:
+        if self.tell() + len(data) > self._most:
+            raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+        return super().write(data)
 
 
 @dataclass(frozen=True, slots=True)

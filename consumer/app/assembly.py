@@ -71,7 +71,7 @@ from consumer.settings import Settings
 from consumer.telemetry.metrics import Metrics
 from consumer.telemetry.recent import Recent
 from consumer.telemetry.tracing import NO_TRACING, Tracing
-from consumer.wiring.events import decode_limits
+from consumer.wiring.event_rules import decode_limits
 from consumer.wiring.retry import retry_policy
 
 

@@ -37,7 +37,7 @@ from consumer.settings import Settings
 from consumer.telemetry.rates import SAMPLE_SECONDS, Rates
 from consumer.telemetry.recent import Recent
 from consumer.telemetry.tracing import Tracing
-from consumer.wiring.events import decode_limits
+from consumer.wiring.event_rules import decode_limits
 from consumer.wiring.kafka import kafka_connection
 from consumer.wiring.source import source_config
 from consumer.wiring.topics import DEAD_LETTER_HEADROOM

@@ -31,18 +31,21 @@ _BY_LINES = (".ndjson", ".jsonl")
 _GZIP = b"\x1f\x8b"
 _BOM = b"\xef\xbb\xbf"
 _FRAME = b"\x00"
-_BLANK = b" \t\r\n"
+_SPACE = " \t\r\n"
+_BLANK = _SPACE.encode()
 
 
 class EventLine(NamedTuple):
     """One event of a file.
 
-    ``file`` as it was named, ``line`` from 1 where the event begins, ``value`` its bytes.
+    ``file`` as it was named, ``line`` and ``column`` from 1 where the event begins (columns count
+    characters), ``value`` its bytes.
     """
 
     file: str
     line: int
     value: bytes
+    column: int = 1
 
 
 class UnreadableError(Exception):
@@ -129,7 +132,9 @@ def _lines(path: str, file: io.BufferedIOBase) -> Iterator[EventLine]:
         if value.startswith(_FRAME):
             yield EventLine(path, number, value.removesuffix(b"\n"))
         elif value.strip(_BLANK):
-            yield EventLine(path, number, value.strip(_BLANK))
+            begun = value.lstrip(_BLANK)
+            column = len(value) - len(begun) + 1
+            yield EventLine(path, number, begun.rstrip(_BLANK), column)
 
 
 def _whole(path: str, first: EventLine, file: io.BufferedIOBase) -> Iterator[EventLine]:
@@ -139,45 +144,53 @@ def _whole(path: str, first: EventLine, file: io.BufferedIOBase) -> Iterator[Eve
         raise UnreadableError(f"{path}: is larger than {limit} MiB; use one event a line (NDJSON)")
     value = first.value + b"\n" + rest
     if value.startswith(_FRAME):
-        yield EventLine(path, first.line, value)
+        yield first._replace(value=value)
         return
     value = value.strip(_BLANK)
     if value.startswith(b"["):
-        yield from _elements(path, first.line, value)
+        yield from _elements(first._replace(value=value))
     else:
-        yield EventLine(path, first.line, value)
+        yield first._replace(value=value)
 
 
-def _elements(path: str, line: int, value: bytes) -> Iterator[EventLine]:
-    """The elements of a list, byte for byte, each with the line where it begins."""
+def _elements(whole: EventLine) -> Iterator[EventLine]:
+    """The elements of a list, byte for byte, each with the place where it begins."""
     try:
-        text = value.decode()
+        text = whole.value.decode()
     except UnicodeDecodeError:
-        yield EventLine(path, line, value)
+        yield whole
         return
     decoder = json.JSONDecoder()
     at = _skip(text, 1)
-    counted = 0
-    while not text.startswith("]", at):
+    line, counted = whole.line, 0
+
+    def element(end: int | None) -> EventLine:
+        nonlocal line, counted
         line, counted = line + text.count("\n", counted, at), at
+        before = text.rfind("\n", 0, at)
+        column = at - before + (whole.column - 1 if before < 0 else 0)
+        return EventLine(whole.file, line, text[at:end].strip(_SPACE).encode(), column)
+
+    while not text.startswith("]", at):
         try:
             _, end = decoder.raw_decode(text, at)
         except (ValueError, RecursionError):
             # The elements behind it can't be found any more; decoding says what is wrong.
-            yield EventLine(path, line, text[at:].encode())
+            yield element(None)
             return
-        yield EventLine(path, line, text[at:end].encode())
+        yield element(end)
         at = _skip(text, end)
         if text.startswith(",", at):
             at = _skip(text, at + 1)
         elif not text.startswith("]", at):
-            yield EventLine(path, line, text[at:].encode())
+            yield element(None)
             return
-    if text[at + 1 :].strip():
-        yield EventLine(path, line, text[at + 1 :].strip().encode())
+    at = _skip(text, at + 1)
+    if at < len(text):
+        yield element(None)
 
 
 def _skip(text: str, at: int) -> int:
-    while at < len(text) and text[at] in " \t\r\n":
+    while at < len(text) and text[at] in _SPACE:
         at += 1
     return at

@@ -6,7 +6,7 @@ exception, which this file alone turns into a line on standard error and an exit
 
 from __future__ import annotations
 
-import os
+import errno
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -22,6 +22,7 @@ from consumer.cli.commands import COMMANDS, GROUPS, Command
 from consumer.cli.common import CommandFailed, ExitCode, Invocation
 from consumer.cli.manner import Manner, speak
 from consumer.cli.manner_options import manner_options
+from consumer.cli.streams import flushed, is_gone, open_closed_ones
 
 if TYPE_CHECKING:
     from consumer.operations.ports import KafkaAccess
@@ -38,6 +39,9 @@ Settings come from environment variables, over the file given with --config, ove
 
 Exit codes: 0 done, 1 failed, 2 wrong settings or usage, 3 a check found something, 130 interrupted.
 """
+
+
+_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 class LateCommand(TyperCommand):
@@ -126,13 +130,15 @@ def main() -> None:
     Raises:
         SystemExit: with the exit code.
     """
+    open_closed_ones()
+    # Kept: what ends a command for a reader that has gone puts something else in their places.
+    out, err = sys.stdout, sys.stderr
     code = run_line(sys.argv[1:])
-    try:
-        sys.stdout.flush()
-    except OSError:
-        # The reader has gone (`… | head`). Python would complain at its end and exit with 120.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if (lost := flushed(out)) is not None:
         code = code or ExitCode.FAILED
+        if not is_gone(lost):
+            output.error(f"standard output can't be written: {lost.strerror}")
+    flushed(err)
     sys.exit(code)
 
 
@@ -169,6 +175,11 @@ def _reported(error: Exception, invocation: Invocation) -> ExitCode:
     if isinstance(error, SettingsError):
         output.error(str(error))
         return ExitCode.WRONG_USAGE
+    if isinstance(error, OSError) and error.errno in _FULL:
+        output.error(
+            f"{error.strerror}: standard output, or the folder of temporary files (TMPDIR)"
+        )
+        return ExitCode.FAILED
     if invocation.debug or debugging():
         sys.stderr.write(masked("".join(traceback.format_exception(error))))
     output.error(

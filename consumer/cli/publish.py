@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -39,7 +40,6 @@ EnvelopeName = Literal[
     "json-string",
 ]
 
-_MAX_LISTED = 20
 _PATIENCE_SECONDS = 30.0  # a person waits in front of it
 
 
@@ -52,7 +52,10 @@ def publish(
         bool, typer.Option("--skip-invalid", help="Publish the valid ones, leave out the others.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check only; publish nothing, need no Kafka.")
+        bool,
+        typer.Option(
+            "--dry-run", help="Check only, with notes on what is doubtful; need no Kafka."
+        ),
     ] = False,
     envelope: Annotated[
         EnvelopeName | None,
@@ -68,10 +71,13 @@ def publish(
 ) -> None:
     """Publish ProcessedDocument events, each with its identity as the record key.
 
-    All are checked first. When one is invalid nothing is published (exit 3).
+    All are checked first, as by `validate`.
+    When one is invalid nothing is published (exit 3).
     Events in envelopes are taken, too (schemas/README.md, "Envelopes").
     Publishing the same events again is safe: nothing is stored twice.
     Of the settings only those of Kafka are needed (KAFKA_BOOTSTRAP_SERVERS).
+    Where the service has other limits or another routing than the defaults,
+    these as well: events are checked by them.
 
     Example: anythingllm-consumer publish documents.ndjson.gz
     """
@@ -79,7 +85,7 @@ def publish(
     rules = _rules(settings, envelope, key_envelope, schema_id)
     try:
         events = _Events(files)
-        valid, invalid = _count(events, rules)
+        valid, invalid = _count(events, settings, notes=dry_run)
     except UnreadableError as error:
         raise wrong_usage(str(error)) from None
     blocked = bool(invalid) and not skip_invalid
@@ -104,8 +110,13 @@ class _Events:
         self._kept = {name: list(read_events([name])) for name in set(files) if name == "-"}
 
     def __iter__(self) -> Iterator[EventLine]:
+        for _, events in self.by_file():
+            yield from events
+
+    def by_file(self) -> Iterator[tuple[str, Iterable[EventLine]]]:
+        """The same, with the name of each file."""
         for name in self._files:
-            yield from self._kept.get(name) or read_events([name])
+            yield name, self._kept.get(name) or read_events([name])
 
 
 def _rules(
@@ -113,7 +124,7 @@ def _rules(
 ) -> PublishingRules:
     from consumer.operations.publish import PublishingRules
     from consumer.publishing import Envelope, RecordMaker
-    from consumer.wiring.events import decode_limits
+    from consumer.wiring.event_rules import event_rules
 
     maker = RecordMaker(
         identity=settings.document.identity.text,
@@ -121,7 +132,7 @@ def _rules(
         key_envelope=Envelope(key_envelope),
         schema_id=schema_id,
     )
-    return PublishingRules(decode_limits(settings), maker, rewrap=envelope is not None)
+    return PublishingRules(event_rules(settings), maker, rewrap=envelope is not None)
 
 
 def _checked(events: _Events, rules: PublishingRules) -> Iterator[EventRecord | Malformed]:
@@ -130,21 +141,18 @@ def _checked(events: _Events, rules: PublishingRules) -> Iterator[EventRecord | 
     return checked((event.value for event in events), rules)
 
 
-def _count(events: _Events, rules: PublishingRules) -> tuple[int, int]:
-    from consumer.publishing import EventRecord
+def _count(events: _Events, settings: Settings, *, notes: bool) -> tuple[int, int]:
+    from consumer.cli.examined import FileFindings
+    from consumer.operations.validation import Examiner
+    from consumer.wiring.event_rules import event_rules
 
-    valid = invalid = 0
-    for event, outcome in zip(events, _checked(events, rules), strict=True):
-        if isinstance(outcome, EventRecord):
-            valid += 1
-            continue
-        invalid += 1
-        if invalid <= _MAX_LISTED:
-            for problem in outcome.problems:
-                output.note(f"{event.file}:{event.line}: {problem}")
-        elif invalid == _MAX_LISTED + 1:
-            output.note("more invalid events follow; `validate` lists them all")
-    return valid, invalid
+    identity, now = settings.document.identity, datetime.now(UTC)
+    examiner = Examiner(event_rules(settings), identity, now, doubts=notes)
+    findings = FileFindings(output.note, with_notes=notes)
+    for name, of_file in events.by_file():
+        findings.examine(name, of_file, examiner)
+    findings.end()
+    return findings.valid, findings.invalid
 
 
 def _publish(events: _Events, settings: Settings, rules: PublishingRules, total: int) -> int:

@@ -22,6 +22,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError, ValidationError
 
+from consumer.model import slug
 from consumer.model.blank import BLANKS, is_blank
 from consumer.model.document import Chunk, ProcessedDocument
 
@@ -116,6 +117,11 @@ MaybeBlank = Annotated[
     str, AfterValidator(_text(MAX_ID_BYTES, blank=True)), _string_schema(MAX_ID_BYTES, blank=True)
 ]
 Content = Annotated[str, AfterValidator(_text()), _string_schema()]
+# Said by the schema and not by the model: what is no slug is a question of routing, `unroutable`.
+WorkspaceWish = Annotated[
+    str,
+    WithJsonSchema({"type": "string", "pattern": slug.PATTERN, "maxLength": slug.MAX_LENGTH}),
+]
 Count = Annotated[int, Field(ge=0, le=MAX_INTEGER)]
 Instant = Annotated[
     datetime,
@@ -192,8 +198,8 @@ class ProcessedDocumentEvent(_Wire):
     updated_at: Instant | None = Field(
         None, description="ISO 8601; without a zone it is UTC. The version of the document."
     )
-    workspace: str | None = Field(
-        None, description="Workspace slug (`^[a-z0-9_-]{1,255}$`); overrides routing."
+    workspace: WorkspaceWish | None = Field(
+        None, description=f"Workspace slug ({slug.RULE}); overrides routing. Another is unroutable."
     )
     trace_id: str | None = Field(
         None, description="Trace id, where the record has no header with one."
@@ -241,6 +247,20 @@ def read_event(raw: Mapping[str, Any]) -> ProcessedDocumentEvent:
     problems += _cross_problems(raw)
     if event is None or problems:
         raise ContractError(bounded(problems))
+    return event
+
+
+def routable(event: ProcessedDocumentEvent) -> ProcessedDocumentEvent:
+    """The event, for a publisher who does not know the service's routing.
+
+    Apart from `read_event`, because the service calls such an event ``unroutable``.
+
+    Raises:
+        ContractError: no routing could take it: it asks for a workspace that can't exist.
+    """
+    if event.workspace is not None and not slug.can_exist(event.workspace):
+        problem = ContractProblem("/workspace", f"is no slug: {slug.RULE} are allowed")
+        raise ContractError((problem,))
     return event
 
 

@@ -136,6 +136,15 @@ def decode_reference(value: bytes | None) -> ReceivedReference | None:
     )
 
 
+def preview_in(value: bytes | None) -> bytes | None:
+    """The begin of the original that a by-reference letter keeps, for a person; None without."""
+    text = text_of(_object(value).get("preview_base64"))
+    try:
+        return base64.b64decode(text, validate=True) if text else None
+    except ValueError:
+        return None
+
+
 def _object(value: bytes | None) -> dict[str, Any]:
     if not value or len(value) > _LARGEST_PARSED:
         return {}

@@ -14,7 +14,7 @@ from consumer.model import template
 from consumer.model.document import ProcessedDocument
 from consumer.model.names import Slug
 from consumer.model.server_marks import is_mark_slug
-from consumer.model.slug import MAX_LENGTH, is_slug, slugify
+from consumer.model.slug import MAX_LENGTH, RULE, can_exist, slugify
 
 PLACEHOLDERS = ("technology",)
 _SHOWN = 80
@@ -24,7 +24,15 @@ class Unroutable(Exception):
     """No workspace could ever serve the document: a dead letter ``unroutable``, never a retry.
 
     The message is one line that says why and what to change.
+
+    Args:
+        message: see above.
+        field: of the event, which decided.
     """
+
+    def __init__(self, message: str, field: str) -> None:
+        super().__init__(message)
+        self.field = field
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,26 +79,25 @@ class Routing:
             Unroutable: no workspace can serve the document.
         """
         if document.workspace is not None:
-            slug = Slug(document.workspace)
-            if not _can_exist(slug):
-                raise Unroutable(
-                    f"the event asks for workspace {_shown(slug)}, which is no slug: "
-                    "1 to 255 of a-z, 0-9, _ and single - between them are allowed"
-                )
+            slug, field = Slug(document.workspace), "workspace"
+            if not can_exist(slug):
+                why = f"which is no slug: {RULE} are allowed"
+                raise Unroutable(f"the event asks for workspace {_shown(slug)}, {why}", field)
         else:
             slug = self.map.get(document.technology) or self._derived(document.technology)
+            field = "technology"
         if is_mark_slug(slug):
             # Whoever may publish could stop a stream of several servers by one document.
-            raise Unroutable(f"workspace {_shown(slug)} is a mark of servers; nothing goes there")
+            why = "is a mark of servers; nothing goes there"
+            raise Unroutable(f"workspace {_shown(slug)} {why}", field)
         if not self.permits(slug):
-            raise Unroutable(
-                f"workspace {_shown(slug)} matches no pattern of ROUTING_ALLOWED_WORKSPACES"
-            )
+            why = "matches no pattern of ROUTING_ALLOWED_WORKSPACES"
+            raise Unroutable(f"workspace {_shown(slug)} {why}", field)
         return slug
 
     def permits(self, slug: Slug) -> bool:
         """Whether a workspace may be written to at all; also for a tombstone's header."""
-        if not is_slug(slug) or is_mark_slug(slug):
+        if not can_exist(slug) or is_mark_slug(slug):
             return False
         return any(fnmatchcase(slug, pattern) for pattern in self.allowed)
 
@@ -100,16 +107,18 @@ class Routing:
             # "docs-{technology}" would otherwise put all such technologies into one workspace.
             raise Unroutable(
                 f"technology {_shown(technology)} has no character that a workspace slug can use; "
-                "set `workspace` in the event or add it to [routing.map]"
+                "set `workspace` in the event or add it to [routing.map]",
+                "technology",
             )
         slug = slugify(self._template.fill({"technology": part}))
         if len(slug) > MAX_LENGTH:
-            raise Unroutable(f"the workspace slug has {len(slug)} characters, 255 are allowed")
+            why = f"the workspace slug has {len(slug)} characters, {MAX_LENGTH} are allowed"
+            raise Unroutable(why, "technology")
         return slug
 
     def _check_map(self) -> None:
         for technology, slug in self.map.items():
-            if not _can_exist(slug):
+            if not can_exist(slug):
                 raise ValueError(f"[routing.map] {technology!r} names {_shown(slug)}, not a slug")
             if not self.permits(slug):
                 raise ValueError(
@@ -123,15 +132,6 @@ class Routing:
                 f"ROUTING_WORKSPACE {self.workspace_template!r} gives no allowed slug: "
                 "every document would be unroutable"
             )
-
-
-def _can_exist(slug: Slug) -> bool:
-    """Whether a workspace can have this slug.
-
-    AnythingLLM 1.16 makes ``a-b`` of the name ``a--b`` or ``a-b-``: such a workspace could never
-    be created, and its documents would wait for ever.
-    """
-    return is_slug(slug) and slugify(slug) == slug
 
 
 def _shown(text: str) -> str:

@@ -22,7 +22,13 @@ from collections.abc import Mapping
 from consumer.model.names import Slug
 
 MAX_LENGTH = 255
+PATTERN = r"^[a-z0-9_]+(-[a-z0-9_]+)*$"
+"""What a slug can be that an event, a header or a setting asks for; the schemas have it as well."""
 
+RULE = "1 to 255 of a-z, 0-9, _ and single - between them"
+"""The same in words, with the length."""
+
+_WANTED = re.compile(PATTERN)
 _SLUG = re.compile(r"[a-z0-9_-]{1,255}")
 _DROPPED = re.compile(r"[^a-z0-9_\s]+")
 _SPACES = re.compile(r"\s+")
@@ -64,9 +70,20 @@ def slugify(text: str) -> Slug:
     return Slug(_SPACES.sub("-", plain.strip()))
 
 
+def can_exist(text: str) -> bool:
+    """Whether a workspace can have this slug: the one rule for what events and settings ask for.
+
+    AnythingLLM 1.16 makes ``a-b`` of the name ``a--b`` or ``a-b-``: such a workspace could never
+    be created, and its documents would wait for ever. So these are the texts that `slugify` leaves
+    as they are.
+    """
+    return len(text) <= MAX_LENGTH and _WANTED.fullmatch(text) is not None
+
+
 def is_slug(text: str) -> bool:
-    """Whether the text can be put into a URL as a workspace (``^[a-z0-9_-]{1,255}$``).
+    """Whether the text can be put into a URL as a workspace: for slugs that a server lists.
 
     Anything else is dangerous: a comma would write into two workspaces, ``..`` changes the path.
+    What may be asked for is narrower: `can_exist`.
     """
     return _SLUG.fullmatch(text) is not None

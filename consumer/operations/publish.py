@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from consumer.contract.envelope import WITHOUT_HEADERS
 from consumer.operations.progress import Advance, silent
-from consumer.pipeline.decode import DecodeLimits, Malformed, decode
+from consumer.pipeline.acceptance import EventRules, accepted
+from consumer.pipeline.decode import Malformed
 from consumer.publishing import EventRecord, RecordMaker
 
 _IN_FLIGHT = 64
@@ -19,12 +19,12 @@ class PublishingRules:
     """How events are published.
 
     Args:
-        limits: what one event may hold.
+        events: which ones the service takes.
         maker: makes the records.
         rewrap: whether every event gets the maker's envelope; else it stays in the one it is in.
     """
 
-    limits: DecodeLimits
+    events: EventRules
     maker: RecordMaker
     rewrap: bool = False
 
@@ -37,7 +37,7 @@ def checked(values: Iterable[bytes], rules: PublishingRules) -> Iterator[EventRe
     record_of = rules.maker.rewrapped if rules.rewrap else rules.maker.as_it_is
     for value in values:
         try:
-            yield record_of(value, decode(value, rules.limits, WITHOUT_HEADERS))
+            yield record_of(value, accepted(value, rules.events))
         except Malformed as malformed:
             yield malformed
 

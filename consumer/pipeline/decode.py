@@ -88,7 +88,8 @@ class Malformed(Exception):
     """The event can't be taken: a dead letter, never a retry.
 
     Args:
-        reason: ``undecodable``, ``invalid`` or ``oversized``.
+        reason: ``undecodable``, ``invalid`` or ``oversized``; ``unroutable`` where the workspace is
+            looked for as well (`consumer.pipeline.acceptance`).
         problems: where and why; at most about a hundred, never document text.
         readable: the usable fields.
     """

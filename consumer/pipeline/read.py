@@ -48,6 +48,7 @@ class Reader:
         replay_topic: the only topic whose records may name original coordinates in headers.
         now: wall clock, aware.
         envelopes: whether envelopes are opened (DOCUMENT_ENVELOPES).
+        quiet: whether nothing odd is logged: for who only asks what would be refused.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Reader:
         metrics: Metrics,
         now: Callable[[], datetime],
         envelopes: bool = True,
+        quiet: bool = False,
     ) -> None:
         self._limits = limits
         self._identity = identity
@@ -68,6 +70,7 @@ class Reader:
         self._metrics = metrics
         self._now = now
         self._envelopes = envelopes
+        self._quiet = quiet
         self._collisions = Collisions()
 
     def read(self, record: Record) -> Event:
@@ -135,7 +138,7 @@ class Reader:
             return Refused(FailureReason.UNROUTABLE, (str(unroutable),), document.id)
         self._note_collision(slug, document)
         version, capped = version_of(document, record, is_replay=self._is_replay(record))
-        if capped:
+        if capped and not self._quiet:
             log.warning(
                 "version.capped",
                 document_id=document.id,
@@ -185,6 +188,8 @@ class Reader:
         return Event(record, trace_id, origin, document, identity, body, self._now())
 
     def _note(self, record: Record, document: ProcessedDocument, identity: Identity) -> None:
+        if self._quiet:
+            return
         if record.key != (expected := identity.encode()) and expected != identity_bytes(
             record.key, self._wrapping(record)
         ):
@@ -199,7 +204,7 @@ class Reader:
             log.info("document.odd", document_id=document.id, notes=list(document.notes))
 
     def _note_collision(self, slug: Slug, document: ProcessedDocument) -> None:
-        if document.workspace is None:
+        if document.workspace is None and not self._quiet:
             known = self._collisions.note(slug, document.technology)
             if known:
                 log.warning("routing.collision", workspace=slug, technologies=list(known))

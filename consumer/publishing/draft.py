@@ -9,7 +9,12 @@ from typing import Any
 
 import orjson
 
-from consumer.contract.processed_document import ContractError, ContractProblem, read_event
+from consumer.contract.processed_document import (
+    ContractError,
+    ContractProblem,
+    read_event,
+    routable,
+)
 
 # Made once, for ever: another namespace would give every document another id.
 _IDS = uuid.UUID("6c0c1f3a-7d5e-5b7c-9e55-2f0b1d7f4a10")
@@ -106,5 +111,5 @@ class DocumentDraft:
             "chunks": self._chunks,
         }
         given = {name: value for name, value in fields.items() if value is not None}
-        read_event(given)
+        routable(read_event(given))
         return given

@@ -16,12 +16,12 @@ from consumer.contract.envelope import (
     wrapped_key,
     wrapped_value,
 )
-from consumer.contract.processed_document import ContractError, read_event
+from consumer.contract.processed_document import ContractError, read_event, routable
 from consumer.model.document import ProcessedDocument
 from consumer.model.identity import IdentityTemplate
 from consumer.model.names import Identity
 from consumer.model.record import Headers
-from consumer.model.slug import is_slug
+from consumer.model.slug import RULE, can_exist
 from consumer.telemetry.trace import new_span_id, new_trace_id, normalised, traceparent
 
 Header = tuple[str, bytes]
@@ -93,7 +93,7 @@ class RecordMaker:
             found = read_fields(event, WITHOUT_HEADERS)
         except NoEventError as error:
             raise ContractError(error.problems) from None
-        document = replace(read_event(found.fields).to_document(), event_time=found.time)
+        document = replace(routable(read_event(found.fields)).to_document(), event_time=found.time)
         return self.of_document(document_in(event, found), document, headers=headers)
 
     def of_document(
@@ -139,8 +139,10 @@ class RecordMaker:
         """
         if not identity:
             raise ValueError("a tombstone needs the identity of a document")
-        if workspace is not None and not is_slug(workspace):
-            raise ValueError(f"a workspace is named by its slug, which {workspace!r} is not")
+        if workspace is not None and not can_exist(workspace):
+            raise ValueError(
+                f"a workspace is named by its slug ({RULE}), which {workspace!r} is not"
+            )
         key, of_key = self._key(Identity(identity))
         where = () if workspace is None else (("workspace", workspace.encode()),)
         return EventRecord(key, None, (*of_key, *where, *headers))

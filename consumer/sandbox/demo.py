@@ -40,7 +40,7 @@ from consumer.sandbox.simulator import Faults, simulator
 from consumer.settings import Settings, load_settings
 from consumer.telemetry.scrub import Scrubber
 from consumer.wiring.anythingllm import anythingllm_config
-from consumer.wiring.events import decode_limits
+from consumer.wiring.event_rules import decode_limits
 from consumer.wiring.kafka import kafka_connection
 from consumer.wiring.topics import topic_specs
 

@@ -126,6 +126,11 @@ class Scrubber:
         return kept if len(items) <= MAX_ITEMS else [*kept, f"... ({len(items) - MAX_ITEMS} more)"]
 
 
+def has_secret_name(name: str) -> bool:
+    """Whether what has this name is a secret, whatever it holds."""
+    return _SECRET_NAME.search(name) is not None
+
+
 def _forms(secret: str) -> set[str]:
     """The spellings a secret may travel in."""
     raw = secret.encode("utf-8", "surrogateescape")

@@ -4,24 +4,19 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from consumer.pipeline.decode import DecodeLimits
 from consumer.pipeline.read import Reader
 from consumer.settings import Settings
 from consumer.telemetry.metrics import Metrics
+from consumer.wiring.event_rules import decode_limits
 
 
-def decode_limits(settings: Settings) -> DecodeLimits:
-    """What is too large for an event."""
-    document = settings.document
-    return DecodeLimits(
-        max_chunks=document.max_chunks,
-        max_chunk_bytes=document.max_chunk_bytes,
-        max_bytes=document.max_bytes,
-    )
+def event_reader(settings: Settings, *, quiet: bool = False) -> Reader:
+    """A reader by the service's settings, whose counts nobody sees.
 
-
-def event_reader(settings: Settings) -> Reader:
-    """A reader by the service's settings, whose counts nobody sees."""
+    Args:
+        settings: of the service.
+        quiet: whether it logs nothing of what is odd.
+    """
     return Reader(
         limits=decode_limits(settings),
         identity=settings.document.identity,
@@ -30,4 +25,5 @@ def event_reader(settings: Settings) -> Reader:
         metrics=Metrics(),
         now=lambda: datetime.now(UTC),
         envelopes=settings.document.envelopes,
+        quiet=quiet,
     )

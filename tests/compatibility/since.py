@@ -17,7 +17,24 @@ CHANGED: Mapping[str, str] = MappingProxyType(
         "settled.json: by reference: an event that can't be decoded": "a Schema Registry's frame "
         "in front of it is named",
         "names.json: publish": "--envelope, --key-envelope and --schema-id",
-        "names.json: validate": "events in envelopes are taken, too",
+        "names.json: validate": "events in envelopes; routing and limits by the settings; --limit",
+        "names.json: dlq replay": "--include-hopeless; what exit 3 says",
+        "names.json: dlq runs": "what failed again",
+        "names.json: dlq show": "key, headers and a preview",
+        **dict.fromkeys(
+            (
+                "printed.json: dlq show refused --json --payload",
+                "printed.json: dlq show 0@2 --json",
+                "printed.json: dlq show 2@0 --json",
+                "printed.json: dlq show guide-44 --json --payload",
+            ),
+            "key and headers",
+        ),
+        "printed.json: dlq replay": "what can't help is split off",
+        "printed.json: dlq replay --json": "what can't help is split off",
+        "printed.json: validate --json @FILES@/events.ndjson": "columns, and notes",
+        "printed.json: validate --json @FILES@/none.ndjson": "notes",
+        "printed.json: validate @FILES@/events.ndjson": "columns, and how many notes there are",
         "names.json: asyncapi.json": "AsyncAPI 3.1, whole by itself; headers of envelopes",
         "names.json: check": "--try-writing writes a record to each output topic",
         "names.json: simulate": "--vector-db names the vector database that is simulated",
@@ -38,7 +55,16 @@ CHANGED: Mapping[str, str] = MappingProxyType(
 )
 """``file: case`` as the tests name it, with the reason; whoever changes a contract adds to it."""
 
-ADDED = frozenset({"chunks_not_found", "not_found", "searched", "chunks_too_young", "other"})
+ADDED = frozenset(
+    {
+        "failed_again",
+        "chunks_not_found",
+        "not_found",
+        "searched",
+        "chunks_too_young",
+        "other",
+    }
+)
 """Fields that JSON of commands has got beside the others."""
 
 ADDED_TO_RESULTS = frozenset({"schema_version", "failed_chunks", "content_hash", "started_at"})

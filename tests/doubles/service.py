@@ -22,7 +22,7 @@ from consumer.resilience.fence import Fence
 from consumer.settings import Settings
 from consumer.telemetry.metrics import Metrics
 from consumer.wiring.anythingllm import anythingllm_config
-from consumer.wiring.events import decode_limits
+from consumer.wiring.event_rules import decode_limits
 from consumer.wiring.topics import DEAD_LETTER_HEADROOM
 from tests.doubles.decoding import decoding_here
 from tests.doubles.kafka import MemoryKafka

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from consumer.contract.exported_letter import encode_exported
+from consumer.contract.received_letter import Letter
 from consumer.kafka.groups import Member
 from consumer.model.record import Record
+from consumer.operations.letters.original import NoOriginal
+from consumer.operations.letters.payloads import open_payloads
 from consumer.operations.letters.selection import Selection
 from consumer.operations.ports import KafkaAccess
 from consumer.operations.replay.execution import RunOutcome, Tell
@@ -134,3 +137,14 @@ def original_headers(record: Record) -> list[tuple[str, bytes]]:
 def letters_of(records: Iterable[Record]) -> list[str]:
     """The letters that replays were made of."""
     return [header(record, "dlq.letter") or "" for record in records]
+
+
+async def payload_of(
+    kafka: KafkaAccess, letter: Letter, topics: Collection[str] = ()
+) -> Record | None:
+    """The record of one letter; for a by-reference letter the original that it stands for."""
+    async with open_payloads(kafka) as payloads:
+        if not letter.by_reference:
+            return await payloads.of(letter)
+        original = await payloads.original_of(letter, topics)
+        return None if isinstance(original, NoOriginal) else original

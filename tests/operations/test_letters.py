@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ from tests.unit.contract.other_letters import connect_record, share_record, spri
 
 
 async def test_letters_of_the_service_are_listed_shown_and_counted(operator: Operator) -> None:
-    """What failed, why, what of it is stored; nothing of the documents' text."""
+    """What failed, why, what of it is stored; of documents' text the begin, for people who ask."""
     await failing(operator.stage)
     (rejected,) = [
         each for each in operator.stage.dead_letters if b"REFUSED" in (each.value or b"")
@@ -52,8 +53,11 @@ async def test_letters_of_the_service_are_listed_shown_and_counted(operator: Ope
     assert people.code == 0
     assert "guide_chunk_3" in people.out
     assert "of the 1 that failed 0 are stored" in people.out
-    for ended in (shown, people):
-        assert "REFUSED" not in ended.out + ended.err
+    assert (shown.json["key"], shown.json["headers"]) == ("guide", [])
+    assert "REFUSED" not in shown.out + shown.err + people.err
+    (begin,) = [line for line in people.lines if line.startswith("event begins\t")]
+    assert '"id": "guide_chunk_3"' in begin, "the chunk that failed is the first"
+    assert len(begin) < 400
 
     assert stats["letters"] == 4
     assert stats["reason"] == dict.fromkeys(listed, 1)
@@ -80,6 +84,34 @@ async def test_show_gives_the_payload_only_when_asked(operator: Operator) -> Non
     assert "2 letters of guide" in several.err
     assert nobody.code == 1
     assert "there is no dead letter of 'nobody'" in nobody.err
+
+
+async def test_show_lets_no_letter_take_over_a_terminal(operator: Operator) -> None:
+    """Key, headers and the begin of the event: escaped, short, and secrets by name masked."""
+    stage = operator.stage
+    headers: Any = (
+        ("source", b"a\x1b[31m\n" + b"x" * 5_000),
+        ("Authorization", b"Bearer hush"),
+        ("binary", b"\xff\x00"),
+        ("none", None),
+        *((f"h{n}", b"v") for n in range(40)),
+    )
+    stage.publish(b"\x1b[2J" + b"no json " * 2_000, key=b"\xff\x1b", headers=headers)
+    await stage.worked()
+    (letter,) = map(letter_of, stage.dead_letters)
+    shown = await operator.dlq("show", letter.event)
+    listed = await operator.dlq("list")
+
+    rows = dict(line.split("\t", 1) for line in shown.lines)
+    assert rows["key"] == "\\xff\\x1b"
+    assert rows["event begins"].startswith("\\x1b[2Jno json no json ")
+    assert len(rows["event begins"]) < 400
+    assert rows["source"].startswith("a\\x1b[31m\\nxxx")
+    assert len(rows["source"]) < 250
+    assert (rows["Authorization"], rows["binary"], rows["none"]) == ("***", "\\xff\\x00", "null")
+    assert rows["…"] == "24 more"
+    assert "\x1b" not in shown.out + listed.out
+    assert "no json" not in listed.out + listed.err
 
 
 async def test_an_unreachable_anythingllm_does_not_hide_a_letter(operator: Operator) -> None:

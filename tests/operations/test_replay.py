@@ -12,9 +12,11 @@ import pytest
 
 from consumer.contract.received_letter import letter_of
 from consumer.kafka.connection import KafkaUnavailableError
+from consumer.model.reason import FailureReason
 from consumer.model.record import Record
-from consumer.operations.letters.payloads import payload_of
+from consumer.model.remedy import REMEDIES
 from consumer.operations.letters.selection import Selection
+from consumer.operations.replay.prospects import GONE
 from consumer.operations.replay.replay import ReplayRefused
 from consumer.operations.replay.run_store import list_runs
 from consumer.operations.replay.sources import WrongFileError
@@ -22,7 +24,15 @@ from consumer.operations.replay.verdict import ReplayVerdict
 from tests.doubles.stage import MemoryStage
 from tests.operations.conftest import MakeStage
 from tests.operations.letters import by_reference, refuse, refused
-from tests.operations.replaying import exported, original_headers, parked, plan, replay, replays
+from tests.operations.replaying import (
+    exported,
+    original_headers,
+    parked,
+    payload_of,
+    plan,
+    replay,
+    replays,
+)
 from tests.staging import Json, document, header, statuses, texts
 from tests.unit.contract.other_letters import connect_record, share_record, spring_record
 
@@ -172,11 +182,15 @@ async def test_a_tombstone_replays_into_its_workspace(make_stage: MakeStage) -> 
     await stage.wait_results(3)
     await stage.stop()
     stage.start(ROUTING_ALLOWED_WORKSPACES="docs,elsewhere")
-    done = await replay(stage)
+    as_it_was = await plan(stage)
+    mended = stage.with_settings(ROUTING_ALLOWED_WORKSPACES="docs,elsewhere")
+    done = await replay(stage, settings=mended)
     result = (await stage.wait_results(4))[3]
     again = await replay(stage)
 
     assert header(letter, "dlq.reason") == "unroutable"
+    assert as_it_was.plan.counts == {ReplayVerdict.HOPELESS: 1}
+    assert done.look.plan.helps == {"it has a workspace by now": 1}
     assert done.progress.published == 1
     (record,) = await replays(stage)
     assert (record.key, record.value, record.header("workspace")) == (b"guide", None, b"elsewhere")
@@ -204,10 +218,13 @@ async def test_every_byte_is_as_it_was(stage: MemoryStage, by_file: bool) -> Non
         stage.publish(value, key=key, headers=headers, partition=1)
     await stage.wait_dead_letters(4)
     lines = exported(stage.dead_letters)
-    done = await replay(stage, lines=(lambda: lines) if by_file else None, path="x")
+    source = (lambda: lines) if by_file else None
+    hopeless = await plan(stage, lines=source, path="x")
+    done = await replay(stage, lines=source, path="x", include_hopeless=True)
     await stage.wait_dead_letters(8)
 
     found = await replays(stage)
+    assert hopeless.plan.counts == {ReplayVerdict.HOPELESS: 4}
     assert done.progress.published == 4
     assert Counter((r.key, r.value, tuple(original_headers(r))) for r in found) == Counter(
         originals
@@ -298,11 +315,13 @@ async def test_a_letter_whose_original_can_not_be_had_stays_open(
     if not changes:
         stage.empty(stage.documents)
     shown = await payload_of(stage.clients, letter)
-    looked = await plan(stage)
-    done = await replay(stage)
-    again = await plan(stage)
+    looked = await plan(stage, include_hopeless=True)
+    done = await replay(stage, include_hopeless=True)
+    again = await plan(stage, include_hopeless=True)
+    beforehand = await plan(stage)
 
     assert shown is None
+    assert (beforehand.plan.hopeless == {GONE: 1}) == (not changes), "as far as the place tells"
     assert looked.plan.originals_there == (1 if changes else 0), "by the place alone"
     ((reason, count),) = done.progress.skipped.items()
     assert why in reason
@@ -337,7 +356,8 @@ async def test_foreign_letters_need_force(stage: MemoryStage) -> None:
     assert result["replay_of"]["topic"] == letters
     assert original_headers((await replays(stage))[0]) in ([("theirs", b"1")], [])
     assert last.plan.counts[ReplayVerdict.RESOLVED] == 1
-    assert last.plan.reasons == {"undecodable": 1}
+    assert last.plan.counts[ReplayVerdict.HOPELESS] == 1
+    assert last.plan.hopeless == {REMEDIES[FailureReason.UNDECODABLE].fails: 1}
 
 
 async def test_letters_of_others_replay_their_originals(stage: MemoryStage) -> None:

@@ -15,7 +15,7 @@ from tests.commands import Commands, Ended
 from tests.conftest import REPOSITORY
 from tests.doubles.stage import MemoryStage
 from tests.operations.conftest import Operator
-from tests.operations.letters import refused
+from tests.operations.letters import failing, refused
 from tests.operations.replaying import letters_of, replays
 from tests.staging import Json
 
@@ -36,7 +36,7 @@ def log_lines(ended: Ended, event: str = "replay.published") -> list[Json]:
 
 
 async def test_a_plan_then_the_deed_then_nothing(operator: Operator) -> None:
-    """Exit 3 with what would be done, 0 with what was, 0 with nothing to do; scripts get JSON."""
+    """Exit 3 with what would be done, 0 with what was, 3 where nothing was; scripts get JSON."""
     stage = operator.stage
     await dead_lettered(stage, 4)
     shown = await operator.dlq("replay", "--reason", "rejected")
@@ -49,7 +49,7 @@ async def test_a_plan_then_the_deed_then_nothing(operator: Operator) -> None:
     runs = await operator.dlq("runs", "--json")
     table = await operator.dlq("runs")
 
-    assert (shown.code, planned.code, other.code, done.code, again.code) == (3, 3, 0, 0, 0)
+    assert (shown.code, planned.code, other.code, done.code, again.code) == (3, 3, 3, 0, 3)
     assert "to replay\t4" in shown.out
     assert "--yes does it" in shown.err
     assert planned.json["state"] == "planned"
@@ -63,7 +63,43 @@ async def test_a_plan_then_the_deed_then_nothing(operator: Operator) -> None:
     assert {(line["run"], "@" in line["operator"]) for line in lines} == {(done.json["run"], True)}
     assert runs.json["run"] == done.json["run"]
     assert (runs.json["state"], runs.json["results"]) == ("done", {"succeeded": 4})
+    assert runs.json["failed_again"] == 0
     assert done.json["run"] in table.out
+
+
+async def test_what_can_not_be_helped_is_left_and_told_why(operator: Operator) -> None:
+    """The plan splits it off; a run of nothing else replays nothing, exit 3, unless told to."""
+    stage = operator.stage
+    await failing(stage)
+    stage.simulator.faults.clear()
+    await stage.stop()
+    shown = await operator.dlq("replay")
+    planned = await operator.dlq("replay", "--json")
+    none = await operator.dlq("replay", "--reason", "invalid", "--yes")
+    mended = {"ROUTING_WORKSPACE": "docs"}
+    routed = await operator.dlq("replay", "--reason", "unroutable", "--json", **mended)
+    done = await operator.dlq("replay", "--yes", "--json")
+    forced = await operator.dlq("replay", "--reason", "invalid", "--include-hopeless", "--yes")
+    await stage.worked()
+    runs = await operator.dlq("runs", "--json")
+    table = await operator.dlq("runs")
+
+    assert (shown.code, none.code, done.code, forced.code) == (3, 3, 0, 0)
+    assert "to replay\t1\n" in shown.out
+    assert "can't help\t3\n" in shown.out
+    assert "its publisher has to mend it; replaying the same bytes fails again\t2\n" in shown.out
+    assert planned.json["plan"]["can_help"] == {"if AnythingLLM's limits were changed": 1}
+    assert sum(planned.json["plan"]["can_not_help"].values()) == 3
+    assert "nothing was replayed" in none.err
+    assert routed.json["plan"]["can_help"] == {"it has a workspace by now": 1}
+    assert (done.json["published"], done.json["skipped_because"]) == (1, {"can't help": 3})
+    assert {line["because"][:20] for line in log_lines(done, "replay.skipped")} == {
+        "its publisher has to", "give its technology "
+    }  # fmt: skip
+    again, first = map(json.loads, runs.lines)
+    assert (again["results"], again["failed_again"]) == ({"invalid": 1}, 1)
+    assert (first["results"], first["failed_again"]) == ({"succeeded": 1}, 0)
+    assert "1 invalid; dead letters again: 1" in table.out
 
 
 async def test_a_run_that_ended_early_says_how_to_resume(operator: Operator) -> None:

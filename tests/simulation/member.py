@@ -22,7 +22,7 @@ from consumer.pipeline.ports import Publish
 from consumer.settings import Settings
 from consumer.telemetry.metrics import Metrics
 from consumer.wiring.anythingllm import anythingllm_config
-from consumer.wiring.events import decode_limits
+from consumer.wiring.event_rules import decode_limits
 from consumer.wiring.source import source_config
 from tests.doubles.decoding import decoding_here
 from tests.simulation.kafka import SimulatedConsumer, SimulatedKafka

@@ -11,6 +11,7 @@ import pytest
 from jsonschema import Draft7Validator, Draft202012Validator
 
 from consumer.contract.dead_letter import ADDED_HEADERS, Cause, DeadLetter
+from consumer.contract.envelope import Places
 from consumer.contract.open_schema import opened
 from consumer.contract.reference import Reference, reference_to
 from consumer.contract.schemas import DRAFT_7, EVENT, HEADERS, REFERENCE, RESULT, files
@@ -117,7 +118,7 @@ def test_schema_and_decoder_refuse_the_same(edit: Edit) -> None:
     [
         at_top(chunks=[]), at_top(unknown=[1]), at_top(technology=""), at_top(metadata=None),
         at_top(created_at="2026-01-01"), at_top(created_at="2026-01-01T10:00:00.123456789+01:00"),
-        at_top(workspace="Not A Slug"), at_top(id="x" * 1024), at_top(quality_score=1),
+        at_top(workspace=None), at_top(id="x" * 1024), at_top(quality_score=1),
         at_top(title="日本語 🔔 a/b.c"), in_chunk(chunk_index=None), in_chunk(total_chunks=99),
         in_chunk(content="\n x \n"), in_chunk(content="\x85"), in_chunk(content="\x1c"),
         in_chunk(metadata={"deep": [{}]}),
@@ -152,7 +153,10 @@ def test_the_example_of_a_bad_document_is_refused_as_shown() -> None:
     with pytest.raises(Malformed) as caught:
         decode(orjson.dumps(raw), DecodeLimits())
     assert [str(problem) for problem in caught.value.problems] == ["/chunks/0/content: is blank"]
-    assert "`FILE:1: /chunks/0/content: is blank`" in (SCHEMAS / "README.md").read_text()
+    page = (SCHEMAS / "README.md").read_text()
+    shown = page.split("<!-- example: invalid -->\n```json\n")[1].split("```")[0]
+    line, column = Places(shown.encode()).of("/chunks/0/content")
+    assert f"`FILE:{line}:{column}: /chunks/0/content: is blank`" in page
 
 
 def test_the_example_of_a_result_is_one() -> None:

@@ -37,7 +37,7 @@ from consumer.settings import Settings, load_settings
 from consumer.telemetry.metrics import Metrics
 from consumer.telemetry.tracing import NO_TRACING, Tracing
 from consumer.wiring.anythingllm import anythingllm_config
-from consumer.wiring.events import decode_limits
+from consumer.wiring.event_rules import decode_limits
 from tests.doubles.decoding import decoding_here
 from tests.packing import packing_or
 from tests.virtual.loop import VirtualLoop

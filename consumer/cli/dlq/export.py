@@ -6,7 +6,7 @@ import gzip
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import aclosing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO
 
@@ -99,10 +99,13 @@ async def _write(kafka: KafkaAccess, chosen: Sequence[Letter], file: BinaryIO) -
     written = 0
     readable = [each for each in chosen if each.unreadable is None]
     with reading_bar("exporting") as move:
-        async for _, record in records_of(kafka, readable, progress=move):
-            file.write(encode_exported(record))
-            file.write(b"\n")
-            written += 1
+        # Closed also where the reader of a pipe has gone: at the loop's end what is open here and
+        # what it has opened would be closed both at once, and asyncio would say so.
+        async with aclosing(records_of(kafka, readable, progress=move)) as records:
+            async for _, record in records:
+                file.write(encode_exported(record))
+                file.write(b"\n")
+                written += 1
     return written
 
 

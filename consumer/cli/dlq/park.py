@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -107,12 +108,13 @@ async def _park(
     outcomes: Counter[str] = Counter()
     with reading_bar("parking", quiet=as_json) as move:
         if plan.letters:
-            async for letter, became in park(settings, kafka, plan.letters, progress=move):
-                outcomes[became] += 1
-                if as_json:
-                    output.json_line({**as_object(letter, letters), "outcome": became})
-                elif became is not Became.PARKED:
-                    output.note(f"{letter.event}: {became}")
+            async with aclosing(park(settings, kafka, plan.letters, progress=move)) as parked:
+                async for letter, became in parked:
+                    outcomes[became] += 1
+                    if as_json:
+                        output.json_line({**as_object(letter, letters), "outcome": became})
+                    elif became is not Became.PARKED:
+                        output.note(f"{letter.event}: {became}")
     if not as_json:
         output.line(f"{outcomes[Became.PARKED]} parked")
     return outcomes.total() - outcomes[Became.PARKED]

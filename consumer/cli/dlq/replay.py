@@ -72,6 +72,13 @@ def replay(
     force: Annotated[
         bool, typer.Option("--force", help="Foreign letters, too: whoever wrote them.")
     ] = False,
+    include_hopeless: Annotated[
+        bool,
+        typer.Option(
+            "--include-hopeless",
+            help="Letters, too, that replaying can't help, as far as is known.",
+        ),
+    ] = False,
     despite_missing_results: Annotated[
         bool,
         typer.Option(
@@ -89,26 +96,31 @@ def replay(
 ) -> None:
     """Replay open dead letters: says what it would do, and does it with --yes.
 
-    The original is published again, to the replay topic; the service works it like any other
-    event, and chunks that are stored already are not uploaded again. Left alone are letters that
-    are resolved, stale (a newer version is stored or deleted), in flight (replayed, no result
-    yet) or parked. One that came back REPLAY_MAX_REPLAYS times is parked instead.
+    The original is published again, to the replay topic. The service works it
+    like any other event; chunks that are stored are not uploaded again.
 
-    A letter by reference holds no payload: its original is fetched from where it lay. Where that
-    has expired or differs, the letter is skipped, told, and stays open.
+    Left alone are letters that are resolved, stale (a newer version is stored
+    or deleted), in flight (replayed, no result yet) or parked. One that came
+    back REPLAY_MAX_REPLAYS times is parked instead.
 
-    A run can be stopped at any moment, and goes on with --resume RUN. One run at a time.
-    Each record is a line of the log on standard error.
+    Left as well is what replaying can't help, with the reason: events that
+    would be refused again without asking anybody, by the settings given here
+    (they have to be the service's), and letters by reference whose original
+    has expired or is too large for the replay topic.
 
-    Exit 0: done, or nothing to do. 3: without --yes, there is something to do. 1: it failed.
-    130: interrupted. Where a run ended early it says how to resume.
+    A run can be stopped at any moment, and goes on with --resume RUN. One run
+    at a time. Each record is a line of the log on standard error.
+
+    Exit 0: replayed; without --yes: no letter is open. 3: nothing was
+    replayed; without --yes: letters are open. 1: it failed. 130: interrupted.
+    Where a run ended early it says how to resume.
 
     Example: anythingllm-consumer dlq replay --reason rejected --workspace docs --yes
     """
     if from_ not in (None, _PARKED):
         raise wrong_usage(f"--from {from_!r}: only {_PARKED} is possible")
     names = checked_events(events)
-    if resume is not None and (filters != Filters() or names or from_ or force):
+    if resume is not None and (filters != Filters() or names or from_ or force or include_hopeless):
         raise wrong_usage(
             "--resume takes its letters from the run: leave filters, --from, --force out"
         )
@@ -121,6 +133,7 @@ def replay(
             selection=filters.selection(names),
             from_parked=from_ == _PARKED,
             force=force,
+            include_hopeless=include_hopeless,
             despite_missing_results=despite_missing_results,
             rate=rate,
             lines=lines,
@@ -139,6 +152,7 @@ def replay(
 
 def _plan(settings: Settings, kafka: KafkaAccess, request: ReplayRequest, *, as_json: bool) -> None:
     from consumer.operations.replay.replay import plan_replay
+    from consumer.operations.replay.verdict import ReplayVerdict
 
     with reading_bar(quiet=as_json) as reading:
         look = _answered(plan_replay(settings, kafka, request, reading))
@@ -150,7 +164,8 @@ def _plan(settings: Settings, kafka: KafkaAccess, request: ReplayRequest, *, as_
         output.note("nothing was changed; --yes does it")
     for problem in look.refused:
         output.note(f"as things are, --yes would refuse: {problem}")
-    end(ExitCode.FOUND if to_do else ExitCode.DONE)
+    is_open = to_do or look.plan.counts.get(ReplayVerdict.HOPELESS)
+    end(ExitCode.FOUND if is_open else ExitCode.DONE)
 
 
 def _replay(
@@ -217,12 +232,22 @@ def _finish(replayed: RunOutcome, *, as_json: bool) -> None:
             "skipped_because": dict(progress.skipped),
         }
         output.json_line(said)
-        return
+    else:
+        _show_end(replayed)
+    # Whoever wanted letters replayed and got none has to be told, also as a script.
+    end(ExitCode.DONE if progress.published or progress.parked else ExitCode.FOUND)
+
+
+def _show_end(replayed: RunOutcome) -> None:
+    run, progress = replayed.run, replayed.progress
     for why, count in progress.skipped.items():
         output.note(f"{count:,} skipped: {why}")
     if run is not None:
         output.line(f"run {run.id}: {progress.published:,} replayed, {progress.parked:,} parked")
+    if progress.published:
         output.note("dlq runs shows how they fare")
+    elif not progress.parked:
+        output.note("nothing was replayed")
 
 
 def _answered(work: Coroutine[Any, Any, T]) -> T:

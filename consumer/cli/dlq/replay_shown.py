@@ -19,6 +19,7 @@ from consumer.operations.progress import Advance, Progress, silent
 if TYPE_CHECKING:
     from consumer.kafka.groups import Member
     from consumer.operations.replay.execution import Tell
+    from consumer.operations.replay.plan import ReplayPlan
     from consumer.operations.replay.planning import ReplayLook
     from consumer.operations.replay.run import ReplayRun
     from consumer.settings import Settings
@@ -142,7 +143,7 @@ def show_plan(look: ReplayLook, *, as_json: bool) -> None:
         return
     plan = look.plan
     # Letters that a newer one of their event replaces are no news to anybody.
-    no_row = {ReplayVerdict.REPLAY, ReplayVerdict.REPLACED}
+    no_row = {ReplayVerdict.REPLAY, ReplayVerdict.REPLACED, ReplayVerdict.HOPELESS}
     rows = [("to replay", len(plan.replayed))]
     rows += [(f"  {reason}", count) for reason, count in plan.reasons.items()]
     if plan.by_reference:
@@ -150,13 +151,24 @@ def show_plan(look: ReplayLook, *, as_json: bool) -> None:
             ("  by reference", plan.by_reference),
             ("    original still there", plan.originals_there),
         ]
+    if hopeless := plan.counts.get(ReplayVerdict.HOPELESS):
+        rows.append((ReplayVerdict.HOPELESS.value, hopeless))
     rows += [(each.value, count) for each, count in plan.counts.items() if each not in no_row]
     output.table(("letters", "number"), rows)
+    _show_outlook(plan)
     causes = list(plan.causes.items())
     if causes:
         output.table(("cause", "to replay"), causes[:_CAUSES_SHOWN])
         if len(causes) > _CAUSES_SHOWN:
             output.note(f"{len(causes) - _CAUSES_SHOWN:,} more causes; dlq stats shows all")
+
+
+def _show_outlook(plan: ReplayPlan) -> None:
+    """What replaying can help, and what it can't: why, and how many letters that is said of."""
+    if plan.helps:
+        output.table(("it can help", "letters"), list(plan.helps.items()))
+    if plan.hopeless:
+        output.table(("it can't help", "letters"), list(plan.hopeless.items()))
 
 
 def summary(state: str, look: ReplayLook) -> dict[str, Any]:

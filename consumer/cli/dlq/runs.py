@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import typer
 
 from consumer.cli import output
 from consumer.cli.common import ConfigOption, JsonOption, ask_kafka, kafka_for, settings_for
 from consumer.cli.tables.column import Column, Meaning
+
+if TYPE_CHECKING:
+    from consumer.operations.replay.run_store import RunReport
 
 _COLUMNS = (
     Column("run", Meaning.NAME, 9),
@@ -27,6 +32,8 @@ def runs(context: typer.Context, config: ConfigOption = None, as_json: JsonOptio
     A run is running, interrupted (`dlq replay --resume RUN` goes on with it) or done. Kafka keeps
     runs as long as the offsets of groups without members: 7 days unless the brokers'
     offsets.retention.minutes says otherwise.
+
+    What failed again is a new letter, which is open: `dlq list` has it.
 
     With --json each run is a line.
 
@@ -50,7 +57,7 @@ def runs(context: typer.Context, config: ConfigOption = None, as_json: JsonOptio
             report.progress.published,
             report.progress.parked,
             report.progress.all_skipped,
-            ", ".join(f"{count} {status}" for status, count in report.fared.items()) or "-",
+            _fared(report),
         )
         for report in reports
     ]
@@ -58,3 +65,8 @@ def runs(context: typer.Context, config: ConfigOption = None, as_json: JsonOptio
         output.table(_COLUMNS, rows)
     else:
         output.note("no runs")
+
+
+def _fared(report: RunReport) -> str:
+    text = ", ".join(f"{count} {status}" for status, count in report.fared.items()) or "-"
+    return f"{text}; dead letters again: {report.failed_again}" if report.failed_again else text

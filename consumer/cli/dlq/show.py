@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -24,7 +24,7 @@ from consumer.cli.times import when
 
 if TYPE_CHECKING:
     from consumer.contract.received_letter import Letter
-    from consumer.model.record import Record
+    from consumer.model.record import Headers, Record
     from consumer.operations.letters.reading import Letters
     from consumer.operations.letters.stored_now import StoredNow
     from consumer.operations.ports import KafkaAccess
@@ -45,15 +45,17 @@ def show(
         ),
     ],
     payload: Annotated[
-        bool, typer.Option("--payload", help="Show the event itself, too: it is document text.")
+        bool, typer.Option("--payload", help="Show the whole event, too: it is document text.")
     ] = False,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show everything about one dead letter. Changes nothing.
 
-    How it stands and what can be done, why it failed, its replays and their results, its earlier
-    letters, and what of its document AnythingLLM holds now (where ANYTHINGLLM_API_KEY is set).
+    How it stands and what can be done, why it failed, its key, its headers and
+    how the event begins, its replays and their results, its earlier letters,
+    and what of its document AnythingLLM holds now (where ANYTHINGLLM_API_KEY
+    is set).
 
     Of a document with several letters all are listed; with --json each of them is a line.
 
@@ -72,12 +74,12 @@ def show(
         output.note(f"{len(found)} letters of {name}: show one by its event id or place")
         return
     for letter in found:
-        stored, record = ask_kafka(_look(settings, kafka, letter, payload))
+        seen = ask_kafka(_look(settings, kafka, letter))
         if as_json:
-            output.json_line(_object(settings, letter, letters, stored, record, payload))
+            output.json_line(_object(settings, letter, letters, seen, payload))
         else:
-            _show(settings, letter, letters, stored)
-            _show_payload(letter, record, payload)
+            _show(settings, letter, letters, seen)
+            _show_payload(letter, seen.event, payload)
 
 
 def _found(name: str, letters: Letters) -> list[Letter]:
@@ -100,17 +102,33 @@ def _found(name: str, letters: Letters) -> list[Letter]:
     return list(by_event.values())
 
 
-async def _look(
-    settings: Settings, kafka: KafkaAccess, letter: Letter, payload: bool
-) -> tuple[StoredNow, Record | None]:
-    from consumer.operations.letters.original import event_topics
-    from consumer.operations.letters.payloads import payload_of
+@dataclass(frozen=True, slots=True)
+class _LetterLook:
+    """What was asked for one letter.
+
+    Args:
+        stored: what AnythingLLM holds of its document.
+        own: the letter's own record; None when it is not there any more.
+        event: the event's bytes: those of the original, for a letter by reference.
+    """
+
+    stored: StoredNow
+    own: Record | None
+    event: Record | None
+
+
+async def _look(settings: Settings, kafka: KafkaAccess, letter: Letter) -> _LetterLook:
+    from consumer.operations.letters.original import NoOriginal, event_topics
+    from consumer.operations.letters.payloads import open_payloads
     from consumer.operations.letters.stored_now import stored_now
 
     stored = await stored_now(settings, letter)
-    # Of a by-reference letter it has to be known whether its original is still there.
-    wanted = payload or letter.by_reference
-    return stored, await payload_of(kafka, letter, event_topics(settings)) if wanted else None
+    async with open_payloads(kafka) as payloads:
+        own = await payloads.of(letter)
+        if not letter.by_reference:
+            return _LetterLook(stored, own, own)
+        original = await payloads.original_of(letter, event_topics(settings))
+        return _LetterLook(stored, own, None if isinstance(original, NoOriginal) else original)
 
 
 # -- for scripts -----------------------------------------------------------------------------------
@@ -120,10 +138,10 @@ def _object(
     settings: Settings,
     letter: Letter,
     letters: Letters,
-    stored: StoredNow,
-    record: Record | None,
+    seen: _LetterLook,
     payload: bool,
 ) -> dict[str, object]:
+    own = seen.own
     shown = {
         **as_object(letter, letters),
         "next_step": _next_step(settings, letter, letters),
@@ -139,13 +157,32 @@ def _object(
             for each in letters.standings.letters_of(letter)
         ],
         "answered": letters.standings.is_answered(letter),
-        "stored_now": asdict(stored),
+        "stored_now": asdict(seen.stored),
+        "key": None if own is None else _text(own.key),
+        "headers": [[name, _text(value)] for name, value in _of_publisher(own)],
     }
     if letter.by_reference:
-        shown["original_there"] = record is not None
+        shown["original_there"] = seen.event is not None
     if payload:
-        shown["payload"] = _payload(record)
+        shown["payload"] = _payload(seen.event)
     return shown
+
+
+def _of_publisher(record: Record | None) -> Headers:
+    """The headers that the event came with, without those that make it a letter."""
+    from consumer.contract.dead_letter import restored
+
+    return restored(record.headers) if record is not None else ()
+
+
+def _text(raw: bytes | None) -> object:
+    """Bytes as text where they are UTF-8, else in base64."""
+    import base64
+
+    try:
+        return None if raw is None else raw.decode()
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(raw or b"").decode()}
 
 
 def _payload(record: Record | None) -> object:
@@ -171,7 +208,9 @@ def _next_step(settings: Settings, letter: Letter, letters: Letters) -> str:
     return next_step(letter, letters.of(letter), max_replays=settings.replay.max_replays)
 
 
-def _show(settings: Settings, letter: Letter, letters: Letters, stored: StoredNow) -> None:
+def _show(settings: Settings, letter: Letter, letters: Letters, seen: _LetterLook) -> None:
+    from consumer.operations.letters.preview import headers_shown, preview_of, readable
+
     facts = [
         ("event", letter.event),
         ("standing", letters.of(letter)),
@@ -182,7 +221,7 @@ def _show(settings: Settings, letter: Letter, letters: Letters, stored: StoredNo
         ("attempts", letter.attempts or None),
         ("http status", letter.http_status),
         ("failed chunks", _chunks(letter)),
-        ("stored now", _stored(letter, stored)),
+        ("stored now", _stored(letter, seen.stored)),
         ("identity", letter.identity),
         ("document", letter.document_id),
         ("workspace", letter.workspace),
@@ -192,12 +231,16 @@ def _show(settings: Settings, letter: Letter, letters: Letters, stored: StoredNo
         ("replays", f"{letter.origin.replays} of {settings.replay.max_replays}"),
         ("original", f"{letter.origin.at} of {when(letter.origin.timestamp)}"),
         ("letter", f"{letter.at}, {letter.size:,} bytes{_kind(letter)}"),
+        ("key", None if seen.own is None else readable(seen.own.key)),
+        ("event begins", preview_of(seen.event, seen.own, letter.failed_chunk_ids)),
         ("trace", letter.trace_id),
         ("group", letter.group),
         ("written by", None if letter.other is None else letter.other.writer),
         ("about", None if letter.other is None else letter.other.original),
     ]
     output.table(FACTS, [(name, value) for name, value in facts if value is not None])
+    if headers := headers_shown(_of_publisher(seen.own)):
+        output.table(("header", "value"), headers)
     _show_replays(letter, letters)
     _show_history(letters.standings.letters_of(letter), letters)
 

@@ -7,6 +7,7 @@ This is the only place that reads an event's bytes, or the identity in a key (sc
 from consumer.contract.envelope.json_text import has_surrogate, values_in
 from consumer.contract.envelope.keys import KeyEnvelopeError, identity_bytes, opened_key
 from consumer.contract.envelope.opening import InnerValuesError
+from consumer.contract.envelope.places import Places, TextPlace
 from consumer.contract.envelope.reading import (
     EventFields,
     NoEventError,
@@ -34,6 +35,8 @@ __all__ = [
     "InnerValuesError",
     "KeyEnvelopeError",
     "NoEventError",
+    "Places",
+    "TextPlace",
     "Wrapping",
     "as_json",
     "document_in",

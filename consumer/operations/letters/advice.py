@@ -5,21 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from consumer.contract.received_letter import Letter
-from consumer.model.reason import FailureReason
+from consumer.model.remedy import remedy_for
 from consumer.operations.letters.standing import Standing
 
-_BY_REASON: Mapping[FailureReason, str] = {
-    FailureReason.UNDECODABLE: "its publisher has to mend it; replaying the same bytes fails again",
-    FailureReason.INVALID: "its publisher has to mend it; replaying the same bytes fails again",
-    FailureReason.OVERSIZED: "raise the limit that the cause names (DOCUMENT_MAX_…) and replay it, "
-    "or have it published smaller",
-    FailureReason.UNROUTABLE: "give its technology a workspace ([routing.map], ROUTING_WORKSPACE, "
-    "ROUTING_ALLOWED_WORKSPACES) and replay it",
-    FailureReason.REJECTED: "if AnythingLLM's limits were changed, replay it: only what is missing "
-    "is uploaded; else its publisher has to mend it",
-    FailureReason.EXHAUSTED: "look into AnythingLLM's log for why; once that is mended, replay it: "
-    "only what is missing is uploaded",
-}
 _BY_STANDING: Mapping[Standing, str] = {
     Standing.RESOLVED: "nothing: a later result says that it went well",
     Standing.STALE: "nothing: a newer version of the document is stored or deleted",
@@ -50,12 +38,7 @@ def next_step(letter: Letter, standing: Standing, *, max_replays: int) -> str:
         )
     if not letter.is_ours:
         return f"find out who wrote it; dlq replay {name} --force --yes, or dlq park {name} --yes"
-    step = _BY_REASON.get(FailureReason(letter.reason)) if _is_known(letter.reason) else None
-    step = f"{step or 'mend the cause and replay it'} (dlq replay {name} --yes)"
+    step = f"{remedy_for(letter.reason).step} (dlq replay {name} --yes)"
     if letter.origin.replays >= max_replays:
         step = f"it came back {letter.origin.replays} times: the next replay parks it; {step}"
     return step
-
-
-def _is_known(reason: str) -> bool:
-    return reason in FailureReason.__members__.values()

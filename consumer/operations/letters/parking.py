@@ -7,7 +7,8 @@ at once leave two equal copies, which count as one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -68,7 +69,7 @@ async def park(
     letters: Sequence[Letter],
     *,
     progress: Progress = silent,
-) -> AsyncIterator[tuple[Letter, Became]]:
+) -> AsyncGenerator[tuple[Letter, Became], None]:
     """Publish letters to the parked topic.
 
     Args:
@@ -89,12 +90,15 @@ async def park(
         if not await admin.partitions(topic):
             raise no_such_topic(topic)
     seen = set()
-    async with kafka.publisher(
-        max_record_bytes=settings.document.max_bytes + DEAD_LETTER_HEADROOM,
-        delivery_timeout=settings.kafka.delivery_timeout_seconds,
-    ) as publisher:
-        records = records_of(kafka, letters, progress=progress)
-        async for window in _windows(records):
+    async with (
+        kafka.publisher(
+            max_record_bytes=settings.document.max_bytes + DEAD_LETTER_HEADROOM,
+            delivery_timeout=settings.kafka.delivery_timeout_seconds,
+        ) as publisher,
+        aclosing(records_of(kafka, letters, progress=progress)) as records,
+        aclosing(_windows(records)) as windows,
+    ):
+        async for window in windows:
             outcomes = await asyncio.gather(
                 *(_publish(publisher, topic, record) for _, record in window),
                 return_exceptions=True,
@@ -119,7 +123,7 @@ async def _publish(publisher: RecordPublisher, topic: str, record: Record) -> Be
 
 async def _windows(
     records: AsyncIterator[tuple[Letter, Record]],
-) -> AsyncIterator[list[tuple[Letter, Record]]]:
+) -> AsyncGenerator[list[tuple[Letter, Record]], None]:
     window: list[tuple[Letter, Record]] = []
     size = 0
     async for letter, record in records:

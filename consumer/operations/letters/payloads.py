@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable
 from contextlib import asynccontextmanager
 
 from consumer.contract.received_letter import Letter
@@ -56,28 +56,9 @@ async def open_payloads(kafka: KafkaAccess) -> AsyncIterator[Payloads]:
         yield Payloads(reader)
 
 
-async def payload_of(
-    kafka: KafkaAccess, letter: Letter, topics: Collection[str] = ()
-) -> Record | None:
-    """The record of one letter; for a by-reference letter the original that it stands for.
-
-    None when it can't be had (any more). For many letters see `open_payloads`.
-
-    Args:
-        kafka: opened for reading.
-        letter: which one.
-        topics: of events, which letters of others are followed to.
-    """
-    async with open_payloads(kafka) as payloads:
-        if not letter.by_reference:
-            return await payloads.of(letter)
-        original = await payloads.original_of(letter, topics)
-        return None if isinstance(original, NoOriginal) else original
-
-
 async def records_of(
     kafka: KafkaAccess, letters: Iterable[Letter], *, progress: Progress = silent
-) -> AsyncIterator[tuple[Letter, Record]]:
+) -> AsyncGenerator[tuple[Letter, Record], None]:
     """The records of many letters, place by place; records that are gone are left out.
 
     Args:

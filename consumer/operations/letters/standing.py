@@ -64,6 +64,7 @@ class ReplayedRecord:
         run: the id of the run that published it, where known.
         letter: the letter it was made of, as ``topic-partition@offset``, where known.
         original: place of the original record; for a foreign letter that of the letter.
+        number: which replay of its event it is, from 1; 0 where that is not known.
     """
 
     event_id: str | None
@@ -71,6 +72,7 @@ class ReplayedRecord:
     run: str | None = None
     letter: str | None = None
     original: Coordinates | None = None
+    number: int = 0
 
 
 def replayed_of(record: Record) -> ReplayedRecord | None:
@@ -85,6 +87,7 @@ def replayed_of(record: Record) -> ReplayedRecord | None:
         run=run.decode("utf-8", "replace") if run else None,
         letter=letter.decode("utf-8", "replace") if letter else None,
         original=origin.at,
+        number=origin.replays,
     )
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack, aclosing, suppress
 from dataclasses import dataclass, replace
 
 from consumer.contract.received_letter import Letter
@@ -174,20 +174,20 @@ class RunningReplay:
 
     async def _all(self, plan: ReplayPlan) -> None:
         batch: list[_Job] = []
-        async for letter, verdict, record in records_for(
-            self._room.reader, plan.work, self._request.lines
-        ):
-            job = await self._job(letter, verdict, record)
-            if isinstance(job, Skipped):
-                # In order: progress is one offset, so the letters before it are done first.
-                await self._send(batch)
-                batch = []
-                await self._leave(letter, job)
-                continue
-            batch.append(job)
-            if self._is_full(batch):
-                await self._send(batch)
-                batch = []
+        found = records_for(self._room.reader, plan.work, self._request.lines)
+        async with aclosing(found) as records:
+            async for letter, verdict, record in records:
+                job = await self._job(letter, verdict, record)
+                if isinstance(job, Skipped):
+                    # In order: progress is one offset, so the letters before it are done first.
+                    await self._send(batch)
+                    batch = []
+                    await self._leave(letter, job)
+                    continue
+                batch.append(job)
+                if self._is_full(batch):
+                    await self._send(batch)
+                    batch = []
         await self._send(batch)
 
     async def _job(

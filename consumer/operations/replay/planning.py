@@ -5,18 +5,29 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from consumer.contract.received_letter import Letter
 from consumer.kafka.topics import no_such_topic
+from consumer.model.fields import whole_in
 from consumer.model.record import Coordinates
-from consumer.operations.letters.original import event_topics, places_of
+from consumer.operations.letters.original import event_topics
 from consumer.operations.letters.reading import Letters, read_letters
 from consumer.operations.letters.selection import Selection
 from consumer.operations.ports import ClusterAdmin, KafkaAccess, RecordReader
 from consumer.operations.progress import Progress
 from consumer.operations.replay.plan import ReplayPlan, plan_of
-from consumer.operations.replay.sources import Lines, read_exported
-from consumer.operations.replay.verdict import ReplayRules
+from consumer.operations.replay.prospects import (
+    Prospects,
+    ReplayLimits,
+    can_be_foreseen,
+    foreseen,
+    topics_of,
+)
+from consumer.operations.replay.sources import Lines, read_exported, records_for
+from consumer.operations.replay.verdict import ReplayRules, ReplayVerdict, verdict_of
 from consumer.operations.replay_topic import why_too_few_partitions
 from consumer.settings import Settings
+from consumer.wiring.events import event_reader
+from consumer.wiring.topics import DEAD_LETTER_HEADROOM
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +38,7 @@ class ReplayRequest:
         selection: which letters are meant.
         from_parked: parked letters are brought back, and no others are replayed.
         force: foreign letters are replayed as well.
+        include_hopeless: letters that replaying can't help are replayed as well.
         despite_missing_results: also where the results topic does not reach back far enough.
         rate: replays a second at most.
         lines: of an exported file that letters come from, instead of a topic.
@@ -36,6 +48,7 @@ class ReplayRequest:
     selection: Selection
     from_parked: bool = False
     force: bool = False
+    include_hopeless: bool = False
     despite_missing_results: bool = False
     rate: float | None = None
     lines: Lines | None = None
@@ -116,9 +129,20 @@ class ReplayPlanner:
         else:
             candidates = [letter for letter, _ in exported]
         candidates = [each for each in candidates if str(each.at) not in published]
-        rules = ReplayRules(self._settings.replay.max_replays, request.from_parked, request.force)
-        plan = plan_of(candidates, letters.of, request.selection, rules)
-        plan = await self._completed(plan, letters)
+        rules = ReplayRules(
+            self._settings.replay.max_replays,
+            request.from_parked,
+            request.force,
+            request.include_hopeless,
+        )
+        prospects = await self._prospects(candidates, letters, request, rules)
+        plan = plan_of(candidates, letters.of, request.selection, rules, prospects.of)
+        plan = replace(
+            plan,
+            originals_there=sum(prospects.is_there(each) for each in plan.replayed),
+            unanswered=len(letters.unanswered(plan.replayed)),
+            notes=(*letters.notes, *prospects.notes(plan.replayed)),
+        )
         if plan.parked:
             await self._ends(kafka.parked_topic)
         members = len(await self._admin.members(kafka.group_id))
@@ -131,31 +155,46 @@ class ReplayPlanner:
             raise no_such_topic(topic)
         return {number: offsets.end for number, offsets in ranges.items()}
 
-    async def _completed(self, plan: ReplayPlan, letters: Letters) -> ReplayPlan:
-        return replace(
-            plan,
-            originals_there=await self._originals_there(plan),
-            unanswered=len(letters.unanswered(plan.replayed)),
-            notes=letters.notes,
-        )
-
-    async def _originals_there(self, plan: ReplayPlan) -> int:
-        """How many by-reference letters have a place that their topic still reaches back to.
-
-        No original is read for it: a plan may hold thousands, of megabytes each. Whether the record
-        that lies there is the original is found out when it is replayed
-        (`consumer.operations.replay.sources.original_for`).
-        """
+    async def _prospects(
+        self,
+        candidates: Iterable[Letter],
+        letters: Letters,
+        request: ReplayRequest,
+        rules: ReplayRules,
+    ) -> Prospects:
+        """Look at what tells beforehand whether replaying can help: bytes, topics, their limits."""
+        kafka = self._settings.kafka
+        meant = [
+            each
+            for each in candidates
+            if request.selection.matches(each)
+            and verdict_of(each, letters.of(each), rules) is ReplayVerdict.REPLAY
+        ]
         followed = event_topics(self._settings)
-        places = [places_of(letter, followed) for letter in plan.replayed if letter.by_reference]
-        topics = {place.at.topic for several in places for place in several}
-        ranges = {topic: await self._reader.offset_ranges(topic) or {} for topic in topics}
-
-        def is_there(at: Coordinates) -> bool:
-            offsets = ranges[at.topic].get(at.partition)
-            return offsets is not None and offsets.start <= at.offset < offsets.end
-
-        return sum(any(is_there(place.at) for place in several) for several in places)
+        ranges = {
+            topic: await self._reader.offset_ranges(topic) or {}
+            for topic in topics_of(meant, followed)
+        }
+        states = await self._admin.states([kafka.replay_topic, kafka.dead_letters_topic])
+        largest = {
+            name: whole_in(state.settings.get("max.message.bytes")) or 0
+            for name, state in states.items()
+        }
+        limits = ReplayLimits(
+            publisher=self._settings.document.max_bytes + DEAD_LETTER_HEADROOM,
+            topic=largest.get(kafka.replay_topic, 0),
+            letters=largest.get(kafka.dead_letters_topic, 0),
+            event=self._settings.document.max_bytes,
+        )
+        work = sorted(filter(can_be_foreseen, meant), key=lambda each: each.at)
+        records = records_for(
+            self._reader, [(each, ReplayVerdict.REPLAY) for each in work], request.lines
+        )
+        refused = await foreseen(
+            event_reader(self._settings, quiet=True),
+            ((letter, record) async for letter, _, record in records),
+        )
+        return Prospects(refused, ranges, limits, followed)
 
     def _refusals(
         self, plan: ReplayPlan, letters: Letters, partitions: int, request: ReplayRequest

@@ -104,8 +104,8 @@ async def start_replay(
             return RunOutcome(look, None, RunProgress(done=True))
         run = _run_of(settings, id, now, operator=operator, request=request, look=look)
         progress = RunProgress()
-        for _letter, verdict in look.plan.left:
-            progress = progress.left(verdict.value)
+        for each in look.plan.left:
+            progress = progress.left(each.verdict.value)
         try:
             await room.store.save(run, progress, everything=True)
         except RunTooLongError as error:
@@ -161,6 +161,7 @@ async def resume_replay(
             selection=run.selection,
             from_parked=run.from_parked,
             force=run.force,
+            include_hopeless=not run.leaves_hopeless,
             rate=request.rate or run.rate,
             despite_missing_results=request.despite_missing_results or run.despite_missing_results,
         )
@@ -235,7 +236,7 @@ def _holder(member: Member) -> str:
 async def _published(reader: RecordReader, run: ReplayRun) -> frozenset[str]:
     """Places of the letters that the run has published."""
     found = replays_since(reader, run.replay_topic, [run.replay_ends])
-    return frozenset([letter async for _, id, letter in found if id == run.id and letter])
+    return frozenset([each.letter async for each in found if each.run == run.id and each.letter])
 
 
 def _run_of(
@@ -258,6 +259,7 @@ def _run_of(
         selection=request.selection,
         from_parked=request.from_parked,
         force=request.force,
+        leaves_hopeless=not request.include_hopeless,
         despite_missing_results=request.despite_missing_results,
         rate=request.rate,
         selected=look.plan.to_do + len(look.plan.left),

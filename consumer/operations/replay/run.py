@@ -68,6 +68,8 @@ class ReplayRun:
         selection: which letters are meant.
         from_parked: whether parked letters are brought back.
         force: whether foreign letters are replayed.
+        leaves_hopeless: whether letters that replaying can't help are left; not those of a run that
+            an older version began.
         despite_missing_results: whether it goes on where results do not reach back.
         rate: replays a second at most.
         selected: how many letters were to be replayed or parked when it began.
@@ -84,6 +86,7 @@ class ReplayRun:
     selection: Selection = field(default_factory=Selection)
     from_parked: bool = False
     force: bool = False
+    leaves_hopeless: bool = False
     despite_missing_results: bool = False
     rate: float | None = None
     selected: int = 0
@@ -212,6 +215,7 @@ def _run_in(commits: Commits) -> tuple[ReplayRun, RunProgress]:
 _OPTIONS = {
     "from_parked": "parked",
     "force": "force",
+    "leaves_hopeless": "judged",
     "despite_missing_results": "despite",
     "rate": "rate",
     "selected": "selected",

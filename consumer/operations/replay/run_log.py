@@ -31,8 +31,8 @@ class RunLog:
 
     def left(self, plan: ReplayPlan) -> None:
         """Selected letters are left as they are, although somebody may have counted on them."""
-        for letter, verdict in plan.left:
-            self.skipped(letter, verdict.value)
+        for each in plan.left:
+            self.skipped(each.letter, each.why)
 
     def skipped(self, letter: Letter, because: str) -> None:
         """A letter is left as it is."""

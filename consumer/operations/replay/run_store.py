@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from consumer.contract.received_letter import letter_of
 from consumer.contract.received_result import read_result
 from consumer.kafka.connection import KafkaUnavailableError
 from consumer.kafka.groups import GroupOffset, Member
 from consumer.kafka.offset_reset import OffsetRange
-from consumer.model.record import Coordinates
-from consumer.operations.letters.standing import replayed_of
+from consumer.model.origin import origin_of
+from consumer.model.record import Coordinates, Record
+from consumer.operations.letters.standing import ReplayedRecord, replayed_of
 from consumer.operations.ports import ClusterAdmin, KafkaAccess, RecordReader
 from consumer.operations.replay.run import (
     Commit,
@@ -33,6 +35,7 @@ from consumer.settings import Settings
 RunState = Literal["running", "interrupted", "done"]
 
 _COMMIT_SECONDS = 15.0
+_WAITING, _NO_RESULT = "waiting", "no result"
 
 
 class RunStore:
@@ -106,13 +109,16 @@ class RunReport:
         run: its definition.
         progress: how far it is.
         state: whether it is at work.
-        fared: how many of its replays have a result of each status; ``waiting`` is none yet.
+        fared: how many of its replays have a result of each status; ``waiting`` is none yet, ``no
+            result`` none, but a new letter.
+        failed_again: how many of its replays became dead letters again, which are open.
     """
 
     run: ReplayRun
     progress: RunProgress
     state: RunState
     fared: Mapping[str, int]
+    failed_again: int = 0
 
     def as_object(self) -> dict[str, Any]:
         """The run for scripts."""
@@ -129,6 +135,7 @@ class RunReport:
             "skipped": progress.all_skipped,
             "skipped_because": dict(progress.skipped),
             "results": dict(self.fared),
+            "failed_again": self.failed_again,
         }
 
 
@@ -144,11 +151,18 @@ async def list_runs(settings: Settings, kafka: KafkaAccess) -> list[RunReport]:
     if not found:
         return []
     async with kafka.reader() as reader:
-        fared = await _fared(reader, settings, [run for run, _ in found])
+        fates = await _fates(reader, settings, [run for run, _ in found])
     return [
-        RunReport(run, progress, _state(run, progress, members), fared[run.id])
-        for run, progress in found
+        _report(run, progress, _state(run, progress, members), fates) for run, progress in found
     ]
+
+
+def _report(
+    run: ReplayRun, progress: RunProgress, state: RunState, fates: Iterable[_Fate]
+) -> RunReport:
+    own = [fate for fate in fates if fate.run == run.id]
+    fared = Counter(fate.shown for fate in own)
+    return RunReport(run, progress, state, fared, sum(fate.failed_again for fate in own))
 
 
 def _state(run: ReplayRun, progress: RunProgress, members: Iterable[Member]) -> RunState:
@@ -158,34 +172,66 @@ def _state(run: ReplayRun, progress: RunProgress, members: Iterable[Member]) -> 
     return "running" if at_it else "interrupted"
 
 
-async def _fared(
+@dataclass(slots=True)
+class _Fate:
+    """What became of one replay.
+
+    Args:
+        run: its run's id.
+        status: of its result; None is none yet.
+        failed_again: whether its event is a dead letter once more.
+    """
+
+    run: str
+    status: str | None = None
+    failed_again: bool = False
+
+    @property
+    def shown(self) -> str:
+        """The status of its result. An event whose id can't be read gets a letter and no result."""
+        return self.status or (_NO_RESULT if self.failed_again else _WAITING)
+
+
+async def _fates(
     reader: RecordReader, settings: Settings, runs: list[ReplayRun]
-) -> dict[str, Mapping[str, int]]:
-    """For each run by its id, how many of its replays have a result of each status."""
-    statuses: dict[Coordinates, tuple[str, str]] = {}  # run and status by place
+) -> Sequence[_Fate]:
+    """What became of each replay of these runs."""
+    found: dict[Coordinates, _Fate] = {}
+    replays: dict[tuple[Coordinates | None, int], _Fate] = {}
     known = {run.id for run in runs}
     for topic in {run.replay_topic for run in runs}:
         starts = [run.replay_ends for run in runs if run.replay_topic == topic]
-        async for place, run_id, _letter in replays_since(reader, topic, starts):
-            if run_id in known:
-                statuses[place] = (run_id, "waiting")
-    await _join_results(reader, settings.kafka.results_topic, statuses)
-    return {id: dict(Counter(s for run, s in statuses.values() if run == id)) for id in known}
+        async for replay in replays_since(reader, topic, starts):
+            if replay.run in known:
+                found[replay.at] = replays[replay.original, replay.number] = _Fate(replay.run)
+    await _join_results(reader, settings.kafka.results_topic, found)
+    if replays:
+        letters = settings.kafka.dead_letters_topic
+        # Letters that a run's replays became lie behind those that it read.
+        ends = [run.ends if run.source == letters else {} for run in runs]
+        await _join_letters(reader, letters, ends, replays)
+    return tuple(found.values())
 
 
 async def replays_since(
     reader: RecordReader, topic: str, starts: Iterable[Mapping[int, int]]
-) -> AsyncIterator[tuple[Coordinates, str, str | None]]:
-    """Every replay behind the lowest of these offsets.
+) -> AsyncIterator[ReplayedRecord]:
+    """Every replay of a run behind the lowest of these offsets.
 
     Args:
         reader: of Kafka's topics.
         topic: the replay topic.
         starts: offsets by partition.
-
-    Yields:
-        Its place, its run's id, and the place of its letter as text.
     """
+    async for record in _records_since(reader, topic, starts):
+        replay = replayed_of(record)
+        if replay is not None and replay.run is not None:
+            yield replay
+
+
+async def _records_since(
+    reader: RecordReader, topic: str, starts: Iterable[Mapping[int, int]]
+) -> AsyncIterator[Record]:
     ranges = await reader.offset_ranges(topic) or {}
     starts = list(starts)
     wanted = {}
@@ -193,16 +239,27 @@ async def replays_since(
         first = min((ends.get(number, 0) for ends in starts), default=0)
         wanted[number] = OffsetRange(max(first, offsets.start), offsets.end)
     async for record in reader.records(topic, wanted):
-        replay = replayed_of(record)
-        if replay is not None and replay.run is not None:
-            yield replay.at, replay.run, replay.letter
+        yield record
+
+
+async def _join_letters(
+    reader: RecordReader,
+    topic: str,
+    starts: Iterable[Mapping[int, int]],
+    replays: Mapping[tuple[Coordinates | None, int], _Fate],
+) -> None:
+    """Find the letters that came of replays: they tell the original, and how often it was tried."""
+    async for record in _records_since(reader, topic, starts):
+        origin = origin_of(record, is_replay=True)
+        if (fate := replays.get((origin.at, origin.replays))) is not None:
+            fate.failed_again = letter_of(record).is_ours
 
 
 async def _join_results(
-    reader: RecordReader, topic: str, statuses: dict[Coordinates, tuple[str, str]]
+    reader: RecordReader, topic: str, replays: Mapping[Coordinates, _Fate]
 ) -> None:
-    ranges = await reader.offset_ranges(topic) if statuses else None
-    topics = {place.topic.encode() for place in statuses}
+    ranges = await reader.offset_ranges(topic) if replays else None
+    topics = {place.topic.encode() for place in replays}
     async for record in reader.records(topic, ranges or {}):
         value = record.value or b""
         if not any(name in value for name in topics):
@@ -213,5 +270,5 @@ async def _join_results(
             continue
         source = result.source
         place = Coordinates(source.topic, source.partition, source.offset)
-        if place in statuses:
-            statuses[place] = (statuses[place][0], result.status)
+        if place in replays:
+            replays[place].status = result.status

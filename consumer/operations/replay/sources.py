@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Sequence
 
 from consumer.contract.exported_letter import decode_exported
 from consumer.contract.received_letter import Letter, letter_of
@@ -43,7 +43,7 @@ def read_exported(lines: Lines | None) -> tuple[str, list[tuple[Letter, bytes | 
 
 async def records_for(
     reader: RecordReader, work: Work, lines: Lines | None
-) -> AsyncIterator[tuple[Letter, ReplayVerdict, Record | None]]:
+) -> AsyncGenerator[tuple[Letter, ReplayVerdict, Record | None], None]:
     """Each letter with its record; None where it is gone. One record is in memory at a time.
 
     Raises:

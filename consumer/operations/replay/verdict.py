@@ -37,6 +37,7 @@ class ReplayVerdict(StrEnum):
     FOREIGN     its headers are not ours.
     UNREADABLE  Kafka's client can't read the letter itself.
     REPLACED    a newer letter of its event stands for it.
+    HOPELESS    replaying it can't help, as things are.
     """
 
     REPLAY = "to replay"
@@ -48,6 +49,7 @@ class ReplayVerdict(StrEnum):
     FOREIGN = "foreign"
     UNREADABLE = "unreadable"
     REPLACED = "replaced"
+    HOPELESS = "can't help"
 
 
 class Skipped(StrEnum):
@@ -70,11 +72,13 @@ class ReplayRules:
         max_replays: letters that came back this often are parked (``REPLAY_MAX_REPLAYS``).
         from_parked: parked letters are brought back, and no others are replayed.
         force: foreign letters are replayed as well.
+        include_hopeless: those that replaying can't help as well.
     """
 
     max_replays: int
     from_parked: bool = False
     force: bool = False
+    include_hopeless: bool = False
 
 
 _LEFT: Mapping[Standing, ReplayVerdict] = {
@@ -86,8 +90,17 @@ _LEFT: Mapping[Standing, ReplayVerdict] = {
 }
 
 
-def verdict_of(letter: Letter, standing: Standing, rules: ReplayRules) -> ReplayVerdict:
-    """What is done with a letter that stands like this."""
+def verdict_of(
+    letter: Letter, standing: Standing, rules: ReplayRules, *, can_help: bool = True
+) -> ReplayVerdict:
+    """What is done with a letter that stands like this.
+
+    Args:
+        letter: which one.
+        standing: how it stands.
+        rules: how a run chooses.
+        can_help: whether replaying it can help, where that is known.
+    """
     if standing is not Standing.OPEN and not (rules.from_parked and standing is Standing.PARKED):
         return _LEFT[standing]
     if letter.unreadable is not None:
@@ -96,6 +109,8 @@ def verdict_of(letter: Letter, standing: Standing, rules: ReplayRules) -> Replay
         return ReplayVerdict.REPLAY if rules.force else ReplayVerdict.FOREIGN
     if letter.origin.replays >= rules.max_replays and not rules.from_parked:
         return ReplayVerdict.PARK
+    if not can_help and not rules.include_hopeless:
+        return ReplayVerdict.HOPELESS
     return ReplayVerdict.REPLAY
 
 

@@ -22,6 +22,7 @@ from consumer.cli import output, progress
 from consumer.cli.commands import COMMANDS, GROUPS, Command
 from consumer.cli.common import CommandFailed, ExitCode, end
 from consumer.cli.main import run_line
+from consumer.sandbox.samples import sample_events
 from tests.commands import CANARY, Commands
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -229,7 +230,7 @@ def test_a_reader_that_has_gone_is_no_traceback(unbuffered: str) -> None:
 # Rooms that a list of commands, the help of a command, and `validate` may load anything of.
 _FOR_A_LIST = {"cli", "telemetry"}
 _FOR_HELP = _FOR_A_LIST | {"model", "operations"}
-_FOR_VALIDATE = _FOR_HELP | {"contract", "pipeline"}
+_FOR_VALIDATE = _FOR_HELP | {"contract", "pipeline", "settings", "wiring"}
 # Of the libraries in pyproject.toml; not asyncio either, which takes as long to import as typer.
 _FOR_ALL = {"orjson", "pydantic", "rich", "typer"}
 _LOOKS_AT_IMPORTS = """
@@ -339,3 +340,41 @@ def test_numbers_that_make_no_sense_are_wrong_usage(commands: Commands, words: s
 
     assert ended.code == ExitCode.WRONG_USAGE
     assert "Invalid value" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("closed", "words", "code", "told"),
+    [
+        ("1", "validate good.json", 0, b""),
+        pytest.param(
+            *("0", "validate -", 0, b"-: note: the file holds no event\n"), marks=pytest.mark.slow
+        ),
+        pytest.param(*("2", "validate missing", 2, b"0 events: "), marks=pytest.mark.slow),
+        pytest.param(*("012", "--version", 0, b""), marks=pytest.mark.slow),
+    ],
+)
+def test_a_stream_that_was_closed_is_no_fault(
+    closed: str, words: str, code: int, told: bytes, tmp_path: Path
+) -> None:
+    """`>&-`: what goes there is dropped, the exit code stays, and no file gets the number."""
+    (tmp_path / "good.json").write_bytes(next(iter(sample_events(1))))
+    redirected = " ".join(f"{number}{'<' if number == '0' else '>'}&-" for number in closed)
+    ended = subprocess.run(
+        ["/bin/sh", "-c", f"exec {sys.executable} -m consumer {words} {redirected}"],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        cwd=tmp_path,
+        capture_output=True,
+        timeout=60,
+    )
+    assert (ended.returncode, ended.stderr) == (code, b"")
+    assert ended.stdout.startswith(told)
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_a_line() -> None:
+    """It is no fault in the program."""
+    with open("/dev/full", "wb") as full:
+        ended = program("--version", stdout=full.fileno())
+
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(b"error: No space left on device: standard output")

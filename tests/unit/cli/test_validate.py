@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -13,8 +14,12 @@ from consumer.cli.files import EventLine, UnreadableError, read_events
 from consumer.cli.main import run_line
 from consumer.contract.envelope import Envelope
 from consumer.contract.schemas import files as schema_files
+from consumer.model.outcome import Refused
+from consumer.model.record import Coordinates, Record
 from consumer.publishing import RecordMaker
 from consumer.sandbox.samples import sample_documents, sample_events
+from consumer.settings import load_settings
+from consumer.wiring.events import event_reader
 
 GOOD = list(sample_events(3))
 BAD = orjson.dumps(sample_documents(1)[0] | {"title": 7, "chunks": [{"id": "c", "content": " "}]})
@@ -31,20 +36,21 @@ def test_valid_files_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[s
     packed = tmp_path / "packed"
     packed.write_bytes(gzip.compress(GOOD[0]) + gzip.compress(b"\n" + GOOD[1]))
     assert run_line(["validate", str(plain), str(packed)]) == 0
-    assert capsys.readouterr().out == "5 events: 5 valid, 0 invalid\n"
+    assert capsys.readouterr().out.endswith("5 events: 5 valid, 0 invalid; 2 notes\n")
 
 
 def test_every_problem_is_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """`file:line: /pointer: problem`, blank lines counted as lines; exit 3."""
+    """`file:line:column: /pointer: problem`, blank lines counted as lines; exit 3."""
     path = written(tmp_path / "a.ndjson", GOOD[0], b"", BAD, b"\xff", b"[]")
+    title, content = BAD.index(b"7,") + 1, BAD.index(b'" "') + 1
     assert run_line(["validate", str(path)]) == 3
     *lines, undecodable, array, summary = capsys.readouterr().out.splitlines()
     assert lines == [
-        f"{path}:3: /title: must be a string",
-        f"{path}:3: /chunks/0/content: is blank",
+        f"{path}:3:{title}: /title: must be a string",
+        f"{path}:3:{content}: /chunks/0/content: is blank",
     ]
-    assert undecodable.startswith(f"{path}:4: the event is not JSON in UTF-8: ")
-    assert array == f"{path}:5: the event must be a JSON object, is a list"
+    assert undecodable.startswith(f"{path}:4:1: the event is not JSON in UTF-8: ")
+    assert array == f"{path}:5:1: the event must be a JSON object, is a list"
     assert summary == "4 events: 1 valid, 3 invalid"
 
 
@@ -58,6 +64,7 @@ def test_json_for_scripts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert found["problems"][0] == {
         "file": str(path),
         "line": 2,
+        "column": BAD.index(b"7,") + 1,
         "document_id": orjson.loads(BAD)["id"],
         "reason": "invalid",
         "pointer": "/title",
@@ -70,7 +77,9 @@ def test_oddities_are_noted_but_valid(tmp_path: Path, capsys: pytest.CaptureFixt
     odd = sample_documents(1)[0] | {"chunks": [{"id": "c", "content": "x", "chunk_index": 4}]}
     path = written(tmp_path / "a.ndjson", orjson.dumps(odd))
     assert run_line(["validate", str(path)]) == 0
-    assert f"{path}:1: note: chunk_index has gaps" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"{path}:1:1: note: chunk_index has gaps" in said
+    assert said.endswith("1 event: 1 valid, 0 invalid; 1 note\n")
 
 
 @pytest.mark.parametrize("kind", ["missing", "folder", "torn gzip"])
@@ -108,8 +117,133 @@ def test_standard_input_is_read(packed: bool) -> None:
         timeout=60,
     )
     assert done.returncode == 3
-    assert b"-:4: /title: must be a string\n" in done.stdout
+    assert b"-:4:%d: /title: must be a string\n" % (BAD.index(b"7,") + 1) in done.stdout
     assert done.stdout.endswith(b"4 events: 3 valid, 1 invalid\n")
+
+
+REFUSED_WITHOUT_ASKING: dict[str, dict[str, Any]] = {
+    "no character that a workspace slug can use": {"technology": "日本語"},
+    "is no slug": {"workspace": "docs-"},
+    "matches no pattern": {"technology": "secret"},
+    "is blank": {"chunks": [{"id": "c", "content": "\ufeff \n"}]},
+    "has 40 bytes, at most 30": {"chunks": [{"id": "c", "content": "x" * 40}]},
+    "has 3 chunks, at most 2": {"chunks": [{"id": f"{n}", "content": "x"} for n in range(3)]},
+}
+
+
+@pytest.mark.parametrize("told", REFUSED_WITHOUT_ASKING)
+def test_what_the_service_refuses_without_asking_is_refused(
+    told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By its own settings, and by `publish --dry-run` alike; the service's reader says the same."""
+    settings = {"ROUTING_ALLOWED_WORKSPACES": "docs", "DOCUMENT_MAX_CHUNKS": "2",
+                "DOCUMENT_MAX_CHUNK_BYTES": "30", "ANYTHINGLLM_API_KEY": "k"}  # fmt: skip
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    good = {"id": "a", "title": "t", "technology": "Docs", "source_url": "u",
+            "chunks": [{"id": "c", "content": "x"}]}  # fmt: skip
+    bad = orjson.dumps(good | REFUSED_WITHOUT_ASKING[told])
+    path = written(tmp_path / "a.ndjson", orjson.dumps(good | {"id": "b"}), bad)
+
+    assert run_line(["validate", str(path)]) == 3
+    assert told in capsys.readouterr().out
+    assert run_line(["publish", "--dry-run", str(path)]) == 3
+    assert told in capsys.readouterr().err
+    place = Coordinates("documents", 0, 0)
+    reader = event_reader(load_settings(settings))
+    (refused, taken) = (
+        reader.read(Record(place, 1_790_000_000_000, None, value, ()))
+        for value in (bad, orjson.dumps(good))
+    )
+    assert isinstance(refused.body, Refused)
+    assert told in refused.body.problems[0]
+    assert not isinstance(taken.body, Refused)
+
+
+def test_a_setting_that_lets_an_event_in_lets_it_in_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Routing and envelopes are the service's, not guessed."""
+    config = tmp_path / "settings.toml"
+    config.write_text('[routing.map]\n"日本語" = "japanese"\n')
+    mapped = sample_documents(1)[0] | {"technology": "日本語"}
+    path = written(tmp_path / "a.json", orjson.dumps(mapped))
+    wrapped = RecordMaker(envelope=Envelope.CONNECT).document(GOOD[0]).value or b""
+    in_envelope = written(tmp_path / "b.json", wrapped)
+
+    assert run_line(["validate", str(path)]) == 3
+    assert run_line(["validate", "--config", str(config), str(path)]) == 0
+    assert run_line(["validate", str(in_envelope)]) == 0
+    monkeypatch.setenv("DOCUMENT_ENVELOPES", "false")
+    assert run_line(["validate", str(in_envelope)]) == 3
+
+
+def test_what_is_doubtful_is_noted_and_taken(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Misspelt fields, dates in the future, the same document twice, an empty file; exit 0."""
+    odd = sample_documents(1)[0] | {"updated_at": "2999-01-01", "createdAt": "x", "colour": 1}
+    odd["chunks"][0]["wordCount"] = odd["chunks"][0].pop("word_count", 1)
+    path = written(tmp_path / "a.ndjson", orjson.dumps(odd), GOOD[1], GOOD[1])
+    empty = written(tmp_path / "b.ndjson", b"", b"")
+    assert run_line(["validate", "--json", str(path), str(empty)]) == 0
+    found = orjson.loads(capsys.readouterr().out)
+    assert (found["valid"], found["noted"], found["problems"]) == (3, 6, [])
+    notes = {note.get("pointer", "file"): note for note in found["notes"]}
+    assert notes["/createdAt"]["message"] == "is no known field and is ignored"  # it is there, too
+    assert notes["/colour"]["message"] == "is no known field and is ignored"
+    assert notes["/chunks/0/wordCount"]["message"].endswith("ignored; is `word_count` meant?")
+    assert "lies in the future" in notes["/updated_at"]["message"]
+    assert notes[""]["message"] == f"the same document as {path}:2; of the two the newer one counts"
+    assert (notes[""]["line"], notes["file"]["file"]) == (3, str(empty))
+
+    assert run_line(["publish", "--dry-run", str(path), str(empty)]) == 0
+    assert "/updated_at: lies in the future" in capsys.readouterr().err
+
+
+def test_one_kind_of_message_is_said_a_few_times(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """3,000 events with the same faults are twenty lines and their numbers, unless all are wanted.
+
+    What differs from event to event (chunks, values, numbers) makes no other kind of it.
+    """
+    lines = [
+        orjson.dumps(
+            sample_documents(1)[0]
+            | {"id": f"d{n}", "technology": "語" * (n + 1), "extra": n}
+            | {"chunks": [{"id": f"c{k}", "content": "x"} for k in range(n % 3 + 1)]}
+        )
+        for n in range(300)
+    ]
+    path = written(tmp_path / "a.ndjson", *lines)
+    assert run_line(["validate", "--limit", "3", str(path)]) == 3
+    said = capsys.readouterr().out.splitlines()
+    assert len(said) == 3 + 3 + 2 + 1
+    assert said[-3].startswith("and 297 more: /technology: technology # has no character")
+    assert said[-2] == "and 297 more: note: /extra: is no known field and is ignored"
+    assert said[-1] == "300 events: 0 valid, 300 invalid; 300 notes"
+    assert run_line(["validate", "--limit", "0", str(path)]) == 3
+    assert len(capsys.readouterr().out.splitlines()) == 601
+
+
+def test_a_place_is_one_of_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In a list over many lines, behind a byte order mark, with accents before it."""
+    text = """\ufeff  [
+      {"id": "größe", "title": "", "technology": "docs", "source_url": "u",
+       "chunks": [{"id": "c", "content": "x"},
+                  {"id": "c", "content": "y"}]},
+      {"id": "b", oops}
+    ]"""
+    path = tmp_path / "a.json"
+    path.write_text(text)
+    assert run_line(["validate", str(path)]) == 3
+    assert [line.removeprefix(f"{path}:") for line in capsys.readouterr().out.splitlines()] == [
+        "2:32: /title: is blank",
+        "4:26: /chunks/1/id: is the same as /chunks/0/id",
+        "5:19: the event is not JSON in UTF-8: unexpected character, expected a string key",
+        "2 events: 0 valid, 2 invalid",
+    ]
 
 
 def events(path: Path) -> list[tuple[int, bytes]]:
@@ -126,6 +260,7 @@ def test_a_file_may_be_a_list_of_events(tmp_path: Path) -> None:
     """Each element keeps its bytes and the line it begins in."""
     path = written(tmp_path / "a.json", b'[ {"a": 1e2},', b"", b'{"b":"\\ud800"}, 7', b"]")
     assert events(path) == [(1, b'{"a": 1e2}'), (3, b'{"b":"\\ud800"}'), (3, b"7")]
+    assert [event.column for event in read_events([str(path)])] == [3, 1, 17]
     assert events(written(tmp_path / "b.json", b"[]")) == []
     assert events(written(tmp_path / "c.json", b'[{"a":1}]')) == [(1, b'{"a":1}')]
 
@@ -202,6 +337,7 @@ def test_events_in_envelopes_are_valid(tmp_path: Path, capsys: pytest.CaptureFix
     bad = written(tmp_path / "bad.json", orjson.dumps({"schema": None, "payload": {"id": "x"}}))
 
     assert run_line(["validate", str(by_line), str(alone)]) == 0
-    assert capsys.readouterr().out == f"{len(made) + 1} events: {len(made) + 1} valid, 0 invalid\n"
+    count = f"{len(made) + 1} events: {len(made) + 1} valid, 0 invalid"
+    assert capsys.readouterr().out.endswith(f"{count}; {len(made)} notes\n")  # all are one document
     assert run_line(["validate", str(bad)]) == 3
-    assert "bad.json:1: /payload/title: is required" in capsys.readouterr().out
+    assert "bad.json:1:26: /payload/title: is required" in capsys.readouterr().out

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import json
+from itertools import product
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.model.slug import is_slug, slugify
+from consumer.model.slug import MAX_LENGTH, PATTERN, can_exist, is_slug, slugify
+from tests.conftest import REPOSITORY
 
 
 @pytest.mark.parametrize(
@@ -67,3 +71,20 @@ def test_only_slugs_are_slugs(text: str) -> None:
 def test_slugs_are_recognised(text: str) -> None:
     """``^[a-z0-9_-]{1,255}$``."""
     assert is_slug(text)
+
+
+def test_there_is_one_rule_for_what_may_be_asked_for() -> None:
+    """Exactly what AnythingLLM leaves as it is can be asked for; schema and README say the same."""
+    texts = ("".join(signs) for long in range(1, 6) for signs in product("a0_-.", repeat=long))
+    for text in texts:
+        assert can_exist(text) == (slugify(text) == text), text
+    assert can_exist("a" * MAX_LENGTH)
+    assert not can_exist("a" * (MAX_LENGTH + 1))
+    assert not can_exist("a\n")
+    schema = json.loads((REPOSITORY / "schemas/processed-document.schema.json").read_text())
+    assert schema["properties"]["workspace"]["pattern"] == PATTERN
+    assert schema["properties"]["workspace"]["maxLength"] == MAX_LENGTH
+    assert (
+        f"A slug is `{PATTERN}`, at most {MAX_LENGTH} "
+        in (REPOSITORY / "schemas/README.md").read_text()
+    )

@@ -140,7 +140,7 @@ def test_a_tombstone_goes_to_its_header_or_the_fixed_workspace_or_everywhere() -
     assert _tombstone(_reader(routing=fixed).read(record(None, headers=headers))).slug == "docs"
 
 
-@pytest.mark.parametrize("slug", [b"../x", b"a,b", b"", b"\xff", b"secret", b"Docs"])
+@pytest.mark.parametrize("slug", [b"../x", b"a,b", b"", b"\xff", b"secret", b"Docs", b"docs-"])
 def test_a_tombstone_for_no_allowed_workspace_is_refused(slug: bytes) -> None:
     """It must neither reach elsewhere nor be taken for one without a header."""
     reader = _reader(routing=Routing(allowed=("docs*",)))

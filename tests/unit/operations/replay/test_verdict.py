@@ -9,13 +9,17 @@ import pytest
 
 from consumer.contract.dead_letter import Cause, DeadLetter
 from consumer.contract.received_letter import Letter, letter_of
+from consumer.contract.reference import reference_to
+from consumer.kafka.offset_reset import OffsetRange
 from consumer.model.names import Identity, TraceId
 from consumer.model.origin import Origin, origin_of
 from consumer.model.outcome import FailureReason
 from consumer.model.record import Coordinates, Headers, Record, Unreadable
+from consumer.model.remedy import NOT_LOOKED_AT, REMEDIES, Outlook
 from consumer.operations.letters.selection import Selection
 from consumer.operations.letters.standing import Standing, replayed_of
-from consumer.operations.replay.plan import plan_of
+from consumer.operations.replay.plan import ReplayPlan, plan_of
+from consumer.operations.replay.prospects import GONE, TOO_LARGE, Prospects, ReplayLimits
 from consumer.operations.replay.run import (
     Commit,
     NoRunError,
@@ -48,11 +52,16 @@ ORIGINAL = Record(
 
 
 def a_letter(
-    offset: int = 7, *, replays: int = 0, record: Record = ORIGINAL, reason: str = "rejected"
+    offset: int = 7,
+    *,
+    replays: int = 0,
+    record: Record = ORIGINAL,
+    reason: str = "rejected",
+    by_reference: bool = False,
 ) -> tuple[Letter, Record]:
     """A dead letter as the service writes it, and as it is read back."""
     written = DeadLetter(
-        record=record,
+        record=reference_to(record) if by_reference else record,
         origin=Origin(ORIGINAL.at, ORIGINAL.timestamp_ms, replays=replays, event_id=EVENT_ID),
         cause=Cause(FailureReason(reason), "refused 17", "upload", "x"),
         event_id=EVENT_ID,
@@ -123,6 +132,10 @@ def test_only_what_is_open_is_replayed(
     assert verdict_of(letter, standing, rules) is verdict
 
 
+def hopeful(letter: Letter) -> Outlook:
+    return Outlook(True, "who knows")
+
+
 def test_a_plan_counts_and_keeps_the_order_of_the_topic() -> None:
     """What is left of the open is told by name, everything else by number."""
     letters = [a_letter(offset)[0] for offset in (9, 4, 6)] + [WORN, FOREIGN]
@@ -131,11 +144,14 @@ def test_a_plan_counts_and_keeps_the_order_of_the_topic() -> None:
     def standing(letter: Letter) -> Standing:
         return Standing.STALE if letter is stale else Standing.OPEN
 
-    plan = plan_of(letters, standing, Selection(), USUAL)
-    few = plan_of(letters, standing, Selection(last_offset=6), USUAL)
+    plan = plan_of(letters, standing, Selection(), USUAL, hopeful)
+    few = plan_of(letters, standing, Selection(last_offset=6), USUAL, hopeful)
 
     assert [letter.at.offset for letter in plan.replayed] == [6, 9]
-    assert plan.left == ((stale, ReplayVerdict.STALE), (FOREIGN, ReplayVerdict.FOREIGN))
+    assert [each[:2] for each in plan.left] == [
+        (stale, ReplayVerdict.STALE),
+        (FOREIGN, ReplayVerdict.FOREIGN),
+    ]
     assert [(each.at.offset, verdict) for each, verdict in plan.work] == [
         (6, ReplayVerdict.REPLAY),
         (7, ReplayVerdict.PARK),
@@ -148,6 +164,68 @@ def test_a_plan_counts_and_keeps_the_order_of_the_topic() -> None:
 
 
 # -- the replay ------------------------------------------------------------------------------------
+
+
+def test_a_plan_splits_what_replaying_can_help_from_what_it_can_not() -> None:
+    """What it can't help is left with its reason, unless that is asked for, and asked last."""
+    letters = [a_letter(offset)[0] for offset in range(6)] + [WORN, FOREIGN]
+    asked: list[int] = []
+
+    def prospect(letter: Letter) -> Outlook:
+        asked.append(letter.at.offset)
+        return Outlook(letter.at.offset % 3 > 0, f"because {letter.at.offset % 3}")
+
+    def planned(rules: ReplayRules) -> ReplayPlan:
+        return plan_of(letters, lambda letter: Standing.OPEN, Selection(), rules, prospect)
+
+    plan = planned(USUAL)
+    everything = planned(replace(USUAL, include_hopeless=True))
+
+    assert [letter.at.offset for letter in plan.replayed] == [1, 2, 4, 5]
+    hopeless = [each for each in plan.left if each.verdict is ReplayVerdict.HOPELESS]
+    assert [(each.letter.at.offset, each.why) for each in hopeless] == [
+        (0, "because 0"), (3, "because 0"),
+    ]  # fmt: skip
+    assert plan.counts[ReplayVerdict.HOPELESS] == 2
+    assert (plan.helps, plan.hopeless) == ({"because 1": 2, "because 2": 2}, {"because 0": 2})
+    assert plan.as_object()["can_not_help"] == {"because 0": 2}
+    assert len(everything.replayed) == 6
+    assert everything.hopeless == {"because 0": 2}
+    assert WORN.at.offset not in asked, "it is parked, whatever could help"
+    assert FOREIGN.at.offset not in asked
+
+
+BYTES = ReplayLimits(publisher=1_000, topic=900, letters=900, event=800)
+
+
+@pytest.mark.parametrize(
+    ("size", "limits", "can_help", "told"),
+    [
+        (100, BYTES, True, NOT_LOOKED_AT),
+        (850, BYTES, False, REMEDIES[FailureReason.OVERSIZED].fails),
+        (950, BYTES, False, TOO_LARGE),
+        (950, replace(BYTES, letters=500, event=2_000), True, NOT_LOOKED_AT),
+        (1_050, replace(BYTES, letters=500, event=2_000), False, TOO_LARGE),
+        (950, replace(BYTES, topic=0, event=2_000), True, NOT_LOOKED_AT),
+    ],
+)
+def test_a_letter_by_reference_that_is_too_large_is_known_beforehand(
+    size: int, limits: ReplayLimits, can_help: bool, told: str
+) -> None:
+    """For the publisher, for the replay topic where it takes no more than that of letters did.
+
+    Where only compression can get it through, that is said, and it is tried.
+    """
+    record = replace(ORIGINAL, value=b"x" * size)
+    letter = a_letter(record=record, reason="oversized", by_reference=True)[0]
+    held = {ORIGINAL.at.topic: {ORIGINAL.at.partition: OffsetRange(40, 50)}}
+    known = Prospects({}, held, limits, frozenset())
+    nothing_there = replace(known, ranges={})
+
+    assert known.of(letter) == Outlook(can_help, told)
+    assert nothing_there.of(letter) == Outlook(False, GONE)
+    unsure = can_help and size > limits.topic > 0
+    assert len(known.notes([letter])) == unsure
 
 
 def test_a_replay_is_the_original_and_says_where_it_came_from() -> None:
@@ -190,6 +268,7 @@ RUN = ReplayRun(
     replay_ends={0: 5, 1: 0},
     selection=Selection(reasons=frozenset({"rejected", "foreign"}), since=NOW, partition=0),
     from_parked=True,
+    leaves_hopeless=True,
     rate=2.5,
     selected=9,
     file=RunFile("/a/file", "ab"),
