@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
@@ -37,8 +38,23 @@ CHANGED: Mapping[str, str] = MappingProxyType(
 ADDED = frozenset({"chunks_not_found", "not_found", "searched", "chunks_too_young", "other"})
 """Fields that JSON of commands has got beside the others."""
 
-ADDED_TO_RESULTS = frozenset({"schema_version", "failed_chunks", "content_hash", "started_at"})
+ADDED_TO_RESULTS = frozenset(
+    {"schema_version", "failed_chunks", "content_hash", "started_at", "reason"}
+)
 """Fields of results that are read now and were left alone then."""
+
+
+_REASON = re.compile(rb',"reason":"(undecodable|invalid|oversized|unroutable)"}$')
+
+
+def without_reason(value: bytes | None) -> bytes | None:
+    """A published value as it would have been then: results that are `invalid` tell why now.
+
+    It comes last, and in no other result; else every byte is what it was.
+    """
+    if value is None or b'"status":"invalid"' not in value:
+        return value
+    return _REASON.sub(b"}", value)
 
 
 def text_of_pack(text: str) -> str:
