@@ -98,6 +98,10 @@ class Line:
         """As `break_at`, but the process does not survive that call: it raises `Killed`."""
         self._fate = _Fate(Killed, call, kind, done)
 
+    def interrupt_at(self, call: int, kind: str = "") -> None:
+        """As `break_at`, but somebody presses Ctrl-C there."""
+        self._fate = _Fate(KeyboardInterrupt, call, kind, done=False)
+
     def mend(self) -> None:
         """Let everything through."""
         self._fate = None

@@ -1,4 +1,4 @@
-"""Under which identities a document is known, where only its id is: of deletions alone those tell."""
+"""Under which identities a document is known of which somebody has the id: deletions name no id."""
 
 from __future__ import annotations
 

@@ -70,6 +70,9 @@ async def between(
     """The ranges in which records of this time lie, with a minute around them.
 
     Args:
+        reader: asks for offsets by time.
+        topic: theirs.
+        ranges: what `RecordReader.offset_ranges` gave.
         since: aware; from there on.
         until: aware; before that.
 

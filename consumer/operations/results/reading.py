@@ -18,6 +18,7 @@ from enum import StrEnum
 from consumer.contract.received_result import ReceivedResult, read_result
 from consumer.contract.trial import is_trial
 from consumer.kafka.reader import OffsetRanges
+from consumer.kafka.start import Start
 from consumer.kafka.topics import no_such_topic
 from consumer.model.record import Coordinates, Record
 from consumer.operations.ports import KafkaAccess, RecordReader
@@ -164,7 +165,7 @@ async def coming_results(
     Raises:
         KafkaUnavailableError: Kafka can't be reached or refuses, or there is no such topic.
     """
-    start = since or ("beginning" if from_start else "now")
+    start: Start = since or ("beginning" if from_start else "now")
     async with (
         aclosing(kafka.read_topic(topic, follow=True, start=start)) as records,
         aclosing(_results(records, skipped, so_far, EVER)) as found,
