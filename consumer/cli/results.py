@@ -83,7 +83,7 @@ def results(
     Example: anythingllm-consumer results --failed --since 2h
     """  # fmt: skip
     now = datetime.now(UTC)
-    asked = Asked(
+    asked = AskedResults(
         document=document,
         identity=identity,
         workspace=workspace,
@@ -102,7 +102,7 @@ def results(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class AskedResults:
     """What somebody wants to see of results; the command's options."""
 
     document: str | None
@@ -160,7 +160,7 @@ class Asked:
         return wanted
 
 
-def _show(asked: Asked, settings: Settings, kafka: KafkaAccess, *, as_json: bool) -> None:
+def _show(asked: AskedResults, settings: Settings, kafka: KafkaAccess, *, as_json: bool) -> None:
     from consumer.operations.results.reading import ReadSoFar
 
     so_far = ReadSoFar()
@@ -183,7 +183,7 @@ def _show(asked: Asked, settings: Settings, kafka: KafkaAccess, *, as_json: bool
 
 
 async def _read(
-    asked: Asked, settings: Settings, kafka: KafkaAccess, show: ShownResults, so_far: ReadSoFar
+    asked: AskedResults, settings: Settings, kafka: KafkaAccess, show: ShownResults, so_far: ReadSoFar
 ) -> None:
     wanted = asked.wanted(await _identities(asked, settings, kafka))
     if asked.follow:
@@ -199,7 +199,7 @@ async def _read(
             show.look()
 
 
-async def _identities(asked: Asked, settings: Settings, kafka: KafkaAccess) -> set[str]:
+async def _identities(asked: AskedResults, settings: Settings, kafka: KafkaAccess) -> set[str]:
     from consumer.operations.results.names import identities_of, made_of_id
 
     if asked.document is None:
@@ -212,7 +212,7 @@ async def _identities(asked: Asked, settings: Settings, kafka: KafkaAccess) -> s
 
 
 def _found(
-    asked: Asked, settings: Settings, kafka: KafkaAccess, show: ShownResults, so_far: ReadSoFar
+    asked: AskedResults, settings: Settings, kafka: KafkaAccess, show: ShownResults, so_far: ReadSoFar
 ) -> Found:
     from consumer.operations.results.reading import Period, coming_results, stored_results
 
