@@ -26,6 +26,7 @@ from consumer.cli.results_shown import ShownResults, how_far
 from consumer.cli.times import moment
 
 if TYPE_CHECKING:
+    from consumer.kafka.start import Start
     from consumer.operations.ports import KafkaAccess
     from consumer.operations.results.reading import Found, ReadSoFar
     from consumer.results import Wanted
@@ -183,7 +184,11 @@ def _show(asked: AskedResults, settings: Settings, kafka: KafkaAccess, *, as_jso
 
 
 async def _read(
-    asked: AskedResults, settings: Settings, kafka: KafkaAccess, show: ShownResults, so_far: ReadSoFar
+    asked: AskedResults,
+    settings: Settings,
+    kafka: KafkaAccess,
+    show: ShownResults,
+    so_far: ReadSoFar,
 ) -> None:
     wanted = asked.wanted(await _identities(asked, settings, kafka))
     if asked.follow:
@@ -212,20 +217,18 @@ async def _identities(asked: AskedResults, settings: Settings, kafka: KafkaAcces
 
 
 def _found(
-    asked: AskedResults, settings: Settings, kafka: KafkaAccess, show: ShownResults, so_far: ReadSoFar
+    asked: AskedResults,
+    settings: Settings,
+    kafka: KafkaAccess,
+    show: ShownResults,
+    so_far: ReadSoFar,
 ) -> Found:
     from consumer.operations.results.reading import Period, coming_results, stored_results
 
     topic = settings.kafka.results_topic
     if asked.follow:
-        return coming_results(
-            kafka,
-            topic,
-            skipped=show.skipped,
-            so_far=so_far,
-            since=asked.since,
-            from_start=asked.from_start,
-        )
+        start: Start = asked.since or ("beginning" if asked.from_start else "now")
+        return coming_results(kafka, topic, skipped=show.skipped, so_far=so_far, start=start)
     return stored_results(
         kafka,
         topic,

@@ -95,8 +95,11 @@ class ClusterAdmin(Protocol):
 class RecordPublisher(Protocol):
     """Publishes for a person who waits: the first failure is raised."""
 
-    async def publish(self, record: OutgoingRecord) -> None:
+    async def publish(self, record: OutgoingRecord) -> Record:
         """Publish and wait for the acknowledgement.
+
+        Returns:
+            The record as it lies in its topic; offset and timestamp are -1 where they are not told.
 
         Raises:
             TooLargeForTopicError: it can never be published as it is.

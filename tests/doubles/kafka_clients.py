@@ -352,7 +352,7 @@ class MemoryPublisher:
         self._under_way: list[OutgoingRecord] = []
         self._lost: list[OutgoingRecord] = []
 
-    async def publish(self, record: OutgoingRecord) -> None:
+    async def publish(self, record: OutgoingRecord) -> Record:
         too_large = TooLargeForTopicError(f"{record.size} bytes for {record.topic}")
         if record.size > self._max_record_bytes:
             raise too_large
@@ -361,18 +361,20 @@ class MemoryPublisher:
         try:
             await asyncio.sleep(0)  # as on a network, somebody else may come first
             with self._line.asked(f"publishing to {record.topic}"):
-                self._send(record)
+                return self._send(record)
         except TooLargeForBroker:
             raise too_large from None
         finally:
             self._under_way = [each for each in self._under_way if each is not record]
             self._lost = [each for each in self._lost if each is not record]
 
-    def _send(self, record: OutgoingRecord) -> None:
+    def _send(self, record: OutgoingRecord) -> Record:
         if any(each is record for each in self._lost):
             raise KafkaUnavailableError(f"{record.topic}: OutOfOrderSequenceNumber")
         try:
-            self._kafka.append(record)
+            at = self._kafka.append(record)
+            (lies,) = self._kafka.fetch(at.topic, at.partition, at.offset, 1)
+            return lies
         except TooLargeForBroker:
             place = record.topic, record.partition
             self._lost += [r for r in self._under_way if (r.topic, r.partition) == place]

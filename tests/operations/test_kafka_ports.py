@@ -99,6 +99,19 @@ async def test_every_record_comes_once_in_order(ground: Ground) -> None:
     assert await everything(ground, empty) == []
 
 
+@pytest.mark.parametrize(("key", "value"), [(b"k", b"v"), (b"k", None), (None, b"v")])
+async def test_who_publishes_is_told_where_it_lies(
+    ground: Ground, key: bytes | None, value: bytes | None
+) -> None:
+    """The record as readers get it, its time included: an event's trace may depend on that."""
+    topic = await ground.topic(2)
+    record = OutgoingRecord(topic, key, value, (("h", b"1"),), partition=1)
+    async with ground.access.publisher(**LIMITS) as publisher:
+        told = [await publisher.publish(record) for _ in range(2)]
+
+    assert told == await everything(ground, topic)
+
+
 async def test_a_record_is_what_was_published(ground: Ground) -> None:
     """Key, value, headers byte for byte, none and empty apart; its time is that of publishing."""
     topic = await ground.topic()

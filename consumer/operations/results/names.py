@@ -21,13 +21,15 @@ async def identities_told(
 ) -> dict[str, set[Identity]]:
     """The identities that results name beside these document ids; all results are read for it.
 
+    A word that is an identity itself is taken for that.
+
     Args:
         kafka: where.
         topic: of results.
         document_ids: as publishers give them.
 
     Returns:
-        By document id; one of which no result tells is left out.
+        By word; one of which no result tells is left out.
 
     Raises:
         KafkaUnavailableError: Kafka can't be reached or refuses, or there is no such topic.
@@ -39,8 +41,9 @@ async def identities_told(
             raise no_such_topic(topic)
         async for record in reader.records(topic, ranges):
             document_id, identity = names_in(record.value)
-            if document_id in document_ids and document_id and identity:
-                found.setdefault(document_id, set()).add(identity)
+            for word in (document_id, identity):
+                if word and identity and word in document_ids:
+                    found.setdefault(word, set()).add(identity)
     return found
 
 

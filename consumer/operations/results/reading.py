@@ -149,23 +149,20 @@ async def coming_results(
     *,
     skipped: Skipped,
     so_far: ReadSoFar,
-    since: datetime | None = None,
-    from_start: bool = False,
+    start: Start = "now",
 ) -> Found:
-    """What comes from now on; it never ends by itself.
+    """What comes; it never ends by itself.
 
     Args:
         kafka: where.
         topic: of results.
         skipped: told of what is no result.
         so_far: kept up to date.
-        since: begin then instead of now.
-        from_start: begin at the topic's beginning.
+        start: where to begin.
 
     Raises:
         KafkaUnavailableError: Kafka can't be reached or refuses, or there is no such topic.
     """
-    start: Start = since or ("beginning" if from_start else "now")
     async with (
         aclosing(kafka.read_topic(topic, follow=True, start=start)) as records,
         aclosing(_results(records, skipped, so_far, EVER)) as found,
