@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -97,6 +96,8 @@ def send(
         CommandFailed: Kafka did not take all of them, or went away.
         typer.Exit: somebody pressed Ctrl-C; how far it got is told.
     """
+    import asyncio
+
     from consumer.kafka.connection import KafkaUnavailableError
     from consumer.kafka.publisher import TooLargeForTopicError
     from consumer.operations.results.awaiting import AwaitedResults
@@ -167,6 +168,8 @@ async def _wait(
     awaited: AwaitedResults,
     start: dict[int, int],
 ) -> None:
+    import asyncio
+
     from consumer.operations.results.awaiting import await_results
 
     hint = asyncio.get_running_loop().call_later(_HINT_SECONDS, _no_result_yet)
