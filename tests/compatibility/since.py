@@ -17,7 +17,11 @@ CHANGED: Mapping[str, str] = MappingProxyType(
         "settings.json: KAFKA_SASL_MECHANISM": "OAUTHBEARER is one more of them",
         "settled.json: by reference: an event that can't be decoded": "a Schema Registry's frame "
         "in front of it is named",
-        "names.json: publish": "--envelope, --key-envelope and --schema-id",
+        "names.json: publish": "--envelope, --key-envelope and --schema-id; --delete and --wait",
+        "names.json: ": "what `results` does on one line: newest first",
+        "names.json: results": "newest first; --limit, --until, --from-start and --oldest-first",
+        "printed.json: results": "newest first",
+        "printed.json: results --json --workspace c-and-dot-net": "newest first",
         "names.json: validate": "events in envelopes are taken, too",
         "names.json: asyncapi.json": "AsyncAPI 3.1, whole by itself; headers of envelopes",
         "names.json: check": "--try-writing writes a record to each output topic",

@@ -111,6 +111,6 @@ def _show(report: MoveReport, to: str, *, yes: bool) -> None:
     )
     if report.left:
         output.table(("document", "why it stays"), report.left[:_MAX_ROWS])
-        output.note("they wait until it is on one server: mend them, or publish their tombstones")
+        output.note("they wait until it is on one server: mend them, or `publish --delete` them")
     if not yes:
         output.note("nothing was changed; --yes does it")
