@@ -204,7 +204,7 @@ def _so_far(sent: Sent, wish: SendingWish) -> str:
     awaited = sent.awaited
     done = awaited.done if awaited is not None else 0
     return (
-        f"all {sent.published:,} events are published, {done:,} of them have a result; "
+        f"{sent.published:,} of {wish.total:,} events are published, {done:,} have a result; "
         f"`results --since {when(wish.started)}` shows the others"
     )
 
@@ -273,7 +273,7 @@ def _show_results(sent: Sent, awaited: AwaitedResults, wish: SendingWish) -> Non
     if awaited.untold:
         output.note(f"{awaited.untold} not waited for: Kafka did not tell where they lie")
     if sent.timed_out:
-        output.note(f"{awaited.waiting:,} have no result after {wish.timeout:g} s")
+        output.note(f"without a result after {wish.timeout:g} s: {awaited.waiting:,}")
         output.note(f"next: {_next_look(sent, wish)}; `check` says whether the service can work")
     elif awaited.failed:
         output.note(

@@ -1,6 +1,4 @@
-"""100,000 results at a terminal and through a pipe, on a real Kafka: when the first line comes,
-how much memory it takes, and what is printed.
-"""
+"""100,000 results at a terminal and through a pipe: time to the first line, memory, what is seen."""
 
 from __future__ import annotations
 

@@ -119,7 +119,7 @@ async def test_waiting_is_given_up_in_time(operator: Operator) -> None:
 
     assert (shown.code, told.code, wrong.code) == (1, 1, 2)
     assert "results: none\n" in shown.out
-    assert "2 have no result after 0.2 s\n" in shown.err
+    assert "without a result after 0.2 s: 2\n" in shown.err
     assert "`check` says whether the service can work" in shown.err
     assert told.json["waiting"] == 2
 
@@ -134,7 +134,7 @@ async def test_ctrl_c_while_waiting_says_what_has_come(operator: Operator) -> No
 
     assert ended.code == 130
     assert re.fullmatch(
-        r"interrupted: all 2 events are published, 0 of them have a result; "
+        r"interrupted: 2 of 2 events are published, 0 have a result; "
         r"`results --since 2\S+Z` shows the others\n",
         ended.err,
     )
