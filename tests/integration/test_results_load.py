@@ -1,4 +1,4 @@
-"""100,000 results at a terminal and through a pipe: time to the first line, memory, what is seen."""
+"""100,000 results at a terminal and through a pipe: the first line, memory, and what is seen."""
 
 from __future__ import annotations
 
