@@ -112,9 +112,7 @@ class Commands:
             read: bytes after which the reader of its output goes away, as `head` does.
         """
         out = io.BytesIO() if read is None else _Leaving(read)
-        ended = await _on_a_thread(
-            lambda: self._run(words, settings, stdin, out, columns), seconds
-        )
+        ended = await _on_a_thread(lambda: self._run(words, settings, stdin, out, columns), seconds)
         self.said += [ended.out, ended.err]
         return ended
 

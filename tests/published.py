@@ -6,7 +6,7 @@ write; it stands here because nobody but us should refuse anything by it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
 from typing import Any
 
@@ -58,11 +58,12 @@ def strict_result_schema() -> Json:
         _when(["succeeded"], {"failed_uploads": zero}),
         _when(["failed"], {"successful_uploads": zero, "failed_uploads": some}),
         _when(["partial"], {"successful_uploads": some, "failed_uploads": some}),
+        _when(sorted(STATUSES - {"invalid"}), {"reason": False}),
     ]
     return UploadResult.model_json_schema() | {"allOf": conditions}
 
 
-def _when(statuses: Sequence[str], then: Json) -> Json:
+def _when(statuses: Sequence[str], then: Mapping[str, object]) -> Json:
     condition = {"properties": {"status": {"enum": list(statuses)}}}
     return {"if": condition, "then": {"properties": then}}
 

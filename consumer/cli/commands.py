@@ -65,7 +65,7 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         "results",
         "consumer.cli.results:results",
-        "Show upload results, oldest first within a partition.",
+        "Show upload results, newest first.",
     ),
     Command(
         "where",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -11,17 +10,17 @@ import typer
 
 from consumer.cli import output
 from consumer.cli.common import (
-    CommandFailed,
     ConfigOption,
     ExitCode,
     JsonOption,
     end,
+    kafka_for,
     settings_for,
     wrong_usage,
 )
+from consumer.cli.deletions import DeletionWish, show_planned, tombstones
 from consumer.cli.files import EventLine, UnreadableError, read_events
-from consumer.cli.progress import bar
-from consumer.operations.progress import Advance, silent
+from consumer.cli.sending import SendingWish, Sent, fields_of, send, show_sent
 
 if TYPE_CHECKING:
     from consumer.operations.publish import PublishingRules
@@ -40,12 +39,15 @@ EnvelopeName = Literal[
     "json-string",
 ]
 
-_PATIENCE_SECONDS = 30.0  # a person waits in front of it
-
 
 def publish(
+    context: typer.Context,
     files: Annotated[
-        list[str], typer.Argument(metavar="FILE", help="JSON or NDJSON, also .gz; - is stdin.")
+        list[str],
+        typer.Argument(
+            metavar="FILE",
+            help="JSON or NDJSON, also .gz; - is stdin. With --delete: document ids.",
+        ),
     ],
     config: ConfigOption = None,
     skip_invalid: Annotated[
@@ -67,6 +69,29 @@ def publish(
     schema_id: Annotated[
         int, typer.Option(min=0, max=2**31 - 1, help="In frames: of a Schema Registry.")
     ] = 1,
+    wait: Annotated[
+        bool,
+        typer.Option("--wait", help="Wait for the results; exit 3 when not all of it is stored."),
+    ] = False,
+    timeout: Annotated[
+        float | None,
+        typer.Option(
+            min=0, metavar="SECONDS", help="With --wait: then exit 1.", show_default=False
+        ),
+    ] = None,
+    delete: Annotated[
+        bool,
+        typer.Option("--delete", help="Delete the documents of these ids; - has one a line."),
+    ] = False,
+    workspace: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SLUG", help="With --delete: only from this workspace.", show_default=False
+        ),
+    ] = None,
+    are_identities: Annotated[
+        bool, typer.Option("--identity", help="With --delete: they are record keys, not ids.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Publish ProcessedDocument events, each with its identity as the record key.
@@ -75,31 +100,83 @@ def publish(
     When one is invalid nothing is published (exit 3).
     Events in envelopes are taken, too (schemas/README.md, "Envelopes").
     Publishing the same events again is safe: nothing is stored twice.
+    --delete publishes a tombstone of each id: the service removes what is stored of it.
     Of the settings only those of Kafka are needed (KAFKA_BOOTSTRAP_SERVERS).
     Where the service has other limits or another routing than the defaults,
     these as well: events are checked by them.
 
     Example: anythingllm-consumer publish documents.ndjson.gz
     """
+    _check_usage(wait, timeout, delete, workspace, are_identities, envelope)
     settings = settings_for(config, needs_anythingllm=False, quiet_kafka=True)
+    kafka = kafka_for(context, settings)
     rules = _rules(settings, envelope, key_envelope, schema_id)
+    started = datetime.now(UTC)
+    if delete:
+        wish = DeletionWish(words=files, workspace=workspace, are_identities=are_identities)
+        deletions = tombstones(wish, settings, kafka, rules.maker)
+        asked = SendingWish(total=len(deletions), wait=wait, timeout=timeout, started=started)
+        if dry_run and not as_json:
+            show_planned(deletions, workspace)
+        sent = None if dry_run else send(deletions, settings, kafka, asked)
+        _end(len(deletions), 0, sent, asked, dry_run=dry_run, as_json=as_json)
+        return
+    from consumer.publishing import EventRecord
+
     try:
         events = _Events(files)
         valid, invalid = _count(events, settings, notes=dry_run)
     except UnreadableError as error:
         raise wrong_usage(str(error)) from None
     blocked = bool(invalid) and not skip_invalid
-    published = 0
+    asked = SendingWish(total=valid, wait=wait, timeout=timeout, started=started)
+    sent = None
     if valid and not dry_run and not blocked:
-        published = _publish(events, settings, rules, valid)
+        records = (one for one in _checked(events, rules) if isinstance(one, EventRecord))
+        sent = send(records, settings, kafka, asked)
+    _end(valid, invalid, sent, asked, dry_run=dry_run, as_json=as_json)
+    if blocked:
+        if not as_json:
+            output.note("nothing was published; mend the events above, or use --skip-invalid")
+        end(ExitCode.FOUND)
+
+
+def _check_usage(
+    wait: bool,
+    timeout: float | None,
+    delete: bool,
+    workspace: str | None,
+    are_identities: bool,
+    envelope: EnvelopeName | None,
+) -> None:
+    if timeout is not None and not wait:
+        raise wrong_usage("--timeout is for --wait")
+    if (workspace is not None or are_identities) and not delete:
+        raise wrong_usage("--workspace and --identity are for --delete")
+    if envelope is not None and delete:
+        raise wrong_usage("--delete publishes no value that could be in an envelope")
+
+
+def _end(
+    valid: int,
+    invalid: int,
+    sent: Sent | None,
+    asked: SendingWish,
+    *,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Say what was done, and end with the exit code of it."""
+    published = sent.published if sent is not None else 0
     summary = {"valid": valid, "invalid": invalid, "published": published, "dry_run": dry_run}
     if as_json:
-        output.json_line(summary)
+        output.json_line(summary | (fields_of(sent) if sent is not None else {}))
     else:
         output.line(f"{valid} valid, {invalid} invalid, {published} published")
-        if blocked:
-            output.note("nothing was published; mend the events above, or use --skip-invalid")
-    end(ExitCode.FOUND if blocked else ExitCode.DONE)
+        if sent is not None:
+            show_sent(sent, asked)
+    if sent is not None:
+        end(sent.code)
 
 
 class _Events:
@@ -153,67 +230,3 @@ def _count(events: _Events, settings: Settings, *, notes: bool) -> tuple[int, in
         findings.examine(name, of_file, examiner)
     findings.end()
     return findings.valid, findings.invalid
-
-
-def _publish(events: _Events, settings: Settings, rules: PublishingRules, total: int) -> int:
-    import asyncio
-
-    from consumer.kafka.connection import KafkaUnavailableError
-    from consumer.kafka.publisher import TooLargeForTopicError
-    from consumer.publishing import EventRecord
-
-    counted = _Published()
-    valid = (one for one in _checked(events, rules) if isinstance(one, EventRecord))
-    try:
-        with bar("publishing", total) as show:
-            counted.show = show
-            return asyncio.run(_send(valid, settings, counted))
-    except (KafkaUnavailableError, TooLargeForTopicError) as error:
-        message = f"Kafka: {error}"
-        if counted.published:
-            message += (
-                f"\n{counted.published} of {total} events were published before that; "
-                "publishing all of them again is safe"
-            )
-        raise CommandFailed(message) from None
-
-
-async def _send(events: Iterable[EventRecord], settings: Settings, counted: _Published) -> int:
-    from consumer.kafka.publisher import OutgoingRecord, Publisher
-    from consumer.kafka.topics import partitions_of
-    from consumer.operations.publish import publish_all
-    from consumer.wiring.kafka import kafka_connection
-    from consumer.wiring.topics import DEAD_LETTER_HEADROOM
-
-    connection, topic = kafka_connection(settings), settings.kafka.documents_topic
-    # Asked first, because a producer would look for a missing topic for 40 s.
-    await partitions_of(connection, topic)
-    publisher = Publisher(
-        connection,
-        max_record_bytes=settings.document.max_bytes + DEAD_LETTER_HEADROOM,
-        delivery_timeout=min(settings.kafka.delivery_timeout_seconds, _PATIENCE_SECONDS),
-        give_up=True,
-    )
-
-    async def one_by_key(event: EventRecord) -> None:
-        await publisher.publish(
-            OutgoingRecord(topic, event.key, event.value, event.headers, open=True)
-        )
-
-    await publisher.start()
-    try:
-        return await publish_all(events, one_by_key, done=counted)
-    finally:
-        await publisher.stop()
-
-
-@dataclass(slots=True)
-class _Published:
-    """How many are published so far, for the progress bar and for the error."""
-
-    published: int = 0
-    show: Advance = silent
-
-    def __call__(self, more: int) -> None:
-        self.published += more
-        self.show(more)

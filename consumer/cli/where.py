@@ -243,10 +243,7 @@ def _json(story: Story) -> dict[str, Any]:
         "verdict": verdict(story),
         "identities": story.identities,
         "events": [_event_json(story, event) for event in story.events],
-        "results": [
-            result.model_dump(mode="json", exclude=_NOT_SHOWN | set(result.model_extra or ()))
-            for result in story.results
-        ],
+        "results": [_result_json(result) for result in story.results],
         "dead_letters": [_letter_json(found) for found in story.letters],
         "stored": [_held_json(held) for held in story.held],
         "same_source": [
@@ -278,6 +275,12 @@ def _event_json(story: Story, event: StoryEvent) -> dict[str, Any]:
         "records_in_front": 0 if event.committed else event.in_front,
         "status": result.status if result else None,
     }
+
+
+def _result_json(result: ReceivedResult) -> dict[str, object]:
+    silent = set() if result.reason else {"reason"}
+    hidden = _NOT_SHOWN | silent | set(result.model_extra or ())
+    return result.model_dump(mode="json", exclude=hidden)
 
 
 def _letter_json(found: StoryLetter) -> dict[str, Any]:

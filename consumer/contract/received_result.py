@@ -52,7 +52,8 @@ class ReceivedFailedChunk(_In):
 class ReceivedResult(_In):
     """A result as its readers see it: later versions may add fields and statuses.
 
-    ``status`` is plain text on purpose: a reader leaves alone what it does not know.
+    ``status`` and ``reason`` are plain texts on purpose: a reader leaves alone what it does not
+    know. ``reason`` says why an event is ``invalid``; older versions did not tell.
     """
 
     schema_version: str = "1.0"
@@ -79,6 +80,7 @@ class ReceivedResult(_In):
     started_at: Instant | None = None
     completed_at: Instant | None = None
     duration_ms: int | None = None
+    reason: str | None = None
 
 
 def read_result(value: bytes) -> ReceivedResult:

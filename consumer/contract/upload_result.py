@@ -134,6 +134,11 @@ class UploadResult(_Out):
     started_at: datetime
     completed_at: datetime
     duration_ms: Annotated[Long, Field(ge=0)]
+    reason: FailureReason | None = Field(
+        default=None,
+        description="Why it is `invalid`: `undecodable`, `invalid`, `oversized` or `unroutable`, as"
+        " `dlq.reason`. Only there, and not in results of versions that had no such field.",
+    )
 
     @model_validator(mode="after")
     def _counts_agree(self) -> Self:
@@ -156,7 +161,8 @@ class UploadResult(_Out):
         Over that, the largest of the per-chunk lists is halved until it fits and ``truncated`` is
         set; counters stay exact.
         """
-        fields = self.model_dump()
+        # Without what is not said: results of other statuses stay byte for byte what they were.
+        fields = self.model_dump(exclude={"reason"} if self.reason is None else None)
         encoded = _json(fields)
         while len(encoded) > MAX_BYTES:
             sizes = {name: len(_json(fields[name])) for name in _CUT if fields[name]}
@@ -223,7 +229,8 @@ def result_of(outcome: Outcome, about: About) -> UploadResult:
         case Deleted():
             return _not_deleted(outcome, about)
         case Refused():
-            return _result(about, ResultStatus.INVALID, errors=_lines(outcome.problems))
+            problems = _lines(outcome.problems)
+            return _result(about, ResultStatus.INVALID, errors=problems, reason=outcome.reason)
 
 
 def _applied(outcome: Applied, about: About) -> UploadResult:
@@ -274,6 +281,7 @@ def _result(about: About, status: ResultStatus, **said: Any) -> UploadResult:
         "workspace_slug": None, "total_chunks": 0, "successful_uploads": 0, "failed_uploads": 0,
         "uploaded_chunk_ids": [], "unchanged_chunk_ids": [], "failed_chunk_ids": [],
         "removed_chunks": 0, "errors": [], "failed_chunks": [], "document_version": None,
+        "reason": None,
     }  # fmt: skip
     return UploadResult(
         schema_version=SCHEMA_VERSION,

@@ -13,6 +13,7 @@ from consumer.kafka.group_lock import GroupLock, LockConfig, group_lock
 from consumer.kafka.groups import Member
 from consumer.kafka.publisher import Publisher
 from consumer.kafka.reader import FETCH_BYTES, Records, TopicReader, open_reader, read_topic
+from consumer.kafka.start import Start
 from consumer.kafka.topics import TopicAdmin, open_admin
 
 
@@ -65,6 +66,8 @@ class KafkaClients:
         """See `group_lock`."""
         return group_lock(self.connection, config, waiting=waiting, rng=rng)
 
-    def read_topic(self, topic: str, *, follow: bool = False) -> Records:
+    def read_topic(
+        self, topic: str, *, follow: bool = False, start: Start = "beginning"
+    ) -> Records:
         """See `read_topic`."""
-        return read_topic(self.connection, topic, follow=follow)
+        return read_topic(self.connection, topic, follow=follow, start=start)

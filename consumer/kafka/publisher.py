@@ -23,10 +23,11 @@ from typing import Any
 import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+from aiokafka.structs import RecordMetadata
 
 from consumer.kafka.compression import codec_of, pack_quickly, refusal_of
 from consumer.kafka.connection import KafkaConnection, KafkaUnavailableError, explained, in_short
-from consumer.model.record import Headers
+from consumer.model.record import Coordinates, Headers, Record
 from consumer.telemetry.repeats import RepeatedLine
 
 log = structlog.get_logger(__name__)
@@ -120,8 +121,12 @@ class Publisher:
             self._producer = await self._new_producer()
         self._unconnected = None
 
-    async def publish(self, record: OutgoingRecord) -> None:
+    async def publish(self, record: OutgoingRecord) -> Record:
         """Publish and wait for the acknowledgement, for ever if it takes so long.
+
+        Returns:
+            The record as it lies in its topic. Offset and timestamp are -1 where Kafka tells none:
+            the one of a record that it had already, the other of one without key and value.
 
         Raises:
             TooLargeForTopicError: it can never be published as it is.
@@ -131,17 +136,17 @@ class Publisher:
             raise TooLargeForTopicError(f"{record.size} bytes for {record.topic}")
         call = object()
         try:
-            await self._publish(record, call)
+            return await self._publish(record, call)
         finally:
             self._failing.pop(call, None)
 
-    async def _publish(self, record: OutgoingRecord, call: object) -> None:
+    async def _publish(self, record: OutgoingRecord, call: object) -> Record:
         while True:
             producer = self._producer
             try:
                 if producer is None:
                     raise KafkaUnavailableError(self._unconnected or "not connected yet")
-                await self._send(producer, record)
+                return await self._send(producer, record)
             except MessageSizeTooLargeError as error:
                 await self._replace(producer)
                 raise TooLargeForTopicError(f"{record.size} bytes for {record.topic}") from error
@@ -153,13 +158,11 @@ class Publisher:
                 self._log_failed(record, error)
                 await asyncio.sleep(_RETRY_SECONDS)
                 await self._replace(producer)
-            else:
-                return
 
-    async def _send(self, producer: AIOKafkaProducer, record: OutgoingRecord) -> None:
+    async def _send(self, producer: AIOKafkaProducer, record: OutgoingRecord) -> Record:
         try:
             async with asyncio.timeout(self._delivery_timeout):
-                await _acknowledged(producer, record)
+                return await _acknowledged(producer, record)
         except TimeoutError:
             seconds = f"{self._delivery_timeout:g}"
             raise TimeoutError(f"no acknowledgement within {seconds} s") from None
@@ -222,18 +225,20 @@ class Publisher:
             await _stop(producer)
 
 
-async def _acknowledged(producer: AIOKafkaProducer, record: OutgoingRecord) -> None:
+async def _acknowledged(producer: AIOKafkaProducer, record: OutgoingRecord) -> Record:
     if record.key is None and record.value is None:
-        await (await _send_bare(producer, record))
-        return
-    sent = await _send_of(producer, record)(
-        record.topic,
-        key=record.key,
-        value=record.value,
-        headers=list(record.headers),
-        partition=record.partition,
-    )
-    await sent
+        lies = await (await _send_bare(producer, record))
+    else:
+        sent = await _send_of(producer, record)(
+            record.topic,
+            key=record.key,
+            value=record.value,
+            headers=list(record.headers),
+            partition=record.partition,
+        )
+        lies = await sent
+    at = Coordinates(lies.topic, lies.partition, lies.offset)
+    return Record(at, lies.timestamp, record.key, record.value, record.headers)
 
 
 def _send_of(producer: AIOKafkaProducer, record: OutgoingRecord) -> Callable[..., Any]:
@@ -249,7 +254,9 @@ def _send_of(producer: AIOKafkaProducer, record: OutgoingRecord) -> Callable[...
     return partial(original, producer)
 
 
-async def _send_bare(producer: AIOKafkaProducer, record: OutgoingRecord) -> asyncio.Future[object]:
+async def _send_bare(
+    producer: AIOKafkaProducer, record: OutgoingRecord
+) -> asyncio.Future[RecordMetadata]:
     """Hand over a record without key and value; its acknowledgement comes with the future.
 
     Kafka takes such records, so a producer may have written one, but ``send()`` of aiokafka 0.14
@@ -258,7 +265,7 @@ async def _send_bare(producer: AIOKafkaProducer, record: OutgoingRecord) -> asyn
     batch = producer.create_batch()
     batch.append(timestamp=None, key=None, value=None, headers=list(record.headers))
     batch.close()
-    acknowledged: asyncio.Future[object] = await producer.send_batch(
+    acknowledged: asyncio.Future[RecordMetadata] = await producer.send_batch(
         batch, record.topic, partition=record.partition
     )
     return acknowledged

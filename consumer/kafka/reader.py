@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from datetime import datetime
 
 import structlog
@@ -24,7 +24,8 @@ from consumer.kafka.batches import UNFOLD_LIMIT, install
 from consumer.kafka.connection import KafkaConnection, explained, in_short
 from consumer.kafka.offset_reset import OffsetRange as OffsetRange
 from consumer.kafka.records import to_record
-from consumer.kafka.topics import no_such_topic, open_admin, partitions_of
+from consumer.kafka.start import Start, check_zone, start_offsets
+from consumer.kafka.topics import TopicAdmin, no_such_topic, open_admin, partitions_of
 from consumer.model.record import Coordinates, Record
 
 log = structlog.get_logger(__name__)
@@ -57,9 +58,13 @@ OffsetRanges = Mapping[int, OffsetRange]
 class TopicReader:
     """Reads topics over one connection; made by `open_reader`. For one task at a time."""
 
-    def __init__(self, consumer: AIOKafkaConsumer, connection: KafkaConnection) -> None:
+    def __init__(
+        self, consumer: AIOKafkaConsumer, connection: KafkaConnection, until_end: AsyncExitStack
+    ) -> None:
         self._consumer = consumer
         self._connection = connection
+        self._until_end = until_end
+        self._admin: TopicAdmin | None = None
         self._topics: dict[str, OffsetRanges] = {}
 
     async def offset_ranges(self, topic: str) -> OffsetRanges | None:
@@ -68,8 +73,10 @@ class TopicReader:
         Raises:
             KafkaUnavailableError: Kafka can't be reached or does not let us.
         """
-        async with open_admin(self._connection) as admin:
-            count = await admin.partitions(topic)
+        if self._admin is None:
+            # Kept: whoever waits for records asks again and again.
+            self._admin = await self._until_end.enter_async_context(open_admin(self._connection))
+        count = await self._admin.partitions(topic)
         if not count:
             return None
         partitions = [TopicPartition(topic, number) for number in range(count)]
@@ -228,10 +235,9 @@ async def open_reader(
         except BaseException:
             await stop_reading(consumer)
             raise
-    try:
-        yield TopicReader(consumer, connection)
-    finally:
-        await stop_reading(consumer)
+    async with AsyncExitStack() as until_end:
+        until_end.push_async_callback(stop_reading, consumer)
+        yield TopicReader(consumer, connection, until_end)
 
 
 async def stop_reading(consumer: AIOKafkaConsumer) -> None:
@@ -248,19 +254,24 @@ async def stop_reading(consumer: AIOKafkaConsumer) -> None:
         # aiokafka 0.14 lets out the end of a task that it cancels before that has begun.
 
 
-async def read_topic(connection: KafkaConnection, topic: str, *, follow: bool = False) -> Records:
+async def read_topic(
+    connection: KafkaConnection, topic: str, *, follow: bool = False, start: Start = "beginning"
+) -> Records:
     """Every record of a topic, oldest first within a partition.
 
     Args:
         connection: where Kafka is.
         topic: which one.
         follow: go on waiting for new records instead of ending at the end found at the start.
+        start: where to begin; only for who follows.
 
     Raises:
         KafkaUnavailableError: Kafka can't be reached, or there is no such topic.
+        ValueError: the start has no time zone.
     """
     if follow:
-        async with aclosing(_follow(connection, topic)) as followed:
+        check_zone(start)
+        async with aclosing(_follow(connection, topic, start)) as followed:
             async for record in followed:
                 yield record
         return
@@ -273,7 +284,7 @@ async def read_topic(connection: KafkaConnection, topic: str, *, follow: bool = 
                 yield record
 
 
-async def _follow(connection: KafkaConnection, topic: str) -> Records:
+async def _follow(connection: KafkaConnection, topic: str, start: Start) -> Records:
     count = await partitions_of(connection, topic)
     partitions = [TopicPartition(topic, number) for number in range(count)]
     install()
@@ -287,7 +298,8 @@ async def _follow(connection: KafkaConnection, topic: str) -> Records:
         try:
             await consumer.start()
             consumer.assign(partitions)
-            await consumer.seek_to_beginning(*partitions)
+            for partition, place in (await start_offsets(consumer, partitions, start)).items():
+                consumer.seek(partition, place)
         except BaseException:
             await stop_reading(consumer)
             raise

@@ -16,7 +16,6 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from datetime import datetime
-from typing import Literal
 
 import structlog
 from aiokafka import (
@@ -44,13 +43,11 @@ from consumer.kafka.membership import (
 )
 from consumer.kafka.reader import Records, open_reader, stop_reading
 from consumer.kafka.records import to_record
+from consumer.kafka.start import Start, check_zone, start_offsets
 from consumer.kafka.topics import no_such_topic
 from consumer.kafka.topics import partitions_of as count_partitions
 
 log = structlog.get_logger(__name__)
-
-Start = Literal["beginning", "now"] | datetime
-"""Where to begin: an aware instant means the first record that has its timestamp or a later one."""
 
 _ASK_SECONDS = 30.0
 _POLL_MS = 500
@@ -116,7 +113,7 @@ class TopicTail:
         committed = await committed_of(self._consumer, everywhere) if self._in_group else {}
         new = [each for each in everywhere if each not in committed]
         # One that came later: all of its records are new to the group.
-        places = await places_of(self._consumer, new, "beginning" if committed else self._start)
+        places = await start_offsets(self._consumer, new, "beginning" if committed else self._start)
         if self._in_group and places:
             try:
                 await commit_for_all(self._consumer, places)
@@ -164,7 +161,7 @@ class TopicTail:
         return {}
 
     async def _go_to_what_is_left(self, wanted: Mapping[TopicPartition, int]) -> None:
-        starts = await places_of(self._consumer, list(wanted), "beginning")
+        starts = await start_offsets(self._consumer, list(wanted), "beginning")
         for partition, offset in wanted.items():
             log.warning(
                 "tail.out_of_range",
@@ -175,29 +172,6 @@ class TopicTail:
                 consequence="records were removed unread, or the topic was made anew",
             )
             self._consumer.seek(partition, starts[partition])
-
-
-async def places_of(
-    consumer: AIOKafkaConsumer, partitions: list[TopicPartition], start: Start
-) -> _Offsets:
-    """The offsets that a start means.
-
-    Raises:
-        KafkaError: Kafka does not say.
-    """
-    if not partitions:
-        return {}
-    if start == "beginning":
-        begins: _Offsets = await consumer.beginning_offsets(partitions)
-        return begins
-    ends: _Offsets = await consumer.end_offsets(partitions)
-    if not isinstance(start, datetime):
-        return ends
-    instant = int(start.timestamp() * 1000)
-    found = await consumer.offsets_for_times(dict.fromkeys(partitions, instant))
-    return {
-        each: ends[each] if found.get(each) is None else found[each].offset for each in partitions
-    }
 
 
 class _CommitsWhatGoes(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
@@ -234,7 +208,7 @@ async def open_tail(
         KafkaUnavailableError: Kafka can't be reached or refuses, or there is no such topic.
         ValueError: the start has no time zone.
     """
-    _has_zone(start)
+    check_zone(start)
     count = await count_partitions(connection, topic)
     install()
     consumer = AIOKafkaConsumer(
@@ -278,7 +252,7 @@ async def read_since(connection: KafkaConnection, topic: str, start: Start) -> R
         KafkaUnavailableError: Kafka can't be reached or refuses, or there is no such topic.
         ValueError: the start has no time zone.
     """
-    _has_zone(start)
+    check_zone(start)
     async with open_reader(connection) as reader:
         ranges = await reader.offset_ranges(topic)
         if ranges is None:
@@ -290,8 +264,3 @@ async def read_since(connection: KafkaConnection, topic: str, start: Start) -> R
         async with aclosing(reader.records(topic, ranges)) as records:
             async for record in records:
                 yield record
-
-
-def _has_zone(start: Start) -> None:
-    if isinstance(start, datetime) and start.tzinfo is None:
-        raise ValueError("the time to start at has no time zone")

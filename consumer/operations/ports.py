@@ -12,6 +12,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from datetime import datetime
 from typing import Protocol
 
 from consumer.kafka.batches import UNFOLD_LIMIT
@@ -20,6 +21,7 @@ from consumer.kafka.group_lock import LockConfig
 from consumer.kafka.groups import GroupOffset, Member, Places
 from consumer.kafka.publisher import OutgoingRecord
 from consumer.kafka.reader import FETCH_BYTES, OffsetRanges, Records
+from consumer.kafka.start import Start
 from consumer.kafka.topics import TopicState
 from consumer.model.record import Coordinates, Record
 
@@ -32,6 +34,10 @@ class RecordReader(Protocol):
 
     async def offset_ranges(self, topic: str) -> OffsetRanges | None:
         """What the topic's partitions hold now, or None when there is no such topic."""
+        ...
+
+    async def since(self, topic: str, ranges: OffsetRanges, instant: datetime) -> OffsetRanges:
+        """The same ranges from the first record on that has this timestamp or a later one."""
         ...
 
     def records(self, topic: str, ranges: OffsetRanges) -> Records:
@@ -89,8 +95,11 @@ class ClusterAdmin(Protocol):
 class RecordPublisher(Protocol):
     """Publishes for a person who waits: the first failure is raised."""
 
-    async def publish(self, record: OutgoingRecord) -> None:
+    async def publish(self, record: OutgoingRecord) -> Record:
         """Publish and wait for the acknowledgement.
+
+        Returns:
+            The record as it lies in its topic; offset and timestamp are -1 where they are not told.
 
         Raises:
             TooLargeForTopicError: it can never be published as it is.
@@ -155,11 +164,14 @@ class KafkaAccess(Protocol):
         """
         ...
 
-    def read_topic(self, topic: str, *, follow: bool = False) -> Records:
+    def read_topic(
+        self, topic: str, *, follow: bool = False, start: Start = "beginning"
+    ) -> Records:
         """Every record of a topic, oldest first within a partition.
 
         Args:
             topic: one that exists.
             follow: go on waiting for new records instead of ending at the end found at the start.
+            start: where to begin; only for who follows.
         """
         ...

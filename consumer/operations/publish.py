@@ -6,9 +6,15 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from consumer.contract.envelope import fields_in, wrapping_of
+from consumer.model.fields import text_of
+from consumer.model.names import TraceId
+from consumer.model.origin import origin_of
+from consumer.model.record import Coordinates, Record
 from consumer.operations.progress import Advance, silent
 from consumer.pipeline.acceptance import EventRules, accepted
 from consumer.pipeline.decode import Malformed
+from consumer.pipeline.read import trace_of
 from consumer.publishing import EventRecord, RecordMaker
 
 _IN_FLIGHT = 64
@@ -27,6 +33,30 @@ class PublishingRules:
     events: EventRules
     maker: RecordMaker
     rewrap: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedEvent:
+    """An event that was published.
+
+    Args:
+        at: where it lies; its offset is -1 where Kafka did not tell.
+        name: its document's id; of a tombstone the identity.
+        trace_id: by which its result, log lines and dead letter are found.
+    """
+
+    at: Coordinates
+    name: str
+    trace_id: TraceId
+
+
+def published_event(record: Record) -> PublishedEvent:
+    """The event in a record that was published, as the service will know it."""
+    fields = fields_in(record.value, wrapping_of(record.headers)).fields
+    key = (record.key or b"").decode(errors="replace")
+    origin = origin_of(record, is_replay=False)
+    trace_id = trace_of(record, text_of(fields.get("trace_id")), origin)
+    return PublishedEvent(record.at, text_of(fields.get("id")) or key, trace_id)
 
 
 def checked(values: Iterable[bytes], rules: PublishingRules) -> Iterator[EventRecord | Malformed]:

@@ -184,7 +184,7 @@ class Reader:
         identity: Identity | None = None,
     ) -> Event:
         origin = origin_of(record, is_replay=self._is_replay(record))
-        trace_id = trace_id_of(record.headers, trace_in_body, lambda: _trace_id_from(origin))
+        trace_id = trace_of(record, trace_in_body, origin)
         return Event(record, trace_id, origin, document, identity, body, self._now())
 
     def _note(self, record: Record, document: ProcessedDocument, identity: Identity) -> None:
@@ -216,6 +216,17 @@ def _text(value: bytes | None) -> str:
         return (value or b"").decode()
     except UnicodeDecodeError:
         return ""
+
+
+def trace_of(record: Record, in_body: str | None, origin: Origin) -> TraceId:
+    """The trace id of an event.
+
+    Args:
+        record: the event's; its headers come first.
+        in_body: as the event's body has it.
+        origin: makes an id where it brings none.
+    """
+    return trace_id_of(record.headers, in_body, lambda: _trace_id_from(origin))
 
 
 def _trace_id_from(origin: Origin) -> TraceId:

@@ -14,6 +14,7 @@ from hashlib import blake2b
 from consumer.contract.received_result import ReceivedResult, read_result
 from consumer.contract.trial import is_trial_result
 from consumer.contract.upload_result import ResultStatus
+from consumer.telemetry.trace import trace_ids_meant
 
 FAILED: frozenset[str] = frozenset(
     {ResultStatus.PARTIAL, ResultStatus.FAILED, ResultStatus.INVALID}
@@ -31,9 +32,10 @@ class Wanted:
     Args:
         statuses: words of the contract, those of later versions too; `FAILED` is three of them.
         workspaces: slugs.
-        document_ids: a result that names no document is of none of them.
+        document_ids: a deletion names no document; it counts as of the one whose id is its
+            identity, which is so by default (DOCUMENT_IDENTITY).
         identities: what the record keys of documents are.
-        trace_ids: 32 lower-case hex characters each.
+        trace_ids: as their publishers wrote them, or as results have them.
         completed_since: aware; a result that does not say when it was completed is older.
 
     Raises:
@@ -54,13 +56,16 @@ class Wanted:
                 raise ValueError(f"{field.name} has to be a collection of texts, not one text")
         if self.completed_since is not None and self.completed_since.tzinfo is None:
             raise ValueError("completed_since has no time zone")
+        if self.trace_ids is not None:
+            meant = frozenset(each for text in self.trace_ids for each in trace_ids_meant(text))
+            object.__setattr__(self, "trace_ids", meant)
 
     def matches(self, result: ReceivedResult) -> bool:
         """Whether a result is wanted."""
         asked = (
             (self.statuses, result.status),
             (self.workspaces, result.workspace_slug),
-            (self.document_ids, result.document_id),
+            (self.document_ids, result.document_id or result.identity),
             (self.identities, result.identity),
             (self.trace_ids, result.trace_id),
         )

@@ -15,7 +15,8 @@ from consumer.contract.received_result import ReceivedResult
 from consumer.kafka.connection import KafkaConnection
 from consumer.kafka.connection import KafkaUnavailableError as KafkaUnavailableError
 from consumer.kafka.reader import Records
-from consumer.kafka.tail import Start, open_tail, read_since
+from consumer.kafka.start import Start
+from consumer.kafka.tail import open_tail, read_since
 from consumer.results.sieve import EVERYTHING, REMEMBERED, Sieve, Wanted
 
 log = structlog.get_logger(__name__)

@@ -70,6 +70,15 @@ def normalised(text: str) -> TraceId | None:
     return TraceId(hashed) if foreign.strip("0-") else None
 
 
+def trace_ids_meant(text: str) -> frozenset[TraceId]:
+    """What results have for a trace ID that its publisher wrote like this; empty if unusable.
+
+    A text in the form of ``traceparent`` is its trace ID in the header of that name, and a foreign
+    id anywhere else.
+    """
+    return frozenset(each for each in (_of_traceparent(text), normalised(text)) if each is not None)
+
+
 def traceparent(trace_id: TraceId, span_id: str, *, sampled: bool = True) -> str:
     """The W3C header for a request.
 

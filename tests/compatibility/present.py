@@ -184,7 +184,7 @@ async def _sent(given: Json, address: Json) -> list[Sent]:
         if topic in refusing:
             refusing.remove(topic)
             raise TooLarge("too large for its topic")
-        sent.append(Sent(topic, key, value, headers))
+        sent.append(Sent(topic, key, since.without_reason(value), headers))
 
     routing = given.get("routing", {})
     reader = Reader(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
@@ -16,7 +17,6 @@ CHANGED: Mapping[str, str] = MappingProxyType(
         "settings.json: KAFKA_SASL_MECHANISM": "OAUTHBEARER is one more of them",
         "settled.json: by reference: an event that can't be decoded": "a Schema Registry's frame "
         "in front of it is named",
-        "names.json: publish": "--envelope, --key-envelope and --schema-id",
         "names.json: validate": "events in envelopes; routing and limits by the settings; --limit",
         "names.json: dlq replay": "--include-hopeless; what exit 3 says",
         "names.json: dlq runs": "what failed again",
@@ -35,6 +35,11 @@ CHANGED: Mapping[str, str] = MappingProxyType(
         "printed.json: validate --json @FILES@/events.ndjson": "columns, and notes",
         "printed.json: validate --json @FILES@/none.ndjson": "notes",
         "printed.json: validate @FILES@/events.ndjson": "columns, and how many notes there are",
+        "names.json: publish": "--envelope, --key-envelope and --schema-id; --delete and --wait",
+        "names.json: ": "completion, `settings`; what `results` does on one line: newest first",
+        "names.json: results": "newest first; --limit, --until, --from-start and --oldest-first",
+        "printed.json: results": "newest first",
+        "printed.json: results --json --workspace c-and-dot-net": "newest first",
         "names.json: asyncapi.json": "AsyncAPI 3.1, whole by itself; headers of envelopes",
         "names.json: check": "--try-writing writes a record to each output topic",
         "names.json: simulate": "--vector-db names the vector database that is simulated",
@@ -47,7 +52,6 @@ CHANGED: Mapping[str, str] = MappingProxyType(
         "names.json: workspaces": "move, forget and mark are for several servers",
         "names.json: workspaces list": "--server names one of several servers",
         "names.json: workspaces repair": "--server names one of several servers; --repack",
-        "names.json: ": "completion, `settings`",
         "names.json: run": "--json logs JSON",
         "names.json: schemas export": "--json says what was written",
         "names.json: dlq export": "--json says how many were written",
@@ -67,8 +71,23 @@ ADDED = frozenset(
 )
 """Fields that JSON of commands has got beside the others."""
 
-ADDED_TO_RESULTS = frozenset({"schema_version", "failed_chunks", "content_hash", "started_at"})
+ADDED_TO_RESULTS = frozenset(
+    {"schema_version", "failed_chunks", "content_hash", "started_at", "reason"}
+)
 """Fields of results that are read now and were left alone then."""
+
+
+_REASON = re.compile(rb',"reason":"(undecodable|invalid|oversized|unroutable)"}$')
+
+
+def without_reason(value: bytes | None) -> bytes | None:
+    """A published value as it would have been then: results that are `invalid` tell why now.
+
+    It comes last, and in no other result; else every byte is what it was.
+    """
+    if value is None or b'"status":"invalid"' not in value:
+        return value
+    return _REASON.sub(b"}", value)
 
 
 def text_of_pack(text: str) -> str:

@@ -8,14 +8,17 @@ import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from consumer.kafka.batches import UNFOLD_LIMIT
 from consumer.kafka.connection import KafkaUnavailableError
 from consumer.kafka.group_kinds import GroupKind
 from consumer.kafka.group_lock import LockConfig, LockLostError, TakenError
 from consumer.kafka.groups import GroupOffset, Member, Places
+from consumer.kafka.offset_reset import OffsetRange
 from consumer.kafka.publisher import OutgoingRecord, TooLargeForTopicError
 from consumer.kafka.reader import FETCH_BYTES, OffsetRanges, Records
+from consumer.kafka.start import Start
 from consumer.kafka.topics import TopicState, no_such_topic
 from consumer.model.reason import FailureReason
 from consumer.model.record import Coordinates, Record, Unreadable
@@ -94,6 +97,10 @@ class Line:
     def kill_at(self, call: int, kind: str = "", *, done: bool = False) -> None:
         """As `break_at`, but the process does not survive that call: it raises `Killed`."""
         self._fate = _Fate(Killed, call, kind, done)
+
+    def interrupt_at(self, call: int, kind: str = "") -> None:
+        """As `break_at`, but somebody presses Ctrl-C there."""
+        self._fate = _Fate(KeyboardInterrupt, call, kind, done=False)
 
     def mend(self) -> None:
         """Let everything through."""
@@ -194,21 +201,33 @@ class MemoryClients:
                 told = True
             await asyncio.sleep(_LOOK_SECONDS)
 
-    async def read_topic(self, topic: str, *, follow: bool = False) -> Records:
+    async def read_topic(
+        self, topic: str, *, follow: bool = False, start: Start = "beginning"
+    ) -> Records:
         async with self.reader() as reader:
             ranges = await reader.offset_ranges(topic)
             if ranges is None:
                 raise no_such_topic(topic)
-            found = (
-                _followed(self.kafka, topic, ranges) if follow else reader.records(topic, ranges)
-            )
+            if follow:
+                places = await _places(reader, topic, ranges, start)
+                found = _followed(self.kafka, topic, places)
+            else:
+                found = reader.records(topic, ranges)
             async with aclosing(found) as records:
                 async for record in records:
                     yield record
 
 
-async def _followed(kafka: MemoryKafka, topic: str, ranges: OffsetRanges) -> Records:
-    places = {number: offsets.start for number, offsets in ranges.items()}
+async def _places(
+    reader: MemoryReader, topic: str, ranges: OffsetRanges, start: Start
+) -> dict[int, int]:
+    if isinstance(start, datetime):
+        ranges = await reader.since(topic, ranges, start)
+    places = {n: each.end if start == "now" else each.start for n, each in ranges.items()}
+    return {**places, **start} if isinstance(start, Mapping) else places
+
+
+async def _followed(kafka: MemoryKafka, topic: str, places: dict[int, int]) -> Records:
     with kafka.news() as news:
         while True:
             news.clear()
@@ -230,6 +249,16 @@ class MemoryReader:
     async def offset_ranges(self, topic: str) -> OffsetRanges | None:
         with self._line.asked(f"looking at {topic}"):
             return self._kafka.ranges(topic)
+
+    async def since(self, topic: str, ranges: OffsetRanges, instant: datetime) -> OffsetRanges:
+        earliest = int(instant.timestamp() * 1_000)
+        found = {}
+        with self._line.asked(f"looking at {topic}"):
+            for number, offsets in ranges.items():
+                every = self._kafka.fetch(topic, number, 0, offsets.end)
+                late = [each.at.offset for each in every if each.timestamp_ms >= earliest]
+                found[number] = OffsetRange(min([*late, offsets.end]), offsets.end)
+        return found
 
     async def records(self, topic: str, ranges: OffsetRanges) -> Records:
         for number, offsets in sorted(ranges.items()):
@@ -323,7 +352,7 @@ class MemoryPublisher:
         self._under_way: list[OutgoingRecord] = []
         self._lost: list[OutgoingRecord] = []
 
-    async def publish(self, record: OutgoingRecord) -> None:
+    async def publish(self, record: OutgoingRecord) -> Record:
         too_large = TooLargeForTopicError(f"{record.size} bytes for {record.topic}")
         if record.size > self._max_record_bytes:
             raise too_large
@@ -332,18 +361,20 @@ class MemoryPublisher:
         try:
             await asyncio.sleep(0)  # as on a network, somebody else may come first
             with self._line.asked(f"publishing to {record.topic}"):
-                self._send(record)
+                return self._send(record)
         except TooLargeForBroker:
             raise too_large from None
         finally:
             self._under_way = [each for each in self._under_way if each is not record]
             self._lost = [each for each in self._lost if each is not record]
 
-    def _send(self, record: OutgoingRecord) -> None:
+    def _send(self, record: OutgoingRecord) -> Record:
         if any(each is record for each in self._lost):
             raise KafkaUnavailableError(f"{record.topic}: OutOfOrderSequenceNumber")
         try:
-            self._kafka.append(record)
+            at = self._kafka.append(record)
+            (lies,) = self._kafka.fetch(at.topic, at.partition, at.offset, 1)
+            return lies
         except TooLargeForBroker:
             place = record.topic, record.partition
             self._lost += [r for r in self._under_way if (r.topic, r.partition) == place]

@@ -34,6 +34,7 @@ from tests.e2e.support import (
 from tests.staging import result
 
 SUMMARY = {"valid", "invalid", "published", "dry_run"}
+SENT = {"topic", "events"}
 
 
 @pytest.fixture
@@ -69,8 +70,8 @@ async def keys(stage: Stage) -> list[tuple[str, bytes]]:
             "run",
             ["SIGTERM", "SHUTDOWN_DRAIN_SECONDS", "--fail-fast", "ANYTHINGLLM_API_KEY", "/readyz"],
         ),
-        ("publish", ["--dry-run", "--skip-invalid", "Example", "stdin"]),
-        ("results", ["--follow", "--failed", "--trace", "Example"]),
+        ("publish", ["--dry-run", "--skip-invalid", "--delete", "--wait", "Example", "stdin"]),
+        ("results", ["--follow", "--failed", "--trace", "--limit", "Example"]),
         ("demo", ["Maven", "Docker", "--kafka", "--anythingllm", "--keep"]),
     ],
 )
@@ -145,7 +146,9 @@ async def test_published_events_carry_their_identity(stage: Stage, tmp_path: Pat
 
     assert ended.code == 0
     assert ended.err == ""
-    assert ended.json == {"valid": 5, "invalid": 0, "published": 5, "dry_run": False}
+    counted = {"valid": 5, "invalid": 0, "published": 5, "dry_run": False}
+    assert {name: ended.json[name] for name in SUMMARY} == counted
+    assert ended.json.keys() == SUMMARY | SENT
     assert await keys(stage) == sorted(
         (document["source_url"], line) for document, line in zip(documents, lines, strict=True)
     )
@@ -203,7 +206,7 @@ async def test_an_invalid_event_stops_all_unless_told(stage: Stage, mixed: Path)
     assert f"{mixed}:3: " in refused.err
     assert refused.out == "2 valid, 2 invalid, 0 published\n"
     assert skipped.code == 0
-    assert set(skipped.json) == SUMMARY
+    assert set(skipped.json) == SUMMARY | SENT
     assert skipped.json["published"] == len(await keys(stage)) == 2
 
 
@@ -240,16 +243,20 @@ async def put_results(stage: Stage, results: list[Json | bytes]) -> None:
 
 
 async def test_following_goes_on_until_interrupted(stage: Stage) -> None:
-    """New results come at once, also through a pipe; Ctrl-C ends it with 130 and without a word."""
+    """New results come at once, also through a pipe; Ctrl-C ends it with 130 and says how far."""
     await put_results(stage, [result(1)])
-    process = await stage.programs.start("results", "--follow", "--json", settings=stage.settings)
+    process = await stage.programs.start(
+        "results", "--follow", "--from-start", "--json", settings=stage.settings
+    )
     await until(lambda: process.out.count("\n") == 1, "what is there")
     await put_results(stage, [result(2)])
     await until(lambda: process.out.count("\n") == 2, "what comes")
     process.signal(signal.SIGINT)
 
     assert await process.ended() == 130
-    assert process.err == ""
+    assert process.err.splitlines() == [
+        "following results; Ctrl-C ends it", "interrupted: 2 results shown",
+    ]  # fmt: skip
 
 
 # -- pipes and simulate ----------------------------------------------------------------------------
@@ -279,7 +286,7 @@ async def reader_gone(stage: Stage, *words: str) -> AsyncIterator[asyncio.subpro
             await process.wait()
 
 
-@pytest.mark.parametrize("words", ["results --json", "results --follow"])
+@pytest.mark.parametrize("words", ["results --json", "results --follow --from-start"])
 async def test_a_reader_that_has_had_enough_is_no_traceback(stage: Stage, words: str) -> None:
     """`… | head -1` ends soon and quietly, a follower with its next line."""
     await put_results(stage, [result(n, errors=["x" * 300]) for n in range(400)])
@@ -288,7 +295,7 @@ async def test_a_reader_that_has_had_enough_is_no_traceback(stage: Stage, words:
         err = await process.stderr.read()
         await process.wait()
 
-    assert err == b""
+    assert err in (b"", b"following results; Ctrl-C ends it\n")
     assert process.returncode == 1
 
 

@@ -22,7 +22,7 @@ PARSERS = {
     "consumer.pipeline.index_rows": "rows of the index",
     "consumer.operations.audit.register": "rows of the register",
     "consumer.operations.replay.run": "what a run has committed",
-    "consumer.cli.results": "results, shown as they are",
+    "consumer.cli.results_shown": "results, shown as they are",
 }
 
 # What opens Kafka; operations are handed it (`consumer.operations.ports`).

@@ -12,6 +12,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from consumer.kafka.groups import GroupOffset, Member
 from consumer.kafka.offset_reset import OffsetRange
 from consumer.kafka.partitioning import partitions_for
 from consumer.kafka.publisher import OutgoingRecord, TooLargeForTopicError
+from consumer.kafka.start import Start
 from consumer.model.reason import FailureReason
 from consumer.model.record import Coordinates, Headers, Record
 from consumer.operations.ports import HeldLock, KafkaAccess
@@ -95,6 +97,19 @@ async def test_every_record_comes_once_in_order(ground: Ground) -> None:
     ]
     assert records[230].value == b"2-10"
     assert await everything(ground, empty) == []
+
+
+@pytest.mark.parametrize(("key", "value"), [(b"k", b"v"), (b"k", None), (None, b"v")])
+async def test_who_publishes_is_told_where_it_lies(
+    ground: Ground, key: bytes | None, value: bytes | None
+) -> None:
+    """The record as readers get it, its time included: an event's trace may depend on that."""
+    topic = await ground.topic(2)
+    record = OutgoingRecord(topic, key, value, (("h", b"1"),), partition=1)
+    async with ground.access.publisher(**LIMITS) as publisher:
+        told = [await publisher.publish(record) for _ in range(2)]
+
+    assert told == await everything(ground, topic)
 
 
 async def test_a_record_is_what_was_published(ground: Ground) -> None:
@@ -306,6 +321,54 @@ async def test_a_follower_hears_what_was_there_and_what_comes(ground: Ground) ->
     assert sorted(heard[1:], key=str) == [b"new", b"newer"]
 
 
+async def test_a_follower_begins_where_it_is_told(ground: Ground) -> None:
+    """Now, from a time, or from the offset of each partition."""
+    topic = await ground.topic(2)
+    await publish(ground, topic, *"ab", partition=1)
+    first = (await everything(ground, topic))[0].timestamp_ms / 1_000
+    starts: list[Start] = [
+        {1: 1}, datetime.fromtimestamp(first - 1, UTC), datetime.fromtimestamp(first + 60, UTC),
+        "now",
+    ]  # fmt: skip
+    heard: list[list[bytes | None]] = [[] for _ in starts]
+
+    async def listen(start: Start, values: list[bytes | None]) -> None:
+        async with aclosing(ground.access.read_topic(topic, follow=True, start=start)) as records:
+            async for record in records:
+                values.append(record.value)
+                if (record.value or b"").startswith(b"end"):
+                    return
+
+    async def speak(listening: list[asyncio.Task[None]]) -> None:
+        number = 0
+        while not all(task.done() for task in listening):
+            number += 1
+            await publish(ground, topic, f"end {number}", partition=1)
+
+    async with asyncio.TaskGroup() as tasks:
+        listening = [tasks.create_task(listen(*each)) for each in zip(starts, heard, strict=True)]
+        tasks.create_task(speak(listening))
+
+    assert heard[0][:-1] == [b"b"]
+    assert heard[1][:-1] == [b"a", b"b"]
+    assert heard[3][:-1] == []
+    assert heard[2][:-1] == [], "nothing has that time yet: from what comes next on"
+
+
+async def test_ranges_begin_at_a_time(ground: Ground) -> None:
+    """At the first record of that time or a later one; where there is none, at the end."""
+    topic = await ground.topic(2)
+    await publish(ground, topic, *"abc", partition=1)
+    times = [each.timestamp_ms / 1_000 for each in await everything(ground, topic)]
+    async with ground.access.reader() as reader:
+        ranges = await reader.offset_ranges(topic) or {}
+        before = await reader.since(topic, ranges, datetime.fromtimestamp(times[0] - 5, UTC))
+        behind = await reader.since(topic, ranges, datetime.fromtimestamp(times[-1] + 5, UTC))
+
+    assert before == {0: OffsetRange(0, 0), 1: OffsetRange(0, 3)}
+    assert behind == {0: OffsetRange(0, 0), 1: OffsetRange(3, 3)}
+
+
 @pytest.mark.parametrize(
     "broker",
     ["memory", pytest.param("real", marks=[pytest.mark.kafka, pytest.mark.slow])],
@@ -502,7 +565,7 @@ async def test_a_refused_record_takes_those_behind_it_along(ground: Ground) -> N
     found = await values(ground, topic)
 
     assert [type(each) for each in outcomes] == [
-        *[type(None)] * 5,
+        *[Record] * 5,
         TooLargeForTopicError,
         *[KafkaUnavailableError] * 5,
     ]

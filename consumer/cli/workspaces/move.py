@@ -113,6 +113,6 @@ def _show(report: MoveReport, to: str, *, yes: bool) -> None:
     )
     if report.left:
         output.table(_STAYING, report.left[:_MAX_ROWS])
-        output.note("they wait until it is on one server: mend them, or publish their tombstones")
+        output.note("they wait until it is on one server: mend them, or `publish --delete` them")
     if not yes:
         output.note("nothing was changed; --yes does it")

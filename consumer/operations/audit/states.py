@@ -49,12 +49,12 @@ WHAT_TO_DO: Mapping[DocumentState, str] = {
     DocumentState.STALE: "`audit --republish --yes` takes its event from the topic again:"
     " the service then removes what is stale",
     DocumentState.DOUBLE: "`workspaces repair --yes` removes the second copy",
-    DocumentState.NOT_REMOVED: "publish its tombstone again",
+    DocumentState.NOT_REMOVED: "`publish --delete ID` deletes it again",
     DocumentState.NO_DEAD_LETTER: "its event is lost to the service: publish it again, mended",
     DocumentState.NOT_FOUND: "`workspaces repair --yes` embeds it again, once it is older than "
-    "ANYTHINGLLM_AMBIGUITY_SECONDS; what is still not found: publish its tombstone, then the "
-    "document (alone that may change nothing: it is listed)",
-    DocumentState.UNEXPECTED: "if it was not meant to be there, publish a tombstone with the "
-    "identity as key and the workspace in its `workspace` header",
+    "ANYTHINGLLM_AMBIGUITY_SECONDS; what is still not found: `publish --delete ID`, then publish "
+    "the document (alone that may change nothing: it is listed)",
+    DocumentState.UNEXPECTED: "if it was not meant to be there, "
+    "`publish --delete --identity IDENTITY --workspace SLUG` deletes it",
     DocumentState.NEWER: "whoever wrote it did not use this topic, or its event is gone from there",
 }

@@ -60,9 +60,8 @@ SHARED_SOURCE_HELP = (
 )
 
 SHARED_COLLECTION_HELP = (
-    "send one's documents to a workspace whose slug differs more, and remove them here by "
-    "tombstones with this workspace in the `workspace` header. Delete neither workspace: that "
-    "empties the other"
+    "send one's documents to a workspace whose slug differs more, and remove them here with "
+    "`publish --delete ID --workspace SLUG`. Delete neither workspace: that empties the other"
 )
 
 _REPAIRS = "`workspaces repair --yes` "
@@ -86,8 +85,8 @@ _HELP: Mapping[FindingKind, tuple[Remedy, str]] = {
     ),
     FindingKind.MOVED: (
         Remedy.NONE,
-        "publish a tombstone of it with this workspace in the `workspace` header, if it is not "
-        "meant to be here as well",
+        "`publish --delete ID --workspace SLUG` deletes it here, if it is not meant to be here as "
+        "well",
     ),
     FindingKind.UNSEARCHABLE: (
         Remedy.NONE,

@@ -126,6 +126,15 @@ def test_every_outcome_has_its_status(
     assert tuple(told[name] for name in names) == counters
 
 
+@pytest.mark.parametrize("reason", ["undecodable", "invalid", "oversized", "unroutable"])
+def test_an_invalid_result_says_why_to_programs(reason: str) -> None:
+    """In a word of the contract; other results have no such field, as ever."""
+    encoded = result_of(Refused(FailureReason(reason), ("why",), "d"), ABOUT).encode()
+    assert orjson.loads(encoded)["reason"] == read_result(encoded).reason == reason
+    assert "reason" not in fields(applied(("a",)))
+    assert read_result(result_of(applied(("a",)), ABOUT).encode()).reason is None
+
+
 def test_what_a_deletion_removed_is_told() -> None:
     """`removed_chunks` counts for every status; the workspace is null when it was all of them."""
     told = fields(Deleted(None, 3))

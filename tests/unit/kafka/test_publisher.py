@@ -7,7 +7,9 @@ from collections.abc import Awaitable
 from contextlib import suppress
 
 import pytest
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaConnectionError, KafkaError, for_code
+from aiokafka.structs import RecordMetadata
 from structlog.testing import capture_logs
 
 from consumer.kafka import publisher as module
@@ -41,12 +43,12 @@ class _Producer:
     async def stop(self) -> None:
         pass
 
-    async def send(self, topic: str, **record: object) -> Awaitable[None]:
+    async def send(self, topic: str, **record: object) -> Awaitable[RecordMetadata]:
         error = self._broker.away or self._broker.refuses.get(topic)
         if error is not None:
             raise error
         acknowledged = asyncio.get_running_loop().create_future()
-        acknowledged.set_result(None)
+        acknowledged.set_result(RecordMetadata(topic, 0, TopicPartition(topic, 0), 0, 0, 0, 0))
         return acknowledged
 
 

@@ -20,6 +20,7 @@ from consumer.results import (
     Wanted,
     read_result,
 )
+from consumer.telemetry.trace import normalised
 from tests.published import STATUSES, later, recorded_results
 from tests.staging import result
 
@@ -100,6 +101,28 @@ def test_a_result_that_names_nothing_is_of_none() -> None:
     assert EVERYTHING.matches(told)
     assert not Wanted(document_ids=["None", "document-1"]).matches(told)
     assert not Wanted(completed_since=NOON).matches(told)
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["4BF92F35-77B3-4DA6-A3CE-929D0E0E4736", " 4bf92f3577b34da6a3ce929d0e0e4736",
+     "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"],
+)  # fmt: skip
+def test_a_trace_is_found_as_its_publisher_wrote_it(written: str) -> None:
+    """As a UUID, or as the header was; so is a foreign id, which results have as a hash."""
+    told = read_result(value(1, trace_id="4bf92f3577b34da6a3ce929d0e0e4736"))
+    foreign = read_result(value(1, trace_id=normalised("order 7")))
+    assert Wanted(trace_ids=[written]).matches(told)
+    assert Wanted(trace_ids=["order 7"]).matches(foreign)
+    assert not Wanted(trace_ids=["order 8", "", "0"]).matches(foreign)
+
+
+def test_a_deletion_is_found_by_its_document() -> None:
+    """It names no document id; by default its identity is one."""
+    told = read_result(value(1, document_id=None, identity="guide", status="deleted"))
+    named = read_result(value(1, document_id="other", identity="guide"))
+    assert Wanted(document_ids=["guide"]).matches(told)
+    assert not Wanted(document_ids=["guide"]).matches(named)
 
 
 def test_a_wish_that_could_never_come_true_is_refused() -> None:
