@@ -14,6 +14,7 @@ from consumer.model.packing import JOINT
 CHANGED: Mapping[str, str] = MappingProxyType(
     {
         "settings.json: KAFKA_SASL_MECHANISM": "OAUTHBEARER is one more of them",
+        "settings.json: LOG_FORMAT": "auto: for people on a terminal, else JSON as it was",
         "settled.json: by reference: an event that can't be decoded": "a Schema Registry's frame "
         "in front of it is named",
         "names.json: publish": "--envelope, --key-envelope and --schema-id",
