@@ -269,7 +269,8 @@ def _table(
 
 def fitting_lines(lines: Sequence[str], *, width: int, height: int) -> list[str]:
     """As many of the first lines as a screen has room for: what is below would push them out."""
-    room, shown = height - 2, []  # one line says what is missing, one is for the cursor
+    room = height - 2  # one line says what is missing, one is for the cursor
+    shown: list[str] = []
     for line in lines:
         is_plain = "\x1b" not in line  # tables are as wide as the screen at most
         room -= max(-(-len(line) // width), 1) if is_plain else 1

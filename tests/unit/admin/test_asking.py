@@ -59,7 +59,7 @@ async def asked(address: str, *, seconds: float = 5.0) -> StatusAnswer:
     ("address", "host", "url"),
     [
         ("8081", "127.0.0.1", "http://127.0.0.1:8081/status"),
-        ("8080", "0.0.0.0", "http://127.0.0.1:8080/status"),  # noqa: S104
+        ("8080", "0.0.0.0", "http://127.0.0.1:8080/status"),
         ("8080", "::1", "http://[::1]:8080/status"),
         ("worker-1", "127.0.0.1", "http://worker-1:8080/status"),
         ("worker-1:9", "127.0.0.1", "http://worker-1:9/status"),
