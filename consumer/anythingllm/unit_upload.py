@@ -30,7 +30,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from enum import Enum
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 import structlog
 
@@ -58,6 +58,8 @@ from consumer.model.marker import StoredUnit, Unit
 from consumer.model.names import Location, Slug, TraceId
 
 log = structlog.get_logger(__name__)
+
+_E = TypeVar("_E", bound=AnythingLLMError)
 
 _SHORTEST_WAIT = 0.01  # seconds; the caller must not spin
 _FEW = 10  # hits that show whether anything is found; single ones may be odd
@@ -114,12 +116,14 @@ class RawTextUpload:
         self._trace_id = trace_id
         self._check = check
         self._marker = unit.marker.encode()
+        self._document_id = unit.marker.document_id
         self._location: Location | None = None
         self._doubt = UploadDoubt(
             ways,
             slug,
             self._marker,
             name=lambda: self._name,
+            document_id=self._document_id,
             chunk_ids=[chunk.id for chunk in unit.chunks],
             trace_id=trace_id,
         )
@@ -231,12 +235,23 @@ class RawTextUpload:
             if await self._is_there_after_all(location):
                 return StoredUnit(location, self._unit.marker)
             if await self._may_have_vectors(location):
-                log.info("chunk.left_listed", workspace=self._slug, location=location)
+                log.info(
+                    "chunk.left_listed",
+                    workspace=self._slug,
+                    document_id=self._document_id,
+                    location=location,
+                )
                 return None
             # Unchecked: its check says that it is given up, which is why the file goes.
             await self._remove(location, always)
         except AnythingLLMError as error:
-            log.warning("chunk.file_left", location=location, error=error.message)
+            log.warning(
+                "chunk.file_left",
+                workspace=self._slug,
+                document_id=self._document_id,
+                location=location,
+                error=error.message,
+            )
         return None
 
     async def _is_there_after_all(self, location: Location) -> bool:
@@ -362,7 +377,9 @@ class RawTextUpload:
         database = self._ways.database.known
         await self._ways.control.removals_work(self._slug, database, self._trace_id, self._check)
         self._check()
-        log.info("chunk.suspect", workspace=self._slug, location=location)
+        log.info(
+            "chunk.suspect", workspace=self._slug, document_id=self._document_id, location=location
+        )
         await self._remove(location, self._check)
         self._sought = None
         raise AnythingLLMPendingError(
@@ -385,7 +402,13 @@ class RawTextUpload:
         if found.get(self._marker) == location:
             self._was_taken_out = False
             return
-        log.warning("chunk.file_left", location=location, error="it was not put in again")
+        log.warning(
+            "chunk.file_left",
+            workspace=self._slug,
+            document_id=self._document_id,
+            location=location,
+            error="it was not put in again",
+        )
         self._gone(location)
         self._sought = None
         raise AnythingLLMPendingError(
@@ -424,7 +447,13 @@ class RawTextUpload:
             await control.passes(self._slug, self._ways.clock(), trace_id, self._check)
         self._check()
         mending = self._mending
-        log.info("chunk.not_found", workspace=self._slug, location=location, mending=mending.value)
+        log.info(
+            "chunk.not_found",
+            workspace=self._slug,
+            document_id=self._document_id,
+            location=location,
+            mending=mending.value,
+        )
         errand = self._ways.errand(self._ways.upload_timeout, self._trace_id)
         if mending is _Mending.PUT_IN_AGAIN:
             self._was_taken_out = True
@@ -447,11 +476,11 @@ class RawTextUpload:
             self._has_blanks = True
             if self._times >= _TIMES:
                 self._is_refused = True
-                raise AnythingLLMRejectedError(
-                    f"{self._name}: AnythingLLM answers that it is stored, and no search finds it,"
-                    " also after it was uploaded anew, while other texts are found: its vector"
-                    " database does not take this text. Publish it with line breaks, or without"
-                    " rare characters"
+                raise self._about(
+                    AnythingLLMRejectedError,
+                    "AnythingLLM answers that it is stored, and no search finds it, also after it"
+                    " was uploaded anew, while other texts are found: its vector database does not"
+                    " take this text. Publish it with line breaks, or without rare characters",
                 )
         self._mending, self._was_missed = _NEXT[mending], False
         self._sent_at = self._embedded_at = self._ways.clock()
@@ -496,7 +525,12 @@ class RawTextUpload:
         if await self._is_embedded(location):
             return location
         self._check()
-        log.info("chunk.embedding_again", workspace=self._slug, location=location)
+        log.info(
+            "chunk.embedding_again",
+            workspace=self._slug,
+            document_id=self._document_id,
+            location=location,
+        )
         try:
             with self._watching():
                 errand = self._ways.errand(self._ways.upload_timeout, self._trace_id)
@@ -508,9 +542,10 @@ class RawTextUpload:
         if await self._is_embedded(location):
             return location
         await self._give_blanks(location)
-        raise AnythingLLMError(
-            f"{self._name}: the text is stored but AnythingLLM could not embed it; "
-            "a further try embeds it and uploads nothing"
+        raise self._about(
+            AnythingLLMError,
+            "the text is stored but AnythingLLM could not embed it",
+            then="a further try embeds it and uploads nothing",
         )
 
     async def _leave_to_an_upload(self, location: Location) -> None:
@@ -607,11 +642,19 @@ class RawTextUpload:
         self._removed.append(StoredUnit(location, self._unit.marker))
 
     def _not_ours(self) -> AnythingLLMProtocolError:
-        return AnythingLLMProtocolError(
-            f"{self._name}: AnythingLLM named a file that is not this chunk's; "
-            "it will be looked for before it is uploaded again",
-            ambiguous=True,
+        error = self._about(
+            AnythingLLMProtocolError,
+            "AnythingLLM named a file that is not this chunk's",
+            then="it will be looked for before it is uploaded again",
         )
+        error.ambiguous = True
+        return error
+
+    def _about(self, kind: type[_E], what: str, *, then: str = "") -> _E:
+        """An error that names this unit and what comes next, and its last word, which does not."""
+        error = kind("; ".join(filter(None, (f"{self._name}: {what}", then))))
+        error.last_word = what
+        return error
 
     @contextmanager
     def _watching(self) -> Iterator[None]:
@@ -638,7 +681,13 @@ class RawTextUpload:
         if by is None:
             raise doubt.pending(_EMBEDDED_SECONDS)
         if by is DoubtEnd.RESTARTED:
-            log.warning("chunk.file_left", location=self._location, error="embedding was cut short")
+            log.warning(
+                "chunk.file_left",
+                workspace=self._slug,
+                document_id=self._document_id,
+                location=self._location,
+                error="embedding was cut short",
+            )
             self._location = None
             return await doubt.find()
         doubt.end(by)
@@ -654,6 +703,12 @@ class RawTextUpload:
         """
         found = await self._doubt.find()
         if found is None:
-            log.warning("chunk.file_left", location=location, error="embedding was cut short")
+            log.warning(
+                "chunk.file_left",
+                workspace=self._slug,
+                document_id=self._document_id,
+                location=location,
+                error="embedding was cut short",
+            )
             self._location = None
         return found

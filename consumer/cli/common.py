@@ -106,18 +106,19 @@ def settings_for(
     import structlog
 
     from consumer.settings import from_environment
-    from consumer.telemetry.logs import set_up_logging, standard_stream
+    from consumer.telemetry.logs import format_for, set_up_logging, standard_stream
 
     settings = _as_wished(
         from_environment(config, needs_anythingllm=needs_anythingllm), json_log=json_log
     )
+    is_terminal = getattr(sys, logs).isatty()
     level = settings.log.level
     set_up_logging(
         level="error" if only_errors and level != "debug" else level,
-        format=settings.log.format,
+        format=format_for(settings.log.format, is_terminal=is_terminal),
         secrets=settings.secrets(),
         sink=standard_stream(logs),
-        colors=getattr(sys, logs).isatty(),
+        colors=is_terminal,
         quiet_kafka=quiet_kafka and settings.log.level != "debug",
     )
     for warning in settings.warnings:

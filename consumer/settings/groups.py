@@ -541,10 +541,11 @@ class LogSettings:
         choice("debug", "info", "warning", "error"),
         "Least important level that is written.",
     )
-    format: Literal["json", "console"] = setting(
-        "json",
-        choice("json", "console"),
-        "`json`: one object a line, for machines; `console`: for people.",
+    format: Literal["auto", "json", "console"] = setting(
+        "auto",
+        choice("auto", "json", "console"),
+        "`json`: one object a line, for machines; `console`: for people; `auto`: for people on a"
+        " terminal, else JSON.",
     )
 
 

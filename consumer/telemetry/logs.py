@@ -4,7 +4,8 @@ Rules:
 
 1. A log call never raises and never stops the work: neither what is logged (`Scrubber`) nor where
    it goes (a full disk, a closed pipe) can make it.
-2. JSON is for machines: one object a line on standard output. The console format is for people.
+2. JSON is for machines: one object a line on standard output. The console format is for people
+   (`consumer.telemetry.console`), and what is chosen where nothing is set and a terminal reads.
 3. Libraries log through the standard library; from WARNING on that comes out as the event
    ``library.message``, with the same mask for secrets.
 4. No event floods the log (`LineBudget`): disks fill, and readers miss what else there is.
@@ -27,13 +28,14 @@ import orjson
 import structlog
 from structlog.typing import EventDict, Processor
 
+from consumer.telemetry.console import console
 from consumer.telemetry.events import EACH_TOLD
 from consumer.telemetry.repeats import KeptBack, LineBudget
 from consumer.telemetry.scrub import Scrubber
 
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["json", "console"]
-Render = Callable[[EventDict], bytes]
+Render = Callable[[dict[str, Any]], bytes]
 
 LEVELS: dict[str, int] = {
     "debug": logging.DEBUG,
@@ -43,7 +45,18 @@ LEVELS: dict[str, int] = {
 }
 _SAME_AGAIN_SECONDS = 10.0  # a library says the same at most this often
 _KINDS_REMEMBERED = 1_000  # library messages that are told apart; beyond, some come once more
-_CONTROL = str.maketrans({"\n": "\\n", "\r": "\\r", "\t": "\\t"})
+
+
+def format_for(setting: Literal["auto", "json", "console"], *, is_terminal: bool) -> Format:
+    """The format that a setting means.
+
+    Args:
+        setting: ``LOG_FORMAT``; what it says wins over what is guessed.
+        is_terminal: whether somebody looks at where the lines go.
+    """
+    if setting == "auto":
+        return "console" if is_terminal else "json"
+    return setting
 
 
 class Sink(Protocol):
@@ -77,7 +90,7 @@ def set_up_logging(
     """
     budget = LineBudget(clock)
     scrubber = Scrubber(secrets)
-    render = _as_json if format == "json" else _console(colors)
+    render = _as_json if format == "json" else console(colors=colors)
     processors: list[Processor] = [
         _Sparing(budget),
         structlog.contextvars.merge_contextvars,
@@ -233,25 +246,6 @@ def _format_exception(event: EventDict) -> None:
 def _as_json(event: EventDict) -> bytes:
     head = {key: event.pop(key) for key in ("timestamp", "level", "event") if key in event}
     return orjson.dumps({**head, **event}, option=orjson.OPT_APPEND_NEWLINE)
-
-
-def _console(colors: bool) -> Render:
-    renderer = structlog.dev.ConsoleRenderer(colors=colors)
-
-    def render(event: EventDict) -> bytes:
-        # The renderer prints texts raw: a line feed in one would look like a line of ours.
-        flat = {key: _one_line(value) for key, value in event.items() if key != "exception"}
-        if "exception" in event:
-            flat["exception"] = "\n".join(
-                "    " + line for line in str(event["exception"]).split("\n")
-            )
-        return (str(renderer(None, "", flat)) + "\n").encode("utf-8", "backslashreplace")
-
-    return render
-
-
-def _one_line(value: object) -> object:
-    return value.translate(_CONTROL) if isinstance(value, str) else value
 
 
 def _route_libraries(level: int) -> None:

@@ -15,6 +15,7 @@ from consumer.model.packing import JOINT
 CHANGED: Mapping[str, str] = MappingProxyType(
     {
         "settings.json: KAFKA_SASL_MECHANISM": "OAUTHBEARER is one more of them",
+        "settings.json: LOG_FORMAT": "auto: for people on a terminal, else JSON as it was",
         "settled.json: by reference: an event that can't be decoded": "a Schema Registry's frame "
         "in front of it is named",
         "names.json: validate": "events in envelopes; routing and limits by the settings; --limit",
@@ -36,7 +37,7 @@ CHANGED: Mapping[str, str] = MappingProxyType(
         "printed.json: validate --json @FILES@/none.ndjson": "notes",
         "printed.json: validate @FILES@/events.ndjson": "columns, and how many notes there are",
         "names.json: publish": "--envelope, --key-envelope and --schema-id; --delete and --wait",
-        "names.json: ": "completion, `settings`; what `results` does on one line: newest first",
+        "names.json: ": "completion, `settings`, `status`; what `results` does on one line: newest first",
         "names.json: results": "newest first; --limit, --until, --from-start and --oldest-first",
         "printed.json: results": "newest first",
         "printed.json: results --json --workspace c-and-dot-net": "newest first",

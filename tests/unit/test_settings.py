@@ -102,7 +102,7 @@ CONTRACT: dict[str, object] = {
     "ADMIN_PAGE": "loopback",
     "ADMIN_ALLOWED_HOSTS": None,
     "LOG_LEVEL": "info",
-    "LOG_FORMAT": "json",
+    "LOG_FORMAT": "auto",
     "TRACING_ENABLED": False,
 }
 

@@ -119,12 +119,12 @@ class _AboveTheBar:
 
 
 def _log_above_the_bar(settings: Settings) -> None:
-    from consumer.telemetry.logs import set_up_logging
+    from consumer.telemetry.logs import format_for, set_up_logging
 
     if sys.stderr.isatty():
         set_up_logging(
             level=settings.log.level,
-            format=settings.log.format,
+            format=format_for(settings.log.format, is_terminal=True),
             secrets=settings.secrets(),
             sink=_AboveTheBar(),
             colors=True,
