@@ -37,7 +37,7 @@ CHANGED: Mapping[str, str] = MappingProxyType(
         "printed.json: validate --json @FILES@/none.ndjson": "notes",
         "printed.json: validate @FILES@/events.ndjson": "columns, and how many notes there are",
         "names.json: publish": "--envelope, --key-envelope and --schema-id; --delete and --wait",
-        "names.json: ": "completion, `settings`, `status`; what `results` does on one line: newest first",
+        "names.json: ": "completion, `settings`, `status`; `results` comes newest first",
         "names.json: results": "newest first; --limit, --until, --from-start and --oldest-first",
         "printed.json: results": "newest first",
         "printed.json: results --json --workspace c-and-dot-net": "newest first",
