@@ -14,8 +14,6 @@ from datetime import datetime
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-import structlog
-
 from consumer.anythingllm.calls import Answer, Call
 from consumer.anythingllm.effects import SAID_NO, STRANGE
 from consumer.anythingllm.errors import (
@@ -48,8 +46,9 @@ from consumer.model.fields import need_list, need_text
 from consumer.model.marker import decode_marker
 from consumer.model.names import Location, Slug
 from consumer.model.slug import is_slug
+from consumer.telemetry.library_log import library_logger
 
-log = structlog.get_logger(__name__)
+log = library_logger(__name__)
 
 FOLDER = "custom-documents/"  # where every raw text goes
 _RAW_TEXT = "/v1/document/raw-text"
@@ -463,6 +462,11 @@ def checked_slug(slug: object) -> Slug:
     )
 
 
+def no_workspace(slug: Slug, *, http_status: int | None = None) -> NoWorkspaceError:
+    """What is said of a workspace that is not there, whatever was asked of it."""
+    return NoWorkspaceError(f"AnythingLLM has no workspace {slug!r}", http_status=http_status)
+
+
 @contextmanager
 def _missing(slug: Slug) -> Iterator[None]:
     """A 400 to a call about a workspace means that there is no such workspace."""
@@ -471,7 +475,7 @@ def _missing(slug: Slug) -> Iterator[None]:
     except AnythingLLMError as error:
         if error.http_status != 400:
             raise
-        missing = NoWorkspaceError(f"AnythingLLM has no workspace {slug!r}", http_status=400)
+        missing = no_workspace(slug, http_status=400)
         missing.unproven = error.unproven
         raise missing from error
 

@@ -18,7 +18,6 @@ from contextlib import aclosing, asynccontextmanager
 from datetime import datetime
 from typing import Literal
 
-import structlog
 from aiokafka import (
     AIOKafkaConsumer,
     ConsumerRebalanceListener,
@@ -46,8 +45,9 @@ from consumer.kafka.reader import Records, open_reader, stop_reading
 from consumer.kafka.records import to_record
 from consumer.kafka.topics import no_such_topic
 from consumer.kafka.topics import partitions_of as count_partitions
+from consumer.telemetry.library_log import library_logger
 
-log = structlog.get_logger(__name__)
+log = library_logger(__name__)
 
 Start = Literal["beginning", "now"] | datetime
 """Where to begin: an aware instant means the first record that has its timestamp or a later one."""

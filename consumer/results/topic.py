@@ -9,16 +9,15 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 
-import structlog
-
 from consumer.contract.received_result import ReceivedResult
 from consumer.kafka.connection import KafkaConnection
 from consumer.kafka.connection import KafkaUnavailableError as KafkaUnavailableError
 from consumer.kafka.reader import Records
 from consumer.kafka.tail import Start, open_tail, read_since
 from consumer.results.sieve import EVERYTHING, REMEMBERED, Sieve, Wanted
+from consumer.telemetry.library_log import library_logger
 
-log = structlog.get_logger(__name__)
+log = library_logger(__name__)
 
 RESULTS_TOPIC = "documents.upload-results"
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from types import MappingProxyType
 
 from consumer.model.names import Identity
 from consumer.model.record import Coordinates
@@ -91,11 +92,13 @@ class RebuildPlan:
         return sum(each.chunks for each in self.documents)
 
 
-_NOTHING_STORED = {
-    DocumentState.MISSING: NotMadeAnew.MISSING,
-    DocumentState.DEAD_LETTER: NotMadeAnew.DEAD_LETTER,
-    DocumentState.WAITING: NotMadeAnew.WAITING,
-}
+_NOTHING_STORED = MappingProxyType(
+    {
+        DocumentState.MISSING: NotMadeAnew.MISSING,
+        DocumentState.DEAD_LETTER: NotMadeAnew.DEAD_LETTER,
+        DocumentState.WAITING: NotMadeAnew.WAITING,
+    }
+)
 
 
 def rebuild_plan_of(

@@ -107,7 +107,7 @@ class RebuildTell:
 
 
 @dataclass(frozen=True, slots=True)
-class _Room:
+class _Workshop:
     """Everything that publishing needs while the lock is held."""
 
     lock: HeldLock
@@ -253,7 +253,7 @@ class Rebuilding:
             except AnythingLLMError as error:
                 raise RebuildRefused(f"removals don't work: {error.message}") from error
 
-    async def _rounds(self, room: _Room, plan: RebuildPlan, since: datetime) -> RebuildPlan:
+    async def _rounds(self, room: _Workshop, plan: RebuildPlan, since: datetime) -> RebuildPlan:
         for _ in range(_ROUNDS):
             before = plan.documents
             await self._round(room, plan, since)
@@ -262,7 +262,7 @@ class Rebuilding:
                 break
         return plan
 
-    async def _round(self, room: _Room, plan: RebuildPlan, since: datetime) -> None:
+    async def _round(self, room: _Workshop, plan: RebuildPlan, since: datetime) -> None:
         total, done = plan.done + len(plan.documents), plan.done
         for batch in batches(plan.documents):
             self._progress(_STAGE, done, total)
@@ -273,7 +273,7 @@ class Rebuilding:
             done += len(batch)
         self._progress(_STAGE, done, total)
 
-    async def _publish(self, room: _Room, document: DocumentAnew, since: datetime) -> None:
+    async def _publish(self, room: _Workshop, document: DocumentAnew, since: datetime) -> None:
         record = await room.reader.record(document.read_at)
         if record is None or record.unreadable is not None:
             self._tell.line(f"left: {document.identity}; its event is gone meanwhile")
@@ -336,7 +336,7 @@ class Rebuilding:
         return upload_seconds(plan.units, plan.chunks) + removals
 
     @asynccontextmanager
-    async def _room(self, operator: str, rng: random.Random) -> AsyncIterator[_Room]:
+    async def _room(self, operator: str, rng: random.Random) -> AsyncIterator[_Workshop]:
         settings, kafka = self._settings, self._settings.kafka
         config = LockConfig(
             group=lock_group(settings),
@@ -354,7 +354,7 @@ class Rebuilding:
             ):
                 cluster_id = await admin.cluster_id()
                 partitions = await admin.partitions(kafka.replay_topic)
-                yield _Room(lock, reader, admin, publisher, cluster_id, partitions)
+                yield _Workshop(lock, reader, admin, publisher, cluster_id, partitions)
         except TakenError:
             raise RebuildRefused(
                 "another rebuilding, republishing or replay is at work: wait for it or stop it"
