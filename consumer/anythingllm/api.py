@@ -7,7 +7,7 @@ would change the path.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -90,6 +90,13 @@ class Api:
         self._listed([each.slug for each in every])
         return every
 
+    async def workspaces_as_told(self, errand: Errand) -> Sequence[Mapping[str, Any]]:
+        """All workspaces with everything that AnythingLLM tells of them beside their documents."""
+        call = Call("GET", "/v1/workspaces", expect=("workspaces",))
+        fields = await self._call(errand, call)
+        with _Shape(call):
+            return [dict(each) for each in need_list(fields["workspaces"])]
+
     async def workspace(self, errand: Errand, slug: Slug) -> WorkspaceListing | None:
         """One workspace with its documents; None where there is none (200 with an empty list).
 
@@ -167,8 +174,14 @@ class Api:
 
     async def rename_workspace(self, errand: Errand, slug: Slug, name: str) -> Workspace:
         """Change the display name; the slug stays."""
+        return await self.update_workspace(errand, slug, {"name": name})
+
+    async def update_workspace(
+        self, errand: Errand, slug: Slug, settings: Mapping[str, Any]
+    ) -> Workspace:
+        """Change what people set in it, its display name among that; the slug stays."""
         path = f"/v1/workspace/{checked_slug(slug)}/update"
-        call = Call("POST", path, {"name": name}, expect=("workspace",))
+        call = Call("POST", path, dict(settings), expect=("workspace",))
         with _missing(slug):
             fields = await self._call(errand, call)
         with _Shape(call):

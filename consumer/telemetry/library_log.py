@@ -52,7 +52,8 @@ class LibraryLogger:
         logger, number = logging.getLogger(self._name), getattr(logging, level.upper())
         if logger.isEnabledFor(number):
             trace: Any = fields.get("exc_info")
-            logger.log(number, "%s", _line(event, fields), exc_info=trace, stacklevel=3)
+            say = getattr(logger, level)
+            say("%s", _line(event, fields), exc_info=trace, stacklevel=3)
 
 
 def library_logger(name: str) -> LibraryLogger:

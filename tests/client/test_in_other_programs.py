@@ -134,12 +134,10 @@ async def test_every_method_says_the_same_of_an_unknown_workspace(
         said.append(raised.value.message)
     config = AnythingLLMConfig(simulator.endpoint, simulator.api_key, create_workspaces=False)
     async with AnythingLLMClient(config) as careful:
-        for call in (
-            careful.upload_document("nowhere", page),
-            careful.get_or_create_workspace("nowhere"),
-        ):
-            with pytest.raises(NoWorkspaceError):
-                await call
+        with pytest.raises(NoWorkspaceError):
+            await careful.upload_document("nowhere", page)
+        with pytest.raises(NoWorkspaceError):
+            await careful.get_or_create_workspace("nowhere")
 
     assert set(said) == {"AnythingLLM has no workspace 'nowhere'"}
     assert "nowhere" not in simulator.state.workspaces

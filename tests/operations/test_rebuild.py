@@ -16,7 +16,7 @@ from consumer.operations import under_way
 from consumer.operations.audit import audit
 from consumer.operations.rebuilding import rebuilding
 from consumer.operations.replay.run_store import lock_group
-from tests.commands import Ended
+from tests.commands import Commands, Ended
 from tests.doubles.kafka_clients import Killed
 from tests.doubles.stage import MemoryStage
 from tests.operations.auditing import SECOND
@@ -46,6 +46,7 @@ async def rebuild(
     """The command with ``--json``, beside a service: exit code, what it says, and its end."""
     if beside:
         operator.stage.start()
+        await operator.stage.joined()
     try:
         ended = await operator.run(
             "workspaces", "rebuild", "docs", "--json", *words, **SECOND | settings
@@ -187,6 +188,7 @@ async def test_beside_an_outage_nothing_is_lost(operator: Operator) -> None:
     aged(stage)
     stage.simulator.faults.add("status", path="*/raw-text", status=500, times=None)
     service = stage.start()
+    await stage.joined()
     ended = operator.run("workspaces", "rebuild", "docs", "--yes", **SECOND)
     work = asyncio.ensure_future(ended)
     await stage.simulator.journal.wait_for("document.removed", count=3)
@@ -216,15 +218,15 @@ async def test_without_the_service_nothing_is_published(operator: Operator) -> N
     ("database", "first"),
     [
         ("pgvector", "DROP TABLE anythingllm_vectors takes the vectors of all of them"),
-        ("lancedb", "`audit --republish --workspace docs --yes` brings all of ours back"),
+        ("lancedb", "--delete-workspace deletes it and makes it anew: its chats go"),
     ],
 )
 async def test_another_dimension_needs_something_else_first(
-    make_stage: MakeStage, commands: object, database: str, first: str
+    make_stage: MakeStage, commands: Commands, database: str, first: str
 ) -> None:
     """Documents that were taken out could not be stored again: none is."""
     stage = await make_stage(vector_db=database)
-    operator = Operator(stage, commands)  # type: ignore[arg-type]
+    operator = Operator(stage, commands)
     await stage.worked(document("one", ["a"]))
     aged(stage)
     stage.simulator.faults.embedder_dimension = 32
@@ -237,6 +239,111 @@ async def test_another_dimension_needs_something_else_first(
     assert (planned[0], code) == (3, 1)
     assert first in ended.err.replace("\n", " ")
     assert locations(stage, ("one",)) == before
+
+
+async def delete_workspace(operator: Operator, *words: str) -> tuple[int, Json, Ended]:
+    return await rebuild(operator, "--delete-workspace", *words, beside=False)
+
+
+@pytest.fixture
+async def used(make_stage: MakeStage, commands: Commands) -> Operator:
+    """With two documents in a workspace where nobody else has anything, and a third one gone."""
+    stage = await make_stage(workspaces=())
+    stage.simulator.state.create_workspace("docs", {"openAiPrompt": "Answer in verse.", "topN": 7})
+    await stage.worked(*(document(f"d{n}", texts(f"d{n}", 2)) for n in range(3)))
+    for file in files_of(stage, "d2"):
+        await stage.simulator.model.remove(file.location)
+    aged(stage)
+    return Operator(stage, commands)
+
+
+async def test_deleted_and_made_anew_for_vectors_of_another_length(used: Operator) -> None:
+    """What people set stays; what they removed stays removed; all the rest is stored anew."""
+    stage, state = used.stage, used.stage.simulator.state
+    before = state.workspaces["docs"].id
+    state.workspaces["docs"].fields["name"] = "The handbook"
+    stage.simulator.faults.embedder_dimension = 32
+
+    planned = await delete_workspace(used)
+    code, done, ended = await delete_workspace(used, "--yes")
+    kept = state.workspaces["docs"].fields
+    emptied = stage.stored()
+    await stage.worked()
+    await used.run("workspaces", "repair", "--yes", **SECOND)
+
+    assert (planned[0], planned[1]["documents"], planned[1]["refused"]) == (3, 2, [])
+    assert planned[1]["not_made_anew"] == [{"identity": "d2", "why": "missing"}]
+    assert (code, done["waiting"], done["left"], ended.err) == (0, 2, [], "")
+    assert (emptied, kept["id"] == before) == ({}, False)
+    assert (kept["name"], kept["slug"]) == ("The handbook", "docs")
+    assert (kept["openAiPrompt"], kept["topN"]) == ("Answer in verse.", 7)
+    assert stored(stage) == {f"d{n}": sorted(texts(f"d{n}", 2)) for n in range(2)}
+    assert all(copies == 1 for _, _, copies in stage.simulator.chunks("docs"))
+
+
+async def test_it_is_not_deleted_beside_the_service(used: Operator) -> None:
+    """Which would call an event stored whose text was just deleted."""
+    before = stored(used.stage)
+    code, _, ended = await rebuild(used, "--delete-workspace", "--yes")
+
+    assert (code, used.stage.everything("replay"), stored(used.stage)) == (1, [], before)
+    assert "stop all instances, start them when this has ended" in ended.err
+
+
+async def test_it_is_not_deleted_with_documents_of_others(operator: Operator) -> None:
+    """Theirs would go, and nothing of ours brings them back."""
+    await operator.stage.worked(document("one", ["a"]))
+    aged(operator.stage)
+    code, _, ended = await delete_workspace(operator, "--yes")
+
+    assert (code, list(stored(operator.stage))) == (1, ["one"])
+    assert "documents of others are in it, which would go with it" in ended.err
+
+
+async def test_a_collection_that_another_one_has_is_not_deleted(
+    make_stage: MakeStage, commands: Commands
+) -> None:
+    """The other workspace would be empty afterwards; what was published is harmless."""
+    stage = await make_stage(workspaces=(), vector_db="milvus")
+    for slug in ("a-b", "a_b"):
+        stage.simulator.state.create_workspace(slug, {})
+    await stage.worked({**document("one", ["a"]), "workspace": "a-b"})
+    stage.simulator.damage("aged", "a-b", seconds=60.0)
+    operator = Operator(stage, commands)
+    ended = await operator.run(
+        "workspaces", "rebuild", "a-b", "--delete-workspace", "--yes", **SECOND
+    )
+
+    assert ended.code == 1
+    assert "has the same collection" in ended.err
+    assert "a-b" in stage.simulator.state.workspaces
+
+
+@pytest.mark.parametrize("call", [1, 2])
+async def test_killed_before_the_deletion_nothing_is_lost(used: Operator, call: int) -> None:
+    """Events that were published make their documents anew where they are."""
+    stage = used.stage
+    before = stored(stage)
+    used.next_process().line.kill_at(call, "publish", done=True)
+    with pytest.raises(Killed):
+        await delete_workspace(used, "--yes")
+    assert stored(stage) == before
+    await stage.worked()
+
+    assert stored(stage) == before
+
+
+async def test_an_event_that_is_too_large_keeps_it_from_being_deleted(used: Operator) -> None:
+    """By then some are published, which is harmless."""
+    stage = used.stage
+    before = stored(stage)
+    stage.kafka.delete(stage.settings.kafka.replay_topic)
+    stage.kafka.create(stage.settings.kafka.replay_topic, 3, {"max.message.bytes": "300"})
+    code, _, ended = await delete_workspace(used, "--yes")
+
+    assert (code, stored(stage)) == (1, before)
+    assert "raise its max.message.bytes" in ended.err
+    assert "not deleted, 2 documents would be lost" in ended.err
 
 
 async def test_people_are_told_what_it_means_for_searches(operator: Operator) -> None:

@@ -90,7 +90,7 @@ def test_the_event_shown_is_valid() -> None:
 
 def _client_examples(folder: Path) -> list[dict[str, Any]]:
     """The names of each program that uses the client."""
-    examples = []
+    examples: list[dict[str, Any]] = []
     for code in [block for block in _blocks("python") if "AnythingLLMClient" in block]:
         script = folder / f"example_{len(examples)}.py"
         script.write_text(code)

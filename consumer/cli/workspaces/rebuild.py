@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
     from consumer.kafka.groups import Member
     from consumer.model.names import Slug
     from consumer.operations.ports import KafkaAccess
+    from consumer.operations.rebuilding.rebuild_look import RebuildLook
     from consumer.operations.rebuilding.rebuild_plan import RebuildPlan
-    from consumer.operations.rebuilding.rebuilding import RebuildLook
     from consumer.settings import Settings
 
 _MOST_LISTED = 20  # documents of a kind, towards people
@@ -42,6 +43,13 @@ def rebuild(
     restart: Annotated[
         bool,
         typer.Option("--restart", help="Also what a rebuilding that was stopped has made anew."),
+    ] = False,
+    delete_workspace: Annotated[
+        bool,
+        typer.Option(
+            "--delete-workspace",
+            help="Delete the workspace and make it anew, while the service is stopped.",
+        ),
     ] = False,
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -61,36 +69,65 @@ def rebuild(
     and of those to come the vectors are the former ones. It says about how long.
     The workspace, its chats and its settings stay, and so do documents of others.
 
+    Vectors of another length need --delete-workspace, which is quicker, too. All
+    instances of the service have to be stopped. The events are published first,
+    then the workspace is deleted and made anew, with its name and settings; its
+    chats, threads and members go. Started again, the service stores everything.
+    Where documents of others are in it, this is refused.
+
     May be interrupted and run again: it goes on with what is left, for 7 days.
     One at a time, and none beside `dlq replay` or `audit --republish`.
 
-    Exit 0: all is made anew. 3: something is left, or would be done. 1: it
-    failed, or was refused.
+    Exit 0: all is made anew, or waits for the service. 3: something is left, or
+    would be done. 1: it failed, or was refused.
 
     Example: anythingllm-consumer workspaces rebuild docs --yes
     """
-    name, settings = check_slug(slug), settings_for(config, quiet_kafka=True)
-    kafka = kafka_for(context, settings)
-    look, after = _rebuilt(settings, kafka, name, do=yes, restart=restart, as_json=as_json)
+    name, settings = check_slug(slug), settings_for(config, quiet_kafka=True, only_errors=True)
+    wish = RebuildWish(yes, restart, delete_workspace)
+    seen = _rebuilt(settings, kafka_for(context, settings), name, wish, as_json=as_json)
     if as_json:
-        output.json_line(_as_object(name, look, after))
-    elif after is not None:
-        _show_end(after)
-    plan = look.plan if after is None else after
-    is_left = bool(plan.documents or plan.unproven)
+        output.json_line(_as_object(name, seen))
+    elif seen.after is not None:
+        _show_end(seen.after)
+    elif seen.waiting:
+        output.line(f"{name} is empty, and {seen.waiting:,} events wait: start the service")
+        output.note("`workspaces repair --yes` takes the former files out of AnythingLLM's store")
+    is_left = seen.waiting is None and bool(seen.plan.documents or seen.plan.unproven)
     end(ExitCode.FOUND if is_left else ExitCode.DONE)
 
 
+@dataclass(frozen=True, slots=True)
+class RebuildWish:
+    """What an operator asks for: to do it, to do all of it once more, to delete the workspace."""
+
+    yes: bool
+    restart: bool
+    delete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Rebuilt:
+    """What was planned, and what came of it.
+
+    Args:
+        after: what is left; None: nothing was done, or it is not waited for.
+        waiting: events that wait for the service; None where the workspace was not deleted.
+    """
+
+    look: RebuildLook
+    after: RebuildPlan | None = None
+    waiting: int | None = None
+
+    @property
+    def plan(self) -> RebuildPlan:
+        """What is left to do."""
+        return self.look.plan if self.after is None else self.after
+
+
 def _rebuilt(
-    settings: Settings,
-    kafka: KafkaAccess,
-    slug: Slug,
-    *,
-    do: bool,
-    restart: bool,
-    as_json: bool,
-) -> tuple[RebuildLook, RebuildPlan | None]:
-    """What was planned, and what is left after it was done; None where it was not done."""
+    settings: Settings, kafka: KafkaAccess, slug: Slug, wish: RebuildWish, *, as_json: bool
+) -> _Rebuilt:
     import random
 
     from consumer.anythingllm import AnythingLLMError
@@ -105,21 +142,22 @@ def _rebuilt(
     with stages(quiet=as_json) as progress:
         tell = RebuildTell(_waiting, output.note)
 
-        async def work() -> tuple[RebuildLook, RebuildPlan | None]:
+        async def work() -> _Rebuilt:
             opened = open_rebuilding(
-                settings, kafka, slug, restart=restart, tell=tell, progress=progress
+                settings, kafka, slug, delete=wish.delete, tell=tell, progress=progress
             )
             async with opened as rebuilding:
-                look = await rebuilding.look()
+                look = await rebuilding.look(restart=wish.restart)
                 progress.end()
                 if not as_json:
-                    _show(slug, look, do=do)
-                if not do or not look.plan.documents:
-                    return look, None
-                after = await rebuilding.carry_out(
-                    look, operator=operator_here(), rng=random.Random()
-                )
-                return look, after
+                    _show(slug, look, wish)
+                if not wish.yes or not look.plan.documents:
+                    return _Rebuilt(look)
+                who, rng = operator_here(), random.Random()
+                if wish.delete:
+                    waiting = await rebuilding.delete_and_publish(look, operator=who, rng=rng)
+                    return _Rebuilt(look, waiting=waiting)
+                return _Rebuilt(look, await rebuilding.carry_out(look, operator=who, rng=rng))
 
         try:
             return ask_kafka(work())
@@ -133,7 +171,7 @@ def _rebuilt(
             raise CommandFailed(f"{error.message}\nrunning it again goes on") from None
 
 
-def _show(slug: Slug, look: RebuildLook, *, do: bool) -> None:
+def _show(slug: Slug, look: RebuildLook, wish: RebuildWish) -> None:
     plan = look.plan
     if look.since is not None:
         output.line(
@@ -150,11 +188,17 @@ def _show(slug: Slug, look: RebuildLook, *, do: bool) -> None:
         output.line(f"{look.foreign:,} documents of others are in it: they stay as they are")
     if not plan.documents:
         return
-    output.note(
-        f"searches in {slug} are incomplete until it ends: a few documents at a time are missing,"
-        " and of those to come the vectors are the former ones"
-    )
-    if not do:
+    if wish.delete:
+        output.note(
+            f"searches in {slug} are incomplete until the service has stored all of it again; its"
+            f" chats go, {look.threads:,} threads among them, and who may see it"
+        )
+    else:
+        output.note(
+            f"searches in {slug} are incomplete until it ends: a few documents at a time are"
+            " missing, and of those to come the vectors are the former ones"
+        )
+    if not wish.yes:
         for problem in look.refused:
             output.note(f"as things are, --yes would refuse: {problem}")
         output.note("nothing was changed; --yes does it")
@@ -181,8 +225,8 @@ def _show_end(plan: RebuildPlan) -> None:
         )
 
 
-def _as_object(slug: Slug, look: RebuildLook, after: RebuildPlan | None) -> dict[str, Any]:
-    plan = look.plan
+def _as_object(slug: Slug, seen: _Rebuilt) -> dict[str, Any]:
+    look, plan = seen.look, seen.look.plan
     return {
         "workspace": slug,
         "since": look.since.isoformat() if look.since else None,
@@ -191,12 +235,14 @@ def _as_object(slug: Slug, look: RebuildLook, after: RebuildPlan | None) -> dict
         "units": plan.units,
         "seconds": round(look.seconds),
         "foreign_documents": look.foreign,
+        "threads": look.threads,
         "unproven": [{"identity": name, "why": why.name.lower()} for name, why in plan.unproven],
         "not_made_anew": [{"identity": name, "why": why.name.lower()} for name, why in plan.left],
         "refused": list(look.refused),
         "instances": look.members,
-        "done": (plan if after is None else after).done,
-        "left": [each.identity for each in (plan if after is None else after).documents],
+        "done": seen.plan.done,
+        "left": [] if seen.waiting else [each.identity for each in seen.plan.documents],
+        "waiting": seen.waiting or 0,
     }
 
 

@@ -13,8 +13,13 @@ the document out and stores it anew, in its turn among its events. Why that way:
 - At any moment a few documents are missing from searches, not all of them.
 - A service of an older version takes the events for mere replays: nothing is done, nothing is lost.
 
-Before the first one all that is stored is proven to be in the topics. It can be stopped at any
-moment: when it began is on record (`rebuild_record`), and what was made since then is done.
+Vectors of another length need another table, and only with its workspace does AnythingLLM drop one.
+So there is a second way, with the service stopped: first all events are published, then the
+workspace is deleted and made anew (`consumer.anythingllm.workspace_anew`). Killed before that,
+nothing is lost; killed behind it, all of it waits on the replay topic.
+
+Before the first step all that is stored is proven to be in the topics. The first way can be stopped
+at any moment: when it began is on record (`rebuild_record`), and what was made since then is done.
 """
 
 from __future__ import annotations
@@ -22,26 +27,21 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from consumer.anythingllm import AnythingLLMConnectionError, AnythingLLMError
-from consumer.anythingllm.inventory import Inventory, SickWorkspace, open_inventory
-from consumer.anythingllm.models import DocumentRow
-from consumer.anythingllm.sentinel import is_sentinel
-from consumer.anythingllm.vector_databases import VectorDatabase
+from consumer.anythingllm.inventory import Inventory, open_inventory
 from consumer.kafka.connection import KafkaUnavailableError
 from consumer.kafka.group_lock import LockConfig, LockLostError, TakenError
 from consumer.kafka.groups import Member
+from consumer.kafka.publisher import OutgoingRecord, TooLargeForTopicError
 from consumer.model import origin as of
-from consumer.model.marker import decode_marker
 from consumer.model.names import ServerName, Slug
-from consumer.model.record import Coordinates
 from consumer.operations.audit.audit import Audit, open_audit
 from consumer.operations.audit.searching import SearchScope
-from consumer.operations.estimate import removal_seconds, upload_seconds
 from consumer.operations.ports import (
     ClusterAdmin,
     HeldLock,
@@ -50,18 +50,21 @@ from consumer.operations.ports import (
     RecordReader,
 )
 from consumer.operations.progress import StageProgress, silent
-from consumer.operations.rebuilding.rebuild_plan import DocumentAnew, RebuildPlan, rebuild_plan_of
+from consumer.operations.rebuilding.rebuild_look import RebuildLook, RebuildLooker
+from consumer.operations.rebuilding.rebuild_plan import DocumentAnew, RebuildPlan
 from consumer.operations.rebuilding.rebuild_record import RebuildRecord, RebuildRecords
 from consumer.operations.replay.run_store import lock_group
-from consumer.operations.replay_topic import replay_publisher, why_too_few_partitions
+from consumer.operations.replay_topic import replay_publisher
 from consumer.operations.under_way import Settling, asking_for, batches
 from consumer.settings import Settings
 from consumer.wiring.anythingllm import anythingllm_config, server_configs
 
 _STAGE = "made anew"
+_PUBLISHING = "publishing"
 _ROUNDS = 3  # a document with a newer event meanwhile comes in the next one
 _DATES = timedelta(seconds=1)  # answers tell the time in whole seconds, rows in milliseconds
-_QUERY = "ready"  # any text: whether a search works is asked, not what it finds
+_GONE = "its event is gone meanwhile"
+_TOO_LARGE = "the replay topic does not take its event: raise its max.message.bytes"
 
 
 class RebuildRefused(Exception):
@@ -70,27 +73,6 @@ class RebuildRefused(Exception):
 
 class RebuildStopped(Exception):
     """It ended before its end; the message says why. The command run again goes on."""
-
-
-@dataclass(frozen=True, slots=True)
-class RebuildLook:
-    """What would be done.
-
-    Args:
-        plan: for the documents.
-        since: when the run that goes on began, by AnythingLLM's clock; None: it begins anew.
-        foreign: documents that others put there: they stay as they are.
-        seconds: about how long it takes.
-        members: how many instances of the service run.
-        refused: why it can't be done as things are, each with what to do.
-    """
-
-    plan: RebuildPlan
-    since: datetime | None
-    foreign: int
-    seconds: float
-    members: int
-    refused: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,29 +100,14 @@ class _Workshop:
     partitions: int
 
 
-@dataclass(slots=True)
-class _Rows:
-    """What a server lists of the workspace."""
-
-    ours: int = 0
-    foreign: int = 0
-
-    def __call__(self, row: DocumentRow) -> None:
-        """Count a row."""
-        if decode_marker(row.doc_source) is not None:
-            self.ours += 1
-        elif not is_sentinel(row.doc_source):
-            self.foreign += 1
-
-
 class Rebuilding:
     """See the module's docstring; may raise `AnythingLLMError` and `KafkaUnavailableError`.
 
     Args:
         audit: of this workspace alone.
-        servers: an inventory of each AnythingLLM, by a name for people.
+        servers: an inventory of each AnythingLLM.
         slug: the workspace.
-        restart: make all anew, also what a run that was stopped has done.
+        delete: delete the workspace and make it anew, with the service stopped.
     """
 
     def __init__(
@@ -148,10 +115,10 @@ class Rebuilding:
         settings: Settings,
         kafka: KafkaAccess,
         audit: Audit,
-        servers: Mapping[str, Inventory],
+        servers: Mapping[ServerName, Inventory],
         slug: Slug,
         *,
-        restart: bool = False,
+        delete: bool = False,
         tell: RebuildTell = RebuildTell(),
         progress: StageProgress = silent,
         clock: Callable[[], float] = time.monotonic,
@@ -162,51 +129,27 @@ class Rebuilding:
         self._audit = audit
         self._servers = servers
         self._slug = slug
-        self._restart = restart
         self._tell = tell
         self._progress = progress
         self._sleep = sleep
         self._settling = Settling(settings, tell=tell.line, clock=clock, sleep=sleep)
+        self._looker = RebuildLooker(settings, kafka, audit, servers, slug, delete=delete)
 
-    async def look(self) -> RebuildLook:
+    async def look(self, *, restart: bool = False) -> RebuildLook:
         """What would be done. Changes nothing.
+
+        Args:
+            restart: make all anew, also what a run that was stopped has done.
 
         Raises:
             UnknownWorkspace: neither AnythingLLM nor any event knows it.
         """
-        kafka = self._settings.kafka
-        async with self._kafka.admin() as admin:
-            record = await RebuildRecords(admin, self._settings).unfinished(self._slug)
-            members = len(await admin.members(kafka.group_id))
-            partitions = await admin.partitions(kafka.replay_topic)
-        since = record.since if record is not None and not self._restart else None
-        plan = await self._plan(since)
-        rows, refused = await self._rows()
-        if not plan.documents:
-            return RebuildLook(plan, since, rows.foreign, 0.0, members, ())
-        if not partitions:
-            refused.append(f"there is no topic {kafka.replay_topic}: `topics create` makes it")
-        elif too_few := why_too_few_partitions(
-            self._settings, partitions, plan.highest_partition, what="events lie in"
-        ):
-            refused.append(too_few)
-        if not members:
-            refused.append(
-                f"the consumer group {kafka.group_id} has no members: the service does the work,"
-                " start it"
-            )
-        if plan.unproven:
-            refused.append(
-                f"{len(plan.unproven):,} documents could not be made anew, see above: AnythingLLM"
-                " gives no texts back"
-            )
-        seconds = await self._seconds(plan, rows)
-        return RebuildLook(plan, since, rows.foreign, seconds, members, tuple(refused))
+        return await self._looker.look(restart=restart)
 
     async def carry_out(
         self, look: RebuildLook, *, operator: str, rng: random.Random
     ) -> RebuildPlan:
-        """Have it done.
+        """Have it done by the service, and wait for that.
 
         Args:
             look: what was planned.
@@ -221,26 +164,54 @@ class Rebuilding:
             RebuildStopped: it ended before its end.
         """
         await self._refuse(look)
-        async with self._room(operator, rng) as room:
+        async with self._workshop(operator, rng) as shop:
             since = look.since or self._now() + _DATES
-            records = RebuildRecords(room.admin, self._settings)
+            records = RebuildRecords(shop.admin, self._settings)
             record = RebuildRecord(since, operator)
             await records.save(self._slug, record)
             if look.since is None:
                 # What is made within this second would count as old, and be made once more.
                 await self._sleep(_DATES.total_seconds())
-            try:
-                plan = await self._rounds(room, look.plan, since)
-            except LockLostError:
-                raise RebuildStopped(
-                    "the lock was lost, for Kafka did not hear from us for"
-                    " KAFKA_SESSION_TIMEOUT_SECONDS, or did not answer"
-                ) from None
-            except KafkaUnavailableError as error:
-                raise RebuildStopped(f"Kafka: {error}") from error
+            plan = await self._rounds(shop, look.plan, since)
             if not plan.documents:
                 await records.save(self._slug, replace(record, is_done=True))
             return plan
+
+    async def delete_and_publish(
+        self, look: RebuildLook, *, operator: str, rng: random.Random
+    ) -> int:
+        """Publish all events, then delete the workspace and make it anew.
+
+        Args:
+            look: what was planned.
+            operator: ``name@host``.
+            rng: for the waits of runs that are started at once.
+
+        Returns:
+            How many events wait for the service.
+
+        Raises:
+            RebuildRefused: as `carry_out`.
+            RebuildStopped: it ended before its end; what was published is harmless.
+        """
+        if look.refused or look.holder is None:
+            raise RebuildRefused("; ".join(look.refused) or "nothing of ours is in it")
+        async with self._workshop(operator, rng) as shop:
+            left, done = list[str](), 0
+            for batch in batches(look.plan.documents):
+                self._progress(_PUBLISHING, done, len(look.plan.documents))
+                left += await self._publish(shop, batch, self._now())
+                done += len(batch)
+            if left:
+                raise RebuildStopped(f"not deleted, {len(left):,} documents would be lost")
+            await shop.lock.confirm()
+            group = self._settings.kafka.group_id
+            if members := await shop.admin.members(group):
+                raise RebuildStopped(
+                    f"not deleted: the consumer group {group} has {len(members)} members by now"
+                )
+            await self._servers[look.holder].anew.make(self._slug)
+            return done
 
     async def _refuse(self, look: RebuildLook) -> None:
         if look.refused:
@@ -253,44 +224,62 @@ class Rebuilding:
             except AnythingLLMError as error:
                 raise RebuildRefused(f"removals don't work: {error.message}") from error
 
-    async def _rounds(self, room: _Workshop, plan: RebuildPlan, since: datetime) -> RebuildPlan:
+    async def _rounds(self, shop: _Workshop, plan: RebuildPlan, since: datetime) -> RebuildPlan:
         for _ in range(_ROUNDS):
             before = plan.documents
-            await self._round(room, plan, since)
-            plan = await self._plan(since)
+            await self._round(shop, plan, since)
+            plan = await self._looker.plan(since)
             if not plan.documents or len(plan.documents) >= len(before):
                 break
         return plan
 
-    async def _round(self, room: _Workshop, plan: RebuildPlan, since: datetime) -> None:
+    async def _round(self, shop: _Workshop, plan: RebuildPlan, since: datetime) -> None:
         total, done = plan.done + len(plan.documents), plan.done
         for batch in batches(plan.documents):
             self._progress(_STAGE, done, total)
-            await room.lock.confirm()
-            for each in batch:
-                await self._publish(room, each, since)
-            await self._settling.wait(room.admin, room.reader)
+            await self._publish(shop, batch, since)
+            await self._settling.wait(shop.admin, shop.reader)
             done += len(batch)
         self._progress(_STAGE, done, total)
 
-    async def _publish(self, room: _Workshop, document: DocumentAnew, since: datetime) -> None:
-        record = await room.reader.record(document.read_at)
-        if record is None or record.unreadable is not None:
-            self._tell.line(f"left: {document.identity}; its event is gone meanwhile")
-            return
-        topic = self._settings.kafka.replay_topic
-        outgoing = asking_for(
-            of.REBUILD, since.isoformat(), record, topic, room.cluster_id, room.partitions
+    async def _publish(
+        self, shop: _Workshop, documents: Sequence[DocumentAnew], since: datetime
+    ) -> list[str]:
+        """Publish their events; why those that are left are."""
+        await shop.lock.confirm()
+        asked = [await self._asking(shop, each, since) for each in documents]
+        whys = await asyncio.gather(
+            *(self._sent(shop, record) for record in asked), return_exceptions=True
         )
-        await room.publisher.publish(outgoing)
+        left = []
+        for document, why in zip(documents, whys, strict=True):
+            if isinstance(why, BaseException):
+                raise why
+            if why is not None:
+                left.append(why)
+                self._tell.line(f"left: {document.identity}; {why}")
+        return left
 
-    async def _plan(self, since: datetime | None) -> RebuildPlan:
-        await self._audit.look()
-        return rebuild_plan_of(self._audit.documents(), self._is_there, since)
+    async def _asking(
+        self, shop: _Workshop, document: DocumentAnew, since: datetime
+    ) -> OutgoingRecord | None:
+        record = await shop.reader.record(document.read_at)
+        if record is None or record.unreadable is not None:
+            return None
+        topic = self._settings.kafka.replay_topic
+        return asking_for(
+            of.REBUILD, since.isoformat(), record, topic, shop.cluster_id, shop.partitions
+        )
 
-    def _is_there(self, at: Coordinates) -> bool:
-        progress = self._audit.topic_progress.get(at.topic)
-        return progress is not None and progress.holds(at)
+    async def _sent(self, shop: _Workshop, record: OutgoingRecord | None) -> str | None:
+        """Why it was not published; None where it was."""
+        if record is None:
+            return _GONE
+        try:
+            await shop.publisher.publish(record)
+        except TooLargeForTopicError:
+            return _TOO_LARGE
+        return None
 
     def _now(self) -> datetime:
         listed = self._audit.listed_at(self._slug)
@@ -298,45 +287,8 @@ class Rebuilding:
             raise RebuildRefused("AnythingLLM has no such workspace any more")
         return listed
 
-    async def _rows(self) -> tuple[_Rows, list[str]]:
-        """What is there on all servers, and why that can't be rebuilt in its place."""
-        every, refused = _Rows(), list[str]()
-        holders: list[str] = []
-        for name, inventory in self._servers.items():
-            rows = _Rows()
-            await inventory.scan(self._slug, rows)
-            every = _Rows(every.ours + rows.ours, every.foreign + rows.foreign)
-            if rows.ours:
-                holders.append(name)
-                if (why := await self._why_sick(inventory)) is not None:
-                    refused.append(why)
-        if len(holders) > 1:
-            refused.append(
-                f"several servers have documents of it ({', '.join(holders)}): `workspaces move`"
-                " makes one of them"
-            )
-        return every, refused
-
-    async def _why_sick(self, inventory: Inventory) -> str | None:
-        """Why nothing could be stored in the workspace; None where a search in it works."""
-        try:
-            await inventory.near(self._slug, _QUERY)
-        except SickWorkspace as error:
-            return _needs_more(error, await inventory.database(), self._slug)
-        return None
-
-    async def _seconds(self, plan: RebuildPlan, rows: _Rows) -> float:
-        inventory = next(iter(self._servers.values()))
-        removals = removal_seconds(
-            plan.units,
-            rows=rows.ours + rows.foreign,
-            workspaces=len(await inventory.workspaces()),
-            database=(await inventory.database()).name,
-        )
-        return upload_seconds(plan.units, plan.chunks) + removals
-
     @asynccontextmanager
-    async def _room(self, operator: str, rng: random.Random) -> AsyncIterator[_Workshop]:
+    async def _workshop(self, operator: str, rng: random.Random) -> AsyncIterator[_Workshop]:
         settings, kafka = self._settings, self._settings.kafka
         config = LockConfig(
             group=lock_group(settings),
@@ -359,24 +311,13 @@ class Rebuilding:
             raise RebuildRefused(
                 "another rebuilding, republishing or replay is at work: wait for it or stop it"
             ) from None
-
-
-def _needs_more(error: Exception, database: VectorDatabase, slug: Slug) -> str:
-    """What has to be done where searches in a workspace fail although the embedder works."""
-    if database.has_one_dimension:
-        return (
-            f"a search in it fails ({error}), as after a model with vectors of another length was"
-            f" chosen. {database.name} has one table for all workspaces, of one length: in"
-            " PostgreSQL, DROP TABLE anythingllm_vectors takes the vectors of all of them. Then"
-            " `workspaces repair --yes` embeds all workspaces anew"
-        )
-    return (
-        f"a search in it fails ({error}), as after a model with vectors of another length was"
-        " chosen: what AnythingLLM keeps for the workspace takes only those of the former one. Its"
-        " page has `Reset Workspace Vector Database` (in the workspace's settings), which keeps"
-        f" chats and settings and takes documents of others out as well; then `audit --republish"
-        f" --workspace {slug} --yes` brings all of ours back"
-    )
+        except LockLostError:
+            raise RebuildStopped(
+                "the lock was lost, for Kafka did not hear from us for"
+                " KAFKA_SESSION_TIMEOUT_SECONDS, or did not answer"
+            ) from None
+        except KafkaUnavailableError as error:
+            raise RebuildStopped(f"Kafka: {error}") from error
 
 
 @asynccontextmanager
@@ -385,7 +326,7 @@ async def open_rebuilding(
     kafka: KafkaAccess,
     slug: Slug,
     *,
-    restart: bool = False,
+    delete: bool = False,
     tell: RebuildTell = RebuildTell(),
     progress: StageProgress = silent,
 ) -> AsyncIterator[Rebuilding]:
@@ -393,7 +334,7 @@ async def open_rebuilding(
     configs = server_configs(settings) or {ServerName("the only one"): anythingllm_config(settings)}
     async with AsyncExitStack() as stack:
         servers = {
-            str(name): await stack.enter_async_context(open_inventory(config))
+            name: await stack.enter_async_context(open_inventory(config))
             for name, config in configs.items()
         }
         audit = await stack.enter_async_context(
@@ -407,5 +348,5 @@ async def open_rebuilding(
             )
         )
         yield Rebuilding(
-            settings, kafka, audit, servers, slug, restart=restart, tell=tell, progress=progress
+            settings, kafka, audit, servers, slug, delete=delete, tell=tell, progress=progress
         )
