@@ -62,8 +62,8 @@ def is_added(line: str) -> bool:
 REWORDED: Mapping[str, str] = MappingProxyType(
     {
         "deleting the workspace: if they disturb, `workspaces rebuild SLUG --delete-workspace`"
-        " makes it anew": "deleting the workspace: delete it and publish its documents again, if they"
-        " disturb",
+        " makes it anew": "deleting the workspace: delete it and publish its documents again, if"
+        " they disturb",
         "`audit --republish --yes` takes its event from the topic again: the service uploads what"
         " is missing, no more": "publish the document again: the service uploads what is missing,"
         " no more",
