@@ -10,6 +10,7 @@ from datetime import timedelta
 
 import pytest
 
+from consumer.cli.workspaces.rebuild import HowFar
 from consumer.kafka.group_lock import LockConfig
 from consumer.model import origin as of
 from consumer.operations import under_way
@@ -23,6 +24,7 @@ from tests.operations.auditing import SECOND
 from tests.operations.conftest import MakeStage, Operator
 from tests.operations.test_audit import files_of
 from tests.staging import Json, document, texts
+from tests.tiers import quick_first
 
 pytestmark = pytest.mark.network("kernel")
 
@@ -118,6 +120,7 @@ async def test_what_is_not_in_the_topic_is_listed_and_nothing_is_done(operator: 
     assert locations(stage, ("lost", "there")) == before
 
 
+@pytest.mark.slow
 async def test_stored_newer_than_its_events_is_not_proven(operator: Operator) -> None:
     stage = operator.stage
     await stage.worked(document("one", ["a"], day=3))
@@ -130,11 +133,11 @@ async def test_stored_newer_than_its_events_is_not_proven(operator: Operator) ->
     assert planned["unproven"] == [{"identity": "one", "why": "older_events"}]
 
 
-@pytest.mark.parametrize("call", [1, 3])
+@pytest.mark.parametrize("call", quick_first([3, 1]))
 async def test_stopped_it_goes_on_with_what_is_left(operator: Operator, call: int) -> None:
     """What was made anew by then is not made anew again, unless that is asked for."""
     stage = operator.stage
-    await stage.worked(*(document(f"d{n}", texts(f"d{n}", 30)) for n in range(3)))
+    await stage.worked(*(document(f"d{n}", texts(f"d{n}", 26)) for n in range(3)))
     aged(stage)
 
     operator.next_process().line.kill_at(call, "publish")
@@ -216,10 +219,12 @@ async def test_without_the_service_nothing_is_published(operator: Operator) -> N
 
 @pytest.mark.parametrize(
     ("database", "first"),
-    [
-        ("pgvector", "DROP TABLE anythingllm_vectors takes the vectors of all of them"),
-        ("lancedb", "--delete-workspace deletes it and makes it anew: its chats go"),
-    ],
+    quick_first(
+        [
+            ("pgvector", "DROP TABLE anythingllm_vectors takes the vectors of all of them"),
+            ("lancedb", "--delete-workspace deletes it and makes it anew: its chats go"),
+        ]
+    ),
 )
 async def test_another_dimension_needs_something_else_first(
     make_stage: MakeStage, commands: Commands, database: str, first: str
@@ -300,6 +305,7 @@ async def test_it_is_not_deleted_with_documents_of_others(operator: Operator) ->
     assert "documents of others are in it, which would go with it" in ended.err
 
 
+@pytest.mark.slow
 async def test_a_collection_that_another_one_has_is_not_deleted(
     make_stage: MakeStage, commands: Commands
 ) -> None:
@@ -319,7 +325,7 @@ async def test_a_collection_that_another_one_has_is_not_deleted(
     assert "a-b" in stage.simulator.state.workspaces
 
 
-@pytest.mark.parametrize("call", [1, 2])
+@pytest.mark.parametrize("call", quick_first([2, 1]))
 async def test_killed_before_the_deletion_nothing_is_lost(used: Operator, call: int) -> None:
     """Events that were published make their documents anew where they are."""
     stage = used.stage
@@ -333,6 +339,7 @@ async def test_killed_before_the_deletion_nothing_is_lost(used: Operator, call: 
     assert stored(stage) == before
 
 
+@pytest.mark.slow
 async def test_an_event_that_is_too_large_keeps_it_from_being_deleted(used: Operator) -> None:
     """By then some are published, which is harmless."""
     stage = used.stage
@@ -363,6 +370,22 @@ async def test_people_are_told_what_it_means_for_searches(operator: Operator) ->
     assert "nothing was changed; --yes does it" in ended.err
 
 
+def test_who_interrupts_it_hears_how_far_it_got(capsys: pytest.CaptureFixture[str]) -> None:
+    """And that nothing of it is lost."""
+    far = HowFar(lambda stage, done, total: None)
+
+    def interrupted() -> None:
+        with far.told_when_interrupted():
+            far("made anew", 8, 40)
+            raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        interrupted()
+
+    said = " ".join(capsys.readouterr().err.split())
+    assert said.startswith("interrupted after 8 of 40 documents; the service goes on with those")
+
+
 async def test_one_at_a_time(operator: Operator) -> None:
     """Neither beside another one nor beside a replay: they have one lock."""
     stage = operator.stage
@@ -376,6 +399,7 @@ async def test_one_at_a_time(operator: Operator) -> None:
     assert "another rebuilding, republishing or replay is at work" in ended.err
 
 
+@pytest.mark.slow
 async def test_of_a_workspace_that_is_not_there_it_is_said(operator: Operator) -> None:
     ended = await operator.run("workspaces", "rebuild", "nowhere", "--yes", **SECOND)
 

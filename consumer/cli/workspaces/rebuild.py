@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from consumer.kafka.groups import Member
     from consumer.model.names import Slug
     from consumer.operations.ports import KafkaAccess
+    from consumer.operations.progress import StageProgress
     from consumer.operations.rebuilding.rebuild_look import RebuildLook
     from consumer.operations.rebuilding.rebuild_plan import RebuildPlan
     from consumer.settings import Settings
@@ -139,16 +142,16 @@ def _rebuilt(
         open_rebuilding,
     )
 
-    with stages(quiet=as_json) as progress:
-        tell = RebuildTell(_waiting, output.note)
+    with stages(quiet=as_json) as shown:
+        tell, far = RebuildTell(_waiting, output.note), HowFar(shown)
 
         async def work() -> _Rebuilt:
             opened = open_rebuilding(
-                settings, kafka, slug, delete=wish.delete, tell=tell, progress=progress
+                settings, kafka, slug, delete=wish.delete, tell=tell, progress=far
             )
             async with opened as rebuilding:
                 look = await rebuilding.look(restart=wish.restart)
-                progress.end()
+                shown.end()
                 if not as_json:
                     _show(slug, look, wish)
                 if not wish.yes or not look.plan.documents:
@@ -157,7 +160,8 @@ def _rebuilt(
                 if wish.delete:
                     waiting = await rebuilding.delete_and_publish(look, operator=who, rng=rng)
                     return _Rebuilt(look, waiting=waiting)
-                return _Rebuilt(look, await rebuilding.carry_out(look, operator=who, rng=rng))
+                with far.told_when_interrupted():
+                    return _Rebuilt(look, await rebuilding.carry_out(look, operator=who, rng=rng))
 
         try:
             return ask_kafka(work())
@@ -171,6 +175,34 @@ def _rebuilt(
             raise CommandFailed(f"{error.message}\nrunning it again goes on") from None
 
 
+class HowFar:
+    """Passes progress on, and tells it to a person who interrupts the work."""
+
+    def __init__(self, shown: StageProgress) -> None:
+        self._shown = shown
+        self._done, self._total = 0, 0
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """Take how much of a stage is done."""
+        self._done, self._total = done, total
+        self._shown(stage, done, total)
+
+    @contextmanager
+    def told_when_interrupted(self) -> Iterator[None]:
+        """Say how far it got where it is interrupted."""
+        import asyncio
+
+        self._done = self._total = 0
+        try:
+            yield
+        except asyncio.CancelledError:
+            output.note(
+                f"interrupted after {self._done:,} of {self._total:,} documents; the service goes"
+                " on with those that were published; run it again: it does the rest"
+            )
+            raise
+
+
 def _show(slug: Slug, look: RebuildLook, wish: RebuildWish) -> None:
     plan = look.plan
     if look.since is not None:
@@ -180,18 +212,20 @@ def _show(slug: Slug, look: RebuildLook, wish: RebuildWish) -> None:
         )
     _show_documents("not proven to be in the topic, so nothing is done", plan.unproven)
     _show_documents("none of those that are made anew", plan.left)
+    what = "uploads" if wish.delete else "removals and uploads"
     output.line(
         f"{len(plan.documents):,} documents ({plan.chunks:,} chunks) in {slug} to make anew: "
-        f"{plan.units:,} removals and uploads, about {about(look.seconds)}"
+        f"{plan.units:,} {what}, about {about(look.seconds)}"
     )
     if look.foreign:
         output.line(f"{look.foreign:,} documents of others are in it: they stay as they are")
     if not plan.documents:
         return
     if wish.delete:
+        threads = f" ({look.threads:,} threads)" if look.threads else ""
         output.note(
             f"searches in {slug} are incomplete until the service has stored all of it again; its"
-            f" chats go, {look.threads:,} threads among them, and who may see it"
+            f" chats{threads} and who may see it go with it, its name and settings are kept"
         )
     else:
         output.note(
