@@ -20,6 +20,9 @@ from consumer.anythingllm.errors import (
     StillFoundError,
 )
 from consumer.anythingllm.models import (
+    AnythingLLMHealth,
+    CircuitBreakerHealth,
+    ComponentHealth,
     DocumentUploadResult,
     SearchHit,
     StoredChunk,
@@ -31,6 +34,7 @@ from consumer.anythingllm.unit_store import AnythingLLMStorage
 from consumer.model.document import Chunk, ProcessedDocument
 from consumer.model.outcome import FailedChunk
 from consumer.model.version import DocumentVersion
+from consumer.resilience.breaker import BreakerSnapshot
 from consumer.resilience.retry import RetryPolicy
 
 __all__ = [
@@ -40,6 +44,7 @@ __all__ = [
     "AnythingLLMConnectionError",
     "AnythingLLMError",
     "AnythingLLMForbiddenError",
+    "AnythingLLMHealth",
     "AnythingLLMNotFoundError",
     "AnythingLLMPendingError",
     "AnythingLLMProtocolError",
@@ -49,9 +54,12 @@ __all__ = [
     "AnythingLLMServers",
     "AnythingLLMStorage",
     "AnythingLLMTimeoutError",
+    "BreakerSnapshot",
     "Chunk",
     "CircuitBreakerConfig",
+    "CircuitBreakerHealth",
     "CircuitOpenError",
+    "ComponentHealth",
     "DocumentUploadResult",
     "DocumentVersion",
     "FailedChunk",

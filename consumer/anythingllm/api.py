@@ -7,14 +7,12 @@ would change the path.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, TypeVar
 from urllib.parse import quote
-
-import structlog
 
 from consumer.anythingllm.calls import Answer, Call
 from consumer.anythingllm.effects import SAID_NO, STRANGE
@@ -48,8 +46,9 @@ from consumer.model.fields import need_list, need_text
 from consumer.model.marker import decode_marker
 from consumer.model.names import Location, Slug
 from consumer.model.slug import is_slug
+from consumer.telemetry.library_log import library_logger
 
-log = structlog.get_logger(__name__)
+log = library_logger(__name__)
 
 FOLDER = "custom-documents/"  # where every raw text goes
 _RAW_TEXT = "/v1/document/raw-text"
@@ -90,6 +89,13 @@ class Api:
             every = tuple(workspace_of(each) for each in need_list(fields["workspaces"]))
         self._listed([each.slug for each in every])
         return every
+
+    async def workspaces_as_told(self, errand: Errand) -> Sequence[Mapping[str, Any]]:
+        """All workspaces with everything that AnythingLLM tells of them beside their documents."""
+        call = Call("GET", "/v1/workspaces", expect=("workspaces",))
+        fields = await self._call(errand, call)
+        with _Shape(call):
+            return [dict(each) for each in need_list(fields["workspaces"])]
 
     async def workspace(self, errand: Errand, slug: Slug) -> WorkspaceListing | None:
         """One workspace with its documents; None where there is none (200 with an empty list).
@@ -168,8 +174,14 @@ class Api:
 
     async def rename_workspace(self, errand: Errand, slug: Slug, name: str) -> Workspace:
         """Change the display name; the slug stays."""
+        return await self.update_workspace(errand, slug, {"name": name})
+
+    async def update_workspace(
+        self, errand: Errand, slug: Slug, settings: Mapping[str, Any]
+    ) -> Workspace:
+        """Change what people set in it, its display name among that; the slug stays."""
         path = f"/v1/workspace/{checked_slug(slug)}/update"
-        call = Call("POST", path, {"name": name}, expect=("workspace",))
+        call = Call("POST", path, dict(settings), expect=("workspace",))
         with _missing(slug):
             fields = await self._call(errand, call)
         with _Shape(call):
@@ -463,6 +475,11 @@ def checked_slug(slug: object) -> Slug:
     )
 
 
+def no_workspace(slug: Slug, *, http_status: int | None = None) -> NoWorkspaceError:
+    """What is said of a workspace that is not there, whatever was asked of it."""
+    return NoWorkspaceError(f"AnythingLLM has no workspace {slug!r}", http_status=http_status)
+
+
 @contextmanager
 def _missing(slug: Slug) -> Iterator[None]:
     """A 400 to a call about a workspace means that there is no such workspace."""
@@ -471,7 +488,7 @@ def _missing(slug: Slug) -> Iterator[None]:
     except AnythingLLMError as error:
         if error.http_status != 400:
             raise
-        missing = NoWorkspaceError(f"AnythingLLM has no workspace {slug!r}", http_status=400)
+        missing = no_workspace(slug, http_status=400)
         missing.unproven = error.unproven
         raise missing from error
 

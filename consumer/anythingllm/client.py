@@ -14,11 +14,9 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
-import structlog
-
-from consumer.anythingllm.api import checked_slug
+from consumer.anythingllm.api import checked_slug, no_workspace
 from consumer.anythingllm.config import AnythingLLMConfig
 from consumer.anythingllm.document_upload import DocumentUploads
 from consumer.anythingllm.errors import (
@@ -29,6 +27,7 @@ from consumer.anythingllm.errors import (
 )
 from consumer.anythingllm.health import PROBE_SECONDS, breaker_status, check_health
 from consumer.anythingllm.models import (
+    AnythingLLMHealth,
     DocumentUploadResult,
     SearchHit,
     StoredDocument,
@@ -49,10 +48,11 @@ from consumer.model.identity import IdentityTemplate
 from consumer.model.marker import Marker, StoredUnit
 from consumer.model.names import Slug, TraceId
 from consumer.model.version import DocumentVersion
-from consumer.resilience.breaker import Breaker, BreakerSnapshot
+from consumer.resilience.breaker import Breaker, BreakerSnapshot, BreakerState
+from consumer.telemetry.library_log import library_logger
 from consumer.telemetry.tracing import NO_TRACING, Tracing
 
-log = structlog.get_logger(__name__)
+log = library_logger(__name__)
 
 _OVERFETCH = 3  # vectors asked for per wanted chunk: a chunk of 3,000 characters has about three
 _MOST_VECTORS = 20_000  # asked for at most, however many vectors the nearest chunks have
@@ -185,11 +185,11 @@ class AnythingLLMClient:
         """The breaker itself, for a caller that feeds it."""
         return self._breaker
 
-    def on_breaker_change(self, listener: Callable[[str, str], None]) -> None:
+    def on_breaker_change(self, listener: Callable[[BreakerState, BreakerState], None]) -> None:
         """Have ``listener(old, new)`` called whenever the breaker changes its state."""
         self._breaker.add_listener(listener)
 
-    async def health_check(self, trace_id: str | None = None) -> dict[str, Any]:
+    async def health_check(self, trace_id: str | None = None) -> AnythingLLMHealth:
         """How AnythingLLM is; never raises.
 
         Returns:
@@ -295,7 +295,7 @@ class AnythingLLMClient:
         Raises:
             ValueError: a limit below 1.
             AnythingLLMRejectedError: a blank query.
-            AnythingLLMNotFoundError: no such workspace.
+            NoWorkspaceError: there is no such workspace.
             AnythingLLMServerError: AnythingLLM says that nothing is there, and the workspace lists
                 documents: on some vector databases that means an outage.
         """
@@ -342,9 +342,16 @@ class AnythingLLMClient:
     async def list_workspace_documents(
         self, workspace_slug: str, trace_id: str | None = None
     ) -> list[StoredDocument]:
-        """The logical documents of a workspace; empty where there is no workspace."""
-        listing = await self._api.workspace(self._ordinary(trace_id), Slug(workspace_slug))
-        return stored_documents(listing.rows) if listing else []
+        """The logical documents of a workspace.
+
+        Raises:
+            NoWorkspaceError: there is no such workspace.
+        """
+        slug = Slug(workspace_slug)
+        listing = await self._api.workspace(self._ordinary(trace_id), slug)
+        if listing is None:
+            raise no_workspace(slug)
+        return stored_documents(listing.rows)
 
     async def delete_document(
         self,
@@ -363,10 +370,11 @@ class AnythingLLMClient:
             trace_id: see the class.
 
         Returns:
-            Whether nothing of it is left, also when there never was anything. Where a proxy refuses
-            removals its files stay in AnythingLLM's store: no search finds them.
+            Whether nothing of it is left, also when there never was anything of it. Where a proxy
+            refuses removals its files stay in AnythingLLM's store: no search finds them.
 
         Raises:
+            NoWorkspaceError: there is no such workspace.
             RemovalRefusedError: a proxy refuses both ways to remove it.
             StillFoundError: AnythingLLM says that it is gone, and a search finds it: its vector
                 database refused the removal. The message names the cure.
@@ -379,11 +387,26 @@ class AnythingLLMClient:
 
         slug, trace = Slug(workspace_slug), _trace(trace_id)
         async with self._within_document_timeout("delete_document"):
-            units = await self._storage.listing(slug, is_meant, trace_id=trace)
+            units = await self._units(slug, is_meant, trace)
             texts = (document_id,) if identity is None else (document_id, identity)
             # Also where nothing is listed: a removal that was refused before took only the rows.
             await self._storage.erase(slug, units, is_meant, texts, trace_id=trace)
             return not units or not await self._storage.listing(slug, is_meant, trace_id=trace)
+
+    async def _units(
+        self, slug: Slug, is_meant: Callable[[Marker], bool], trace_id: TraceId | None
+    ) -> list[StoredUnit]:
+        """What a workspace, which has to be there, has of a document."""
+        units: list[StoredUnit] = []
+
+        def take(unit: StoredUnit) -> None:
+            if is_meant(unit.marker):
+                units.append(unit)
+
+        listed = await self._storage.scan(slug, take, trace_id=trace_id)
+        if listed is not None and listed.workspace_id is None:
+            raise no_workspace(slug)
+        return units
 
     @asynccontextmanager
     async def _within_document_timeout(self, what: str) -> AsyncIterator[None]:
@@ -405,7 +428,8 @@ class AnythingLLMClient:
         Raises:
             AnythingLLMRejectedError: another workspace has the same collection in the vector
                 database, and would be emptied.
-            AnythingLLMError: it is not there, or AnythingLLM's deletion protection is on.
+            NoWorkspaceError: there is no such workspace.
+            AnythingLLMError: AnythingLLM's deletion protection is on, or anything else.
         """
         slug = Slug(workspace_slug)
         if others := await self._workspaces.others_sharing(self._ordinary(trace_id), slug):

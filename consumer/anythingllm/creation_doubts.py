@@ -10,14 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import structlog
-
 from consumer.anythingllm.effects import LATE_SECONDS
 from consumer.anythingllm.errors import AnythingLLMPendingError
 from consumer.anythingllm.restarts import Restarts
 from consumer.model.names import Slug
+from consumer.telemetry.library_log import library_logger
 
-log = structlog.get_logger(__name__)
+log = library_logger(__name__)
 
 _AGAIN_SECONDS = 5.0  # between two looks
 

@@ -21,8 +21,6 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
-import structlog
-
 from consumer.anythingllm.errors import (
     AnythingLLMAuthenticationError,
     AnythingLLMError,
@@ -35,8 +33,9 @@ from consumer.anythingllm.transport import Check, always
 from consumer.anythingllm.vector_databases import VectorDatabase
 from consumer.model.fault import Fault
 from consumer.model.names import Slug, TraceId
+from consumer.telemetry.library_log import library_logger
 
-log = structlog.get_logger(__name__)
+log = library_logger(__name__)
 
 AGAIN_SECONDS = 10.0  # between two controls that fail
 REMOVES_SECONDS = 60.0  # for which a test of removals counts; doubled by each that fails

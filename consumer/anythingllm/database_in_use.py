@@ -6,16 +6,15 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 
-import structlog
-
 from consumer.anythingllm.api import Api
 from consumer.anythingllm.errors import AnythingLLMError
 from consumer.anythingllm.hit_ids import HitIds
 from consumer.anythingllm.transport import Errand
 from consumer.anythingllm.vector_databases import DATABASES, UNKNOWN, VectorDatabase
 from consumer.anythingllm.visibility import Visibility
+from consumer.telemetry.library_log import library_logger
 
-log = structlog.get_logger(__name__)
+log = library_logger(__name__)
 
 REMEMBERED_SECONDS = 300.0  # an operator may change it, and then AnythingLLM starts anew
 AGAIN_SECONDS = 30.0  # until it is asked again where it did not answer

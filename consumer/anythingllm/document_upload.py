@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from consumer.anythingllm.errors import (
     AnythingLLMError,
@@ -16,7 +17,7 @@ from consumer.anythingllm.errors import (
     AnythingLLMRejectedError,
     CircuitOpenError,
 )
-from consumer.anythingllm.models import DocumentUploadResult
+from consumer.anythingllm.models import DocumentUploadResult, UploadStatus
 from consumer.anythingllm.unit_store import AnythingLLMStorage
 from consumer.anythingllm.unit_upload import RawTextUpload
 from consumer.model.difference import Difference, difference
@@ -71,6 +72,7 @@ class DocumentUploads:
 
         What the workspace has of the document is listed, where ``stored`` does not say it.
         """
+        document = completed(document)
         if stored is None:
             identity = self._identity.of(document)
             stored = await self._storage.listing(
@@ -187,6 +189,18 @@ class DocumentUploads:
         return sum(len(unit.digests) for unit in stale if unit.location not in left)
 
 
+def completed(document: ProcessedDocument) -> ProcessedDocument:
+    """The document with what its maker left out: a title, and where its chunks stand."""
+    chunks = tuple(
+        chunk if chunk.index >= 0 else replace(chunk, index=position)
+        for position, chunk in enumerate(document.chunks)
+    )
+    title = document.title or document.id
+    if title == document.title and chunks == document.chunks:
+        return document
+    return replace(document, title=title, chunks=chunks)
+
+
 def compare(
     document: ProcessedDocument, stored: Sequence[StoredUnit], version: DocumentVersion
 ) -> Difference[StoredUnit]:
@@ -232,7 +246,7 @@ def _result(
     ids = [chunk.id for chunk in document.chunks]
     uploaded = tuple(ids[n] for n in changes.missing if ids[n] not in failed)
     successful = total - len(failed)
-    status = "succeeded" if not failed else "partial" if successful else "failed"
+    status: UploadStatus = "succeeded" if not failed else "partial" if successful else "failed"
     return DocumentUploadResult(
         document_id=document.id,
         workspace_slug=slug,

@@ -25,8 +25,6 @@ import math
 from collections import deque
 from collections.abc import Callable
 
-import structlog
-
 from consumer.anythingllm.api import Api
 from consumer.anythingllm.database_control import turn_of
 from consumer.anythingllm.errors import (
@@ -38,8 +36,9 @@ from consumer.anythingllm.errors import (
 from consumer.anythingllm.transport import Check, Errand, NewErrand, always
 from consumer.model.fault import Fault
 from consumer.model.names import TraceId
+from consumer.telemetry.library_log import library_logger
 
-log = structlog.get_logger(__name__)
+log = library_logger(__name__)
 
 FRESH_SECONDS = 5.0  # for which a look is enough to begin an upload: so much would be nonsense
 AGAIN_SECONDS = 10.0  # between two looks while the embedder gives nonsense

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Literal
 
 from consumer.anythingllm.api import Api
 from consumer.anythingllm.database_in_use import DatabaseInUse
@@ -14,6 +14,11 @@ from consumer.anythingllm.errors import (
     AnythingLLMAuthenticationError,
     AnythingLLMConnectionError,
     AnythingLLMError,
+)
+from consumer.anythingllm.models import (
+    AnythingLLMHealth,
+    CircuitBreakerHealth,
+    ComponentHealth,
 )
 from consumer.anythingllm.transport import Errand
 from consumer.model.fault import Fault
@@ -41,7 +46,7 @@ async def check_health(
     breaker: Breaker,
     errand: Callable[[], Errand],
     endpoint: str,
-) -> dict[str, Any]:
+) -> AnythingLLMHealth:
     """Never raises (`AnythingLLMClient.health_check`)."""
     probes: dict[str, Callable[[Errand], Awaitable[None]]] = {
         "server": api.ping,
@@ -52,12 +57,9 @@ async def check_health(
     *findings, version = await asyncio.gather(
         *(_try(probe, errand()) for probe in probes.values()), _version(api, errand())
     )
-    components = {
-        name: {"status": "up"} if error is None else {"status": "down", "error": error}
-        for name, error in zip(probes, findings, strict=True)
-    }
+    components = {name: _component(error) for name, error in zip(probes, findings, strict=True)}
     components[_DATABASE] = (
-        {"status": "unknown"}  # a search needs all of them
+        ComponentHealth(status="unknown")  # a search needs all of them
         if any(findings)
         else await _database_component(api, database, errand())
     )
@@ -130,7 +132,7 @@ def _unwell(component: tuple[str, str], error: AnythingLLMError) -> AnythingLLME
     )
 
 
-def breaker_status(breaker: Breaker) -> dict[str, Any]:
+def breaker_status(breaker: Breaker) -> CircuitBreakerHealth:
     """The breaker as JSON shows it."""
     snapshot = breaker.snapshot()
     at = snapshot.last_failure
@@ -143,7 +145,7 @@ def breaker_status(breaker: Breaker) -> dict[str, Any]:
     }
 
 
-async def _database_component(api: Api, database: DatabaseInUse, errand: Errand) -> dict[str, str]:
+async def _database_component(api: Api, database: DatabaseInUse, errand: Errand) -> ComponentHealth:
     looks: list[DatabaseLook] = []
 
     async def look(errand: Errand) -> None:
@@ -155,16 +157,20 @@ async def _database_component(api: Api, database: DatabaseInUse, errand: Errand)
         error = seen.trouble
         if error is not None and not (seen.is_outage or seen.suspects):
             error += f": {seen.what_to_do}"
+    return _component(error)
+
+
+def _component(error: str | None) -> ComponentHealth:
     return {"status": "up"} if error is None else {"status": "down", "error": error}
 
 
-def _status(down: set[str], breaker: Breaker) -> str:
+def _status(down: set[str], breaker: Breaker) -> Literal["healthy", "degraded", "unhealthy"]:
     if down & set(_VITAL):
         return "unhealthy"
     return "degraded" if down or breaker.state != CLOSED else "healthy"
 
 
-def _error(components: dict[str, dict[str, str]], state: str) -> str | None:
+def _error(components: dict[str, ComponentHealth], state: str) -> str | None:
     problems = [f"{name}: {each['error']}" for name, each in components.items() if "error" in each]
     if not problems and state != CLOSED:
         problems = [f"the circuit breaker is {state}"]

@@ -13,13 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import structlog
-
 from consumer.anythingllm.models import VectorHit
 from consumer.anythingllm.vector_databases import VectorDatabase
 from consumer.model.names import Location
+from consumer.telemetry.library_log import library_logger
 
-log = structlog.get_logger(__name__)
+log = library_logger(__name__)
 
 
 class HitIds:

@@ -15,8 +15,6 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 
-import structlog
-
 from consumer.anythingllm.api import Api
 from consumer.anythingllm.errors import (
     AnswerTooLargeError,
@@ -26,8 +24,9 @@ from consumer.anythingllm.errors import (
 from consumer.anythingllm.models import VectorHit
 from consumer.anythingllm.transport import Errand
 from consumer.model.names import Slug
+from consumer.telemetry.library_log import library_logger
 
-log = structlog.get_logger(__name__)
+log = library_logger(__name__)
 
 STEPS = (16_384, 10_000, 1_000, 300, 100, 10)  # hits; the first two are vendors' limits
 REMEMBERED_SECONDS = 300.0

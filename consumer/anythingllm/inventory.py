@@ -35,6 +35,7 @@ from consumer.anythingllm.search_hits import text_of
 from consumer.anythingllm.sentinel import is_sentinel
 from consumer.anythingllm.transport import Errand, Transport
 from consumer.anythingllm.vector_databases import VectorDatabase
+from consumer.anythingllm.workspace_anew import WorkspaceAnew
 from consumer.anythingllm.workspaces import Workspaces
 from consumer.model.listing import ListedFile, ListedRow, Listing
 from consumer.model.marker import decode_marker
@@ -63,6 +64,7 @@ class Inventory:
         readiness: stores test documents.
         control: says whether the vector database removes anything.
         removal: removes documents.
+        workspaces: know which ones share a collection.
         timeout: seconds for an ordinary call.
         long_timeout: seconds for one that grows with the workspace.
         removal_timeout: seconds for one that removes or embeds.
@@ -76,6 +78,7 @@ class Inventory:
         readiness: Readiness,
         control: DatabaseControl,
         removal: DocumentRemoval,
+        workspaces: Workspaces,
         *,
         timeout: float,
         long_timeout: float,
@@ -90,6 +93,8 @@ class Inventory:
         self._timeout = timeout
         self._long = long_timeout
         self._removal = removal_timeout
+        self.anew = WorkspaceAnew(api, workspaces, lambda: _errand(removal_timeout))
+        """Deletes a workspace and makes it anew."""
         self._proof = StorageProof(
             api, limit, errand=lambda seconds, _: _errand(seconds), timeout=long_timeout
         )
@@ -420,6 +425,7 @@ async def open_inventory(config: AnythingLLMConfig) -> AsyncIterator[Inventory]:
             readiness,
             control,
             removal,
+            Workspaces(api, database, None),
             timeout=config.timeout,
             long_timeout=max(config.timeout, config.upload_timeout),
             removal_timeout=config.removal_timeout,

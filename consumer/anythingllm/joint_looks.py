@@ -17,8 +17,6 @@ from dataclasses import dataclass
 from typing import Any
 from weakref import WeakValueDictionary
 
-import structlog
-
 from consumer.anythingllm.blocked_search import AGAIN_SECONDS, BlockedSearches
 from consumer.anythingllm.database_control import DatabaseControl
 from consumer.anythingllm.errors import (
@@ -39,8 +37,9 @@ from consumer.anythingllm.vouching import Vouching
 from consumer.model.fault import Fault
 from consumer.model.marker import Marker
 from consumer.model.names import Location, Slug, TraceId
+from consumer.telemetry.library_log import library_logger
 
-log = structlog.get_logger(__name__)
+log = library_logger(__name__)
 
 TOGETHER = 8  # chunks of a document for which one search is made
 MOST_UNSEEN = 100  # of a document: each would be a row without vectors if the database refuses them

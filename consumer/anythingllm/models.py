@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal, NotRequired, TypedDict
 
 from consumer.model.fields import aware_instant_in
 from consumer.model.names import Location, Slug
 from consumer.model.outcome import FailedChunk
+from consumer.resilience.breaker import BreakerState
+
+UploadStatus = Literal["succeeded", "partial", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +240,7 @@ class DocumentUploadResult:
 
     document_id: str
     workspace_slug: Slug
-    status: str
+    status: UploadStatus
     total_chunks: int
     successful_uploads: int
     failed_uploads: int
@@ -246,3 +250,37 @@ class DocumentUploadResult:
     removed_chunks: int
     errors: tuple[str, ...]
     failed_chunks: tuple[FailedChunk, ...]
+
+
+class ComponentHealth(TypedDict):
+    """How one part of AnythingLLM is; ``error`` says in a line why it is down."""
+
+    status: Literal["up", "down", "unknown"]
+    error: NotRequired[str]
+
+
+class CircuitBreakerHealth(TypedDict):
+    """How the circuit breaker stands, as JSON shows it (`BreakerSnapshot`)."""
+
+    state: BreakerState
+    failure_count: int
+    last_failure: str | None
+    last_error: str | None
+    retry_after: float
+
+
+class AnythingLLMHealth(TypedDict):
+    """How AnythingLLM is (`AnythingLLMClient.health_check`): a dictionary that JSON can show.
+
+    ``status`` is ``healthy``, ``degraded`` (no embedder, collector or vector database, or the
+    breaker is not closed) or ``unhealthy`` (no server, or no access). ``components`` are
+    ``server``, ``key``, ``collector``, ``embedder`` and ``vector_database``; none where the client
+    is not connected.
+    """
+
+    status: Literal["healthy", "degraded", "unhealthy"]
+    error: str | None
+    endpoint: str
+    version: str | None
+    components: dict[str, ComponentHealth]
+    circuit_breaker: CircuitBreakerHealth

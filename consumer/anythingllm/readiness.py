@@ -29,8 +29,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-import structlog
-
 from consumer.anythingllm.api import Api, checked_slug
 from consumer.anythingllm.database_in_use import DatabaseInUse
 from consumer.anythingllm.document_removal import DocumentRemoval
@@ -52,8 +50,9 @@ from consumer.anythingllm.visibility import SURE_SECONDS
 from consumer.anythingllm.workspaces import Workspaces
 from consumer.model.fault import Fault
 from consumer.model.names import Slug, TraceId
+from consumer.telemetry.library_log import library_logger
 
-log = structlog.get_logger(__name__)
+log = library_logger(__name__)
 
 SETTLED_AGE = timedelta(seconds=60)
 CONFIRMED_SECONDS = 5.0  # between two looks at the counts (rule 4); they are cheap, not free

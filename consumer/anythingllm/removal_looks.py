@@ -15,8 +15,6 @@ import re
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
-import structlog
-
 from consumer.anythingllm.api import Api
 from consumer.anythingllm.blocked_search import AGAIN_SECONDS, LATELY, BlockedSearches
 from consumer.anythingllm.database_control import DatabaseControl
@@ -35,8 +33,9 @@ from consumer.anythingllm.vector_databases import VectorDatabase
 from consumer.model.marker import Marker, decode_marker
 from consumer.model.names import Location, Slug, TraceId
 from consumer.model.remains import Remains
+from consumer.telemetry.library_log import library_logger
 
-log = structlog.get_logger(__name__)
+log = library_logger(__name__)
 
 MOST_HITS = 300  # of one search: about 500 kB
 _MOST_SEARCHES = 3

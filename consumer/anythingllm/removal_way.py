@@ -11,8 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-import structlog
-
 from consumer.anythingllm.errors import (
     AnythingLLMAuthenticationError,
     AnythingLLMError,
@@ -20,8 +18,9 @@ from consumer.anythingllm.errors import (
     is_refusal,
 )
 from consumer.model.fault import Fault
+from consumer.telemetry.library_log import library_logger
 
-log = structlog.get_logger(__name__)
+log = library_logger(__name__)
 
 AGAIN_SECONDS = 300.0  # between two looks whether removals are let through again
 _FORGOTTEN_SECONDS = 900.0  # without a look; the sweep comes back after 300

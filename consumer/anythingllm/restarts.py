@@ -15,12 +15,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-import structlog
-
 from consumer.anythingllm.effects import says_nobody_is_there
 from consumer.anythingllm.errors import AnythingLLMError
+from consumer.telemetry.library_log import library_logger
 
-log = structlog.get_logger(__name__)
+log = library_logger(__name__)
 
 PINGS = 2  # in a row
 PING_PAUSE = 0.5  # seconds between them; AnythingLLM needs several seconds to start

@@ -20,8 +20,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 
-import structlog
-
 from consumer.anythingllm.database_in_use import DatabaseInUse
 from consumer.anythingllm.document_removal import DocumentRemoval
 from consumer.anythingllm.errors import AnythingLLMError, AnythingLLMServerError, StillFoundError
@@ -33,8 +31,9 @@ from consumer.anythingllm.visibility import SURE_SECONDS, pauses
 from consumer.anythingllm.workspaces import Workspaces
 from consumer.model.fault import Fault
 from consumer.model.names import Location, Slug, TraceId
+from consumer.telemetry.library_log import library_logger
 
-log = structlog.get_logger(__name__)
+log = library_logger(__name__)
 
 ROUNDS = 5  # sentinels tried; each loss means that another process was creating the table
 PATIENCE = 3.0  # seconds of looking, after which callers have more to do

@@ -12,8 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
 
-import structlog
-
 from consumer.anythingllm.api import Api
 from consumer.anythingllm.document_removal import DocumentRemoval
 from consumer.anythingllm.errors import AnythingLLMError
@@ -22,8 +20,9 @@ from consumer.anythingllm.sentinel import sentinel_body, sentinel_source
 from consumer.anythingllm.transport import Check, NewErrand
 from consumer.anythingllm.visibility import pauses
 from consumer.model.names import Location, Slug, TraceId
+from consumer.telemetry.library_log import library_logger
 
-log = structlog.get_logger(__name__)
+log = library_logger(__name__)
 
 _CHECKED_SECONDS = 1.0  # between two looks whether the right to go on has ended
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-import structlog
-
 from consumer.anythingllm.api import Api
 from consumer.anythingllm.errors import AnythingLLMNotFoundError
 from consumer.anythingllm.transport import NewErrand
@@ -19,8 +17,9 @@ from consumer.anythingllm.workspaces import Workspaces
 from consumer.model.marker import StoredUnit
 from consumer.model.names import Slug
 from consumer.model.server_marks import Mark, ServerSurvey, is_mark_slug, read_mark
+from consumer.telemetry.library_log import library_logger
 
-log = structlog.get_logger(__name__)
+log = library_logger(__name__)
 
 
 class ServerRegister:

@@ -14,8 +14,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
-import structlog
-
 from consumer.anythingllm.api import Api
 from consumer.anythingllm.errors import (
     AnythingLLMError,
@@ -27,8 +25,9 @@ from consumer.anythingllm.transport import NewErrand
 from consumer.model.fault import Fault
 from consumer.model.names import Slug, TraceId
 from consumer.model.server_marks import MarkKind, read_mark
+from consumer.telemetry.library_log import library_logger
 
-log = structlog.get_logger(__name__)
+log = library_logger(__name__)
 
 # A proxy may not let it through. Who lists several could not ask there either.
 _NOT_TOLD = (AnythingLLMForbiddenError, AnythingLLMNotFoundError)

@@ -28,7 +28,6 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 import aiohttp
-import structlog
 
 from consumer.anythingllm.calls import Answer, Call, encoded, judged
 from consumer.anythingllm.config import AnythingLLMConfig
@@ -47,10 +46,11 @@ from consumer.anythingllm.under_way import UnderWay
 from consumer.model.fault import Fault
 from consumer.model.names import TraceId
 from consumer.resilience.breaker import Breaker, BreakerOpen
+from consumer.telemetry.library_log import library_logger
 from consumer.telemetry.trace import new_span_id, traceparent
 from consumer.telemetry.tracing import NO_TRACING, Tracing
 
-log = structlog.get_logger(__name__)
+log = library_logger(__name__)
 
 T = TypeVar("T")
 

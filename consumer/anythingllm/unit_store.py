@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-import structlog
-
 from consumer.anythingllm.api import Api
 from consumer.anythingllm.control_upload import ControlUpload
 from consumer.anythingllm.errors import (
@@ -34,8 +32,9 @@ from consumer.model.marker import Marker, StoredUnit, Unit
 from consumer.model.names import Location, Slug, TraceId
 from consumer.model.remains import Remains
 from consumer.model.slug import is_slug
+from consumer.telemetry.library_log import library_logger
 
-log = structlog.get_logger(__name__)
+log = library_logger(__name__)
 
 _MOST_TESTED = 5  # workspaces where a removal is tried before none is known to work
 EMBEDDED_AT_ONCE = 100  # pieces a request of the poison probe: its answer has up to 80 kB each

@@ -32,8 +32,6 @@ from dataclasses import replace
 from enum import Enum
 from typing import NoReturn, TypeVar
 
-import structlog
-
 from consumer.anythingllm.effects import DoubtEnd
 from consumer.anythingllm.errors import (
     AnythingLLMError,
@@ -56,8 +54,9 @@ from consumer.model.blank import is_blank
 from consumer.model.fault import Failure, Fault
 from consumer.model.marker import StoredUnit, Unit
 from consumer.model.names import Location, Slug, TraceId
+from consumer.telemetry.library_log import library_logger
 
-log = structlog.get_logger(__name__)
+log = library_logger(__name__)
 
 _E = TypeVar("_E", bound=AnythingLLMError)
 

@@ -15,8 +15,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import structlog
-
 from consumer.anythingllm.effects import LATE_SECONDS, DoubtEnd
 from consumer.anythingllm.errors import AnythingLLMError, AnythingLLMPendingError
 from consumer.anythingllm.marker_lookup import LEAST_DISTANCE, due_after
@@ -24,8 +22,9 @@ from consumer.anythingllm.upload_ways import Ways
 from consumer.model.fault import Fault
 from consumer.model.listing import FILE_STORE
 from consumer.model.names import Location, Slug, TraceId
+from consumer.telemetry.library_log import library_logger
 
-log = structlog.get_logger(__name__)
+log = library_logger(__name__)
 
 _AGAIN_SECONDS = 5.0  # until the files are looked at again that somebody has just looked at
 _SHORTEST_WAIT = 0.01  # seconds; the caller must not spin

@@ -24,8 +24,9 @@ _UNLIMITED = 100_000  # hits: more were never asked for
 
 
 _RESET = (
-    "go back to the former embedding model, or reset the workspace's vector database in "
-    "AnythingLLM's settings of the workspace and publish its documents again"
+    "go back to the former embedding model, or have the workspace made anew (`workspaces rebuild "
+    "SLUG --delete-workspace`), or reset its vector database in its settings in AnythingLLM and "
+    "run `audit --republish`"
 )
 _DROP = (
     "go back to the former embedding model, or drop the table of all workspaces in PostgreSQL "

@@ -10,11 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-import structlog
-
 from consumer.anythingllm.vector_databases import VectorDatabase
+from consumer.telemetry.library_log import library_logger
 
-log = structlog.get_logger(__name__)
+log = library_logger(__name__)
 
 SURE_SECONDS = 120.0  # for which something is looked for at most; what comes later is not relied on
 REMEMBERED_SECONDS = 3600.0

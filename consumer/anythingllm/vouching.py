@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
-import structlog
-
 from consumer.anythingllm.blocked_search import AGAIN_SECONDS, LATELY, BlockedSearches
 from consumer.anythingllm.database_control import DatabaseControl
 from consumer.anythingllm.database_in_use import DatabaseInUse
@@ -35,8 +33,9 @@ from consumer.model.marker import StoredUnit, decode_marker
 from consumer.model.names import Location, Slug, TraceId
 from consumer.model.packing import pack_text
 from consumer.model.version import DocumentVersion
+from consumer.telemetry.library_log import library_logger
 
-log = structlog.get_logger(__name__)
+log = library_logger(__name__)
 
 MOST_KNOWN = 200_000  # locations that were found, about 20 MB; the longest known go first
 _HITS_EACH = 3  # asked for at first for each row that is looked for

@@ -12,8 +12,6 @@ stored in the one that was made later, and nothing of ours deletes either.
 
 from __future__ import annotations
 
-import structlog
-
 from consumer.anythingllm.api import Api, checked_slug
 from consumer.anythingllm.creation_doubts import CreationDoubts, pending
 from consumer.anythingllm.database_in_use import DatabaseInUse
@@ -29,8 +27,9 @@ from consumer.anythingllm.sole_server import SoleServer
 from consumer.anythingllm.transport import Errand
 from consumer.model.fault import Fault
 from consumer.model.names import Slug
+from consumer.telemetry.library_log import library_logger
 
-log = structlog.get_logger(__name__)
+log = library_logger(__name__)
 
 # Forbidden: the operator protects workspaces from deletion.
 _STRAY_STAYS = (

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Mapping
-from typing import Any
 
 import structlog
 
-from consumer.anythingllm import AnythingLLMClient
+from consumer.anythingllm import AnythingLLMClient, AnythingLLMHealth
 from consumer.app.errors import StartFailedError
 from consumer.app.starting import START_RETRY
 
@@ -57,7 +55,7 @@ class AnythingLLMWatch:
             await self.look()
 
 
-def _trouble(health: Mapping[str, Any]) -> str | None:
+def _trouble(health: AnythingLLMHealth) -> str | None:
     """The first thing that is wrong: the rest of a health check fails for the same reason."""
     if health["status"] != "unhealthy":
         return None

@@ -148,6 +148,11 @@ COMMANDS: tuple[Command, ...] = (
         "Put right what `workspaces verify` finds: says what, and does it with --yes.",
     ),
     Command(
+        "workspaces rebuild",
+        "consumer.cli.workspaces.rebuild:rebuild",
+        "Make all documents of a workspace anew: says what, and does it with --yes.",
+    ),
+    Command(
         "workspaces move",
         "consumer.cli.workspaces.move:move",
         "Move a workspace to another of several servers: says what, and does it with --yes.",

@@ -61,7 +61,7 @@ ADDED_HEADERS = (
     of.REPLAYS,
 )  # fmt: skip
 # Also stripped: what a replayed record carries beside them.
-_ADDED = frozenset((*ADDED_HEADERS, of.RUN, of.LETTER, of.REPACK))
+_ADDED = frozenset((*ADDED_HEADERS, of.RUN, of.LETTER, of.REPACK, of.REBUILD))
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
-import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
 
@@ -36,9 +35,10 @@ from consumer.kafka.membership import (
 )
 from consumer.kafka.resumption import Resumption
 from consumer.kafka.settled_metadata import SettledBehind, decode
+from consumer.telemetry.library_log import library_logger
 from consumer.telemetry.metrics import Metrics
 
-log = structlog.get_logger(__name__)
+log = library_logger(__name__)
 
 _RECALL_SECONDS = 10.0
 DOUBT_GRACE_SECONDS = 900.0  # after the end of a doubt; by then somebody has looked

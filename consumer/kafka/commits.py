@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
-import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import (
     CommitFailedError,
@@ -19,9 +18,10 @@ from consumer.kafka.assignment import Assignment
 from consumer.kafka.connection import in_short
 from consumer.kafka.ledger import CommitDue
 from consumer.kafka.membership import TopicGoneError, exists, rejoin
+from consumer.telemetry.library_log import library_logger
 from consumer.telemetry.metrics import Metrics
 
-log = structlog.get_logger(__name__)
+log = library_logger(__name__)
 
 
 async def commit_settled(

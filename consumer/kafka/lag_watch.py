@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
-import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from consumer.kafka.assignment import Assignment
 from consumer.kafka.connection import KafkaConnection, KafkaUnavailableError, explained
 from consumer.kafka.lag import PartitionLag, how_far_behind
 from consumer.kafka.membership import topics_gone
+from consumer.telemetry.library_log import library_logger
 
-log = structlog.get_logger(__name__)
+log = library_logger(__name__)
 
 _LOOK_SECONDS = 10.0
 _ENDS_SECONDS = 2.0

@@ -30,16 +30,16 @@ from types import MappingProxyType
 from typing import Literal
 from urllib.parse import quote_plus, urlencode, urlsplit
 
-import structlog
 from aiokafka.abc import AbstractTokenProvider
 from aiokafka.errors import KafkaError
 
 from consumer.model.certificate import distrust
+from consumer.telemetry.library_log import library_logger
 from consumer.telemetry.renewable_secret import RenewableSecret
 from consumer.telemetry.repeats import RepeatedLine
 from consumer.telemetry.scrub import MASK, Scrubber
 
-log = structlog.get_logger(__name__)
+log = library_logger(__name__)
 
 # Of a token's life: Kafka's own client renews at this share too.
 _FRESH_SHARE = 0.8

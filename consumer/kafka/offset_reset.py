@@ -23,14 +23,14 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
 
 from consumer.kafka.membership import commit_for_all, partitions_of, without_place
+from consumer.telemetry.library_log import library_logger
 from consumer.telemetry.metrics import Metrics
 
-log = structlog.get_logger(__name__)
+log = library_logger(__name__)
 
 _LATEST = "latest"
 

@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from aiokafka.structs import RecordMetadata
@@ -28,9 +27,10 @@ from aiokafka.structs import RecordMetadata
 from consumer.kafka.compression import codec_of, pack_quickly, refusal_of
 from consumer.kafka.connection import KafkaConnection, KafkaUnavailableError, explained, in_short
 from consumer.model.record import Coordinates, Headers, Record
+from consumer.telemetry.library_log import library_logger
 from consumer.telemetry.repeats import RepeatedLine
 
-log = structlog.get_logger(__name__)
+log = library_logger(__name__)
 
 _STOP_SECONDS = 2.0
 _RETRY_SECONDS = 1.0

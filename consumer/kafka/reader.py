@@ -16,7 +16,6 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from datetime import datetime
 
-import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import CorruptRecordException, KafkaError
 
@@ -27,8 +26,9 @@ from consumer.kafka.records import to_record
 from consumer.kafka.start import Start, check_zone, start_offsets
 from consumer.kafka.topics import TopicAdmin, no_such_topic, open_admin, partitions_of
 from consumer.model.record import Coordinates, Record
+from consumer.telemetry.library_log import library_logger
 
-log = structlog.get_logger(__name__)
+log = library_logger(__name__)
 
 # To be closed where they are left early (`contextlib.aclosing`).
 Records = AsyncGenerator[Record, None]

@@ -23,7 +23,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import (
@@ -50,10 +49,11 @@ from consumer.kafka.resumption import Resumption
 from consumer.kafka.settled_metadata import anchor_of, check_of
 from consumer.model.reason import FailureReason
 from consumer.model.record import Coordinates, Record, Unreadable
+from consumer.telemetry.library_log import library_logger
 from consumer.telemetry.metrics import Metrics
 from consumer.telemetry.repeats import RepeatedLine
 
-log = structlog.get_logger(__name__)
+log = library_logger(__name__)
 
 # Idle detection by aiokafka is replaced by the app's watchdog (module docstring). About 24 days.
 _NO_POLL_LIMIT_MS = 2**31 - 1

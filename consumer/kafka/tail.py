@@ -17,7 +17,6 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from datetime import datetime
 
-import structlog
 from aiokafka import (
     AIOKafkaConsumer,
     ConsumerRebalanceListener,
@@ -46,8 +45,9 @@ from consumer.kafka.records import to_record
 from consumer.kafka.start import Start, check_zone, start_offsets
 from consumer.kafka.topics import no_such_topic
 from consumer.kafka.topics import partitions_of as count_partitions
+from consumer.telemetry.library_log import library_logger
 
-log = structlog.get_logger(__name__)
+log = library_logger(__name__)
 
 _ASK_SECONDS = 30.0
 _POLL_MS = 500

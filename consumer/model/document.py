@@ -15,11 +15,12 @@ class Chunk:
         id: the publisher's chunk id, unique within its document.
         content: the text, byte for byte as published.
         index: position in the document, from 0 (the publisher's ``chunk_index`` where given).
+            Below 0 where it is not said: the client then takes its place among the chunks.
     """
 
     id: str
     content: str
-    index: int
+    index: int = -1
 
     @property
     def content_sha256(self) -> str:
@@ -33,9 +34,9 @@ class ProcessedDocument:
 
     Args:
         id: the publisher's document id; a re-processed page usually comes with a new one.
-        title: the human title, unchanged.
-        technology: the publisher's technology or project name, unchanged.
-        source_url: where the document came from.
+        title: the human title, unchanged. Where it is empty the client takes the id.
+        technology: the publisher's technology or project name, unchanged; may be empty.
+        source_url: where the document came from; may be empty.
         chunks: in reading order; empty where the document has no content.
         content_hash: the publisher's hash of the content, passed through to the result.
         created_at: aware, UTC. A date without a zone in an event is UTC.
@@ -49,10 +50,10 @@ class ProcessedDocument:
     """
 
     id: str
-    title: str
-    technology: str
-    source_url: str
-    chunks: tuple[Chunk, ...]
+    title: str = ""
+    technology: str = ""
+    source_url: str = ""
+    chunks: tuple[Chunk, ...] = ()
     content_hash: str | None = None
     created_at: datetime | None = None
     updated_at: datetime | None = None

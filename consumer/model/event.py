@@ -7,7 +7,7 @@ from datetime import datetime
 
 from consumer.model.document import ProcessedDocument
 from consumer.model.names import Identity, Slug, TraceId
-from consumer.model.origin import REPACK, Origin
+from consumer.model.origin import REBUILD, REPACK, Origin
 from consumer.model.outcome import Refused
 from consumer.model.record import Record
 from consumer.model.version import DocumentVersion
@@ -63,3 +63,8 @@ class Event:
     def is_repack(self) -> bool:
         """Whether what is stored is to be packed anew; believed of replays only, as all of it."""
         return self.is_replay and self.record.header(REPACK) is not None
+
+    @property
+    def is_rebuild(self) -> bool:
+        """Whether what is stored goes, to be stored anew; believed of replays only."""
+        return self.is_replay and self.record.header(REBUILD) is not None

@@ -23,6 +23,7 @@ REPLAYS = "dlq.replays"
 RUN = "dlq.run"  # on replayed records: the run that published it
 LETTER = "dlq.letter"  # on replayed records: the letter it was made of
 REPACK = "workspaces.repack"  # on replayed records: what is stored is to be packed as is set now
+REBUILD = "workspaces.rebuild"  # on replayed records: what is stored goes, and is stored anew
 
 _READ = frozenset({TOPIC, PARTITION, OFFSET, TIMESTAMP, EVENT_ID, FIRST_FAILED_AT, REPLAYS, RUN})
 _LONGEST_HEADER = 512  # bytes of a header that is believed

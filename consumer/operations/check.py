@@ -8,14 +8,15 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
 
 from consumer.anythingllm import (
     AnythingLLMClient,
     AnythingLLMConfig,
     AnythingLLMError,
     AnythingLLMForbiddenError,
+    AnythingLLMHealth,
     AnythingLLMStorage,
+    ComponentHealth,
 )
 from consumer.anythingllm.removal_way import WHAT_TO_DO, WHAT_TO_DO_FORBIDDEN
 from consumer.anythingllm.unit_listings import MOST_ROWS
@@ -271,9 +272,9 @@ async def _shared_in(
     return sources.found
 
 
-def _health(where: str, health: dict[str, Any]) -> list[CheckFinding]:
+def _health(where: str, health: AnythingLLMHealth) -> list[CheckFinding]:
     subject = "AnythingLLM"
-    components: dict[str, dict[str, Any]] = health["components"]
+    components = health["components"]
     if components["server"]["status"] != "up":
         # Every other component fails for the same reason, and its finding would lead astray.
         problem = f"{where}: {components['server']['error']}"
@@ -285,7 +286,7 @@ def _health(where: str, health: dict[str, Any]) -> list[CheckFinding]:
     ]
 
 
-def _components(components: dict[str, dict[str, Any]]) -> Iterator[CheckFinding]:
+def _components(components: dict[str, ComponentHealth]) -> Iterator[CheckFinding]:
     """A finding for each component, up to a refused key: nothing can be looked at behind it."""
     for name, state in components.items():
         if state["status"] == "unknown":

@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import cache, partial
 from typing import TypeVar
 
+from consumer.model.copies import content_of
 from consumer.model.event import DocumentEvent, Event, TombstoneEvent
 from consumer.model.fault import Failure
 from consumer.model.listing import FILE_STORE
@@ -139,6 +140,7 @@ class Applier:
         uploaded: set[str] = set()
         erased = Erased()
         was_begun = self._doubts.begun_before(body)
+        to_clear = event.is_rebuild
         while True:
             if body.document.chunks:
                 stored = await self._in_workspace(body.slug, prepare_and_look, right)
@@ -147,6 +149,10 @@ class Applier:
             known = self._carried_out.known(body.slug, body.identity)
             if known.supersedes(body.version, stored):
                 return Superseded(body.slug, body.version)
+            if to_clear:
+                to_clear = False
+                erased += await self._clear(body, stored, right, trace_id)
+                continue
             epoch = self._index.epoch(body.slug)
             stored = self._doubts.certain(body, stored)
             # What came late, after its tombstone, is about to go.
@@ -193,6 +199,31 @@ class Applier:
             else:
                 self._note_stored(body, plan.digests)
             return _with_former(applied, uploaded, erased)
+
+    async def _clear(
+        self,
+        body: DocumentEvent,
+        stored: Sequence[StoredRow],
+        right: RightToWork,
+        trace_id: TraceId,
+    ) -> Erased:
+        """Take a document out that is to be stored anew.
+
+        It goes before it is uploaded, not afterwards as what is stale does: its new units have the
+        markers of the former ones. Looked for after an upload without an answer, a former one would
+        be taken for the new one, which may never come, and then be removed.
+        """
+        if not stored:
+            return Erased()
+        contents = {content_of(unit) for unit in stored}
+        ending = Ending(
+            body.identity,
+            Occurrence(body.version),
+            stored,
+            lambda unit: content_of(unit) in contents,
+            (body.document.title,),
+        )
+        return await self._eraser.erase(body.slug, ending, right, trace_id=trace_id)
 
     async def _look_for_run(self, event: Event, slug: Slug) -> None:
         run = event.origin.run

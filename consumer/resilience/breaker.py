@@ -22,11 +22,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Literal
 
 import pybreaker
-import structlog
 
-log = structlog.get_logger(__name__)
+from consumer.telemetry.library_log import library_logger
+
+log = library_logger(__name__)
 
 CLOSED = pybreaker.STATE_CLOSED
 OPEN = pybreaker.STATE_OPEN
@@ -35,7 +37,10 @@ HALF_OPEN = pybreaker.STATE_HALF_OPEN
 TRIAL_PAUSE = 0.5  # seconds; 0 would make callers spin while a half-open trial is under way
 _LONGEST_LINE = 200  # characters of the last error that a status page can show
 
-OnChange = Callable[[str, str], None]
+BreakerState = Literal["closed", "open", "half-open"]
+OnChange = Callable[[BreakerState, BreakerState], None]
+
+_STATES: dict[str, BreakerState] = {CLOSED: "closed", OPEN: "open", HALF_OPEN: "half-open"}
 
 
 class BreakerOpen(Exception):
@@ -58,7 +63,7 @@ class BreakerSnapshot:
         retry_after: seconds until a call may be admitted; 0 when calls are admitted.
     """
 
-    state: str
+    state: BreakerState
     failure_count: int
     last_failure: datetime | None
     last_error: str | None
@@ -138,7 +143,7 @@ class Breaker:
     def snapshot(self) -> BreakerSnapshot:
         """How it stands, for status pages and health checks."""
         return BreakerSnapshot(
-            state=self.state,
+            state=_STATES[self.state],
             failure_count=self._machine.fail_counter,
             last_failure=self._last_failure,
             last_error=self._last_error,
@@ -222,7 +227,7 @@ class Breaker:
         self._last_failure = self._now()
         self._last_error = " ".join(str(error).split())[:_LONGEST_LINE] or type(error).__name__
 
-    def _changed(self, old: str, new: str) -> None:
+    def _changed(self, old: BreakerState, new: BreakerState) -> None:
         self._epoch += 1
         self._trials = 0
         if new == OPEN:
@@ -247,7 +252,8 @@ class _StateListener(pybreaker.CircuitBreakerListener):
         old_state: pybreaker.CircuitBreakerState | None,
         new_state: pybreaker.CircuitBreakerState,
     ) -> None:
-        self._changed(old_state.name if old_state else CLOSED, new_state.name)
+        old = old_state.name if old_state else CLOSED
+        self._changed(_STATES[old], _STATES[new_state.name])
 
 
 def _nothing() -> None:

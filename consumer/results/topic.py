@@ -9,8 +9,6 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 
-import structlog
-
 from consumer.contract.received_result import ReceivedResult
 from consumer.kafka.connection import KafkaConnection
 from consumer.kafka.connection import KafkaUnavailableError as KafkaUnavailableError
@@ -18,8 +16,9 @@ from consumer.kafka.reader import Records
 from consumer.kafka.start import Start
 from consumer.kafka.tail import open_tail, read_since
 from consumer.results.sieve import EVERYTHING, REMEMBERED, Sieve, Wanted
+from consumer.telemetry.library_log import library_logger
 
-log = structlog.get_logger(__name__)
+log = library_logger(__name__)
 
 RESULTS_TOPIC = "documents.upload-results"
 

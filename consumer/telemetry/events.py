@@ -80,6 +80,7 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "vector_database.unknown": "The vector database is not known: nothing of it is believed.",
         "workspace.created": "A missing workspace was created.",
         "workspace.in_doubt": "A workspace may have been created, or may still; it is looked for.",
+        "workspace.made_anew": "Deleted on purpose and made anew, with its settings; it is empty.",
         "workspace.changed": "Others emptied a workspace or made it anew; it is prepared again.",
         "workspace.lost": "A workspace lost documents with what others did to it; their number.",
         "workspace.not_counted": "Whether others emptied a workspace is not known now; later.",

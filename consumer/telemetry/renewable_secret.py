@@ -17,12 +17,11 @@ import asyncio
 import time
 from collections.abc import Callable
 
-import structlog
-
+from consumer.telemetry.library_log import library_logger
 from consumer.telemetry.logs import mask_also
 from consumer.telemetry.repeats import RepeatedLine
 
-log = structlog.get_logger(__name__)
+log = library_logger(__name__)
 
 PAUSE_SECONDS = 2.0
 _READ_SECONDS = 5.0  # a file system that hangs must not hold up a request for longer

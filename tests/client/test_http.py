@@ -415,7 +415,8 @@ async def test_the_breaker_opens_admits_one_trial_and_closes() -> None:
 
         assert sum(isinstance(each, CircuitOpenError) for each in results) == 19
         assert len(server.requests) == 4
-        assert client.breaker.state == "closed"
+        after = client.breaker
+        assert after.state == "closed"
 
 
 async def test_refusals_and_a_busy_server_open_nothing() -> None:

@@ -43,14 +43,14 @@ CHANGED: Mapping[str, str] = MappingProxyType(
         "printed.json: results --json --workspace c-and-dot-net": "newest first",
         "names.json: asyncapi.json": "AsyncAPI 3.1, whole by itself; headers of envelopes",
         "names.json: check": "--try-writing writes a record to each output topic",
-        "names.json: simulate": "--vector-db names the vector database that is simulated",
+        "names.json: simulate": "--vector-db, --state and --seed-faults; it tells of fault rules",
         "names.json: processed-document.schema.json": "blank is as in JavaScript; null is a type",
         "names.json: upload-result.schema.json": "open for what a later 1.x adds",
         "names.json: dead-letter-headers.schema.json": "dlq.traceparent; open for later reasons",
         "names.json: dead-letter-reference.schema.json": "open for what a later 1.x adds",
         "names.json: audit": "--search says how much is searched for, --republish brings it back",
         "names.json: workspaces verify": "it says how much is too young to judge",
-        "names.json: workspaces": "move, forget and mark are for several servers",
+        "names.json: workspaces": "move, forget and mark are for several servers; rebuild",
         "names.json: workspaces list": "--server names one of several servers",
         "names.json: workspaces repair": "--server names one of several servers; --repack",
         "names.json: run": "--json logs JSON",
@@ -126,6 +126,9 @@ def is_added(line: str) -> bool:
 
 REWORDED: Mapping[str, str] = MappingProxyType(
     {
+        "deleting the workspace: if they disturb, `workspaces rebuild SLUG --delete-workspace`"
+        " makes it anew": "deleting the workspace: delete it and publish its documents again, if"
+        " they disturb",
         "`audit --republish --yes` takes its event from the topic again: the service uploads what"
         " is missing, no more": "publish the document again: the service uploads what is missing,"
         " no more",

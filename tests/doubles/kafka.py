@@ -216,7 +216,7 @@ class MemoryKafka:
 
     @contextmanager
     def news(self) -> Iterator[asyncio.Event]:
-        """An event of the running loop that is set by every new record and commit."""
+        """An event of the running loop that is set by every new record, commit and member."""
         event = asyncio.Event()
         with self.step:
             self._news[event] = asyncio.get_running_loop()
@@ -243,6 +243,7 @@ class MemoryKafka:
         with self.step:
             number = next(self._numbers)
             self._group(group).members[number] = _Membership(Member(client_id, HOST))
+            self._tell()
             return number
 
     def leave(self, group: str, number: int) -> None:

@@ -77,6 +77,10 @@ class MemoryStage(StoredView):
         self._services.append((service, asyncio.create_task(service.run(), name="service")))
         return service
 
+    async def joined(self) -> None:
+        """Return when a service is a member of its group."""
+        await self._until(lambda: bool(self.kafka.members(self.settings.kafka.group_id)))
+
     async def stop(self) -> None:
         """Stop all services, and raise what they died of."""
         services, self._services = self._services, []

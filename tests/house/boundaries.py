@@ -24,6 +24,7 @@ PARSERS = {
     "consumer.contract.reference": "values of by-reference letters",
     "consumer.pipeline.index_rows": "rows of the index",
     "consumer.operations.audit.register": "rows of the register",
+    "consumer.operations.rebuilding.rebuild_record": "what a rebuilding has committed",
     "consumer.operations.replay.run": "what a run has committed",
     "consumer.cli.results_shown": "results, shown as they are",
 }

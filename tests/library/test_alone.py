@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -71,6 +72,12 @@ def test_it_is_typed_for_mypy(client_alone: Path, tmp_path: Path) -> None:
     """A user's strict mypy finds the types of the installed package."""
     options = ["--strict", "--python-executable", client_alone, "--cache-dir", tmp_path / "cache"]
     shutil.copytree(EXAMPLE, tmp_path / "example")
+    readme = (REPOSITORY / "README.md").read_text()
+    blocks = re.findall(r"^```python\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)
+    of_client = [block for block in blocks if "AnythingLLMClient" in block]
+    assert len(of_client) == 2
+    for number, block in enumerate(of_client):
+        (tmp_path / "example" / f"readme_{number}.py").write_text(block)
 
     run([tool("mypy"), *options, "example"], cwd=tmp_path)
     wrong = tmp_path / "example" / "notes.py"

@@ -8,13 +8,14 @@ from collections.abc import Mapping
 
 import pytest
 
+from consumer.model import origin as of
 from consumer.model.marker import decode_marker
 from consumer.model.names import Identity, Slug
 from consumer.model.packing import contents_of
 from consumer.model.record import Coordinates, Record
-from consumer.operations.repacking import repacking
+from consumer.operations import under_way
 from consumer.operations.repacking.repack_plan import Recut
-from consumer.operations.repacking.repacking import asking_for_it, batches
+from consumer.operations.under_way import asking_for, batches
 from tests.commands import Ended
 from tests.operations.conftest import Operator
 from tests.staging import Json, document, texts
@@ -27,7 +28,7 @@ PACKS = {"UPLOAD_CHUNKS_PER_PACK": "3", "UPLOAD_PACKS_TRIAL": "true"}
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is waited for comes in milliseconds."""
-    monkeypatch.setattr(repacking, "_POLL_SECONDS", 0.02)
+    monkeypatch.setattr(under_way, "_POLL_SECONDS", 0.02)
 
 
 async def repack(
@@ -153,7 +154,7 @@ async def test_a_newer_event_that_came_before_it_counts(operator: Operator) -> N
     operator.stage.publish(None, key="two")
     replay = operator.stage.settings.kafka.replay_topic
     for record in operator.stage.as_they_came(operator.stage.documents)[:2]:
-        asked = asking_for_it(record, replay, "c", 3)
+        asked = asking_for(of.REPACK, "true", record, replay, "c", 3)
         operator.stage.kafka.append(asked)
     operator.stage.start(**PACKS)
     await operator.stage.settled()
@@ -197,9 +198,10 @@ def test_a_replay_is_asked_for_by_its_original() -> None:
     """Its place and event id, its own headers, and nothing of the letter that it was made of."""
     own = (("trace_id", b"t"), ("dlq.run", b"r"), ("workspaces.repack", b"true"))
     at = Coordinates("documents", 4, 7)
-    asked = asking_for_it(Record(at, 1_000, b"k", b"v", own), "replay", "cluster", 3)
+    record = Record(at, 1_000, b"k", b"v", own)
+    asked = asking_for(of.REPACK, "true", record, "replay", "cluster", 3)
     replayed = Record(Coordinates("replay", 1, 2), 2_000, b"k", b"v", asked.headers)
-    again = asking_for_it(replayed, "replay", "cluster", 3)
+    again = asking_for(of.REPACK, "true", replayed, "replay", "cluster", 3)
 
     assert (asked.topic, asked.partition, asked.key, asked.value) == ("replay", 1, b"k", b"v")
     assert again == asked

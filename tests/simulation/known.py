@@ -1050,6 +1050,47 @@ KNOWN: dict[str, Schedule] = {
         faults=(Hit("upload", "status", contains="bad", skip=1, times=None, status=422),),
         life=(Life("crash", On("result.written", seconds=2.0), seconds=0.5),),
     ),
+    "made anew, and the process dies while it is taken out, and while it is stored": Schedule(
+        9,
+        Setup(packing="1"),
+        history=(
+            Doc("a", ("a 0", "a 1", "a 2", "a 1", "a 3"), name="e0"),
+            Doc("b", ("b 0",), name="e1"),
+            Replay("e0", At(30.0), rebuild=True),
+            Replay("e1", At(0.0), rebuild=True),
+        ),
+        life=(
+            Life("crash", On("removal"), seconds=0.5),
+            Life("crash", On("upload", nth=8), seconds=0.5),
+        ),
+    ),
+    "made anew, and its uploads get no answer": Schedule(
+        10,
+        Setup(packing="1"),
+        history=(
+            Doc("a", ("a 0", "a 1", "a 2"), name="e0"),
+            Replay("e0", At(30.0), rebuild=True),
+        ),
+        faults=(
+            Hit("upload", "reset", contains="a 0", skip=1),
+            Hit("upload", "reset-after", contains="a 1", skip=1),
+            Hit("upload", "delay", contains="a 2", skip=1, seconds=200.0),
+            Hit("removal", "reset-after"),
+        ),
+    ),
+    "a newer version and a tombstone come while documents are made anew": Schedule(
+        11,
+        Setup(packing="1", per_document=1, vector_db="pgvector"),
+        history=(
+            Doc("a", ("a 0", "a 1", "a 2", "a 3"), name="e0"),
+            Doc("b", ("b 0", "b 1", "b 2"), name="e1"),
+            Replay("e0", At(30.0), rebuild=True),
+            Replay("e1", At(0.0), rebuild=True),
+            Doc("a", ("a 0", "a 2", "new"), day=1, when=On("upload", nth=9)),
+            Tomb("b", "docs", when=At(0.05)),
+        ),
+        life=(Life("crash", On("upload", nth=10, seconds=0.1), seconds=0.5),),
+    ),
     "searches that take too long in one workspace": Schedule(
         1363449450,
         Setup(prepared=("other",), vector_db="pgvector"),

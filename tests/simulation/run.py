@@ -138,8 +138,8 @@ def _write(stage: Stage, published: Published) -> None:
         case Tomb(id, slug):
             headers = () if slug is None else (("workspace", slug.encode()),)
             stage.write(id, None, headers=headers)
-        case Replay(name, repack=repack):
-            stage.replay(name, repack=repack)
+        case Replay(name, repack=repack, rebuild=rebuild):
+            stage.replay(name, repack=repack, rebuild=rebuild)
         case Nothing(id):
             stage.kafka.append_nothing(DOCUMENTS, stage.partition_of(id))
 

@@ -102,11 +102,13 @@ class Replay(_Shown):
         of: the event.
         when: see `When`.
         repack: as `workspaces repair --repack` publishes it: what is stored is packed anew.
+        rebuild: as `workspaces rebuild` publishes it: what is stored goes, and is stored anew.
     """
 
     of: str
     when: When = At(0)
     repack: bool = False
+    rebuild: bool = False
 
 
 @dataclass(frozen=True, repr=False)

@@ -336,7 +336,7 @@ class Stage:
         self.observer.published(record, value)
         self.happened("published")
 
-    def replay(self, name: str, *, repack: bool = False) -> None:
+    def replay(self, name: str, *, repack: bool = False, rebuild: bool = False) -> None:
         """An event once more, on the replay topic, with its origin in headers."""
         original = self.events.get(name)
         if original is None:
@@ -348,6 +348,7 @@ class Stage:
             (of.OFFSET, str(at.offset)),
             (of.TIMESTAMP, str(original.timestamp_ms)),
             *(((of.REPACK, "true"),) if repack else ()),
+            *(((of.REBUILD, "2026-01-01T00:00:00Z"),) if rebuild else ()),
         )
         headers = (*original.headers, *((name, text.encode()) for name, text in origin))
         record = self.kafka.append(

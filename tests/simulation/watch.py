@@ -36,6 +36,7 @@ class Watch:
         self.orphans: list[str] = []  # why vectors that nothing lists may be there
         self.stopped: set[str] = set()  # owners that ended in order
         self.stood_still: set[str] = set()  # owners that may have lost their partitions
+        self.rebuilt: set[str] = set()  # documents that somebody had made anew
         self.over = False
         self._committed: dict[TopicPartition, int] = {}
 
@@ -49,6 +50,8 @@ class Watch:
         told = told_by(record, value)
         self.told[told.place] = told
         self.at[told.place] = self.stage.loop.now
+        if record.header(of.REBUILD) is not None:
+            self.rebuilt.add(told.identity)
 
     def committed(self, partition: TopicPartition, offset: int) -> None:
         former = self._committed.get(partition, 0)
@@ -99,6 +102,8 @@ class Watch:
         if self.stage.strange_vectors:
             return  # what may have such vectors is stored for nobody, and is uploaded anew
         identity = marker.document_id
+        if identity in self.rebuilt:
+            return  # it is taken out on purpose, and stored anew
         left = self.stored(slug).get(identity, Counter())
         about_it = [
             told

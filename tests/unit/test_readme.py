@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import runpy
 import shlex
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import orjson
 import pytest
 import typer
 
-from consumer.anythingllm import AnythingLLMClient, AnythingLLMConfig
+from consumer.anythingllm import AnythingLLMClient, AnythingLLMConfig, RetryPolicy
 from consumer.cli.main import build
 from consumer.pipeline.decode import DecodeLimits, decode
 from consumer.sandbox.simulator import simulator
@@ -87,13 +88,48 @@ def test_the_event_shown_is_valid() -> None:
     assert [chunk.index for chunk in document.chunks] == [0, 1]
 
 
+def _client_examples(folder: Path) -> list[dict[str, Any]]:
+    """The names of each program that uses the client."""
+    examples: list[dict[str, Any]] = []
+    for code in [block for block in _blocks("python") if "AnythingLLMClient" in block]:
+        script = folder / f"example_{len(examples)}.py"
+        script.write_text(code)
+        examples.append(runpy.run_path(str(script)))
+    return examples
+
+
+async def test_the_example_of_storing_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is stored, an unknown workspace, a chunk that is refused, and the breaker's states."""
+    example = _client_examples(tmp_path)[1]
+    main = example["main"]
+    quick = partial(AnythingLLMConfig, sentinel_pause=0.0, retry=RetryPolicy(base=0.001, cap=0.001))
+    main.__globals__["AnythingLLMConfig"] = quick
+    async with simulator() as server:
+        await main(server.endpoint, server.api_key)
+        stored = sorted(text for _, text, _ in server.chunks("lanterns"))
+        assert capsys.readouterr().out == "True\nthere is no such workspace\n"
+        assert stored == ["Fill it once a week.", "Trim the wick."]
+
+        server.faults.add("status", path="*/raw-text", contains="week", status=422)
+        server.state.delete_workspace(server.state.workspaces["lanterns"])
+        await main(server.endpoint, server.api_key)
+        assert capsys.readouterr().out.startswith("care-1: rejected, AnythingLLM POST")
+
+        server.faults.rules.clear()
+        server.faults.add("status", status=503)
+        await main(server.endpoint, server.api_key)
+        said = capsys.readouterr().out
+        assert "nothing could be tried: AnythingLLM GET" in said
+        assert "circuit breaker: closed -> open" in said
+        assert "(theirs)" in said
+
+
 async def test_the_client_example_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The search service's example finds the document of the event shown."""
     (event,) = _blocks("json")
-    (code,) = [block for block in _blocks("python") if "AnythingLLMClient" in block]
-    script = tmp_path / "example.py"
-    script.write_text(code)
-    search = runpy.run_path(str(script))["search"]
+    search = _client_examples(tmp_path)[0]["search"]
 
     async with simulator() as server:
         config = AnythingLLMConfig(server.endpoint, server.api_key, sentinel_pause=0.05)

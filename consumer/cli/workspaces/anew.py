@@ -11,7 +11,7 @@ from consumer.cli.common import CommandFailed, ask_kafka, kafka_for
 from consumer.cli.progress import stages
 from consumer.cli.tables.column import Column, Meaning
 from consumer.cli.workspaces.looking import servers_meant
-from consumer.cli.workspaces.shown import of_server, title
+from consumer.cli.workspaces.shown import about, of_server, title
 
 if TYPE_CHECKING:
     from consumer.model.names import Slug
@@ -127,7 +127,7 @@ def _tell_people(before: RepackPlan, after: RepackPlan, *, do: bool) -> None:
     planned = len(before.recuts)
     output.line(
         f"{planned} of {before.documents} documents are packed otherwise than is set: "
-        f"{before.uploads} uploads, about {_minutes(before.seconds)}, and {before.removals}"
+        f"{before.uploads} uploads, about {about(before.seconds)}, and {before.removals}"
         " removals"
     )
     if after.left:
@@ -144,7 +144,3 @@ def _tell_people(before: RepackPlan, after: RepackPlan, *, do: bool) -> None:
             " came meanwhile, or the service packs otherwise: another UPLOAD_CHUNKS_PER_PACK, or an"
             " older version"
         )
-
-
-def _minutes(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:,.0f} min"

@@ -59,6 +59,11 @@ def of_server(server: str | None) -> dict[str, object]:
     return {} if server is None else {"server": server}
 
 
+def about(seconds: float) -> str:
+    """How long something takes, about."""
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:,.0f} min"
+
+
 def title(server: str | None) -> None:
     """Say of which server the next lines are, where there are several."""
     if server is not None:

@@ -26,7 +26,12 @@ from consumer.kafka.topics import no_such_topic
 from consumer.model.names import Location, ServerName, Slug
 from consumer.model.record import Coordinates
 from consumer.model.slug import is_slug
-from consumer.operations.audit.findings import AuditFinding, AuditSummary, WorkspaceStock
+from consumer.operations.audit.findings import (
+    AuditedDocument,
+    AuditFinding,
+    AuditSummary,
+    WorkspaceStock,
+)
 from consumer.operations.audit.judgement import Case, Excuse, Judgement, KeptUnit, judge
 from consumer.operations.audit.newest_results import NewestResults
 from consumer.operations.audit.recording import EventRecorder, RowRecorder
@@ -148,6 +153,20 @@ class Audit:
         )
         summary.unsearchable = tuple(sorted(self._searching.silent))
         summary.notices = (*self._notices(), *self._searching.notices())
+
+    def documents(self) -> Iterator[AuditedDocument]:
+        """Every document, also what is in order, sorted by identity; as it is at the last look."""
+        for entry in self._register.entries(self._workspace):
+            found = self._as_found(entry, judge(self._case(entry, {})))
+            wanted = entry.wanted
+            is_newer = wanted is not None and any(
+                unit.version.newer_than(wanted.version) for unit in entry.kept
+            )
+            yield AuditedDocument(found, entry.kept, is_newer)
+
+    def listed_at(self, slug: Slug) -> datetime | None:
+        """When a workspace was listed last, by the server's clock; None where there is none."""
+        return self._listed.get(slug)
 
     @property
     def topic_progress(self) -> Mapping[str, TopicProgress]:

@@ -62,6 +62,21 @@ class AuditFinding:
 
 
 @dataclass(frozen=True, slots=True)
+class AuditedDocument:
+    """A document of a workspace, also one that is as it should be.
+
+    Args:
+        found: what an audit says of it.
+        kept: its units there.
+        is_newer: whether one of them is of a newer version than any event tells of.
+    """
+
+    found: AuditFinding
+    kept: tuple[KeptUnit, ...]
+    is_newer: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class WorkspaceStock:
     """What is there of the documents that a workspace should have.
 

@@ -10,6 +10,7 @@ from consumer.anythingllm import (
     AnythingLLMConfig,
     AnythingLLMError,
     CircuitBreakerConfig,
+    NoWorkspaceError,
 )
 from consumer.anythingllm.models import StoredDocument
 from consumer.contract.received_letter import Letter
@@ -62,6 +63,8 @@ async def _documents(config: AnythingLLMConfig, slug: str) -> list[StoredDocumen
     try:
         async with asyncio.timeout(2 * _SECONDS), client:
             return await client.list_workspace_documents(slug)
+    except NoWorkspaceError:
+        return []
     except AnythingLLMError as error:
         return StoredNow(unknown=f"AnythingLLM does not say: {error.message}")
     except TimeoutError:

@@ -21,14 +21,11 @@ from consumer.model.precedence import Occurrence
 from consumer.model.record import Coordinates
 from consumer.model.repacking import repacked
 from consumer.model.slug import is_slug
+from consumer.operations.estimate import upload_seconds
 from consumer.operations.newest_events import NO_EVENT_LEFT, STORED_IS_NEWER, NewestEvents
 from consumer.operations.ports import RecordReader
 from consumer.operations.progress import StageProgress
 from consumer.settings import Settings
-
-# AnythingLLM 1.16 on LanceDB stored 12 documents of one chunk a second, and 11 of ten chunks.
-_SECONDS_AN_UPLOAD = 0.08
-_SECONDS_A_CHUNK = 0.0013
 
 _DELETED = "its newest event is a tombstone, which is not carried out yet"
 _INCOMPLETE = "not all of it is stored: it is in work, or some of it was given up (`dlq list`)"
@@ -84,8 +81,7 @@ class RepackPlan:
     @property
     def seconds(self) -> float:
         """About how long the uploads take. Removals come on top (README, Packs)."""
-        chunks = sum(each.chunks for each in self.recuts)
-        return self.uploads * _SECONDS_AN_UPLOAD + chunks * _SECONDS_A_CHUNK
+        return upload_seconds(self.uploads, sum(each.chunks for each in self.recuts))
 
 
 @dataclass(slots=True)

@@ -24,14 +24,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from consumer.anythingllm import AnythingLLMConnectionError, AnythingLLMError
 from consumer.anythingllm.inventory import Inventory, open_inventory
-from consumer.contract.dead_letter import published_again
-from consumer.contract.upload_result import event_id_of
-from consumer.kafka.publisher import OutgoingRecord
-from consumer.kafka.reader import OffsetRanges
 from consumer.model import origin as of
 from consumer.model.names import ServerName, Slug
-from consumer.model.origin import origin_of
-from consumer.model.record import Record
 from consumer.operations.ports import ClusterAdmin, KafkaAccess, RecordPublisher, RecordReader
 from consumer.operations.progress import StageProgress, silent
 from consumer.operations.repacking.repack_plan import (
@@ -41,13 +35,10 @@ from consumer.operations.repacking.repack_plan import (
     RepackRefused,
 )
 from consumer.operations.replay_topic import replay_publisher
-from consumer.operations.topic_progress import TopicProgress
+from consumer.operations.under_way import Settling, asking_for, batches
 from consumer.settings import Settings
 from consumer.wiring.anythingllm import anythingllm_config, server_configs
 
-_UPLOADS_AT_ONCE = 50  # of documents that were published and are not settled
-_POLL_SECONDS = 0.5
-_TELL_AFTER_SECONDS = 60.0  # without progress
 _STAGE = "packing anew"
 
 
@@ -77,8 +68,7 @@ class Repacking:
         self._inventory = inventory
         self._tell = tell
         self._progress = progress
-        self._clock = clock
-        self._sleep = sleep
+        self._settling = Settling(settings, tell=tell, clock=clock, sleep=sleep)
         self._planner = RepackPlanner(settings, inventory, progress=progress)
 
     async def plan(self, slugs: Sequence[Slug] = ()) -> RepackPlan:
@@ -111,7 +101,7 @@ class Repacking:
                 self._progress(_STAGE, done, len(recuts))
                 for each in batch:
                     await self._publish(each, reader, publisher, cluster, partitions)
-                await self._settled(admin, reader)
+                await self._settling.wait(admin, reader)
                 done += len(batch)
         self._progress(_STAGE, done, len(recuts))
 
@@ -154,71 +144,11 @@ class Repacking:
             self._tell(f"left: {each.identity} in {each.slug}; its event is gone meanwhile")
             return
         topic = self._settings.kafka.replay_topic
-        await publisher.publish(asking_for_it(record, topic, cluster, partitions))
-
-    async def _settled(self, admin: ClusterAdmin, reader: RecordReader) -> None:
-        """Wait until the service has committed all that is on the replay topic by now."""
-        kafka = self._settings.kafka
-        ranges = await reader.offset_ranges(kafka.replay_topic) or {}
-        before, since = 0, self._clock()
-        while lag := await self._lag(admin, ranges):
-            if lag != before:
-                before, since = lag, self._clock()
-            elif self._clock() - since >= _TELL_AFTER_SECONDS:
-                since = self._clock()
-                self._tell(
-                    f"waiting for the service: {lag} events on {kafka.replay_topic} are not"
-                    " settled; its log and status page say why. Ctrl-C ends this: what is"
-                    " published is done all the same, and running it again goes on"
-                )
-            await self._sleep(_POLL_SECONDS)
-
-    async def _lag(self, admin: ClusterAdmin, ranges: OffsetRanges) -> int:
-        """How much of these ranges of the replay topic is not committed."""
-        kafka = self._settings.kafka
-        committed = {
-            number: place.offset
-            for (topic, number), place in (await admin.places(kafka.group_id)).items()
-            if topic == kafka.replay_topic
-        }
-        return TopicProgress(kafka.replay_topic, ranges, committed).unsettled
+        outgoing = asking_for(of.REPACK, "true", record, topic, cluster, partitions)
+        await publisher.publish(outgoing)
 
     def _reader(self) -> AbstractAsyncContextManager[RecordReader]:
         return self._kafka.reader(unfold_limit=self._settings.document.max_batch_bytes)
-
-
-def batches(recuts: Sequence[Recut]) -> list[list[Recut]]:
-    """Documents that are published together: few uploads, at least one document. Pure."""
-    found: list[list[Recut]] = []
-    uploads = 0
-    for each in recuts:
-        if not found or uploads + each.uploads > _UPLOADS_AT_ONCE:
-            found.append([])
-            uploads = 0
-        found[-1].append(each)
-        uploads += each.uploads
-    return found
-
-
-def asking_for_it(record: Record, topic: str, cluster: str, partitions: int) -> OutgoingRecord:
-    """An event once more, as it is published to have its document packed anew. Pure.
-
-    Args:
-        record: the event, on the documents topic or on the replay topic.
-        topic: the replay topic.
-        cluster: the cluster's id.
-        partitions: of the replay topic. It goes to that of the original's number, where one
-            instance has both.
-    """
-    origin = origin_of(record, is_replay=record.at.topic == topic)
-    added = {
-        of.EVENT_ID: origin.event_id or event_id_of(record, cluster),
-        of.REPLAYS: str(origin.replays),
-        of.REPACK: "true",
-    }
-    headers = published_again(record.headers, origin, added)
-    partition = origin.at.partition % partitions
-    return OutgoingRecord(topic, record.key, record.value, headers, partition)
 
 
 @asynccontextmanager

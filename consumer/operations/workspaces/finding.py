@@ -80,8 +80,8 @@ _HELP: Mapping[FindingKind, tuple[Remedy, str]] = {
     FindingKind.STALE: (Remedy.NONE, "publish the document again: the service then removes it"),
     FindingKind.VECTORS_WITHOUT_ROW: (
         Remedy.NONE,
-        "no call of AnythingLLM removes them but deleting the workspace: delete it and publish "
-        "its documents again, if they disturb",
+        "no call of AnythingLLM removes them but deleting the workspace: if they disturb, "
+        "`workspaces rebuild SLUG --delete-workspace` makes it anew",
     ),
     FindingKind.MOVED: (
         Remedy.NONE,

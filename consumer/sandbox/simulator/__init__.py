@@ -16,7 +16,8 @@ place of these attributes.
 """
 
 from consumer.sandbox.simulator.damage import Damage
-from consumer.sandbox.simulator.faults import Action, FaultKind, Faults, Rule
+from consumer.sandbox.simulator.fault_rules import Action, FaultKind, Rule
+from consumer.sandbox.simulator.faults import Faults
 from consumer.sandbox.simulator.journal import Journal
 from consumer.sandbox.simulator.model import Costs
 from consumer.sandbox.simulator.server import Options, Simulator, StoredChunk, simulator

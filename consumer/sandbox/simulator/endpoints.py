@@ -25,7 +25,7 @@ from consumer.sandbox.simulator.exchange import (
     json_answer,
     number,
 )
-from consumer.sandbox.simulator.faults import FaultKind
+from consumer.sandbox.simulator.fault_rules import FaultKind
 from consumer.sandbox.simulator.jsontext import dumps
 from consumer.sandbox.simulator.model import EmbedderError, Model, storable, wanted_slugs
 from consumer.sandbox.simulator.shapes import (

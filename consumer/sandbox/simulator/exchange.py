@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from consumer.sandbox.simulator.faults import FaultKind
+from consumer.sandbox.simulator.fault_rules import FaultKind
 from consumer.sandbox.simulator.jsontext import dumps
 
 JSON = "application/json; charset=utf-8"

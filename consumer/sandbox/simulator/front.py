@@ -25,7 +25,7 @@ from consumer.sandbox.simulator.exchange import (
     Exchange,
     WireAnswer,
 )
-from consumer.sandbox.simulator.faults import AFTER, FLAGS, INSTEAD, Action, FaultKind, Rule
+from consumer.sandbox.simulator.fault_rules import AFTER, FLAGS, INSTEAD, Action, FaultKind, Rule
 from consumer.sandbox.simulator.gateway import Gateway
 from consumer.sandbox.simulator.jsontext import loads
 from consumer.sandbox.simulator.model import POLL_SECONDS, Model

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from consumer.sandbox.simulator import names, text
 from consumer.sandbox.simulator.embedder import DIMENSION, Nonsense, Vector, embed, nonsense
-from consumer.sandbox.simulator.faults import FaultKind, Faults
+from consumer.sandbox.simulator.fault_rules import FaultKind
+from consumer.sandbox.simulator.faults import Faults
 from consumer.sandbox.simulator.journal import Journal
 from consumer.sandbox.simulator.state import (
     Embedded,

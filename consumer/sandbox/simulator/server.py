@@ -115,6 +115,8 @@ class Simulator:
             self._die,
         )
         self._death: asyncio.Task[None] | None = None
+        self.touched = asyncio.Event()
+        """Set when a request may have changed what is stored; whoever keeps that clears it."""
 
     @property
     def endpoint(self) -> str:
@@ -252,6 +254,13 @@ class Simulator:
         if request.headers.get("Expect", "").lower() == "100-continue":
             await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             request.writer.output_size = 0
+        try:
+            return await self._handled(request)
+        finally:
+            if request.method not in ("GET", "HEAD"):
+                self.touched.set()
+
+    async def _handled(self, request: web.BaseRequest) -> web.StreamResponse:
         if not request.path.startswith(PREFIX):
             return await self._front.handle(request)
         since, body = request.query.get("since", ""), await request.read()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -113,6 +113,33 @@ class SimulatorState:
         self.files.clear()
         self._rows_of.clear()
         self._caches.clear()
+
+    def put_back(
+        self,
+        workspaces: Iterable[KeptWorkspace],
+        files: Iterable[SourceFile],
+        caches: Mapping[str, tuple[Embedded, ...] | None],
+        ids: int,
+    ) -> None:
+        """Hold this, and nothing else (`state_file`)."""
+        self.clear()
+        self.workspaces.update({each.slug: each for each in workspaces})
+        self.files.update({each.location: each for each in files})
+        self._caches.update(caches)
+        self._ids = ids
+        rows = [row for each in self.workspaces.values() for row in each.rows.values()]
+        for row in sorted(rows, key=lambda row: row.id):
+            self._rows_of.setdefault(row.file.location, []).append(row)
+
+    @property
+    def caches(self) -> Mapping[str, tuple[Embedded, ...] | None]:
+        """Vectors that are kept by names that no file has any more."""
+        return self._caches
+
+    @property
+    def ids(self) -> int:
+        """The last number that was given to a workspace or a row."""
+        return self._ids
 
     def uuid(self) -> str:
         """A new random UUID."""

@@ -124,6 +124,21 @@ class Tables:
         self._tables.clear()
         self._dimension = None
 
+    def put_back(self, tables: Mapping[str, Table], dimension: int | None) -> None:
+        """Hold these, and nothing else (`state_file`)."""
+        self._tables = dict(tables)
+        self._dimension = dimension
+
+    @property
+    def every(self) -> Mapping[str, Table]:
+        """All tables, by their names in the database."""
+        return self._tables
+
+    @property
+    def dimension(self) -> int | None:
+        """Of the last table that was made; where all share one, of all of them."""
+        return self._dimension
+
     def get(self, slug: str) -> Table | None:
         """A workspace's table, if it was ever created."""
         return self._tables.get(self._database.collection(slug))

@@ -12,7 +12,7 @@ from functools import lru_cache
 from aiohttp import web
 
 from consumer.sandbox.simulator.exchange import WireAnswer
-from consumer.sandbox.simulator.faults import Action, FaultKind
+from consumer.sandbox.simulator.fault_rules import Action, FaultKind
 
 DRIP_BYTES = 64
 LARGE_BYTES = 65_536  # of a header; clients read about 8,000
