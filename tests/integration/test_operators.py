@@ -16,13 +16,14 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from pathlib import Path
 
 import pytest
 
 from consumer.contract.exported_letter import decode_exported
 from consumer.contract.received_letter import letter_of
+from consumer.kafka.reader import read_topic
 from consumer.kafka.topic_spec import TopicSpec
 from consumer.model.names import Location, Slug
 from tests.client.support import client_for
@@ -390,3 +391,42 @@ async def test_two_hundred_poison_replays_do_not_pause_the_live_stream(
     positions = [n for n, r in enumerate(results) if r["document_id"].startswith("live")]
     assert positions[-1] < 429, "live documents waited for all of the replays"
     assert not running.service.condition.ready()
+
+
+@pytest.mark.slow
+async def test_a_document_from_its_publishing_to_its_deletion(
+    stage: Stage, programs: Programs, tmp_path: Path
+) -> None:
+    """Published and waited for, found by its trace; deleted by its id, and found by that."""
+    await stage.start()
+    path = tmp_path / "events.ndjson"
+    path.write_text(json.dumps(document("guide", texts("guide", 3))))
+    stored = await programs.run("publish", "--wait", "--json", str(path), settings=stage.env)
+    trace = stored.json["events"][0]["trace_id"]
+    by_trace = await programs.run("results", "--json", "--trace", trace, settings=stage.env)
+    deleted = await programs.run("publish", "--delete", "--wait", "guide", settings=stage.env)
+    story = await programs.run("results", "--json", "--document", "guide", settings=stage.env)
+
+    assert (stored.code, stored.json["results"]) == (0, {"succeeded": 1})
+    assert by_trace.json["document_id"] == "guide"
+    assert (deleted.code, deleted.err) == (0, "")
+    assert deleted.out.endswith("results: 1 deleted; 3 chunks removed\n")
+    assert [one["status"] for one in objects(story.out)] == ["deleted", "succeeded"]
+    assert stage.stored() == {}
+
+
+@pytest.mark.slow
+async def test_who_waits_for_results_is_told_what_came_when_he_leaves(
+    stage: Stage, programs: Programs, tmp_path: Path
+) -> None:
+    """Ctrl-C while nobody runs the service: exit 130; the event lies there all the same."""
+    path = tmp_path / "events.ndjson"
+    path.write_text(json.dumps(document("guide", ["a text"])))
+    process = await programs.start("publish", "--wait", str(path), settings=stage.env)
+    async with aclosing(read_topic(stage.connection, stage.documents, follow=True)) as records:
+        await anext(records)
+    process.signal(signal.SIGINT)
+
+    assert await process.ended() == 130
+    # The acknowledgement may have been on its way to it still.
+    assert re.match(r"interrupted: ([01]) of 1 events (are|were) published", process.err)
