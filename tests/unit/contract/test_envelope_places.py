@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consumer.contract.envelope import Places
@@ -15,7 +15,7 @@ VALUES = st.recursive(
     lambda inner: (
         st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=4)
     ),
-    max_leaves=12,
+    max_leaves=6,
 )
 
 
@@ -29,6 +29,7 @@ def inside(value: Any, path: tuple[str | int, ...] = ()) -> list[tuple[tuple[str
     return found
 
 
+@settings(max_examples=25)
 @given(value=VALUES, indent=st.sampled_from([None, 0, 2]), ascii=st.booleans())
 def test_a_pointer_leads_to_the_begin_of_its_value(
     value: Any, indent: int | None, ascii: bool
