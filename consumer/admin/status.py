@@ -7,12 +7,28 @@ times are RFC 3339 in UTC, and what is not known is null.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 VERSION = 1
+
+WAITS: Mapping[str, str] = MappingProxyType(
+    {
+        "earlier-event": "an earlier event of the same document",
+        "home": "a server its workspace lives on",
+        "breaker": "AnythingLLM, which is down",
+        "rest": "AnythingLLM, which asked for a rest",
+        "alone": "a chunk that is tried alone",
+        "workspace": "its workspace, which does not work",
+        "fuse": "the fuse, which is blown",
+        "next-round": "its next round",
+        "kafka": "Kafka, which does not take results",
+    }
+)
+"""What documents wait for, in words; the page and the command `status` say it so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +184,7 @@ class DocumentStatus:
         aside: whether it gave up its place while it waits.
         chunks: null unless it is being uploaded.
         error: what its last try met, where chunks of it failed.
+        why: `waits_for` in words.
     """
 
     at: str
@@ -182,6 +199,7 @@ class DocumentStatus:
     bytes: int
     chunks: ChunksStatus | None
     error: str | None
+    why: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,11 +207,11 @@ class WaitStatus:
     """Documents that wait for the same thing.
 
     Args:
-        waits_for: ``earlier-event``, ``home``, ``breaker``, ``rest``, ``alone``, ``workspace``,
-            ``fuse``, ``next-round`` or ``kafka``.
+        waits_for: a word of `WAITS`.
         workspace: null where they wait for all of AnythingLLM, or for Kafka.
         server: null where there is one only, or it is not known.
         trial_in: seconds until somebody tries; null where nobody knows.
+        why: `waits_for` in words.
     """
 
     waits_for: str
@@ -201,6 +219,7 @@ class WaitStatus:
     server: str | None
     documents: int
     trial_in: float | None
+    why: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +256,29 @@ class RateStatus:
     failures: float
     upload_mean: float | None
     upload_p95: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class PaceStatus:
+    """What was done a second of late, and when all is done at that pace.
+
+    Args:
+        seconds: that it was seen for, a minute at most; null before the first look, and the others
+            with it.
+        documents: settled, whatever became of them; uploads and failures are those of chunks.
+        eta_seconds: until the lag is worked off, if nothing comes meanwhile; null where nobody can
+            tell.
+    """
+
+    seconds: float | None = None
+    documents: float | None = None
+    uploads: float | None = None
+    failures: float | None = None
+    eta_seconds: float | None = None
+
+
+NO_PACE = PaceStatus()
+"""That of a service that has just begun, or that is too old to say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,6 +363,19 @@ class Status:
     letters: LettersStatus
     settings: tuple[SettingStatus, ...]
     version: int = VERSION
+    pace: PaceStatus = NO_PACE
+
+
+def eta_of(lag: int | None, documents: float | None) -> float | None:
+    """Seconds until so many records are worked off; None where nobody can tell. Pure.
+
+    Args:
+        lag: records.
+        documents: settled a second.
+    """
+    if lag == 0:
+        return 0.0
+    return lag / documents if lag is not None and documents else None
 
 
 def plain(value: Any, clean: Callable[[str], str]) -> Any:

@@ -11,6 +11,7 @@ from consumer.admin.status import (
     CauseStatus,
     FuseStatus,
     LettersStatus,
+    PaceStatus,
     PartitionStatus,
     RateStatus,
     ServerStatus,
@@ -20,16 +21,18 @@ from consumer.admin.status import (
     Status,
     TotalsStatus,
     WorkspaceStatus,
+    eta_of,
 )
 from consumer.app.condition import ServerCondition
 from consumer.app.status_work import Sources, work_status
 from consumer.kafka.lag import PartitionStanding
-from consumer.telemetry.rates import Rates
+from consumer.telemetry.rates import Rates, joined
 from consumer.telemetry.recent import Recent
 
 _MOST_PARTITIONS = 200
 _MOST_WORKSPACES = 20
 _MOST_CAUSES = 10
+_PACE_SECONDS = 60.0
 
 
 class StatusView:
@@ -65,6 +68,7 @@ class StatusView:
         sources = self._sources
         report = sources.condition.report()
         partitions = sources.partitions()
+        totals = _totals(partitions)
         return Status(
             at=self._now(),
             service=self._service(),
@@ -73,12 +77,13 @@ class StatusView:
             worries=report.worries,
             servers=tuple(map(_server, sources.servers)),
             partitions=tuple(map(_partition, partitions[:_MOST_PARTITIONS])),
-            totals=_totals(partitions),
+            totals=totals,
             work=work_status(sources, self._clock()),
             rates=tuple(_rates(sources.rates)),
             results=tuple(_results(sources.recent)),
             letters=_letters(sources.recent),
             settings=self._settings,
+            pace=_pace(sources.rates, totals.lag),
         )
 
     def _service(self) -> ServiceStatus:
@@ -156,6 +161,19 @@ def _rates(rates: Rates) -> Iterator[RateStatus]:
             each.upload_mean,
             each.upload_p95,
         )
+
+
+def _pace(rates: Rates, lag: int | None) -> PaceStatus:
+    of_late = joined(each for each in rates.latest() if each.ago <= _PACE_SECONDS)
+    if of_late is None:
+        return PaceStatus(eta_seconds=eta_of(lag, None))
+    return PaceStatus(
+        of_late.seconds,
+        of_late.documents,
+        of_late.uploads,
+        of_late.failures,
+        eta_of(lag, of_late.documents),
+    )
 
 
 def _results(recent: Recent) -> Iterator[SettledStatus]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from consumer.admin.status import ChunksStatus, DocumentStatus, WaitStatus, WorkStatus
+from consumer.admin.status import WAITS, ChunksStatus, DocumentStatus, WaitStatus, WorkStatus
 from consumer.app.condition import Condition, ServerCondition
 from consumer.kafka.lag import PartitionStanding
 from consumer.model.names import ServerName, Slug
@@ -102,6 +102,7 @@ def _document(
         bytes=event.record.size,
         chunks=chunks,
         error=None if progress is None else progress.error,
+        why=None if why is None else WAITS[why.waits_for],
     )
 
 
@@ -136,7 +137,12 @@ class _Blocks:
 
     def shown(self, wait: _SharedWait, documents: int) -> WaitStatus:
         return WaitStatus(
-            wait.waits_for, wait.workspace, wait.server, documents, self._trial_in(wait)
+            wait.waits_for,
+            wait.workspace,
+            wait.server,
+            documents,
+            self._trial_in(wait),
+            WAITS[wait.waits_for],
         )
 
     def _blocked(self, slug: Slug | None) -> Blocked:

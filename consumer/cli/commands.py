@@ -47,6 +47,11 @@ COMMANDS: tuple[Command, ...] = (
         "Consume documents and store them until SIGTERM or Ctrl-C.",
     ),
     Command(
+        "status",
+        "consumer.cli.status:status",
+        "Show what running services do: lag, pace, what waits and why. Changes nothing.",
+    ),
+    Command(
         "check",
         "consumer.cli.check:check",
         "Look at settings, Kafka, the topics and AnythingLLM; "

@@ -102,6 +102,23 @@ def rate_between(before: Totals, after: Totals, *, ago: float, seconds: float) -
     )
 
 
+def joined(rates: Iterable[Rate]) -> Rate | None:
+    """What was done in all of them together, without latencies; None where there is none. Pure."""
+    every = list(rates)
+    if not every:
+        return None
+    seconds = sum(each.seconds for each in every)
+    return Rate(
+        ago=min(each.ago for each in every),
+        seconds=seconds,
+        documents=sum(each.documents * each.seconds for each in every) / seconds,
+        uploads=sum(each.uploads * each.seconds for each in every) / seconds,
+        failures=sum(each.failures * each.seconds for each in every) / seconds,
+        upload_mean=None,
+        upload_p95=None,
+    )
+
+
 def quantile(share: float, buckets: Sequence[tuple[float, float]]) -> float | None:
     """The value that this share of observations did not exceed: pure.
 

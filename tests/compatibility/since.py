@@ -17,6 +17,7 @@ CHANGED: Mapping[str, str] = MappingProxyType(
         "settings.json: LOG_FORMAT": "auto: for people on a terminal, else JSON as it was",
         "settled.json: by reference: an event that can't be decoded": "a Schema Registry's frame "
         "in front of it is named",
+        "names.json: ": "status is one more command",
         "names.json: publish": "--envelope, --key-envelope and --schema-id",
         "names.json: validate": "events in envelopes are taken, too",
         "names.json: asyncapi.json": "AsyncAPI 3.1, whole by itself; headers of envelopes",

@@ -117,6 +117,11 @@ class Process:
         async with aiohttp.ClientSession() as session, session.get(self._address + path) as answer:
             return answer.status, await answer.text()
 
+    @property
+    def port(self) -> str:
+        """Of the admin pages, one of which was asked for."""
+        return self._address.rpartition(":")[2]
+
     async def readiness(self) -> tuple[int, str, str]:
         """Status, word and reasons of ``/readyz``."""
         status, text = await self.page("/readyz")

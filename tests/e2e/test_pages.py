@@ -74,6 +74,12 @@ async def test_the_pages_follow_the_work(stage: Stage) -> None:
     assert uploading
     assert all(0 <= each["chunks"]["uploaded"] < each["chunks"]["total"] for each in uploading)
 
+    told = await stage.programs.commands.run("status", service.port, settings=stage.settings)
+    assert (told.code, told.err) == (0, "")
+    assert told.lines[0].startswith(f"127.0.0.1:{service.port}: ready; group ")
+    assert f"{now['work']['documents']} of {now['work']['places']} places" in told.out
+    assert uploading[0]["document_id"] in told.out
+
     hold.released = True
     await stage.until_results(len(events))
     after = await service.until_metrics(lambda metrics: lag(metrics) == 0, "no lag any more")

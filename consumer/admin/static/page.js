@@ -7,17 +7,6 @@ const STREAM_AGAIN_SECONDS = 60;
 const QUIET_SECONDS = 15; // without news: the figures are old, and that is said
 const DAY_MS = 86400000;
 
-const WAITS = {
-  "earlier-event": "an earlier event of the same document",
-  home: "a server its workspace lives on",
-  breaker: "AnythingLLM, which is down",
-  rest: "AnythingLLM, which asked for a rest",
-  alone: "a chunk that is tried alone",
-  workspace: "its workspace, which does not work",
-  fuse: "the fuse, which is blown",
-  "next-round": "its next round",
-  kafka: "Kafka, which does not take results",
-};
 const COLOURS = {
   ready: "good", degraded: "warn", starting: "warn", draining: "warn",
   "not ready": "bad", "not alive": "bad",
@@ -107,15 +96,6 @@ function clock(text) {
   return Date.now() - at.getTime() < DAY_MS ? time : `${at.toLocaleDateString("en-CA")} ${time}`;
 }
 
-// The rates of the last minute, weighted by how long each was.
-function lastMinute(rates, name) {
-  let sum = 0, seconds = 0;
-  for (const each of rates) {
-    if (each.ago <= 60) { sum += each[name] * each.seconds; seconds += each.seconds; }
-  }
-  return seconds > 0 ? sum / seconds : null;
-}
-
 // -- charts
 
 function chart(series, unit) {
@@ -181,14 +161,15 @@ function runs(points) {
 
 function figures(status) {
   const { partitions, lag, oldest_seconds: oldest } = status.totals;
-  const failures = lastMinute(status.rates, "failures");
+  const { documents, uploads, failures, eta_seconds: eta } = status.pace;
   const figure = (value, name, kind) =>
     el("div", { class: "figure" }, el("b", { class: kind || "" }, value), el("span", name));
   return [
-    figure(rate(lastMinute(status.rates, "documents")), "documents a second"),
-    figure(rate(lastMinute(status.rates, "uploads")), "uploads a second"),
+    figure(rate(documents), "documents a second"),
+    figure(rate(uploads), "uploads a second"),
     figure(rate(failures), "failures a second", failures > 0 ? "warn" : ""),
     figure(partitions ? count(lag) : "–", "records of lag"),
+    figure(partitions && eta ? span(eta) : "–", "until they are done, at this pace"),
     figure(oldest > 0 ? span(oldest) : "–", "age of the oldest unsettled", oldest > 600 ? "warn" : ""),
     figure(`${count(status.work.documents - status.work.aside)} of ${status.work.places}`, "documents in work"),
     figure(count(status.work.aside), "aside"),
@@ -251,7 +232,7 @@ function waiting(status) {
   if (!status.work.waiting.length) return [none("Nothing waits.")];
   return [table([
     ["documents", "number", (row) => count(row.documents)],
-    ["wait for", "", (row) => Object.hasOwn(WAITS, row.waits_for) ? WAITS[row.waits_for] : row.waits_for],
+    ["wait for", "", (row) => row.why],
     ["workspace", "", (row) => [row.server, row.workspace].filter((one) => one !== null).join(": ") || null],
     ["next trial", "number", (row) => trial(row.trial_in) || null],
   ], status.work.waiting)];
@@ -275,8 +256,7 @@ function documents(status) {
     ["document", "", (row) => row.identity ?? row.at],
     ["workspace", "", (row) => row.workspace],
     ["chunks", "", progress],
-    ["station", "", (row) => el("span", row.station, row.aside ? ", aside" : "", row.waits_for
-      ? `, waits for ${Object.hasOwn(WAITS, row.waits_for) ? WAITS[row.waits_for] : row.waits_for}` : "",
+    ["station", "", (row) => el("span", row.station, row.aside ? ", aside" : "", row.why === null ? "" : `, waits for ${row.why}`,
       row.error === null ? null : el("span", { class: "error" }, row.error))],
     ["since", "number", (row) => span(row.seconds)],
     ["record", "", (row) => row.at],

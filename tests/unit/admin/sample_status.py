@@ -5,12 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from consumer.admin.status import (
+    WAITS,
     BreakerStatus,
     CauseStatus,
     ChunksStatus,
     DocumentStatus,
     FuseStatus,
     LettersStatus,
+    PaceStatus,
     PartitionStatus,
     RateStatus,
     ServerStatus,
@@ -59,6 +61,7 @@ def sample_status(
             SettingStatus("ANYTHINGLLM_API_KEY", "set, not shown", False),
             SettingStatus("UPLOAD_MAX_CHUNKS_IN_FLIGHT", "5", True),
         ),
+        pace=PaceStatus(60.0, 2.5, 24.0, 0.1, 2_000.8),
     )
 
 
@@ -112,6 +115,7 @@ def _work(title: str, workspace: str) -> WorkStatus:
             bytes=48_000,
             chunks=chunks,
             error=f"503 about {title}" if why == "next-round" else None,
+            why=None if why is None else WAITS[why],
         )
 
     return WorkStatus(
@@ -120,8 +124,8 @@ def _work(title: str, workspace: str) -> WorkStatus:
         aside=12,
         bytes=1_530_000,
         waiting=(
-            WaitStatus("workspace", workspace, None, 12, 27.0),
-            WaitStatus("next-round", "harbours", None, 2, None),
+            WaitStatus("workspace", workspace, None, 12, 27.0, WAITS["workspace"]),
+            WaitStatus("next-round", "harbours", None, 2, None, WAITS["next-round"]),
         ),
         oldest=(
             one(0, "plan", "workspace", None),

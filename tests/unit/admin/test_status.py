@@ -14,7 +14,7 @@ from tests.unit.pipeline.doubles import document
 NAMES: dict[str, list[str]] = {
     "": [
         "at", "service", "state", "reasons", "worries", "servers", "partitions", "totals", "work",
-        "rates", "results", "letters", "settings", "version",
+        "rates", "results", "letters", "settings", "version", "pace",
     ],
     "service": ["release", "instance", "group", "started_at", "uptime_seconds"],
     "servers": ["name", "breaker", "fuse", "paused", "workspaces"],
@@ -29,15 +29,16 @@ NAMES: dict[str, list[str]] = {
     ],
     "totals": ["partitions", "lag", "stable_lag", "open", "held_back", "oldest_seconds"],
     "work": ["documents", "places", "aside", "bytes", "waiting", "oldest"],
-    "work.waiting": ["waits_for", "workspace", "server", "documents", "trial_in"],
+    "work.waiting": ["waits_for", "workspace", "server", "documents", "trial_in", "why"],
     "work.oldest": [
         "at", "identity", "document_id", "workspace", "trace_id", "station", "waits_for", "aside",
-        "seconds", "bytes", "chunks", "error",
+        "seconds", "bytes", "chunks", "error", "why",
     ],
     "work.oldest.chunks": ["total", "unchanged", "uploaded", "failed"],
     "rates": [
         "ago", "seconds", "documents", "uploads", "failures", "upload_mean", "upload_p95",
     ],
+    "pace": ["seconds", "documents", "uploads", "failures", "eta_seconds"],
     "results": [
         "at", "status", "identity", "document_id", "workspace", "event_id", "chunks", "failed",
         "seconds", "dead_letter", "error",
