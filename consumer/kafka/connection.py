@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -27,6 +28,7 @@ from consumer.telemetry.renewable_secret import RenewableSecret
 
 _LONGEST_LINE = 600
 _CREDENTIALS = "check KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD, and that the broker knows them"
+_IS_CLOSED = re.compile(r"(KafkaConnectionError: )?(Connection at \S+ )?closed")
 _CLOSED = "what listens there ended the connection: is KAFKA_SECURITY_PROTOCOL right?"
 
 
@@ -150,8 +152,9 @@ class _LastError(logging.Handler):
             return
         line = record.getMessage().splitlines()[0]
         if isinstance(cause, Exception):
-            line = line.removesuffix(str(cause).splitlines()[0] if str(cause) else "")
             is_first = len(record.args or ()) > 2
+            line = line.removesuffix(str(cause).splitlines()[0] if str(cause) else "")
+            line = self._without_address(record) if is_first else line
             line += _worded(cause, self._connection, is_first=is_first)
             is_plain = isinstance(cause, OSError | KafkaConnectionError)
             self.is_unconnected = (
@@ -159,6 +162,12 @@ class _LastError(logging.Handler):
             )
         self.line = line[:_LONGEST_LINE]
         self.closed = isinstance(cause, KafkaConnectionError)
+
+    def _without_address(self, record: logging.LogRecord) -> str:
+        """How a line about a first connection begins; `explained` has named our only server."""
+        host, port, *_ = record.args if isinstance(record.args, tuple) else ("", "")
+        servers = self._connection.bootstrap_servers.replace("[", "").replace("]", "")
+        return "" if servers == f"{host}:{port}" else f"{host}:{port}: "
 
 
 def _worded(cause: Exception, connection: KafkaConnection, *, is_first: bool) -> str:
@@ -187,7 +196,7 @@ def _worded(cause: Exception, connection: KafkaConnection, *, is_first: bool) ->
     if isinstance(cause, IllegalSaslStateError):
         return f"{said}; the broker takes no SASL on this port: is KAFKA_SECURITY_PROTOCOL right?"
     if isinstance(cause, KafkaConnectionError) and is_first:
-        return f"{said}; {_CLOSED}"
+        return _CLOSED if _IS_CLOSED.fullmatch(said) else f"{said}; {_CLOSED}"
     # A broker that expects another protocol closes the connection without a word.
     return said or f"{type(cause).__name__}; is KAFKA_SECURITY_PROTOCOL right?"
 

@@ -70,7 +70,9 @@ def _distrusted(code: int) -> ssl.SSLCertVerificationError:
         (IllegalSaslStateError("<AIOKafkaConnection>"), "takes no SASL on this port"),
         (SaslAuthenticationFailed("bad credentials"), "bad credentials; check KAFKA_SASL_USERNAME"),
         (UnsupportedSaslMechanismError("<AIOKafkaConnection>"), "takes no PLAIN on this port"),
-        (KafkaConnectionError("closed"), "closed; what listens there ended the connection"),
+        (KafkaConnectionError("closed"), "failed: what listens there ended the connection"),
+        (KafkaConnectionError("Connection at k:9092 closed"), "failed: what listens there ended"),
+        (KafkaConnectionError("odd"), "odd; what listens there ended the connection"),
         (ConnectionResetError(), "ConnectionResetError; is KAFKA_SECURITY_PROTOCOL right"),
         (ConnectionRefusedError("[Errno 111] Connect call failed"), "Connect call failed$"),
         (_distrusted(10), "its certificate has expired; renew it"),
@@ -98,6 +100,32 @@ async def test_what_only_the_client_s_log_knows_is_told_with_what_to_do(
         error, ssl.SSLError
     )
     assert looked == (["k:9092"] if plain else [])
+
+
+@pytest.mark.parametrize(
+    ("servers", "host", "told"),
+    [
+        ("k:9092", "k", "connecting at k:9092 failed: refused"),
+        ("[::1]:9092", "::1", "connecting at [::1]:9092 failed: refused"),
+        # What the broker calls itself, or one of several: it has to be named.
+        ("k:9092", "kafka-1.inside", "connecting at k:9092 failed: kafka-1.inside:9092: refused"),
+        ("a:9092,b:9092", "b", "connecting at a:9092,b:9092 failed: b:9092: refused"),
+    ],
+)
+async def test_an_address_is_named_once(servers: str, host: str, told: str) -> None:
+    """The client's own line would name it a second and a third time."""
+
+    async def connect() -> None:
+        async with explained("connecting", KafkaConnection(servers)):
+            refused = OSError("refused")
+            logging.getLogger("aiokafka").error(
+                'Unable connect to "%s:%s": %s', host, 9092, refused
+            )
+            raise KafkaConnectionError(f"Unable to bootstrap from {servers}")
+
+    with pytest.raises(KafkaUnavailableError) as failed:
+        await connect()
+    assert str(failed.value) == told
 
 
 async def test_a_lost_connection_of_later_is_no_hint_at_settings() -> None:
