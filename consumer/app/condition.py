@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from consumer.anythingllm import AnythingLLMClient
 from consumer.app.anythingllm_watch import AnythingLLMWatch
+from consumer.app.joining import Joining
 from consumer.app.starting import Starting
 from consumer.kafka.publisher import Publisher
 from consumer.kafka.source import KafkaSource
@@ -48,10 +49,20 @@ class ServerCondition:
             " a recovery period; look at the latest dead letters"
         )
 
-    def degraded(self) -> Iterator[str]:
-        """What waits for it."""
-        if (state := self.client.breaker.state) != "closed":
+    def degraded(self, *, is_working: bool = True) -> Iterator[str]:
+        """What waits for it.
+
+        Args:
+            is_working: whether documents are in work: else nobody sees when it is well again.
+        """
+        breaker = self.client.breaker
+        if (state := breaker.state) != "closed":
             yield self._named(f"the breaker is {state}: AnythingLLM does not answer")
+        elif is_working and (failures := breaker.failure_count):
+            # The breaker opens after several: one that takes requests and answers none has the
+            # first time-outs minutes before.
+            last = "last request" if failures == 1 else f"last {failures} requests"
+            yield self._named(f"the {last} failed: {breaker.last_error}")
         if self.watch.trouble is not None:
             yield self._named(self.watch.trouble)
         paused = self.gates.pauses.paused
@@ -100,6 +111,7 @@ class Condition:
         *,
         stop: asyncio.Event,
         starting: Starting,
+        joining: Joining,
         source: KafkaSource,
         publisher: Publisher,
         servers: Sequence[ServerCondition],
@@ -109,6 +121,7 @@ class Condition:
     ) -> None:
         self._stop = stop
         self._starting = starting
+        self._joining = joining
         self._source = source
         self._publisher = publisher
         self._servers = servers
@@ -138,7 +151,8 @@ class Condition:
         elif self._stop.is_set():
             reasons.append("draining")
         if not self._source.joined:
-            reasons.append("not in the consumer group: joining it, or Kafka does not answer")
+            why = self._joining.notice or "joining it, or Kafka does not answer"
+            reasons.append(f"not in the consumer group: {why}")
         elif not self._source.placed:
             reasons.append("finding out where the partitions begin")
         if self.kafka_trouble is not None:
@@ -158,8 +172,9 @@ class Condition:
         reasons += [
             f"a transaction that nobody ends holds back {held}" for held in self._source.held_back()
         ]
+        is_working = bool(self._metrics.value("documents_in_flight"))
         for each in self._servers:
-            reasons += each.degraded()
+            reasons += each.degraded(is_working=is_working)
             # All of them: that is told where we are not ready.
             if len(self._servers) > 1 and (blown := each.blown()) is not None:
                 reasons.append(blown)

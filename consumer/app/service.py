@@ -22,6 +22,7 @@ from consumer.app.assembly import Pipeline, Rooms, publishing_by
 from consumer.app.condition import Condition
 from consumer.app.errors import StartFailedError
 from consumer.app.first_marks import FirstMarks
+from consumer.app.joining import Joining, JoiningBounds, awaited_members
 from consumer.app.open_servers import client_of, homes_of, open_servers
 from consumer.app.servers import ServersPipeline
 from consumer.app.starting import Starting, cluster_id_of, group_is_for_us, topics_are_there
@@ -89,9 +90,18 @@ class Service:
         self._pipeline = self._new_pipeline(rng)
         # Asked at every scrape: an alert must not lag behind.
         self._metrics.oldest_unsettled_seconds.set_function(self._source.oldest_open_age)
+        self._joining = Joining(
+            lambda: not (self._source.joined or self._source.assigned),
+            awaited_members(self._connection, settings.kafka.group_id),
+            JoiningBounds(
+                settings.kafka.session_timeout_seconds, settings.rebalance_timeout_seconds
+            ),
+            time.monotonic,
+        )
         self._condition = Condition(
             stop=self._stop,
             starting=self._starting,
+            joining=self._joining,
             source=self._source,
             publisher=self._publisher,
             servers=self._servers.conditions(self._pipeline),
@@ -142,7 +152,7 @@ class Service:
             open_rooms.push_async_callback(publisher.stop)
             await start.until_done(publisher.start)
             open_rooms.push_async_callback(source.stop)
-            await start.until_done(lambda: source.start(cluster_id or ""))
+            await start.until_done(lambda: self._joining.beside(source.start(cluster_id or "")))
             if cluster_id is not None and not self._stop.is_set():
                 await self._work(self._pipeline.journey(cluster_id))
             remaining = source.open_count
@@ -158,6 +168,7 @@ class Service:
                 tasks.create_task(self._observe_forever(), name="observe"),
                 tasks.create_task(self._sample_forever(), name="sample"),
                 tasks.create_task(self._source.keep_lease(), name="lease"),
+                tasks.create_task(self._joining.watch(), name="joining"),
                 tasks.create_task(self._servers.look_until_well(), name="watch"),
                 *(
                     tasks.create_task(watcher, name=name)

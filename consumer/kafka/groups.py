@@ -36,6 +36,7 @@ _NOT_NOW = (
     NotCoordinatorForGroupError,
 )
 _AGAIN_SECONDS = 0.1
+_WAITING = "PreparingRebalance"  # in the words of DescribeGroups
 
 T = TypeVar("T")
 
@@ -114,13 +115,29 @@ async def members_of(client: AIOKafkaAdminClient, group: str) -> list[Member]:
     Raises:
         KafkaError: Kafka refuses, or can't be reached.
     """
+    return (await _described(client, group))[1]
 
-    async def ask() -> list[Member]:
+
+async def awaited_members_of(client: AIOKafkaAdminClient, group: str) -> list[Member]:
+    """The members of a group that waits for all of them to join anew; none where it does not.
+
+    Raises:
+        KafkaError: Kafka refuses, or can't be reached.
+    """
+    state, members = await _described(client, group)
+    return members if state == _WAITING else []
+
+
+async def _described(client: AIOKafkaAdminClient, group: str) -> tuple[str, list[Member]]:
+    """State and members."""
+
+    async def ask() -> tuple[str, list[Member]]:
         (response,) = await client.describe_consumer_groups([group])
         (described,) = response.groups
-        if described[0] not in _GONE:
-            raise for_code(described[0])(group)
-        return [Member(member[1], member[2].lstrip("/")) for member in described[5]]
+        code, _, state, _, _, members = described[:6]
+        if code not in _GONE:
+            raise for_code(code)(group)
+        return state, [Member(member[1], member[2].lstrip("/")) for member in members]
 
     return await patiently(ask)
 

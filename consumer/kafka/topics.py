@@ -18,6 +18,7 @@ from consumer.kafka.groups import (
     GroupOffset,
     Member,
     Places,
+    awaited_members_of,
     commit_from_outside,
     delete_group,
     groups_named,
@@ -141,6 +142,11 @@ class TopicAdmin:
         """Delete a consumer group without members, for the sandbox, too."""
         async with self._asking(f"deleting group {group}"):
             await delete_group(self._client, group)
+
+    async def awaited_members(self, group: str) -> list[Member]:
+        """The members of a group that waits for all of them; none where it waits for none."""
+        async with self._asking(f"looking at group {group}"):
+            return await awaited_members_of(self._client, group)
 
     async def members(self, group: str) -> list[Member]:
         """The members of a consumer group; none where there is no such group."""

@@ -38,6 +38,7 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "service.stopped_at_once": "A second signal ended the process without draining.",
         "service.died": "Something that must not fail did; the process ends with exit code 1.",
         # Reading
+        "group.waiting": "The group waits for other members before it says what is ours.",
         "assignment.received": "The group gave us these partitions.",
         "assignment.not_recalled": "It is not known what was settled before; work is repeated.",
         "assignment.revoked": "The group took our partitions back, after draining.",

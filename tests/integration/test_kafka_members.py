@@ -83,6 +83,9 @@ async def test_who_is_cut_off_from_the_group_has_nothing_to_say(
     assert stage.uploads() == 12 * CHUNKS
     assert len(stage.results) == 12
     assert count_of(first, "documents", status="succeeded") == 0
+    # The second one waited for the first, which the group gives up after its session.
+    (waiting,) = [entry for entry in logs if entry["event"] == "group.waiting"]
+    assert (waiting["members"], waiting["dead_seconds"]) == (2, float(SESSION))
     (expired,) = [entry for entry in logs if entry["event"] == "assignment.expired"]
     assert expired["stood_still_seconds"] < 3 < expired["unheard_seconds"]
 

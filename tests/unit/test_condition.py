@@ -12,8 +12,10 @@ import pytest
 
 from consumer.anythingllm import AnythingLLMError
 from consumer.app.condition import Condition
+from consumer.app.joining import Joining, JoiningBounds
 from consumer.app.service import Service
 from consumer.app.starting import Starting
+from consumer.kafka.groups import Member
 from consumer.model.fault import Fault
 from consumer.model.names import Slug
 from consumer.pipeline.index import Index
@@ -60,8 +62,14 @@ class Scene:
         self.servers = service._servers.conditions(service._pipeline)
         self.metrics = service._metrics
         parts: dict[str, Any] = {"source": self.source, "publisher": self.publisher}
+        self.waiting_members = 0
+        self.joining = Joining(
+            lambda: not self.source.joined, self.awaited, JoiningBounds(45, 300), lambda: self.now
+        )
+        self.now = 0.0
         self.condition = Condition(
             stop=self.stop,
+            joining=self.joining,
             starting=self.starting,
             servers=self.servers,
             metrics=self.metrics,
@@ -73,6 +81,15 @@ class Scene:
     def at_work(self, journey: Journey | None) -> None:
         made: Any = journey
         self.condition.journey = made
+
+    async def awaited(self) -> list[Member]:
+        return [Member("anythingllm-consumer", f"10.0.0.{n}") for n in range(self.waiting_members)]
+
+    def fail(self) -> None:
+        """A request to AnythingLLM, while a document is in work."""
+        self.metrics.documents_in_flight.set(1)
+        late = AnythingLLMError("POST /v1/x: no complete answer within 30.0 s", fault=Fault.THEIRS)
+        self.servers[0].gates.note(late)
 
     def blow_fuse(self) -> None:
         for _ in range(50):
@@ -109,6 +126,25 @@ def _being_placed(scene: Scene) -> None:
 def _breaker_open(scene: Scene) -> None:
     scene.open_breaker()
     scene.metrics.documents_waiting.set(7)
+
+
+def _first_time_out(scene: Scene) -> None:
+    scene.fail()
+
+
+def _time_outs(scene: Scene) -> None:
+    scene.fail()
+    scene.fail()
+
+
+def _time_out_of_work_that_went_elsewhere(scene: Scene) -> None:
+    scene.fail()
+    scene.metrics.documents_in_flight.set(0)
+
+
+def _time_out_and_an_answer(scene: Scene) -> None:
+    scene.fail()
+    scene.servers[0].gates.note(None)
 
 
 def _fuse_blown(scene: Scene) -> None:
@@ -152,6 +188,10 @@ def _starved(scene: Scene) -> None:
         (_rebalancing, "not ready", "not in the consumer group", None),
         (_being_placed, "not ready", "where the partitions begin", None),
         (_breaker_open, "degraded", None, "the breaker is open"),
+        (_first_time_out, "degraded", None, "the last request failed: POST /v1/x: no complete"),
+        (_time_outs, "degraded", None, "the last 2 requests failed: POST /v1/x: no complete"),
+        (_time_out_of_work_that_went_elsewhere, "ready", None, None),
+        (_time_out_and_an_answer, "ready", None, None),
         (_fuse_blown, "not ready", "most documents fail", None),
         (_draining, "draining", "draining", None),
         (_kafka_gone, "not ready", "Kafka: no broker answers", None),
@@ -182,6 +222,21 @@ async def test_a_state_is_told_with_its_reason(
     assert (reason or "") in " ".join(report.reasons)
     assert (worry or "") in " ".join(report.worries)
     assert bool(report.worries) == (state == "degraded")
+
+
+async def test_a_member_that_is_waited_for_is_a_reason_with_its_bound() -> None:
+    """Joining takes as long as the group waits for one that died: nobody has to guess."""
+    scene = Scene()
+    _rebalancing(scene)
+    scene.waiting_members = 3
+    for scene.now in (0.0, 3.0):
+        await scene.joining._look()
+
+    assert scene.condition.ready()[0] == (
+        "not in the consumer group: the group waits for 3 members to join anew: for one that has"
+        " died at most 45 s (KAFKA_SESSION_TIMEOUT_SECONDS), for one that finishes its work at"
+        " most 300 s"
+    )
 
 
 async def test_the_worst_is_the_word_for_all() -> None:
