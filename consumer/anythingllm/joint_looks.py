@@ -60,7 +60,7 @@ class Sought:
 
     Args:
         slug: the workspace.
-        marker: of the unit.
+        marker: of the unit; it says which document it is of.
         location: its file's, as it was uploaded last.
         siblings: all of its document that are sought.
     """
@@ -68,6 +68,7 @@ class Sought:
     def __init__(self, slug: Slug, marker: Marker, location: Location, siblings: _Siblings) -> None:
         self.slug = slug
         self.marker = marker.encode()
+        self.document_id = marker.document_id
         self.location = location
         self.is_seen = False
         self.siblings = siblings
@@ -174,7 +175,12 @@ class JointLooks:
                 await self._control.passes(sought.slug, what.sent_at, what.trace_id, what.check)
                 _seen(sought)
                 self._vouching.note(sought.location)
-                log.warning("chunk.not_provable", workspace=sought.slug, location=sought.location)
+                log.warning(
+                    "chunk.not_provable",
+                    workspace=sought.slug,
+                    document_id=sought.document_id,
+                    location=sought.location,
+                )
                 return True
         self._control.found(what.sent_at)
         self._vouching.note(sought.location)

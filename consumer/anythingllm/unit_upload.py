@@ -114,12 +114,14 @@ class RawTextUpload:
         self._trace_id = trace_id
         self._check = check
         self._marker = unit.marker.encode()
+        self._document_id = unit.marker.document_id
         self._location: Location | None = None
         self._doubt = UploadDoubt(
             ways,
             slug,
             self._marker,
             name=lambda: self._name,
+            document_id=self._document_id,
             chunk_ids=[chunk.id for chunk in unit.chunks],
             trace_id=trace_id,
         )
@@ -231,12 +233,23 @@ class RawTextUpload:
             if await self._is_there_after_all(location):
                 return StoredUnit(location, self._unit.marker)
             if await self._may_have_vectors(location):
-                log.info("chunk.left_listed", workspace=self._slug, location=location)
+                log.info(
+                    "chunk.left_listed",
+                    workspace=self._slug,
+                    document_id=self._document_id,
+                    location=location,
+                )
                 return None
             # Unchecked: its check says that it is given up, which is why the file goes.
             await self._remove(location, always)
         except AnythingLLMError as error:
-            log.warning("chunk.file_left", location=location, error=error.message)
+            log.warning(
+                "chunk.file_left",
+                workspace=self._slug,
+                document_id=self._document_id,
+                location=location,
+                error=error.message,
+            )
         return None
 
     async def _is_there_after_all(self, location: Location) -> bool:
@@ -362,7 +375,9 @@ class RawTextUpload:
         database = self._ways.database.known
         await self._ways.control.removals_work(self._slug, database, self._trace_id, self._check)
         self._check()
-        log.info("chunk.suspect", workspace=self._slug, location=location)
+        log.info(
+            "chunk.suspect", workspace=self._slug, document_id=self._document_id, location=location
+        )
         await self._remove(location, self._check)
         self._sought = None
         raise AnythingLLMPendingError(
@@ -385,7 +400,13 @@ class RawTextUpload:
         if found.get(self._marker) == location:
             self._was_taken_out = False
             return
-        log.warning("chunk.file_left", location=location, error="it was not put in again")
+        log.warning(
+            "chunk.file_left",
+            workspace=self._slug,
+            document_id=self._document_id,
+            location=location,
+            error="it was not put in again",
+        )
         self._gone(location)
         self._sought = None
         raise AnythingLLMPendingError(
@@ -424,7 +445,13 @@ class RawTextUpload:
             await control.passes(self._slug, self._ways.clock(), trace_id, self._check)
         self._check()
         mending = self._mending
-        log.info("chunk.not_found", workspace=self._slug, location=location, mending=mending.value)
+        log.info(
+            "chunk.not_found",
+            workspace=self._slug,
+            document_id=self._document_id,
+            location=location,
+            mending=mending.value,
+        )
         errand = self._ways.errand(self._ways.upload_timeout, self._trace_id)
         if mending is _Mending.PUT_IN_AGAIN:
             self._was_taken_out = True
@@ -496,7 +523,12 @@ class RawTextUpload:
         if await self._is_embedded(location):
             return location
         self._check()
-        log.info("chunk.embedding_again", workspace=self._slug, location=location)
+        log.info(
+            "chunk.embedding_again",
+            workspace=self._slug,
+            document_id=self._document_id,
+            location=location,
+        )
         try:
             with self._watching():
                 errand = self._ways.errand(self._ways.upload_timeout, self._trace_id)
@@ -638,7 +670,13 @@ class RawTextUpload:
         if by is None:
             raise doubt.pending(_EMBEDDED_SECONDS)
         if by is DoubtEnd.RESTARTED:
-            log.warning("chunk.file_left", location=self._location, error="embedding was cut short")
+            log.warning(
+                "chunk.file_left",
+                workspace=self._slug,
+                document_id=self._document_id,
+                location=self._location,
+                error="embedding was cut short",
+            )
             self._location = None
             return await doubt.find()
         doubt.end(by)
@@ -654,6 +692,12 @@ class RawTextUpload:
         """
         found = await self._doubt.find()
         if found is None:
-            log.warning("chunk.file_left", location=location, error="embedding was cut short")
+            log.warning(
+                "chunk.file_left",
+                workspace=self._slug,
+                document_id=self._document_id,
+                location=location,
+                error="embedding was cut short",
+            )
             self._location = None
         return found

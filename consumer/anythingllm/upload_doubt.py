@@ -48,7 +48,8 @@ class UploadDoubt:
         slug: the workspace.
         marker: of the unit, encoded.
         name: says what messages call the unit.
-        chunk_ids: the same, for the log.
+        document_id: whose chunks they are, for the log.
+        chunk_ids: the same.
         trace_id: of the event.
     """
 
@@ -59,6 +60,7 @@ class UploadDoubt:
         marker: str,
         *,
         name: Callable[[], str],
+        document_id: str,
         chunk_ids: list[str],
         trace_id: TraceId | None,
     ) -> None:
@@ -66,6 +68,7 @@ class UploadDoubt:
         self._slug = slug
         self._marker = marker
         self._name = name
+        self._document_id = document_id
         self._chunk_ids = chunk_ids
         self._trace_id = trace_id
         self._wait: _Wait | None = None
@@ -95,6 +98,7 @@ class UploadDoubt:
             log.warning(
                 "chunk.in_doubt",
                 workspace=self._slug,
+                document_id=self._document_id,
                 chunk_ids=self._chunk_ids,
                 seconds=round(left, 1),
                 consequence="it is looked for, and not sent again before that time is over, or it"
@@ -113,6 +117,7 @@ class UploadDoubt:
         log.info(
             "chunk.doubt_over",
             workspace=self._slug,
+            document_id=self._document_id,
             chunk_ids=self._chunk_ids,
             by=by.value,
             seconds=round(seconds, 1),
@@ -149,7 +154,12 @@ class UploadDoubt:
         if look is None:
             raise self.pending(LEAST_DISTANCE)
         if look.location is not None:
-            log.info("chunk.found", workspace=self._slug, location=look.location)
+            log.info(
+                "chunk.found",
+                workspace=self._slug,
+                document_id=self._document_id,
+                location=look.location,
+            )
             self.end(DoubtEnd.LISTED)
             return look.location
         if by is None and self._is_file_due(wait):
@@ -193,7 +203,12 @@ class UploadDoubt:
                 trace_id=self._trace_id,
             )
         except AnythingLLMError as error:
-            log.debug("chunk.file_not_looked_for", error=error.message)
+            log.debug(
+                "chunk.file_not_looked_for",
+                workspace=self._slug,
+                document_id=self._document_id,
+                error=error.message,
+            )
             return None
         if look is None:
             raise self.pending(_AGAIN_SECONDS)

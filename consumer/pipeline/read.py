@@ -133,12 +133,14 @@ class Reader:
             slug = self._routing.slug_for(document)
         except Unroutable as unroutable:
             return Refused(FailureReason.UNROUTABLE, (str(unroutable),), document.id)
-        self._note_collision(slug, document)
+        self._note_collision(slug, document, identity)
         version, capped = version_of(document, record, is_replay=self._is_replay(record))
         if capped:
             log.warning(
                 "version.capped",
+                identity=identity,
                 document_id=document.id,
+                at=str(record.at),
                 consequence="its date lies over a day ahead of its record; the record's is used",
             )
         return DocumentEvent(document, slug, identity, version)
@@ -191,18 +193,31 @@ class Reader:
             self._metrics.differing_keys.inc()
             log.info(
                 "record.key_differs",
-                at=str(record.at),
+                identity=identity,
                 document_id=document.id,
+                at=str(record.at),
                 consequence="order between versions holds within this partition only",
             )
         if document.notes:
-            log.info("document.odd", document_id=document.id, notes=list(document.notes))
+            log.info(
+                "document.odd",
+                identity=identity,
+                document_id=document.id,
+                at=str(record.at),
+                notes=list(document.notes),
+            )
 
-    def _note_collision(self, slug: Slug, document: ProcessedDocument) -> None:
+    def _note_collision(self, slug: Slug, document: ProcessedDocument, identity: Identity) -> None:
         if document.workspace is None:
             known = self._collisions.note(slug, document.technology)
             if known:
-                log.warning("routing.collision", workspace=slug, technologies=list(known))
+                log.warning(
+                    "routing.collision",
+                    workspace=slug,
+                    technologies=list(known),
+                    identity=identity,
+                    document_id=document.id,
+                )
 
 
 def _text(value: bytes | None) -> str:

@@ -65,6 +65,7 @@ _AGAIN_SECONDS = 60.0  # until a workspace is looked at again that was not all i
 _AFTER_FAILURE_SECONDS = 300.0  # until a workspace is looked at again that could not be mended
 _TRIES = 3  # of one removal; documents wait for it
 _BATCH = 50  # units removed with one waiting
+_MOST_NAMED = 10  # documents, in a line of the log
 _MOST_PROVEN = 50  # documents whose copies are searched for at a time: other workspaces wait
 _SLICE = 500  # documents looked at between two turns of the event loop
 _NO_TRACE = TraceId("")  # it is about no single event
@@ -239,7 +240,7 @@ class Sweep:
         None where not all of the workspace was in memory.
         """
         is_known, in_work, unseen = True, list[Identity](), list[Identity]()
-        surplus: list[StoredRow] = []
+        surplus, whose = list[StoredRow](), list[Identity]()
         with ExitStack() as turns:
             for n, identity in enumerate(look.identities, 1):
                 if n % _SLICE == 0:
@@ -253,14 +254,15 @@ class Sweep:
                 if found:
                     self._take_turn(identity, found[0].version, turns)
                     surplus += found
+                    whose.append(identity)
                 if is_blind and identity not in look.proven:
                     unseen.append(identity)
                 if len(surplus) >= _BATCH:
-                    await self._remove(slug, surplus, right)
-                    surplus = []
+                    await self._remove(slug, surplus, whose, right)
+                    surplus, whose = [], []
                     turns.close()
             if surplus:
-                await self._remove(slug, surplus, right)
+                await self._remove(slug, surplus, whose, right)
         if not is_known:
             return None
         some = unseen[:_MOST_PROVEN]
@@ -273,7 +275,8 @@ class Sweep:
         for identity in identities:
             rows = self._index.known(slug, identity)
             try:
-                await self._storage.prove(slug, rows, trace_id=_NO_TRACE, check=right.check)
+                with structlog.contextvars.bound_contextvars(identity=identity):
+                    await self._storage.prove(slug, rows, trace_id=_NO_TRACE, check=right.check)
             except Failure as failure:
                 right.check()
                 log.info(
@@ -292,14 +295,18 @@ class Sweep:
         turns.callback(turn.leave)
         turns.enter_context(turn.stalling())
 
-    async def _remove(self, slug: Slug, units: list[StoredRow], right: RightToWork) -> None:
-        async with self._removing:
-            removed = await self._remover.remove(
-                slug, units, right, trace_id=_NO_TRACE, rounds=_TRIES
-            )
-        self._metrics.chunks.labels("removed").inc(removed.chunks)
-        if removed.chunks:
-            log.warning("second_look.removed", workspace=slug, chunks=removed.chunks)
+    async def _remove(
+        self, slug: Slug, units: list[StoredRow], whose: list[Identity], right: RightToWork
+    ) -> None:
+        # Whatever is logged of it names whose chunks they are: no document's task does this.
+        with structlog.contextvars.bound_contextvars(identities=whose[:_MOST_NAMED]):
+            async with self._removing:
+                removed = await self._remover.remove(
+                    slug, units, right, trace_id=_NO_TRACE, rounds=_TRIES
+                )
+            self._metrics.chunks.labels("removed").inc(removed.chunks)
+            if removed.chunks:
+                log.warning("second_look.removed", workspace=slug, chunks=removed.chunks)
 
     def _surplus(self, slug: Slug, identity: Identity) -> tuple[list[StoredRow], bool]:
         """What goes of a document, and whether some stays because nobody has seen its copies."""

@@ -8,6 +8,7 @@ Rules:
 3. A line that repeats is told twenty times in ten seconds at most, and counted (`log.kept_back`).
    Only what `EACH_TOLD` names has a line each time: nothing else tells of it.
 4. No field ever holds a secret, a response body or document text.
+5. A line about a document names it (`OF_DOCUMENTS`).
 
 ``tests/unit/telemetry/test_events.py`` holds every log call in this package to these rules.
 """
@@ -189,3 +190,60 @@ EACH_TOLD = frozenset(
     }
 )
 """One line a document, a letter, or a loss: whoever looks for one must find it."""
+
+OF_DOCUMENTS = frozenset(
+    {
+        "chunk.attempt_failed",
+        "chunk.control_failed",
+        "chunk.doubt_over",
+        "chunk.embedding_again",
+        "chunk.file_left",
+        "chunk.file_not_looked_for",
+        "chunk.found",
+        "chunk.in_doubt",
+        "chunk.judged",
+        "chunk.kills_server",
+        "chunk.kind_refused",
+        "chunk.left_listed",
+        "chunk.not_found",
+        "chunk.not_provable",
+        "chunk.row_without_vectors",
+        "chunk.suspect",
+        "dead_letter.by_reference",
+        "document.dropped",
+        "document.odd",
+        "document.settled",
+        "document.skipped",
+        "document.waiting",
+        "event.decoded_here",
+        "event.process_died",
+        "identity.reminted",
+        "length.held",
+        "pack.split",
+        "record.cut_off",
+        "record.key_differs",
+        "record.unreadable",
+        "removal.forbidden",
+        "removal.looked_for",
+        "removal.not_looked_for",
+        "removal.refused",
+        "removal.still_found",
+        "repack.left",
+        "replay.parked",
+        "replay.published",
+        "replay.skipped",
+        "republish.left",
+        "republish.published",
+        "result.cut",
+        "result.skipped",
+        "routing.collision",
+        "search.odd_hits",
+        "second_look.not_proven",
+        "second_look.removed",
+        "version.capped",
+    }
+)
+"""Each line of these is about a document, or about a few: it has one of `NAMES_OF_DOCUMENTS`."""
+
+NAMES_OF_DOCUMENTS = ("identity", "identities", "document_id", "event_id", "at", "record", "offset")
+"""Fields that name a document; the last three by the place of its record, where it is not read."""

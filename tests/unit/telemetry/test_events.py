@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import consumer
-from consumer.telemetry.events import EVENTS
+from consumer.telemetry.events import EVENTS, NAMES_OF_DOCUMENTS, OF_DOCUMENTS
 
 PACKAGE = Path(consumer.__file__).parent
 LEVELS = {"debug", "info", "warning", "error", "exception", "critical", "log"}
@@ -22,6 +22,23 @@ NEVER_A_FIELD = {
     *("content", "text", "body", "response", "document", "chunk", "headers", "api_key", "password"),
     *("secret", "settings", "value", "key"),
 }
+
+# What is logged in these belongs to the task of a document, whose identity every line of it has
+# (`consumer.pipeline.journey`); tests/virtual sees that it does.
+IN_THE_TASK_OF_A_DOCUMENT = {
+    "anythingllm/removal_looks.py",
+    "anythingllm/vouching.py",
+    "pipeline/backoff.py",
+    "pipeline/deathwatch.py",
+    "pipeline/giving_up.py",
+    "pipeline/heavy_events.py",  # not read yet: by the place of its record
+    "pipeline/journey.py",
+    "pipeline/refused_kinds.py",
+    "pipeline/removal.py",
+    "pipeline/sweep.py",  # it says itself whose chunks it removes
+    "pipeline/upload.py",
+}
+BY_FACTS = {"operations/replay/run_log.py", "operations/republish/republish.py"}  # ``**_facts(…)``
 
 
 @dataclass(frozen=True)
@@ -103,6 +120,28 @@ def test_no_field_is_named_for_what_must_not_be_logged() -> None:
     wrong = [(call.where, sorted(call.fields & NEVER_A_FIELD)) for call in all_calls()]
 
     assert [(where, fields) for where, fields in wrong if fields] == []
+
+
+def test_a_line_about_a_document_names_it() -> None:
+    """By its own fields, or because it is written in the task of that document."""
+    nameless = [
+        call
+        for call in all_calls()
+        if call.name in OF_DOCUMENTS and not call.fields & set(NAMES_OF_DOCUMENTS)
+    ]
+    files = {call.where.rpartition(":")[0] for call in nameless}
+
+    assert files - BY_FACTS - IN_THE_TASK_OF_A_DOCUMENT == set()
+    assert (BY_FACTS | IN_THE_TASK_OF_A_DOCUMENT) - files == set()
+    assert OF_DOCUMENTS <= EVENTS.keys()
+
+
+def test_what_is_about_documents_is_known_to_be() -> None:
+    """A new event of these families is one, or the lines about a document can't all be found."""
+    families = ("chunk", "document", "event", "pack", "record", "repack", "version", "identity")
+    of_families = {name for name in EVENTS if name.split(".")[0] in families}
+
+    assert of_families - OF_DOCUMENTS == set()
 
 
 @pytest.mark.parametrize("name", sorted(EVENTS))
