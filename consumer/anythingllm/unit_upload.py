@@ -30,7 +30,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from enum import Enum
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 import structlog
 
@@ -58,6 +58,8 @@ from consumer.model.marker import StoredUnit, Unit
 from consumer.model.names import Location, Slug, TraceId
 
 log = structlog.get_logger(__name__)
+
+_E = TypeVar("_E", bound=AnythingLLMError)
 
 _SHORTEST_WAIT = 0.01  # seconds; the caller must not spin
 _FEW = 10  # hits that show whether anything is found; single ones may be odd
@@ -474,11 +476,11 @@ class RawTextUpload:
             self._has_blanks = True
             if self._times >= _TIMES:
                 self._is_refused = True
-                raise AnythingLLMRejectedError(
-                    f"{self._name}: AnythingLLM answers that it is stored, and no search finds it,"
-                    " also after it was uploaded anew, while other texts are found: its vector"
-                    " database does not take this text. Publish it with line breaks, or without"
-                    " rare characters"
+                raise self._about(
+                    AnythingLLMRejectedError,
+                    "AnythingLLM answers that it is stored, and no search finds it, also after it"
+                    " was uploaded anew, while other texts are found: its vector database does not"
+                    " take this text. Publish it with line breaks, or without rare characters",
                 )
         self._mending, self._was_missed = _NEXT[mending], False
         self._sent_at = self._embedded_at = self._ways.clock()
@@ -540,9 +542,10 @@ class RawTextUpload:
         if await self._is_embedded(location):
             return location
         await self._give_blanks(location)
-        raise AnythingLLMError(
-            f"{self._name}: the text is stored but AnythingLLM could not embed it; "
-            "a further try embeds it and uploads nothing"
+        raise self._about(
+            AnythingLLMError,
+            "the text is stored but AnythingLLM could not embed it",
+            then="a further try embeds it and uploads nothing",
         )
 
     async def _leave_to_an_upload(self, location: Location) -> None:
@@ -639,11 +642,19 @@ class RawTextUpload:
         self._removed.append(StoredUnit(location, self._unit.marker))
 
     def _not_ours(self) -> AnythingLLMProtocolError:
-        return AnythingLLMProtocolError(
-            f"{self._name}: AnythingLLM named a file that is not this chunk's; "
-            "it will be looked for before it is uploaded again",
-            ambiguous=True,
+        error = self._about(
+            AnythingLLMProtocolError,
+            "AnythingLLM named a file that is not this chunk's",
+            then="it will be looked for before it is uploaded again",
         )
+        error.ambiguous = True
+        return error
+
+    def _about(self, kind: type[_E], what: str, *, then: str = "") -> _E:
+        """An error that names this unit and what comes next, and its last word, which does not."""
+        error = kind("; ".join(filter(None, (f"{self._name}: {what}", then))))
+        error.last_word = what
+        return error
 
     @contextmanager
     def _watching(self) -> Iterator[None]:

@@ -52,6 +52,8 @@ class Failure(Exception):
         cut_off: the same, after the request had left. A server that dies of it looks like this.
         beside: how many other requests of ours were under way when it failed; None: not known.
         workspace_gone: the workspace is not there any more, so nothing known of it holds.
+        last_word: what is said of it where nothing is tried any more, beside the name of what
+            failed: without that name, and without what would come next. None: the message.
         left: locations that a removal was refused to touch (403, say, though the key is right). All
             others that it was given are gone. One such answer may pass (`resilience.refusals`).
     """
@@ -81,7 +83,13 @@ class Failure(Exception):
         self.cut_off = False
         self.beside: int | None = None
         self.workspace_gone = False
+        self.last_word: str | None = None
         self.left: tuple[str, ...] = ()
+
+    @property
+    def in_the_end(self) -> str:
+        """What a dead letter says: of what would come next nothing, or a reader waits for it."""
+        return self.message if self.last_word is None else self.last_word
 
     @property
     def may_be_its_texts(self) -> bool:

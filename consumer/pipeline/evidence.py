@@ -85,9 +85,9 @@ def message_of(pending: PendingUnit, failure: Failure, proof: Comparison) -> str
     if proof.by_intermediary == proof.own_failures:
         return (
             f"{evidence}: look for a rule of a firewall or proxy that blocks it;"
-            f" failed {pending.attempts} times, the last time: {failure.message}"
+            f" failed {pending.attempts} times, the last time: {failure.in_the_end}"
         )
-    return f"{failure.message}; failed {pending.attempts} times; {evidence}"
+    return f"{failure.in_the_end}; failed {pending.attempts} times; {evidence}"
 
 
 def deaths_evidence_of(count: DeathCount, size: int) -> str:

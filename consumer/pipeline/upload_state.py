@@ -89,7 +89,7 @@ class PendingUnit:
             FailedChunk(
                 chunk_id=chunk.id,
                 reason=reason,
-                message=message or failure.message,
+                message=message or failure.in_the_end,
                 http_status=failure.http_status,
                 attempts=self.attempts,
                 fault=failure.fault,

@@ -42,6 +42,12 @@ async def test_a_single_poison_document_on_an_idle_system_is_settled_within_five
         assert w.stored() == {"a_0": 1, "a_2": 1, "a_3": 1}
         assert _reasons(w) == {"exhausted"}
         assert w.breaker == []
+        # Named once, and of what would come next there is nothing: nothing comes.
+        (letter,) = w.letters
+        told = letter["__connect.errors.exception.message"]
+        assert told.startswith("a_1: the text is stored but AnythingLLM could not embed it; failed")
+        assert told.count("a_1") == 1
+        assert "further try" not in told
 
 
 @virtually
