@@ -5,6 +5,7 @@ What that means for the effect of the request is in the table of `consumer.anyth
 
 from __future__ import annotations
 
+import os
 import ssl
 
 import aiohttp
@@ -116,4 +117,6 @@ def _detail(error: Exception) -> str:
         )
     if isinstance(cause, ssl.SSLError):
         return f"{cause.reason or type(cause).__name__}; is ANYTHINGLLM_ENDPOINT right with https?"
+    if isinstance(cause, OSError) and (cause.errno or 0) > 0:
+        return os.strerror(cause.errno or 0)  # asyncio's own words hold the address as a tuple
     return getattr(cause, "strerror", None) or type(error).__name__

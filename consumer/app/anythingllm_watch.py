@@ -59,7 +59,9 @@ def _trouble(health: AnythingLLMHealth) -> str | None:
     """The first thing that is wrong: the rest of a health check fails for the same reason."""
     if health["status"] != "unhealthy":
         return None
+    where = str(health["endpoint"]).removesuffix("/api")
     for name, one in health["components"].items():
         if "error" in one:
-            return f"AnythingLLM's {name}: {one['error']}"
-    return f"AnythingLLM: {health['error']}"
+            what = str(one["error"]).removeprefix("AnythingLLM ")
+            return f"AnythingLLM's {name} at {where}: {what}"
+    return f"AnythingLLM at {where}: {health['error']}"

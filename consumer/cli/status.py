@@ -34,7 +34,7 @@ def status(
     addresses: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[ADDRESS]...",
+            metavar="ADDRESS",
             help="HOST:PORT, PORT or URL of each service; ADMIN_HOST:ADMIN_PORT if none is named.",
             show_default=False,
         ),
