@@ -158,6 +158,8 @@ async def _serve(
     server = Simulator(options, faults)
     if kept is not None:
         put_back(kept, server.state, server.tables)
+    if file is not None:
+        file.write(_held(server))  # what can't be written is told at once
     try:
         await server.start()
         for line in _announcement(server, as_json=as_json):
@@ -178,7 +180,6 @@ async def _until(stop: Any, server: Simulator, file: StateFile | None) -> None:
     if file is None:
         await stop.wait()
         return
-    file.write(_held(server))  # what can't be written is told at once
     tasks = [
         asyncio.create_task(stop.wait()),
         asyncio.create_task(keep(file, lambda: _held(server), server.touched)),
