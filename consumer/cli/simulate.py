@@ -101,7 +101,8 @@ def simulate(
       {"kind": "reset-after", "path": "*/raw-text", "every": 10, "times": 3}
       {"embedder_down": true}
 
-    With --state a process that is killed may lack its last fifth of a second.
+    With --state a process that is killed may lack what came last: a fifth of a
+    second, with thousands of chunks a few seconds.
 
     Example: anythingllm-consumer simulate --port 3001 --state anythingllm.json
     Example: anythingllm-consumer simulate --seed-faults faults.ndjson
