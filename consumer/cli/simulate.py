@@ -101,7 +101,8 @@ def simulate(
       {"kind": "reset-after", "path": "*/raw-text", "every": 10, "times": 3}
       {"embedder_down": true}
 
-    With --state a process that is killed may lack its last fifth of a second.
+    With --state a process that is killed may lack what came last: a fifth of a
+    second, with thousands of chunks a few seconds.
 
     Example: anythingllm-consumer simulate --port 3001 --state anythingllm.json
     Example: anythingllm-consumer simulate --seed-faults faults.ndjson
@@ -158,6 +159,8 @@ async def _serve(
     server = Simulator(options, faults)
     if kept is not None:
         put_back(kept, server.state, server.tables)
+    if file is not None:
+        file.write(_held(server))  # what can't be written is told at once
     try:
         await server.start()
         for line in _announcement(server, as_json=as_json):
@@ -178,7 +181,6 @@ async def _until(stop: Any, server: Simulator, file: StateFile | None) -> None:
     if file is None:
         await stop.wait()
         return
-    file.write(_held(server))  # what can't be written is told at once
     tasks = [
         asyncio.create_task(stop.wait()),
         asyncio.create_task(keep(file, lambda: _held(server), server.touched)),

@@ -203,6 +203,21 @@ async def test_an_audit_says_that_a_workspace_is_on_two_servers(servers: Servers
     assert "workspace docs is on several servers: a, b" in ended.err
 
 
+async def test_a_workspace_is_rebuilt_on_the_server_that_has_it(servers: Servers) -> None:
+    """Said, and refused where two have it: nobody knows which of them is meant."""
+    stage = servers.operator.stage
+    await stage.worked(document("one", texts("one", 2)))
+    words = ("workspaces", "rebuild", "docs", "--delete-workspace", "--json")
+    planned = await servers.run(*words, **SECOND)
+    await servers.store_on_both()
+    refused = await servers.run(*words, "--yes", **SECOND)
+
+    assert (planned.code, planned.json["documents"]) == (3, 1)
+    assert [why for why in planned.json["refused"] if "documents of others" not in why] == []
+    assert refused.code == 1
+    assert "several servers have documents of it (a, b)" in refused.err
+
+
 # -- move ------------------------------------------------------------------------------------------
 
 

@@ -1078,6 +1078,24 @@ KNOWN: dict[str, Schedule] = {
             Hit("removal", "reset-after"),
         ),
     ),
+    "made anew where removing is forbidden": Schedule(
+        20,
+        Setup(packing="1"),
+        history=(
+            Doc("a", ("a 0", "a 1"), name="e0"),
+            Replay("e0", At(30.0), rebuild=True),
+        ),
+        faults=(Hit("removal", "status", status=403, times=None),),
+    ),
+    "made anew, and a text is refused that was stored before": Schedule(
+        22,
+        Setup(packing="1"),
+        history=(
+            Doc("a", ("a 0", "a 1"), name="e0"),
+            Replay("e0", At(30.0), rebuild=True),
+        ),
+        faults=(Hit("upload", "status", contains="a 1", skip=1, times=None, status=422),),
+    ),
     "a newer version and a tombstone come while documents are made anew": Schedule(
         11,
         Setup(packing="1", per_document=1, vector_db="pgvector"),

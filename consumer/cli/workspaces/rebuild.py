@@ -154,7 +154,7 @@ def _rebuilt(
                 shown.end()
                 if not as_json:
                     _show(slug, look, wish)
-                if not wish.yes or not look.plan.documents:
+                if not wish.yes or not (look.plan.documents or look.plan.unproven):
                     return _Rebuilt(look)
                 who, rng = operator_here(), random.Random()
                 if wish.delete:
@@ -219,7 +219,7 @@ def _show(slug: Slug, look: RebuildLook, wish: RebuildWish) -> None:
     )
     if look.foreign:
         output.line(f"{look.foreign:,} documents of others are in it: they stay as they are")
-    if not plan.documents:
+    if not (plan.documents or plan.unproven):
         return
     if wish.delete:
         threads = f" ({look.threads:,} threads)" if look.threads else ""

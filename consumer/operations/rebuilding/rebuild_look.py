@@ -126,7 +126,8 @@ class RebuildLooker:
         since = None if record is None or restart or self._delete else record.since
         plan = await self.plan(since)
         there = await self._there()
-        refused = tuple(self._refused(plan, there, members, partitions)) if plan.documents else ()
+        is_asked = bool(plan.documents or plan.unproven)
+        refused = tuple(self._refused(plan, there, members, partitions)) if is_asked else ()
         return RebuildLook(
             plan,
             since,
