@@ -17,12 +17,12 @@ import pytest
 from consumer.model.names import Slug
 from tests.virtual.loop import virtually
 from tests.virtual.servers_kafka import move
+from tests.virtual.servers_play import FOUND_WITHIN
 from tests.virtual.servers_world import ServersWorld, servers_world
 from tests.virtual.test_servers import a_slug
 from tests.virtual.test_servers_pauses import split
 from tests.virtual.world import RECOVERY, event
 
-FOUND_WITHIN = 60 + RECOVERY + 1  # README, Several servers
 NAMED_WITHIN = FOUND_WITHIN + RECOVERY + 1  # by every instance
 DOCS = a_slug("a", "a", "b")
 UPLOAD = "*/raw-text"
