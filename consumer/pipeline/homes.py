@@ -18,7 +18,6 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Coroutine, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 
 from consumer.model.fault import Failure
@@ -29,6 +28,7 @@ from consumer.pipeline.census import Census, MayBegin
 from consumer.pipeline.ports import RightToWork, Server
 from consumer.pipeline.presences import Presences
 from consumer.pipeline.residences import Residence, Residences
+from consumer.pipeline.rounds import Rounds
 from consumer.pipeline.seekers import Seekers
 from consumer.pipeline.split_marks import SplitMarks
 from consumer.resilience.fence import Fence
@@ -97,7 +97,8 @@ class Homes:
             rng=rng,
             note=note,
         )
-        self._moves = AwaitedMoves(self._census)
+        self._rounds = Rounds(rules.every, clock)
+        self._moves = AwaitedMoves(self._census, self._rounds)
         self._split_marks = SplitMarks(servers, note)
         self._calls = {name: asyncio.Semaphore(_CALLS_AT_ONCE) for name in servers}
         self._residences = Residences(servers.keys(), forget)
@@ -110,11 +111,7 @@ class Homes:
         self._looked: dict[Slug, float] = {}  # when all that was needed was looked at
         self._made: set[Slug] = set()  # and not seen yet
         self._under_way: dict[Slug, asyncio.Task[None]] = {}
-        self._begun = self._ended = 0  # rounds
         self._epoch = 0  # what was asked in a former one may have changed unseen
-        self._round_ended = asyncio.Event()
-        self._demand = asyncio.Event()
-        self._demand.set()  # marks are made before the first document comes
 
     @property
     def homeless(self) -> Mapping[Slug, str]:
@@ -142,13 +139,13 @@ class Homes:
         Raises:
             FenceClosedError: the right to go on ended.
         """
-        asked = self._begun
+        asked = self._rounds.begun
         while (found := self._residences.of(slug)) is None:
             nowhere = self._nowhere.get(slug)
             if not makes and nowhere is not None and nowhere[1] > asked:
                 return Residence(nowhere[0], Fence("never"))
             if slug not in self._residences.homeless and slug not in self._under_way:
-                self._demand.set()
+                self._rounds.demand()
             await self._seekers.told(slug, right, makes=makes)
         return found
 
@@ -169,21 +166,7 @@ class Homes:
         Raises:
             FenceClosedError: the right to go on ended.
         """
-        self._demand.set()
-        await self._asked(right)
-        was_still = True
-        with self._moves.waiting(slug):
-            while (moves := self._moves.of(slug)) or not self._census.is_complete:
-                was_still = was_still and not moves
-                await self._asked(right)
-        return was_still
-
-    async def _asked(self, right: RightToWork) -> None:
-        """Return when a round has ended that begins from now on."""
-        after = self._begun
-        async with right.aside():
-            while self._ended <= after:
-                await self._round_ended.wait()
+        return await self._moves.all_were_asked(slug, right)
 
     def stint(self, name: ServerName) -> int:
         """Changes when a server was found to be another one than it is listed as."""
@@ -209,32 +192,25 @@ class Homes:
     def doubt(self, slug: Slug) -> None:
         """A workspace does not work on its server: somebody may have moved or removed it."""
         if slug in self._residences.every:
-            self._demand.set()
+            self._rounds.demand()
 
     async def watch(self) -> None:
         """Ask the servers, when somebody wants to know and every so often. For ever."""
-        due = self._clock() + self._every
         async with asyncio.TaskGroup() as tasks:
             while True:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(max(0.0, due - self._clock())):
-                        await self._demand.wait()
-                self._demand.clear()
-                if is_due := self._clock() >= due:
-                    due = self._clock() + self._every
+                is_due = await self._rounds.next()
                 await self._round(tasks, is_due=is_due)
 
     # A round
 
     async def _round(self, tasks: asyncio.TaskGroup, *, is_due: bool) -> None:
-        self._begun += 1
         wanted = self._seekers.wanted
         if is_due:
             self._nowhere = {k: each for k, each in self._nowhere.items() if k in wanted}
         stints, epoch = self._census.stints.copy(), self._epoch
         has_changed = await self._census.ask()
         if epoch != self._epoch:
-            self._demand.set()
+            self._rounds.demand()
             return
         for name in self._census.stints - stints:
             self._forget(name, None)
@@ -246,9 +222,7 @@ class Homes:
                 await asyncio.sleep(0)
             if slug not in self._under_way:
                 self._act(tasks, slug, self._placed(slug, {}))
-        self._ended = self._begun
-        ended, self._round_ended = self._round_ended, asyncio.Event()
-        ended.set()
+        self._rounds.end()
 
     def _act(self, tasks: asyncio.TaskGroup, slug: Slug, placement: Placement) -> None:
         """Go on with a workspace by what is known of it."""
@@ -307,7 +281,7 @@ class Homes:
                 looked.clear()  # another instance has seen more since these looks began
         del self._under_way[slug]
         if epoch != self._epoch:
-            self._demand.set()
+            self._rounds.demand()
             return
         self._looked[slug] = self._clock()
         self._act(tasks, slug, placement)
@@ -322,7 +296,7 @@ class Homes:
             self._settle(slug, Homeless(f"server {server}: {failure.message}"))
         else:
             self._made.add(slug)
-            self._demand.set()
+            self._rounds.demand()
 
     def _placed(self, slug: Slug, looked: Mapping[ServerName, Presence]) -> Placement:
         census = self._census
@@ -355,4 +329,4 @@ class Homes:
             return
         self._residences.end_trouble(slug)
         if isinstance(placement, Home):
-            self._nowhere[slug] = placement.server, self._begun
+            self._nowhere[slug] = placement.server, self._rounds.begun

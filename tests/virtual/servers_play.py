@@ -1,10 +1,10 @@
 """Some instances, three servers, and people who change the lists: a random play with its reference.
 
 Whatever happens, no workspace has documents of the stream on two servers, but while it is moved, or
-where instances have different pins, or people made it beside its first document: that is seen in
-time. No tombstone is answered while its document is anywhere. When all is put right in the end,
-everything that was published last is stored once, and all of it is answered. What can't go on in
-between waits.
+where instances have different pins, people made it beside its first document, or another service
+brought some of it while its server was away: that is seen in time. No tombstone is answered while
+its document is anywhere. When all is put right in the end, everything that was published last is
+stored once, and all of it is answered. What can't go on in between waits.
 """
 
 from __future__ import annotations
@@ -196,9 +196,13 @@ class Play:
     async def intrude(self) -> None:
         """Another group brings a document to where the workspace may not live.
 
-        That is seen when the next document of the workspace comes.
+        That is seen when the next document of the workspace comes; but where its home is not heard
+        of since an outage, who knows nothing of it takes the other server for it.
         """
         slug, name = self.chance.choice(SLUGS), self.chance.choice(self.listed)
+        stations = [each for world in self.worlds for each in world.several.pipelines.values()]
+        if any(each.gates.circuit.blocked for each in stations):
+            self.doubled.add(slug)
         id = f"x{len(self.intruders)}"
         async with intruder(self.worlds[0], name) as other:
             other.publish(event(id, ["brought"], technology=slug))

@@ -1,8 +1,9 @@
 """The minutes in which two servers have a workspace, from the first document to their mended end.
 
-Nobody can hold them off: instances whose pins differ, or people who make a namesake while a slug's
-first document is on its way. What is promised: nothing is lost, tombstones end what they name, all
-of it is found and named within a bound that the README tells, and one command mends it.
+Nobody can hold them off: instances whose pins differ, people who make a namesake while the first
+document of a slug is on its way, or another service that brings documents while the home is away.
+What is promised: nothing is lost, tombstones end what they name, all of it is found and named within
+a bound that the README tells, and one command mends it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from consumer.model.names import Slug
 from tests.virtual.loop import virtually
 from tests.virtual.servers_kafka import move
 from tests.virtual.servers_play import FOUND_WITHIN
-from tests.virtual.servers_world import ServersWorld, servers_world
+from tests.virtual.servers_world import ServersWorld, intruder, servers_world
 from tests.virtual.test_servers import a_slug
 from tests.virtual.test_servers_pauses import split
 from tests.virtual.world import RECOVERY, event
@@ -161,3 +162,27 @@ async def test_a_late_first_document_makes_the_minute_no_longer() -> None:
         await w.idle(FOUND_WITHIN)
 
         assert w.homeless or other.homeless
+
+
+@pytest.mark.slow
+@virtually
+async def test_what_another_service_brings_while_the_home_is_away_is_seen_when_it_answers() -> None:
+    """Whoever begins then takes the other server for the home: it has documents of ours."""
+    async with two_instances() as (w, other):
+        publish(w, "d1")
+        await w.settled()
+        await w.sims["a"].stop()
+        async with intruder(w, "b") as brings:
+            publish(brings, "x")
+            await brings.settled()
+        publish(other, "d2")
+        await other.settled()
+        assert stored(w) == ({"d1_0": 1}, {"x_0": 1, "d2_0": 1})
+        await w.sims["a"].start()
+        await w.idle(2 * RECOVERY + 1)
+
+        for each in (w, other):
+            assert "servers a and b both have documents of ours in it" in each.homeless[DOCS]
+        w.publish(None, key="x")
+        await w.idle(RECOVERY)
+        await mended((w, other), "a", {"d1", "d2"})
