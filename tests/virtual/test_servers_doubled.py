@@ -2,8 +2,8 @@
 
 Nobody can hold them off: instances whose pins differ, people who make a namesake while the first
 document of a slug is on its way, or another service that brings documents while the home is away.
-What is promised: nothing is lost, tombstones end what they name, all of it is found and named within
-a bound that the README tells, and one command mends it.
+What is promised: nothing is lost, tombstones end what they name, all of it is found and named in the
+time that the README tells, and one command mends it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tests.virtual.servers_play import FOUND_WITHIN
 from tests.virtual.servers_world import ServersWorld, intruder, servers_world
 from tests.virtual.test_servers import a_slug
 from tests.virtual.test_servers_pauses import split
-from tests.virtual.world import RECOVERY, event
+from tests.virtual.world import RECOVERY, World, event
 
 NAMED_WITHIN = FOUND_WITHIN + RECOVERY + 1  # by every instance
 DOCS = a_slug("a", "a", "b")
@@ -41,7 +41,7 @@ async def two_instances(*pins: str) -> AsyncIterator[tuple[ServersWorld, Servers
         yield w, other
 
 
-def publish(w: ServersWorld, *ids: str, day: float = 0) -> None:
+def publish(w: World, *ids: str, day: float = 0) -> None:
     for id in ids:
         w.publish(event(id, [f"text of {id}, {day}"], technology=DOCS, day=day))
 
