@@ -2,8 +2,8 @@
 
 Nobody can hold them off: instances whose pins differ, people who make a namesake while the first
 document of a slug is on its way, or another service that brings documents while the home is away.
-What is promised: nothing is lost, tombstones end what they name, all of it is found and named in the
-time that the README tells, and one command mends it.
+What is promised: nothing is lost, tombstones end what they name, all of it is found and named in
+the time that the README tells, and one command mends it.
 """
 
 from __future__ import annotations
