@@ -136,6 +136,7 @@ async def test_a_minute_of_instances_whose_pins_differ_ends_with_all_stored_once
         await _is_found_and_mended(w, other, to)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", ["a", "b"])
 @virtually
 async def test_a_minute_of_a_namesake_that_people_made_ends_with_all_stored_once(
@@ -146,6 +147,7 @@ async def test_a_minute_of_a_namesake_that_people_made_ends_with_all_stored_once
         await _is_found_and_mended(w, other, first)
 
 
+@pytest.mark.slow
 @virtually
 async def test_a_late_first_document_makes_the_minute_no_longer() -> None:
     """Either home has none of ours for 25 minutes: both workspaces are looked into all along."""
