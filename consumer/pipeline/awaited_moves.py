@@ -13,6 +13,8 @@ from consumer.model.names import Slug
 from consumer.model.placement import why_moving
 from consumer.model.server_marks import ServerViews
 from consumer.pipeline.census import Census
+from consumer.pipeline.ports import RightToWork
+from consumer.pipeline.rounds import Rounds
 
 
 class AwaitedMoves:
@@ -20,13 +22,26 @@ class AwaitedMoves:
 
     Args:
         census: knows the marks of moves.
+        rounds: in which it is asked.
     """
 
-    def __init__(self, census: Census) -> None:
+    def __init__(self, census: Census, rounds: Rounds) -> None:
         self._census = census
+        self._rounds = rounds
         self._waiting: Counter[Slug | None] = Counter()
 
-    def of(self, slug: Slug | None) -> Collection[Slug]:
+    async def all_were_asked(self, slug: Slug | None, right: RightToWork) -> bool:
+        """See `Homes.all_were_asked`."""
+        self._rounds.demand()
+        await self._rounds.a_whole_one(right)
+        was_still = True
+        with self._wait(slug):
+            while (moves := self._of(slug)) or not self._census.is_complete:
+                was_still = was_still and not moves
+                await self._rounds.a_whole_one(right)
+        return was_still
+
+    def _of(self, slug: Slug | None) -> Collection[Slug]:
         """The marks of moves that concern a workspace; None: every workspace."""
         views = self._census.views
         if slug is None:
@@ -35,7 +50,7 @@ class AwaitedMoves:
         return [] if mark is None else [mark]
 
     @contextmanager
-    def waiting(self, slug: Slug | None) -> Iterator[None]:
+    def _wait(self, slug: Slug | None) -> Iterator[None]:
         """A tombstone waits here."""
         self._waiting[slug] += 1
         try:
@@ -47,7 +62,7 @@ class AwaitedMoves:
     @property
     def trouble(self) -> str | None:
         """What keeps tombstones waiting."""
-        marks = {mark for slug in self._waiting for mark in self.of(slug)}
+        marks = {mark for slug in self._waiting for mark in self._of(slug)}
         if not marks:
             return None
         moving = _slugs_of(self._census.views, marks)

@@ -1,8 +1,9 @@
 """Namesakes: workspaces of a slug beside its home, with none of ours when they were looked into.
 
-They are looked into again soon after the workspace has found its home, and ever later after that:
-another instance with other pins may have begun to store there at the same moment, and another
-service may at any time.
+Another instance with other pins may take one for the home, at the same moment as we took ours, and
+another service may store there at any time. So they are looked into again soon, and ever later once
+our home has documents of ours. Until then neither instance may have stored anything: whoever begins
+second finds out by its own next look.
 """
 
 from __future__ import annotations
@@ -18,10 +19,15 @@ _MOST_SECONDS = 600.0
 
 @dataclass(frozen=True, slots=True)
 class _LastLook:
-    """The last look at one: when it began, monotonic seconds, and how many were before it."""
+    """The last look at one.
+
+    Args:
+        begun: when it began, monotonic seconds.
+        before: looks before it in a row at which our home had documents of ours.
+    """
 
     begun: float
-    before: int = 0
+    before: int
 
     @property
     def until(self) -> float:
@@ -40,17 +46,17 @@ class Namesakes:
         self._clock = clock
         self._looks: dict[tuple[ServerName, Slug], _LastLook] = {}
 
-    def note(self, name: ServerName, slug: Slug, begun: float, *, is_again: bool) -> None:
+    def note(self, name: ServerName, slug: Slug, begun: float, *, is_lived_in: bool) -> None:
         """Note a look that found none of ours.
 
         Args:
             name: the server.
             slug: the workspace.
             begun: when the look began.
-            is_again: whether the workspace has had its home since the look before.
+            is_lived_in: whether the workspace has a home, with documents of ours in it.
         """
         last = self._looks.get((name, slug))
-        before = last.before + 1 if last is not None and is_again else 0
+        before = last.before + 1 if last is not None and is_lived_in else 0
         self._looks[name, slug] = _LastLook(begun, before)
 
     def drop(self, name: ServerName, slug: Slug) -> None:

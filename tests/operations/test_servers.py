@@ -11,7 +11,7 @@ import pytest
 from consumer.model.marker import decode_marker
 from consumer.model.names import ServerName, Slug
 from consumer.model.server_marks import Mark, MarkKind, move_mark
-from consumer.operations.moving import open_move
+from consumer.operations.moving.moving import open_move
 from consumer.sandbox.simulator import Simulator
 from consumer.sandbox.simulator import simulator as running_simulator
 from consumer.settings import load_settings

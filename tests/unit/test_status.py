@@ -19,8 +19,8 @@ from consumer.model.names import Identity, ServerName, Slug
 from consumer.model.origin import Origin
 from consumer.model.outcome import FailureReason
 from consumer.pipeline.documents_in_work import DocumentInWork, Station
-from consumer.pipeline.homes import Residence
 from consumer.pipeline.in_flight import InFlightBounds, InFlightLimit
+from consumer.pipeline.residences import Residence
 from consumer.resilience.fence import Fence
 from consumer.settings import load_settings
 from consumer.telemetry.metrics import Metrics

@@ -17,7 +17,8 @@ from consumer.kafka.groups import Member
 from consumer.kafka.reader import FETCH_BYTES, OffsetRange, OffsetRanges, Records
 from consumer.model.names import ServerName, Slug
 from consumer.model.record import Coordinates, Record
-from consumer.operations.moving import MoveReport, WorkspaceMove
+from consumer.operations.moving.moving import WorkspaceMove
+from consumer.operations.moving.report import MoveReport
 from consumer.operations.ports import KafkaAccess, Waiting
 from consumer.operations.progress import StageProgress, silent
 from consumer.wiring.anythingllm import server_configs

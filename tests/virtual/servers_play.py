@@ -1,9 +1,10 @@
 """Some instances, three servers, and people who change the lists: a random play with its reference.
 
 Whatever happens, no workspace has documents of the stream on two servers, but while it is moved, or
-where instances have different pins; and no tombstone is answered while its document is anywhere.
-When all is put right in the end, everything that was published last is stored once, and all of it
-is answered. What can't go on in between waits.
+where instances have different pins, people made it beside its first document, or another service
+brought some of it while its server was away: that is seen in time. No tombstone is answered while
+its document is anywhere. When all is put right in the end, everything that was published last is
+stored once, and all of it is answered. What can't go on in between waits.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from contextlib import AsyncExitStack
 from consumer.anythingllm import AnythingLLMError
 from consumer.model.names import Slug
 from consumer.model.server_marks import Mark, MarkKind, move_mark, read_mark
-from consumer.operations.moving import MoveRefused
+from consumer.operations.moving.permission import MoveRefused
 from tests.virtual.servers_kafka import move
 from tests.virtual.servers_world import ServersWorld, alone, intruder, servers_world, single
 from tests.virtual.world import RECOVERY, event
@@ -26,6 +27,7 @@ NAMES = ["a", "b", "c"]
 SLUGS = [f"w{n}" for n in range(5)]
 WRONG = [["a"], ["b"], ["a:b", "b:a"], ["a", "z:b"], ["a", "b:c"], ["a:c", "b"], ["a", "b", "t:a"]]
 AMBIGUITY = 120.0
+FOUND_WITHIN = 60 + RECOVERY + 1  # README, A workspace on two servers
 _PAUSES = (0.5, 5.0, RECOVERY, 3 * RECOVERY)
 
 
@@ -43,8 +45,13 @@ class Play:
         self.chance = chance
         self.newest: dict[str, tuple[str, int]] = {}  # slug and chunks of what was published last
         self.ended: dict[str, ServersWorld] = {}  # documents, and who has their tombstone
+        self.of_fresh: dict[
+            str, ServersWorld
+        ] = {}  # documents of fresh workspaces, and who has them
+        self.split_seen = 0  # workspaces that were on two servers, and were seen in time
         self.intruders: dict[str, str] = {}  # documents that another group brought, and their slugs
-        self.doubled: set[str] = set()  # workspaces of which instances had different pins
+        self.slugs = list(SLUGS)
+        self.doubled: set[str] = set()  # workspaces that two servers may have
         self.members = 0  # of the group, while a workspace is moved
         self.listed = ["a", "b"]
         self.is_given_up = False  # the name c
@@ -56,7 +63,7 @@ class Play:
             self.documents, self.documents, self.tombstones, self.crash, self.outage, self.outage,
             self.wrong_list, self.wrong_list, self.add, self.give_up, self.pins, self.volume,
             self.intrude, self.move, self.move, self.different_pins, self.one_server,
-            self.lost_mark,
+            self.lost_mark, self.namesake, self.namesake,
         ]  # fmt: skip
 
     async def run(self) -> None:
@@ -75,11 +82,13 @@ class Play:
             n = self.chance.randrange(20)
             id = f"d{n}"
             if id not in self.ended:
-                count = self.chance.randrange(0, 4)
-                texts = [f"text {k} of {id}, {self.chance.random()}" for k in range(count)]
-                slug, day = SLUGS[n % len(SLUGS)], self.worlds[0].loop.now / 86_400
-                self._of(id).publish(event(id, texts, day=day, technology=slug))
-                self.newest[id] = (slug, count)
+                self._publish(id, SLUGS[n % len(SLUGS)], self.chance.randrange(0, 4))
+
+    def _publish(self, id: str, slug: str, count: int) -> None:
+        texts = [f"text {k} of {id}, {self.chance.random()}" for k in range(count)]
+        day = self.worlds[0].loop.now / 86_400
+        self._of(id).publish(event(id, texts, day=day, technology=slug))
+        self.newest[id] = (slug, count)
 
     async def tombstones(self) -> None:
         """Also by the instance that did not store the document: its partition has moved."""
@@ -101,6 +110,8 @@ class Play:
             self.ended[id] = world
 
     def _of(self, id: str) -> ServersWorld:
+        if id in self.of_fresh:
+            return self.of_fresh[id]
         return self.worlds[int(id.rpartition("x")[2].lstrip("d")) % len(self.worlds)]
 
     async def crash(self) -> None:
@@ -185,9 +196,13 @@ class Play:
     async def intrude(self) -> None:
         """Another group brings a document to where the workspace may not live.
 
-        That is seen when the next document of the workspace comes.
+        That is seen when the next document of the workspace comes; but where its home is not heard
+        of since an outage, who knows nothing of it takes the other server for it.
         """
         slug, name = self.chance.choice(SLUGS), self.chance.choice(self.listed)
+        stations = [each for world in self.worlds for each in world.several.pipelines.values()]
+        if any(each.gates.circuit.blocked for each in stations):
+            self.doubled.add(slug)
         id = f"x{len(self.intruders)}"
         async with intruder(self.worlds[0], name) as other:
             other.publish(event(id, ["brought"], technology=slug))
@@ -200,7 +215,7 @@ class Play:
 
     async def move(self) -> None:
         """A workspace is moved; it may be killed, or an instance begins beside it."""
-        slug, to = self.chance.choice(SLUGS), self.chance.choice(self.listed)
+        slug, to = self.chance.choice(self.slugs), self.chance.choice(self.listed)
         await self.stop_all()
         await self.publish_some()
         moving = asyncio.create_task(self._moved(slug, to))
@@ -224,16 +239,60 @@ class Play:
         await self.documents()
 
     async def different_pins(self) -> None:
-        """Two instances have different pins, for a while."""
-        slug = self.chance.choice(SLUGS)
+        """Two instances have different pins, for a while; the workspace may be a fresh one."""
+        slug = self.chance.choice([self.fresh(), *SLUGS])
         self.doubled.add(slug)
         for world, name in zip(self.worlds, self.chance.sample(self.listed, 2), strict=False):
             await world.relist(*self.listed, ANYTHINGLLM_PINS=f"{slug}={name}")
+        await self.pass_time()
+        self.first_documents(slug)
         await self.documents()
         await self.tombstones()
         await self.pass_time()
+        await self.seen_in_time(slug)
         for world in self.worlds:
             await world.relist(*self.listed)
+
+    async def namesake(self) -> None:
+        """People make a workspace on a server while its first documents are on their way."""
+        slug = self.fresh()
+        self.doubled.add(slug)
+        for name in self.listed:
+            faults = self.worlds[0].sims[name].faults
+            for path, most in (("*/workspace/new", 3), ("*/raw-text", 30)):
+                faults.add("delay", path=path, seconds=self.chance.choice([0, 1, most]))
+        self.first_documents(slug)
+        await asyncio.sleep(self.chance.uniform(0, 4))
+        self.worlds[0].sims[self.chance.choice(self.listed)].state.create_workspace(slug, {})
+        self.first_documents(slug)
+        await asyncio.sleep(self.chance.choice([1, 10, 40]))
+        for name in self.listed:
+            self.worlds[0].sims[name].faults.clear()
+        await self.tombstones()
+        await self.seen_in_time(slug)
+
+    def fresh(self) -> str:
+        """A slug that no server has."""
+        self.slugs.append(f"w{len(self.slugs)}")
+        return self.slugs[-1]
+
+    def first_documents(self, slug: str) -> None:
+        """One for some instances."""
+        for world in self.chance.sample(self.worlds, self.chance.randrange(1, 3)):
+            id = f"n{len(self.newest)}-{slug}"
+            self.of_fresh[id] = world
+            self._publish(id, slug, self.chance.randrange(1, 3))
+
+    async def seen_in_time(self, slug: str) -> None:
+        """A workspace that two servers have is nobody's any more within the bound of the README."""
+        if len(self.holders(slug)) > 1:
+            await self.worlds[0].idle(FOUND_WITHIN)
+            residences = [world.several.homes.known(Slug(slug)) for world in self.worlds]
+            self.split_seen += 1
+            assert None in residences, f"{slug} is on {self.holders(slug)}"
+            await self.worlds[0].idle(RECOVERY + 1)
+            residences = [world.several.homes.known(Slug(slug)) for world in self.worlds]
+            assert not any(residences), f"{slug} is on {self.holders(slug)}"
 
     async def one_server(self) -> None:
         """An instance with a single server begins, and does nothing at all."""
@@ -289,13 +348,8 @@ class Play:
     # What always holds
 
     def check(self) -> None:
-        first = self.worlds[0]
-        for slug in SLUGS:
-            holders = [
-                name
-                for name in NAMES
-                if any(not each.startswith("x") for each in first.at(name, slug))
-            ]
+        for slug in self.slugs:
+            holders = self.holders(slug)
             may = self.is_moving(slug) or slug in self.doubled
             assert may or len(holders) <= 1, f"{slug} is on {holders}"
         for id, world in self.ended.items():
@@ -303,12 +357,18 @@ class Play:
             if "deleted" in statuses:
                 assert not self.found(id), f"{id} is answered, and found"
 
+    def holders(self, slug: str) -> list[str]:
+        """The servers that have documents of the stream in a workspace."""
+        worlds = self.worlds[0]
+        ours = {name: [id for id in worlds.at(name, slug) if id[0] != "x"] for name in NAMES}
+        return [name for name, ids in ours.items() if ids]
+
     def is_moving(self, slug: str) -> bool:
         mark = move_mark(Slug(slug)).slug(self.worlds[0].settings.kafka.group_id)
         return any(mark in sim.state.workspaces for sim in self.worlds[0].sims.values())
 
     def is_empty(self, name: str) -> bool:
-        return not any(self.worlds[0].at(name, slug) for slug in SLUGS)
+        return not any(self.worlds[0].at(name, slug) for slug in self.slugs)
 
     def found(self, id: str) -> Counter[str]:
         slug = self.newest[id][0]
@@ -321,7 +381,7 @@ class Play:
         for id in self.intruders:
             self.worlds[0].publish(None, key=id)
         await self.pass_time()
-        to_move = [slug for slug in SLUGS if self.is_moving(slug) or slug in self.doubled]
+        to_move = [slug for slug in self.slugs if self.is_moving(slug) or slug in self.doubled]
         if to_move:
             await self.stop_all()
             for slug in to_move:

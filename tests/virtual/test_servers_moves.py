@@ -9,7 +9,7 @@ import pytest
 
 from consumer.model.names import Slug
 from consumer.model.server_marks import move_mark
-from consumer.operations.moving import MoveRefused
+from consumer.operations.moving.permission import MoveRefused
 from tests.virtual.loop import virtually
 from tests.virtual.servers_kafka import move
 from tests.virtual.servers_world import ServersWorld, alone, servers_world, single

@@ -19,27 +19,6 @@ def split(w: ServersWorld, slug: str = "docs") -> list[str]:
 
 
 @virtually
-async def test_instances_with_different_pins_find_out_soon_that_both_have_stored() -> None:
-    """Both asked before the other had made it, and each went by its own pin."""
-    async with (
-        servers_world("a", "b", ANYTHINGLLM_PINS="docs=a") as w,
-        w.another("a", "b", ANYTHINGLLM_PINS="docs=b") as other,
-    ):
-        await w.idle(RECOVERY / 2)
-        for each in (w, other):
-            publish_each(each, ["docs"])
-        await w.idle(3 * RECOVERY)
-        stored = (w.at("a"), w.at("b"))
-        for each in (w, other):
-            each.publish(event("later", ["text"], technology="docs"))
-            await each.idle(3 * RECOVERY)
-
-            assert "a and b both have documents of ours" in each.homeless["docs"]
-        assert (w.at("a"), w.at("b")) == stored
-        assert split(w) == ["a", "b"]
-
-
-@virtually
 async def test_who_remembers_a_namesake_to_be_strange_ends_no_pause_of_another() -> None:
     async with servers_world("a", "b") as w, w.another("a", "b") as other:
         for sim in w.sims.values():

@@ -23,7 +23,7 @@ from consumer.cli.tables.column import Column, Meaning
 
 if TYPE_CHECKING:
     from consumer.model.names import Slug
-    from consumer.operations.moving import MoveReport
+    from consumer.operations.moving.report import MoveReport
     from consumer.operations.ports import KafkaAccess
     from consumer.settings import Settings
 
@@ -84,7 +84,8 @@ def _moved(
 ) -> MoveReport:
     from consumer.anythingllm import AnythingLLMError
     from consumer.model.names import ServerName
-    from consumer.operations.moving import MoveRefused, open_move
+    from consumer.operations.moving.moving import open_move
+    from consumer.operations.moving.permission import MoveRefused
 
     with stages(quiet=as_json) as progress:
 
