@@ -221,7 +221,7 @@ async def test_several_servers_are_told_apart(two_servers: Service) -> None:
     """What waits for one of them, and what has no home."""
     pipeline = two_servers._pipeline
     homes: Any = pipeline.homes  # type: ignore[union-attr]
-    homes._residences[DOCS] = Residence(ServerName("b"), Fence("home"))
+    homes._residences._every[DOCS] = Residence(ServerName("b"), Fence("home"))
     two_servers._servers.clients[1].circuit_breaker.open(DOWN)
     await in_work(two_servers, "a")
     status = seen(two_servers)
