@@ -203,7 +203,7 @@ async def test_an_invalid_event_stops_all_unless_told(stage: Stage, mixed: Path)
     assert refused.code == 3
     assert none == []
     assert f"{mixed}:2:1: /title: " in refused.err
-    assert f"{mixed}:3: " in refused.err
+    assert f"{mixed}:3:2: " in refused.err
     assert refused.out == "2 valid, 2 invalid, 0 published\n"
     assert skipped.code == 0
     assert set(skipped.json) == SUMMARY | SENT
