@@ -28,6 +28,7 @@ from consumer.anythingllm.effects import (
     row_of,
 )
 from consumer.model.fault import Failure, Fault
+from consumer.model.names import Slug
 
 LONGEST_RETRY_AFTER = 3600.0  # seconds; a longer one is more likely a mistake than a wish
 
@@ -304,6 +305,18 @@ def retry_after_of(header: str | None, now: datetime) -> float | None:
     except (TypeError, ValueError, OverflowError):
         return None
     return min(max(0.0, seconds), LONGEST_RETRY_AFTER)
+
+
+def not_searched(slug: Slug, error: NoWorkspaceError) -> AnythingLLMError:
+    """What a search failed with that was answered as in no workspace, where there is one (1.16)."""
+    failure = AnythingLLMError(
+        f"a search in workspace {slug!r} was answered {error.http_status}, as if it were not there,"
+        " and it is: something between us and AnythingLLM may answer so",
+        fault=Fault.THEIRS,
+        http_status=error.http_status,
+    )
+    failure.by_intermediary = True
+    return failure
 
 
 def is_about_the_query(error: AnythingLLMError) -> bool:

@@ -24,6 +24,7 @@ from consumer.anythingllm.errors import (
     AnythingLLMServerError,
     NoWorkspaceError,
     is_refusal,
+    not_searched,
 )
 from consumer.anythingllm.hit_limit import HitLimit, Nearest
 from consumer.anythingllm.models import VectorHit
@@ -109,8 +110,11 @@ class RemovalLooks:
             began = self._clock()
             try:
                 hits = await self._hits(slug, queries[:_MOST_SEARCHES], database, trace_id, check)
-            except NoWorkspaceError:
-                return None  # nor is the workspace there any more
+            except NoWorkspaceError as error:
+                errand = self._errand(self._timeout, trace_id)
+                if await self._api.survey(errand, slug) is None:
+                    return None  # nor is the workspace there any more
+                raise not_searched(slug, error) from error
             found = {each.doc_source: decode_marker(each.doc_source) for each in hits}
             left = [each for each in found.values() if each is not None and is_gone(each)]
             if not left:

@@ -22,7 +22,13 @@ from enum import Enum
 
 from consumer.anythingllm.database_in_use import DatabaseInUse
 from consumer.anythingllm.document_removal import DocumentRemoval
-from consumer.anythingllm.errors import AnythingLLMError, AnythingLLMServerError, StillFoundError
+from consumer.anythingllm.errors import (
+    AnythingLLMError,
+    AnythingLLMServerError,
+    NoWorkspaceError,
+    StillFoundError,
+    not_searched,
+)
 from consumer.anythingllm.proof import StorageProof
 from consumer.anythingllm.sentinel import ABANDONED_AGE, sentinel_source, sentinel_text
 from consumer.anythingllm.sentinel_store import NotEmbeddedError, SentinelStore
@@ -307,6 +313,12 @@ class SentinelProof:
                 found |= {hit.doc_source for hit in hits}
                 if each.location is not None:
                     self._database.hit_ids.note_only(hits, each.source, each.location)
+        except NoWorkspaceError as error:
+            if not await self._workspaces.is_there(self._errand(self._timeout, trace_id), slug):
+                raise
+            refused = not_searched(slug, error)
+            refused.of_a_look = True
+            raise refused from error
         except AnythingLLMError as error:
             error.of_a_look = True
             if isinstance(error, AnythingLLMServerError):

@@ -97,6 +97,14 @@ class Workspaces:
             raise _unavailable(slug, "although it was just created: somebody removes workspaces")
         return listing, created
 
+    async def is_there(self, errand: Errand, slug: Slug) -> bool:
+        """Whether the workspace is there; a 400 alone does not say so, a firewall answers it, too.
+
+        Raises:
+            AnythingLLMError: nobody can say.
+        """
+        return await self._api.survey(errand, slug) is not None
+
     async def others_sharing(self, errand: Errand, slug: Slug) -> tuple[Workspace, ...]:
         """The other workspaces that have the collection of this slug."""
         database = await self._database(errand)

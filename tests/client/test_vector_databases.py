@@ -525,6 +525,22 @@ async def test_a_proxy_that_knows_no_backend_says_nothing_of_a_workspace() -> No
         assert len(await client.list_workspace_documents("docs")) == 1
 
 
+@pytest.mark.parametrize("skip", [0, 1], ids=["looked for", "looked whether it is gone"])
+async def test_a_search_that_is_answered_400_says_nothing_of_a_workspace_that_is_there(
+    skip: int,
+) -> None:
+    """Taken for one that is gone, a test of removals would count as passed."""
+    async with at("pgvector") as (server, client):
+        await client.upload_document("docs", document(*TEXTS))
+        server.faults.vectors_kept = True
+        server.faults.add("status", path="*/vector-search", status=400, skip=skip, times=5)
+        with pytest.raises(AnythingLLMError):
+            await client.delete_document("docs", "doc-1")
+        server.faults.vectors_kept = False
+
+        assert len(await client.list_workspace_documents("docs")) == 1
+
+
 async def test_a_workspace_that_is_gone_says_nothing_of_the_database() -> None:
     """Otherwise the probe would fail for ever, and everything would wait for it."""
     async with at("pgvector") as (server, client):

@@ -1266,4 +1266,14 @@ KNOWN: dict[str, Schedule] = {
         faults=(Hit("removal", "status", times=None, status=403),),
         life=(Life("dimension", On("upload"), seconds=0.5, slug="other"),),
     ),
+    "a search is answered 400, as if its workspace were not there": Schedule(
+        2636756811,
+        Setup(prepared=("docs",), vector_db="pgvector"),
+        history=(Doc("b", ("five",), name="e7"),),
+        faults=(
+            Hit("search", "status", skip=5, status=400),
+            Hit("any", "status", skip=5, times=6, apply=True, late=125.0),
+        ),
+        life=(Life("vectors-kept", At(0), seconds=300.0),),
+    ),
 }
