@@ -103,6 +103,7 @@ def test_a_test_document_of_an_earlier_try_counts(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", quick_first(["pgvector", "lancedb"]))
+@pytest.mark.slow
 def test_where_nothing_is_ever_shown_there_is_no_heap_of_test_documents(name: str) -> None:
     """About one a minute is written, three are there at a time, and it is said what waits."""
 

@@ -86,6 +86,7 @@ def test_signs_that_a_firewall_dislikes_are_no_outage(signs: str, within: float,
 
 
 @pytest.mark.parametrize("shape", [_refused, pytest.param(_blocked, marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_five_hours_in_which_a_kind_is_refused_cost_nobody_anything(
     shape: Callable[[Faults], None],
 ) -> None:
