@@ -104,8 +104,8 @@ def test_the_count_goes_from_owner_to_owner_with_the_commit(front: dict[str, Any
     run()
 
 
-@virtually
 @pytest.mark.slow
+@virtually
 async def test_while_two_share_the_partitions_nothing_falls() -> None:
     """Neither knows what the other has under way; kills are minutes apart, and it is said why."""
     watch = Watch()

@@ -205,8 +205,8 @@ async def test_a_killer_whose_controls_are_refused_for_their_kind_falls_too() ->
         assert "AnythingLLM died 5 times" in _only_error(w)
 
 
-@virtually
 @pytest.mark.slow
+@virtually
 async def test_a_killer_is_found_while_the_embedder_refuses_what_is_long() -> None:
     """Long ones wait for its end and kill ever less often; short ones need no long controls."""
     async with world() as w:

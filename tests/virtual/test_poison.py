@@ -128,8 +128,8 @@ async def test_poison_while_the_embedder_fails_half_its_calls_is_still_told_apar
         assert w.copies() == {1: 160 - len(bad)}
 
 
-@virtually
 @pytest.mark.slow
+@virtually
 async def test_one_of_twenty_workspaces_whose_dimension_changed_is_paused_alone() -> None:
     """P2: 0 dead letters; it is paused and named, stands aside, and comes back by itself."""
     async with world() as w:
@@ -178,8 +178,8 @@ async def test_a_chunk_that_fails_though_its_text_passes_does_not_wait_for_ever(
         assert _reasons(w) == {"exhausted"}
 
 
-@virtually
 @pytest.mark.slow
+@virtually
 async def test_most_documents_failing_blows_the_fuse_and_it_heals_by_itself() -> None:
     """The fuse: a whole topic is not given up, and goes on three good trials after the mend."""
     async with world() as w:
