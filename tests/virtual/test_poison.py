@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 from collections import Counter
 
+import pytest
+
 from tests.virtual.loop import virtually
 from tests.virtual.world import HOUR, RECOVERY, World, event, on_each_database_slowly, world
 
