@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
+
 from consumer.anythingllm.api import Api, no_workspace
 from consumer.anythingllm.errors import AnythingLLMError, AnythingLLMRejectedError
 from consumer.anythingllm.transport import Errand
@@ -83,7 +85,8 @@ class WorkspaceAnew:
         Raises:
             AnythingLLMRejectedError: another workspace has the same collection in the vector
                 database, and would be emptied; nothing was deleted.
-            AnythingLLMError: anything else; what is left to do is in the message.
+            AnythingLLMError: anything else. Where it is gone, or may be, the message has what was
+                set in it, for nothing else has that any more.
         """
         if others := await self._workspaces.others_sharing(self._errand(), slug):
             raise AnythingLLMRejectedError(
@@ -91,12 +94,34 @@ class WorkspaceAnew:
                 "collection in AnythingLLM's vector database, and would be empty afterwards"
             )
         settings = await self.settings(slug)
-        await self._api.delete_workspace(self._errand(), slug)
+        try:
+            await self._api.delete_workspace(self._errand(), slug)
+        except AnythingLLMError as error:
+            if error.ambiguous or error.unproven:
+                raise _with_settings(settings, "it may be deleted all the same", error) from error
+            raise
+        try:
+            await self._make(slug, settings)
+        except AnythingLLMError as error:
+            what = f"workspace {slug!r} was deleted, and is not as it was"
+            raise _with_settings(settings, what, error) from error
+        log.info("workspace.made_anew", workspace=slug)
+
+    async def _make(self, slug: Slug, settings: WorkspaceSettings) -> None:
         made = await self._api.new_workspace(self._errand(), slug)
         if made.slug != slug:
             raise AnythingLLMError(
-                f"workspace {slug!r} was deleted, and AnythingLLM calls the new one {made.slug!r}:"
-                " somebody made one of that name meanwhile; delete the one that is not wanted"
+                f"AnythingLLM calls the new one {made.slug!r}: somebody made one of that name"
+                " meanwhile; delete the one that is not wanted"
             )
         await self._api.update_workspace(self._errand(), slug, settings.fields)
-        log.info("workspace.made_anew", workspace=slug)
+
+
+def _with_settings(
+    settings: WorkspaceSettings, what: str, error: AnythingLLMError
+) -> AnythingLLMError:
+    fields = orjson.dumps(dict(settings.fields)).decode()
+    return AnythingLLMError(
+        f"{what}: {error.message}; what was set in it, to be put back by hand: {fields}",
+        http_status=error.http_status,
+    )

@@ -154,7 +154,9 @@ def _rebuilt(
                 shown.end()
                 if not as_json:
                     _show(slug, look, wish)
-                if not wish.yes or not (look.plan.documents or look.plan.unproven):
+                is_nothing = not (look.plan.documents or look.plan.unproven)
+                # One that was stopped, and is done by now, is put on record as done.
+                if not wish.yes or (is_nothing and look.since is None):
                     return _Rebuilt(look)
                 who, rng = operator_here(), random.Random()
                 if wish.delete:
@@ -170,9 +172,15 @@ def _rebuilt(
         except RebuildRefused as error:
             raise CommandFailed(f"nothing was done: {error}") from None
         except RebuildStopped as error:
-            raise CommandFailed(f"{error}\nrunning it again goes on") from None
+            raise CommandFailed(f"{error}\n{_next(wish)}") from None
         except AnythingLLMError as error:
-            raise CommandFailed(f"{error.message}\nrunning it again goes on") from None
+            raise CommandFailed(f"{error.message}\n{_next(wish)}") from None
+
+
+def _next(wish: RebuildWish) -> str:
+    if wish.delete:
+        return "what was published waits: the service, once it is started, makes those anew"
+    return "running it again goes on"
 
 
 class HowFar:
@@ -257,6 +265,7 @@ def _show_end(plan: RebuildPlan) -> None:
             "what is left: a newer event came meanwhile, its removal is refused (`dlq list`), or"
             " the service is of an older version, which knows no rebuilding; run it again"
         )
+    _show_documents("can't be made anew any more, they stay as they are", plan.unproven)
 
 
 def _as_object(slug: Slug, seen: _Rebuilt) -> dict[str, Any]:
@@ -270,7 +279,9 @@ def _as_object(slug: Slug, seen: _Rebuilt) -> dict[str, Any]:
         "seconds": round(look.seconds),
         "foreign_documents": look.foreign,
         "threads": look.threads,
-        "unproven": [{"identity": name, "why": why.name.lower()} for name, why in plan.unproven],
+        "unproven": [
+            {"identity": name, "why": why.name.lower()} for name, why in seen.plan.unproven
+        ],
         "not_made_anew": [{"identity": name, "why": why.name.lower()} for name, why in plan.left],
         "refused": list(look.refused),
         "instances": look.members,
