@@ -234,7 +234,8 @@ class RebuildLooker:
         if self._delete and group.members:
             yield (
                 f"the consumer group {kafka.group_id} has {group.members} members, which would go"
-                " on believing that all is stored: stop all instances, start them when this has ended"
+                " on believing that all is stored: stop all instances, start them when this has"
+                " ended"
             )
         elif not self._delete and not group.members:
             yield (
