@@ -120,6 +120,25 @@ async def test_what_is_not_in_the_topic_is_listed_and_nothing_is_done(operator: 
     assert locations(stage, ("lost", "there")) == before
 
 
+async def test_what_other_events_of_it_say_proves_nothing(operator: Operator) -> None:
+    """One that waits for another workspace, or that can't be carried out, brings nothing back."""
+    stage = operator.stage
+    await stage.worked(document("moves", ["a"]), document("spoilt", ["b"]))
+    stage.empty(stage.documents)
+    aged(stage)
+    stage.publish({**document("moves", ["a"]), "workspace": "other"})
+    stage.publish({**document("spoilt", ["b"]), "chunks": "none"})
+
+    planned = await rebuild(operator, beside=False)
+    code, _, _ = await delete_workspace(operator, "--yes")
+
+    assert planned[1]["unproven"] == [
+        {"identity": "moves", "why": "no_event"},
+        {"identity": "spoilt", "why": "no_event"},
+    ]
+    assert (code, len(stored(stage))) == (1, 2)
+
+
 @pytest.mark.slow
 async def test_stored_newer_than_its_events_is_not_proven(operator: Operator) -> None:
     stage = operator.stage

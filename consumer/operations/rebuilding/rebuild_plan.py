@@ -125,7 +125,7 @@ def rebuild_plan_of(
         if not each.kept:
             if (why := _NOTHING_STORED.get(each.found.state)) is not None:
                 left.append((identity, why))
-        elif each.found.event is None and each.found.state is not DocumentState.UNEXPECTED:
+        elif each.is_ended:
             left.append((identity, NotMadeAnew.DELETED))
         elif not any(_is_old(unit, since) for unit in each.kept):
             done += 1
