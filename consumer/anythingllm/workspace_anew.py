@@ -11,8 +11,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-
 from consumer.anythingllm.api import Api, no_workspace
 from consumer.anythingllm.errors import AnythingLLMError, AnythingLLMRejectedError
 from consumer.anythingllm.transport import Errand
@@ -53,6 +51,20 @@ class WorkspaceSettings:
     threads: int
 
 
+class WorkspaceNotMadeAnewError(AnythingLLMError):
+    """The workspace is gone, or may be, and is not as it was.
+
+    Args:
+        what: happened to it.
+        error: why.
+        settings: what was set in it, which nothing else has any more.
+    """
+
+    def __init__(self, what: str, error: AnythingLLMError, settings: WorkspaceSettings) -> None:
+        super().__init__(f"{what}: {error.message}", http_status=error.http_status)
+        self.settings = settings
+
+
 class WorkspaceAnew:
     """See the module's docstring. Every method raises `AnythingLLMError`.
 
@@ -85,8 +97,8 @@ class WorkspaceAnew:
         Raises:
             AnythingLLMRejectedError: another workspace has the same collection in the vector
                 database, and would be emptied; nothing was deleted.
-            AnythingLLMError: anything else. Where it is gone, or may be, the message has what was
-                set in it, for nothing else has that any more.
+            WorkspaceNotMadeAnewError: it is gone, or may be.
+            AnythingLLMError: anything else; nothing was deleted.
         """
         if others := await self._workspaces.others_sharing(self._errand(), slug):
             raise AnythingLLMRejectedError(
@@ -98,13 +110,14 @@ class WorkspaceAnew:
             await self._api.delete_workspace(self._errand(), slug)
         except AnythingLLMError as error:
             if error.ambiguous or error.unproven:
-                raise _with_settings(settings, "it may be deleted all the same", error) from error
+                what = f"workspace {slug!r} may be deleted all the same"
+                raise WorkspaceNotMadeAnewError(what, error, settings) from error
             raise
         try:
             await self._make(slug, settings)
         except AnythingLLMError as error:
             what = f"workspace {slug!r} was deleted, and is not as it was"
-            raise _with_settings(settings, what, error) from error
+            raise WorkspaceNotMadeAnewError(what, error, settings) from error
         log.info("workspace.made_anew", workspace=slug)
 
     async def _make(self, slug: Slug, settings: WorkspaceSettings) -> None:
@@ -115,13 +128,3 @@ class WorkspaceAnew:
                 " meanwhile; delete the one that is not wanted"
             )
         await self._api.update_workspace(self._errand(), slug, settings.fields)
-
-
-def _with_settings(
-    settings: WorkspaceSettings, what: str, error: AnythingLLMError
-) -> AnythingLLMError:
-    fields = orjson.dumps(dict(settings.fields)).decode()
-    return AnythingLLMError(
-        f"{what}: {error.message}; what was set in it, to be put back by hand: {fields}",
-        http_status=error.http_status,
-    )

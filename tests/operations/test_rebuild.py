@@ -355,16 +355,17 @@ async def test_where_it_is_not_made_anew_what_was_set_in_it_is_told(
     used: Operator, path: str, is_gone: bool
 ) -> None:
     """Nothing else has that any more; and running the command again would not go on."""
-    stage = used.stage
+    stage, prompt = used.stage, "Answer in verse. " * 500
+    stage.simulator.state.workspaces["docs"].fields["openAiPrompt"] = prompt
     method = "POST" if is_gone else "DELETE"
     stage.simulator.faults.add("reset", path=path, method=method, times=1)
 
-    code, _, ended = await delete_workspace(used, "--yes")
+    code, told, ended = await delete_workspace(used, "--yes")
     said = " ".join(ended.err.split())
     await stage.worked()
 
     assert code == 1
-    assert '"openAiPrompt":"Answer in verse."' in said
+    assert (told["workspace"], told["settings"]["openAiPrompt"]) == ("docs", prompt)
     assert ("'docs' was deleted" in said, "may be deleted" in said) == (is_gone, not is_gone)
     assert "the service, once it is started, makes those anew" in said
     assert "running it again" not in said

@@ -134,6 +134,7 @@ def _rebuilt(
     import random
 
     from consumer.anythingllm import AnythingLLMError
+    from consumer.anythingllm.workspace_anew import WorkspaceNotMadeAnewError
     from consumer.operations.audit.audit import UnknownWorkspace
     from consumer.operations.rebuilding.rebuilding import (
         RebuildRefused,
@@ -173,6 +174,12 @@ def _rebuilt(
             raise CommandFailed(f"nothing was done: {error}") from None
         except RebuildStopped as error:
             raise CommandFailed(f"{error}\n{_next(wish)}") from None
+        except WorkspaceNotMadeAnewError as error:
+            # On standard output, where nothing is cut: a prompt can be long, and this is all of it.
+            output.json_line({"workspace": slug, "settings": dict(error.settings.fields)})
+            raise CommandFailed(
+                f"{error.message}\nwhat was set in it is on standard output, as JSON\n{_next(wish)}"
+            ) from None
         except AnythingLLMError as error:
             raise CommandFailed(f"{error.message}\n{_next(wish)}") from None
 

@@ -193,7 +193,7 @@ class Rebuilding:
         Raises:
             RebuildRefused: as `carry_out`.
             RebuildStopped: it ended before its end; what was published is harmless.
-            AnythingLLMError: the workspace is not made anew; the message says what of it is left.
+            WorkspaceNotMadeAnewError: the workspace is gone, or may be, and is not as it was.
         """
         if look.refused or look.holder is None:
             raise RebuildRefused("; ".join(look.refused) or "nothing of ours is in it")
