@@ -164,7 +164,10 @@ async def test_a_document_is_deleted_from_one_workspace(operator: Operator) -> N
     stage = operator.stage
     ended = await operator.run("publish", "--delete", "a", "--workspace", "docs", "--json")
     (tombstone,) = stage.everything(stage.documents)
-    wrong = await operator.run("publish", "--delete", "a", "--workspace", "Not a slug")
+    wrong = [
+        await operator.run("publish", "--delete", "a", "--workspace", slug)
+        for slug in ("Not a slug", "a--b")
+    ]
     refused = await operator.run(
         "publish", "--delete", "a", "--workspace", "docs", ROUTING_ALLOWED_WORKSPACES="other"
     )
@@ -172,7 +175,8 @@ async def test_a_document_is_deleted_from_one_workspace(operator: Operator) -> N
     assert (ended.code, ended.json["published"]) == (0, 1)
     assert (tombstone.key, tombstone.value) == (b"a", None)
     assert header(tombstone, "workspace") == "docs"
-    assert (wrong.code, refused.code) == (2, 3)
+    assert ([each.code for each in wrong], refused.code) == ([2, 2], 3)
+    assert all("is no workspace slug" in each.err for each in wrong)
     assert "slug of an allowed workspace" in refused.err
     assert len(stage.everything(stage.documents)) == 1
 
