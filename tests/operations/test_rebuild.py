@@ -219,6 +219,21 @@ async def test_what_can_t_be_made_anew_any_more_is_told_at_the_end(operator: Ope
     assert (next_time["done"], len(next_time["unproven"])) == (1, 1)
 
 
+async def test_what_goes_for_ever_is_told_before(operator: Operator) -> None:
+    """The former text of a document whose newest one is refused: it stays until then."""
+    stage = operator.stage
+    await stage.worked(document("one", ["former"]), document("two", ["b"]))
+    stage.simulator.faults.add("status", path="*/raw-text", contains="bad", status=422)
+    await stage.worked(document("one", ["bad"], day=1))
+    aged(stage)
+
+    _, planned, _ = await rebuild(operator, beside=False)
+    shown = await operator.run("workspaces", "rebuild", "docs", **SECOND)
+
+    assert (stored(stage)["one"], planned["with_former_texts"]) == (["former"], 1)
+    assert "1 of them lack chunks of their newest version" in shown.out
+
+
 async def test_a_newer_event_meanwhile_is_made_anew_as_well(operator: Operator) -> None:
     """What it keeps of the former version has the former vectors."""
     stage = operator.stage

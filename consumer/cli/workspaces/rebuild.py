@@ -232,6 +232,11 @@ def _show(slug: Slug, look: RebuildLook, wish: RebuildWish) -> None:
         f"{len(plan.documents):,} documents ({plan.chunks:,} chunks) in {slug} to make anew: "
         f"{plan.units:,} {what}, about {about(look.seconds)}"
     )
+    if plan.with_former:
+        output.line(
+            f"{plan.with_former:,} of them lack chunks of their newest version (`dlq list` says"
+            " why): what is stored of a former one goes and is not stored again"
+        )
     if look.foreign:
         output.line(f"{look.foreign:,} documents of others are in it: they stay as they are")
     if not (plan.documents or plan.unproven):
@@ -284,6 +289,7 @@ def _as_object(slug: Slug, seen: _Rebuilt) -> dict[str, Any]:
         "chunks": plan.chunks,
         "units": plan.units,
         "seconds": round(look.seconds),
+        "with_former_texts": plan.with_former,
         "foreign_documents": look.foreign,
         "threads": look.threads,
         "unproven": [
