@@ -387,6 +387,7 @@ async def test_where_it_is_not_made_anew_what_was_set_in_it_is_told(
     assert stored(stage) == {f"d{n}": sorted(texts(f"d{n}", 2)) for n in range(2)}
 
 
+@pytest.mark.slow
 async def test_a_service_that_starts_while_it_is_deleted_is_told(used: Operator) -> None:
     """What it stored by then is gone, and it believes that it is there."""
     stage = used.stage
