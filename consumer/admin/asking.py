@@ -61,6 +61,8 @@ def url_of(address: str, *, host: str, port: int) -> str:
         ValueError: it is none of these.
     """
     text = address.strip()
+    if "@" in text:  # not told again: a password may be in it
+        raise ValueError("an address has no user and password in it: say http://HOST:PORT")
     if text.isdecimal():
         text = f":{text}"
     if text.startswith(":"):
@@ -73,7 +75,7 @@ def url_of(address: str, *, host: str, port: int) -> str:
         raise ValueError(f"{address!r} is no address: {error}") from None
     if parts.scheme not in ("http", "https") or not _HOST.fullmatch(parts.hostname or ""):
         raise ValueError(f"{address!r} is no address: say HOST:PORT, or http://HOST:PORT")
-    if parts.username is not None or parts.query or parts.fragment:
+    if parts.query or parts.fragment:
         raise ValueError(f"{address!r} is more than an address: say http://HOST:PORT")
     place = parts.netloc if has_port or is_url else f"{parts.netloc.rstrip(':')}:{port}"
     path = parts.path.rstrip("/").removesuffix(_PATH)

@@ -51,6 +51,20 @@ class WorkspaceSettings:
     threads: int
 
 
+class WorkspaceNotMadeAnewError(AnythingLLMError):
+    """The workspace is gone, or may be, and is not as it was.
+
+    Args:
+        what: happened to it.
+        error: why.
+        settings: what was set in it, which nothing else has any more.
+    """
+
+    def __init__(self, what: str, error: AnythingLLMError, settings: WorkspaceSettings) -> None:
+        super().__init__(f"{what}: {error.message}", http_status=error.http_status)
+        self.settings = settings
+
+
 class WorkspaceAnew:
     """See the module's docstring. Every method raises `AnythingLLMError`.
 
@@ -83,7 +97,8 @@ class WorkspaceAnew:
         Raises:
             AnythingLLMRejectedError: another workspace has the same collection in the vector
                 database, and would be emptied; nothing was deleted.
-            AnythingLLMError: anything else; what is left to do is in the message.
+            WorkspaceNotMadeAnewError: it is gone, or may be.
+            AnythingLLMError: anything else; nothing was deleted.
         """
         if others := await self._workspaces.others_sharing(self._errand(), slug):
             raise AnythingLLMRejectedError(
@@ -91,12 +106,25 @@ class WorkspaceAnew:
                 "collection in AnythingLLM's vector database, and would be empty afterwards"
             )
         settings = await self.settings(slug)
-        await self._api.delete_workspace(self._errand(), slug)
+        try:
+            await self._api.delete_workspace(self._errand(), slug)
+        except AnythingLLMError as error:
+            if error.ambiguous or error.unproven:
+                what = f"workspace {slug!r} may be deleted all the same"
+                raise WorkspaceNotMadeAnewError(what, error, settings) from error
+            raise
+        try:
+            await self._make(slug, settings)
+        except AnythingLLMError as error:
+            what = f"workspace {slug!r} was deleted, and is not as it was"
+            raise WorkspaceNotMadeAnewError(what, error, settings) from error
+        log.info("workspace.made_anew", workspace=slug)
+
+    async def _make(self, slug: Slug, settings: WorkspaceSettings) -> None:
         made = await self._api.new_workspace(self._errand(), slug)
         if made.slug != slug:
             raise AnythingLLMError(
-                f"workspace {slug!r} was deleted, and AnythingLLM calls the new one {made.slug!r}:"
-                " somebody made one of that name meanwhile; delete the one that is not wanted"
+                f"AnythingLLM calls the new one {made.slug!r}: somebody made one of that name"
+                " meanwhile; delete the one that is not wanted"
             )
         await self._api.update_workspace(self._errand(), slug, settings.fields)
-        log.info("workspace.made_anew", workspace=slug)

@@ -11,7 +11,7 @@ from consumer.cli import output
 from consumer.cli.common import CommandFailed, ExitCode, ask_kafka, check_slug, wrong_usage
 
 if TYPE_CHECKING:
-    from consumer.model.names import Identity
+    from consumer.model.names import Identity, Slug
     from consumer.operations.ports import KafkaAccess
     from consumer.publishing import EventRecord, RecordMaker
     from consumer.settings import Settings
@@ -40,7 +40,7 @@ def tombstones(
     Raises:
         CommandFailed: a document's identity is not known, or the service would refuse it.
     """
-    workspace = None if wish.workspace is None else check_slug(wish.workspace)
+    workspace = None if wish.workspace is None else _slug(wish.workspace)
     names = dict.fromkeys(_named(wish.words))
     if not names:
         raise wrong_usage("--delete needs the id of a document")
@@ -48,6 +48,16 @@ def tombstones(
     records = [maker.tombstone(each, workspace=workspace) for each in identities]
     _check(records, settings)
     return records
+
+
+def _slug(text: str) -> Slug:
+    from consumer.model.slug import RULE, can_exist
+
+    if not can_exist(
+        text
+    ):  # narrower than what may be looked at: the service refuses such a header
+        raise wrong_usage(f"{text!r} is no workspace slug ({RULE}); `workspaces list` shows them")
+    return check_slug(text)
 
 
 def show_planned(records: Sequence[EventRecord], workspace: str | None) -> None:

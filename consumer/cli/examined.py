@@ -26,7 +26,7 @@ _MOST_KINDS = 1_000
 _OTHERS = "of other kinds"
 
 _CHUNK = re.compile(r"/[0-9]+(?=/|$)")
-_VALUE = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[0-9]+(?:[.,][0-9]+)*""")
+_VALUE = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|(?<![A-Z]-)\b[0-9]+(?:[.,][0-9]+)*""")
 _PLACE = re.compile(r": line [0-9]+ column [0-9]+ \(char [0-9]+\)$")
 
 

@@ -119,10 +119,10 @@ def how_far(show: ShownResults, so_far: ReadSoFar, *, oldest_first: bool) -> str
     if so_far.total is None:
         return told
     told += f", {so_far.done:,} of {so_far.total:,} read"
-    if oldest_first or so_far.oldest is None:
+    if oldest_first or so_far.given is None:
         return told
     # Rounded up: what is shown twice disturbs less than what is never shown.
-    back_to = when(datetime.fromtimestamp(so_far.oldest // 1_000 + 1, UTC))
+    back_to = when(datetime.fromtimestamp(so_far.given // 1_000 + 1, UTC))
     return f"{told}, back to {back_to}; `--until {back_to}` goes on there"
 
 

@@ -82,9 +82,10 @@ class Sent:
     @property
     def code(self) -> ExitCode:
         """What the end of the command means to scripts."""
-        if self.timed_out:
-            return ExitCode.FAILED
-        return ExitCode.FOUND if self.awaited and self.awaited.failed else ExitCode.DONE
+        awaited = self.awaited
+        if self.timed_out or (awaited is not None and awaited.untold):
+            return ExitCode.FAILED  # of some of them nobody knows whether they are stored
+        return ExitCode.FOUND if awaited is not None and awaited.failed else ExitCode.DONE
 
 
 def send(
@@ -271,7 +272,10 @@ def _show_results(sent: Sent, awaited: AwaitedResults, wish: SendingWish) -> Non
     for each in awaited.without_effect:
         output.note(f"{each.identity}: deleted, and nothing of it was stored")
     if awaited.untold:
-        output.note(f"{awaited.untold} not waited for: Kafka did not tell where they lie")
+        output.note(
+            f"{awaited.untold:,} not waited for, Kafka did not tell where they lie:"
+            f" {_next_look(sent, wish)}"
+        )
     if sent.timed_out:
         output.note(f"without a result after {wish.timeout:g} s: {awaited.waiting:,}")
         output.note(f"next: {_next_look(sent, wish)}; `check` says whether the service can work")

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from consumer.model.record import Coordinates
+from consumer.operations.results.awaiting import AwaitedResults
 from tests.operations.conftest import Operator
 from tests.staging import Json, document, header, result
 
@@ -162,7 +164,10 @@ async def test_a_document_is_deleted_from_one_workspace(operator: Operator) -> N
     stage = operator.stage
     ended = await operator.run("publish", "--delete", "a", "--workspace", "docs", "--json")
     (tombstone,) = stage.everything(stage.documents)
-    wrong = await operator.run("publish", "--delete", "a", "--workspace", "Not a slug")
+    wrong = [
+        await operator.run("publish", "--delete", "a", "--workspace", slug)
+        for slug in ("Not a slug", "a--b")
+    ]
     refused = await operator.run(
         "publish", "--delete", "a", "--workspace", "docs", ROUTING_ALLOWED_WORKSPACES="other"
     )
@@ -170,7 +175,8 @@ async def test_a_document_is_deleted_from_one_workspace(operator: Operator) -> N
     assert (ended.code, ended.json["published"]) == (0, 1)
     assert (tombstone.key, tombstone.value) == (b"a", None)
     assert header(tombstone, "workspace") == "docs"
-    assert (wrong.code, refused.code) == (2, 3)
+    assert ([each.code for each in wrong], refused.code) == ([2, 2], 3)
+    assert all("is no workspace slug" in each.err for each in wrong)
     assert "slug of an allowed workspace" in refused.err
     assert len(stage.everything(stage.documents)) == 1
 
@@ -224,3 +230,21 @@ async def test_a_dry_run_shows_what_would_be_deleted(operator: Operator) -> None
     assert "no result tells of: a\nDOCUMENT_IDENTITY is {source_url}" in unknown.err
     assert [each.code for each in wrong] == [2] * 4
     assert operator.stage.everything(operator.stage.documents) == []
+
+
+async def test_events_whose_place_kafka_did_not_tell_are_not_said_to_be_stored(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Theirs are results that nobody can know: a script must not go on as if all were well."""
+    place = AwaitedResults.add
+
+    def untold(awaited: AwaitedResults, at: Coordinates) -> None:
+        place(awaited, Coordinates(at.topic, at.partition, -1))
+
+    monkeypatch.setattr(AwaitedResults, "add", untold)
+    ended = await operator.run("publish", "--wait", file_of(operator, *DOCUMENTS))
+
+    assert ended.code == 1
+    assert "2 not waited for, Kafka did not tell where they lie: `results" in " ".join(
+        ended.err.split()
+    )

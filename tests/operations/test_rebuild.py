@@ -120,6 +120,25 @@ async def test_what_is_not_in_the_topic_is_listed_and_nothing_is_done(operator: 
     assert locations(stage, ("lost", "there")) == before
 
 
+async def test_what_other_events_of_it_say_proves_nothing(operator: Operator) -> None:
+    """One that waits for another workspace, or that can't be carried out, brings nothing back."""
+    stage = operator.stage
+    await stage.worked(document("moves", ["a"]), document("spoilt", ["b"]))
+    stage.empty(stage.documents)
+    aged(stage)
+    stage.publish({**document("moves", ["a"]), "workspace": "other"})
+    stage.publish({**document("spoilt", ["b"]), "chunks": "none"})
+
+    planned = await rebuild(operator, beside=False)
+    code, _, _ = await delete_workspace(operator, "--yes")
+
+    assert planned[1]["unproven"] == [
+        {"identity": "moves", "why": "no_event"},
+        {"identity": "spoilt", "why": "no_event"},
+    ]
+    assert (code, len(stored(stage))) == (1, 2)
+
+
 @pytest.mark.slow
 async def test_stored_newer_than_its_events_is_not_proven(operator: Operator) -> None:
     stage = operator.stage
@@ -156,6 +175,63 @@ async def test_stopped_it_goes_on_with_what_is_left(operator: Operator, call: in
     assert (code, done["done"], done["left"]) == (0, 3, [])
     asked = [r for r in stage.everything("replay") if r.header(of.REBUILD) is not None]
     assert len(asked) == 3
+
+
+async def test_what_was_done_when_it_was_stopped_is_done_and_not_for_ever(
+    operator: Operator,
+) -> None:
+    """Else the next one, for yet another model, would find nothing to do for a week."""
+    stage = operator.stage
+    await stage.worked(document("one", ["a"]))
+    aged(stage)
+    operator.next_process().line.kill_at(1, "publish", done=True)
+    with pytest.raises(Killed):
+        await rebuild(operator, "--yes")
+    await stage.worked()
+
+    code, done, _ = await rebuild(operator, "--yes")
+    _, next_time, _ = await rebuild(operator)
+
+    assert (code, done["done"], done["left"]) == (0, 1, [])
+    assert (next_time["since"], next_time["documents"]) == (None, 1)
+
+
+async def test_what_can_t_be_made_anew_any_more_is_told_at_the_end(operator: Operator) -> None:
+    """Retention took its event after the plan: nothing of it goes, and the next run goes on."""
+    stage = operator.stage
+    await stage.worked(*(document(f"d{n}", texts(f"d{n}", 26)) for n in range(2)))
+    aged(stage)
+    stage.start()
+    await stage.joined()
+    held = stage.simulator.faults.add("hold", path="*/remove-documents", times=1)
+    work = asyncio.ensure_future(operator.run("workspaces", "rebuild", "docs", "--yes", **SECOND))
+    await stage.simulator.journal.wait_for("request.held")
+    stage.empty(stage.documents)
+    held.released = True
+    ended = await work
+    await stage.stop()
+    _, next_time, _ = await rebuild(operator)
+
+    assert ended.code == 3
+    assert "1 documents made anew, 0 left" in ended.out
+    assert "can't be made anew any more" in ended.out
+    assert sorted(map(len, stored(stage).values())) == [26, 26]
+    assert (next_time["done"], len(next_time["unproven"])) == (1, 1)
+
+
+async def test_what_goes_for_ever_is_told_before(operator: Operator) -> None:
+    """The former text of a document whose newest one is refused: it stays until then."""
+    stage = operator.stage
+    await stage.worked(document("one", ["former"]), document("two", ["b"]))
+    stage.simulator.faults.add("status", path="*/raw-text", contains="bad", status=422)
+    await stage.worked(document("one", ["bad"], day=1))
+    aged(stage)
+
+    _, planned, _ = await rebuild(operator, beside=False)
+    shown = await operator.run("workspaces", "rebuild", "docs", **SECOND)
+
+    assert (stored(stage)["one"], planned["with_former_texts"]) == (["former"], 1)
+    assert "1 of them lack chunks of their newest version" in shown.out
 
 
 async def test_a_newer_event_meanwhile_is_made_anew_as_well(operator: Operator) -> None:
@@ -284,6 +360,68 @@ async def test_deleted_and_made_anew_for_vectors_of_another_length(used: Operato
     assert (kept["openAiPrompt"], kept["topN"]) == ("Answer in verse.", 7)
     assert stored(stage) == {f"d{n}": sorted(texts(f"d{n}", 2)) for n in range(2)}
     assert all(copies == 1 for _, _, copies in stage.simulator.chunks("docs"))
+
+
+@pytest.mark.parametrize(
+    ("path", "is_gone"),
+    quick_first([("*/workspace/new", True), ("*/docs/update", True), ("*/workspace/docs", False)]),
+)
+async def test_where_it_is_not_made_anew_what_was_set_in_it_is_told(
+    used: Operator, path: str, is_gone: bool
+) -> None:
+    """Nothing else has that any more; and running the command again would not go on."""
+    stage, prompt = used.stage, "Answer in verse. " * 500
+    stage.simulator.state.workspaces["docs"].fields["openAiPrompt"] = prompt
+    method = "POST" if is_gone else "DELETE"
+    stage.simulator.faults.add("reset", path=path, method=method, times=1)
+
+    code, told, ended = await delete_workspace(used, "--yes")
+    said = " ".join(ended.err.split())
+    await stage.worked()
+
+    assert code == 1
+    assert (told["workspace"], told["settings"]["openAiPrompt"]) == ("docs", prompt)
+    assert ("'docs' was deleted" in said, "may be deleted" in said) == (is_gone, not is_gone)
+    assert "the service, once it is started, makes those anew" in said
+    assert "running it again" not in said
+    assert stored(stage) == {f"d{n}": sorted(texts(f"d{n}", 2)) for n in range(2)}
+
+
+@pytest.mark.slow
+async def test_a_service_that_starts_while_it_is_deleted_is_told(used: Operator) -> None:
+    """What it stored by then is gone, and it believes that it is there."""
+    stage = used.stage
+    held = stage.simulator.faults.add("hold", path="*/docs/update", times=1)
+    work = asyncio.ensure_future(delete_workspace(used, "--yes"))
+    await stage.simulator.journal.wait_for("request.held")
+    stage.start()
+    await stage.joined()
+    held.released = True
+    code, _, ended = await work
+
+    assert code == 1
+    assert "`audit --republish --workspace docs --yes`" in " ".join(ended.err.split())
+
+
+async def test_it_is_not_deleted_where_the_service_would_begin_behind_the_events(
+    used: Operator,
+) -> None:
+    """A group without a place on the replay topic begins at its end, where that is set."""
+    stage = used.stage
+    before = stored(stage)
+    stage.kafka.delete(stage.settings.kafka.replay_topic)
+    stage.kafka.create(stage.settings.kafka.replay_topic, 3, {})
+    latest = {"KAFKA_AUTO_OFFSET_RESET": "latest"}
+    words = ("--delete-workspace", "--yes")
+
+    code, _, ended = await rebuild(used, *words, beside=False, **latest)
+    stage.commit_everything(stage.settings.kafka.replay_topic)
+    after, _, _ = await rebuild(used, *words, beside=False, **latest)
+
+    assert (code, after) == (1, 0)
+    assert "KAFKA_AUTO_OFFSET_RESET is latest" in ended.err
+    assert before
+    assert stored(stage) == {}
 
 
 async def test_it_is_not_deleted_beside_the_service(used: Operator) -> None:

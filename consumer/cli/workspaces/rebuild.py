@@ -134,6 +134,7 @@ def _rebuilt(
     import random
 
     from consumer.anythingllm import AnythingLLMError
+    from consumer.anythingllm.workspace_anew import WorkspaceNotMadeAnewError
     from consumer.operations.audit.audit import UnknownWorkspace
     from consumer.operations.rebuilding.rebuilding import (
         RebuildRefused,
@@ -154,7 +155,9 @@ def _rebuilt(
                 shown.end()
                 if not as_json:
                     _show(slug, look, wish)
-                if not wish.yes or not (look.plan.documents or look.plan.unproven):
+                is_nothing = not (look.plan.documents or look.plan.unproven)
+                # One that was stopped, and is done by now, is put on record as done.
+                if not wish.yes or (is_nothing and look.since is None):
                     return _Rebuilt(look)
                 who, rng = operator_here(), random.Random()
                 if wish.delete:
@@ -170,9 +173,21 @@ def _rebuilt(
         except RebuildRefused as error:
             raise CommandFailed(f"nothing was done: {error}") from None
         except RebuildStopped as error:
-            raise CommandFailed(f"{error}\nrunning it again goes on") from None
+            raise CommandFailed(f"{error}\n{_next(wish)}") from None
+        except WorkspaceNotMadeAnewError as error:
+            # On standard output, where nothing is cut: a prompt can be long, and this is all of it.
+            output.json_line({"workspace": slug, "settings": dict(error.settings.fields)})
+            raise CommandFailed(
+                f"{error.message}\nwhat was set in it is on standard output, as JSON\n{_next(wish)}"
+            ) from None
         except AnythingLLMError as error:
-            raise CommandFailed(f"{error.message}\nrunning it again goes on") from None
+            raise CommandFailed(f"{error.message}\n{_next(wish)}") from None
+
+
+def _next(wish: RebuildWish) -> str:
+    if wish.delete:
+        return "what was published waits: the service, once it is started, makes those anew"
+    return "running it again goes on"
 
 
 class HowFar:
@@ -217,6 +232,11 @@ def _show(slug: Slug, look: RebuildLook, wish: RebuildWish) -> None:
         f"{len(plan.documents):,} documents ({plan.chunks:,} chunks) in {slug} to make anew: "
         f"{plan.units:,} {what}, about {about(look.seconds)}"
     )
+    if plan.with_former:
+        output.line(
+            f"{plan.with_former:,} of them lack chunks of their newest version (`dlq list` says"
+            " why): what is stored of a former one goes and is not stored again"
+        )
     if look.foreign:
         output.line(f"{look.foreign:,} documents of others are in it: they stay as they are")
     if not (plan.documents or plan.unproven):
@@ -257,6 +277,7 @@ def _show_end(plan: RebuildPlan) -> None:
             "what is left: a newer event came meanwhile, its removal is refused (`dlq list`), or"
             " the service is of an older version, which knows no rebuilding; run it again"
         )
+    _show_documents("can't be made anew any more, they stay as they are", plan.unproven)
 
 
 def _as_object(slug: Slug, seen: _Rebuilt) -> dict[str, Any]:
@@ -268,9 +289,12 @@ def _as_object(slug: Slug, seen: _Rebuilt) -> dict[str, Any]:
         "chunks": plan.chunks,
         "units": plan.units,
         "seconds": round(look.seconds),
+        "with_former_texts": plan.with_former,
         "foreign_documents": look.foreign,
         "threads": look.threads,
-        "unproven": [{"identity": name, "why": why.name.lower()} for name, why in plan.unproven],
+        "unproven": [
+            {"identity": name, "why": why.name.lower()} for name, why in seen.plan.unproven
+        ],
         "not_made_anew": [{"identity": name, "why": why.name.lower()} for name, why in plan.left],
         "refused": list(look.refused),
         "instances": look.members,

@@ -162,7 +162,7 @@ class Audit:
             is_newer = wanted is not None and any(
                 unit.version.newer_than(wanted.version) for unit in entry.kept
             )
-            yield AuditedDocument(found, entry.kept, is_newer)
+            yield AuditedDocument(found, entry.kept, is_newer, entry.is_ended)
 
     def listed_at(self, slug: Slug) -> datetime | None:
         """When a workspace was listed last, by the server's clock; None where there is none."""

@@ -69,11 +69,13 @@ class AuditedDocument:
         found: what an audit says of it.
         kept: its units there.
         is_newer: whether one of them is of a newer version than any event tells of.
+        is_ended: whether it was deleted, and all of them are older than that.
     """
 
     found: AuditFinding
     kept: tuple[KeptUnit, ...]
     is_newer: bool = False
+    is_ended: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,6 +119,7 @@ class Entry:
         deleted: whether a tombstone came after all events.
         waiting: records of the document that were not committed when they were read.
         kept: the stored units.
+        is_ended: whether it was deleted, and all that is stored of it is older than that.
     """
 
     slug: Slug
@@ -127,6 +128,7 @@ class Entry:
     deleted: bool
     waiting: tuple[Coordinates, ...]
     kept: tuple[KeptUnit, ...]
+    is_ended: bool = False
 
 
 class Register:
@@ -271,7 +273,9 @@ class Register:
 
     def entry(self, slug: Slug, identity: Identity) -> Entry:
         """One document in one workspace."""
-        wanted = self._wanted(slug, identity)
+        wanted, kept = self._wanted(slug, identity), self._kept(slug, identity)
+        ends = [Occurrence(each, removes=True) for each in self._tombstones(slug, identity)]
+        deleted = wanted is None and bool(ends)
         waiting = self._database.execute(
             "SELECT topic, at_partition, at_offset FROM waiting WHERE identity = ?", (identity,)
         )
@@ -279,9 +283,11 @@ class Register:
             slug=slug,
             identity=identity,
             wanted=wanted,
-            deleted=wanted is None and bool(self._tombstones(slug, identity)),
+            deleted=deleted,
             waiting=tuple(Coordinates(*place) for place in waiting),
-            kept=self._kept(slug, identity),
+            kept=kept,
+            is_ended=deleted
+            and all(any(end.supersedes(Occurrence(unit.version)) for end in ends) for unit in kept),
         )
 
     def _wanted(self, slug: Slug, identity: Identity) -> WantedDocument | None:

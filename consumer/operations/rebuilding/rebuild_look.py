@@ -82,6 +82,19 @@ class _There:
     sick: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """The service's consumer group.
+
+    Args:
+        members: how many instances run.
+        has_begun: whether it has a place on the replay topic.
+    """
+
+    members: int
+    has_begun: bool
+
+
 class RebuildLooker:
     """See the module's docstring; may raise `AnythingLLMError` and `KafkaUnavailableError`.
 
@@ -123,11 +136,14 @@ class RebuildLooker:
             record = await RebuildRecords(admin, self._settings).unfinished(self._slug)
             members = len(await admin.members(kafka.group_id))
             partitions = await admin.partitions(kafka.replay_topic)
+            places = await admin.places(kafka.group_id)
+        has_begun = any(topic == kafka.replay_topic for topic, _ in places)
         since = None if record is None or restart or self._delete else record.since
         plan = await self.plan(since)
         there = await self._there()
         is_asked = bool(plan.documents or plan.unproven)
-        refused = tuple(self._refused(plan, there, members, partitions)) if is_asked else ()
+        group = _Group(members, has_begun=has_begun)
+        refused = tuple(self._refused(plan, there, group, partitions)) if is_asked else ()
         return RebuildLook(
             plan,
             since,
@@ -183,7 +199,7 @@ class RebuildLooker:
         )
 
     def _refused(
-        self, plan: RebuildPlan, there: _There, members: int, partitions: int
+        self, plan: RebuildPlan, there: _There, group: _Group, partitions: int
     ) -> Iterator[str]:
         if plan.unproven:
             yield (
@@ -195,7 +211,7 @@ class RebuildLooker:
                 f"several servers have documents of it ({', '.join(there.holders)}): `workspaces"
                 " move` makes one of them"
             )
-        yield from self._refused_by_kafka(plan, members, partitions)
+        yield from self._refused_by_kafka(plan, group, partitions)
         if there.sick is not None and there.database.has_one_dimension:
             yield _needs_table(there.sick, there.database)
         elif there.sick is not None and not self._delete:
@@ -207,7 +223,7 @@ class RebuildLooker:
                 f" {self._slug} --yes`"
             )
 
-    def _refused_by_kafka(self, plan: RebuildPlan, members: int, partitions: int) -> Iterator[str]:
+    def _refused_by_kafka(self, plan: RebuildPlan, group: _Group, partitions: int) -> Iterator[str]:
         kafka = self._settings.kafka
         if not partitions:
             yield f"there is no topic {kafka.replay_topic}: `topics create` makes it"
@@ -215,15 +231,23 @@ class RebuildLooker:
             self._settings, partitions, plan.highest_partition, what="events lie in"
         ):
             yield too_few
-        if self._delete and members:
+        if self._delete and group.members:
             yield (
-                f"the consumer group {kafka.group_id} has {members} members, which would go on"
-                " believing that all is stored: stop all instances, start them when this has ended"
+                f"the consumer group {kafka.group_id} has {group.members} members, which would go"
+                " on believing that all is stored: stop all instances, start them when this has"
+                " ended"
             )
-        elif not self._delete and not members:
+        elif not self._delete and not group.members:
             yield (
                 f"the consumer group {kafka.group_id} has no members: the service does the work,"
                 " start it"
+            )
+        elif self._delete and not group.has_begun and kafka.auto_offset_reset == "latest":
+            yield (
+                f"the consumer group {kafka.group_id} has committed nothing on"
+                f" {kafka.replay_topic}, and KAFKA_AUTO_OFFSET_RESET is latest: the service would"
+                " pass over all that is published there while it is stopped. Start it, stop it,"
+                " and run this again"
             )
 
 

@@ -45,6 +45,8 @@ class DocumentAnew:
         read_at: where that event was read: another record where it was a replay.
         units: how many AnythingLLM documents of it are there, and go.
         chunks: how many it has.
+        has_former: whether some of its chunks are not stored, and texts of a former version are:
+            these go, and nothing brings them back.
     """
 
     identity: Identity
@@ -53,6 +55,7 @@ class DocumentAnew:
     read_at: Coordinates
     units: int
     chunks: int
+    has_former: bool = False
 
     @property
     def uploads(self) -> int:
@@ -85,6 +88,11 @@ class RebuildPlan:
     def units(self) -> int:
         """How many AnythingLLM documents go, and about how many are uploaded."""
         return sum(each.units for each in self.documents)
+
+    @property
+    def with_former(self) -> int:
+        """How many lose texts of a former version, as `DocumentAnew.has_former` says."""
+        return sum(each.has_former for each in self.documents)
 
     @property
     def chunks(self) -> int:
@@ -125,7 +133,7 @@ def rebuild_plan_of(
         if not each.kept:
             if (why := _NOTHING_STORED.get(each.found.state)) is not None:
                 left.append((identity, why))
-        elif each.found.event is None and each.found.state is not DocumentState.UNEXPECTED:
+        elif each.is_ended:
             left.append((identity, NotMadeAnew.DELETED))
         elif not any(_is_old(unit, since) for unit in each.kept):
             done += 1
@@ -153,4 +161,6 @@ def _proven(
     if not is_there(read_at):
         return Unproven.GONE
     name = found.document_id or identity
-    return DocumentAnew(identity, name, found.event, read_at, len(document.kept), found.total)
+    has_former = found.stored < found.total and found.surplus > 0
+    units = len(document.kept)
+    return DocumentAnew(identity, name, found.event, read_at, units, found.total, has_former)

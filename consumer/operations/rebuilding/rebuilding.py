@@ -173,7 +173,7 @@ class Rebuilding:
                 # What is made within this second would count as old, and be made once more.
                 await self._sleep(_DATES.total_seconds())
             plan = await self._rounds(shop, look.plan, since)
-            if not plan.documents:
+            if not plan.documents and not plan.unproven:
                 await records.save(self._slug, replace(record, is_done=True))
             return plan
 
@@ -193,6 +193,7 @@ class Rebuilding:
         Raises:
             RebuildRefused: as `carry_out`.
             RebuildStopped: it ended before its end; what was published is harmless.
+            WorkspaceNotMadeAnewError: the workspace is gone, or may be, and is not as it was.
         """
         if look.refused or look.holder is None:
             raise RebuildRefused("; ".join(look.refused) or "nothing of ours is in it")
@@ -211,11 +212,19 @@ class Rebuilding:
                     f"not deleted: the consumer group {group} has {len(members)} members by now"
                 )
             await self._servers[look.holder].anew.make(self._slug)
+            if members := await shop.admin.members(group):
+                raise RebuildStopped(
+                    f"{self._slug} is deleted and made anew, and {len(members)} members of the"
+                    f" consumer group {group} were at work by then: what they stored before that"
+                    f" is gone, `audit --republish --workspace {self._slug} --yes` brings it back"
+                )
             return done
 
     async def _refuse(self, look: RebuildLook) -> None:
         if look.refused:
             raise RebuildRefused("; ".join(look.refused))
+        if not look.plan.documents:
+            return  # a run that was stopped, and whose events the service has carried out
         for inventory in self._servers.values():
             try:
                 await inventory.removals_work(self._slug)

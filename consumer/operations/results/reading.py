@@ -88,17 +88,13 @@ class ReadSoFar:
     Args:
         total: records that there are to read, at most; None where it goes on and on.
         done: records that were read.
-        oldest: the time of the last one, in epoch milliseconds.
+        given: the time of the last one that was given to whoever reads, in epoch milliseconds:
+            hundreds more are read by then.
     """
 
     total: int | None = None
     done: int = 0
-    oldest: int | None = None
-
-    def note(self, record: Record) -> None:
-        """Note a record that was read."""
-        self.done += 1
-        self.oldest = record.timestamp_ms
+    given: int | None = None
 
 
 Skipped = Callable[[Coordinates, str], None]
@@ -140,6 +136,7 @@ async def stored_results(
             aclosing(forwards(found) if forth else backwards(found)) as marked,
         ):
             async for each in marked:
+                so_far.given = each.record.timestamp_ms
                 yield each
 
 
@@ -233,7 +230,7 @@ async def _results(
     records: AsyncIterator[Record], skipped: Skipped, so_far: ReadSoFar, period: Period
 ) -> Found:
     async for record in records:
-        so_far.note(record)
+        so_far.done += 1
         if is_trial(record) or not period.holds(record):
             continue
         try:

@@ -84,6 +84,13 @@ def test_what_is_no_address_is_refused(address: str) -> None:
         url_of(address, host="127.0.0.1", port=8080)
 
 
+def test_a_password_in_an_address_is_not_told_again() -> None:
+    """What a command says is copied into tickets."""
+    with pytest.raises(ValueError, match="no user and password") as refused:
+        url_of("http://user:hunter2@worker:1", host="127.0.0.1", port=8080)
+    assert "hunter2" not in str(refused.value)
+
+
 async def test_the_status_comes_as_it_was_made() -> None:
     """Every field of it, and the text of what was sent beside it."""
     async with served() as address:

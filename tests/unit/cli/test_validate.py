@@ -222,6 +222,10 @@ def test_one_kind_of_message_is_said_a_few_times(
     assert len(said) == 3 + 3 + 2 + 1
     assert said[-3].startswith("and 57 more: /technology: technology # has no character")
     assert said[-2] == "and 57 more: note: /extra: is no known field and is ignored"
+
+    assert run_line(["validate", str(written(tmp_path / "b.ndjson", *[b'{"id":'] * 12))]) == 3
+    told = "and 2 more: the event is not JSON in UTF-8: unexpected end of data"
+    assert told in capsys.readouterr().out.splitlines()
     assert said[-1] == "60 events: 0 valid, 60 invalid; 60 notes"
     assert run_line(["validate", "--limit", "0", str(path)]) == 3
     assert len(capsys.readouterr().out.splitlines()) == 121

@@ -91,6 +91,20 @@ def test_a_tombstone_for_one_workspace_leaves_the_others() -> None:
         assert standing(register) == {}
 
 
+@pytest.mark.parametrize(("day", "is_ended"), [(1, True), (5, False)])
+def test_what_is_stored_newer_than_its_tombstone_was_not_ended_by_it(
+    day: int, is_ended: bool
+) -> None:
+    """Its own event is lost, and the tombstone says nothing of it."""
+    with open_register() as register:
+        remove(register, 3, 1, 3)
+        stored = KeptUnit(Location("a"), version(day, 0, 9), ("d",), "ids", "id", None, "")
+        register.stored(DOCS, ONE, stored)
+        (entry,) = register.entries()
+
+    assert (entry.deleted, entry.is_ended) == (True, is_ended)
+
+
 unit = st.builds(
     KeptUnit,
     location=st.text(max_size=8),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 import orjson
@@ -17,8 +18,12 @@ from consumer.operations.results.reading import (
     ReadSoFar,
     backwards,
     forwards,
+    stored_results,
 )
+from tests.doubles.kafka import MemoryKafka
+from tests.doubles.kafka_clients import MemoryClients
 from tests.staging import result
+from tests.unit.operations.results.test_newest_first import Topic
 
 
 def found(event: int, offset: int, size: int = 0) -> FoundResult:
@@ -81,8 +86,31 @@ def test_a_period_begins_with_its_first_instant(millisecond: int, is_held: bool)
     assert Period().holds(record)
 
 
-def test_what_was_read_is_counted() -> None:
-    """For people who end it early."""
+class Kafka(MemoryClients):
+    """With a topic of results, each a second later than the one before."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(MemoryKafka())
+        self._topic = Topic(
+            [
+                Record(Coordinates("r", 0, n), n * 1_000, b"k", orjson.dumps(result(n)))
+                for n in range(count)
+            ]
+        )
+
+    @asynccontextmanager
+    async def reader(  # type: ignore[override]  # reads one topic, whose times are known
+        self, **_: object
+    ) -> AsyncIterator[Topic]:
+        yield self._topic
+
+
+async def test_how_far_it_came_is_what_was_given_and_not_what_was_read_ahead() -> None:
+    """Whoever ends it early goes on there: hundreds of results would never be shown."""
     so_far = ReadSoFar()
-    so_far.note(Record(Coordinates("r", 0, 0), 7, None, None))
-    assert (so_far.done, so_far.oldest, so_far.total) == (1, 7, None)
+    found = stored_results(Kafka(1_000), "r", skipped=lambda at, why: None, so_far=so_far)
+    given = [await anext(found) for _ in range(3)]
+    await found.aclose()
+
+    assert so_far.given == given[-1].record.timestamp_ms == 997_000
+    assert (so_far.done, so_far.total) == (AHEAD + 3, 1_000)
