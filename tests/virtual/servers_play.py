@@ -55,6 +55,7 @@ class Play:
         self.doubled: set[str] = set()  # workspaces that two servers may have
         self.members = 0  # of the group, while a workspace is moved
         self.listed = ["a", "b"]
+        self.pin = ""  # of all instances
         self.is_given_up = False  # the name c
         self.volumes: dict[str, dict[str, object]] = {}  # taken away from their servers
 
@@ -139,14 +140,14 @@ class Play:
         await self.documents()
         await self.tombstones()
         await self.pass_time()
-        await world.relist(*self.listed)
+        await self.list_right(world)
 
     async def add(self) -> None:
         """A server is added, in one instance after the other."""
         if not self.is_given_up:
             self.listed = ["a", "b", "c"]
             for world in self.worlds:
-                await world.relist(*self.listed)
+                await self.list_right(world)
                 await self.documents()
                 await self.pass_time()
 
@@ -157,6 +158,7 @@ class Play:
                 await world.crash()
             if self.is_empty("c"):
                 self.listed, self.is_given_up = ["a", "b"], True
+                self.pin = "" if self.pin.endswith("=c") else self.pin
                 for name in self.listed:
                     self.worlds[0].mark(name, Mark(MarkKind.WITHOUT, "c"))
             old, *others = self.worlds
@@ -166,17 +168,24 @@ class Play:
                 await world.start()
             await self.pass_time()
             for world in self.worlds:
-                await world.relist(*self.listed)
+                await self.list_right(world)
 
     async def pins(self) -> None:
         """All instances get a pin; it may be a wrong one."""
-        pin = f"{self.chance.choice(SLUGS)}={self.chance.choice(self.listed)}"
+        self.pin = f"{self.chance.choice(SLUGS)}={self.chance.choice(self.listed)}"
+        await self.list_all_right()
+        await self.documents()
+
+    async def list_right(self, world: ServersWorld) -> None:
+        """An instance begins anew with the list and the pin that all have."""
+        await world.relist(*self.listed, ANYTHINGLLM_PINS=self.pin)
+
+    async def list_all_right(self) -> None:
+        """All are stopped, and begin anew with them."""
         for world in self.worlds:
             await world.crash()
         for world in self.worlds:
-            world.settings = world.beside(*self.listed, ANYTHINGLLM_PINS=pin).settings
-            await world.start()
-        await self.documents()
+            await self.list_right(world)
 
     async def volume(self) -> None:
         """A server comes back with an empty volume, which is noticed, and gets its own again."""
@@ -244,7 +253,9 @@ class Play:
         slug = self.chance.choice([self.fresh(), *SLUGS])
         self.doubled.add(slug)
         for world, name in zip(self.worlds, self.chance.sample(self.listed, 2), strict=False):
-            await world.relist(*self.listed, ANYTHINGLLM_PINS=f"{slug}={name}")
+            others = [] if self.pin.startswith(f"{slug}=") or not self.pin else [self.pin]
+            pins = ",".join([f"{slug}={name}", *others])
+            await world.relist(*self.listed, ANYTHINGLLM_PINS=pins)
         await self.pass_time()
         for world in self.worlds:
             self.first_document(slug, world)
@@ -253,7 +264,7 @@ class Play:
         await self.pass_time()
         await self.seen_in_time(slug)
         for world in self.worlds:
-            await world.relist(*self.listed)
+            await self.list_right(world)
 
     async def namesake(self) -> None:
         """People make a workspace on a server while its first documents are on their way."""
@@ -379,8 +390,8 @@ class Play:
         return Counter({each: n for each, n in every.items() if each.rpartition("_")[0] == id})
 
     async def put_right(self) -> None:
-        for world in self.worlds:
-            await world.relist(*self.listed)
+        self.pin = ""
+        await self.list_all_right()
         for id in self.intruders:
             self.worlds[0].publish(None, key=id)
         await self.pass_time()
