@@ -20,8 +20,6 @@ from consumer.model.origin import Origin
 from consumer.model.outcome import FailureReason
 from consumer.pipeline.documents_in_work import DocumentInWork, Station
 from consumer.pipeline.in_flight import InFlightBounds, InFlightLimit
-from consumer.pipeline.residences import Residence
-from consumer.resilience.fence import Fence
 from consumer.settings import load_settings
 from consumer.telemetry.metrics import Metrics
 from consumer.telemetry.recent import LatestResult
@@ -221,7 +219,7 @@ async def test_several_servers_are_told_apart(two_servers: Service) -> None:
     """What waits for one of them, and what has no home."""
     pipeline = two_servers._pipeline
     homes: Any = pipeline.homes  # type: ignore[union-attr]
-    homes._residences._every[DOCS] = Residence(ServerName("b"), Fence("home"))
+    homes._residences.found(DOCS, ServerName("b"))
     two_servers._servers.clients[1].circuit_breaker.open(DOWN)
     await in_work(two_servers, "a")
     status = seen(two_servers)

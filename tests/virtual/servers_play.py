@@ -16,7 +16,8 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 
 from consumer.anythingllm import AnythingLLMError
-from consumer.model.names import Slug
+from consumer.model.names import ServerName, Slug
+from consumer.model.placement import nearest
 from consumer.model.server_marks import Mark, MarkKind, move_mark, read_mark
 from consumer.operations.moving.permission import MoveRefused
 from tests.virtual.servers_kafka import move
@@ -54,6 +55,7 @@ class Play:
         self.doubled: set[str] = set()  # workspaces that two servers may have
         self.members = 0  # of the group, while a workspace is moved
         self.listed = ["a", "b"]
+        self.pin = ""  # of all instances
         self.is_given_up = False  # the name c
         self.volumes: dict[str, dict[str, object]] = {}  # taken away from their servers
 
@@ -138,14 +140,14 @@ class Play:
         await self.documents()
         await self.tombstones()
         await self.pass_time()
-        await world.relist(*self.listed)
+        await self.list_right(world)
 
     async def add(self) -> None:
         """A server is added, in one instance after the other."""
         if not self.is_given_up:
             self.listed = ["a", "b", "c"]
             for world in self.worlds:
-                await world.relist(*self.listed)
+                await self.list_right(world)
                 await self.documents()
                 await self.pass_time()
 
@@ -156,6 +158,7 @@ class Play:
                 await world.crash()
             if self.is_empty("c"):
                 self.listed, self.is_given_up = ["a", "b"], True
+                self.pin = "" if self.pin.endswith("=c") else self.pin
                 for name in self.listed:
                     self.worlds[0].mark(name, Mark(MarkKind.WITHOUT, "c"))
             old, *others = self.worlds
@@ -165,17 +168,24 @@ class Play:
                 await world.start()
             await self.pass_time()
             for world in self.worlds:
-                await world.relist(*self.listed)
+                await self.list_right(world)
 
     async def pins(self) -> None:
         """All instances get a pin; it may be a wrong one."""
-        pin = f"{self.chance.choice(SLUGS)}={self.chance.choice(self.listed)}"
+        self.pin = f"{self.chance.choice(SLUGS)}={self.chance.choice(self.listed)}"
+        await self.list_all_right()
+        await self.documents()
+
+    async def list_right(self, world: ServersWorld) -> None:
+        """An instance begins anew with the list and the pin that all have."""
+        await world.relist(*self.listed, ANYTHINGLLM_PINS=self.pin)
+
+    async def list_all_right(self) -> None:
+        """All are stopped, and begin anew with them."""
         for world in self.worlds:
             await world.crash()
         for world in self.worlds:
-            world.settings = world.beside(*self.listed, ANYTHINGLLM_PINS=pin).settings
-            await world.start()
-        await self.documents()
+            await self.list_right(world)
 
     async def volume(self) -> None:
         """A server comes back with an empty volume, which is noticed, and gets its own again."""
@@ -243,15 +253,18 @@ class Play:
         slug = self.chance.choice([self.fresh(), *SLUGS])
         self.doubled.add(slug)
         for world, name in zip(self.worlds, self.chance.sample(self.listed, 2), strict=False):
-            await world.relist(*self.listed, ANYTHINGLLM_PINS=f"{slug}={name}")
+            others = [] if self.pin.startswith(f"{slug}=") or not self.pin else [self.pin]
+            pins = ",".join([f"{slug}={name}", *others])
+            await world.relist(*self.listed, ANYTHINGLLM_PINS=pins)
         await self.pass_time()
-        self.first_documents(slug)
+        for world in self.worlds:
+            self.first_document(slug, world)
         await self.documents()
         await self.tombstones()
         await self.pass_time()
         await self.seen_in_time(slug)
         for world in self.worlds:
-            await world.relist(*self.listed)
+            await self.list_right(world)
 
     async def namesake(self) -> None:
         """People make a workspace on a server while its first documents are on their way."""
@@ -259,13 +272,17 @@ class Play:
         self.doubled.add(slug)
         for name in self.listed:
             faults = self.worlds[0].sims[name].faults
-            for path, most in (("*/workspace/new", 3), ("*/raw-text", 30)):
-                faults.add("delay", path=path, seconds=self.chance.choice([0, 1, most]))
-        self.first_documents(slug)
-        await asyncio.sleep(self.chance.uniform(0, 4))
-        self.worlds[0].sims[self.chance.choice(self.listed)].state.create_workspace(slug, {})
-        self.first_documents(slug)
-        await asyncio.sleep(self.chance.choice([1, 10, 40]))
+            for path, most in (("*/workspace/new", 2), ("*/raw-text", 30)):
+                faults.add("delay", path=path, seconds=self.chance.uniform(0, most))
+        one, another = self.chance.sample(self.worlds, 2)
+        self.first_document(slug, one)
+        await asyncio.sleep(self.chance.uniform(0, 2))
+        home = nearest(Slug(slug), map(ServerName, self.listed))
+        name = self.chance.choice([each for each in self.listed if each != home])
+        self.worlds[0].sims[name].state.create_workspace(slug, {})
+        await asyncio.sleep(self.chance.choice([0, 0.5]))
+        self.first_document(slug, another)
+        await asyncio.sleep(self.chance.choice([1, 10, 60]))
         for name in self.listed:
             self.worlds[0].sims[name].faults.clear()
         await self.tombstones()
@@ -276,23 +293,20 @@ class Play:
         self.slugs.append(f"w{len(self.slugs)}")
         return self.slugs[-1]
 
-    def first_documents(self, slug: str) -> None:
-        """One for some instances."""
-        for world in self.chance.sample(self.worlds, self.chance.randrange(1, 3)):
-            id = f"n{len(self.newest)}-{slug}"
-            self.of_fresh[id] = world
-            self._publish(id, slug, self.chance.randrange(1, 3))
+    def first_document(self, slug: str, world: ServersWorld) -> None:
+        """One for an instance."""
+        id = f"n{len(self.newest)}-{slug}"
+        self.of_fresh[id] = world
+        self._publish(id, slug, self.chance.randrange(1, 3))
 
     async def seen_in_time(self, slug: str) -> None:
         """A workspace that two servers have is nobody's any more within the bound of the README."""
-        if len(self.holders(slug)) > 1:
-            await self.worlds[0].idle(FOUND_WITHIN)
-            residences = [world.several.homes.known(Slug(slug)) for world in self.worlds]
-            self.split_seen += 1
-            assert None in residences, f"{slug} is on {self.holders(slug)}"
-            await self.worlds[0].idle(RECOVERY + 1)
-            residences = [world.several.homes.known(Slug(slug)) for world in self.worlds]
-            assert not any(residences), f"{slug} is on {self.holders(slug)}"
+        for seconds, most in ((FOUND_WITHIN, len(self.worlds) - 1), (RECOVERY + 1, 0)):
+            await self.worlds[0].idle(seconds if len(self.holders(slug)) > 1 else 0)
+            believe = [each for each in self.worlds if each.several.homes.known(Slug(slug))]
+            if len(self.holders(slug)) > 1:  # else a tombstone has ended what one of them had
+                self.split_seen += most == 0
+                assert len(believe) <= most, f"{slug} is on {self.holders(slug)}"
 
     async def one_server(self) -> None:
         """An instance with a single server begins, and does nothing at all."""
@@ -376,8 +390,8 @@ class Play:
         return Counter({each: n for each, n in every.items() if each.rpartition("_")[0] == id})
 
     async def put_right(self) -> None:
-        for world in self.worlds:
-            await world.relist(*self.listed)
+        self.pin = ""
+        await self.list_all_right()
         for id in self.intruders:
             self.worlds[0].publish(None, key=id)
         await self.pass_time()
