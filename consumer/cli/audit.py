@@ -14,6 +14,7 @@ from consumer.cli.common import (
     ConfigOption,
     ExitCode,
     JsonOption,
+    anythingllm_failed,
     ask_kafka,
     check_slug,
     end,
@@ -192,7 +193,7 @@ def _audited(work: Coroutine[Any, Any, T]) -> T:
     try:
         return ask_kafka(work)
     except AnythingLLMError as error:
-        raise CommandFailed(f"AnythingLLM: {error.message}") from None
+        raise anythingllm_failed(error) from None
     except UnknownWorkspace as error:
         raise CommandFailed(f"{error}; `workspaces list` shows those it has") from None
     except RepublishRefused as error:

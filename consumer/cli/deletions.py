@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -48,6 +49,19 @@ def tombstones(
     records = [maker.tombstone(each, workspace=workspace) for each in identities]
     _check(records, settings)
     return records
+
+
+def note_files(words: Sequence[str]) -> None:
+    """Say of words that are files that they are taken for ids.
+
+    Who means the documents in a file would delete none of them, and be told of success.
+    """
+    for word in words:
+        if word != "-" and os.path.isfile(word):
+            output.note(
+                f"note: there is a file {word}, and --delete takes it for the id of a document;"
+                " ids from a file, one a line: `publish --delete - < FILE`"
+            )
 
 
 def show_planned(records: Sequence[EventRecord], workspace: str | None) -> None:

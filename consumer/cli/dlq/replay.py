@@ -160,10 +160,7 @@ def _plan(settings: Settings, kafka: KafkaAccess, request: ReplayRequest, *, as_
     to_do = look.plan.to_do
     if as_json:
         output.json_line(summary("planned" if to_do else "nothing to do", look))
-    elif to_do:
-        output.note("nothing was changed; --yes does it")
-    for problem in look.refused:
-        output.note(f"as things are, --yes would refuse: {problem}")
+    output.planned_only(look.refused, told=bool(to_do) and not as_json)
     is_open = to_do or look.plan.counts.get(ReplayVerdict.HOPELESS)
     end(ExitCode.FOUND if is_open else ExitCode.DONE)
 

@@ -15,6 +15,7 @@ from consumer.cli.common import (
     ConfigOption,
     ExitCode,
     JsonOption,
+    anythingllm_failed,
     ask_kafka,
     check_slug,
     end,
@@ -172,7 +173,7 @@ def _rebuilt(
         except RebuildStopped as error:
             raise CommandFailed(f"{error}\nrunning it again goes on") from None
         except AnythingLLMError as error:
-            raise CommandFailed(f"{error.message}\nrunning it again goes on") from None
+            raise anythingllm_failed(error, "running it again goes on") from None
 
 
 class HowFar:
@@ -233,9 +234,7 @@ def _show(slug: Slug, look: RebuildLook, wish: RebuildWish) -> None:
             " missing, and of those to come the vectors are the former ones"
         )
     if not wish.yes:
-        for problem in look.refused:
-            output.note(f"as things are, --yes would refuse: {problem}")
-        output.note("nothing was changed; --yes does it")
+        output.planned_only(look.refused)
 
 
 def _show_documents(title: str, documents: tuple[tuple[str, str], ...]) -> None:

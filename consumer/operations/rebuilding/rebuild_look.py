@@ -217,8 +217,9 @@ class RebuildLooker:
             yield too_few
         if self._delete and members:
             yield (
-                f"the consumer group {kafka.group_id} has {members} members, which would go on"
-                " believing that all is stored: stop all instances, start them when this has ended"
+                f"the consumer group {kafka.group_id} has members ({members}),"
+                " which would go on believing that all is"
+                " stored: stop all instances, start them when this has ended"
             )
         elif not self._delete and not members:
             yield (
