@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from consumer.cli import output
+from consumer.cli.causes import short_cause
 from consumer.cli.progress import Stages
 from consumer.cli.tables.column import Column, Meaning, column_of
 from consumer.cli.times import when
@@ -82,7 +83,9 @@ class ShownResults:
             output.json_line(_fields(found))
         elif self._drawn:
             self._page_began = self._page_began if self._page else self._clock()
-            self._page.append([found.result.completed_at or "-", *_cells(found)[1:]])
+            *cells, why = _cells(found)[1:]
+            why = short_cause(why, found.result.document_id) if output.has_to_fit() else why
+            self._page.append([found.result.completed_at or "-", *cells, why])
         else:
             if self.count == 1:
                 output.columns(each.name for each in _COLUMNS)

@@ -242,7 +242,7 @@ def _show_end(replayed: RunOutcome) -> None:
     if run is not None:
         output.line(f"run {run.id}: {progress.published:,} replayed, {progress.parked:,} parked")
     if progress.published:
-        output.note("dlq runs shows how they fare")
+        output.note("`dlq runs` shows how they fare")
     elif not progress.parked:
         output.note("nothing was replayed")
 
