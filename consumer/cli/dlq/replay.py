@@ -161,7 +161,9 @@ def _plan(settings: Settings, kafka: KafkaAccess, request: ReplayRequest, *, as_
     if as_json:
         output.json_line(summary("planned" if to_do else "nothing to do", look))
     output.planned_only(look.refused, told=bool(to_do) and not as_json)
-    is_open = to_do or look.plan.counts.get(ReplayVerdict.HOPELESS)
+    # As `dlq list` has it: also what this leaves alone.
+    left = (ReplayVerdict.HOPELESS, ReplayVerdict.FOREIGN, ReplayVerdict.UNREADABLE)
+    is_open = to_do or any(look.plan.counts.get(each) for each in left)
     end(ExitCode.FOUND if is_open else ExitCode.DONE)
 
 

@@ -158,6 +158,8 @@ def show_plan(look: ReplayLook, *, as_json: bool) -> None:
     rows += [(each.value, count) for each, count in plan.counts.items() if each not in no_row]
     output.table(("letters", "number"), rows)
     _show_outlook(plan)
+    if plan.counts.get(ReplayVerdict.FOREIGN):
+        output.note("foreign: letters that others wrote; with --force they are replayed as well")
     causes = list(plan.causes.items())
     if causes:
         output.table(("cause", "to replay"), causes[:_CAUSES_SHOWN])
