@@ -243,6 +243,7 @@ async def _audit(
                 shown(found)
                 if wish is not None and (each := lost_in(found)) is not None:
                     lost.append(each)
+            progress.end()  # a bar that is still there would be drawn among the lines
             shown.end()
             if wish is None:
                 return summary, None
