@@ -12,6 +12,7 @@ import orjson
 
 from consumer.cli import output
 from consumer.cli.causes import short_cause
+from consumer.cli.manner import manner
 from consumer.cli.progress import Stages
 from consumer.cli.tables.column import Column, Meaning, column_of
 from consumer.cli.times import when
@@ -120,7 +121,10 @@ class ShownResults:
         page, self._page = self._page, []
         if page:
             self._bar.end()
-            output.table(DRAWN, [[row[index] for index in _AT] for row in page])
+            if manner().wide:
+                output.table(_COLUMNS, page)
+            else:
+                output.table(DRAWN, [[row[index] for index in _AT] for row in page])
             sys.stdout.flush()
 
 
