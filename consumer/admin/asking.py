@@ -71,8 +71,11 @@ def url_of(address: str, *, host: str, port: int) -> str:
     try:
         parts = urlsplit(text if is_url else f"http://{text}")
         has_port = parts.port is not None
-    except ValueError as error:
-        raise ValueError(f"{address!r} is no address: {error}") from None
+    except ValueError:
+        raise ValueError(
+            f"{address!r} is no address: say HOST:PORT, or http://HOST:PORT, with a port of 0 to"
+            " 65535"
+        ) from None
     if parts.scheme not in ("http", "https") or not _HOST.fullmatch(parts.hostname or ""):
         raise ValueError(f"{address!r} is no address: say HOST:PORT, or http://HOST:PORT")
     if parts.query or parts.fragment:

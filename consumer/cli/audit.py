@@ -14,6 +14,7 @@ from consumer.cli.common import (
     ConfigOption,
     ExitCode,
     JsonOption,
+    anythingllm_failed,
     ask_kafka,
     check_slug,
     end,
@@ -192,7 +193,7 @@ def _audited(work: Coroutine[Any, Any, T]) -> T:
     try:
         return ask_kafka(work)
     except AnythingLLMError as error:
-        raise CommandFailed(f"AnythingLLM: {error.message}") from None
+        raise anythingllm_failed(error) from None
     except UnknownWorkspace as error:
         raise CommandFailed(f"{error}; `workspaces list` shows those it has") from None
     except RepublishRefused as error:
@@ -242,6 +243,7 @@ async def _audit(
                 shown(found)
                 if wish is not None and (each := lost_in(found)) is not None:
                     lost.append(each)
+            progress.end()  # a bar that is still there would be drawn among the lines
             shown.end()
             if wish is None:
                 return summary, None

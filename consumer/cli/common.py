@@ -18,6 +18,7 @@ import typer
 from consumer.cli.manner import manner
 
 if TYPE_CHECKING:
+    from consumer.anythingllm import AnythingLLMError
     from consumer.model.names import Slug
     from consumer.operations.ports import KafkaAccess
     from consumer.settings import Settings
@@ -161,6 +162,19 @@ def ask_kafka(work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run(work)
     except KafkaUnavailableError as error:
         raise CommandFailed(f"Kafka: {error}") from None
+
+
+def anythingllm_failed(error: AnythingLLMError, more: str = "") -> CommandFailed:
+    """The line for AnythingLLM that can't be asked, or refuses.
+
+    Args:
+        error: what its client raised; where nobody answered it does not say what to look at.
+        more: a second line.
+    """
+    told = error.message
+    if error.not_there and "ANYTHINGLLM_ENDPOINT" not in told:
+        told += "; check that AnythingLLM runs and that ANYTHINGLLM_ENDPOINT leads to it"
+    return CommandFailed(f"{told}\n{more}" if more else told)
 
 
 def check_slug(text: str) -> Slug:

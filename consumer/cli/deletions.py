@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -53,11 +54,23 @@ def tombstones(
 def _slug(text: str) -> Slug:
     from consumer.model.slug import RULE, can_exist
 
-    if not can_exist(
-        text
-    ):  # narrower than what may be looked at: the service refuses such a header
+    # Narrower than what may be looked at: the service refuses such a header.
+    if not can_exist(text):
         raise wrong_usage(f"{text!r} is no workspace slug ({RULE}); `workspaces list` shows them")
     return check_slug(text)
+
+
+def note_files(words: Sequence[str]) -> None:
+    """Say of words that are files that they are taken for ids.
+
+    Who means the documents in a file would delete none of them, and be told of success.
+    """
+    for word in words:
+        if word != "-" and os.path.isfile(word):
+            output.note(
+                f"note: there is a file {word}, and --delete takes it for the id of a document;"
+                " ids from a file, one a line: `publish --delete - < FILE`"
+            )
 
 
 def show_planned(records: Sequence[EventRecord], workspace: str | None) -> None:

@@ -48,6 +48,19 @@ def note(text: str) -> None:
         sys.stderr.write(printable(text, MAX_LINE) + "\n")
 
 
+def planned_only(refused: Sequence[str] = (), *, told: bool = True) -> None:
+    """What ends a plan that was not carried out.
+
+    Args:
+        refused: why ``--yes`` would refuse it as things are; then it is not said that it does it.
+        told: whether to say that nothing was changed, too.
+    """
+    for problem in refused:
+        note(f"as things are, --yes would refuse: {problem}")
+    if told:
+        note(f"nothing was changed{'' if refused else '; --yes does it'}")
+
+
 def error(text: str) -> None:
     """What went wrong, on standard error; may have several lines."""
     shown = "\n".join(printable(part, MAX_LINE) for part in text.split("\n"))

@@ -23,7 +23,11 @@ def bar(title: str, total: int, *, quiet: bool = False) -> Iterator[Advance]:
     from rich.markup import escape
     from rich.progress import Progress as Bars
 
-    with Bars(console=Console(stderr=True), transient=True) as bars:
+    # While a bar is there Rich has what is written to standard output appear above it, on the
+    # bar's terminal: where standard output leads to a file it would never come there.
+    aside = sys.stdout.isatty()
+    console = Console(stderr=True)
+    with Bars(console=console, transient=True, redirect_stdout=aside) as bars:
         task = bars.add_task(escape(printable(title)), total=total)
         yield lambda more: bars.advance(task, more)
 

@@ -18,7 +18,7 @@ from consumer.cli.common import (
     settings_for,
     wrong_usage,
 )
-from consumer.cli.deletions import DeletionWish, show_planned, tombstones
+from consumer.cli.deletions import DeletionWish, note_files, show_planned, tombstones
 from consumer.cli.files import EventLine, UnreadableError, read_events
 from consumer.cli.sending import SendingWish, Sent, fields_of, send, show_sent
 
@@ -107,7 +107,7 @@ def publish(
 
     Example: anythingllm-consumer publish documents.ndjson.gz
     """
-    _check_usage(wait, timeout, delete, workspace, are_identities, envelope)
+    _check_usage(wait, timeout, delete, workspace, are_identities, envelope, skip_invalid)
     settings = settings_for(config, needs_anythingllm=False, quiet_kafka=True)
     kafka = kafka_for(context, settings)
     rules = _rules(settings, envelope, key_envelope, schema_id)
@@ -116,6 +116,7 @@ def publish(
         wish = DeletionWish(words=files, workspace=workspace, are_identities=are_identities)
         deletions = tombstones(wish, settings, kafka, rules.maker)
         asked = SendingWish(total=len(deletions), wait=wait, timeout=timeout, started=started)
+        note_files(files)
         if dry_run and not as_json:
             show_planned(deletions, workspace)
         sent = None if dry_run else send(deletions, settings, kafka, asked)
@@ -148,6 +149,7 @@ def _check_usage(
     workspace: str | None,
     are_identities: bool,
     envelope: EnvelopeName | None,
+    skip_invalid: bool,
 ) -> None:
     if timeout is not None and not wait:
         raise wrong_usage("--timeout is for --wait")
@@ -155,6 +157,8 @@ def _check_usage(
         raise wrong_usage("--workspace and --identity are for --delete")
     if envelope is not None and delete:
         raise wrong_usage("--delete publishes no value that could be in an envelope")
+    if skip_invalid and delete:
+        raise wrong_usage("--skip-invalid is for events in files, and --delete takes ids")
 
 
 def _end(
@@ -175,6 +179,10 @@ def _end(
         output.line(f"{valid} valid, {invalid} invalid, {published} published")
         if sent is not None:
             show_sent(sent, asked)
+        elif valid and dry_run:
+            output.note("nothing was published: that was only the --dry-run")
+        elif not valid and not invalid:
+            output.note("nothing was published: there is no event in what was given")
     if sent is not None:
         end(sent.code)
 

@@ -72,11 +72,9 @@ async def republished(
     if not as_json:
         _show_plan(look)
     planned = len(look.plan.published)
-    for problem in () if wish.yes else look.refused:
-        output.note(f"as things are, --yes would refuse: {problem}")
+    if not wish.yes:
+        output.planned_only(look.refused, told=bool(planned) and not as_json)
     if not wish.yes or not planned:
-        if planned and not as_json:
-            output.note("nothing was changed; --yes does it")
         return RepublishSeen(look, None)
     if not look.members:
         output.note("the service does not run: what is published waits until it does")

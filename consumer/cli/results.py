@@ -23,7 +23,7 @@ from consumer.cli.common import (
     wrong_usage,
 )
 from consumer.cli.results_shown import ShownResults, how_far
-from consumer.cli.times import moment
+from consumer.cli.times import period
 
 if TYPE_CHECKING:
     from consumer.kafka.start import Start
@@ -43,9 +43,9 @@ def results(
         typer.Option(
             "--limit",
             "-n",
-            min=1,
+            min=0,
             show_default=False,
-            help="End after so many; on a terminal 50, else all.",
+            help="End after so many; 0: all. On a terminal 50 unless told.",
         ),
     ] = None,
     follow: Annotated[
@@ -83,15 +83,15 @@ def results(
 
     Example: anythingllm-consumer results --failed --since 2h
     """  # fmt: skip
-    now = datetime.now(UTC)
+    start, until_then = period(since, until, now=datetime.now(UTC))
     asked = AskedResults(
         document=document,
         identity=identity,
         workspace=workspace,
         trace=trace,
         failed=failed,
-        since=moment("--since", text=since, now=now),
-        until=moment("--until", text=until, now=now),
+        since=start,
+        until=until_then,
         follow=follow,
         from_start=from_start,
         oldest_first=oldest_first,
@@ -136,7 +136,7 @@ class AskedResults:
         """How many are shown at most."""
         if self.limit is None and not self.follow and sys.stdout.isatty():
             return _ON_A_TERMINAL
-        return self.limit
+        return self.limit or None
 
     def wanted(self, also: set[str]) -> Wanted:
         """The question, as results answer it.
@@ -180,7 +180,7 @@ def _show(asked: AskedResults, settings: Settings, kafka: KafkaAccess, *, as_jso
     if not show.count and not as_json:
         output.note("no such results")
     elif asked.limit is None and show.count == asked.most and so_far.done > show.count:
-        output.note(f"the newest {show.count}; `--limit N` shows more, `--since 2h` all of a time")
+        output.note(f"the newest {show.count}; `--limit N` shows more, `--limit 0` all")
 
 
 async def _read(

@@ -11,17 +11,31 @@ from typing import TYPE_CHECKING
 import orjson
 
 from consumer.cli import output
+from consumer.cli.causes import short_cause
+from consumer.cli.manner import manner
 from consumer.cli.progress import Stages
+from consumer.cli.tables.column import Column, Meaning, column_of
 from consumer.cli.times import when
 
 if TYPE_CHECKING:
     from consumer.model.record import Coordinates
     from consumer.operations.results.reading import FoundResult, ReadSoFar
 
-_COLUMNS = ("completed", "status", "workspace", "document", "stored", "failed", "trace", "errors")
+_COLUMNS = (
+    Column("completed", Meaning.TIME, 5),
+    column_of("status", 1),
+    column_of("workspace", 2),
+    column_of("document", 3),
+    column_of("stored", 4),
+    Column("failed", Meaning.NUMBER, 1),
+    column_of("trace", 6),
+    # Before the workspace: who looks for what failed wants to know why.
+    Column("errors", Meaning.TEXT, 6),
+)
 # The other forms have them: eight columns fit nowhere.
 _NOT_DRAWN = {"failed", "trace"}
-_DRAWN = [index for index, name in enumerate(_COLUMNS) if name not in _NOT_DRAWN]
+_AT = [index for index, each in enumerate(_COLUMNS) if each.name not in _NOT_DRAWN]
+DRAWN = tuple(_COLUMNS[index] for index in _AT)
 _PAGE = 50
 # A row that is found early is seen, though its page may never be full.
 _ROW_WAITS_SECONDS = 1.0
@@ -59,7 +73,7 @@ class ShownResults:
         self._began = clock()
         # On one terminal a bar and lines that come one by one would overwrite each other.
         self._bar = Stages(quiet=sys.stdout.isatty() and not drawn)
-        self._page: list[list[str]] = []
+        self._page: list[list[object]] = []
         self._page_began = 0.0
         self._skipped = 0
 
@@ -70,11 +84,12 @@ class ShownResults:
             output.json_line(_fields(found))
         elif self._drawn:
             self._page_began = self._page_began if self._page else self._clock()
-            completed = found.result.completed_at
-            self._page.append([when(completed) if completed else "-", *_cells(found)[1:]])
+            *cells, why = _cells(found)[1:]
+            why = short_cause(why, found.result.document_id) if output.has_to_fit() else why
+            self._page.append([found.result.completed_at or "-", *cells, why])
         else:
             if self.count == 1:
-                output.columns(_COLUMNS)
+                output.columns(each.name for each in _COLUMNS)
             output.columns(_cells(found))
 
     def look(self) -> None:
@@ -106,10 +121,10 @@ class ShownResults:
         page, self._page = self._page, []
         if page:
             self._bar.end()
-            output.table(
-                [_COLUMNS[index] for index in _DRAWN],
-                [[row[index] for index in _DRAWN] for row in page],
-            )
+            if manner().wide:
+                output.table(_COLUMNS, page)
+            else:
+                output.table(DRAWN, [[row[index] for index in _AT] for row in page])
             sys.stdout.flush()
 
 

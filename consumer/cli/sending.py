@@ -270,7 +270,8 @@ def _show_results(sent: Sent, awaited: AwaitedResults, wish: SendingWish) -> Non
     if awaited.failed > len(awaited.unfinished):
         output.note(f"and {awaited.failed - len(awaited.unfinished):,} more")
     for each in awaited.without_effect:
-        output.note(f"{each.identity}: deleted, and nothing of it was stored")
+        where = f" in {each.workspace_slug}" if each.workspace_slug else ""
+        output.note(f"{each.identity}: deleted, and nothing of it was stored{where}")
     if awaited.untold:
         output.note(
             f"{awaited.untold:,} not waited for, Kafka did not tell where they lie:"

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import secrets
 import signal
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from consumer.cli import output
 from consumer.cli.common import CommandFailed, wrong_usage
 
 if TYPE_CHECKING:
@@ -74,7 +78,7 @@ def simulate(
       method, path      which; a path is a pattern as in a shell: */raw-text
       contains, longer  only where the text has this, or more characters
       times, skip       how often at most; leave so many alone first
-      every             then only each n-th
+      every             then only each n-th, beginning with the first
       status, headers, body, seconds, apply, late, gateway
                         details of the kind
 
@@ -107,8 +111,6 @@ def simulate(
     Example: anythingllm-consumer simulate --port 3001 --state anythingllm.json
     Example: anythingllm-consumer simulate --seed-faults faults.ndjson
     """
-    import asyncio
-
     from consumer.sandbox.simulator import Costs, Faults, Options, VectorDb
     from consumer.sandbox.simulator.faults_file import FaultsFileError, read_faults
     from consumer.sandbox.simulator.state_file import StateFile, StateFileError
@@ -120,24 +122,45 @@ def simulate(
     try:
         if seed_faults is not None:
             read_faults(seed_faults, faults)
-        kept = file.read() if file is not None else None
-    except (FaultsFileError, StateFileError) as error:
+    except FaultsFileError as error:
         raise wrong_usage(str(error)) from None
     options = Options(
         host=host,
         port=port,
-        api_key=api_key or (kept or {}).get("api_key") or secrets.token_urlsafe(16),
+        api_key=api_key or "",
         costs=Costs(upload=upload_cost, search=search_cost),
         journal=journal,
         vector_db=vector_db,
     )
     try:
-        asyncio.run(_serve(options, faults, file, kept, as_json=as_json))
-    except OSError as error:
-        typer.echo(f"cannot listen on {host}:{port}: {error.strerror or error}", err=True)
-        raise typer.Exit(1) from None
+        with nullcontext() if file is None else file.claimed():
+            _simulate(options, faults, file, as_json=as_json)
     except StateFileError as error:
         raise CommandFailed(f"what is stored can't be kept: {error}") from None
+
+
+def _simulate(options: Options, faults: Faults, file: StateFile | None, *, as_json: bool) -> None:
+    import asyncio
+
+    from consumer.sandbox.simulator.state_file import StateFileError
+
+    try:
+        kept = file.read() if file is not None else None
+    except StateFileError as error:
+        raise wrong_usage(str(error)) from None
+    key = options.api_key or (kept or {}).get("api_key") or secrets.token_urlsafe(16)
+    options = replace(options, api_key=key)
+    try:
+        asyncio.run(_serve(options, faults, file, kept, as_json=as_json))
+    except OSError as error:
+        output.error(_cannot_listen(options.host, options.port, error))
+        raise typer.Exit(1) from None
+
+
+def _cannot_listen(host: str, port: int, error: OSError) -> str:
+    taken = error.errno == errno.EADDRINUSE
+    why = "the port is in use" if taken else error.strerror or type(error).__name__
+    return f"can't listen on {host}:{port}: {why}; choose another --port, or 0 for a free one"
 
 
 async def _serve(

@@ -44,8 +44,13 @@ def status(
         bool, typer.Option("--watch", "-w", help="Look again and again until Ctrl-C.")
     ] = False,
     every: Annotated[
-        float, typer.Option(metavar="SECONDS", help="With --watch: how long between two looks.")
-    ] = _EVERY_SECONDS,
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            help="With --watch: how long between two looks; 2 unless told.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show what running services do: lag, pace, what waits and why. Changes nothing.
@@ -61,12 +66,15 @@ def status(
 
     from consumer.admin.asking import ask_all
 
-    if every < 1:
+    if every is not None and not watch:
+        raise wrong_usage("--every is for --watch")
+    seconds = _EVERY_SECONDS if every is None else every
+    if not seconds >= 1:
         raise wrong_usage("--every is 1 second or more: a service makes its status once a second")
     settings = settings_for(config, needs_anythingllm=False)
     urls = _urls(settings, addresses or [])
     if watch:
-        asyncio.run(_watch(urls, every, as_json=as_json))
+        asyncio.run(_watch(urls, seconds, as_json=as_json))
     answers = asyncio.run(ask_all(urls))
     _show(answers, as_json=as_json)
     if any(each.status is None for each in answers):

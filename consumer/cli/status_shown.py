@@ -106,7 +106,7 @@ def _pace(paces: Sequence[PaceStatus]) -> str:
     )
     if documents is None or uploads is None or failures is None:
         return "not known yet"
-    failed = f", {_rate(failures)} of them failed" if failures else ""
+    failed = f", {_rate(failures)} a second of them failed" if failures else ""
     return (
         f"{_rate(documents)} documents and {_rate(uploads)} uploads a second{failed},"
         f" in the last {span(max(each.seconds or 0.0 for each in paces))}"

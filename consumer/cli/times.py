@@ -12,6 +12,25 @@ _AGO = re.compile(r"([0-9]{1,6}) ?([smhdw])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
+def period(
+    since: str | None, until: str | None, *, now: datetime
+) -> tuple[datetime | None, datetime | None]:
+    """The values of ``--since`` and ``--until``.
+
+    Raises:
+        CommandFailed: one is no time, or the end is not after the beginning: nothing lies between
+            them, and an empty answer would look as if nothing had happened.
+    """
+    start = moment("--since", text=since, now=now)
+    end = moment("--until", text=until, now=now)
+    if start is not None and end is not None and end <= start:
+        raise wrong_usage(
+            f"nothing lies between --since {since!r} ({when(start)}) and --until {until!r}"
+            f" ({when(end)}): were they swapped?"
+        )
+    return start, end
+
+
 def moment(option: str, *, text: str | None, now: datetime) -> datetime | None:
     """A time as people write it: ``45m``, ``2h``, ``3d``, ``2w`` ago, or ISO 8601.
 

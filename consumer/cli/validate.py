@@ -15,7 +15,9 @@ from consumer.cli.files import UnreadableError, read_events
 FilesArgument = Annotated[
     list[str],
     typer.Argument(
-        help="JSON or NDJSON files, also gzipped; - is standard input.", show_default=False
+        metavar="FILE",
+        help="JSON or NDJSON files, also gzipped; - is standard input.",
+        show_default=False,
     ),
 ]
 

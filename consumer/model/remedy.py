@@ -21,11 +21,13 @@ class Cure:
         step: what a person does, in one line.
         helps: why another try can help, where it is not refused as before.
         fails: why it can't, where it is; None where nobody can foresee that.
+        is_replayed: whether the step ends with replaying the same bytes.
     """
 
     step: str
     helps: str
     fails: str | None = None
+    is_replayed: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +49,8 @@ _ROUTE = (
 )
 
 REMEDIES: Mapping[FailureReason, Cure] = {
-    FailureReason.UNDECODABLE: Cure(_MEND, "it can be read by now", _MEND),
-    FailureReason.INVALID: Cure(_MEND, "it keeps the contract by now", _MEND),
+    FailureReason.UNDECODABLE: Cure(_MEND, "it can be read by now", _MEND, is_replayed=False),
+    FailureReason.INVALID: Cure(_MEND, "it keeps the contract by now", _MEND, is_replayed=False),
     FailureReason.OVERSIZED: Cure(_LIMIT, "it keeps to the limits by now", _LIMIT),
     FailureReason.UNROUTABLE: Cure(_ROUTE, "it has a workspace by now", _ROUTE),
     FailureReason.REJECTED: Cure(

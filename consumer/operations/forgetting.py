@@ -63,6 +63,6 @@ async def _refuse_beside_the_service(settings: Settings, kafka: KafkaAccess) -> 
         members = await admin.members(group)
     if members:
         raise ForgettingRefused(
-            f"the consumer group {group} has {len(members)} members: stop all instances of the"
+            f"the consumer group {group} has members ({len(members)}): stop all instances of the"
             " service, run this again, and start them with the list that you give here"
         )

@@ -351,7 +351,8 @@ async def test_what_is_missing_is_said_in_one_line(
     assert f"there is no topic {stage.documents}" in no_topic.err
     assert f"there is no topic {stage.settings.kafka.dead_letters_topic}" in no_letters.err
     assert no_kafka.err.startswith("error: Kafka: ")
-    assert no_server.err.startswith("error: AnythingLLM: ")
+    assert no_server.err.startswith("error: AnythingLLM GET ")
+    assert "that ANYTHINGLLM_ENDPOINT leads to it" in no_server.err
 
 
 async def test_a_kafka_that_goes_away_is_no_finding(operator: Operator) -> None:

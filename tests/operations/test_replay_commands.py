@@ -67,6 +67,18 @@ async def test_a_plan_then_the_deed_then_nothing(operator: Operator) -> None:
     assert done.json["run"] in table.out
 
 
+async def test_a_plan_of_letters_by_others_alone(operator: Operator) -> None:
+    """They are open, as `dlq list` has it: exit 3, and how they would be replayed."""
+    stage = operator.stage
+    stage.publish(b"theirs", key=None, topic=stage.settings.kafka.dead_letters_topic)
+    await stage.wait_dead_letters(1)
+    planned = await operator.dlq("replay")
+
+    assert (planned.code, "foreign\t1\n" in planned.out) == (3, True)
+    assert "with --force they are replayed as well" in planned.err
+    assert "--yes does it" not in planned.err
+
+
 async def test_what_can_not_be_helped_is_left_and_told_why(operator: Operator) -> None:
     """The plan splits it off; a run of nothing else replays nothing, exit 3, unless told to."""
     stage = operator.stage

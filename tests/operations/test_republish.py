@@ -320,6 +320,7 @@ async def test_too_few_partitions_are_said_beforehand(operator: Operator) -> Non
     refused = await operator.run("audit", "--republish", "--no-search", "--yes", **SECOND)
 
     assert (planned.code, "as things are, --yes would refuse" in planned.err) == (3, True)
+    assert planned.err.endswith("nothing was changed\n"), "and not that --yes does it"
     assert (refused.code, "--partitions 3" in refused.err) == (1, True)
     assert replays(stage) == []
 

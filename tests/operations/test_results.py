@@ -62,8 +62,8 @@ async def test_a_missing_topic_and_a_missing_kafka_are_a_line(
 async def test_what_contradicts_itself_is_wrong_usage(operator: Operator) -> None:
     """Exit 2 and a line, before Kafka is asked."""
     for words in (
-        "--from-start", "--follow --until 1h", "--follow --oldest-first", "--limit 0",
-        "--follow --from-start --since 1h", "--trace 0", "--until soon",
+        "--from-start", "--follow --until 1h", "--follow --oldest-first", "--limit -1",
+        "--follow --from-start --since 1h", "--trace 0", "--until soon", "--since 1m --until 2m",
     ):  # fmt: skip
         ended = await operator.run("results", *words.split())
         assert (ended.code, ended.out) == (2, ""), words

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from consumer.cli import output
+from consumer.cli.causes import short_cause
 from consumer.cli.tables.column import Column, Meaning
 from consumer.cli.times import when
 from consumer.model.origin import instant_of
@@ -114,8 +115,7 @@ def _cause(letter: Letter, *, narrow: bool) -> str:
     """Why, and of letters of others who says so."""
     parts = (letter.other.writer if letter.other else "", letter.message)
     cause = ": ".join(filter(None, parts)) or "-"
-    # The ids of its chunks begin with the document's, which has a column of its own.
-    return cause.replace(f"{letter.document_id}_", "") if narrow else cause
+    return short_cause(cause, letter.document_id) if narrow else cause
 
 
 def _says_nothing(rows: Sequence[Sequence[object]], number: int) -> bool:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from consumer.cli.common import wrong_usage
-from consumer.cli.times import moment
+from consumer.cli.times import period
 
 if TYPE_CHECKING:
     from consumer.operations.letters.selection import Selection
@@ -123,7 +123,7 @@ class Filters:
         if unknown := sorted(reasons - set(known)):
             raise wrong_usage(f"--reason {unknown[0]!r}: there are {', '.join(known)}")
         first, last = _offsets(self.offsets)
-        now = now or datetime.now(UTC)
+        since, until = period(self.since, self.until, now=now or datetime.now(UTC))
         return Selection(
             reasons=reasons,
             cause=self.cause,
@@ -131,8 +131,8 @@ class Filters:
             document=self.document,
             workspace=None if self.workspace is None else Slug(self.workspace),
             technology=self.technology,
-            since=moment("--since", text=self.since, now=now),
-            until=moment("--until", text=self.until, now=now),
+            since=since,
+            until=until,
             partition=self.partition,
             first_offset=first,
             last_offset=last,

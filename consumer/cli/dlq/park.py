@@ -81,7 +81,7 @@ def park(
         for letter in plan.letters if as_json else ():
             output.json_line({**as_object(letter, letters), "outcome": "planned"})
         if plan.letters and not as_json:
-            output.note("nothing was changed; --yes does it")
+            output.planned_only()
         end(ExitCode.FOUND if plan.letters else ExitCode.DONE)
     elif left:
         raise CommandFailed(f"{left} of {len(plan.letters)} could not be parked")

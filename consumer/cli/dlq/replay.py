@@ -160,11 +160,10 @@ def _plan(settings: Settings, kafka: KafkaAccess, request: ReplayRequest, *, as_
     to_do = look.plan.to_do
     if as_json:
         output.json_line(summary("planned" if to_do else "nothing to do", look))
-    elif to_do:
-        output.note("nothing was changed; --yes does it")
-    for problem in look.refused:
-        output.note(f"as things are, --yes would refuse: {problem}")
-    is_open = to_do or look.plan.counts.get(ReplayVerdict.HOPELESS)
+    output.planned_only(look.refused, told=bool(to_do) and not as_json)
+    # As `dlq list` has it: also what this leaves alone.
+    left = (ReplayVerdict.HOPELESS, ReplayVerdict.FOREIGN, ReplayVerdict.UNREADABLE)
+    is_open = to_do or any(look.plan.counts.get(each) for each in left)
     end(ExitCode.FOUND if is_open else ExitCode.DONE)
 
 
@@ -245,7 +244,7 @@ def _show_end(replayed: RunOutcome) -> None:
     if run is not None:
         output.line(f"run {run.id}: {progress.published:,} replayed, {progress.parked:,} parked")
     if progress.published:
-        output.note("dlq runs shows how they fare")
+        output.note("`dlq runs` shows how they fare")
     elif not progress.parked:
         output.note("nothing was replayed")
 

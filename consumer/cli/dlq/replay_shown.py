@@ -84,10 +84,12 @@ class ReplayView:
             if self.run is None:
                 raise
             raise CommandFailed(f"{error}\n{_how(self.run)}", error.code) from None
+        finally:
+            self.read()  # where nothing was to do it is there yet, and would stand below the table
 
 
 def _how(run: ReplayRun) -> str:
-    return f"resume it with: dlq replay --resume {run.id}"
+    return f"resume it with: `dlq replay --resume {run.id}`"
 
 
 @contextmanager
@@ -156,11 +158,13 @@ def show_plan(look: ReplayLook, *, as_json: bool) -> None:
     rows += [(each.value, count) for each, count in plan.counts.items() if each not in no_row]
     output.table(("letters", "number"), rows)
     _show_outlook(plan)
+    if plan.counts.get(ReplayVerdict.FOREIGN):
+        output.note("foreign: letters that others wrote; with --force they are replayed as well")
     causes = list(plan.causes.items())
     if causes:
         output.table(("cause", "to replay"), causes[:_CAUSES_SHOWN])
         if len(causes) > _CAUSES_SHOWN:
-            output.note(f"{len(causes) - _CAUSES_SHOWN:,} more causes; dlq stats shows all")
+            output.note(f"{len(causes) - _CAUSES_SHOWN:,} more causes; `dlq stats` shows all")
 
 
 def _show_outlook(plan: ReplayPlan) -> None:

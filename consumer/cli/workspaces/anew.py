@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from consumer.cli import output
-from consumer.cli.common import CommandFailed, ask_kafka, kafka_for
+from consumer.cli.common import CommandFailed, anythingllm_failed, ask_kafka, kafka_for
 from consumer.cli.progress import stages
 from consumer.cli.tables.column import Column, Meaning
 from consumer.cli.workspaces.looking import servers_meant
@@ -79,7 +79,7 @@ def _repacked(
         except RepackRefused as error:
             raise CommandFailed(str(error)) from None
         except AnythingLLMError as error:
-            raise CommandFailed(f"{error.message}\nrunning it again goes on") from None
+            raise anythingllm_failed(error, "running it again goes on") from None
 
 
 def _tell_scripts(before: RepackPlan, after: RepackPlan, server: str | None) -> None:
@@ -135,7 +135,7 @@ def _tell_people(before: RepackPlan, after: RepackPlan, *, do: bool) -> None:
     if not planned:
         return
     if not do:
-        output.note("nothing was changed; --yes does it")
+        output.planned_only()
         return
     output.line(f"{planned - len(after.recuts)} packed anew, {len(after.recuts)} left")
     if after.recuts:

@@ -12,6 +12,7 @@ from consumer.cli.common import (
     ConfigOption,
     ExitCode,
     JsonOption,
+    anythingllm_failed,
     ask_kafka,
     end,
     kafka_for,
@@ -66,4 +67,4 @@ def _forgotten(settings: Settings, kafka: KafkaAccess, server: str, *, do: bool)
     except ForgettingRefused as error:
         raise CommandFailed(str(error)) from None
     except AnythingLLMError as error:
-        raise CommandFailed(f"{error.message}\nrunning it again goes on") from None
+        raise anythingllm_failed(error, "running it again goes on") from None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from consumer.cli.common import CommandFailed, check_slug
+from consumer.cli.common import CommandFailed, anythingllm_failed, check_slug
 from consumer.cli.progress import bar
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def ask_anythingllm(work: Coroutine[Any, Any, T]) -> T:
     try:
         return asyncio.run(work)
     except AnythingLLMError as error:
-        raise CommandFailed(error.message) from None
+        raise anythingllm_failed(error) from None
     except NoSuchWorkspace as error:
         raise CommandFailed(f"{error}; `workspaces list` shows those it has") from None
 

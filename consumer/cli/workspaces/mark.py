@@ -12,6 +12,7 @@ from consumer.cli.common import (
     ConfigOption,
     ExitCode,
     JsonOption,
+    anythingllm_failed,
     end,
     settings_for,
 )
@@ -74,7 +75,7 @@ def _marked(settings: Settings, server: str, *, do: bool) -> MarkReport:
     except MarkingRefused as error:
         raise CommandFailed(str(error)) from None
     except AnythingLLMError as error:
-        raise CommandFailed(error.message) from None
+        raise anythingllm_failed(error) from None
 
 
 def _show(report: MarkReport, server: str, *, yes: bool) -> None:
@@ -87,4 +88,4 @@ def _show(report: MarkReport, server: str, *, yes: bool) -> None:
     if not report.ours:
         output.note("it may be another server, or have lost what it had: look before you do it")
     if not yes:
-        output.note("nothing was changed; --yes does it")
+        output.planned_only()

@@ -12,6 +12,7 @@ from consumer.cli.common import (
     ConfigOption,
     ExitCode,
     JsonOption,
+    anythingllm_failed,
     ask_kafka,
     check_slug,
     end,
@@ -99,7 +100,7 @@ def _moved(
         except MoveRefused as error:
             raise CommandFailed(str(error)) from None
         except AnythingLLMError as error:
-            raise CommandFailed(f"{error.message}\nrunning it again goes on") from None
+            raise anythingllm_failed(error, "running it again goes on") from None
 
 
 def _show(report: MoveReport, to: str, *, yes: bool) -> None:
@@ -116,4 +117,4 @@ def _show(report: MoveReport, to: str, *, yes: bool) -> None:
         output.table(_STAYING, report.left[:_MAX_ROWS])
         output.note("they wait until it is on one server: mend them, or `publish --delete` them")
     if not yes:
-        output.note("nothing was changed; --yes does it")
+        output.planned_only()

@@ -15,6 +15,7 @@ from consumer.cli.common import (
     ConfigOption,
     ExitCode,
     JsonOption,
+    anythingllm_failed,
     ask_kafka,
     check_slug,
     end,
@@ -181,7 +182,7 @@ def _rebuilt(
                 f"{error.message}\nwhat was set in it is on standard output, as JSON\n{_next(wish)}"
             ) from None
         except AnythingLLMError as error:
-            raise CommandFailed(f"{error.message}\n{_next(wish)}") from None
+            raise anythingllm_failed(error, _next(wish)) from None
 
 
 def _next(wish: RebuildWish) -> str:
@@ -253,9 +254,7 @@ def _show(slug: Slug, look: RebuildLook, wish: RebuildWish) -> None:
             " missing, and of those to come the vectors are the former ones"
         )
     if not wish.yes:
-        for problem in look.refused:
-            output.note(f"as things are, --yes would refuse: {problem}")
-        output.note("nothing was changed; --yes does it")
+        output.planned_only(look.refused)
 
 
 def _show_documents(title: str, documents: tuple[tuple[str, str], ...]) -> None:

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from consumer.cli import output
-from consumer.cli.common import CommandFailed, ConfigOption, ExitCode, JsonOption, end, settings_for
+from consumer.cli.common import (
+    ConfigOption,
+    ExitCode,
+    JsonOption,
+    anythingllm_failed,
+    end,
+    settings_for,
+)
 from consumer.cli.progress import bar
 from consumer.cli.workspaces.anew import repack_all
 from consumer.cli.workspaces.looking import (
@@ -92,7 +99,7 @@ def _tell(outcome: RepairOutcome, server: str | None, *, yes: bool, as_json: boo
         f"{len(outcome.after.faults)} found {'afterwards' if yes else 'in all'}"
     )
     if counts["planned"] and not yes:
-        output.note("nothing was changed; --yes does it")
+        output.planned_only()
 
 
 async def _repair(
@@ -120,8 +127,8 @@ async def _repair(
             try:
                 await work.run()
             except AnythingLLMError as error:
-                raise CommandFailed(
-                    f"{error.message}\nnot everything was done; running it again goes on"
+                raise anythingllm_failed(
+                    error, "not everything was done; running it again goes on"
                 ) from None
         after = await looked(upkeep, slugs, work.renewed, as_json=as_json)
     return RepairOutcome(before, after)

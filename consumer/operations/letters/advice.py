@@ -38,7 +38,10 @@ def next_step(letter: Letter, standing: Standing, *, max_replays: int) -> str:
         )
     if not letter.is_ours:
         return f"find out who wrote it; dlq replay {name} --force --yes, or dlq park {name} --yes"
-    step = f"{remedy_for(letter.reason).step} (dlq replay {name} --yes)"
+    cure = remedy_for(letter.reason)
+    if not cure.is_replayed:  # the command would do nothing
+        return f"{cure.step} (to put it aside: dlq park {name} --yes)"
+    step = f"{cure.step} (dlq replay {name} --yes)"
     if letter.origin.replays >= max_replays:
         step = f"it came back {letter.origin.replays} times: the next replay parks it; {step}"
     return step

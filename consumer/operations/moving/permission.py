@@ -116,6 +116,6 @@ class MovePermission:
             members = await admin.members(group)
         if members:
             raise MoveRefused(
-                f"the consumer group {group} has {len(members)} members: stop all instances of the"
-                " service, and run this again; what is moved by then stays moved"
+                f"the consumer group {group} has members ({len(members)}): stop all instances of"
+                " the service, and run this again; what is moved by then stays moved"
             )

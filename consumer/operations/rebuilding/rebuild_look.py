@@ -233,9 +233,9 @@ class RebuildLooker:
             yield too_few
         if self._delete and group.members:
             yield (
-                f"the consumer group {kafka.group_id} has {group.members} members, which would go"
-                " on believing that all is stored: stop all instances, start them when this has"
-                " ended"
+                f"the consumer group {kafka.group_id} has members ({group.members}),"
+                " which would go on believing that all is stored: stop all instances, start them"
+                " when this has ended"
             )
         elif not self._delete and not group.members:
             yield (

@@ -209,7 +209,7 @@ class Rebuilding:
             group = self._settings.kafka.group_id
             if members := await shop.admin.members(group):
                 raise RebuildStopped(
-                    f"not deleted: the consumer group {group} has {len(members)} members by now"
+                    f"not deleted: the consumer group {group} has members ({len(members)}) by now"
                 )
             await self._servers[look.holder].anew.make(self._slug)
             if members := await shop.admin.members(group):

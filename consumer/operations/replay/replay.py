@@ -146,11 +146,11 @@ async def resume_replay(
         WrongFileError: the file holds something else than exported letters.
     """
     if not is_run_id(id):
-        raise ReplayRefused(f"{id!r} is no run; dlq runs lists them", usage=True)
+        raise ReplayRefused(f"{id!r} is no run; `dlq runs` lists them", usage=True)
     async with _room(settings, kafka, id, operator=operator, tell=tell, rng=rng) as room:
         found = await room.store.load(id)
         if found is None:
-            raise ReplayRefused(f"there is no run {id} (any more); dlq runs lists them", usage=True)
+            raise ReplayRefused(f"there is no run {id} by now; `dlq runs` lists them", usage=True)
         run, progress = found
         if progress.done:
             return RunOutcome(
@@ -217,7 +217,7 @@ async def _room(
     except TakenError as error:
         raise ReplayRefused(
             f"another replay is at work: {holders_of(error.holders)}. Two at once would replay "
-            "letters twice; wait for it or stop it (dlq runs shows how far it is)"
+            "letters twice; wait for it or stop it (`dlq runs` shows how far it is)"
         ) from None
 
 

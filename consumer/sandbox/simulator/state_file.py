@@ -8,12 +8,14 @@ database, also what only a crash would leave behind. Not what is switched: fault
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import sys
 import time
 from array import array
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +54,29 @@ class StateFile:
         self._path = path
         self._vector_db = vector_db
         self._written = b""
+
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Keep other simulators off.
+
+        Two that write into one file would each put away what the other one stored.
+
+        Raises:
+            StateFileError: one is at work on it, or nothing can be written there.
+        """
+        beside = self._path.with_name(f"{self._path.name}.lock")
+        try:
+            lock = os.fdopen(os.open(beside, os.O_RDWR | os.O_CREAT, 0o600), "rb")
+        except OSError as error:
+            raise StateFileError(f"{self._path}: {error.strerror or error}") from None
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                busy = "another simulator is at work on it: stop it, or name another file"
+                why = busy if isinstance(error, BlockingIOError) else error.strerror or error
+                raise StateFileError(f"{self._path}: {why}") from None
+            yield
 
     def read(self) -> Json | None:
         """What is in it; None where there is no such file yet.

@@ -13,6 +13,7 @@ from rich.console import Console
 from consumer.cli import output
 from consumer.cli.instants import Instant, ago, forms, spaced, when
 from consumer.cli.manner import Manner
+from consumer.cli.results_shown import DRAWN
 from consumer.cli.tables.colours import BAD, DOUBTFUL, GOOD, style_of
 from consumer.cli.tables.column import FACTS, Column, Meaning, column_of
 from consumer.cli.tables.drawing import draw
@@ -243,3 +244,14 @@ def test_instants_for_people_and_for_programs() -> None:
     assert isinstance(spaced(NOW), Instant)
     first = datetime.min.replace(tzinfo=UTC)
     assert forms(first, NOW, timezone(timedelta(hours=-5)))[0].startswith("0001-01-01")
+
+
+def test_results_say_why_at_80_columns() -> None:
+    """The time gets short, and the workspace goes, before the reason does."""
+    why = "guide-7_1: AnythingLLM POST /v1/document/raw-text: answered 422"
+    long_ago, slug = NOW - timedelta(hours=49), "a-workspace-of-some-length"
+    head, row = drawn(DRAWN, [(long_ago, "partial", slug, "a-guide-of-usual-length", "2/3", why)])
+
+    assert head.split() == ["completed", "status", "document", "stored", "errors"]
+    assert row.startswith("2d ago     partial  a-guide-of-usual-length     2/3  guide-7_1: Any")
+    assert cell_len(row) <= 80

@@ -81,3 +81,31 @@ def test_an_empty_file_publishes_nothing(commands: Commands, tmp_path: Path) -> 
 
     assert ended.code == 0
     assert ended.json == {"valid": 0, "invalid": 0, "published": 0, "dry_run": False}
+
+
+def test_what_was_not_published_is_said(commands: Commands, events: Path, tmp_path: Path) -> None:
+    """The count 0 alone leaves open why."""
+    empty = written(tmp_path / "empty.ndjson", b"")
+    dry = commands.run_here("publish", "--dry-run", str(events), settings=NOWHERE)
+    none = commands.run_here("publish", str(empty), settings=NOWHERE)
+
+    assert "nothing was published: that was only the --dry-run" in dry.err
+    assert "nothing was published: there is no event in what was given" in none.err
+
+
+def test_a_file_is_no_id(commands: Commands, events: Path) -> None:
+    """Taken for one all the same, since an id may look like that; but it is said."""
+    dry = ("publish", "--delete", "--dry-run")
+    named = commands.run_here(*dry, str(events), settings=NOWHERE)
+    other = commands.run_here(*dry, "lantern-care", "x" * 5_000, settings=NOWHERE)
+
+    assert f"there is a file {events}" in named.err
+    assert "there is a file" not in other.err
+    assert (named.code, other.code) == (0, 0)
+
+
+def test_deleting_leaves_out_nothing(commands: Commands) -> None:
+    """An option that would do nothing is refused."""
+    ended = commands.run_here("publish", "--delete", "a", "--skip-invalid", settings=NOWHERE)
+
+    assert (ended.code, "--skip-invalid is for events" in ended.err) == (2, True)

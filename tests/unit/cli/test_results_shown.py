@@ -5,6 +5,7 @@ from __future__ import annotations
 import orjson
 import pytest
 
+from consumer.cli.manner import Manner
 from consumer.cli.results_shown import ShownResults, how_far
 from consumer.contract.received_result import read_result
 from consumer.model.record import Coordinates, Record
@@ -56,6 +57,14 @@ def test_a_page_is_shown_when_it_is_full(screen: Screen) -> None:
     assert len(screen.shown()) == 2
     screen.show.end()
     assert screen.shown() == []
+
+
+def test_every_column_is_shown_if_wanted(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `--wide` promises: the trace as well."""
+    monkeypatch.setattr("consumer.cli.results_shown.manner", lambda: Manner(wide=True))
+    screen.take(0)
+    screen.show.end()
+    assert {"failed", "trace"} <= set(screen.shown()[0])
 
 
 def test_a_row_does_not_wait_for_long(screen: Screen) -> None:

@@ -50,7 +50,7 @@ async def test_everything_that_the_page_shows(commands: Commands) -> None:
         "32 of 32 places, 12 aside; the oldest unsettled since 5 min"
     )
     assert figure(ended.out, "rate") == (
-        "2.50 documents and 24.0 uploads a second, 0.10 of them failed, in the last 60 s"
+        "2.50 documents and 24.0 uploads a second, 0.10 a second of them failed, in the last 60 s"
     )
     assert figure(ended.out, "AnythingLLM") == "breaker closed; fuse whole; 1 workspace paused"
     assert "12\tits workspace, which does not work\tlanterns\tin 27 s" in ended.lines
@@ -90,7 +90,10 @@ async def test_where_no_service_answers_it_says_how_to_name_another(commands: Co
         (["ftp://x"], {}, "HOST:PORT"),
         ([], {"ADMIN_PORT": "0"}, "`admin.listening` in its log says which"),
         (["host"], {"ADMIN_PORT": "0"}, "`admin.listening` in its log says which"),
-        (["--every", "0.1"], {}, "1 second or more"),
+        (["--watch", "--every", "0.1"], {}, "1 second or more"),
+        (["--watch", "--every", "nan"], {}, "1 second or more"),
+        (["--every", "5"], {}, "--every is for --watch"),
+        (["host:port"], {}, "with a port of 0 to 65535"),
     ],
 )
 def test_wrong_usage(

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from consumer.cli.common import CommandFailed, ExitCode
-from consumer.cli.times import moment
+from consumer.cli.times import moment, period
 
 NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
 
@@ -44,3 +44,13 @@ def test_what_is_no_time_is_told(text: str) -> None:
         moment("--since", text=text, now=NOW)
 
     assert failed.value.code is ExitCode.WRONG_USAGE
+
+
+def test_nothing_lies_between_swapped_times() -> None:
+    """An empty answer would look as if nothing had happened."""
+    assert period("5m", "1m", now=NOW) == (NOW - timedelta(minutes=5), NOW - timedelta(minutes=1))
+    assert period(None, "1m", now=NOW)[0] is None
+    for until in ("5m", "1m"):
+        with pytest.raises(CommandFailed, match="were they swapped") as failed:
+            period("1m", until, now=NOW)
+        assert failed.value.code is ExitCode.WRONG_USAGE

@@ -102,6 +102,18 @@ async def test_vectors_of_another_database_are_refused(tmp_path: Path) -> None:
         StateFile(tmp_path / "s", "lancedb").read()
 
 
+def test_one_simulator_keeps_others_off(tmp_path: Path) -> None:
+    """Two would each put away what the other one stored; the next one gets in."""
+    path = tmp_path / "state.json"
+    with StateFile(path, "lancedb").claimed():
+        with pytest.raises(CommandFailed, match="another simulator is at work on it") as failed:
+            simulate(state=path)
+        assert failed.value.code == ExitCode.FAILED
+        assert not path.exists()
+    with StateFile(path, "lancedb").claimed():
+        pass
+
+
 async def test_what_is_kept_is_written_once_it_changes(tmp_path: Path) -> None:
     """And not again where nothing did; only its owner can read the key in it."""
     path = tmp_path / "state.json"

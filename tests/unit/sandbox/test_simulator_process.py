@@ -159,5 +159,7 @@ async def test_simulate_says_when_the_port_is_taken(simulator: Simulator) -> Non
     async with asyncio.timeout(20):
         _, said = await process.communicate()
     assert process.returncode == 1
-    assert said.decode().startswith(f"cannot listen on 127.0.0.1:{port}: ")
+    assert said.decode().startswith(
+        f"error: can't listen on 127.0.0.1:{port}: the port is in use; "
+    )
     assert b"Traceback" not in said

@@ -88,3 +88,6 @@ def test_advice_names_the_command() -> None:
     assert "--from parked" in next_step(one, Standing.PARKED, max_replays=3)
     assert "--force" in next_step(letter_of(foreign_record()), Standing.OPEN, max_replays=3)
     assert "nothing" in next_step(one, Standing.STALE, max_replays=3)
+    broken = letter(reason=FailureReason.INVALID)
+    assert f"dlq park {broken.event} --yes" in next_step(broken, Standing.OPEN, max_replays=3)
+    assert "dlq replay" not in next_step(broken, Standing.OPEN, max_replays=3)
