@@ -225,15 +225,16 @@ async def test_ten_thousand_letters_at_a_terminal(stage: Stage, programs: Progra
         "list": 0, "replay": 3, "show d-9999": 0, "runs": 0,
     }  # fmt: skip
     for words, found in shown.items():
-        drawn = [line for line in found.lines if line[0] in "┏┃┡│└"]  # notes the terminal wraps
+        notes = ("nothing was changed", "not all of it fits")  # the terminal wraps them
+        drawn = [line for line in found.lines if not line.startswith(notes)]
         assert max(map(len, drawn), default=0) <= 80, words
         assert len(found.lines) < 260, words
         assert found.peak < 200 * MIB, words
         assert found.seconds < (12 if words == "replay" else 6), words
     plan = "\n".join(shown["replay"].lines)
-    assert re.search(r"\bto replay +│ 6,?000 ", plan)
-    assert re.search(r"\bcan't help +│ 4,?000 ", plan)
-    assert re.search(r"\bit keeps to the limits by now +│ 2,?000 ", plan)
+    assert re.search(r"(?m)^to replay +6,?000$", plan)
+    assert re.search(r"(?m)^can't help +4,?000$", plan)
+    assert re.search(r"(?m)^.*it keeps to the limits by now +2,?000$", plan)
     assert "its publisher has to mend it" in plan
     assert "give its technology a workspace" in plan
     assert piped == [(1, b""), (1, b"")], "`… | head` ends them in silence"
