@@ -125,9 +125,9 @@ async def test_a_connection_that_breaks_is_ambiguous_unless_nothing_was_asked_fo
 async def test_a_call_ends_in_time_whatever_the_server_does(script: Script, call: Call) -> None:
     """One deadline over all of it: dripping bytes buys no time. The server may still finish."""
     began = clock()
-    error = await _failure(script, call, seconds=0.3)
+    error = await _failure(script, call, seconds=0.6)
 
-    assert clock() - began < 1.5
+    assert clock() - began < 3
     assert isinstance(error, AnythingLLMTimeoutError)
     assert (error.fault, error.ambiguous) == (Fault.UNCLEAR, call is POST)
 

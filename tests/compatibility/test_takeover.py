@@ -73,6 +73,7 @@ def test_everything_is_there_once_and_others_are_left_alone(taken_over: Json) ->
     assert {takeover.FOREIGN["docSource"], takeover.NEWER} <= set(sources)
 
 
+@pytest.mark.slow
 def test_cdefe5a_goes_on_in_what_the_present_code_left(run_old: RunOld, tmp_path: Path) -> None:
     """The other direction: whoever goes back to cdefe5a loses and doubles nothing."""
     told = tmp_path / "told.json"
@@ -81,6 +82,7 @@ def test_cdefe5a_goes_on_in_what_the_present_code_left(run_old: RunOld, tmp_path
     assert orjson.loads(told.read_bytes()) == WORKSPACE["taken_over"]
 
 
+@pytest.mark.slow
 def test_cdefe5a_goes_on_in_packs_of_the_present_code(run_old: RunOld, tmp_path: Path) -> None:
     """Whoever packed, and goes back: every chunk is there once, and the answers are the same."""
     filled = fill("10")

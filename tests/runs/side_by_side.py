@@ -1,7 +1,7 @@
 """Runs pytest sessions side by side, and shows each line under the name of its session.
 
 ``python -m tests.runs.side_by_side quick`` is ``make test``: three sessions that mostly wait, each
-for a Kafka of its own, beside two that compute. ``slow`` is the rest of ``make test-all``, and
+for a Kafka of its own, beside three that compute. ``slow`` is the rest of ``make test-all``, and
 ``release`` is ``make test-slow``: what does not fit in there. Further words are options for pytest.
 """
 
@@ -58,7 +58,8 @@ SESSIONS = {
     "quick": {
         **ON_KAFKA,
         "worlds": Session("not kafka and not slow", WORLDS_FOLDERS),
-        "rest": Session("not kafka and not slow", without=WORLDS_FOLDERS),
+        "commands": Session("not kafka and not slow", KAFKA_FOLDERS),
+        "rest": Session("not kafka and not slow", without=(*WORLDS_FOLDERS, *KAFKA_FOLDERS)),
     },
     "slow": _slow("slow and not release"),
     "release": _slow("release"),

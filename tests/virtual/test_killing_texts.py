@@ -395,6 +395,7 @@ def test_an_ordinary_restart_under_load_is_over_two_minutes_after_it(front: str)
     run()
 
 
+@pytest.mark.slow
 @virtually
 async def test_what_dies_of_every_text_of_a_length_is_an_outage() -> None:
     """The control of its length dies as well: the unit is not blamed, and kills seldom."""

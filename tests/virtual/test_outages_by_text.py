@@ -57,7 +57,7 @@ def _mend(w: World) -> None:
     [
         pytest.param("out of tokens", _two_lengths, 300, 120, marks=pytest.mark.slow),
         pytest.param("out of tokens", _mixed, 300, 120, marks=pytest.mark.slow),
-        ("few tokens", _mixed, 100, 300),
+        pytest.param("few tokens", _mixed, 100, 300, marks=pytest.mark.slow),
         pytest.param("slow", _two_lengths, 300, 1200, marks=pytest.mark.slow),
         pytest.param("slow", _mixed, 300, 1200, marks=pytest.mark.slow),
     ],
