@@ -8,6 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from consumer.sandbox.simulator import Faults, VectorDb
+from tests.tiers import quick_first
 from tests.virtual.loop import virtually
 from tests.virtual.world import HOUR, World, event, on_each_database_slowly, world
 
@@ -118,7 +119,7 @@ def test_a_firewall_that_takes_its_time_is_found_out_too(status: int) -> None:
     run()
 
 
-@pytest.mark.parametrize("status", [408, 504, 524])
+@pytest.mark.parametrize("status", quick_first([504, 408, 524]))
 @pytest.mark.parametrize("paths", PATHS)
 def test_a_text_that_hangs_behind_a_proxy_that_gives_up_is_settled(paths: str, status: int) -> None:
     """With 504 it was sent every two minutes, for ever. Nobody says that it was refused."""
@@ -215,7 +216,7 @@ def test_a_judgement_that_is_interrupted_begins_anew(way: str) -> None:
     run()
 
 
-@pytest.mark.parametrize("block", BLOCKS)
+@pytest.mark.parametrize("block", quick_first(BLOCKS, quick=2))
 def test_a_gateway_that_answers_like_that_for_everything_is_an_outage(block: str) -> None:
     """For two hours: 0 dead letters, whatever it says."""
 

@@ -18,6 +18,7 @@ from consumer.anythingllm import AnythingLLMClient, AnythingLLMConfig, CircuitOp
 from consumer.model.marker import decode_marker
 from consumer.sandbox.simulator import VectorDb
 from tests.client.support import document
+from tests.tiers import quick_first
 from tests.virtual.ingress import Ingress, ingress
 from tests.virtual.loop import soon, virtually
 from tests.virtual.world import HOUR, World, event, on_each_database_slowly, world
@@ -171,7 +172,7 @@ def _publish(w: World, name: str, documents: int, chunks: int = 3) -> None:
 
 
 @pytest.mark.parametrize("away", [2.0, 8.0, 30.0, 180.0])
-@pytest.mark.parametrize("status", [502, 503])
+@pytest.mark.parametrize("status", quick_first([502, 503]))
 def test_a_restart_behind_an_ingress_costs_no_ambiguity_time(status: int, away: float) -> None:
     """All is stored within two minutes of its return, and nothing twice."""
 
@@ -287,7 +288,7 @@ async def test_a_proxy_that_gives_up_at_100_seconds_makes_no_copies() -> None:
             assert w.uploads() - before == 18, "not one more copy"
 
 
-@pytest.mark.parametrize("status", [502, 503, 524, 408, 500])
+@pytest.mark.parametrize("status", quick_first([502, 524, 503, 408, 500], quick=2))
 @pytest.mark.parametrize("late", [0.0, 45.0])
 def test_a_proxy_that_answers_every_upload_itself_and_lets_it_go_on(
     status: int, late: float

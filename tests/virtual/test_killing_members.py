@@ -14,6 +14,7 @@ from consumer.model.record import Record
 from consumer.sandbox.simulator import VectorDb
 from tests.simulation.schedule import Setup
 from tests.simulation.stage import DOCUMENTS, Stage, staged
+from tests.tiers import quick_first
 from tests.virtual.loop import soon, virtually
 
 HOUR = 3600.0
@@ -63,7 +64,7 @@ def _metadata(stage: Stage) -> str:
     return "".join(committed[each].metadata for each in committed if each.topic == DOCUMENTS)
 
 
-@pytest.mark.parametrize("front", [{}, {"gateway": True, "status": 503}])
+@pytest.mark.parametrize("front", quick_first([{}, {"gateway": True, "status": 503}]))
 def test_the_count_goes_from_owner_to_owner_with_the_commit(front: dict[str, Any]) -> None:
     """One is killed, one stops in order, one comes and goes: five kills, over half an hour."""
 

@@ -6,6 +6,7 @@ import random
 
 import pytest
 
+from tests.tiers import quick_first
 from tests.virtual.loop import virtually
 from tests.virtual.world import HOUR, event, on_each_database, on_each_database_slowly, world
 
@@ -113,7 +114,7 @@ async def test_a_deleted_documents_chunk_that_arrives_late_goes_with_the_sweep(
 
 
 @on_each_database_slowly
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", quick_first(range(8), quick=3))
 def test_many_kills_and_rebalances_leave_one_copy_of_everything(seed: int, vector_db: str) -> None:
     """P1, P3: 40 documents through ten crashes and rebalances while uploads are slow at random."""
     _many_kills(seed, vector_db)

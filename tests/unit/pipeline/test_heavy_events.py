@@ -17,6 +17,7 @@ from consumer.model.outcome import FailureReason
 from consumer.pipeline.decode import DecodeLimits, Malformed, decode, is_heavy
 from consumer.pipeline.heavy_events import HeavyEvents
 from tests.doubles.turns import watched
+from tests.tiers import quick_first
 
 pytestmark = pytest.mark.network("kernel")
 
@@ -63,7 +64,7 @@ async def _decoded(value: bytes, events: HeavyEvents | None = None) -> object:
         return malformed.reason, malformed.problems, malformed.readable
 
 
-@pytest.mark.parametrize("name", HEAVY)
+@pytest.mark.parametrize("name", quick_first(HEAVY, quick=5))
 async def test_a_heavy_event_is_decoded_as_any_other_and_holds_the_loop_for_no_time(
     name: str,
 ) -> None:
