@@ -50,7 +50,8 @@ def _slow(chosen: str) -> dict[str, Session]:
     return {
         "kafka": Session(f"{chosen} and kafka and not processes", KAFKA_FOLDERS),
         "processes": Session(f"{chosen} and kafka and processes", KAFKA_FOLDERS),
-        "rest": Session(f"{chosen} and not kafka"),
+        "worlds": Session(f"{chosen} and not kafka", WORLDS_FOLDERS),
+        "rest": Session(f"{chosen} and not kafka", without=WORLDS_FOLDERS),
     }
 
 
