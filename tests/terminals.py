@@ -82,7 +82,7 @@ def _run(folder: Path, settings: Mapping[str, str], words: tuple[str, ...], colu
     with errors.open("wb") as file:
         drain = subprocess.Popen(["cat"], stdin=err, stdout=file, stderr=subprocess.DEVNULL)
     os.close(err)
-    written = _read(out).decode()
+    written = written_to(out).decode()
     code = process.wait()
     drain.wait()
     told = json.loads(cost.read_text())
@@ -98,8 +98,8 @@ def _run(folder: Path, settings: Mapping[str, str], words: tuple[str, ...], colu
     )
 
 
-def _read(terminal: int) -> bytes:
-    """All that is written to it, until nobody has it open any more."""
+def written_to(terminal: int) -> bytes:
+    """All that is written to it, until nobody has it open any more; it is closed then."""
     written = b""
     with suppress(OSError):  # how a terminal says that
         while piece := os.read(terminal, 65_536):

@@ -244,13 +244,7 @@ class RawTextUpload:
             # Unchecked: its check says that it is given up, which is why the file goes.
             await self._remove(location, always)
         except AnythingLLMError as error:
-            log.warning(
-                "chunk.file_left",
-                workspace=self._slug,
-                document_id=self._document_id,
-                location=location,
-                error=error.message,
-            )
+            self._say_left(location, error.message)
         return None
 
     async def _is_there_after_all(self, location: Location) -> bool:
@@ -303,6 +297,15 @@ class RawTextUpload:
             trace_id=self._trace_id,
         )
         return sight, bool(seen)
+
+    def _say_left(self, location: Location | None, why: str) -> None:
+        log.warning(
+            "chunk.file_left",
+            workspace=self._slug,
+            document_id=self._document_id,
+            location=location,
+            error=why,
+        )
 
     @property
     def _name(self) -> str:
@@ -401,13 +404,7 @@ class RawTextUpload:
         if found.get(self._marker) == location:
             self._was_taken_out = False
             return
-        log.warning(
-            "chunk.file_left",
-            workspace=self._slug,
-            document_id=self._document_id,
-            location=location,
-            error="it was not put in again",
-        )
+        self._say_left(location, "it was not put in again")
         self._gone(location)
         self._sought = None
         raise AnythingLLMPendingError(
@@ -680,13 +677,7 @@ class RawTextUpload:
         if by is None:
             raise doubt.pending(_EMBEDDED_SECONDS)
         if by is DoubtEnd.RESTARTED:
-            log.warning(
-                "chunk.file_left",
-                workspace=self._slug,
-                document_id=self._document_id,
-                location=self._location,
-                error="embedding was cut short",
-            )
+            self._say_left(self._location, "embedding was cut short")
             self._location = None
             return await doubt.find()
         doubt.end(by)
@@ -702,12 +693,6 @@ class RawTextUpload:
         """
         found = await self._doubt.find()
         if found is None:
-            log.warning(
-                "chunk.file_left",
-                workspace=self._slug,
-                document_id=self._document_id,
-                location=location,
-                error="embedding was cut short",
-            )
+            self._say_left(location, "embedding was cut short")
             self._location = None
         return found

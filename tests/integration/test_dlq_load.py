@@ -13,7 +13,6 @@ import subprocess
 import sys
 import termios
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -30,6 +29,7 @@ from tests.commands import clean_environment
 from tests.e2e.support import Programs
 from tests.integration.service_fixtures import Stage
 from tests.staging import document
+from tests.terminals import written_to
 
 MIB = 2**20
 
@@ -186,11 +186,7 @@ def at_a_terminal(stage: Stage, programs: Programs, *words: str) -> Shown:
         env=clean_environment(programs.folder, stage.env) | {"TERM": "xterm"},
     )
     os.close(theirs)
-    written = b""
-    with suppress(OSError):  # how a terminal says that nobody writes to it any more
-        while piece := os.read(ours, 65_536):
-            written += piece
-    os.close(ours)
+    written = written_to(ours)
     assert process.wait(60) == 0
     code, seconds, kibibytes = figures.read_text().split()
     return Shown(_on_paper(written.decode()), int(code), float(seconds), int(kibibytes) * 1024)

@@ -16,7 +16,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Mapping
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from pathlib import Path
 
 import pytest
@@ -43,6 +43,7 @@ from tests.operations.replaying import (
     resume,
 )
 from tests.staging import Json, document, eventually, texts
+from tests.terminals import written_to
 from tests.topics import create_topics
 
 
@@ -63,11 +64,7 @@ def on_a_terminal(programs: Programs, settings: Mapping[str, str], *words: str) 
         env=clean_environment(programs.folder, settings) | {"COLUMNS": "100", "TERM": "xterm"},
     )
     os.close(theirs)
-    written = b""
-    with suppress(OSError):  # how a terminal says that nobody writes to it any more
-        while piece := os.read(ours, 65_536):
-            written += piece
-    os.close(ours)
+    written = written_to(ours)
     assert process.wait(30) == 0
     return written.decode()
 

@@ -35,7 +35,7 @@ from datetime import datetime, timedelta
 from consumer.anythingllm import AnythingLLMConnectionError, AnythingLLMError
 from consumer.anythingllm.inventory import Inventory, open_inventory
 from consumer.kafka.connection import KafkaUnavailableError
-from consumer.kafka.group_lock import LockConfig, LockLostError, TakenError
+from consumer.kafka.group_lock import LockLostError, TakenError
 from consumer.kafka.groups import Member
 from consumer.kafka.publisher import OutgoingRecord, TooLargeForTopicError
 from consumer.model import origin as of
@@ -53,7 +53,7 @@ from consumer.operations.progress import StageProgress, silent
 from consumer.operations.rebuilding.rebuild_look import RebuildLook, RebuildLooker
 from consumer.operations.rebuilding.rebuild_plan import DocumentAnew, RebuildPlan
 from consumer.operations.rebuilding.rebuild_record import RebuildRecord, RebuildRecords
-from consumer.operations.replay.run_store import lock_group
+from consumer.operations.replay.run_store import replay_lock
 from consumer.operations.replay_topic import replay_publisher
 from consumer.operations.under_way import Settling, asking_for, batches
 from consumer.settings import Settings
@@ -298,13 +298,8 @@ class Rebuilding:
 
     @asynccontextmanager
     async def _workshop(self, operator: str, rng: random.Random) -> AsyncIterator[_Workshop]:
-        settings, kafka = self._settings, self._settings.kafka
-        config = LockConfig(
-            group=lock_group(settings),
-            topic=kafka.dead_letters_topic,
-            client_id=f"rebuild.{self._slug}.{operator}",
-            session_timeout=kafka.session_timeout_seconds,
-        )
+        settings = self._settings
+        config = replay_lock(settings, f"rebuild.{self._slug}.{operator}")
         limit = settings.document.max_batch_bytes
         try:
             async with (
@@ -314,7 +309,7 @@ class Rebuilding:
                 replay_publisher(settings, self._kafka) as publisher,
             ):
                 cluster_id = await admin.cluster_id()
-                partitions = await admin.partitions(kafka.replay_topic)
+                partitions = await admin.partitions(settings.kafka.replay_topic)
                 yield _Workshop(lock, reader, admin, publisher, cluster_id, partitions)
         except TakenError:
             raise RebuildRefused(

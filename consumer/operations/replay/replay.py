@@ -17,7 +17,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from consumer.kafka.group_lock import LockConfig, TakenError
+from consumer.kafka.group_lock import TakenError
 from consumer.kafka.groups import Member
 from consumer.operations.ports import KafkaAccess, RecordReader
 from consumer.operations.progress import Progress
@@ -38,7 +38,7 @@ from consumer.operations.replay.run import (
     run_id,
 )
 from consumer.operations.replay.run_log import RunLog
-from consumer.operations.replay.run_store import RunStore, lock_group, replays_since
+from consumer.operations.replay.run_store import RunStore, replay_lock, replays_since
 from consumer.settings import Settings
 
 
@@ -200,12 +200,7 @@ async def _room(
     tell: Tell,
     rng: random.Random,
 ) -> AsyncIterator[ReplayRoom]:
-    config = LockConfig(
-        group=lock_group(settings),
-        topic=settings.kafka.dead_letters_topic,
-        client_id=f"dlq-replay.{id}.{operator}",
-        session_timeout=settings.kafka.session_timeout_seconds,
-    )
+    config = replay_lock(settings, f"dlq-replay.{id}.{operator}")
     try:
         async with (
             kafka.lock(config, waiting=tell.waiting, rng=rng) as lock,

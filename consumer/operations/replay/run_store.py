@@ -15,6 +15,7 @@ from typing import Any, Literal
 from consumer.contract.received_letter import letter_of
 from consumer.contract.received_result import read_result
 from consumer.kafka.connection import KafkaUnavailableError
+from consumer.kafka.group_lock import LockConfig
 from consumer.kafka.groups import GroupOffset, Member
 from consumer.kafka.offset_reset import OffsetRange
 from consumer.model.origin import origin_of
@@ -99,6 +100,21 @@ def run_prefix(settings: Settings) -> str:
 def lock_group(settings: Settings) -> str:
     """The consumer group whose only member may replay."""
     return f"{settings.kafka.group_id}-replay"
+
+
+def replay_lock(settings: Settings, client_id: str) -> LockConfig:
+    """The lock of all that publishes to the replay topic: dead letters, lost or rebuilt documents.
+
+    Args:
+        settings: of the service.
+        client_id: by which others see who holds it.
+    """
+    return LockConfig(
+        group=lock_group(settings),
+        topic=settings.kafka.dead_letters_topic,
+        client_id=client_id,
+        session_timeout=settings.kafka.session_timeout_seconds,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ import structlog
 
 from consumer.contract.received_result import read_result
 from consumer.kafka.connection import KafkaUnavailableError
-from consumer.kafka.group_lock import LockConfig, LockLostError, TakenError
+from consumer.kafka.group_lock import LockLostError, TakenError
 from consumer.kafka.groups import Member
 from consumer.kafka.publisher import OutgoingRecord, TooLargeForTopicError
 from consumer.kafka.topics import no_such_topic
@@ -39,7 +39,7 @@ from consumer.operations.pace import Pace
 from consumer.operations.ports import HeldLock, KafkaAccess, RecordPublisher, RecordReader
 from consumer.operations.progress import Advance, StageProgress, silent
 from consumer.operations.replay.run import run_id
-from consumer.operations.replay.run_store import lock_group
+from consumer.operations.replay.run_store import replay_lock
 from consumer.operations.replay_topic import replay_publisher, why_too_few_partitions
 from consumer.operations.republish.newer import NewerEvents
 from consumer.operations.republish.outgoing import republished
@@ -248,13 +248,8 @@ class Republish:
     async def _room(
         self, run: str, operator: str, tell: RepublishTell, rng: random.Random
     ) -> AsyncIterator[_Room]:
-        settings, kafka = self._settings, self._settings.kafka
-        config = LockConfig(
-            group=lock_group(settings),
-            topic=kafka.dead_letters_topic,
-            client_id=f"republish.{run}.{operator}",
-            session_timeout=kafka.session_timeout_seconds,
-        )
+        settings = self._settings
+        config = replay_lock(settings, f"republish.{run}.{operator}")
         limit = settings.document.max_batch_bytes
         try:
             async with (
